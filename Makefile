@@ -1,0 +1,49 @@
+# Two commands matter: `make demo` and `make test`. Both make .venv first.
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PYTHON ?= python3
+
+.PHONY: demo test lint lock bench clean
+
+demo: $(VENV)/.run
+	$(VENV)/bin/popbox demo $(ARGS)
+
+test: $(VENV)/.dev
+	$(PY) -m pytest $(ARGS)
+
+# Minutes of measuring; each prints ratios against what it is compared with, in the same run.
+bench: $(VENV)/.dev
+	$(PY) -m pytest tests/bench -s -q
+	$(PY) tests/bench/pop3/run.py
+	$(PY) tests/bench/standin/bench.py --rounds 3
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "popbox needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Set PYTHON=..."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	    { echo "This Python cannot make a virtual environment: apt-get install python3-venv"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.txt pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --require-hashes -r requirements.txt
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(PY) -m pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Writes the hash-pinned requirement files anew; needs `uv` on PATH (its own lock file would record index addresses).
+LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+lock:
+	$(LOCK) pyproject.toml --extra build -o requirements.txt
+	$(LOCK) pyproject.toml --extra build --extra dev -o requirements-dev.txt -c requirements.txt
+	$(LOCK) images/mailhost/requirements.in -o images/mailhost/requirements.txt -c requirements.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis report

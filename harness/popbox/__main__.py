@@ -1,0 +1,36 @@
+"""The ``popbox`` program: takes care of signals before anything that takes time is imported."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main() -> NoReturn:
+    """Run popbox; SIGINT and SIGTERM end it after its hosts have been taken away."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        from click import Abort
+
+        from popbox.cli import main as run
+
+        try:
+            code = run()
+        except Abort:  # click's name for an interrupt
+            raise KeyboardInterrupt from None
+    except KeyboardInterrupt:
+        sys.stderr.write("popbox: interrupted; nothing was left behind\n")
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

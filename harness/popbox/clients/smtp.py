@@ -1,0 +1,97 @@
+"""A lock-step SMTP client: one command, one reply, everything logged (RFC 5321)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from popbox.clients.wire import Address, Wire, readable
+from popbox.errors import ConnectionFailed, StepTimeout
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An SMTP reply: its three-digit code and the text of all its lines."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the code is 2xx or 3xx."""
+        return 200 <= self.code < 400
+
+    def __str__(self) -> str:
+        """``250 ok``; further lines are joined with `` / ``."""
+        return f"{self.code} {' / '.join(self.lines)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a server said to one message: the reply that decided, at which command, and the whole dialogue."""
+
+    accepted: bool
+    command: str
+    reply: Reply
+    transcript: tuple[str, ...]
+
+
+class Smtp:
+    """One SMTP session."""
+
+    def __init__(self, address: Address, timeout_s: float = 10.0) -> None:
+        """Connect and read the greeting. Raises ConnectionFailed, StepTimeout."""
+        self.wire = Wire(address, timeout_s)
+        try:
+            self.greeting = self.read_reply("the greeting")
+        except BaseException:
+            self.wire.close()
+            raise
+
+    def read_reply(self, awaited: str) -> Reply:
+        """Read one reply with all its continuation lines (RFC 5321 §4.2.1)."""
+        lines: list[str] = []
+        while True:
+            line = readable(self.wire.read_line(awaited))
+            if len(line) < 3 or not line[:3].isdigit() or line[3:4] not in ("", " ", "-"):
+                raise ConnectionFailed(f"{self.wire.peer} sent {line!r}, which is no SMTP reply")
+            lines.append(line[4:])
+            if line[3:4] != "-":
+                return Reply(int(line[:3]), tuple(lines))
+
+    def command(self, line: str) -> Reply:
+        """Send one command line and read its reply."""
+        self.wire.send_line(line.encode("utf-8"))
+        return self.read_reply(f"the reply to {line.split(' ')[0]}")
+
+    def data(self, message: bytes) -> Reply:
+        """Send message content with LF line ends after a 354: made CR LF, dot-stuffed, ended (RFC 5321 §4.5.2)."""
+        octets = message.replace(b"\n", b"\r\n").replace(b"\r\n.", b"\r\n..")
+        octets = b"." + octets if octets.startswith(b".") else octets
+        octets += b"" if octets.endswith(b"\r\n") or not octets else b"\r\n"
+        self.wire.send_octets(octets)
+        for line in octets.split(b"\r\n")[:-1]:
+            self.wire.note_sent(line)
+        self.wire.send_line(b".")
+        return self.read_reply("the reply to the message")
+
+
+def deliver(
+    address: Address, sender: str, recipients: tuple[str, ...], message: bytes, timeout_s: float = 10.0
+) -> Receipt:
+    """Send one message; stops at the first refusal. Raises ConnectionFailed, StepTimeout; a refusal is a Receipt."""
+    session = Smtp(address, timeout_s)
+    with session.wire:
+        decisive = ("connect", session.greeting)
+        lines = ["EHLO popbox.invalid", f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{r}>" for r in recipients), "DATA"]
+        if session.greeting.ok:
+            for line in lines:
+                decisive = (line, session.command(line))
+                if not decisive[1].ok:
+                    break
+            else:
+                decisive = ("DATA", session.data(message))
+        with suppress(ConnectionFailed, StepTimeout):  # the verdict is in; a server may hang up after an error
+            session.command("QUIT")
+        command, reply = decisive
+        return Receipt(reply.ok, command, reply, session.wire.transcript())

@@ -1,0 +1,139 @@
+"""A TCP connection that speaks lines, logs all of them and never waits without a deadline."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from popbox.errors import ConnectionFailed, StepTimeout
+
+LINE_OCTETS = 1 << 20  # our choice: no server we talk to sends longer lines; it bounds memory
+
+
+class Address(NamedTuple):
+    """Where a service listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """``host:port``, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One line as it went over the wire, without its line end. ``at_s`` counts from the connection's start."""
+
+    side: str  # "C" or "S"
+    text: str
+    at_s: float
+
+    def __str__(self) -> str:
+        """The transcript form: ``C: text`` or ``S: text``."""
+        return f"{self.side}: {self.text}"
+
+
+def readable(octets: bytes) -> str:
+    """Octets for a person: UTF-8 where they are that, and ``\\xNN`` where not, so that each can be told."""
+    return octets.decode("utf-8", "backslashreplace")
+
+
+class Wire:
+    """One connection."""
+
+    def __init__(self, address: Address, timeout_s: float = 10.0) -> None:
+        """Connect within ``timeout_s``, which also bounds each later read. Raises ConnectionFailed."""
+        try:
+            connection = socket.create_connection(address, timeout=timeout_s)
+        except OSError as error:
+            raise ConnectionFailed(f"cannot connect to {address}: {error.strerror or error}") from error
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._begin(connection, str(address), timeout_s, lambda: None)
+
+    @classmethod
+    def over(cls, connection: socket.socket, peer: str, timeout_s: float, end: Callable[[], None]) -> Self:
+        """A wire over a connected socket, such as one end of a pair; ``end`` is called when it closes."""
+        wire = cls.__new__(cls)
+        wire._begin(connection, peer, timeout_s, end)
+        return wire
+
+    def _begin(self, connection: socket.socket, peer: str, timeout_s: float, end: Callable[[], None]) -> None:
+        self.peer, self.timeout_s = peer, timeout_s
+        self.log: list[Logged] = []
+        self._socket, self._end = connection, end
+        self._began = time.monotonic()
+        self._buffer = bytearray()
+
+    def __enter__(self) -> Self:
+        """Return the connection itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; harmless when done twice."""
+        self._socket.close()
+        self._end()
+
+    def transcript(self) -> tuple[str, ...]:
+        """All lines so far in ``C:``/``S:`` form."""
+        return tuple(map(str, self.log))
+
+    def send_line(self, line: bytes, shown: str | None = None) -> None:
+        """Send ``line`` and CR LF; the log shows ``shown`` in its place where it holds a secret."""
+        self._note("C", readable(line) if shown is None else shown)
+        self.send_octets(line + b"\r\n")
+
+    def note_sent(self, line: bytes) -> None:
+        """Log a line that went out through ``send_octets``."""
+        self._note("C", readable(line))
+
+    def send_octets(self, octets: bytes) -> None:
+        """Send octets as they are, without logging them. Raises ConnectionFailed."""
+        try:
+            self._socket.settimeout(self.timeout_s)
+            self._socket.sendall(octets)
+        except OSError as error:
+            raise ConnectionFailed(f"{self.peer} closed the connection while we sent: {error}") from error
+
+    def read_line(self, awaited: str = "a line") -> bytes:
+        """The next line without its LF or CR LF. Raises StepTimeout, or ConnectionFailed at end of stream."""
+        deadline = time.monotonic() + self.timeout_s
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > LINE_OCTETS:
+                raise ConnectionFailed(f"{self.peer} sent a line of more than {LINE_OCTETS} octets")
+            self._buffer += self._receive(deadline, awaited)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        line = line.removesuffix(b"\r")
+        self._note("S", readable(line))
+        return line
+
+    def _receive(self, deadline: float, awaited: str) -> bytes:
+        try:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))  # zero would mean: do not block
+            octets = self._socket.recv(65536)
+        except TimeoutError:
+            raise StepTimeout(f"{awaited} from {self.peer}", self._last(), self.timeout_s) from None
+        except OSError as error:
+            raise ConnectionFailed(f"{self.peer} broke the connection: {error}; last: {self._last()}") from error
+        if not octets:
+            raise ConnectionFailed(
+                f"{self.peer} closed the connection instead of sending {awaited}; last: {self._last()}"
+            )
+        return octets
+
+    def _last(self) -> str:
+        return str(self.log[-1]) if self.log else "nothing"
+
+    def _note(self, side: str, text: str) -> None:
+        self.log.append(Logged(side, text, time.monotonic() - self._began))

@@ -1,0 +1,67 @@
+"""How a check ends: what its function may raise, and the finding that comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Departs(Exception):
+    """The rule is not kept, in the way that the check's deviation names. The text is one line of what was seen.
+
+    ``deviation`` names another one that is known from another check and shows here as well.
+    """
+
+    def __init__(self, said: str, deviation: str = "") -> None:
+        super().__init__(said)
+        self.deviation = deviation
+
+
+class Broken(Exception):
+    """The rule is not kept, and in no way that has a name: a failure in every profile."""
+
+
+class Skip(Exception):
+    """The check cannot be made here; the text says what is missing."""
+
+
+class Status(StrEnum):
+    """The end of one check. ``DEVIATION`` is a departure that the profile expects."""
+
+    PASSED = "passed"
+    DEVIATION = "deviation"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's end. ``deviation`` is set where the rule was departed from in the named way, expected or not."""
+
+    check: str
+    area: str
+    source: str
+    statement: str
+    status: Status
+    said: str = ""
+    deviation: str = ""
+    transcript: tuple[str, ...] = ()
+    took_s: float = 0.0
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    """The rule itself. Raises Departs with ``otherwise`` where it does not hold."""
+    if not holds:
+        raise Departs(otherwise)
+
+
+def insist(holds: bool, otherwise: str) -> None:
+    """What not even a deviation excuses. Raises Broken with ``otherwise``."""
+    if not holds:
+        raise Broken(otherwise)
+
+
+def need(there: bool, missing: str) -> None:
+    """A precondition. Raises Skip with ``missing``."""
+    if not there:
+        raise Skip(missing)

@@ -1,0 +1,39 @@
+"""Errors of the harness. A failed expectation is a result, not one of these."""
+
+from __future__ import annotations
+
+
+class PopboxError(Exception):
+    """Base of every error that popbox raises on purpose; its text is fit to be shown as it is."""
+
+
+class ScenarioError(PopboxError):
+    """A scenario file cannot be used: names file, step and key (exit code 2)."""
+
+    def __init__(self, file: str, where: str, rule: str) -> None:
+        """``where`` is a dotted path such as ``step 3.send.to``; ``rule`` says what should stand there."""
+        super().__init__(f"{file}: {where}: {rule}" if where else f"{file}: {rule}")
+        self.file, self.where, self.rule = file, where, rule
+
+
+class HostError(PopboxError):
+    """A mail host could not be started or reached (exit code 3); carries the last log lines it left."""
+
+    def __init__(self, what: str, log: str = "") -> None:
+        """``log`` is shown below the text, indented; empty when there is none."""
+        tail = "".join(f"\n    {line}" for line in log.splitlines())
+        super().__init__(f"{what}\n  its last log lines:{tail}" if tail else what)
+        self.what, self.log = what, log
+
+
+class StepTimeout(PopboxError):
+    """A wait ended without what it waited for."""
+
+    def __init__(self, awaited: str, seen: str, waited_s: float) -> None:
+        """``seen`` is what was there last instead, in words."""
+        super().__init__(f"waited {waited_s:.1f} s for {awaited}; last seen: {seen}")
+        self.awaited, self.seen, self.waited_s = awaited, seen, waited_s
+
+
+class ConnectionFailed(PopboxError):
+    """A TCP peer refused, reset or closed the connection; names the peer and what was expected of it."""

@@ -1,0 +1,1 @@
+"""Where the mail host runs: this machine, Docker, or somewhere else."""

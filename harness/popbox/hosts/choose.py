@@ -1,0 +1,76 @@
+"""Which host and MTA a run uses: what was asked for, or the best that this machine can do, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from popbox.errors import HostError
+from popbox.hosts.base import Host
+from popbox.hosts.state import Registry
+from popbox.settings import Settings
+
+HostName = Literal["auto", "local", "docker"]
+MtaName = Literal["auto", "qmail", "standin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was taken, and the reason in words for each part that was left to us."""
+
+    host: Literal["local", "docker"]
+    mta: Literal["qmail", "stand-in"]
+    why: str
+
+
+def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
+    """Settle on a host and an MTA. Raises HostError when an explicit wish cannot be met; never substitutes."""
+    from popbox.hosts import docker  # the docker packages take a second to import: only when they may be needed
+
+    if host == "local":
+        if mta == "qmail":
+            raise HostError("host local has no qmail: it runs the stand-in MTA; take --host docker for qmail")
+        return Choice("local", "stand-in", "" if mta == "standin" else "host local runs the stand-in MTA")
+    no_engine = docker.unavailable()
+    if no_engine and host == "auto" and mta != "qmail":
+        return Choice("local", "stand-in", f"no Docker engine: {no_engine}")
+    if no_engine:
+        raise HostError(f"host docker is not available: {no_engine}")
+    why = ["a Docker engine answers"] if host == "auto" else []
+    if mta == "standin":
+        return Choice("docker", "stand-in", "; ".join(why))
+    no_qmail = docker.no_qmail(settings)
+    if no_qmail and mta == "qmail":
+        raise HostError(f"MTA qmail is not available: {no_qmail}")
+    if no_qmail:
+        return Choice("docker", "stand-in", "; ".join([*why, f"no qmail: {no_qmail}"]))
+    return Choice("docker", "qmail", "; ".join([*why, *(["an image with qmail can be had"] if mta == "auto" else [])]))
+
+
+def start(choice: Choice, settings: Settings) -> Host:
+    """Bring the chosen host up, ready for use. Raises HostError; leaves nothing behind then."""
+    registry = Registry(settings.state)
+    if choice.host == "local":
+        from popbox.hosts.local import LocalHost
+
+        return LocalHost.start(registry)
+    from popbox.hosts.docker import DockerHost
+
+    return DockerHost.start(registry, settings, choice.mta)
+
+
+def remove_left(settings: Settings) -> list[str]:
+    """Take away hosts that were kept, or whose popbox died; says what each was."""
+    registry = Registry(settings.state)
+    gone = []
+    for record in registry.removable():
+        if record.host == "local":
+            from popbox.hosts.local import LocalHost
+
+            LocalHost(registry, record).close()
+        else:
+            from popbox.hosts.docker import DockerHost
+
+            DockerHost(registry, record, settings).close()
+        gone.append(f"host {record.host}, MTA {record.mta}: {record.place}")
+    return gone

@@ -1,0 +1,260 @@
+"""The mail host as child processes of this one, in a temporary directory, on ephemeral loopback ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from popbox.clients.wire import Address, Wire
+from popbox.errors import ConnectionFailed, HostError
+from popbox.hosts.base import Entry, Found, Ran, Service, tail
+from popbox.hosts.process import converse, run_bounded, undisturbed
+from popbox.hosts.readiness import wait_for, wait_ready
+from popbox.hosts.state import Process, Record, Registry, keep
+
+POPUSER_UID = 888
+COMMAND_S = 60.0  # our choice: a provisioning command on a small tree takes well under a second
+STOP_S = 5.0  # our choice: how long a daemon may drain before it is killed
+DAEMONS: dict[Service, tuple[str, ...]] = {
+    "smtp": ("serve", "standin", "--listen", "127.0.0.1:0"),
+    "pop3": ("serve", "pop3", "--listen", "127.0.0.1:0"),
+}
+LISTENING = re.compile(r"^listening \S+ (\S+):(\d+)$", re.MULTILINE)
+
+
+class LocalHost:
+    """Stand-in MTA and POP3 server as children. Use ``start``; see ``hosts.base.Host`` for the methods."""
+
+    name, mta = "local", "stand-in"
+
+    def __init__(self, registry: Registry, record: Record) -> None:
+        """Take over the directory named by ``record``; starts nothing."""
+        self._registry, self._record = registry, record
+        self._root = Path(record.place)
+        self._children: dict[Service, subprocess.Popen[bytes]] = {}
+        self.uid = POPUSER_UID if os.geteuid() == 0 else os.geteuid()
+
+    @classmethod
+    def start(cls, registry: Registry, within_s: float = 20.0) -> LocalHost:
+        """Make the tree, start both daemons, wait for their greetings. Raises HostError; leaves nothing behind then."""
+        place = tempfile.mkdtemp(prefix="popbox-")
+        host = cls(registry, registry.new(cls.name, cls.mta, place))
+        try:
+            host._bring_up(time.monotonic() + within_s)
+        except BaseException:
+            host.close()
+            raise
+        return host
+
+    def _bring_up(self, deadline: float) -> None:
+        self._root.chmod(0o755)  # popuser must pass through when we are root
+        self._check_way()
+        Path(self.home()).mkdir()
+        (self._root / "log").mkdir()
+        made = self.run("init", "--me", "mail.popbox.invalid")
+        if made.code:
+            raise HostError(f"mailhost init ended with {made.code}", tail(made.stderr))
+        for service in DAEMONS:
+            with undisturbed():
+                self._spawn(service)
+        for service in DAEMONS:
+            self._wait(service, deadline)
+
+    def _wait(self, service: Service, deadline: float) -> None:
+        wait_for(
+            lambda: "" if LISTENING.search(self._said(service)) else "it has not said where it listens",
+            lambda: self.alive(service),
+            deadline,
+            what=f"{service} on {self.describe()}",
+            log=lambda: self.log(service),
+        )
+        wait_ready(self, service, deadline)
+
+    def _check_way(self) -> None:
+        """As root, the daemons become popuser, which must get through to the home (Q-PERM-6)."""
+        if closed := _closed_to_popuser(self._root):
+            raise HostError(f"uid {POPUSER_UID} cannot pass {closed}: set TMPDIR to a directory that others may enter")
+
+    def _spawn(self, service: Service) -> None:
+        with (self._root / "log" / f"{service}.out").open("wb") as out, self._log_path(service).open("ab") as log:
+            child = subprocess.Popen(
+                self._argv(*DAEMONS[service]), stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True
+            )
+        self._children[service] = child
+        processes = {**self._record.processes, service: Process.of(child.pid)}
+        self._record = replace(self._record, processes=processes)
+        self._registry.save(self._record)
+
+    def _argv(self, *argv: str) -> list[str]:
+        return [sys.executable, "-m", "mailhost", "--home", self.home(), *argv]
+
+    def _log_path(self, service: Service) -> Path:
+        return self._root / "log" / f"{service}.log"
+
+    def _said(self, service: Service) -> str:
+        return (self._root / "log" / f"{service}.out").read_text()
+
+    def address(self, service: Service) -> Address:
+        """See Host."""
+        found = LISTENING.search(self._said(service))
+        if not found:
+            raise ConnectionFailed(f"{service} on {self.describe()} has no port: {self.alive(service) or 'it runs'}")
+        return Address(found.group(1), int(found.group(2)))
+
+    def run(self, *argv: str, stdin: bytes = b"") -> Ran:
+        """See Host."""
+        done = run_bounded(self._argv(*argv), within_s=COMMAND_S, stdin=stdin)
+        return Ran(argv, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+    def find(self, maildir: str, needle: str) -> list[Found]:
+        """See Host."""
+        top = Path(self.home(), maildir)
+        found = []
+        for path in sorted([*top.glob("new/*"), *top.glob("cur/*")]):
+            with path.open("rb") as file:
+                octets, stat = file.read(), os.fstat(file.fileno())
+            if needle.encode() in octets:
+                name = str(path.relative_to(top))
+                entry = Entry(name, stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, stat.st_size, stat.st_mtime)
+                found.append(Found(entry, octets))
+        return found
+
+    def read(self, path: str) -> bytes:
+        """See Host."""
+        try:
+            return Path(self.home(), path).read_bytes()
+        except OSError as error:
+            raise HostError(f"cannot read {path} on {self.describe()}: {error.strerror}") from error
+
+    def write(self, path: str, octets: bytes) -> None:
+        """See Host."""
+        file = Path(self.home(), path)
+        new = not file.exists()
+        file.write_bytes(octets)
+        if new and path.startswith("popboxes/") and os.geteuid() == 0:
+            os.chown(file, POPUSER_UID, POPUSER_UID)
+
+    def mode(self, path: str) -> int:
+        """See Host."""
+        try:
+            return Path(self.home(), path).stat().st_mode & 0o7777
+        except OSError as error:
+            raise HostError(f"cannot look at {path} on {self.describe()}: {error.strerror}") from error
+
+    def chmod(self, path: str, mode: int) -> None:
+        """See Host."""
+        Path(self.home(), path).chmod(mode)
+
+    def remove(self, path: str) -> None:
+        """See Host."""
+        place = Path(self.home(), path)
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+
+    def restart(self, service: Service, deadline: float) -> None:
+        """See Host."""
+        with undisturbed():
+            self._spawn(service)
+        self._wait(service, deadline)
+
+    def hup(self) -> None:
+        """See Host."""
+        os.kill(self._record.processes["smtp"].pid, signal.SIGHUP)
+
+    def no_chain(self) -> str:
+        """See Host."""
+        closed = _closed_to_popuser(Path(sys.executable).resolve()) or _closed_to_popuser(Path(__file__))
+        return f"uid {POPUSER_UID} cannot pass {closed}, so checkpoppasswd could run no program" if closed else ""
+
+    def chain(self, timeout_s: float) -> Wire:
+        """See Host."""
+        python = [sys.executable, "-m"]
+        check = [*python, "mailhost.pop3.checkpoppasswd", "--file", f"{self.home()}/users/poppasswd"]
+        chain = [
+            *python,
+            "mailhost.pop3.popup",
+            "mail.popbox.invalid",
+            *check,
+            *python,
+            "mailhost.pop3.pop3d",
+            "Maildir",
+        ]
+        return converse(chain, f"the chain on {self.describe()}", timeout_s)
+
+    def kill(self, service: Service) -> None:
+        """See Host."""
+        _end(self._record.processes[service], signal.SIGKILL)
+        if child := self._children.get(service):
+            child.wait()
+
+    def alive(self, service: Service) -> str:
+        """See Host."""
+        child = self._children.get(service)
+        code = child.poll() if child else None
+        if code is not None:
+            return (
+                f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
+            )
+        return "" if self._record.processes[service].lives() else "its process is gone"
+
+    def log(self, service: Service) -> str:
+        """See Host."""
+        path = self._log_path(service)
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def home(self) -> str:
+        """See Host."""
+        return str(self._root / "home")
+
+    def describe(self) -> str:
+        """See Host."""
+        return f"host {self.name}, MTA {self.mta}"
+
+    def by_hand(self) -> str:
+        """See Host."""
+        return f"{Path(sys.executable).parent / 'mailhost'} --home {self.home()}"
+
+    def keep(self) -> None:
+        """Let the host outlive this process; ``popbox down`` removes it."""
+        keep(self._registry, self._record)
+
+    def close(self) -> None:
+        """See Host."""
+        with undisturbed():
+            self._take_away()
+
+    def _take_away(self) -> None:
+        processes = self._record.processes.values()
+        for process in processes:
+            _end(process, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        while any(process.lives() for process in processes) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for process in processes:
+            _end(process, signal.SIGKILL)
+        for child in self._children.values():
+            child.wait()
+        shutil.rmtree(self._root, ignore_errors=True)
+        self._registry.forget(self._record)
+
+
+def _end(process: Process, number: signal.Signals) -> None:
+    """Signal the process group that ``process`` leads, if it is still that process."""
+    if process.lives():
+        os.killpg(process.pid, number)
+
+
+def _closed_to_popuser(path: Path) -> Path | None:
+    """As root: the outermost directory above ``path`` that others may not enter, if any."""
+    closed = [parent for parent in path.parents if not parent.stat().st_mode & 0o001]
+    return closed[-1] if closed and os.geteuid() == 0 else None

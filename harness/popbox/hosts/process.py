@@ -1,0 +1,94 @@
+"""Running a program to its end: with a deadline, and never leaving it behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from popbox.clients.wire import Wire
+from popbox.errors import HostError
+
+GRACE_S = 10.0  # our choice: how long a program may take to end by itself after TERM
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put SIGINT and SIGTERM off meanwhile: a child is noted down, and a clean-up completed, before they count.
+
+    A handler, not SIG_IGN: that would be inherited by every program started here.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    put_off: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda got, _frame: put_off.append(got)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if put_off:
+            signal.raise_signal(put_off[0])
+
+
+def run_bounded(
+    argv: list[str], *, within_s: float, stdin: bytes = b"", cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run ``argv`` in a session of its own, so that Ctrl-C reaches us and not it; returns its output and exit code.
+
+    Raises HostError at the deadline. At the deadline and on an interrupt the program is ended and waited for.
+    """
+    pipe = subprocess.PIPE
+    child: subprocess.Popen[bytes] | None = None
+    try:
+        with undisturbed():
+            child = subprocess.Popen(argv, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+        out, err = child.communicate(stdin, timeout=within_s)
+    except subprocess.TimeoutExpired:
+        _end(child)
+        raise HostError(f"`{' '.join(argv[-6:])}` did not end within {within_s:.0f} s") from None
+    except BaseException:
+        _end(child)
+        raise
+    return subprocess.CompletedProcess(argv, child.returncode, out, err)
+
+
+def converse(argv: list[str], peer: str, timeout_s: float, cwd: Path | None = None) -> Wire:
+    """Run a program that speaks a protocol on its descriptors 0 and 1, and talk to it. Closing the wire ends it."""
+    ours, theirs = socket.socketpair()
+    with theirs, undisturbed():
+        child = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return Wire.over(ours, peer, timeout_s, lambda: _let_go(child))
+
+
+def _let_go(child: subprocess.Popen[bytes]) -> None:
+    """The program sees the end of its input; give it a moment, then end it."""
+    try:
+        child.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _end(child: subprocess.Popen[bytes] | None) -> None:
+    if child is None:
+        return
+    child.terminate()
+    try:
+        child.communicate(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()

@@ -1,0 +1,51 @@
+"""Waiting until a service answers its protocol; a published port is not readiness."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from popbox.clients.wire import Wire, readable
+from popbox.errors import ConnectionFailed, HostError, StepTimeout
+from popbox.hosts.base import Host, Service, tail
+
+GREETING: dict[Service, bytes] = {"smtp": b"220 ", "pop3": b"+OK"}
+
+
+def wait_ready(host: Host, service: Service, deadline: float) -> None:
+    """Wait for ``220`` or ``+OK`` until the monotonic ``deadline``.
+
+    Raises HostError as soon as the service's process has ended, or at the deadline; both carry the log's end.
+    """
+    wait_for(
+        lambda: greets(host, service),
+        lambda: host.alive(service),
+        deadline,
+        what=f"{service} on {host.describe()}",
+        log=lambda: host.log(service),
+    )
+
+
+def greets(host: Host, service: Service) -> str:
+    """Empty when the service greets, else what happened instead."""
+    try:
+        with Wire(host.address(service), timeout_s=2.0) as wire:
+            line = wire.read_line("the greeting")
+            wire.send_line(b"QUIT")
+            return "" if line.startswith(GREETING[service]) else f"it says {readable(line)!r}"
+    except (ConnectionFailed, StepTimeout) as error:
+        return str(error)
+
+
+def wait_for(
+    pending: Callable[[], str], dead: Callable[[], str], deadline: float, *, what: str, log: Callable[[], str]
+) -> None:
+    """Poll until ``pending`` answers an empty string; HostError when ``dead`` answers or time is up."""
+    pause_s = 0.01
+    while seen := pending():
+        if how := dead():
+            raise HostError(f"{what}: {how} before it was ready", tail(log()))
+        if time.monotonic() >= deadline:
+            raise HostError(f"{what}: not ready in time; {seen}", tail(log()))
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, 0.25)

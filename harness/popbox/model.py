@@ -1,0 +1,95 @@
+"""What a scenario says and what came of it: the two models that everything else passes around.
+
+Scenario side: strict, unknown keys are errors. Result side: plain data, fit for JSON.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from popbox.steps import Step, Strict
+
+
+class Mailbox(Strict):
+    """A mailbox to declare; the keys are those of accounts.toml."""
+
+    login: str | None = Field(default=None, pattern=r"^[^:\s]+$")
+    crypt: str = Field(pattern=r"^[^:\s]+$", description="a crypt(3) hash")
+    extensions: bool = False
+
+
+class Domain(Strict):
+    """A domain to declare."""
+
+    mailboxes: dict[str, Mailbox] = Field(default_factory=dict)
+
+
+class Accounts(Strict):
+    """What must be declared before the first step."""
+
+    domains: dict[str, Domain] = Field(default_factory=dict)
+
+
+class Needs(Strict):
+    """What a scenario cannot do without; where it is missing, the scenario is skipped with the reason."""
+
+    host: list[Literal["local", "docker"]] | None = None
+    mta: list[Literal["qmail", "standin"]] | None = None
+    chain: bool = Field(default=False, description="it runs popup | checkpoppasswd | pop3d on the mail host")
+    own_host: bool = Field(default=False, alias="own-host", description="it changes what others would see")
+
+
+class Scenario(Strict):
+    """One behaviour, proved by steps in order."""
+
+    title: str = Field(min_length=1, max_length=120)
+    proves: list[str] = Field(default_factory=list, description="statements of the HOWTO (H-1..H-36) it proves")
+    needs: Needs = Needs()
+    accounts: Accounts = Accounts()
+    step: list[Step] = Field(min_length=1)
+
+
+class Verdict(StrEnum):
+    """How a step or a scenario ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Observation(Strict):
+    """What a verb saw. ``said`` is one line for a person; ``hint`` says what to look at when it failed."""
+
+    passed: bool
+    said: str
+    hint: str = ""
+    transcript: tuple[str, ...] = ()
+    evidence: dict[str, str] = Field(default_factory=dict)
+
+
+class StepResult(Strict):
+    """A step with what was seen."""
+
+    number: int
+    name: str
+    verb: str
+    seen: Observation
+    took_s: float
+
+
+class Result(Strict):
+    """A scenario's end: which world it ran in, every step, and the logs when it failed."""
+
+    scenario: str
+    title: str
+    proves: list[str]
+    host: str
+    mta: str
+    verdict: Verdict
+    reason: str = ""
+    steps: tuple[StepResult, ...] = ()
+    logs: dict[str, str] = Field(default_factory=dict)
+    took_s: float = 0.0

@@ -1,0 +1,58 @@
+"""Results for a person at a terminal: plain lines, nothing that a log file could not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from popbox.model import Result, StepResult, Verdict
+
+MARK = {True: "ok  ", False: "FAIL"}
+
+
+def step_lines(step: StepResult, transcripts: bool = False) -> Iterator[str]:
+    """A step as it ends; its transcript only where asked for, or where it failed."""
+    yield f"  {MARK[step.seen.passed]} {step.name}: {step.seen.said}  [{step.took_s:.2f} s]"
+    if transcripts or not step.seen.passed:
+        yield from (f"         {line}" for line in step.seen.transcript)
+    if not step.seen.passed and step.seen.hint:
+        yield from (f"    hint: {line}" for line in step.seen.hint.splitlines())
+
+
+def result_lines(result: Result) -> Iterator[str]:
+    """The end of a scenario: verdict, reason, and the logs of a failed one."""
+    world = f"host {result.host}, MTA {result.mta}"
+    for service, log in result.logs.items():
+        yield f"  log of {service} (its end):"
+        yield from (f"    | {line}" for line in log.splitlines())
+    reason = f": {result.reason}" if result.reason else ""
+    yield f"{result.verdict.value.upper()}: {result.title} ({result.took_s:.1f} s), {world}{reason}"
+
+
+def whole_lines(result: Result) -> Iterator[str]:
+    """A scenario with all its steps, for one that was not shown as it went."""
+    yield f"\n{result.title}"
+    for step in result.steps:
+        yield from step_lines(step)
+    yield from result_lines(result)
+
+
+def checklist(results: list[Result]) -> Iterator[str]:
+    """The HOWTO's statements as a checklist, where more than one scenario ran: each with what proves it."""
+    proofs: dict[str, list[Result]] = {}
+    for result in results:
+        for statement in result.proves:
+            proofs.setdefault(statement, []).append(result)
+    if len(results) < 2 or not proofs:
+        return
+    yield "\nThe HOWTO, statement by statement:"
+    for statement, by in sorted(proofs.items(), key=lambda item: (len(item[0]), item[0])):
+        verdicts = {result.verdict for result in by}
+        verdict = next(one for one in (Verdict.FAILED, Verdict.PASSED, Verdict.SKIPPED) if one in verdicts)
+        yield f"  {verdict.value:8} {statement:5} {'; '.join(result.title for result in by)}"
+
+
+def summary(results: Iterable[Result]) -> str:
+    """``3 passed, 1 failed, 1 skipped``."""
+    verdicts = [result.verdict for result in results]
+    counts = [(verdict, verdicts.count(verdict)) for verdict in Verdict]
+    return ", ".join(f"{count} {verdict.value}" for verdict, count in counts if count or verdict is Verdict.PASSED)

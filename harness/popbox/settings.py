@@ -1,0 +1,35 @@
+"""Where popbox finds its own files and keeps its state. Only the front doors build this from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Paths and choices that come from outside; every field has one environment variable or none."""
+
+    assets: Path  # holds compose.yaml, images/, scenarios/
+    state: Path  # one file per host that is up
+    qmail_base: str | None  # image with /var/qmail, QMAIL_BASE
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Read XDG_STATE_HOME and QMAIL_BASE; everything has a default."""
+        state_home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        return cls(
+            assets=find_assets(),
+            state=state_home / "popbox",
+            qmail_base=environ.get("QMAIL_BASE") or None,
+        )
+
+
+def find_assets() -> Path:
+    """The directory with compose.yaml: the checkout, or the copy inside an installed wheel."""
+    package = Path(__file__).resolve().parent
+    for place in (package / "_assets", package.parents[1]):
+        if (place / "compose.yaml").is_file():
+            return place
+    return package.parents[1]

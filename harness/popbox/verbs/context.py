@@ -1,0 +1,77 @@
+"""What the steps of one run share, and the few ways of waiting and looking that several verbs need."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from popbox.errors import HostError
+from popbox.hosts.base import Found, Host, Service
+from popbox.ledger import TOKEN_FIELD
+from popbox.scenario import ScenarioFile
+from popbox.transcript import expand
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message as it was sent: its token, octets with LF line ends, and the reply that accepted it."""
+
+    token: str
+    octets: bytes
+    reply: str
+
+
+@dataclass(slots=True)
+class Context:
+    """One run of one scenario. ``log_from`` is where each log stood when it began: what was there is another's."""
+
+    host: Host
+    file: ScenarioFile
+    sent: dict[str, Sent] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    visible_at: float = 0.0  # wall clock: from then on every delivered message is listed (Q-POP3-4)
+    log_from: dict[Service, int] = field(default_factory=dict)
+
+    def log(self, service: Service) -> str:
+        """What the service has logged since this run began."""
+        return self.host.log(service)[self.log_from.get(service, 0) :]
+
+    def text(self, template: str) -> str:
+        """The text with ``${name}`` replaced."""
+        return expand(template, self.variables)
+
+    def search(self, pattern: str, text: str) -> re.Match[str] | None:
+        """Search a scenario's pattern, its variables taken literally; ``^`` and ``$`` are those of lines."""
+        escaped = {name: re.escape(value) for name, value in self.variables.items()}
+        return re.search(expand(pattern, escaped), text, re.MULTILINE)
+
+    def maildir(self, address: str) -> str:
+        """The Maildir of a mailbox, below the qmail home, as the host itself shows it. Raises HostError."""
+        shown = self.host.run("mailbox", "show", address, "--json")
+        if shown.code:
+            raise HostError(f"mailhost mailbox show {address} ended with {shown.code}", shown.stderr)
+        directory: str = json.loads(shown.stdout)["directory"]
+        return f"{directory.removeprefix(self.host.home()).lstrip('/')}/Maildir"
+
+    def find(self, maildir: str, token: str) -> list[Found]:
+        """Messages of a Maildir that hold a token."""
+        return self.host.find(maildir, f"{TOKEN_FIELD}: {token}\n")
+
+
+def left(deadline: float) -> float:
+    """Seconds until a monotonic deadline; never less than a moment, so that a look is always possible."""
+    return max(0.1, deadline - time.monotonic())
+
+
+def wait_until(reached: Callable[[], bool], deadline: float) -> bool:
+    """Look again and again until it is so, or the deadline has passed; says which."""
+    pause_s = 0.02
+    while not reached():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, 0.25)
+    return True

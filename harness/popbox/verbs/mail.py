@@ -1,0 +1,44 @@
+"""The verb send."""
+
+from __future__ import annotations
+
+from popbox import ledger
+from popbox.clients import smtp
+from popbox.model import Observation
+from popbox.steps import Send
+from popbox.verbs.context import Context, Sent, left
+
+DEFAULT_TEXT = """\
+From: popbox <{sender}>
+To: {to}
+Subject: a test message of popbox
+
+This message was sent to prove that it arrives.
+"""
+
+
+def send(context: Context, spec: Send, deadline: float) -> Observation:
+    """Send over SMTP, or prove a refusal."""
+    message = context.file.message(spec.mail).replace(b"\r\n", b"\n") if spec.mail else (spec.text or "").encode()
+    if not message:
+        message = DEFAULT_TEXT.format(sender=spec.sender, to=", ".join(spec.to)).encode()
+    token = ledger.new_token()
+    octets = ledger.stamp(message, token)
+    receipt = smtp.deliver(context.host.address("smtp"), spec.sender, tuple(spec.to), octets, left(deadline))
+    context.variables[spec.id] = token
+    evidence = {"token": token, "decided at": receipt.command}
+    if receipt.accepted:
+        context.sent[spec.id] = Sent(token, octets, str(receipt.reply))
+        said = f"{receipt.reply} for {', '.join(spec.to)}"
+    else:
+        said = f"refused at {receipt.command}: {receipt.reply}"
+    passed, hint = _judge(context, spec, receipt)
+    return Observation(passed=passed, said=said, hint=hint, transcript=receipt.transcript, evidence=evidence)
+
+
+def _judge(context: Context, spec: Send, receipt: smtp.Receipt) -> tuple[bool, str]:
+    """Whether it went as the step says, and what to look at when not."""
+    if spec.refused is None:
+        return receipt.accepted, "" if receipt.accepted else context.host.run("explain", spec.to[0]).stdout.strip()
+    passed = not receipt.accepted and str(receipt.reply).startswith(spec.refused)
+    return passed, "" if passed else f"a refusal that starts with {spec.refused!r} was expected"

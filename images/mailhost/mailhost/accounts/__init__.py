@@ -1,0 +1,1 @@
+"""What the operator declares, and how it becomes the files that qmail reads."""

@@ -1,0 +1,119 @@
+"""users/assign: all parts, one after the other in the order of a shell's ``*``, then a single dot (H-18)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from mailhost.accounts import names
+from mailhost.accounts.errors import HostError, InputError
+from mailhost.accounts.files import copy_range, mark, write_all
+from mailhost.accounts.layout import Layout
+from mailhost.accounts.transaction import Transaction
+
+END = b".\n"
+STAMP = "assign"
+"""users/.mailhost/assign: the mark of the users/assign we wrote. Another one holds somebody's work, perhaps."""
+
+_ENTRIES = re.compile(rb"(?:[^:\n\0.#][^:\n\0]*(?::[^:\n\0]*){6}:[^\n\0]*\n)*+")
+"""As many whole entries as there are (Q-ASSIGN-1..4); a line that starts with # is none that anybody wants (E-11)."""
+
+
+def stage(transaction: Transaction, changed: dict[str, bytes], removed: set[str], *, force: bool = False) -> None:
+    """Stage changed parts, the users/assign that they give with the others, and the making of users/cdb.
+
+    Raises:
+        InputError: a part would break or cut short users/assign; nothing is staged for good then.
+        HostError: users/assign has lines that no part has, written by somebody else (``force`` overwrites them).
+    """
+    layout = transaction.layout
+    if not force:
+        _keep_foreign(layout, changed)
+    for name, text in changed.items():
+        transaction.put(layout.parts / name, text)
+    parts = sorted(({path.name for path in part_files(layout)} | set(changed)) - removed, key=os.fsencode)
+
+    def fill(target: int) -> None:
+        for name in parts:
+            if name in changed:
+                write_all(target, changed[name])
+            else:
+                _append(layout, layout.parts / name, target)
+        write_all(target, END)
+
+    transaction.read_mark(layout.users / "assign")
+    new = transaction.put(layout.users / "assign", fill)
+    transaction.put(layout.work / STAMP, b"%d %d %d\n" % new)
+    transaction.newu()
+
+
+def part_files(layout: Layout) -> list[Path]:
+    """The files below users/domains that are parts; dot names are not (nor are they for the HOWTO's ``cat *``).
+
+    Raises:
+        InputError: a name that is no domain's, such as an editor's ``domain.com~``, which would count twice (H-18).
+    """
+    found = sorted(path for path in layout.parts.iterdir() if not path.name.startswith("."))
+    for path in found:
+        try:
+            if names.domain(path.name) == path.name and path.is_file():
+                continue
+        except InputError:
+            pass
+        raise InputError("is not a file named like a domain; move it elsewhere", file=layout.shown(path))
+    return found
+
+
+def _append(layout: Layout, path: Path, target: int) -> None:
+    """Copy one part, having looked at each line: what qmail-newu refuses must not get as far as users/assign."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        position, lines, rest = 0, 0, b""
+        while block := os.pread(descriptor, 1 << 20, position):
+            position += len(block)
+            end = block.rfind(b"\n") + 1
+            whole, rest = (rest + block[:end], block[end:]) if end else (b"", rest + block)
+            good = _ENTRIES.match(whole).end()  # type: ignore[union-attr]  # it matches nothing at least
+            if good < len(whole):
+                line = whole[good : whole.index(b"\n", good)]
+                number = lines + whole.count(b"\n", 0, good) + 1
+                raise InputError(f"{_fault(line)} breaks users/assign (H-18)", file=layout.shown(path), line=number)
+            lines += whole.count(b"\n")
+        if rest:
+            raise InputError("the last line does not end in a newline (H-18)", file=layout.shown(path))
+        copy_range(descriptor, target, 0, size)
+    finally:
+        os.close(descriptor)
+
+
+def _fault(line: bytes) -> str:
+    """What is wrong with a line that is no entry."""
+    if not line:
+        return "an empty line"
+    if b"\0" in line:
+        return "a NUL octet"
+    starts = {b".": "a line that starts with a dot", b"#": "a comment", b":": "an entry without an address"}
+    colons = f"a line with {line.count(b':')} colons, where an entry has seven"
+    return starts.get(line[:1], colons)
+
+
+def _keep_foreign(layout: Layout, changed: dict[str, bytes]) -> None:
+    """See that users/assign has no line that is in no part, unless we wrote that file ourselves."""
+    path = layout.users / "assign"
+    now = mark(path)
+    stamp = layout.work / STAMP
+    if now is None or (stamp.exists() and stamp.read_bytes() == b"%d %d %d\n" % now):
+        return
+    known = {END.strip(), b""}
+    for part in part_files(layout):
+        known.update(part.read_bytes().splitlines())
+    for text in changed.values():
+        known.update(text.splitlines())
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if line not in known:
+            raise HostError(
+                f"users/assign: line {number}: is in no file of users/domains, so joining those would lose it. "
+                "Put it into one of them, or run `mailhost rebuild --force`"
+            )

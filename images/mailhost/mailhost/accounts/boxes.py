@@ -1,0 +1,119 @@
+"""A box on disk: ``popboxes/<prefix>/<box>/`` with ``.qmail``, ``.qmail-default`` and ``Maildir/{tmp,new,cur}``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from enum import Enum
+
+from mailhost.accounts.errors import BusyError
+from mailhost.accounts.files import SUFFIX, sync_directory, write_all
+from mailhost.accounts.layout import Identity
+
+DOT_QMAIL, DOT_DEFAULT = ".qmail", ".qmail-default"
+_MAILDIR = ("Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur")
+
+
+class Delivery(Enum):
+    """Where a box keeps its mail; the value is the line in ``.qmail``. Only a Maildir is seen by POP3 (H-33)."""
+
+    MAILDIR = "./Maildir/"
+    MBOX = "./Mailbox"
+
+
+@dataclass(frozen=True, slots=True)
+class DotQmail:
+    """What a ``.qmail`` of ours says: at most one delivery, then any number of forwards."""
+
+    delivery: Delivery | None
+    forwards: tuple[str, ...] = ()
+
+    def render(self) -> bytes:
+        """The file's text."""
+        lines = [self.delivery.value] if self.delivery else []
+        return "".join(f"{line}\n" for line in [*lines, *("&" + target for target in self.forwards)]).encode()
+
+
+def parse(text: bytes) -> DotQmail | int:
+    """Read a ``.qmail`` of ours; or the number of the first line that is none of ours (a program, a comment, ...)."""
+    delivery: Delivery | None = None
+    forwards: list[str] = []
+    lines = text.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    for number, line in enumerate(lines, start=1):
+        if line.startswith(b"&") and line.isascii() and b"@" in line and line[-1:] not in (b" ", b"\t", b"\r"):
+            forwards.append(line[1:].decode())
+        elif number == 1 and line in (b"./Maildir/", b"./Mailbox"):
+            delivery = Delivery(line.decode())
+        else:
+            return number
+    return DotQmail(delivery, tuple(forwards))
+
+
+def make(box: str, texts: dict[str, str | None], identity: Identity, *, maildir: bool, sync: bool) -> None:
+    """Make what is missing of a box and write (or, for None, remove) its files; 0700 and 0600, owned by the identity.
+
+    Written so that it can be done again after a crash. ``sync`` makes it durable at once; without it the caller syncs
+    once for many boxes. Paths are plain strings here: this is done a hundred thousand times in one `apply`.
+
+    Raises:
+        BusyError: the system refuses (disk full, no permission).
+    """
+    try:
+        fresh = _make_directory(box)
+        made = [f"{box}/{name}" for name in _MAILDIR if maildir and (_make_directory(f"{box}/{name}") or not fresh)]
+        for name, text in texts.items():
+            _put(f"{box}/", name, text, identity, fresh=fresh, sync=sync)
+        if os.geteuid() == 0:
+            for path in [*made, box]:
+                _own(path, identity)
+        if sync:
+            for path in [*made, box, os.path.dirname(box)]:  # noqa: PTH120
+                sync_directory(path)
+    except OSError as why:
+        raise BusyError(f"{why.filename or box}: {why.strerror}") from why
+
+
+def _make_directory(path: str) -> bool:
+    """Make one directory, 0700; False where it was there. The prefix's own directory is everybody's to search."""
+    try:
+        os.mkdir(path, 0o700)  # noqa: PTH102
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        parent = os.path.dirname(path)  # noqa: PTH120
+        os.mkdir(parent, 0o755)  # noqa: PTH102
+        os.chmod(parent, 0o755)  # noqa: PTH101, S103 - popuser must search it, whatever the umask (Q-PERM-6)
+        os.mkdir(path, 0o700)  # noqa: PTH102
+    return True
+
+
+def _put(base: str, name: str, text: str | None, identity: Identity, *, fresh: bool, sync: bool) -> None:
+    """Replace one file of a box. The box belongs to popuser, so no name in it is followed when root writes there."""
+    if text is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(base + name)  # noqa: PTH108
+        return
+    staged = base + (name if fresh else SUFFIX)  # nobody is led into a fresh box yet
+    if not fresh:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged)  # noqa: PTH108
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(descriptor, text.encode())
+        if os.geteuid() == 0:
+            os.fchown(descriptor, identity.uid, identity.gid)
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if not fresh:
+        os.replace(staged, base + name)  # noqa: PTH105
+
+
+def _own(path: str, identity: Identity) -> None:
+    """Give a directory that root made, now or before a crash, to the identity; one that is somebody's stays his."""
+    if os.lstat(path).st_uid == 0:
+        os.chown(path, identity.uid, identity.gid, follow_symlinks=False)

@@ -1,0 +1,256 @@
+"""A change of the host while it is put together: the files it reads, the edits they get, and how these become steps.
+
+`domains`, `mailboxes` and `forwards` hold the operations; each edits this object and says what it does as `Change`s.
+Only what an operation touches is read: one domain's part for a mailbox, all of users/poppasswd never.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailhost.accounts import assignfile, boxes, logins, part
+from mailhost.accounts.boxes import DOT_DEFAULT, DOT_QMAIL, DotQmail
+from mailhost.accounts.errors import HostError, InputError
+from mailhost.accounts.journal import Hands
+from mailhost.accounts.layout import Layout
+from mailhost.accounts.lists import Lines, VirtualDomains
+from mailhost.accounts.part import Kind, Part
+from mailhost.accounts.poppasswd import stamp_path
+from mailhost.accounts.rows import Rows
+from mailhost.accounts.transaction import Transaction
+
+RCPTHOSTS, VIRTUALDOMAINS, LOCALS = "control/rcpthosts", "control/virtualdomains", "control/locals"
+REMOVED = ".removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing a change does, for people: ``add``, ``remove`` or ``change``; of what; which one; and how."""
+
+    action: str
+    kind: str
+    name: str
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class BoxEdit:
+    """What a box directory gets: files (None removes one), and a Maildir where asked."""
+
+    texts: dict[str, str | None] = field(default_factory=dict)
+    maildir: bool = False
+
+
+class Edit:
+    """See the module. Use inside the transaction, with `rows` open."""
+
+    def __init__(self, transaction: Transaction, rows: Rows) -> None:
+        """Reads the two control lists and the login numbers."""
+        self.transaction, self.rows = transaction, rows
+        self.layout: Layout = transaction.layout
+        home = self.layout.home
+        rcpthosts = transaction.read(home / RCPTHOSTS)
+        if rcpthosts is None:
+            raise HostError(
+                f"{RCPTHOSTS}: missing; qmail then accepts mail for every domain of the world (Q-RCPT-1). "
+                "`mailhost init` makes an empty one"
+            )
+        self.rcpthosts = Lines.of(RCPTHOSTS, rcpthosts)
+        self.virtual = VirtualDomains.of(VIRTUALDOMAINS, transaction.read(home / VIRTUALDOMAINS))
+        self._as_read = rcpthosts, self.virtual.render()
+        self.prefixes = self.virtual.prefixes()
+        self.cuts = {cut for prefix in self.prefixes.values() for cut in dash_cuts(prefix)}
+        self.logins = logins.parse(transaction.read(self.layout.users / logins.FILE), "users/logins")
+        self.changes: list[Change] = []
+        self.boxes: dict[tuple[str, str], BoxEdit] = {}
+        self.system: dict[str, bytes | None] = {}
+        self.taken_away: list[tuple[str, Path, Path]] = []
+        self.renamed: list[tuple[Path, Path]] = []
+        self.removed_domains: list[str] = []
+        self._parts: dict[str, Part] = {}
+        self._parts_read: dict[str, bytes] = {}
+
+    def say(self, action: str, kind: str, name: str, detail: str = "") -> None:
+        """Note one change."""
+        self.changes.append(Change(action, kind, name, detail))
+
+    def domain_prefix(self, domain: str) -> str:
+        """The prefix of a declared domain.
+
+        Raises:
+            InputError: it is not declared.
+        """
+        if domain not in self.prefixes:
+            raise InputError(f"is not declared; `mailhost domain add {domain}` does", field=f"domain {domain}")
+        return self.prefixes[domain]
+
+    def owner(self, domain: str) -> str:
+        """The domain whose part file has this domain's lines: itself, or the one it is an alias of."""
+        prefix = self.domain_prefix(domain)
+        if domain in self._parts or (self.layout.parts / domain).exists():
+            return domain
+        same = [name for name, other in self.prefixes.items() if other == prefix]
+        return next((name for name in same if name in self._parts or (self.layout.parts / name).exists()), same[0])
+
+    def part(self, domain: str) -> Part:
+        """The part file of a domain or of what it is an alias of, read once.
+
+        Raises:
+            InputError: the domain is not declared, or a line of its part is not one.
+        """
+        name = self.owner(domain)
+        if name not in self._parts:
+            self.load_part(name, self.prefixes[name])
+        return self._parts[name]
+
+    def load_part(self, name: str, prefix: str) -> Part:
+        """Read (or, where there is none, begin) the part file of a domain."""
+        path = self.layout.parts / name
+        text = self.transaction.read(path)
+        shown = self.layout.shown(path)
+        self._parts[name] = part.parse(text or b"", prefix, str(self.layout.popboxes / prefix), shown)
+        if text is not None:
+            self._parts_read[name] = text
+        return self._parts[name]
+
+    def forget_part(self, name: str) -> None:
+        """The part goes with its domain."""
+        self._parts.pop(name, None)
+        self._parts_read.pop(name, None)
+
+    def box(self, prefix: str, name: str) -> BoxEdit:
+        """The edits of one box directory."""
+        return self.boxes.setdefault((prefix, name), BoxEdit())
+
+    def forget_box(self, prefix: str, name: str) -> None:
+        """The box goes: what it would have got is not made."""
+        self.boxes.pop((prefix, name), None)
+
+    def dot_qmail(self, prefix: str, box: str) -> DotQmail:
+        """What the box's .qmail says, with the edits so far.
+
+        Raises:
+            InputError: a line in it is none of ours, so it is not ours to rewrite.
+        """
+        path = self.layout.box(prefix, box) / DOT_QMAIL
+        pending = self.boxes.get((prefix, box), BoxEdit()).texts.get(DOT_QMAIL)
+        text = pending.encode() if pending is not None else self.transaction.read(path)
+        if text is None:
+            return DotQmail(None)
+        said = boxes.parse(text)
+        if isinstance(said, int):
+            shown = self.layout.shown(path)
+            raise InputError("this line is not of mailhost's making; change that file by hand", file=shown, line=said)
+        return said
+
+    def set_dot_qmail(self, part: Part, box: str, dot: DotQmail, *, fresh: bool = False) -> None:
+        """Write a box's .qmail, and the same as .qmail-default where extensions or the catchall lead there (H-16)."""
+        text = dot.render().decode()
+        catchall = part.entries.get((Kind.CATCHALL, ""))
+        wild = (Kind.EXTENSIONS, box) in part.entries or (catchall is not None and catchall.box == box)
+        texts = self.box(part.prefix, box).texts
+        texts[DOT_QMAIL] = text
+        if wild or (not fresh and (self.layout.box(part.prefix, box) / DOT_DEFAULT).exists()):
+            texts[DOT_DEFAULT] = text if wild else None
+
+    def set_aside(self, path: Path, *, purge: bool) -> None:
+        """Take a directory away when all else is done: into popboxes/.removed, or for good."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        base = self.layout.popboxes / REMOVED / path.relative_to(self.layout.popboxes)
+        target = base.with_name(f"{base.name}.{stamp}")
+        again = 2
+        while target.exists() or any(target == other for _, _, other in self.taken_away):
+            target, again = base.with_name(f"{base.name}.{stamp}.{again}"), again + 1
+        if path.exists():
+            self.taken_away.append(("purge" if purge else "move", path, target))
+
+    def stage(self) -> None:
+        """Turn all edits into the transaction's steps, in the order of `journal`."""
+        transaction, layout = self.transaction, self.layout
+        for path, target in self.renamed:
+            transaction.move(path, target)
+        for (prefix, name), box in self.boxes.items():
+            transaction.box(f"popboxes/{prefix}/{name}", box.texts, maildir=box.maildir)
+        if self.logins.changed:
+            transaction.put(layout.users / logins.FILE, self.logins.render(), 0o600)
+        self._stage_system()
+        self._stage_fewer_rcpthosts()
+        self._stage_assign()
+        self._stage_rows()
+        if self.virtual.render() != self._as_read[1]:
+            transaction.put(layout.home / VIRTUALDOMAINS, self.virtual.render())
+            transaction.hup()
+        if self.rcpthosts.render() != self._fewer().render():
+            transaction.put(layout.home / RCPTHOSTS, self.rcpthosts.render())
+        for domain in self.removed_domains:
+            transaction.drop(layout.parts / domain)
+        for kind, path, target in self.taken_away:
+            transaction.move(path, target) if kind == "move" else transaction.purge(path)
+
+    def _stage_system(self) -> None:
+        for name, text in self.system.items():
+            path = self.layout.alias / name
+            if text is not None:
+                self.transaction.put(path, text)
+            elif path.exists():
+                self.transaction.drop(path)
+
+    def _fewer(self) -> Lines:
+        """rcpthosts as read, without the domains that go."""
+        fewer = Lines.of(RCPTHOSTS, self._as_read[0])
+        for domain in self.removed_domains_of_all_kinds():
+            fewer.remove(domain)
+        return fewer
+
+    def removed_domains_of_all_kinds(self) -> Iterable[str]:
+        """Domains and alias domains that were declared when we read and are not any more."""
+        before = VirtualDomains.of(VIRTUALDOMAINS, self._as_read[1]).prefixes()
+        return [name for name in before if name not in self.prefixes]
+
+    def _stage_fewer_rcpthosts(self) -> None:
+        fewer = self._fewer().render()
+        if fewer != Lines.of(RCPTHOSTS, self._as_read[0]).render():
+            self.transaction.put(self.layout.home / RCPTHOSTS, fewer)
+
+    def _stage_assign(self) -> None:
+        """Changed parts, and users/assign joined from all parts."""
+        changed: dict[str, bytes] = {}
+        for name, edited in self._parts.items():
+            text = edited.render()
+            if self._parts_read.get(name) != text:
+                changed[name] = text
+        if changed or self.removed_domains:
+            assignfile.stage(self.transaction, changed, set(self.removed_domains))
+
+    def _stage_rows(self) -> None:
+        """users/poppasswd, and the stamp that tells readers it is in order."""
+        if not self.rows.edits:
+            return
+        path = self.layout.poppasswd
+        self.transaction.expect(path, self.rows.mark())
+        new = self.transaction.put(path, self.rows.fill, 0o600)
+        if self.rows.ordered:
+            stamp = b"%d %d %d\n" % new
+            self.transaction.put(Path(stamp_path(os.fspath(path))), stamp, 0o644)
+
+
+@contextmanager
+def editing(hands: Hands) -> Iterator[Edit]:
+    """An edit of the host, under the writers' lock; it comes to nothing unless it is staged and its transaction made.
+
+    Raises:
+        BusyError: another writer has the lock, or the host has no users/.
+        HostError, InputError: a file it begins with cannot be used.
+    """
+    with Transaction(hands) as transaction, Rows(hands.layout.poppasswd, "users/poppasswd") as rows:
+        yield Edit(transaction, rows)
+
+
+def dash_cuts(prefix: str) -> list[str]:
+    """The beginnings of a prefix that end before a ``-``: ``a-b-com`` -> ``a``, ``a-b``."""
+    return [prefix[:at] for at, letter in enumerate(prefix) if letter == "-"]

@@ -1,0 +1,133 @@
+"""Writing so that a reader sees the old file or the new one, whole, whatever happens in between.
+
+A new text is first *staged*: written beside its target under a dot name (the HOWTO's ``cat users/domains/*`` does not
+pick it up), given the target's owner and mode, and fsynced. *Publishing* is one rename and an fsync of the directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from mailhost.accounts.errors import BusyError, HostError
+
+SUFFIX = ".mailhost-new"
+Fill = Callable[[int], None]
+"""Writes a file's content to the descriptor it is given."""
+
+
+class Mark(NamedTuple):
+    """Which file it was that we read or wrote: a change of any of these means that someone else wrote since."""
+
+    inode: int
+    mtime_ns: int
+    octets: int
+
+
+def mark(path: Path) -> Mark | None:
+    """The mark of the file at a path, None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return Mark(status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def staged_name(path: Path, number: int = 0) -> Path:
+    """Where a new text for ``path`` is staged; ``number`` tells two texts of one change apart."""
+    return path.with_name(f".{path.name}{SUFFIX}{number or ''}")
+
+
+def stage(path: Path, fill: Fill | bytes, mode: int, number: int = 0) -> Path:
+    """Stage a new text for ``path``, with the mode and owner of the file that stands there, else ``mode`` and ours.
+
+    Raises:
+        BusyError: the disk is full, the directory is missing, or something else the system refuses.
+        HostError: the owner of the existing file cannot be kept by this process.
+    """
+    staged = staged_name(path, number)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        staged.unlink(missing_ok=True)
+        descriptor = os.open(staged, flags, 0o600)
+        try:
+            if isinstance(fill, bytes):
+                write_all(descriptor, fill)
+            else:
+                fill(descriptor)
+            _dress(descriptor, path, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as why:
+        staged.unlink(missing_ok=True)
+        raise BusyError(f"{path}: cannot be written: {why.strerror}") from why
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+    return staged
+
+
+def remove_staged(directory: Path) -> None:
+    """Remove what a writer left that died before its change was to happen; only under the writers' lock."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.rstrip("0123456789").endswith(SUFFIX):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _dress(descriptor: int, path: Path, mode: int) -> None:
+    """Give the staged file the mode and owner of the one it will replace."""
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        os.fchmod(descriptor, mode)
+        return
+    new = os.fstat(descriptor)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        except PermissionError as why:
+            raise HostError(f"{path}: belongs to {old.st_uid}:{old.st_gid}, which this user cannot keep") from why
+    os.fchmod(descriptor, old.st_mode & 0o7777)
+
+
+def write_all(descriptor: int, text: bytes) -> None:
+    """Write every octet: a single write may take fewer."""
+    view = memoryview(text)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def publish(staged: Path, path: Path) -> None:
+    """Put a staged file in its place, for good."""
+    staged.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path | str) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy_range(source: int, target: int, start: int, end: int) -> None:
+    """Append the octets [start, end) of one open file to another, inside the kernel where it can."""
+    while start < end:
+        try:
+            copied = os.copy_file_range(source, target, end - start, offset_src=start)
+        except OSError:  # another file system, or one that cannot: by hand
+            copied = 0
+        if not copied:
+            block = os.pread(source, min(end - start, 1 << 20), start)
+            if not block:
+                return
+            write_all(target, block)
+            copied = len(block)
+        start += copied

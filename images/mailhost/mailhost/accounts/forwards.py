@@ -1,0 +1,140 @@
+"""Operations on what leads elsewhere: forwards, a domain's catchall, and the ~alias trio."""
+
+from __future__ import annotations
+
+from mailhost.accounts import boxes, names
+from mailhost.accounts.boxes import DOT_QMAIL, DotQmail
+from mailhost.accounts.edit import Edit
+from mailhost.accounts.errors import InputError
+from mailhost.accounts.part import Kind
+
+TRIO = ("postmaster", "mailer-daemon", "root")
+"""The addresses of the host itself that the HOWTO keeps in ~alias, and the only ones (H-6)."""
+
+
+def add(edit: Edit, local: str, domain: str, targets: list[str]) -> None:
+    """Forward an address; one that is a mailbox keeps its copy as well.
+
+    Raises:
+        InputError: unknown domain, the address is an alias, a target is there already or is the address itself.
+    """
+    part = edit.part(domain)
+    address = f"{local}@{domain}"
+    entry = part.exact(local)
+    if entry is not None and entry.box != local:
+        raise InputError(f"is an alias of {entry.box}@{domain}; forward that", file=part.file, field=address)
+    if entry is None and part.foreign_for(local):
+        raise InputError("a line not of mailhost's making takes this address", file=part.file, field=address)
+    dot = edit.dot_qmail(part.prefix, local) if entry else DotQmail(None)
+    for target in targets:
+        if target in dot.forwards:
+            raise InputError(f"goes to {target} already", field=address)
+        if target.lower() == address:
+            raise InputError("would go to itself; `mailbox add` keeps a copy here", field=address)
+        dot = DotQmail(dot.delivery, (*dot.forwards, target))
+    if entry is None:
+        part.add(Kind.EXACT, local, local, edit.layout.identity)
+    edit.set_dot_qmail(part, local, dot)
+    kept = ", and a copy is kept" if dot.delivery else ""
+    edit.say("add", "forward", address, f"to {', '.join(targets)}{kept}")
+
+
+def remove(edit: Edit, local: str, domain: str, targets: list[str]) -> None:
+    """Take some targets of a forward away, or all; without any left the address is gone, unless it is a mailbox.
+
+    Raises:
+        InputError: no such forward, no such target.
+    """
+    part = edit.part(domain)
+    address = f"{local}@{domain}"
+    entry = part.exact(local)
+    dot = edit.dot_qmail(part.prefix, local) if entry and entry.box == local else DotQmail(None)
+    if not dot.forwards:
+        raise InputError("is not a forward", file=part.file, field=address)
+    for target in targets:
+        if target not in dot.forwards:
+            raise InputError(f"does not go to {target}", field=address)
+    left = tuple(target for target in dot.forwards if targets and target not in targets)
+    if left or dot.delivery:
+        edit.set_dot_qmail(part, local, DotQmail(dot.delivery, left))
+    else:
+        for gone in part.of_box(local):
+            part.remove(gone.kind, gone.local)
+        edit.forget_box(part.prefix, local)
+        path = edit.layout.box(part.prefix, local)
+        edit.set_aside(path, purge=not any((path / mail).exists() for mail in ("Maildir", "Mailbox")))
+    edit.say("remove", "forward", address, f"to {', '.join(targets or dot.forwards)}")
+
+
+def replace(edit: Edit, local: str, domain: str, targets: tuple[str, ...]) -> None:
+    """Give an existing forward exactly these targets, in this order.
+
+    Raises:
+        InputError: no such forward, or its .qmail is not of our making.
+    """
+    part = edit.part(domain)
+    dot = edit.dot_qmail(part.prefix, local)
+    if dot.forwards != targets:
+        edit.set_dot_qmail(part, local, DotQmail(dot.delivery, targets))
+        edit.say("change", "forward", f"{local}@{domain}", f"to {', '.join(targets)}")
+
+
+def set_catchall(edit: Edit, domain: str, local: str | None) -> None:
+    """Lead what no line takes into a mailbox or forward of the domain; None lets it bounce again.
+
+    Raises:
+        InputError: no such address, or there is none to unset.
+    """
+    part = edit.part(domain)
+    before = part.entries.get((Kind.CATCHALL, ""))
+    if local is None and before is None:
+        raise InputError("has no catchall", file=part.file, field=f"domain {domain}")
+    if local is not None:
+        entry = part.exact(local)
+        if entry is None:
+            raise InputError("is not declared", file=part.file, field=f"{local}@{domain}")
+        local = entry.box
+    if before is not None and before.box == local:
+        return
+    part.remove(Kind.CATCHALL, "")
+    if local is not None:
+        part.add(Kind.CATCHALL, "", local, edit.layout.identity)
+        edit.set_dot_qmail(part, local, edit.dot_qmail(part.prefix, local))
+    if before is not None:
+        edit.set_dot_qmail(part, before.box, edit.dot_qmail(part.prefix, before.box))
+    if local is None:
+        edit.say("remove", "catchall", domain)
+    else:
+        edit.say("change" if before else "add", "catchall", domain, f"into {local}@{domain}")
+
+
+def set_system(edit: Edit, name: str, targets: tuple[str, ...]) -> None:
+    """Send what comes for one of the trio at the host's own name to these addresses; none removes the file.
+
+    Raises:
+        InputError: not one of the trio, or the file there is not of our making.
+    """
+    if name not in TRIO:
+        raise InputError(
+            f"is none of {', '.join(TRIO)}: ~alias has no others here (H-6)", field=f"system alias {name!r}"
+        )
+    before = system(edit.transaction.read(edit.layout.alias / f"{DOT_QMAIL}-{name}"), f"alias/{DOT_QMAIL}-{name}")
+    if before == targets:
+        return
+    made = DotQmail(None, tuple(names.target(target) for target in targets)).render()
+    edit.system[f"{DOT_QMAIL}-{name}"] = made if targets else None
+    action = "remove" if not targets else "change" if before else "add"
+    edit.say(action, "system alias", name, f"to {', '.join(targets)}" if targets else "")
+
+
+def system(text: bytes | None, shown: str) -> tuple[str, ...]:
+    """The targets that a file of ~alias names; none for no file.
+
+    Raises:
+        InputError: a line is not a forward.
+    """
+    said = boxes.parse(text or b"")
+    if isinstance(said, int) or said.delivery is not None:
+        line = said if isinstance(said, int) else 1
+        raise InputError("this line is not of mailhost's making; change that file by hand", file=shown, line=line)
+    return said.forwards

@@ -1,0 +1,150 @@
+"""Password hashes of crypt(3): make one, check one, name its scheme.
+
+The system's libcrypt does the work through ctypes (``crypt_r``, so threads may call it at once); where a system has
+none, passlib does. checkpoppasswd starts once for every login, so this file imports neither ``re`` nor ``typing``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from _operator import _compare_digest
+
+DEFAULT = "sha512"
+"""The scheme of new hashes. Every crypt(3) since 2007 verifies it (glibc, libxcrypt, musl) and a check takes 2 ms;
+yescrypt, Debian's choice for /etc/shadow, takes 24 ms and 16 MiB for each POP3 login and musl cannot verify it."""
+
+# glibc's struct crypt_data is the largest of all systems' (131,232 octets); libxcrypt and musl need less.
+_STATE_OCTETS = 131_232 + 64
+_DIGITS = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_GRAPHIC = bytes(set(range(33, 127)) - set(b":!*;\\"))
+
+
+class _Scheme:
+    """prefix: what the hash starts with; cost: parameters of a new one; checksum: digits after the last ``$``;
+    salt: digits of a new salt, the last of which is one of ``tail`` (128 bits are 21 digits and 2 bits more).
+    """
+
+    __slots__ = ("checksum", "cost", "prefix", "salt", "tail")
+
+    def __init__(self, prefix: bytes, cost: bytes, checksum: int, salt: int, tail: bytes = _DIGITS) -> None:
+        self.prefix, self.cost, self.checksum, self.salt, self.tail = prefix, cost, checksum, salt, tail
+
+
+SCHEMES = {
+    "des": _Scheme(b"", b"", 13, 2),
+    "md5": _Scheme(b"$1$", b"", 22, 8),
+    "sha256": _Scheme(b"$5$", b"", 43, 16),
+    "sha512": _Scheme(b"$6$", b"", 86, 16),
+    "bcrypt": _Scheme(b"$2", b"b$10$", 53, 22, b".Oeu"),
+    "yescrypt": _Scheme(b"$y$", b"j9T$", 43, 22, b"./01"),
+}
+WEAK = frozenset({"des", "md5"})
+"""Schemes that are accepted and reported: DES sees 8 octets of the password (Q-CPW-7), md5-crypt is fast to guess."""
+
+
+class HashError(ValueError):
+    """A password cannot be hashed as asked; the text never holds the password."""
+
+
+def scheme_of(stored: bytes) -> str | None:
+    """Name the scheme of a stored hash; None for a locked (``!``, ``*``), empty or odd field, which admits nobody."""
+    if stored.translate(None, _GRAPHIC):
+        return None
+    settings, _, checksum = stored.rpartition(b"$")
+    if checksum.translate(None, _DIGITS):
+        return None
+    if not settings:
+        return "des" if len(stored) == SCHEMES["des"].checksum else None
+    for name, scheme in SCHEMES.items():
+        if scheme.prefix and stored.startswith(scheme.prefix) and len(checksum) == scheme.checksum:
+            return name
+    return None
+
+
+def verify(password: bytes, stored: bytes) -> bool:
+    """Say whether ``password`` gives ``stored``; False for locked, empty and odd hashes (Q-CPW-6), never an exception.
+
+    The comparison takes the same time wherever the two differ. A password with a NUL is refused: crypt(3) stops there.
+    """
+    if scheme_of(stored) is None or b"\0" in password:
+        return False
+    made = _crypt(password, stored)
+    return made is not None and _compare_digest(made, stored)
+
+
+def make(password: bytes, scheme: str = DEFAULT) -> str:
+    """Hash ``password`` with a fresh salt.
+
+    Raises:
+        HashError: unknown scheme, empty password, a NUL in it, or a scheme this system's crypt(3) does not know.
+    """
+    if scheme not in SCHEMES:
+        raise HashError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
+    if not password or b"\0" in password:
+        raise HashError("a password is one or more octets, none of them NUL")
+    made = _crypt(password, _setting(scheme))
+    if made is None or scheme_of(made) != scheme:
+        raise HashError(f"crypt(3) of this system cannot make {scheme} hashes")
+    return made.decode("ascii")
+
+
+def _setting(name: str) -> bytes:
+    """Prefix, cost and fresh salt, as crypt(3) takes them; an octet gives a digit without bias (64 divides 256)."""
+    scheme = SCHEMES[name]
+    octets = os.urandom(scheme.salt)
+    digits = bytes(_DIGITS[octet & 63] for octet in octets[:-1])
+    return scheme.prefix + scheme.cost + digits + scheme.tail[octets[-1] % len(scheme.tail) :][:1]
+
+
+def _crypt(password: bytes, setting: bytes) -> bytes | None:
+    """crypt(3) itself; None where it refuses the setting (NULL or a failure token such as ``*0``)."""
+    if _crypt_r is None:
+        return _passlib_crypt(password, setting)
+    made: bytes | None = _crypt_r(password, setting, ctypes.create_string_buffer(_STATE_OCTETS))
+    return None if made is None or made.startswith(b"*") else made
+
+
+def _passlib_crypt(password: bytes, setting: bytes) -> bytes | None:
+    """The same by passlib, for a system without libcrypt; None for yescrypt, which it does not know."""
+    from passlib import hash as handlers
+
+    name = next((n for n, s in SCHEMES.items() if s.prefix and setting.startswith(s.prefix)), "des")
+    handler = getattr(handlers, f"{name}_crypt", getattr(handlers, name, None))
+    if handler is None:
+        return None
+    try:
+        made = handler.using(**_passlib_settings(name, setting.decode("ascii"))).hash(password)
+    except (ValueError, IndexError, TypeError, RuntimeError):  # RuntimeError: no backend for bcrypt is installed
+        return None
+    return str(made).encode("ascii")
+
+
+def _passlib_settings(name: str, setting: str) -> dict[str, str | int]:
+    """Salt and rounds of a setting or a whole hash: passlib's default rounds are not crypt(3)'s (5000)."""
+    fields = setting.split("$")[2:]
+    if name == "des":
+        return {"salt": setting[:2]}
+    if name == "md5":
+        return {"salt": fields[0]}
+    if name == "bcrypt":
+        return {"salt": fields[1][:22], "rounds": int(fields[0]), "ident": setting[1:3]}
+    if fields[0].startswith("rounds="):
+        return {"salt": fields[1], "rounds": int(fields[0].removeprefix("rounds="))}
+    return {"salt": fields[0], "rounds": 5000}
+
+
+def _load() -> ctypes._NamedFuncPointer | None:
+    """crypt_r of the system: libcrypt under its two usual names, else in the C library (musl); None where absent."""
+    for name in ("libcrypt.so.1", "libcrypt.so.2", None):
+        try:
+            function = ctypes.CDLL(name).crypt_r
+        except (OSError, AttributeError):
+            continue
+        function.restype = ctypes.c_char_p
+        function.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p]
+        return function
+    return None
+
+
+_crypt_r = _load()

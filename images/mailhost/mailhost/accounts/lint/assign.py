@@ -1,0 +1,156 @@
+"""Lint of users/domains, users/assign and users/cdb: does each line do what it seems to, is the cdb of them?"""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailhost.accounts import files, names
+from mailhost.accounts.assignfile import END
+from mailhost.accounts.errors import InputError
+from mailhost.accounts.lint.facts import Facts, Finding
+from mailhost.qmail.assign import NewuError
+from mailhost.qmail.newu import make
+
+ASSIGN, CDB = "users/assign", "users/cdb"
+
+
+def broken(facts: Facts) -> Iterator[Finding]:
+    """Lines that qmail-newu refuses, cuts short or misreads (Q-ASSIGN-1..4, -7)."""
+    for file, line, rule in facts.broken:
+        mend = None
+        if "newline" in rule:
+            mend = functools.partial(_end_line, facts.layout.home / file)
+        yield Finding("error", "part-broken", file, line, rule, "end the line" if mend else "", mend)
+
+
+def _end_line(path: Path) -> None:
+    files.publish(files.stage(path, path.read_bytes() + b"\n", 0o644), path)
+
+
+def twice(facts: Facts) -> Iterator[Finding]:
+    """The same address in two lines: qmail takes the first (Q-ASSIGN-11)."""
+    seen: dict[bytes, str] = {}
+    for line in facts.entries:
+        first = seen.setdefault(line.entry.key, f"{line.file} line {line.number}")
+        if first != f"{line.file} line {line.number}":
+            text = f"{_shown(line.entry.address)} is in {first} already; that one counts"
+            yield Finding("error", "address-twice", line.file, line.number, text)
+
+
+def loose_plus(facts: Facts) -> Iterator[Finding]:
+    """The HOWTO's own + line (H-13, H-17): it takes more than meant, and its .qmail does not count."""
+    for line in facts.entries:
+        if not line.entry.wild:
+            continue
+        address = _shown(line.entry.address)
+        if not line.entry.address.endswith(b"-"):
+            text = f"+{address} takes {address}y and {address}.x too, not only {address} and {address}-anything (H-13)"
+            yield Finding("error", "plus-too-wide", line.file, line.number, text)
+        if not line.entry.dash:
+            text = f"+{address} has an empty dash: its mail goes to ./Mailbox, past .qmail and .qmail-default (H-17)"
+            yield Finding("error", "plus-without-dash", line.file, line.number, text)
+
+
+def shadows(facts: Facts) -> Iterator[Finding]:
+    """A + line of one part that takes the addresses of another part's domain (H-9)."""
+    prefixes = {domain: prefix for domain, prefix, _ in facts.virtual()}
+    for line in facts.entries:
+        if not line.entry.wild:
+            continue
+        own = prefixes.get(Path(line.file).name)
+        for domain, prefix in prefixes.items():
+            if prefix != own and (prefix.lower() + "-").encode().startswith(line.address):
+                text = f"+{_shown(line.entry.address)} takes every address of {domain} that has no line of its own"
+                yield Finding("error", "plus-shadows-domain", line.file, line.number, text)
+
+
+def identity(facts: Facts) -> Iterator[Finding]:
+    """uid 0, which qmail refuses to deliver as (Q-LSP-9, H-14); relative homes, which bounce (E-33)."""
+    for line in facts.entries:
+        uid = line.entry.uid
+        digits = uid[: len(uid) - len(uid.lstrip(b"0123456789"))]
+        if int(digits or b"0") == 0:
+            text = f"uid {_shown(uid)!r} is 0 for qmail, which puts such mail off for ever"
+            yield Finding("error", "uid-zero", line.file, line.number, text)
+        elif digits != uid or not line.entry.gid.isdigit():
+            text = f"uid {_shown(uid)!r} or gid {_shown(line.entry.gid)!r} is not a plain number"
+            yield Finding("error", "uid-odd", line.file, line.number, text)
+        if not line.entry.home.startswith(b"/"):
+            yield Finding(
+                "error", "home-relative", line.file, line.number, "the home is not absolute: its mail bounces"
+            )
+
+
+def lost_parts(facts: Facts) -> Iterator[Finding]:
+    """Parts without a domain, domains without a part, editors' copies (H-18)."""
+    virtual = facts.virtual()
+    owned = {prefix for domain, prefix, _ in virtual if domain in facts.parts}
+    known = {domain for domain, _, _ in virtual}
+    for name, content in facts.parts.items():
+        shown = f"users/domains/{name}"
+        if not _is_domain(name):
+            yield Finding(
+                "error", "part-misnamed", shown, 0, "is not named like a domain: an editor's copy? It counts too"
+            )
+        elif name not in known and content:
+            yield Finding("error", "part-without-domain", shown, 0, f"control/virtualdomains does not have {name}")
+    for domain, prefix, number in virtual:
+        if prefix not in owned:
+            text = f"{domain} has no part users/domains/{domain}: its mail bounces, or goes to ~alias"
+            yield Finding("error", "domain-without-part", "control/virtualdomains", number, text)
+
+
+def _is_domain(name: str) -> bool:
+    try:
+        return names.domain(name) == name
+    except InputError:
+        return False
+
+
+def stale_assign(facts: Facts) -> Iterator[Finding]:
+    """users/assign is not what the parts give, or does not end in its dot (H-19, H-20)."""
+    joined = b"".join(facts.parts[name] for name in sorted(facts.parts, key=str.encode)) + END
+    try:
+        there = (facts.layout.home / ASSIGN).read_bytes()
+    except OSError:
+        there = b""
+    if there == joined:
+        return
+    rebuild = not facts.broken
+    if not there.endswith(END):
+        text = "does not end in a line with a single dot: qmail-newu refuses it"
+    else:
+        text = "is not what users/domains/* gives; run `mailhost rebuild`"
+    yield Finding("error", "assign-stale", ASSIGN, 0, text, "rebuild", rebuild=rebuild)
+
+
+def stale_cdb(facts: Facts) -> Iterator[Finding]:
+    """users/cdb, which alone counts for delivery, is missing, older than users/assign, or made of something else."""
+    assign, cdb = facts.layout.home / ASSIGN, facts.layout.home / CDB
+    try:
+        there = cdb.read_bytes()
+    except OSError as why:
+        yield Finding("error", "cdb-missing", CDB, 0, f"{why.strerror}: no box gets mail", "rebuild", rebuild=True)
+        return
+    wanted = io.BytesIO()
+    try:
+        with assign.open("rb") as source:
+            make(source, wanted)
+    except (OSError, NewuError) as why:
+        yield Finding(
+            "error", "assign-refused", ASSIGN, getattr(why, "line", 0), f"cannot be made into users/cdb: {why}"
+        )
+        return
+    if there != wanted.getbuffer():
+        text = "is not what users/assign gives; run `mailhost rebuild` (H-20)"
+        yield Finding("error", "cdb-stale", CDB, 0, text, "rebuild", rebuild=True)
+
+
+def _shown(octets: bytes) -> str:
+    return octets.decode("latin-1")
+
+
+RULES = (broken, twice, loose_plus, shadows, identity, lost_parts, stale_assign, stale_cdb)

@@ -1,0 +1,169 @@
+"""Lint of popboxes/: can qmail reach each directory, and does its .qmail put mail where POP3 looks?"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailhost.accounts import boxes
+from mailhost.accounts.edit import REMOVED
+from mailhost.accounts.layout import Identity
+from mailhost.accounts.lint.facts import AssignLine, Facts, Finding
+from mailhost.qmail.dotqmail import Found, Kind, find, parse
+
+
+def homes(facts: Facts) -> Iterator[Finding]:
+    """Each home once: of this host, there, a directory, of the line's uid, 0700 (H-15, Q-LOCAL-2..5)."""
+    for line in _one_per_home(facts):
+        if facts.outside(line.entry.home):
+            text = f"{_path(line)} lies outside {facts.layout.home}: another host's box, if this one is a copy of it"
+            yield Finding("error", "home-outside", line.file, line.number, text)
+            continue
+        try:
+            status = os.stat(line.entry.home)  # noqa: PTH116 - octets, as the line has them
+        except OSError as why:
+            path = _path(line)
+            mend = functools.partial(_make, path, _identity(line)) if facts.own_box(path) else None
+            text = f"{path}: {why.strerror}: mail for {_shown(line)} is put off until it bounces"
+            yield Finding("error", "home-missing", line.file, line.number, text, "make the box", mend)
+            continue
+        mode = stat.S_IMODE(status.st_mode)
+        if mode == 0o700 and status.st_uid == _identity(line).uid:
+            continue
+        path = _path(line)
+        shown, own = facts.shown(path), facts.own_box(path)
+        if status.st_uid != _identity(line).uid:
+            give = functools.partial(os.chown, path, _identity(line).uid, _identity(line).gid) if own else None
+            text = f"belongs to uid {status.st_uid}, {line.file} line {line.number} delivers as {_identity(line).uid}"
+            yield Finding("error", "home-owner", shown, 0, text, "give it to that uid", give)
+        if mode != 0o700:
+            wrong = mode & (stat.S_IWOTH | stat.S_ISVTX)
+            level = "error" if wrong else "warning"
+            text = f"has mode {mode:04o}, not 0700" + (": mail is put off" if wrong else "")
+            shut = functools.partial(path.chmod, 0o700) if own else None
+            yield Finding(level, "home-mode", shown, 0, text, "chmod 0700", shut)
+
+
+def deliveries(facts: Facts) -> Iterator[Finding]:
+    """Which file qmail takes for each line, and what each of its lines does (Q-DOT-*, Q-LINE-*)."""
+    seen: set[tuple[bytes, bytes]] = set()
+    for line in facts.entries:
+        wild = line.entry.wild
+        key = (line.entry.home, line.entry.dash)
+        if key in seen or not os.path.isdir(line.entry.home):  # noqa: PTH112 - octets, as the line has them
+            continue
+        seen.add(key)
+        found = find(line.entry.home, line.entry.dash, b"anything" if wild else line.entry.ext)
+        if not isinstance(found, Found):
+            yield Finding("error", "qmail-unusable", line.file, line.number, f"{_shown(line)}: {found.text}")
+        elif found.name is None or not found.text.strip():
+            text = f"{_shown(line)}: no .qmail counts, so mail goes into ./Mailbox, which POP3 does not see (H-16)"
+            yield Finding("error", "qmail-missing", line.file, line.number, text)
+        else:
+            yield from _instructions(facts, line, found)
+
+
+def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Finding]:
+    """The lines of one .qmail."""
+    name = os.path.join(line.entry.home, found.name or b"")  # noqa: PTH118 - octets, as the line has them
+    mode = stat.S_IMODE(os.stat(name).st_mode)  # noqa: PTH116
+    path = Path(os.fsdecode(name))
+    shown = facts.shown(path)
+    if mode & 0o022:
+        mend = functools.partial(path.chmod, 0o600) if facts.own_box(path) else None
+        yield Finding(
+            "error", "qmail-writable", shown, 0, f"has mode {mode:04o}: others can write it", "chmod 0600", mend
+        )
+    for instruction in parse(found.text):
+        if instruction.kind is Kind.PROGRAM:
+            text = "runs a program as the user of all boxes, so it can read them all (H-36)"
+            yield Finding("warning", "qmail-program", shown, instruction.line, text)
+        elif instruction.kind is Kind.MBOX and instruction.argument.rstrip(b"/").endswith(b"Maildir"):
+            text = "is an mbox file without the slash at the end: ./Maildir/ (H-33)"
+            yield Finding("error", "qmail-no-slash", shown, instruction.line, text)
+        elif instruction.kind is Kind.MAILDIR:
+            yield from _maildir(facts, line, path.parent / os.fsdecode(instruction.argument))
+
+
+def _maildir(facts: Facts, line: AssignLine, path: Path) -> Iterator[Finding]:
+    """tmp, new and cur, each of the line's uid (H-34)."""
+    owners = {name: _owner(f"{path}/{name}") for name in ("tmp", "new", "cur")}
+    missing = [name for name, uid in owners.items() if uid is None]
+    if missing:
+        own = path.name == "Maildir" and facts.own_box(path) and facts.own_box(path.parent)
+        mend = functools.partial(_make, path.parent, _identity(line)) if own else None
+        text = f"lacks {', '.join(missing)}: mail is put off, or POP3 finds no mail"
+        yield Finding("error", "maildir-incomplete", facts.shown(path), 0, text, "make it", mend)
+        return
+    for name, uid in owners.items():
+        if uid != _identity(line).uid:
+            owner = _identity(line).uid, _identity(line).gid
+            mend = functools.partial(os.chown, path / name, *owner) if facts.own_box(path / name) else None
+            text = f"belongs to uid {uid}, mail is delivered as {_identity(line).uid}"
+            yield Finding("error", "maildir-owner", facts.shown(path / name), 0, text, "give it to that uid", mend)
+
+
+def _owner(path: str) -> int | None:
+    """The uid of a directory; None where there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - three for each box: a Path would take longer than the call
+    except OSError:
+        return None
+    return status.st_uid if stat.S_ISDIR(status.st_mode) else None
+
+
+def orphans(facts: Facts) -> Iterator[Finding]:
+    """Directories below popboxes that no line leads to."""
+    led = {line.entry.home.rstrip(b"/") for line in facts.entries}
+    for prefix in _directories(facts.layout.popboxes):
+        if prefix.name == REMOVED:
+            continue
+        for box in _directories(prefix):
+            if os.fsencode(box) not in led:
+                text = "no line of users/domains leads here: its mail is out of reach"
+                yield Finding("warning", "box-orphan", facts.shown(box), 0, text)
+
+
+def _directories(path: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in path.iterdir() if entry.is_dir())
+    except OSError:
+        return []
+
+
+def _one_per_home(facts: Facts) -> list[AssignLine]:
+    first: dict[bytes, AssignLine] = {}
+    for line in facts.entries:
+        if line.entry.home.startswith(b"/"):
+            first.setdefault(line.entry.home, line)
+    return list(first.values())
+
+
+def _path(line: AssignLine) -> Path:
+    return Path(os.fsdecode(line.entry.home))
+
+
+def _identity(line: AssignLine) -> Identity:
+    """The owner a line gives, by qmail's reading of numbers: leading digits, none is 0 (Q-LSP-9)."""
+
+    def number(text: bytes) -> int:
+        return int(text[: len(text) - len(text.lstrip(b"0123456789"))] or b"0")
+
+    return Identity(line.entry.user.decode("latin-1"), number(line.entry.uid), number(line.entry.gid))
+
+
+def _make(box: Path, identity: Identity) -> None:
+    """Make what is missing of a box, with a .qmail only where there is none."""
+    there = (box / boxes.DOT_QMAIL).exists()
+    texts = {} if there else {boxes.DOT_QMAIL: boxes.DotQmail(boxes.Delivery.MAILDIR).render().decode()}
+    boxes.make(str(box), dict(texts), identity, maildir=True, sync=True)
+
+
+def _shown(line: AssignLine) -> str:
+    return ("+" if line.entry.wild else "=") + line.entry.address.decode("latin-1")
+
+
+RULES = (homes, deliveries, orphans)

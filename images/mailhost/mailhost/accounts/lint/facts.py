@@ -1,0 +1,181 @@
+"""What lint looks at, gathered once: the texts of all files, and the entries and rows in them that can be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailhost.accounts import poppasswd
+from mailhost.accounts.errors import BusyError
+from mailhost.accounts.layout import Layout
+from mailhost.accounts.poppasswd import Row
+from mailhost.qmail.assign import Entry, NewuError, parse_line
+from mailhost.qmail.control import Controls, load
+from mailhost.qmail.controlfile import ControlError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong (``error``: mail or a login is lost or unsafe) or doubtful (``warning``)."""
+
+    level: str
+    rule: str
+    file: str
+    line: int
+    text: str
+    cure: str = ""
+    mend: Callable[[], object] | None = field(default=None, compare=False)
+    rebuild: bool = False
+
+    @property
+    def fixable(self) -> bool:
+        """True where `--fix` mends it."""
+        return self.mend is not None or self.rebuild
+
+    def __str__(self) -> str:
+        where = f"{self.file}: line {self.line}" if self.line else self.file
+        cure = f" [--fix: {self.cure}]" if self.fixable else ""
+        return f"{where}: {self.level}: {self.text} ({self.rule}){cure}"
+
+
+@dataclass(frozen=True, slots=True)
+class AssignLine:
+    """One entry of a part file, as qmail-newu reads it."""
+
+    file: str
+    number: int
+    entry: Entry
+
+    @property
+    def address(self) -> bytes:
+        """What it takes, in lower case, without the type byte."""
+        return self.entry.address.lower()
+
+
+@dataclass(slots=True)
+class Facts:
+    """Everything, read once. ``parts``: domain -> text; ``entries``: what can be read in them, ``broken`` the rest.
+
+    ``controls`` is None where a control file cannot be read; ``unreadable`` says which and why.
+    """
+
+    layout: Layout
+    controls: Controls | None
+    unreadable: tuple[str, str] | None
+    parts: dict[str, bytes]
+    entries: list[AssignLine]
+    broken: list[tuple[str, int, str]]
+    rows: list[Row]
+    bad_rows: list[tuple[int, str]]
+
+    def shown(self, path: Path) -> str:
+        """A path as findings name it."""
+        return self.layout.shown(path)
+
+    def own_box(self, path: Path | bytes) -> bool:
+        """True where a path, links followed, is below this home's popboxes/: nothing else there is --fix's to touch."""
+        boxes = os.path.realpath(os.fsencode(self.layout.popboxes)) + b"/"
+        return os.path.realpath(os.fsencode(path)).startswith(boxes)
+
+    def outside(self, home: bytes) -> bool:
+        """True where the directory of a line, links followed, is not below this home."""
+        here = os.fsencode(self.layout.home)
+        if home.startswith(here + b"/") and b"/../" not in home + b"/" and not os.path.islink(home):  # noqa: PTH114
+            return False
+        return not os.path.realpath(home).startswith(os.path.realpath(here) + b"/")
+
+    def virtual(self) -> list[tuple[str, str, int]]:
+        """(domain, prefix, line) of each whole domain in virtualdomains, as qmail looks them up."""
+        if self.controls is None:
+            return []
+        table = self.controls.virtualdomains
+        return [
+            (line.key.decode("latin-1").lower(), line.value.decode("latin-1"), line.number)
+            for line in table.lines
+            if line.value and line.key and b"@" not in line.key and not line.key.startswith(b".")
+        ]
+
+
+def gather(layout: Layout) -> Facts:
+    """Read the host; what is missing or odd becomes a finding of the rule it concerns, not an exception.
+
+    Raises:
+        BusyError: this user may not read a file: findings about it would be false.
+    """
+    controls, unreadable = None, None
+    try:
+        controls = load(layout.home)
+    except ControlError as why:
+        unreadable = (why.file, why.rule)
+    parts = dict(_parts(layout))
+    entries, broken = _entries(layout, parts)
+    rows, bad_rows = _rows(_text(layout.poppasswd) or b"")
+    return Facts(layout, controls, unreadable, parts, entries, broken, rows, bad_rows)
+
+
+def _text(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except PermissionError as why:
+        raise BusyError(f"{path}: cannot be read: {why.strerror}") from why
+    except OSError:
+        return None
+
+
+def _parts(layout: Layout) -> Iterator[tuple[str, bytes]]:
+    try:
+        names = sorted(path for path in layout.parts.iterdir() if not path.name.startswith("."))
+    except PermissionError as why:
+        raise BusyError(f"{layout.parts}: cannot be read: {why.strerror}") from why
+    except OSError:
+        return
+    for path in names:
+        yield path.name, _text(path) or b""
+
+
+def _entries(layout: Layout, parts: dict[str, bytes]) -> tuple[list[AssignLine], list[tuple[str, int, str]]]:
+    entries: list[AssignLine] = []
+    broken: list[tuple[str, int, str]] = []
+    for name, text in parts.items():
+        file = layout.shown(layout.parts / name)
+        lines = text.split(b"\n")
+        if lines.pop():
+            broken.append(
+                (file, len(lines) + 1, "does not end in a newline: the next part's first entry is lost (H-18)")
+            )
+        for number, line in enumerate(lines, start=1):
+            wrong = _wrong(line)
+            if wrong:
+                broken.append((file, number, wrong))
+                continue
+            try:
+                entries.append(AssignLine(file, number, parse_line(line, number)))
+            except NewuError as why:
+                broken.append((file, number, why.rule))
+    return entries, broken
+
+
+def _wrong(line: bytes) -> str:
+    """What qmail-newu takes without complaint, though nobody means it."""
+    if line.startswith(b"."):
+        return "ends users/assign: all that follows is lost (Q-ASSIGN-3)"
+    if line[:1] not in (b"=", b"+"):
+        return "starts with neither '=' nor '+': its first character is thrown away (Q-ASSIGN-2)"
+    if line.count(b":") >= 7 and line.split(b":", 7)[7].strip(b"\r"):
+        return "has text after the seventh colon, which is ignored (Q-ASSIGN-7)"
+    return ""
+
+
+def _rows(text: bytes) -> tuple[list[Row], list[tuple[int, str]]]:
+    rows: list[Row] = []
+    bad: list[tuple[int, str]] = []
+    for number, line in enumerate(text.split(b"\n"), start=1):
+        if not poppasswd.is_row(line):
+            continue
+        try:
+            rows.append(poppasswd.row(line, number, "users/poppasswd"))
+        except poppasswd.PoppasswdError as why:
+            bad.append((number, f"{why.field} {why.rule}"))
+    return rows, bad

@@ -1,0 +1,47 @@
+"""Telling the sender (qmail-send, or the stand-in) to read control/locals and control/virtualdomains again.
+
+Whoever holds the lock on queue/lock/sendmutex is the sender (Q-SEND-8); /proc/locks names the process by the inode.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+LOCK = "queue/lock/sendmutex"
+
+
+def find(home: Path, locks: Path = Path("/proc/locks")) -> int | None:
+    """The process id of the sender of this home, or None where none is to be seen from here.
+
+    The lock is looked up, never tried: a sender that starts at that moment would think another one runs.
+    """
+    try:
+        status = (home / LOCK).stat()
+        lines = locks.read_text().splitlines()
+    except OSError:
+        return None
+    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    for line in lines:
+        fields = line.split()
+        # number: class mode type pid device:inode start end; a waiting process has `->` in second place
+        if len(fields) == 8 and fields[5] == wanted and fields[4].isdigit() and int(fields[4]) > 0:
+            return int(fields[4])
+    return None
+
+
+def hup(home: Path) -> int | None:
+    """Send HUP to the sender; its process id, or None where there was nobody to signal.
+
+    Raises:
+        PermissionError: the sender runs as somebody we may not signal.
+    """
+    pid = find(home)
+    if pid is None:
+        return None
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        return None
+    return pid

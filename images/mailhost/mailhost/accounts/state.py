@@ -1,0 +1,198 @@
+"""Reading the host back: qmail's files, and nothing else, are the state.
+
+This is the writers' own reader of what they write. `mailhost.qmail` reads the same files by qmail's rules and is not
+used here: a fault in writing must not be able to hide in reading.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailhost.accounts import boxes, forwards, journal, logins, part, poppasswd
+from mailhost.accounts.boxes import DOT_QMAIL, DotQmail
+from mailhost.accounts.edit import VIRTUALDOMAINS
+from mailhost.accounts.errors import BusyError, InputError
+from mailhost.accounts.layout import Layout, require
+from mailhost.accounts.lists import VirtualDomains
+from mailhost.accounts.model import Accounts, Domain, Foreign, Mailbox
+from mailhost.accounts.part import Kind, Part
+from mailhost.accounts.poppasswd import Row
+
+ByHome = dict[bytes, list[Row]]
+
+
+def read(layout: Layout, *, only: str | None = None, private: bool = True) -> tuple[Accounts, list[Foreign]]:
+    """The accounts of a host (or of ``only`` one domain and the names for it), and what is there besides.
+
+    Without ``private`` nothing is read that is root's or popuser's alone: domains with their catchalls, and no boxes.
+
+    Raises:
+        InputError: a file cannot be understood; the error names file and line.
+        BusyError: a file cannot be read, or there is no host in this home.
+    """
+    require(layout.home)
+    require(layout.control)
+    foreign: list[Foreign] = []
+    prefixes = virtual_domains(layout).prefixes()
+    if only is not None and only not in prefixes:
+        raise InputError(f"is not declared; `mailhost domain add {only}` does", field=f"domain {only}")
+    if _unfinished(layout):
+        foreign.append(
+            Foreign(layout.shown(layout.work / journal.NAME), 0, "a change was not finished; any change does")
+        )
+    homes = by_home(layout) if private else None
+    accounts = Accounts()
+    owners = owners_of(layout, prefixes)
+    for name, prefix in prefixes.items():
+        if only is not None and prefix != prefixes[only]:
+            continue
+        if owners[prefix] != name:
+            accounts.domains[name] = Domain(prefix, alias_of=owners[prefix])
+        else:
+            accounts.domains[name] = _domain(layout, name, prefix, homes, foreign)
+    if only is None and private:
+        _read_host(layout, accounts)
+    return accounts, foreign
+
+
+def _unfinished(layout: Layout) -> bool:
+    """Whether a change was interrupted; who may not look into the writers' directory is not told."""
+    try:
+        return (layout.work / journal.NAME).exists()
+    except PermissionError:
+        return False
+
+
+def virtual_domains(layout: Layout) -> VirtualDomains:
+    """control/virtualdomains as it is."""
+    return VirtualDomains.of(VIRTUALDOMAINS, text_of(layout.home / VIRTUALDOMAINS))
+
+
+def owners_of(layout: Layout, prefixes: dict[str, str]) -> dict[str, str]:
+    """Prefix -> the domain whose part file has its lines; the others of that prefix are names for it."""
+    owners: dict[str, str] = {}
+    for name, prefix in prefixes.items():
+        there = owners.get(prefix)
+        if there is None or ((layout.parts / name).exists() and not (layout.parts / there).exists()):
+            owners[prefix] = name
+    return owners
+
+
+def by_home(layout: Layout) -> ByHome:
+    """Every row of users/poppasswd by its home.
+
+    Raises:
+        InputError: a line is not a row.
+    """
+    found: ByHome = {}
+    try:
+        for row in poppasswd.parse(text_of(layout.poppasswd) or b"", "users/poppasswd"):
+            found.setdefault(row.home, []).append(row)
+    except poppasswd.PoppasswdError as why:
+        raise InputError(why.rule, file=why.file, line=why.line, field=why.field) from why
+    return found
+
+
+def text_of(path: Path | str) -> bytes | None:
+    """The text of a file, None where there is none.
+
+    Raises:
+        BusyError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of a hundred thousand boxes takes seconds
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as why:
+        raise BusyError(f"{path}: cannot be read: {why.strerror}") from why
+
+
+def _read_host(layout: Layout, accounts: Accounts) -> None:
+    """What belongs to no domain: the trio and the numbers."""
+    for name in forwards.TRIO:
+        file = f"{DOT_QMAIL}-{name}"
+        targets = forwards.system(text_of(layout.alias / file), f"alias/{file}")
+        if targets:
+            accounts.system[name] = targets
+    numbered = logins.parse(text_of(layout.users / logins.FILE), "users/logins")
+    accounts.policy, accounts.last = numbered.stored, numbered.last
+
+
+def _domain(layout: Layout, name: str, prefix: str, homes: ByHome | None, foreign: list[Foreign]) -> Domain:
+    directory = str(layout.popboxes / prefix)
+    file = layout.shown(layout.parts / name)
+    read = part.parse(text_of(layout.parts / name) or b"", prefix, directory, file)
+    domain = Domain(prefix)
+    for entry in read.foreign():
+        foreign.append(Foreign(file, 0, f"{entry.line.decode('latin-1')} is not of mailhost's making"))
+    catchall = read.entries.get((Kind.CATCHALL, ""))
+    domain.catchall = catchall.box if catchall else None
+    if homes is None:
+        return domain
+    aliases = _aliases(read)
+    for box in [
+        entry.local for entry in read.entries.values() if entry.kind is Kind.EXACT and entry.box == entry.local
+    ]:
+        _box(layout, domain, read, box, tuple(aliases.pop(box, ())), homes, foreign)
+    for box, names in aliases.items():
+        foreign.append(Foreign(file, 0, f"{', '.join(names)}@{name} lead into {box}, which has no line of its own"))
+    return domain
+
+
+def _aliases(read: Part) -> dict[str, list[str]]:
+    """Box -> the other local parts that lead into it, sorted."""
+    found: dict[str, list[str]] = {}
+    for entry in read.entries.values():
+        if entry.kind is Kind.EXACT and entry.box != entry.local:
+            found.setdefault(entry.box, []).append(entry.local)
+    return {box: sorted(names) for box, names in found.items()}
+
+
+def _box(
+    layout: Layout,
+    domain: Domain,
+    read: Part,
+    box: str,
+    aliases: tuple[str, ...],
+    homes: ByHome,
+    foreign: list[Foreign],
+) -> None:
+    """One box directory: a mailbox, a forward, or both."""
+    path = layout.home_of(read.prefix, box)
+    dot = _dot(layout, path, foreign)
+    rows = homes.get(path, [])
+    if dot.forwards:
+        domain.forwards[box] = dot.forwards
+    if dot.delivery is None and (dot.forwards or not rows):
+        return
+    if len(rows) > 1:
+        more = ", ".join(row.login.decode("latin-1") for row in rows[1:])
+        foreign.append(Foreign("users/poppasswd", rows[1].line, f"more logins for {box} of {read.file}: {more}"))
+    domain.mailboxes[box] = Mailbox(
+        login=rows[0].login.decode("latin-1") if rows else None,
+        crypt=rows[0].crypt.decode("latin-1") if rows else None,
+        extensions=(Kind.EXTENSIONS, box) in read.entries,
+        delivery=dot.delivery or boxes.Delivery.MAILDIR,
+        aliases=aliases,
+    )
+
+
+def _dot(layout: Layout, box: bytes, foreign: list[Foreign]) -> DotQmail:
+    """What a box's .qmail says; without one qmail would deliver into ./Mailbox (Q-DOT-6)."""
+    path = f"{os.fsdecode(box)}/{DOT_QMAIL}"
+    text = text_of(path)
+    said = boxes.parse(text) if text else DotQmail(boxes.Delivery.MBOX)
+    if isinstance(said, int):
+        foreign.append(Foreign(layout.shown(Path(path)), said, "this line is not of mailhost's making"))
+        return DotQmail(boxes.Delivery.MAILDIR)
+    return said
+
+
+def addresses(accounts: Accounts) -> Iterator[tuple[str, str, Mailbox]]:
+    """(domain, local part, mailbox) of every mailbox, in order."""
+    for name, domain in accounts.domains.items():
+        for local, mailbox in domain.mailboxes.items():
+            yield name, local, mailbox

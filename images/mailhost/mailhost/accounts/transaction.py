@@ -1,0 +1,159 @@
+"""One change of the host: under the writers' lock, staged first, then done by the journal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from mailhost.accounts import files, journal
+from mailhost.accounts.errors import BusyError
+from mailhost.accounts.files import Fill, Mark
+from mailhost.accounts.journal import Hands, Step
+from mailhost.accounts.layout import Layout
+
+LOCK_WAIT_S = 10.0
+"""How long a writer waits for another: a change of one mailbox among a million takes less."""
+
+
+class Transaction:
+    """A change being put together. As a context manager it holds the lock; leaving without `commit` changes nothing."""
+
+    def __init__(self, hands: Hands) -> None:
+        """``hands.say`` is told when a change that an earlier run could not finish was finished first."""
+        self.hands, self.layout = hands, hands.layout
+        self._marks: dict[Path, Mark | None] = {}
+        self._staged: list[Path] = []
+        self._steps: list[Step] = []
+        self._lock = -1
+
+    def __enter__(self) -> Transaction:
+        self._lock = _take_lock(self.layout)
+        try:
+            self._recover()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for staged in self._staged:
+            staged.unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def _recover(self) -> None:
+        steps = journal.read(self.layout)
+        if steps is not None:
+            journal.replay(steps, self.hands)
+            self.hands.say("finished a change that an earlier run had begun")
+        layout = self.layout
+        for directory in (layout.control, layout.users, layout.parts, layout.alias, layout.work):
+            files.remove_staged(directory)
+
+    def read(self, path: Path) -> bytes | None:
+        """The text of a file, None where there is none; from now on nobody else may change it (see `journal.check`)."""
+        path = path.resolve()
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                self._marks[path] = Mark(status.st_ino, status.st_mtime_ns, status.st_size)
+                return file.read()
+        except FileNotFoundError:
+            self._marks[path] = None
+            return None
+        except OSError as why:
+            raise BusyError(f"{self.layout.shown(path)}: cannot be read: {why.strerror}") from why
+
+    def read_mark(self, path: Path) -> None:
+        """Like `read`, for a file whose text is not wanted."""
+        path = path.resolve()
+        self._marks[path] = files.mark(path)
+
+    def expect(self, path: Path, mark: Mark | None) -> None:
+        """Like `read`, for a file that was read through a descriptor: ``mark`` is what it was then."""
+        self._marks[path.resolve()] = mark
+
+    def put(self, path: Path, fill: Fill | bytes, mode: int = 0o644) -> Mark:
+        """Stage a new text; the step that publishes it comes after those added before. Returns the new file's mark."""
+        path = path.resolve()
+        was = self._marks[path] if path in self._marks else files.mark(path)
+        staged = files.stage(path, fill, mode, number=len(self._staged))
+        self._staged.append(staged)
+        new = files.mark(staged)
+        if new is None:
+            raise BusyError(f"{staged}: vanished while it was written")
+        self._marks[path] = new
+        home = self.layout.home
+        self._steps.append(
+            Step("put", os.path.relpath(path, home), os.path.relpath(staged, home), was),
+        )
+        return new
+
+    def box(self, path: str, texts: dict[str, str | None], *, maildir: bool) -> None:
+        """Add a box (relative to the home) to make or change; ``texts`` are its files, None for one to remove."""
+        self._steps.append(Step("box", path, files=texts, maildir=maildir))
+
+    def newu(self) -> None:
+        """Add the making of users/cdb."""
+        self._steps.append(Step("newu"))
+
+    def hup(self) -> None:
+        """Add telling the sender."""
+        self._steps.append(Step("hup"))
+
+    def move(self, path: Path, target: Path) -> None:
+        """Add moving a directory."""
+        self._steps.append(Step("move", self._relative(path), self._relative(target)))
+
+    def purge(self, path: Path) -> None:
+        """Add removing a directory with all in it."""
+        self._steps.append(Step("purge", self._relative(path)))
+
+    def drop(self, path: Path) -> None:
+        """Add removing a file."""
+        self._steps.append(Step("drop", self._relative(path)))
+
+    def commit(self) -> None:
+        """Make the change happen; on return it is on disk and the sender knows."""
+        if not self._steps:
+            return
+        journal.check(self.layout, self._first_puts())
+        journal.write(self.layout, self._steps)
+        self._staged.clear()
+        journal.replay(self._steps, self.hands)
+
+    def _first_puts(self) -> list[Step]:
+        """The puts whose target must still be as it was read: a second put to the same file follows the first."""
+        first: dict[str, Step] = {}
+        for step in self._steps:
+            if step.kind == "put":
+                first.setdefault(step.path, step)
+        return list(first.values())
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self.layout.home))
+
+
+def _take_lock(layout: Layout) -> int:
+    """The writers' lock: one flock on users/.mailhost/lock."""
+    try:
+        layout.work.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(layout.work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError as why:
+        raise BusyError(f"{layout.users}: missing; `mailhost init` makes a host's directories") from why
+    except OSError as why:
+        raise BusyError(f"{layout.work}: {why.strerror}") from why
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise BusyError(
+                    f"another mailhost holds {layout.work / 'lock'} for {LOCK_WAIT_S:.0f} s; try again"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return descriptor

@@ -1,0 +1,101 @@
+"""`mailhost init`: what a host needs before its first domain; made where it is missing, kept where it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mailhost.accounts import assignfile, logins, names
+from mailhost.accounts.errors import BusyError, InputError
+from mailhost.accounts.journal import Hands
+from mailhost.accounts.layout import Layout
+from mailhost.accounts.transaction import Transaction
+
+DIRECTORIES = ("control", "users", "users/domains", "alias", "popboxes", "queue", "queue/lock")
+
+
+def init(hands: Hands, me: str | None, policy: str | None = None) -> list[str]:
+    """Make what is missing; returns the paths made, relative to the home.
+
+    rcpthosts is made empty: without it qmail accepts mail for every domain (Q-RCPT-1). locals names the host itself.
+
+    Raises:
+        InputError: ``me`` is no host name, or another than control/me says; ``policy`` is unknown.
+        BusyError: a directory cannot be made.
+    """
+    layout = hands.layout
+    made = _directories(layout)
+    with Transaction(hands) as transaction:
+        name = _me(transaction, me)
+        texts = {
+            layout.control / "me": f"{name}\n",
+            layout.control / "rcpthosts": "",
+            layout.control / "locals": f"{name}\n",
+        }
+        missing = {path: text for path, text in texts.items() if transaction.read(path) is None}
+        for path, text in missing.items():
+            transaction.put(path, text.encode())
+        if not layout.poppasswd.exists():
+            missing[layout.poppasswd] = ""
+            transaction.put(layout.poppasswd, b"", 0o600)
+        if policy is not None:
+            numbered = logins.parse(transaction.read(layout.users / logins.FILE), "users/logins")
+            numbered.choose(policy)
+            if numbered.changed:
+                missing[layout.users / logins.FILE] = policy
+                transaction.put(layout.users / logins.FILE, numbered.render(), 0o600)
+        tables = [path for path in (layout.users / "assign", layout.users / "cdb") if not path.exists()]
+        if tables:
+            assignfile.stage(transaction, {}, set())
+        transaction.commit()
+    return made + [layout.shown(path) for path in [*missing, *tables]]
+
+
+def _directories(layout: Layout) -> list[str]:
+    """Make the directories that are missing, 0755."""
+    made = []
+    try:
+        for path in (layout.home, *(layout.home / name for name in DIRECTORIES)):
+            if not path.is_dir():
+                path.mkdir(parents=path == layout.home)
+                path.chmod(0o755)
+                if path == layout.alias and os.geteuid() == 0:
+                    # Its owner is who delivers there (Q-GETPW-3, Q-LSP-9): root never does, so that unknown
+                    # addresses would wait instead of bouncing. Where qmail is installed, alias/ is there already.
+                    os.chown(path, layout.identity.uid, layout.identity.gid)
+                made.append(layout.shown(path))
+    except OSError as why:
+        raise BusyError(f"{why.filename}: cannot be made: {why.strerror}") from why
+    return made
+
+
+def _me(transaction: Transaction, me: str | None) -> str:
+    """The host's own name: as control/me has it, else as asked for, else as the system says."""
+    there = transaction.read(transaction.layout.control / "me")
+    if there is not None:
+        known = there.split(b"\n")[0].decode("latin-1").strip()
+        if me is not None and names.domain(me) != known.lower():
+            raise InputError(f"says {known!r} already; change it by hand", file="control/me", line=1, field="--me")
+        return known
+    return names.domain(me or os.uname().nodename)
+
+
+def rebuild(hands: Hands, *, force: bool = False) -> tuple[int, int]:
+    """Join the parts into users/assign and make users/cdb; returns (parts, entries).
+
+    Raises:
+        InputError: a part would break users/assign.
+        HostError: users/assign has lines of somebody else's (``force`` overwrites them), or users/cdb cannot be made.
+    """
+    layout = hands.layout
+    with Transaction(hands) as transaction:
+        if not layout.parts.is_dir():
+            raise BusyError(f"{layout.parts}: missing; `mailhost init` makes it")
+        assignfile.stage(transaction, {}, set(), force=force)
+        transaction.commit()
+    return len(assignfile.part_files(layout)), _lines(layout.users / "assign") - 1
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

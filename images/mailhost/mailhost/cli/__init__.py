@@ -1,0 +1,74 @@
+"""``mailhost``: the one command of the mail host. Verbs live in the modules beside this one.
+
+Exit codes: 0 done, 1 something is wrong with the host (lint, a failed check), 2 unusable input,
+111 the host could not do it now (a lock, a full disk, a missing directory).
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import click
+
+from mailhost import __version__
+
+DEFAULT_HOME = "/var/qmail"
+
+# verb -> module that defines a click command of that name; loaded only when the verb is used or help is asked for.
+VERBS: dict[str, str] = {
+    "apply": "mailhost.cli.declare",
+    "catchall": "mailhost.cli.mailboxes",
+    "alias": "mailhost.cli.mailboxes",
+    "domain": "mailhost.cli.domains",
+    "explain": "mailhost.cli.explain",
+    "export": "mailhost.cli.declare",
+    "forward": "mailhost.cli.mailboxes",
+    "init": "mailhost.cli.domains",
+    "lint": "mailhost.cli.declare",
+    "mailbox": "mailhost.cli.mailboxes",
+    "mkpasswd": "mailhost.cli.passwords",
+    "plan": "mailhost.cli.declare",
+    "queue": "mailhost.cli.queue",
+    "rebuild": "mailhost.cli.domains",
+    "serve": "mailhost.cli.serve",
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that imports a verb's module only when that verb is needed: start-up stays short."""
+
+    def __init__(self, *args: object, verbs: dict[str, str], **kwargs: object) -> None:
+        """``verbs`` maps a verb to the module that defines a command of that name (``-`` becomes ``_``)."""
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._verbs = verbs
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, sorted, without importing one."""
+        return sorted({*super().list_commands(ctx), *self._verbs})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now, or None."""
+        module = self._verbs.get(cmd_name)
+        if module is None:
+            return super().get_command(ctx, cmd_name)
+        command = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}.{cmd_name} is not a click command")
+        return command
+
+
+@click.group(cls=LazyGroup, verbs=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="MAILHOST_HOME",
+    default=DEFAULT_HOME,
+    show_default=True,
+    help="The qmail home: control/, users/, popboxes/, queue/ lie below it.",
+)
+@click.version_option(__version__, message="mailhost, version %(version)s (popbox)")
+@click.pass_context
+def main(ctx: click.Context, home: Path) -> None:
+    """Declare domains and mailboxes, ask how mail is routed, and serve POP3 on a single-uid mail host."""
+    ctx.obj = home.absolute()

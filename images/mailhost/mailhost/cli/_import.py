@@ -1,0 +1,91 @@
+"""`mailhost mailbox import`: many mailboxes from a CSV file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from mailhost.accounts import domains, hashing, mailboxes, table
+from mailhost.accounts.credentials import UNMADE
+from mailhost.accounts.edit import Edit
+from mailhost.accounts.errors import InputError
+from mailhost.accounts.table import Line
+from mailhost.cli._common import dry_run_option, guarded, newu_option
+from mailhost.cli._many import change_many, progress
+from mailhost.cli.passwords import generated, write_passwords
+
+SHOWN_ERRORS = 20
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--add-domains", is_flag=True, help="Declare domains that are not declared yet.")
+@click.option(
+    "--generate",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Make up the passwords that are not given, and write address,login,password to this new file.",
+)
+@click.option("--scheme", type=click.Choice(list(hashing.SCHEMES)), default=hashing.DEFAULT, show_default=True)
+@dry_run_option
+@newu_option
+@click.pass_obj
+@guarded
+def import_(
+    home: Path, file: Path, generate: Path | None, scheme: str, newu: str | None, *, add_domains: bool, dry_run: bool
+) -> None:
+    """Declare the mailboxes of a CSV file: all of them, or, where one cannot be, none.
+
+    Columns, by the header: address, and any of login, name, password, crypt, extensions.
+
+    \b
+    Example:
+      mailhost mailbox import customers.csv --add-domains --generate passwords.csv
+    """
+    lines = table.read(file)
+    bare = _without_password(lines, file, generate is not None)
+    made_up = {} if dry_run else {line.line: generated().encode() for line in bare}
+    lines = [dataclasses.replace(line, password=made_up.get(line.line, line.password)) for line in lines]
+    with progress("hashing", sum(line.password is not None for line in lines)) as bar:
+        crypts = table.hash_all(lines, scheme, bar) if not dry_run else {}
+    logins: dict[int, str] = {}
+    with change_many(home, newu, dry_run=dry_run) as edit:
+        if add_domains:
+            _add_domains(edit, lines)
+        _add_all(edit, lines, file, lambda line: crypts.get(line.line, line.wanted.crypt) or UNMADE, logins)
+        if generate is not None and not dry_run:
+            made = [line for line in lines if line.line in made_up]
+            rows = [(line.wanted.address, logins[line.line], made_up[line.line].decode()) for line in made]
+            write_passwords(generate, ("address", "login", "password"), rows)
+
+
+def _without_password(lines: list[Line], file: Path, generate: bool) -> list[Line]:
+    """The rows for which a password is to be made up."""
+    bare = [line for line in lines if line.password is None and not line.wanted.crypt]
+    if bare and not generate:
+        raise InputError("has neither password nor crypt; --generate makes one up", file=str(file), line=bare[0].line)
+    return bare
+
+
+def _add_domains(edit: Edit, lines: list[Line]) -> None:
+    for name in dict.fromkeys(line.wanted.domain for line in lines):
+        if name not in edit.prefixes:
+            domains.add(edit, name)
+
+
+def _add_all(edit: Edit, lines: list[Line], file: Path, crypt: Callable[[Line], str], logins: dict[int, str]) -> None:
+    """Declare every row; all refusals together, the first of them in full."""
+    refused: list[str] = []
+    for line in lines:
+        try:
+            wanted = dataclasses.replace(line.wanted, crypt=crypt(line))
+            logins[line.line] = mailboxes.add(edit, wanted)
+        except InputError as why:
+            refused.append(f"line {line.line}: {why}")
+    if refused:
+        more = f"\n  and {len(refused) - SHOWN_ERRORS} more" if len(refused) > SHOWN_ERRORS else ""
+        rule = f"{len(refused)} of {len(lines)} rows refused, nothing written:\n  "
+        raise InputError(rule + "\n  ".join(refused[:SHOWN_ERRORS]) + more, file=str(file))

@@ -1,0 +1,12 @@
+"""``mailhost serve``: the daemons."""
+
+from __future__ import annotations
+
+import click
+
+from mailhost.cli import LazyGroup
+
+
+@click.group(cls=LazyGroup, verbs={"pop3": "mailhost.cli.serve_pop3", "standin": "mailhost.cli.serve_standin"})
+def serve() -> None:
+    """Run a daemon in the foreground; it prints ``listening NAME ADDR:PORT`` on stdout when it accepts."""

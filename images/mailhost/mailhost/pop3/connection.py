@@ -1,0 +1,373 @@
+"""One client's socket: reads into a shared buffer, one write per reply, messages in pieces under back-pressure."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mailhost.pop3.events import Authenticate, Close, Event, Lookup, Reply, StartTls, Transmit, Update
+from mailhost.pop3.metrics import Count
+from mailhost.pop3.protocol import Session
+from mailhost.pop3.proxy import MOST_OCTETS, ProxyError, parse
+from mailhost.pop3.transfer import Transfer
+
+if TYPE_CHECKING:
+    from mailhost.pop3.maildrop import Maildrop
+    from mailhost.pop3.server import Server
+    from mailhost.pop3.tls import TlsSocket
+
+HIGH_OCTETS = 65_536
+"""More than this is not prepared for a peer that does not read: it bounds a slow reader's share of memory."""
+
+TURNS = 8
+"""One connection fills its output so many times before the others get their turn."""
+
+_BUFFER = bytearray(16_384)
+_VIEW = memoryview(_BUFFER)
+_AGAIN = (BlockingIOError, InterruptedError)
+_READ = select.EPOLLIN
+_WRITE = select.EPOLLOUT
+_GONE = select.EPOLLERR | select.EPOLLHUP
+
+
+class Connection:
+    """Glue between socket, ``Session`` and ``Server``. Runs on the loop's thread only."""
+
+    __slots__ = (
+        "_ending",
+        "_eof",
+        "_events",
+        "_out",
+        "_rest",
+        "_server",
+        "_transfer",
+        "busy",
+        "deleted",
+        "drop",
+        "entered_as",
+        "fd",
+        "handshaking",
+        "last",
+        "logged_in",
+        "peer",
+        "proxied",
+        "received",
+        "retrieved",
+        "secure",
+        "sent",
+        "session",
+        "sock",
+        "started",
+        "why",
+    )
+
+    def __init__(self, server: Server, sock: socket.socket, peer: str, session: Session) -> None:
+        self._server = server
+        self.sock: socket.socket | TlsSocket = sock
+        self.fd = sock.fileno()
+        self.peer = self.entered_as = peer
+        self.session = session
+        self.drop: Maildrop | None = None
+        self.busy = False
+        self.handshaking = self.proxied = self.secure = self.logged_in = False
+        self.started = self.last = server.loop.now
+        self.received = self.sent = self.retrieved = self.deleted = 0
+        self.why = ""
+        self._out: list[bytes] = []
+        self._rest: memoryview | None = None
+        self._transfer: Transfer | None = None
+        self._eof = self._ending = False
+        self._events = _READ
+
+    def begin(self, *, secure: bool, proxied: bool) -> None:
+        """Send the banner; behind a balancer after its PROXY header, on a POP3S port after the handshake."""
+        self.handshaking = secure
+        self.proxied = proxied
+        if proxied:
+            return
+        if secure:
+            self._handshake()
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        self._out.append(self.session.greeting().data)
+        self._settle()
+
+    def _read_proxy_header(self) -> None:
+        """Take the header and not an octet more: a TLS handshake may follow it."""
+        assert isinstance(self.sock, socket.socket)
+        try:
+            found = parse(self.sock.recv(MOST_OCTETS, socket.MSG_PEEK))
+            if found is None:
+                return  # the rest of it wakes us again; the sweep ends a peer that never sends it
+            self.sock.recv(found[1])
+        except _AGAIN:
+            return
+        except (ProxyError, OSError):
+            self.close("no PROXY header")
+            return
+        if found[0] is not None:
+            if not self._server.guard.identify(self.peer, found[0]):
+                self.close("too many connections from this address")
+                return
+            self.peer = self.entered_as = found[0]
+        self.begin(secure=self.handshaking, proxied=False)
+
+    def ready(self, mask: int) -> None:
+        """The loop's call: something can be read or written, or the peer has gone."""
+        if self.proxied:
+            self._read_proxy_header()
+        elif self._rest is not None:
+            if mask & _GONE:
+                self.close("connection reset")
+            else:
+                self.pump()
+        elif self.handshaking:
+            self._handshake()
+        elif self.busy:
+            if mask & _GONE:
+                self.close("connection lost")
+            else:
+                self._arm(0)  # nothing is read while the session is busy, so nothing piles up
+        elif mask & _WRITE:
+            self.pump()
+        else:
+            self._read()
+
+    def _read(self) -> None:
+        """Take what the peer has sent."""
+        try:
+            count = self.sock.recv_into(_BUFFER)
+        except _AGAIN:
+            return
+        except OSError:
+            self.close("connection reset")
+            return
+        self.last = self._server.loop.now
+        if not count:
+            self._eof = True
+            self.pump()
+            return
+        self.received += count
+        session = self.session
+        session.receive(bytes(_VIEW[:count]))
+        if self._transfer is None:
+            event = session.next_event()
+            if event is not None:
+                self._take(event)
+            if session.starved() and self._transfer is None:  # one command in one packet: what nearly all clients send
+                self._settle()
+                return
+        self.pump()
+
+    def enter(self) -> None:
+        """The login was good and the maildrop is open."""
+        self.logged_in = True
+        self._server.unauthenticated -= 1
+
+    def resume(self, event: Event | None) -> None:
+        """The rim's work for this session is done; ``event`` is what the session said to that."""
+        if self.fd >= 0:
+            self.busy = False
+            if event is not None:
+                self._take(event)
+            self.pump()
+
+    def pump(self) -> None:
+        """Carry out events until the session wants input, the rim is at work, or the peer must read first."""
+        for _ in range(TURNS):
+            if self._rest is not None and not self._flush():
+                break
+            more = self._fill()
+            if not self._out or not self._flush() or not more or self.busy:
+                break
+        else:
+            self._arm(_WRITE)  # the others' turn; this one is called again at once
+            return
+        self._settle()
+
+    def _settle(self) -> None:
+        """Send what is left and decide what to wait for."""
+        if self._out and self._rest is None:
+            self._flush()
+        if self.fd < 0:
+            return
+        if self._rest is not None:
+            self._arm(_WRITE)
+        elif self._ending:
+            self.close(self.why)
+        elif self.handshaking:
+            self._handshake()
+        elif self._eof and not self.busy:
+            self.close("connection lost")
+        elif not self.busy:
+            if self._events != _READ:
+                self._arm(_READ)
+            if self.secure and self.pending():
+                self._server.loop.post(self._read_pending)
+
+    def _fill(self) -> bool:
+        """Prepare output up to the mark; False when the session has nothing more to say before it is fed."""
+        out, next_event, starved, filled = self._out, self.session.next_event, self.session.starved, 0
+        while filled < HIGH_OCTETS and not self.busy and not self._ending and not self.handshaking:
+            if self._transfer is not None:
+                self._send_piece(self._transfer)
+            else:
+                event = next_event()
+                if event is None:
+                    return False
+                if isinstance(event, Reply):
+                    out.append(event.data)
+                    if starved():
+                        return False
+                else:
+                    _TAKE[type(event)](self, event)
+            if out:
+                filled += len(out[-1])
+        return True
+
+    def _take(self, event: Event) -> None:
+        """One event of the session: a reply goes out, everything else is work."""
+        if isinstance(event, Reply):
+            self._out.append(event.data)
+        else:
+            _TAKE[type(event)](self, event)
+
+    def _begin(self, event: Transmit) -> None:
+        """Open a message and send its first piece, which for most is the whole."""
+        try:
+            if self.drop is None:
+                raise FileNotFoundError
+            self._transfer = Transfer(self.drop, event)
+        except OSError:
+            self._out.append(event.missing.data)
+            return
+        self.retrieved += 1
+        self._out.append(event.head)
+        self._send_piece(self._transfer)
+
+    def _send_piece(self, transfer: Transfer) -> None:
+        """Queue the next piece of the message."""
+        try:
+            self._out.append(transfer.piece())
+        except OSError:
+            self._ending = True
+            self.why = "message could not be read"
+        if transfer.done or self._ending:
+            self._end_transfer()
+
+    def _end_transfer(self) -> None:
+        if self._transfer is not None:
+            self._transfer.close()
+            self._transfer = None
+
+    def _authenticate(self, event: Authenticate | Lookup) -> None:
+        self._work(self._server.logins.claim(self, event))
+
+    def _update(self, event: Update) -> None:
+        self._work(self._server.update(self, event))
+
+    def _work(self, answer: Event | None) -> None:
+        """None means the rim answers later, by ``resume``."""
+        if answer is None:
+            self.busy = True
+        else:
+            self._take(answer)
+
+    def _close_event(self, event: Close) -> None:
+        if self.drop is not None:
+            self.drop.close()  # before the reply: whoever has read it may log in again at once, at another worker
+        self._out.append(event.reply.data)
+        self._ending = True
+        self.why = event.why
+
+    def _start_tls(self, event: StartTls) -> None:
+        self._out.append(event.reply.data)
+        self.handshaking = True
+
+    def _flush(self) -> bool:
+        """Send everything prepared in one write; False while the peer does not take it all."""
+        data: bytes | memoryview | None = self._rest
+        if data is None:
+            out = self._out
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+        try:
+            count = self.sock.send(data)
+        except _AGAIN:
+            count = 0
+        except OSError:
+            self.close("connection reset")
+            return False
+        if count:
+            self.sent += count
+            self.last = self._server.loop.now
+        if count < len(data):
+            self._rest = memoryview(data)[count:]
+            return False
+        self._rest = None
+        return True
+
+    def _arm(self, events: int) -> None:
+        if events != self._events:
+            self._events = events
+            self._server.loop.change(self.fd, events)
+
+    def pending(self) -> bool:
+        """Whether TLS holds decrypted octets that epoll does not know of."""
+        return not isinstance(self.sock, socket.socket) and self.sock.pending() > 0
+
+    def _read_pending(self) -> None:
+        if self.fd >= 0 and not self.busy and self._rest is None:
+            self._read()
+
+    def _handshake(self) -> None:
+        """Go on with the TLS handshake, and with the session when it is done."""
+        try:
+            sock = self.sock
+            if isinstance(sock, socket.socket):
+                sock = self.sock = self._server.wrap(sock)
+            wanted = sock.handshake()
+        except OSError:
+            self.close("TLS handshake failed")
+            return
+        if wanted:
+            self._arm(wanted)
+            return
+        self.handshaking = False
+        self.secure = True
+        self._server.counts[Count.TLS] += 1
+        self.session.secured()
+        if self.session.greeted:
+            self._arm(_READ)
+            self._read_pending()
+        else:
+            self._greet()
+
+    def close(self, why: str) -> None:
+        """End it: descriptor, maildrop and log line; a second call does nothing."""
+        if self.fd < 0:
+            return
+        self._server.loop.forget(self.fd)
+        self.fd = -1
+        self.why = why
+        self._end_transfer()
+        self.sock.close()
+        if self.drop is not None:
+            self.drop.close()
+        self._out.clear()
+        self._rest = None
+        self._server.ended(self)
+
+
+_TAKE: dict[type, Callable[[Connection, Any], None]] = {
+    Transmit: Connection._begin,
+    Authenticate: Connection._authenticate,
+    Lookup: Connection._authenticate,
+    Update: Connection._update,
+    Close: Connection._close_event,
+    StartTls: Connection._start_tls,
+}

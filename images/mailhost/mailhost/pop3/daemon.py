@@ -1,0 +1,123 @@
+"""``mailhost serve pop3`` as processes: bind, drop root, fork workers, say so, serve; HUP reloads, TERM drains."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from mailhost.pop3 import keeper, popuser
+from mailhost.pop3.metrics import Counters
+from mailhost.pop3.options import Address, Options
+from mailhost.pop3.privileges import harden, raise_descriptor_limit
+from mailhost.pop3.rows import Source
+from mailhost.pop3.server import Server, Sockets
+from mailhost.pop3.workers import supervise
+
+if TYPE_CHECKING:
+    import ssl
+
+BACKLOG = 1024
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening socket with TCP_NODELAY, which accepted sockets inherit: a reply is one write and leaves at once.
+
+    Raises:
+        OSError: the address is taken, or not this host's.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind((address.host, address.port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def announce(sockets: Sockets) -> None:
+    """The lines a supervisor waits for: ``listening pop3 127.0.0.1:41235``."""
+    named = [("pop3", sock) for sock in sockets.plain] + [("pop3s", sock) for sock in sockets.secure]
+    if sockets.status is not None:
+        named.append(("metrics", sockets.status))
+    for name, sock in named:
+        host, port = sock.getsockname()[:2]
+        print(f"listening {name} {f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
+
+def load_tls(options: Options) -> ssl.SSLContext | None:
+    """The certificate, where one is given.
+
+    Raises:
+        OSError: it cannot be used.
+    """
+    if options.cert is None:
+        return None
+    from mailhost.pop3 import tls
+
+    return tls.load(options.cert, options.key)
+
+
+def run(options: Options) -> int:
+    """Serve until TERM; the exit code is 0.
+
+    Raises:
+        OSError: an address cannot be bound, a certificate cannot be used, or root cannot be given up.
+    """
+    tls = load_tls(options)  # before root goes: keys are often readable by root alone
+    sockets = Sockets(
+        tuple(bind(address) for address in options.listen),
+        tuple(bind(address) for address in options.tls_listen),
+        bind(options.metrics) if options.metrics else None,
+    )
+    raise_descriptor_limit()
+    sources: list[Source | None] = [None] * options.workers
+    if os.geteuid() == 0:
+        sources = [*keeper.start(options.home / "users", options.workers)]
+        uid, gid, _ = popuser.account()
+        popuser.become(uid, gid)
+    harden()
+    counters = Counters(options.workers)
+    if options.workers == 1:
+        announce(sockets)
+        work(options, sockets, counters, 0, sources[0], tls)
+        return 0
+
+    def start(worker: int) -> None:
+        mine = sockets if worker == 0 else Sockets(sockets.plain, sockets.secure)
+        work(options, mine, counters, worker, sources[worker], tls)
+
+    def stop() -> None:
+        for sock in (*sockets.plain, *sockets.secure):
+            sock.close()
+
+    return supervise(options.workers, start, lambda: announce(sockets), stop)
+
+
+def work(
+    options: Options,
+    sockets: Sockets,
+    counters: Counters,
+    worker: int,
+    source: Source | None,
+    tls: ssl.SSLContext | None,
+) -> None:
+    """One worker, until it has drained."""
+    server = Server(options, sockets, counters, worker, source, tls)
+
+    def reload() -> None:
+        try:
+            server.reload(load_tls(options))
+        except OSError as error:  # most often a key that only root can read: the old one goes on
+            server.log.line("certificate not reloaded", error=str(error))
+
+    signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: server.loop.post(server.drain))
+    server.serve()

@@ -1,0 +1,75 @@
+"""What the protocol core hands to the rim: frozen values, compared by equality (no I/O, no clocks)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mailhost.pop3.listing import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Octets to send, complete with their line ends; ``ok`` says whether the first line is ``+OK`` (or ``+ ``)."""
+
+    data: bytes
+    ok: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Somebody claims to be ``login``; the rim answers with ``Session.opened`` or ``Session.refused``.
+
+    ``method`` is ``plain`` (``secret`` is the password), ``apop`` (``secret`` is the digest as sent, ``stamp`` the
+    banner's timestamp) or ``proven`` (a SASL mechanism has verified already). The secret stays out of ``repr``.
+    """
+
+    method: str
+    login: bytes
+    secret: bytes = field(repr=False)
+    stamp: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A SASL mechanism needs what is stored for ``login``; the rim answers with ``Session.found``."""
+
+    login: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """Send one message after ``head``: whole (``lines`` None) or its header and ``lines`` lines of the body.
+
+    If the file cannot be opened nothing of ``head`` is sent, but ``missing`` instead.
+    """
+
+    entry: Entry
+    lines: int | None
+    head: bytes
+    missing: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """QUIT in TRANSACTION: remove ``delete``, move ``keep`` from new/ to cur/; then call ``Session.updated``."""
+
+    delete: tuple[Entry, ...]
+    keep: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Send ``reply``, forget what the peer sent in the clear, and begin the TLS handshake."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Send ``reply`` and end the connection; ``why`` goes to the log."""
+
+    reply: Reply
+    why: str
+
+
+Event = Reply | Authenticate | Lookup | Transmit | Update | StartTls | Close

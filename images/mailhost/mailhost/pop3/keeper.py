@@ -1,0 +1,136 @@
+"""The helper that stays root: one row or secret at a time, over a socket pair, to workers that are popuser.
+
+Each message is a verb octet, the login's length and the login; the answer repeats them, so that a worker that died
+leaves nothing its successor could take for its own. Then ``+`` and fields, ``-`` for none, ``!`` for cannot tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import socket
+import struct
+from pathlib import Path
+
+from mailhost.accounts.poppasswd import PoppasswdError, Row
+from mailhost.pop3.rows import Files
+
+LOGIN_OCTETS = 1024
+_ANSWER_OCTETS = 65_536
+_PR_SET_PDEATHSIG = 1
+_ROW, _APOP, _SCRAM, _HOLDS = b"r", b"a", b"s", b"h"
+_VERBS = {b"apop": _APOP, b"scram": _SCRAM}
+
+
+class Kept:
+    """The unprivileged end: a ``rows.Source``."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+
+    def row(self, login: bytes) -> Row | None:
+        """See ``rows.Source``."""
+        fields = self._ask(_ROW, login)
+        return None if fields is None else Row(fields[0], fields[1], fields[2], fields[3])
+
+    def secret(self, login: bytes, kind: bytes) -> bytes | None:
+        """See ``rows.Source``."""
+        fields = self._ask(_VERBS[kind], login)
+        return None if fields is None else fields[0]
+
+    def holds(self, kind: bytes) -> bool:
+        """See ``rows.Source``."""
+        return self._ask(_HOLDS, kind) is not None
+
+    def _ask(self, verb: bytes, login: bytes) -> list[bytes] | None:
+        if len(login) > LOGIN_OCTETS:
+            return None
+        question = verb + pack([login])
+        self._channel.send(question)
+        while answer := self._channel.recv(_ANSWER_OCTETS):
+            if answer.startswith(question):
+                break
+        else:
+            raise OSError("the password helper has gone")
+        verdict, fields = answer[len(question) : len(question) + 1], answer[len(question) + 1 :]
+        if verdict == b"!":
+            raise OSError("the password helper cannot read the file")
+        return unpack(fields) if verdict == b"+" else None
+
+
+def start(users: Path, workers: int) -> list[Kept]:
+    """Fork the helper, with one channel for each worker; it ends when the process that called this does."""
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(workers)]
+    parent = os.getpid()
+    if os.fork() == 0:
+        try:
+            for signum in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+                signal.signal(signum, signal.SIG_IGN)  # sessions may outlive the signal, and need rows no more then
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() == parent:
+                _close_all_but([theirs.fileno() for _, theirs in pairs])
+                serve([theirs for _, theirs in pairs], Files(users))
+        finally:
+            os._exit(0)
+    for _, theirs in pairs:
+        theirs.close()
+    return [Kept(ours) for ours, _ in pairs]
+
+
+def _close_all_but(kept: list[int]) -> None:
+    """Listening sockets above all: the port must be free when the server has gone."""
+    last = 2
+    for fd in sorted(kept):
+        os.closerange(last + 1, fd)
+        last = fd
+    os.closerange(last + 1, 4096)
+
+
+def serve(channels: list[socket.socket], files: Files) -> None:
+    """Answer until every worker has gone. Reads nothing but the channels and the two files."""
+    poll = select.poll()
+    by_fd = {channel.fileno(): channel for channel in channels}
+    for fd in by_fd:
+        poll.register(fd, select.POLLIN)
+    while by_fd:
+        for fd, _ in poll.poll():
+            question = by_fd[fd].recv(2 * LOGIN_OCTETS)
+            if not question:
+                poll.unregister(fd)
+                by_fd.pop(fd).close()
+                continue
+            with contextlib.suppress(OSError):
+                by_fd[fd].send(question + answer(question, files))
+
+
+def answer(question: bytes, files: Files) -> bytes:
+    """One answer, without the repeated question."""
+    verb, (login,) = question[:1], unpack(question[1:])
+    try:
+        if verb == _ROW:
+            row = files.row(login)
+            return b"-" if row is None else b"+" + pack(list(row.fields()))
+        if verb == _HOLDS:
+            return b"+" if files.holds(login) else b"-"
+        secret = files.secret(login, b"apop" if verb == _APOP else b"scram")
+        return b"-" if secret is None else b"+" + pack([secret])
+    except (OSError, PoppasswdError):
+        return b"!"
+
+
+def pack(fields: list[bytes]) -> bytes:
+    """Fields as one message: each with its length before it."""
+    return b"".join(struct.pack("!I", len(field)) + field for field in fields)
+
+
+def unpack(message: bytes) -> list[bytes]:
+    """The fields of ``pack``."""
+    fields: list[bytes] = []
+    while message:
+        (length,) = struct.unpack_from("!I", message)
+        fields.append(message[4 : 4 + length])
+        message = message[4 + length :]
+    return fields

@@ -1,0 +1,120 @@
+"""Opening and updating maildrops: what is kept between sessions, and what is done in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from mailhost.pop3.events import Reply, Update
+from mailhost.pop3.listing import Listing
+from mailhost.pop3.maildrop import Maildrop, MaildropError, Snapshot
+from mailhost.pop3.profiles import Profile
+from mailhost.pop3.threads import Work
+
+Report = Callable[["Listing | Reply"], None]
+
+CACHED_ENTRIES = 200_000
+"""Messages whose names and sizes are kept between sessions, all boxes together (about 600 octets each)."""
+
+INLINE_CHANGES = 32
+"""So many removals and renames at QUIT are made at once, about 1 ms; more in a thread."""
+
+
+class Openings:
+    """Maildrops of one profile. A short scan or update is done at once, a long one in a thread."""
+
+    def __init__(self, profile: Profile, run: Callable[[Work], None], post: Callable[[Work], None]) -> None:
+        """``run`` does work in a thread, ``post`` brings a result back to the loop."""
+        self._profile = profile
+        self._run = run
+        self._post = post
+        self._snapshots: dict[bytes, Snapshot] = {}
+        self._entries = 0
+
+    def open(self, home: bytes) -> Maildrop:
+        """Open and lock the Maildir below ``home``.
+
+        Raises:
+            MaildropError: see ``Maildrop``.
+        """
+        path = home + b"/Maildir"
+        snapshot = self._snapshots.get(path)
+        drop = Maildrop(path, plain=self._profile.plain, lock=self._profile.locks, snapshot=snapshot)
+        if snapshot is None:
+            if self._entries > CACHED_ENTRIES:
+                self._snapshots, self._entries = {}, 0
+            self._snapshots[path] = drop.snapshot
+        return drop
+
+    def scan(self, drop: Maildrop, done: Report) -> Listing | Reply | None:
+        """The listing now, or None and ``done(listing or reply)`` on the loop later."""
+        before = len(drop.snapshot.entries)
+        steps = drop.scan()
+        try:
+            if _first(steps):
+                return self._listing(drop, before)
+        except MaildropError as error:
+            return self.reply(error.kind)
+        drop.lend()
+        self._run(lambda: self._rest(drop, steps, before, done))
+        return None
+
+    def _rest(self, drop: Maildrop, steps: Iterator[None], before: int, done: Report) -> None:
+        """In a thread: the rest of a long scan."""
+        answer: Listing | Reply = self._profile.texts.temporary
+        try:
+            for _ in steps:
+                pass
+            answer = self._listing(drop, before)
+        except MaildropError as error:
+            answer = self.reply(error.kind)
+        finally:
+            self._back(drop, lambda: done(answer))
+
+    def _back(self, drop: Maildrop, report: Work) -> None:
+        """From a thread to the loop: give the maildrop back, then report."""
+
+        def arrive() -> None:
+            drop.give_back()
+            report()
+
+        self._post(arrive)
+
+    def _listing(self, drop: Maildrop, before: int) -> Listing:
+        listing = drop.listing()
+        self._entries += len(drop.snapshot.entries) - before
+        return listing
+
+    def update(self, drop: Maildrop, event: Update, done: Callable[[bool], None]) -> bool | None:
+        """Make QUIT's changes: whether all removals succeeded, or None and ``done(whether)`` on the loop later."""
+        if len(event.delete) + len(event.keep) <= INLINE_CHANGES:
+            return apply(drop, event)
+        drop.lend()
+        self._run(lambda: self._apply(drop, event, done))
+        return None
+
+    def _apply(self, drop: Maildrop, event: Update, done: Callable[[bool], None]) -> None:
+        good = False
+        try:
+            good = apply(drop, event)
+        finally:
+            self._back(drop, lambda: done(good))
+
+    def reply(self, kind: str) -> Reply:
+        """What the client is told when a maildrop cannot be opened."""
+        texts = self._profile.texts
+        return {"missing": texts.no_maildir, "busy": texts.in_use}.get(kind, texts.unusable)
+
+
+def apply(drop: Maildrop, event: Update) -> bool:
+    """Removals, then moves from new/ to cur/; False when a removal failed."""
+    removed = [drop.remove(entry) for entry in event.delete]
+    for entry in event.keep:
+        drop.keep(entry)
+    return all(removed)
+
+
+def _first(steps: Iterator[None]) -> bool:
+    """One slice; True when that was the last."""
+    for _ in steps:
+        return False
+    return True

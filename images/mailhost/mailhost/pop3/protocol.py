@@ -1,0 +1,182 @@
+"""POP3 without I/O: octets in, events out, one transition table for both profiles.
+
+RFC 1939 (states, commands), RFC 2449 (CAPA), RFC 5034 (AUTH), RFC 2595 (STLS), RFC 6856 (UTF8, LANG). The rim feeds
+``Session.receive`` and carries out what ``Session.next_event`` gives, in order; after ``Authenticate``, ``Lookup``
+and ``Update`` the session is silent until the rim reports back.
+"""
+
+from __future__ import annotations
+
+from mailhost.pop3 import authorization as a
+from mailhost.pop3 import transaction as t
+from mailhost.pop3.events import Close, Event, Reply
+from mailhost.pop3.lines import LineReader
+from mailhost.pop3.listing import Listing
+from mailhost.pop3.profiles import Profile, err, ok
+from mailhost.pop3.state import Features, Handler, Memory, State
+
+# The whole protocol: what is not here is an error reply.
+TABLE: dict[tuple[State, bytes], Handler] = {
+    (State.AUTHORIZATION, b"USER"): a.user,
+    (State.AUTHORIZATION, b"PASS"): a.password,
+    (State.AUTHORIZATION, b"APOP"): a.apop,
+    (State.AUTHORIZATION, b"AUTH"): a.auth,
+    (State.AUTHORIZATION, b"STLS"): a.stls,
+    (State.AUTHORIZATION, b"CAPA"): a.capa,
+    (State.AUTHORIZATION, b"NOOP"): a.noop,
+    (State.AUTHORIZATION, b"QUIT"): a.quit_,
+    (State.AUTHORIZATION, b"UTF8"): a.utf8,
+    (State.AUTHORIZATION, b"LANG"): a.lang,
+    (State.TRANSACTION, b"STAT"): t.stat,
+    (State.TRANSACTION, b"LIST"): t.list_,
+    (State.TRANSACTION, b"UIDL"): t.uidl,
+    (State.TRANSACTION, b"RETR"): t.retr,
+    (State.TRANSACTION, b"TOP"): t.top,
+    (State.TRANSACTION, b"DELE"): t.dele,
+    (State.TRANSACTION, b"RSET"): t.rset,
+    (State.TRANSACTION, b"NOOP"): t.noop,
+    (State.TRANSACTION, b"LAST"): t.last,
+    (State.TRANSACTION, b"CAPA"): t.capa,
+    (State.TRANSACTION, b"LANG"): a.lang,
+    (State.TRANSACTION, b"QUIT"): t.quit_,
+}
+
+KNOWN_VERBS = frozenset(verb for _, verb in TABLE)
+
+# Commands without argument (RFC 1939 §5, RFC 2449 §5, RFC 2595 §4). qmail ignores one, and so does its profile.
+ALONE = frozenset({b"CAPA", b"NOOP", b"QUIT", b"RSET", b"STAT", b"STLS"})
+_TAKES_NO_ARGUMENT = err(b"syntax: this command takes no argument")
+
+
+_READY = ok(b"POP3 ready")
+Tables = dict[State, dict[bytes, Handler]]
+
+
+def by_state(profile: Profile, features: Features) -> Tables:
+    """The table cut into one dict for each state, with the verbs this profile and this set-up answer."""
+    verbs = profile.verbs | ({b"CAPA", b"STLS"} if features.tls else set())
+    tables: Tables = {state: {} for state in State}
+    for (state, verb), handler in TABLE.items():
+        if verb in verbs:
+            tables[state][verb] = handler
+    return tables
+
+
+class Session:
+    """One connection's protocol state. Feed octets, take events, report back; no input makes it raise."""
+
+    __slots__ = ("_lines", "_tables", "greeted", "memory", "starved")
+
+    def __init__(self, profile: Profile, features: Features, stamp: bytes = b"", tables: Tables | None = None) -> None:
+        """``stamp`` is the banner's ``<...>`` timestamp, unique for every connection (RFC 1939 §7, APOP).
+
+        ``tables`` is ``by_state(profile, features)``; a server makes it once for all its sessions.
+        """
+        self.memory = Memory(profile, features, stamp)
+        self.greeted = False
+        self._lines = LineReader(profile.line_octets)
+        self.starved = self._lines.empty
+        """``starved()``: no input is left, so ``next_event`` would give None; spares the call."""
+        self._tables = by_state(profile, features) if tables is None else tables
+
+    @classmethod
+    def logged_in(cls, profile: Profile, listing: Listing) -> Session:
+        """A session that begins in TRANSACTION, as pop3d serves it behind popup."""
+        session = cls(profile, Features())
+        session.memory.open(listing)
+        return session
+
+    @property
+    def state(self) -> State:
+        """Where the session stands."""
+        return self.memory.state
+
+    def greeting(self) -> Reply:
+        """The banner; ``greeted`` says that it has been asked for."""
+        self.greeted = True
+        if self.memory.profile.plain:
+            return Reply(b"+OK " + self.memory.stamp + b"\r\n")
+        if self.memory.features.apop:
+            return Reply(b"+OK POP3 ready " + self.memory.stamp + b"\r\n")
+        return _READY  # a timestamp says that APOP can be had (RFC 1939 §7), and some clients then try nothing else
+
+    def receive(self, data: bytes) -> None:
+        """Take octets from the peer."""
+        self._lines.feed(data)
+
+    def next_event(self) -> Event | None:
+        """The next thing to do; None when more input or a report from the rim is needed."""
+        memory = self.memory
+        while memory.state in _LISTENING:
+            line = self._lines.next()
+            if line is None:
+                return None
+            event = self._answer(memory, line)
+            if event is not None:
+                return event
+        return None
+
+    def _answer(self, memory: Memory, line: bytes | bool) -> Event | None:
+        """One line, one event: find the handler, let it work, count what was wrong."""
+        if isinstance(line, bool):
+            return self._wrong(memory.profile.texts.too_long)
+        if memory.sasl is not None:
+            event = a.continued(memory, line)
+        else:
+            verb, _, argument = line.partition(b" ")
+            verb = verb.upper()
+            handler = self._tables[memory.state].get(verb)
+            if handler is None:
+                return self._wrong(self._no_handler(memory, verb))
+            if argument and verb in ALONE and argument.strip(b" ") and not memory.profile.plain:
+                return self._wrong(_TAKES_NO_ARGUMENT)
+            event = handler(memory, argument)
+        if memory.forget_input:
+            memory.forget_input = False
+            self._lines.forget()
+        self._lines.limit = memory.line_octets()
+        return event
+
+    @staticmethod
+    def _no_handler(memory: Memory, verb: bytes) -> Reply:
+        """The reply to a verb that the table does not have here."""
+        texts = memory.profile.texts
+        if memory.profile.plain:  # popup and pop3d were two programs, each with one answer to everything else
+            return texts.not_now if memory.state is State.AUTHORIZATION else texts.unknown
+        return texts.not_now if verb in KNOWN_VERBS and verb in memory.profile.verbs else texts.unknown
+
+    def _wrong(self, reply: Reply) -> Event:
+        """Count an unusable line; a peer that sends nothing else is no POP3 client."""
+        memory = self.memory
+        memory.errors += 1
+        if memory.errors >= memory.features.max_errors:
+            memory.state = State.CLOSED
+            return Close(memory.profile.texts.too_many, "too many errors")  # one line for each command, here too
+        return reply
+
+    # Reports from the rim.
+
+    def opened(self, listing: Listing) -> Reply:
+        """The login was good and its maildrop is open: on to TRANSACTION."""
+        return self.memory.open(listing)
+
+    def refused(self, reply: Reply) -> Event:
+        """The login was not good, or its maildrop cannot be had; ``reply`` is one of the profile's texts."""
+        return self.memory.refuse(reply)
+
+    def found(self, stored: bytes | None) -> Event:
+        """The answer to a ``Lookup``: what is stored for that login, or None; the exchange goes on either way."""
+        self.memory.state = State.AUTHORIZATION
+        return a.looked_up(self.memory, stored)
+
+    def updated(self, *, failed: bool) -> Event:
+        """QUIT's changes have been made, or some of them ``failed``."""
+        return t.updated(self.memory, failed=failed)
+
+    def secured(self) -> None:
+        """The TLS handshake is done: forget everything said in the clear (RFC 2595 §4)."""
+        self._lines.forget()
+        self.memory.secure()
+
+
+_LISTENING = frozenset({State.AUTHORIZATION, State.TRANSACTION})

@@ -1,0 +1,261 @@
+"""One worker of the in-process server: accepts, sweeps, reloads, drains. No fork, exec or setuid for a session.
+
+One thread runs the loop and all protocol work; hashing and long scans run in threads. The process has given up root
+before it accepts the first connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mailhost.pop3.connection import Connection
+from mailhost.pop3.credentials import Credentials
+from mailhost.pop3.events import Event, Update
+from mailhost.pop3.guard import Guard
+from mailhost.pop3.log import Log
+from mailhost.pop3.logins import Logins
+from mailhost.pop3.loop import Loop
+from mailhost.pop3.metrics import Count, Counters
+from mailhost.pop3.opening import Openings
+from mailhost.pop3.options import Options
+from mailhost.pop3.protocol import Session, by_state
+from mailhost.pop3.proxy import Trusted
+from mailhost.pop3.rows import Rows, Source
+from mailhost.pop3.state import Features, State
+from mailhost.pop3.status import StatusPort
+from mailhost.pop3.threads import Threads
+
+if TYPE_CHECKING:
+    import ssl
+
+    from mailhost.pop3.tls import TlsSocket
+
+SWEEP_S = 1.0
+"""How often idle sessions are looked for; no timer is kept for each of them."""
+
+PAUSE_S = 0.5
+"""How long no connection is accepted after a failure to accept one."""
+
+ACCEPTS = 16
+"""Connections taken from one socket before the sessions get their turn."""
+
+# Looked up once: an Enum member costs a call each time, and these count every connection.
+_CONNECTIONS, _OPEN = int(Count.CONNECTIONS), int(Count.OPEN)
+_RETRIEVED, _RECEIVED, _SENT = int(Count.RETRIEVED), int(Count.RECEIVED), int(Count.SENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What is listened on."""
+
+    plain: tuple[socket.socket, ...]
+    secure: tuple[socket.socket, ...] = ()
+    status: socket.socket | None = None
+
+
+class Server:
+    """One worker. Make it after dropping root; ``serve`` returns when it has drained."""
+
+    def __init__(
+        self,
+        options: Options,
+        sockets: Sockets,
+        counters: Counters,
+        worker: int = 0,
+        source: Source | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.options = options
+        self.loop = Loop()
+        self.log = Log()
+        self.counts = counters.row(worker)
+        self.tls = tls
+        self.rows = Rows(options.home / "users", source)
+        hashing, scanning = Threads(max(2, os.cpu_count() or 1)), Threads(2)
+        self.openings = Openings(options.profile, scanning.run, self.loop.post)
+        self.guard = Guard(options.limits)
+        credentials = Credentials(hashing.run, self.loop.post)
+        self.logins = Logins(
+            options, self.loop, self.log, self.rows, credentials, self.openings, self.guard, self.counts
+        )
+        self.connections: set[Connection] = set()
+        self.unauthenticated = 0
+        self._sockets = sockets
+        self._trusted = Trusted(options.proxy_from)
+        self._offer()
+        self._serial = 0
+        self._sweeping = self._draining = False
+        self._status = StatusPort(self.loop, sockets.status, counters.render, self.ready) if sockets.status else None
+        self.loop.after_round = self.log.flush
+
+    def _offer(self) -> None:
+        """Note what new sessions may use, as things stand now."""
+        self._features = Features(
+            tls=self.tls is not None,
+            plaintext=not self.options.require_tls,
+            apop=self.rows.offers(b"apop"),
+            scram=self.rows.offers(b"scram"),
+            login_delay_s=self.options.limits.login_delay_s,
+        )
+        self._tables = by_state(self.options.profile, self._features)
+
+    def serve(self) -> None:
+        """Accept until ``drain``; returns when the last session has ended."""
+        for secure, sockets in ((False, self._sockets.plain), (True, self._sockets.secure)):
+            for listener in sockets:
+                listener.setblocking(False)
+                self._listen(listener, secure)
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(0.0005)  # a thread that scans must not hold the sessions up for 5 ms each time
+        gc.set_threshold(50_000, 50, 100)  # a session makes no cycles: reference counts free all of it
+        self.loop.run()
+        for connection in list(self.connections):
+            connection.close("server stopped")
+        self.log.flush()
+        self.loop.close()
+
+    def _listen(self, listener: socket.socket, secure: bool) -> None:
+        """Wait for connections, unless the listener has been closed meanwhile."""
+        if listener.fileno() >= 0:
+            events = select.EPOLLIN | select.EPOLLEXCLUSIVE  # wakes one worker for one connection, not all
+            self.loop.add(listener.fileno(), events, partial(self._accept, listener, secure))
+
+    def ready(self) -> bool:
+        """Whether a login could succeed now."""
+        return not self._draining and self.rows.readable()
+
+    def _accept(self, listener: socket.socket, secure: bool, _: int) -> None:
+        for _turn in range(ACCEPTS):
+            try:
+                sock, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # out of descriptors: sessions that end will free some, and asking at once spins
+                self.log.line("accept failed", error=error.strerror)
+                self.loop.remove(listener.fileno())
+                self.loop.later(PAUSE_S, partial(self._listen, listener, secure))
+                return
+            self._welcome(sock, str(address[0]), secure)
+
+    def _welcome(self, sock: socket.socket, peer: str, secure: bool) -> None:
+        """A new connection: the banner, or first a PROXY header or a TLS handshake."""
+        proxied = peer in self._trusted
+        refusal = self.guard.admit(peer, self.unauthenticated, balancer=proxied)
+        if refusal is not None:
+            self._turn_away(sock, peer, refusal)
+            return
+        sock.setblocking(False)
+        session = Session(self.options.profile, self._features, self._stamp(), self._tables)
+        connection = Connection(self, sock, peer, session)
+        self.connections.add(connection)
+        self.unauthenticated += 1
+        self.counts[_CONNECTIONS] += 1
+        self.counts[_OPEN] += 1
+        self.loop.add(connection.fd, select.EPOLLIN, connection.ready)
+        connection.begin(secure=secure, proxied=proxied)
+        if not self._sweeping:
+            self._sweeping = True
+            self.loop.later(SWEEP_S, self._sweep)
+
+    def _turn_away(self, sock: socket.socket, peer: str, refusal: str) -> None:
+        self.counts[Count.REFUSED] += 1
+        self.log.line("connection refused", peer=peer, reason=refusal)
+        with contextlib.suppress(OSError):
+            sock.send(self.options.profile.texts.temporary.data, socket.MSG_DONTWAIT)
+        sock.close()
+
+    def _stamp(self) -> bytes:
+        """The banner's timestamp: as in qmail, but the first number differs for every connection of a second."""
+        self._serial += 1
+        return b"<%d%06d.%d@%b>" % (os.getpid(), self._serial, time.time(), self.options.hostname.encode())
+
+    def wrap(self, sock: socket.socket) -> TlsSocket:
+        """TLS on a connection.
+
+        Raises:
+            OSError: no certificate was given, or the peer has gone.
+        """
+        if self.tls is None:
+            raise OSError("no certificate")
+        from mailhost.pop3.tls import TlsSocket  # loaded with the certificate: without one it would cost 4 MB
+
+        return TlsSocket(sock, self.tls)
+
+    def update(self, connection: Connection, event: Update) -> Event | None:
+        """QUIT's changes on disk, all before the reply (RFC 1939 §6)."""
+        drop = connection.drop
+        if drop is None:
+            return connection.session.updated(failed=True)
+
+        def updated(good: bool) -> None:
+            connection.deleted = len(event.delete)
+            self.counts[Count.DELETED] += len(event.delete)
+            connection.resume(connection.session.updated(failed=not good))
+
+        good = self.openings.update(drop, event, updated)
+        if good is None:
+            return None
+        connection.deleted = len(event.delete)
+        self.counts[Count.DELETED] += len(event.delete)
+        return connection.session.updated(failed=not good)
+
+    def ended(self, connection: Connection) -> None:
+        """A connection has closed: count and log it."""
+        self.connections.discard(connection)
+        self.guard.leave(connection.entered_as)
+        if not connection.logged_in:
+            self.unauthenticated -= 1
+        counts = self.counts
+        counts[_OPEN] -= 1
+        counts[_RETRIEVED] += connection.retrieved
+        counts[_RECEIVED] += connection.received
+        counts[_SENT] += connection.sent
+        self.log.session(connection, self.options.profile.name, self.loop.now)
+        if self._draining and not self.connections:
+            self.loop.stop()
+
+    def _sweep(self) -> None:
+        """Close sessions that have been silent too long, and those that take too long to log in."""
+        idle = self.options.limits.idle_s or self.options.profile.idle_s
+        now = self.loop.now
+        for connection in list(self.connections):
+            if now - connection.last > idle:
+                connection.close("idle")
+            elif not connection.logged_in and now - connection.started > self.options.limits.login_s:
+                connection.close("no login in time")
+        self._sweeping = bool(self.connections)
+        if self._sweeping:
+            self.loop.later(SWEEP_S, self._sweep)
+
+    def reload(self, tls: ssl.SSLContext | None) -> None:
+        """At HUP: new sessions get the new certificate and offers; running ones keep theirs."""
+        self.tls = tls
+        self._offer()
+        self.log.line("reloaded")
+
+    def drain(self) -> None:
+        """Refuse new connections, let running sessions end, at most ``drain_s`` seconds; called again, stop."""
+        if self._draining:
+            self.loop.stop()
+            return
+        self._draining = True
+        self.log.line("draining", sessions=len(self.connections))
+        for listener in (*self._sockets.plain, *self._sockets.secure):
+            self.loop.remove(listener.fileno())
+            listener.close()
+        for connection in list(self.connections):
+            if connection.session.state is State.AUTHORIZATION and not connection.busy:
+                connection.close("server stopping")
+        if not self.connections:
+            self.loop.stop()
+        self.loop.later(self.options.limits.drain_s, self.loop.stop)

@@ -1,0 +1,73 @@
+"""TLS on a non-blocking socket, with the calls a ``Connection`` makes. Imported only where a certificate is given."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+from pathlib import Path
+
+
+def load(cert: Path, key: Path | None) -> ssl.SSLContext:
+    """A server context: TLS 1.2 and later (RFC 8314 §4.1).
+
+    Raises:
+        OSError: a file cannot be read, or certificate and key do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.load_cert_chain(cert, key)
+    return context
+
+
+class TlsSocket:
+    """Looks like a socket; "not now" is always ``BlockingIOError``."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+
+    def handshake(self) -> int:
+        """Go on with the handshake: 0 when done, else the epoll events to wait for.
+
+        Raises:
+            OSError: the peer does not speak TLS, or not as we do.
+        """
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return select.EPOLLIN
+        except ssl.SSLWantWriteError:
+            return select.EPOLLOUT
+        return 0
+
+    def recv_into(self, buffer: bytearray) -> int:
+        """As ``socket.recv_into``; a connection cut without close_notify reads as its end."""
+        try:
+            return self._tls.recv_into(buffer)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+        except ssl.SSLEOFError:
+            return 0
+
+    def send(self, data: bytes | memoryview) -> int:
+        """As ``socket.send``, but goes on after each TLS record, of 16 KiB, until the socket is full."""
+        view, done = memoryview(data), 0
+        try:
+            while done < len(view):
+                done += self._tls.send(view[done:])
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if not done:
+                raise BlockingIOError from None
+        return done
+
+    def pending(self) -> int:
+        """Decrypted octets that epoll does not know of."""
+        return self._tls.pending()
+
+    def close(self) -> None:
+        """Say close_notify, so that the client can tell the end from a cut, and close."""
+        with contextlib.suppress(OSError, ValueError):
+            self._tls.unwrap()
+        self._tls.close()

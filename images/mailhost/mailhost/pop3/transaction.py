@@ -1,0 +1,155 @@
+"""TRANSACTION: one handler for each command, in the order parse, check, act, reply (RFC 1939 §5, §7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from mailhost.pop3.capabilities import capability_reply
+from mailhost.pop3.events import Close, Event, Reply, Transmit, Update
+from mailhost.pop3.listing import Entry
+from mailhost.pop3.state import Memory, State
+
+_STRICT = re.compile(rb"[0-9]{1,10}\Z")
+_LEADING = re.compile(rb"([0-9]+) *([0-9]+)?")
+
+
+def stat(memory: Memory, _: bytes) -> Event:
+    """STAT: in the qmail profile the count includes deleted messages, the octets do not (E-71)."""
+    listing, deleted = memory.listing, memory.deleted
+    count = len(listing.entries) if memory.profile.plain else len(listing.entries) - len(deleted)
+    return Reply(b"+OK %d %d\r\n" % (count, listing.size_without(deleted) if deleted else listing.total))
+
+
+def list_(memory: Memory, argument: bytes) -> Event:
+    """LIST [n]."""
+    return _one_or_all(memory, argument, lambda entry: b"%d" % entry.size, memory.listing.scan_lines)
+
+
+def uidl(memory: Memory, argument: bytes) -> Event:
+    """UIDL [n]."""
+    return _one_or_all(memory, argument, lambda entry: entry.uid, memory.listing.uid_lines)
+
+
+def retr(memory: Memory, argument: bytes) -> Event:
+    """RETR n; in the qmail profile RETR n m is TOP n m (E-72)."""
+    if memory.profile.plain:
+        return top(memory, argument)
+    number = _number(memory, argument.rstrip(b" "))
+    if isinstance(number, Reply):
+        return number
+    entry = memory.listing.entries[number - 1]
+    return Transmit(entry, None, b"+OK %d octets\r\n" % entry.size, memory.profile.texts.missing)
+
+
+def top(memory: Memory, argument: bytes) -> Event:
+    """TOP n m; in the qmail profile TOP n sends everything (E-73)."""
+    texts = memory.profile.texts
+    if memory.profile.plain:
+        match = _LEADING.match(argument.lstrip(b" "))
+        number = _number(memory, argument.lstrip(b" "))
+        lines = int(match[2]) if match and match[2] else None
+        head = texts.done.data
+    else:
+        first, _, second = argument.rstrip(b" ").partition(b" ")
+        number = _number(memory, first)
+        if not isinstance(number, Reply) and not _STRICT.match(second):
+            return texts.bad_number
+        lines = int(second) if _STRICT.match(second) else None
+        head = b"+OK top of message follows\r\n"
+    if isinstance(number, Reply):
+        return number
+    return Transmit(memory.listing.entries[number - 1], lines, head, texts.missing)
+
+
+def dele(memory: Memory, argument: bytes) -> Event:
+    """DELE n: marked now, removed at QUIT."""
+    number = _number(memory, argument.strip(b" "))
+    if isinstance(number, Reply):
+        return number
+    memory.deleted.add(number)
+    memory.highest = max(memory.highest, number)
+    return memory.profile.texts.deleted
+
+
+def rset(memory: Memory, _: bytes) -> Event:
+    """RSET: no marks, and LAST starts anew."""
+    memory.deleted.clear()
+    memory.highest = 0
+    return memory.profile.texts.reset
+
+
+def noop(memory: Memory, _: bytes) -> Event:
+    """NOOP."""
+    return memory.profile.texts.done
+
+
+def last(memory: Memory, _: bytes) -> Event:
+    """LAST, qmail's: the highest number given to DELE (E-84)."""
+    return Reply(b"+OK %d\r\n" % memory.highest)
+
+
+def capa(memory: Memory, _: bytes) -> Event:
+    """CAPA after login (RFC 2449 §5)."""
+    return capability_reply(memory, authorized=True)
+
+
+def quit_(memory: Memory, _: bytes) -> Event:
+    """QUIT: enter UPDATE; where nothing is to be done on disk, the session ends at once."""
+    entries, deleted = memory.listing.entries, memory.deleted
+    delete: tuple[Entry, ...] = tuple(entries[n - 1] for n in sorted(deleted))
+    fresh = memory.listing.fresh
+    keep = fresh if not deleted else tuple(entry for entry in fresh if entry not in set(delete))
+    memory.state = State.UPDATE
+    if not delete and not keep:
+        return updated(memory, failed=False)
+    return Update(delete, keep)
+
+
+def updated(memory: Memory, *, failed: bool) -> Event:
+    """The answer to QUIT after the changes on disk; qmail adds its error line in front of +OK (E-85)."""
+    texts = memory.profile.texts
+    memory.state = State.CLOSED
+    if not failed:
+        return Close(texts.bye, "quit")
+    if memory.profile.plain:
+        return Close(Reply(texts.unlink_failed.data + texts.bye.data, ok=False), "quit, not all removed")
+    return Close(texts.unlink_failed, "quit, not all removed")
+
+
+def _one_or_all(
+    memory: Memory, argument: bytes, field: Callable[[Entry], bytes], lines: Callable[[set[int]], bytes]
+) -> Reply:
+    """``n field`` of one message, or the ``lines`` of all that are not marked."""
+    argument = argument.strip(b" ")
+    if not argument:
+        return Reply(_heading(memory) + lines(memory.deleted) + b".\r\n")
+    number = _number(memory, argument)
+    if isinstance(number, Reply):
+        return number
+    return Reply(b"+OK %d %b\r\n" % (number, field(memory.listing.entries[number - 1])))
+
+
+def _heading(memory: Memory) -> bytes:
+    """The first line of LIST and UIDL without argument."""
+    if memory.profile.plain:
+        return memory.profile.texts.done.data
+    return b"+OK %d messages\r\n" % (len(memory.listing.entries) - len(memory.deleted))
+
+
+def _number(memory: Memory, argument: bytes) -> int | Reply:
+    """A number of a message that is there and not marked, or the reply that says what is wrong.
+
+    ``rfc1939`` takes 1 to 10 digits and nothing else; ``qmail`` leading digits, whatever follows (Q-POP3-10).
+    """
+    texts = memory.profile.texts
+    match = _LEADING.match(argument) if memory.profile.plain else _STRICT.match(argument)
+    if match is None:
+        return texts.bad_number
+    digits = match[1] if memory.profile.plain else argument
+    number = int(digits) if len(digits) <= 20 else 1 << 64  # int() of a 100 kB number would hold the loop up
+    if number == 0:
+        return texts.zero_number
+    if number > len(memory.listing.entries):
+        return texts.high_number
+    return texts.gone_number if number in memory.deleted else number

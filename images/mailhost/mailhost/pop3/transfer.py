@@ -1,0 +1,51 @@
+"""One message on its way from disk to a peer, a piece at a time; the server and pop3d send by it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from mailhost.pop3.content import CHUNK_OCTETS, Encoder
+from mailhost.pop3.events import Transmit
+from mailhost.pop3.maildrop import Maildrop
+
+
+class Transfer:
+    """An open message. Take ``piece`` until ``done``, then ``close``."""
+
+    __slots__ = ("_encoder", "_fd", "_left", "done")
+
+    def __init__(self, drop: Maildrop, event: Transmit) -> None:
+        """Open the file and see whether it is still the one that was measured.
+
+        Raises:
+            OSError: it cannot be opened, or is no regular file any more.
+        """
+        entry = event.entry
+        self._fd = drop.open(entry.path)
+        found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode):
+            self.close()
+            raise FileNotFoundError
+        same = (found.st_size, found.st_mtime_ns, found.st_ino) == (entry.disk, entry.mtime_ns, entry.inode)
+        self._encoder = Encoder(entry.facts if same else 0, plain=drop.plain, lines=event.lines)
+        self._left = found.st_size
+        self.done = False
+
+    def piece(self) -> bytes:
+        """The next octets for the peer; the last ones bring the terminator.
+
+        Raises:
+            OSError: the disk failed in mid-message. A terminator would pass the rest off as complete.
+        """
+        chunk = os.read(self._fd, min(CHUNK_OCTETS, self._left))
+        self._left -= len(chunk)
+        wire = self._encoder.feed(chunk) if chunk else b""
+        self.done = not chunk or not self._left or self._encoder.done
+        return wire + self._encoder.finish() if self.done else wire
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

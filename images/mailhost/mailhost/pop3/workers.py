@@ -1,0 +1,71 @@
+"""Several workers on the same sockets: a parent that only starts them, passes signals on and replaces one that died."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+RESTART_S = 1.0
+"""A worker that died is replaced not sooner than this after the last start, so that a fault does not spin."""
+
+
+def supervise(count: int, start: Callable[[int], None], ready: Callable[[], None], stop: Callable[[], None]) -> int:
+    """Fork ``count`` workers, call ``ready``, and wait; returns 0 when all have drained after TERM or INT.
+
+    ``stop`` is called at TERM or INT: listening sockets must be closed here too, or the kernel goes on queueing.
+    """
+    pids: dict[int, int] = {}
+    stopping = False
+
+    def pass_on(signum: int, _: object) -> None:
+        nonlocal stopping
+        if signum != signal.SIGHUP and not stopping:
+            stopping = True
+            stop()
+        for pid in list(pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signum)
+
+    signals = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    for worker in range(count):
+        pids[_fork(worker, start)] = worker
+    for signum in signals:
+        signal.signal(signum, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    ready()
+    while pids:
+        pid, status = os.wait()
+        worker_died = pids.pop(pid, None)
+        if worker_died is not None and not stopping:
+            sys.stderr.write(f'{{"event": "worker died", "pid": {pid}, "status": {status}}}\n')
+            sys.stderr.flush()
+            time.sleep(RESTART_S)
+            signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+            if not stopping:
+                pids[_fork(worker_died, start)] = worker_died
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    return 0
+
+
+def _fork(worker: int, start: Callable[[int], None]) -> int:
+    """A child that serves and exits; signals stay blocked until it has handlers of its own."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        for signum in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP, signal.SIGTERM, signal.SIGINT))
+        start(worker)
+        status = 0
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)

@@ -1,0 +1,95 @@
+"""users/assign as qmail-newu reads it: entries with line numbers, and the format errors.
+
+Source: Q-ASSIGN-1..11, Q-UCDB-1..3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ASSIGN_FILE = "users/assign"
+FIELDS = 6
+
+
+class NewuError(Exception):
+    """qmail-newu (or qmail-newmrh) would stop: ``text`` is its message; our ``file``, ``line`` (0: none), ``rule``."""
+
+    exit_code = 111
+
+    def __init__(self, text: str, file: str, line: int, rule: str) -> None:
+        """``file`` is relative to home; ``line`` counts from 1."""
+        where = f"{file}:{line}" if line else file
+        super().__init__(f"{text} ({where}: {rule})")
+        self.text = text
+        self.file = file
+        self.line = line
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of users/assign. ``address`` as written, ``wild`` for ``+``; the fields as written, never checked."""
+
+    address: bytes
+    wild: bool
+    user: bytes
+    uid: bytes
+    gid: bytes
+    home: bytes
+    dash: bytes
+    ext: bytes
+    line: int
+
+    @property
+    def key(self) -> bytes:
+        """The key in users/cdb (Q-UCDB-1)."""
+        return b"!" + self.address.lower() + (b"" if self.wild else b"\0")
+
+    @property
+    def data(self) -> bytes:
+        """The value in users/cdb (Q-UCDB-2)."""
+        return b"\0".join((self.user, self.uid, self.gid, self.home, self.dash, self.ext))
+
+
+def format_error(number: int, rule: str) -> NewuError:
+    """The error qmail-newu has for every bad line, with where and why."""
+    return NewuError("qmail-newu: fatal: bad format in users/assign", ASSIGN_FILE, number, rule)
+
+
+def parse_line(line: bytes, number: int) -> Entry:
+    """One entry, without its newline. Raises NewuError (Q-ASSIGN-2, -4, -7)."""
+    if b"\0" in line:
+        raise format_error(number, "a NUL byte")
+    if not line:
+        raise format_error(number, "an empty line")
+    address, *fields = line.split(b":", FIELDS + 1)
+    if not address:
+        raise format_error(number, "the line starts with a colon")
+    if len(fields) <= FIELDS:
+        raise format_error(number, f"{len(fields)} colons; an entry has seven: address:user:uid:gid:home:dash:ext:")
+    user, uid, gid, home, dash, ext, _ = fields
+    return Entry(address[1:], address[:1] == b"+", user, uid, gid, home, dash, ext, number)
+
+
+def no_end(number: int, line: bytes) -> NewuError:
+    """The error for a file whose last line, ``line``, has no newline and is not the dot line."""
+    rule = "the last line has no newline" if line else "the file ends before a line with a single dot"
+    return format_error(number, rule)
+
+
+def parse(text: bytes) -> tuple[Entry, ...]:
+    """All entries up to the line that starts with a dot. Raises NewuError at a bad line, or without a dot line."""
+    *lines, rest = text.split(b"\n")
+    entries: list[Entry] = []
+    for number, line in enumerate(lines, start=1):
+        if line[:1] == b".":
+            return tuple(entries)
+        entries.append(parse_line(line, number))
+    if rest[:1] != b".":
+        raise no_end(len(lines) + 1, rest)
+    return tuple(entries)
+
+
+def end_characters(entries: tuple[Entry, ...]) -> bytes:
+    """The last bytes, as written, of the ``+`` addresses, each once: the empty key's value (Q-ASSIGN-10, Q-UCDB-3)."""
+    return b"".join(dict.fromkeys(entry.address[-1:] for entry in entries if entry.wild))

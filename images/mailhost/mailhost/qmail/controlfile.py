@@ -1,0 +1,102 @@
+"""One control file: the forms qmail knows (a line, a number, a list). Source: Q-CTL-*, Q-RCPT-5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BLANKS = b" \t\n"  # trailing ones are cut; CR is data (Q-RCPT-5, E-10)
+
+
+class ControlError(Exception):
+    """A control file that is there and cannot be read: ``file`` (below home) and ``rule``."""
+
+    def __init__(self, file: str, rule: str) -> None:
+        """``file`` is relative to home, ``rule`` says what is wrong."""
+        super().__init__(f"{file}: {rule}")
+        self.file = file
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry of a list file: ``key`` as written, ``value`` after the first colon (map files), ``number`` from 1."""
+
+    key: bytes
+    value: bytes
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A list file as qmail looks things up in it: without regard to case, the LAST of equal keys wins (Q-VDOM-6)."""
+
+    file: str
+    lines: tuple[Line, ...] = ()
+    _index: dict[bytes, Line] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the lines by lower-cased key."""
+        object.__setattr__(self, "_index", {line.key.lower(): line for line in self.lines})
+
+    def find(self, key: bytes) -> Line | None:
+        """The line that answers for ``key``, any case, or None."""
+        return self._index.get(key.lower())
+
+
+def read(home: Path, file: str) -> bytes | None:
+    """The bytes of ``home/file``; None when there is no such file. Raises ControlError when it cannot be read."""
+    try:
+        return (home / file).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ControlError(file, f"cannot be read: {error.strerror}") from error
+
+
+def first_line(text: bytes | None) -> bytes | None:
+    """The value of a one-line file: the first line without trailing blanks; ``#`` is not special."""
+    if text is None:
+        return None
+    return text.split(b"\n", 1)[0].rstrip(BLANKS)
+
+
+def number(text: bytes | None, default: int) -> int:
+    """The number a one-line file starts with, modulo 2^32; ``default`` when it starts with none (Q-CTL-4)."""
+    line = first_line(text)
+    if line is None or not line[:1].isdigit():
+        return default
+    return leading_digits(line)
+
+
+def leading_digits(text: bytes) -> int:
+    """The decimal number ``text`` starts with, modulo 2^32, 0 without a digit (Q-CTL-4, Q-LSP-9)."""
+    digits = text[: len(text) - len(text.lstrip(b"0123456789"))]
+    # Arithmetic modulo 10^k keeps Python's guard against huge decimal texts out of the way.
+    value = 0
+    for start in range(0, len(digits), 4000):
+        piece = digits[start : start + 4000]
+        value = (value * pow(10, len(piece), 1 << 32) + int(piece)) % (1 << 32)
+    return value
+
+
+def list_lines(text: bytes | None) -> list[tuple[int, bytes]]:
+    """(line number, entry) of a list file, without empty lines and ``#`` lines; a NUL ends an entry like a newline."""
+    entries = []
+    for index, raw in enumerate((text or b"").split(b"\n"), start=1):
+        line = raw.rstrip(BLANKS)
+        if line[:1] in (b"", b"#", b"\0"):
+            continue
+        entries += [(index, word) for word in line.split(b"\0")]
+    return entries
+
+
+def set_table(file: str, text: bytes | None) -> Table:
+    """A list of names, such as rcpthosts."""
+    return Table(file, tuple(Line(word, b"", index) for index, word in list_lines(text)))
+
+
+def map_table(file: str, text: bytes | None) -> Table:
+    """A list of ``key:value``, such as virtualdomains; lines without a colon are ignored (Q-VDOM-5)."""
+    split = ((index, *word.partition(b":")) for index, word in list_lines(text))
+    return Table(file, tuple(Line(key, value, index) for index, key, colon, value in split if colon))

@@ -1,0 +1,89 @@
+"""What qmail-local would do for an assignment, found out without delivering. Source: Q-LOCAL-*, Q-MDIR-4, Q-MBOX-1."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, replace
+
+from mailhost.qmail.asuser import as_user
+from mailhost.qmail.dotqmail import DEFAULT_DELIVERY, Found, Instruction, Kind, check_home, find, parse
+from mailhost.qmail.failure import Failure, error_text
+from mailhost.qmail.lookup import Assignment
+
+NO_MAILDIR = Failure(permanent=False, text="Unable to chdir to maildir. (#4.2.1)")
+BAD_MAILDIR = Failure(permanent=False, text="Temporary error on maildir delivery. (#4.3.0)")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """``failure``: why there is no delivery, or that of the first instruction to fail; ``found``: the .qmail file."""
+
+    failure: Failure | None
+    found: Found | None = None
+    instructions: tuple[Instruction, ...] = ()
+
+
+def inspect(assignment: Assignment, default: bytes = DEFAULT_DELIVERY) -> Inspection:
+    """Go the way of qmail-local up to where it would write, as the user it would run as.
+
+    Programs are not run and forwards not followed. Without root the caller's own permissions are what is tried.
+    """
+    return as_user(assignment.uid, assignment.gid, lambda: _inspect(assignment, default))
+
+
+def _inspect(assignment: Assignment, default: bytes) -> Inspection:
+    failure = check_home(assignment.home)
+    if failure is not None:
+        return Inspection(failure)
+    found = find(assignment.home, assignment.dash, assignment.ext)
+    if isinstance(found, Failure):
+        return Inspection(found)
+    instructions = tuple(_tried(assignment.home, line) for line in parse(found.text, found.executable, default))
+    first = next((line.failure for line in instructions if line.failure is not None), None)
+    return Inspection(first, found, instructions)
+
+
+def _tried(home: bytes, instruction: Instruction) -> Instruction:
+    """The instruction, with the failure its delivery would meet."""
+    if instruction.failure is not None:
+        return instruction
+    path = os.path.join(home, instruction.argument.split(b"\0", 1)[0])  # noqa: PTH118 - bytes
+    if instruction.kind is Kind.MAILDIR:
+        return replace(instruction, failure=_maildir_failure(path))
+    if instruction.kind is Kind.MBOX:
+        return replace(instruction, failure=_mbox_failure(path, instruction.argument))
+    return instruction
+
+
+def _maildir_failure(path: bytes) -> Failure | None:
+    """tmp and new must be there and take files; cur is only for readers (Q-MDIR-4)."""
+    if not (stat.S_ISDIR(_mode(path)) and os.access(path, os.X_OK)):
+        return NO_MAILDIR
+    usable = all(os.access(path + b"/" + name, os.W_OK | os.X_OK) for name in (b"tmp", b"new"))
+    return None if usable else BAD_MAILDIR
+
+
+def _mode(path: bytes) -> int:
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 - bytes
+    except OSError:
+        return 0
+
+
+def _mbox_failure(path: bytes, argument: bytes) -> Failure | None:
+    """Whether the file could be opened for appending; it is not made (Q-MBOX-1)."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        directory = os.path.dirname(path)  # noqa: PTH120 - bytes
+        if stat.S_ISDIR(_mode(directory)) and os.access(directory, os.W_OK | os.X_OK):
+            return None
+        reason = errno.EACCES if stat.S_ISDIR(_mode(directory)) else errno.ENOENT
+    except OSError as error:
+        reason = error.errno or 0
+    else:
+        return None
+    name = os.fsdecode(argument)
+    return Failure(permanent=False, text=f"Unable to open {name}: {error_text(reason)}. (#4.2.1)")

@@ -1,0 +1,181 @@
+"""The .qmail file of a delivery: the names tried, what is refused, what its lines mean. Source: Q-DOT-*, Q-LINE-*."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from enum import Enum
+
+from mailhost.qmail.failure import Failure, error_text, is_temporary
+
+DEFAULT_DELIVERY = b"./Mailbox"  # qmail-start's first argument in the stock set-up
+WRITABLE = stat.S_IWOTH  # conf-patrn of the stock build; group-writable passes (Q-LOCAL-3, E-44)
+HOME_WRITABLE = Failure(permanent=False, text="Uh-oh: home directory is writable. (#4.7.0)")
+HOME_STICKY = Failure(permanent=False, text="Home directory is sticky: user is editing his .qmail file. (#4.2.1)")
+FILE_WRITABLE = Failure(permanent=False, text="Uh-oh: .qmail file is writable. (#4.7.0)")
+USAGE = Failure(
+    permanent=True,
+    text="qmail-local: usage: qmail-local [ -nN ] user homedir local dash ext domain sender aliasempty",
+)
+NO_MAILBOX = Failure(permanent=True, text="Sorry, no mailbox here by that name. (#5.1.1)")
+BLANK_FIRST = Failure(permanent=False, text="Uh-oh: first line of .qmail file is blank. (#4.2.1)")
+FILE_AND_X = Failure(permanent=False, text="Uh-oh: .qmail has file delivery but has x bit set. (#4.7.0)")
+PROG_AND_X = Failure(permanent=False, text="Uh-oh: .qmail has prog delivery but has x bit set. (#4.7.0)")
+_DEFAULT = b"default"
+
+
+class Kind(Enum):
+    """What one line of a .qmail file does; the values are the words qmail-local -n prints."""
+
+    MAILDIR = "maildir"
+    MBOX = "mbox"
+    PROGRAM = "program"
+    FORWARD = "forward"
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One delivery: ``argument`` is the path, command or address, without marker and trailing blanks; ``line`` from 1.
+
+    With ``failure`` set, this line stops the delivery there; what stands before it has been done already (Q-LOCAL-9).
+    """
+
+    kind: Kind
+    argument: bytes
+    line: int
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The instructions to follow: ``name`` is the .qmail file, None for the default delivery that needs no file.
+
+    ``tried``: the names looked for before it. ``default``: what DEFAULT is set to, None: left alone (Q-DOT-10).
+    """
+
+    name: bytes | None
+    text: bytes
+    executable: bool
+    default: bytes | None
+    tried: tuple[bytes, ...]
+
+
+def safe(ext: bytes) -> bytes:
+    """``ext`` as it stands in a file name: lower case, dots as colons (Q-DOT-1)."""
+    return ext.lower().replace(b".", b":")
+
+
+def _candidates(dash: bytes, ext: bytes) -> list[tuple[bytes, bytes | None]]:
+    """(file name, DEFAULT) in the order tried (Q-DOT-1, -2, -10)."""
+    name = safe(ext)
+    base = b".qmail" + dash
+    exact = ext[len(name) - len(_DEFAULT) :] if name.endswith(_DEFAULT) else None
+    cuts = [end for end in range(len(name), -1, -1) if end == 0 or name[end - 1 : end] == b"-"]
+    return [(base + name, exact)] + [(base + name[:end] + _DEFAULT, ext[end:]) for end in cuts]
+
+
+def names(dash: bytes, ext: bytes) -> tuple[bytes, ...]:
+    """The .qmail names qmail-local looks for, in order (facts B.4)."""
+    return tuple(name for name, _ in _candidates(dash, ext))
+
+
+def check_home(home_dir: bytes) -> Failure | None:
+    """Why qmail-local would not work in this home directory, as the calling user sees it (Q-LOCAL-1..5)."""
+    if not home_dir.startswith(b"/"):
+        return USAGE
+    try:
+        mode = _directory_mode(home_dir)
+    except OSError as error:
+        home = os.fsdecode(home_dir)
+        return Failure(permanent=False, text=f"Unable to switch to {home}: {error_text(error.errno)}. (#4.3.0)")
+    if mode & WRITABLE:
+        return HOME_WRITABLE
+    return HOME_STICKY if mode & stat.S_ISVTX else None
+
+
+def _directory_mode(directory: bytes) -> int:
+    """The mode of a directory we may enter: looking up its ``.`` needs the search permission that chdir needs."""
+    fd = os.open(directory + b"/.", os.O_PATH | os.O_CLOEXEC)
+    try:
+        return os.fstat(fd).st_mode
+    finally:
+        os.close(fd)
+
+
+def find(home_dir: bytes, dash: bytes, ext: bytes) -> Found | Failure:
+    """The .qmail file for (dash, ext) in an absolute home directory, read as the calling user (Q-DOT-1..10).
+
+    The checks of the directory itself are ``check_home``'s; the loop check comes between the two (Q-LOCAL-6).
+    """
+    tried: list[bytes] = []
+    for name, default in _candidates(dash, ext):
+        opened = _open(home_dir, name)
+        if isinstance(opened, Failure):
+            return opened
+        if opened is not None:
+            text, executable = opened
+            return Found(name, text, executable, default, tuple(tried))
+        tried.append(name)
+    if dash:
+        return NO_MAILBOX
+    return Found(None, b"", executable=False, default=None, tried=tuple(tried))
+
+
+def _open(home_dir: bytes, name: bytes) -> tuple[bytes, bool] | Failure | None:
+    """(content, owner may execute) of a regular file; None when it counts as absent (Q-DOT-7..9)."""
+    try:
+        # O_NONBLOCK: a FIFO of that name must not hold us up; it counts as absent.
+        fd = os.open(home_dir + b"/" + name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if is_temporary(error.errno) or isinstance(error, PermissionError):
+            return Failure(
+                permanent=False, text=f"Unable to open {os.fsdecode(name)}: {error_text(error.errno)}. (#4.3.0)"
+            )
+        return None
+    try:
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            return None
+        if mode & WRITABLE:
+            return FILE_WRITABLE
+        return _content(fd), bool(mode & stat.S_IXUSR)
+    finally:
+        os.close(fd)
+
+
+def _content(fd: int) -> bytes:
+    with os.fdopen(fd, "rb", closefd=False) as file:
+        return file.read()
+
+
+def parse(text: bytes, executable: bool = False, default: bytes = DEFAULT_DELIVERY) -> tuple[Instruction, ...]:
+    """What the lines do, in order, ending early at a line that fails (Q-LINE-1..8).
+
+    An empty ``text`` means ``default``, qmail-start's delivery instruction, for which the x bit does not count.
+    An empty result is a delivery to nowhere, with success.
+    """
+    forward_only = executable and bool(text)
+    result: list[Instruction] = []
+    for number, raw in enumerate((text or default).split(b"\n"), start=1):
+        line = raw.rstrip(b" \t")
+        if line == b"+list":
+            forward_only = True
+        if number == 1 and line[:1] in (b"", b"\0"):
+            return (Instruction(Kind.FORWARD, b"", 1, BLANK_FIRST),)
+        if line[:1] in (b"", b"\0", b"#", b"+"):
+            continue
+        result.append(_instruction(line, number, forward_only))
+        if result[-1].failure is not None:
+            break
+    return tuple(result)
+
+
+def _instruction(line: bytes, number: int, forward_only: bool) -> Instruction:
+    """The first byte decides (Q-LINE-4, -5)."""
+    if line[:1] in (b".", b"/"):
+        kind = Kind.MAILDIR if line.endswith(b"/") else Kind.MBOX
+        return Instruction(kind, line, number, FILE_AND_X if forward_only else None)
+    if line[:1] == b"|":
+        return Instruction(Kind.PROGRAM, line[1:], number, PROG_AND_X if forward_only else None)
+    return Instruction(Kind.FORWARD, line.removeprefix(b"&"), number)

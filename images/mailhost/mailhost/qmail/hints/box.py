@@ -1,0 +1,123 @@
+"""Hints on the box itself: its directory, its .qmail file, what the lines really do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from mailhost.qmail.control import Controls
+from mailhost.qmail.dotqmail import (
+    FILE_AND_X,
+    FILE_WRITABLE,
+    HOME_STICKY,
+    HOME_WRITABLE,
+    NO_MAILBOX,
+    PROG_AND_X,
+    USAGE,
+    Instruction,
+    Kind,
+)
+from mailhost.qmail.hints.hint import Hint, shown
+from mailhost.qmail.lookup import CDB_FILE, CDB_TROUBLE, ROOT, Assignment
+from mailhost.qmail.route import Outcome, Route
+
+# The failures that one sentence explains.
+_EXPLAINED = {
+    HOME_WRITABLE: Hint("H-15", "everybody may write into the home directory: chmod o-w"),
+    HOME_STICKY: Hint("Q-LOCAL-4", "the home directory has the sticky bit, which holds mail back: chmod -t"),
+    FILE_WRITABLE: Hint("Q-DOT-8", "everybody may write the .qmail file: chmod o-w"),
+    FILE_AND_X: Hint("E-45", "an executable .qmail file may only forward: chmod -x"),
+    PROG_AND_X: Hint("E-45", "an executable .qmail file may only forward: chmod -x"),
+    USAGE: Hint("E-33", "the home directory of the entry must begin with /"),
+    ROOT: Hint("H-14", "the entry's uid is 0 or not a number; it must be that of the mail user, popuser"),
+    CDB_TROUBLE: Hint("E-32", "users/cdb is damaged or unreadable, and no local mail is delivered: run qmail-newu"),
+}
+
+
+def _failure(_controls: Controls, route: Route) -> Iterator[Hint]:
+    if route.failure in _EXPLAINED:
+        yield _EXPLAINED[route.failure]
+    who = route.assignment
+    if route.failure is None or who is None:
+        return
+    if route.failure.text.startswith("Unable to switch to"):
+        yield Hint("H-15", f"{shown(who.home)} must exist, and uid {who.uid} must be able to enter it; mail waits")
+    if route.failure == NO_MAILBOX and who.source == CDB_FILE:
+        yield Hint("E-38", "the entry's dash asks for a .qmail file, and none has this name; .qmail-default is missing")
+
+
+def _lines(_controls: Controls, route: Route) -> Iterator[Hint]:
+    for delivery in route.deliveries:
+        yield from _line(delivery.instruction)
+
+
+def _line(line: Instruction) -> Iterator[Hint]:
+    """A line that does not do what it looks like."""
+    where = f".qmail line {line.line}"
+    if line.argument.endswith(b"\r"):
+        yield Hint("Q-LINE-5", f"{where} ends in a carriage return, which is part of what it names")
+    elif line.kind is Kind.MBOX and line.argument.endswith(b"aildir"):
+        yield Hint("E-46", f"{where} has no / at its end: that is an mbox file, not a maildir")
+    elif line.kind is Kind.FORWARD and b"aildir" in line.argument:
+        yield Hint("E-48", f"{where} is a forward; a delivery to a file begins with . or /")
+    elif line.kind is Kind.MAILDIR and line.failure not in (None, FILE_AND_X):
+        name = shown(line.argument)
+        yield Hint("H-34", f"{where}: {name} is missing, not whole or not the mail user's; mail waits (maildirmake)")
+
+
+def _default_delivery(_controls: Controls, route: Route) -> Iterator[Hint]:
+    """Delivered by no line of a .qmail file: usually into a file that POP does not show."""
+    who, inspection = route.assignment, route.inspection
+    found = inspection.found if inspection is not None else None
+    if who is None or found is None or found.text:
+        return
+    if not any(delivery.instruction.kind is Kind.MBOX for delivery in route.deliveries):
+        return
+    if found.name is not None:
+        yield Hint("Q-LINE-1", f"{shown(found.name)} is empty: mail goes to qmail's default, which POP does not show")
+        return
+    tried = ", ".join(map(shown, found.tried))
+    yield Hint(_trap(who), f"no {tried} in the box: mail goes to qmail's default, which POP does not show")
+    if os.path.lexists(who.home + b"/.qmail-default"):
+        yield Hint("H-16", "the .qmail-default there is not looked at, because the entry's dash field is empty")
+
+
+def _trap(who: Assignment) -> str:
+    """The HOWTO's statement that leads here: one box, one box with extensions, a whole domain."""
+    if not who.wild:
+        return "H-16"
+    return "H-17" if who.key.endswith(b"-") else "H-13"
+
+
+def _boundary(_controls: Controls, route: Route) -> Iterator[Hint]:
+    who = route.assignment
+    if who is None or not who.wild or not who.key or who.key.endswith(b"-") or route.rewritten is None:
+        return
+    if route.rewritten.rpartition(b"@")[0][len(who.key) :]:
+        key = shown(who.key)
+        yield Hint("H-13", f"+{key} takes every name that begins so, {key}x too; safer: ={key} and +{key}- (dash -)")
+
+
+def _dropped(_controls: Controls, route: Route) -> Iterator[Hint]:
+    if route.outcome is not Outcome.DISCARDED:
+        return
+    if route.assignment is None:
+        yield Hint("E-19", "there is nothing before the @: such mail is dropped, with a success in the log")
+    else:
+        yield Hint("E-42", "the .qmail file has no delivery line: the mail is dropped, with a success in the log")
+
+
+def _other_eyes(_controls: Controls, route: Route) -> Iterator[Hint]:
+    who, uid = route.assignment, os.geteuid()
+    if who is not None and route.inspection is not None and uid not in (0, who.uid):
+        yield Hint("Q-LSP-11", f"looked at as uid {uid}, delivered as uid {who.uid}: only root can be sure of the box")
+
+
+RULES: tuple[Callable[[Controls, Route], Iterator[Hint]], ...] = (
+    _failure,
+    _lines,
+    _default_delivery,
+    _boundary,
+    _dropped,
+    _other_eyes,
+)

@@ -1,0 +1,172 @@
+"""Who gets a local part: users/cdb as qmail-lspawn searches it, else the accounts of the system.
+
+Source: Q-LSP-2..9, Q-GETPW-1..5.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailhost.qmail.cdb import Cdb, CdbError
+from mailhost.qmail.controlfile import leading_digits
+from mailhost.qmail.failure import Failure, is_temporary
+
+CDB_TROUBLE = Failure(permanent=False, text="Trouble reading users/cdb in qmail-lspawn.")
+ROOT = Failure(permanent=False, text="Not allowed to perform deliveries as root.")
+INTERNAL = Failure(permanent=False, text="Internal qmail-lspawn bug.")
+NO_ALIAS = Failure(permanent=False, text="Unable to find alias user!")
+NFS_TROUBLE = Failure(permanent=False, text="NFS failure in qmail-local.")
+NO_HOST = Failure(permanent=True, text="Sorry, address must include host name. (#5.1.3)")
+
+CDB_FILE = "users/cdb"
+ALIAS = "alias"
+NAME_OCTETS = 32  # qmail-getpw looks at names shorter than this
+BREAK = b"-"  # conf-break of the stock build
+
+PasswdLookup = Callable[[str], "pwd.struct_passwd | None"]
+
+
+class RecordError(CdbError):
+    """A record of users/cdb with less than six fields; no qmail-newu writes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What qmail-local is run with, and what decided it.
+
+    ``source``: ``users/cdb``, or ``passwd`` (an account), or ``alias`` (nobody else). ``key``: the cdb key without its
+    ``!`` and NUL, lower case, or the account's name. ``wild``: a prefix entry matched.
+    """
+
+    user: bytes
+    uid: int
+    gid: int
+    home: bytes
+    dash: bytes
+    ext: bytes
+    source: str
+    key: bytes
+    wild: bool = False
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why qmail-lspawn would not start qmail-local for this entry, if so (Q-LSP-9)."""
+        if self.uid == 0:
+            return ROOT
+        if (1 << 32) - 1 in (self.uid, self.gid):  # -1 as uid_t: the kernel refuses it
+            return INTERNAL
+        return None
+
+
+def lookup(cdb: Cdb, local: bytes) -> Assignment | None:
+    """The entry of users/cdb for a local part, or None. Raises CdbError on a damaged cdb (Q-LSP-4..9)."""
+    ends = cdb.get(b"")
+    if ends is None:
+        raise CdbError("no record with the empty key")
+    lower = b"!" + local.lower()
+    data = cdb.get(lower + b"\0")
+    if data is not None:
+        return of_record(data, lower[1:], b"", wild=False)
+    for length in range(len(lower), 0, -1):
+        if length > 1 and lower[length - 1 : length] not in ends:
+            continue
+        data = cdb.get(lower[:length])
+        if data is not None:
+            return of_record(data, lower[1:length], local[length - 1 :], wild=True)
+    return None
+
+
+def of_record(data: bytes, key: bytes, rest: bytes, *, wild: bool) -> Assignment:
+    """The assignment a record's data means; ``rest``: what of the local part goes behind its ext (Q-LSP-6, -9)."""
+    fields = (data + rest).split(b"\0")
+    if len(fields) < 6:
+        raise RecordError("a record with less than six fields")
+    user, uid, gid, home, dash, ext = fields[:6]
+    return Assignment(user, leading_digits(uid), leading_digits(gid), home, dash, ext, CDB_FILE, key, wild)
+
+
+def find_account(name: str) -> pwd.struct_passwd | None:
+    """The passwd entry of that name, or None."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def accounts_of(home: Path) -> PasswdLookup:
+    """passwd, but with the owner of ``home/alias`` as the user alias where passwd has none, or one of another home.
+
+    That is what a home without real qmail has: a stand-in delivers as the one user it runs as.
+    """
+    place = home / ALIAS
+
+    def find(name: str) -> pwd.struct_passwd | None:
+        account = find_account(name)
+        if name != ALIAS or (account is not None and account.pw_dir == str(place)):
+            return account
+        try:
+            owner = place.stat()
+        except OSError:
+            return None
+        return pwd.struct_passwd((ALIAS, "x", owner.st_uid, owner.st_gid, "", str(place), ""))
+
+    return find
+
+
+def getpw(local: bytes, find: PasswdLookup = find_account) -> Assignment | Failure:
+    """The account that qmail-getpw names for a local part; ``find`` looks into passwd (Q-GETPW-1, -2)."""
+    for end in range(len(local), -1, -1):
+        if end >= NAME_OCTETS or local[end : end + 1] not in (b"", BREAK):
+            continue
+        account = find(os.fsdecode(local[:end].lower()))
+        if account is None or account.pw_uid == 0:
+            continue
+        try:
+            owner = Path(account.pw_dir).stat().st_uid
+        except OSError as error:
+            if is_temporary(error.errno):
+                return NFS_TROUBLE
+            continue
+        if owner == account.pw_uid:
+            dash = local[end : end + 1]
+            return _of_account(account, dash, local[end + 1 :], "passwd")
+    alias = find(ALIAS)
+    return NO_ALIAS if alias is None else _of_account(alias, b"-", local, "alias")
+
+
+def _of_account(account: pwd.struct_passwd, dash: bytes, ext: bytes, source: str) -> Assignment:
+    name, home = os.fsencode(account.pw_name), os.fsencode(account.pw_dir)
+    return Assignment(name, account.pw_uid, account.pw_gid, home, dash, ext, source, name)
+
+
+def locate(home: Path, local: bytes, find: PasswdLookup = find_account) -> Assignment | Failure:
+    """The entry for a non-empty local part: of users/cdb, opened now, else from qmail-getpw (Q-LSP-3, -8)."""
+    try:
+        with Cdb(home / CDB_FILE) as cdb:
+            found = lookup(cdb, local)
+    except FileNotFoundError:
+        found = None
+    except RecordError:
+        return INTERNAL
+    except (OSError, CdbError):
+        return CDB_TROUBLE
+    return getpw(local, find) if found is None else found
+
+
+def resolve(home: Path, local: bytes, find: PasswdLookup = find_account) -> Assignment | Failure:
+    """What qmail-lspawn does with a non-empty local part: the entry to run qmail-local with, or why it is not run."""
+    found = locate(home, local, find)
+    return found if isinstance(found, Failure) else found.failure or found
+
+
+def split(address: bytes) -> tuple[bytes, bytes] | Failure:
+    """(local part, host) of a rewritten address, at the last ``@`` (Q-LSP-2).
+
+    An empty local part is for the caller: it is delivered nowhere, with success, before users/cdb is asked.
+    """
+    local, at, host = address.rpartition(b"@")
+    return (local, host) if at else NO_HOST

@@ -1,0 +1,87 @@
+"""What qmail-newu and qmail-newmrh do to the disk. Source: Q-ASSIGN-4..6, Q-MRH-1..3."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from mailhost.qmail.assignbulk import pieces
+from mailhost.qmail.assigntext import ASSIGN_FILE, NewuError
+from mailhost.qmail.cdbmake import CdbWriter, part, write
+from mailhost.qmail.controlfile import BLANKS
+from mailhost.qmail.failure import error_text
+
+
+def make(assign: BinaryIO, cdb: BinaryIO) -> None:
+    """Write the cdb of an open users/assign into an empty seekable file. Raises NewuError."""
+    writer = CdbWriter(cdb)
+    ends = b""
+    for piece in pieces(assign.fileno()):
+        writer.put(piece.part)
+        ends += piece.ends
+    writer.put(part([b""], [bytes(dict.fromkeys(ends))]))
+    writer.finish()
+
+
+def newu(home: Path) -> None:
+    """Make users/cdb from users/assign. Raises NewuError: users/cdb is then as before, users/cdb.tmp stays behind."""
+    work = _Replacement("qmail-newu", home, ASSIGN_FILE, "users/cdb.tmp", "users/cdb", "open")
+    with work.source("unable to open users/assign") as assign:
+        work.run(lambda cdb: make(assign, cdb))
+
+
+def newmrh(home: Path) -> None:
+    """Make control/morercpthosts.cdb from control/morercpthosts. Raises NewuError, with qmail-newmrh's text."""
+    name = "control/morercpthosts"
+    work = _Replacement("qmail-newmrh", home, name, f"{name}.tmp", f"{name}.cdb", "write to")
+    with work.source(f"unable to read {name}") as text:
+        lines = (line.lower().rstrip(BLANKS) for line in text)
+        records = ((line, b"") for line in lines if line[:1] not in (b"", b"#"))
+        work.run(lambda cdb: write(records, cdb))
+
+
+@dataclass(frozen=True, slots=True)
+class _Replacement:
+    """What both programs do around their work: read one file, write another, make it durable, rename it."""
+
+    program: str
+    home: Path
+    file: str
+    temporary: str
+    final: str
+    opening: str  # the program's word for opening the temporary file
+
+    def source(self, complaint: str) -> BinaryIO:
+        """The open source file."""
+        with self.complaining("unable to chdir", str(self.home)):
+            os.close(os.open(self.home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        if (self.home / self.file).is_dir():  # the programs can open it, and fail when they read
+            complaint = complaint.replace("open", "read")
+        with self.complaining(complaint, self.file):
+            return (self.home / self.file).open("rb")
+
+    def run(self, put: Callable[[BinaryIO], None]) -> None:
+        """Write the temporary file through ``put`` and make it the final one; mode 0644 whatever the umask."""
+        with self.complaining(f"unable to {self.opening} {self.temporary}", self.temporary):
+            file = (self.home / self.temporary).open("wb")
+        with self.complaining(f"unable to write {self.temporary}", self.temporary), file:
+            os.fchmod(file.fileno(), 0o644)
+            put(file)
+            file.flush()
+            os.fsync(file.fileno())
+        with self.complaining(f"unable to move {self.temporary} to {self.final}", self.final):
+            (self.home / self.temporary).replace(self.home / self.final)
+
+    @contextmanager
+    def complaining(self, complaint: str, file: str) -> Iterator[None]:
+        """Turn an OSError into what the program says; qmail-newmrh adds the reason, qmail-newu does not."""
+        try:
+            yield
+        except OSError as error:
+            reason = f": {error_text(error.errno)}" if self.program == "qmail-newmrh" else ""
+            text = f"{self.program}: fatal: {complaint}{reason}"
+            raise NewuError(text, file, 0, error.strerror or str(error)) from error

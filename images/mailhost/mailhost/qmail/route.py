@@ -1,0 +1,191 @@
+"""The way of one address through qmail: every decision with its file and line, and how it ends. No mail is sent."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from mailhost.qmail.assigntext import ASSIGN_FILE
+from mailhost.qmail.control import ControlError, Reader, accepts, load
+from mailhost.qmail.delivery import Inspection, inspect
+from mailhost.qmail.dotqmail import DEFAULT_DELIVERY, Instruction, Kind
+from mailhost.qmail.drift import Comparison, Drift
+from mailhost.qmail.failure import Failure
+from mailhost.qmail.lookup import CDB_FILE, Assignment, accounts_of, locate, split
+from mailhost.qmail.rewrite import Local, rewrite
+
+SMTPD_CONTROLS = Failure(permanent=False, text="421 unable to read controls (#4.3.0)")
+SEND_CONTROLS = Failure(permanent=False, text="alert: cannot start: unable to read controls")
+LOOPING = Failure(permanent=True, text="This message is looping: it already has my Delivered-To line. (#5.4.6)")
+MOST_FORWARDS = 1000  # our choice: enough for any list, and an end to forwards that fan out without one
+
+
+class Outcome(Enum):
+    """How the way of an address ends on this host."""
+
+    DELIVERED = "delivered"
+    DISCARDED = "discarded"  # success for the sender, and nothing kept
+    REMOTE = "remote"  # handed to qmail-remote
+    REFUSED = "refused"  # by qmail-smtpd, while the sender waits
+    BOUNCED = "bounced"
+    DEFERRED = "deferred"  # tried again until queuelifetime ends, then bounced
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One decision: ``stage`` names the rule, ``file`` (below home, or absolute) and ``line`` (0: none) made it."""
+
+    stage: str
+    file: str
+    line: int
+    key: bytes
+    result: bytes  # what came of it: an address, a home; for "dotqmail" the names that are not there
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One instruction that would be carried out; ``onward`` is the way of a forwarded copy."""
+
+    instruction: Instruction
+    onward: Route | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The whole way. ``stage`` and ``failure`` say where and why it ends; ``rewritten`` is qmail-send's address."""
+
+    address: bytes
+    outcome: Outcome
+    stage: str
+    steps: tuple[Step, ...]
+    failure: Failure | None = None
+    rewritten: bytes | None = None
+    assignment: Assignment | None = None
+    drift: Drift = field(default_factory=Drift)
+    inspection: Inspection | None = None
+    deliveries: tuple[Delivery, ...] = ()
+
+    @property
+    def arrives(self) -> bool:
+        """Whether a copy is kept here or handed on, for this address and for all it is forwarded to."""
+        onward = (delivery.onward for delivery in self.deliveries if delivery.onward is not None)
+        return self.outcome is Outcome.DELIVERED and all(way.arrives or way.outcome is Outcome.REMOTE for way in onward)
+
+
+class _World:
+    """What all the ways of one question share: the host, its users/assign compared once, and how much is followed."""
+
+    def __init__(self, home: Path, default: bytes) -> None:
+        self.home = home
+        self.default = default
+        self.comparison = Comparison(home)
+        self.forwards_left = MOST_FORWARDS
+
+
+class _Way:
+    """Goes the way of one address; ``via`` are the local deliveries that a forwarded message has behind it."""
+
+    def __init__(self, world: _World, address: bytes, via: tuple[bytes, ...] = ()) -> None:
+        self.world = world
+        self.address = address
+        self.via = via
+        self.steps: list[Step] = []
+        self.rewritten: bytes | None = None
+        self.assignment: Assignment | None = None
+        self.drift = Drift()
+        self.inspection: Inspection | None = None
+        self.deliveries: tuple[Delivery, ...] = ()
+
+    def end(self, outcome: Outcome, stage: str, failure: Failure | None = None) -> Route:
+        return Route(
+            self.address,
+            outcome,
+            stage,
+            tuple(self.steps),
+            failure,
+            self.rewritten,
+            self.assignment,
+            self.drift,
+            self.inspection,
+            self.deliveries,
+        )
+
+    def fail(self, stage: str, failure: Failure) -> Route:
+        return self.end(Outcome.BOUNCED if failure.permanent else Outcome.DEFERRED, stage, failure)
+
+    def smtp(self) -> Route:
+        """qmail-smtpd: is the recipient accepted?"""
+        try:
+            decision = accepts(load(self.world.home, Reader.SMTPD), self.address)
+        except ControlError as error:
+            self.steps.append(Step("rcpthosts", error.file, 0, b"", os.fsencode(error.rule)))
+            return self.fail("rcpthosts", SMTPD_CONTROLS)
+        self.steps.append(Step("rcpthosts", decision.file, decision.line, decision.key, b""))
+        if not decision.accepted:
+            return self.end(Outcome.REFUSED, "rcpthosts", Failure(permanent=True, text=decision.reply.decode()))
+        return self.send()
+
+    def send(self) -> Route:
+        """qmail-send: local, virtual or remote?"""
+        try:
+            controls = load(self.world.home, Reader.SEND)
+        except ControlError as error:
+            self.steps.append(Step("locals", error.file, 0, b"", os.fsencode(error.rule)))
+            return self.fail("locals", SEND_CONTROLS)
+        if controls.locals is None:
+            self.steps.append(Step("locals", "control/me", 0, b"", b"neither it nor control/locals exists"))
+            return self.fail("locals", SEND_CONTROLS)
+        rewritten = rewrite(controls, self.address)
+        self.rewritten = rewritten.address
+        self.steps += [Step(step.rule, step.file, step.line, step.key, step.address) for step in rewritten.steps]
+        return self.lspawn(rewritten.address) if isinstance(rewritten, Local) else self.end(Outcome.REMOTE, "remote")
+
+    def lspawn(self, rewritten: bytes) -> Route:
+        """qmail-lspawn: whose is the local part?"""
+        parts = split(rewritten)
+        if isinstance(parts, Failure):
+            return self.fail("assign", parts)
+        local, _ = parts
+        if not local:
+            return self.end(Outcome.DISCARDED, "assign")
+        who = locate(self.world.home, local, accounts_of(self.world.home))
+        of_cdb = isinstance(who, Assignment) and who.source == CDB_FILE
+        self.drift = self.world.comparison.of(local, who if isinstance(who, Assignment) and of_cdb else None)
+        if isinstance(who, Failure):
+            return self.fail("assign", who)
+        self.assignment = who
+        file = ASSIGN_FILE if self.drift.line else who.source
+        self.steps.append(Step("assign", file, self.drift.line, who.key, who.home))
+        if who.failure is not None:
+            return self.fail("assign", who.failure)
+        return self.fail("loop", LOOPING) if rewritten in self.via else self.local(rewritten, who)
+
+    def local(self, rewritten: bytes, who: Assignment) -> Route:
+        """qmail-local: what do the .qmail lines do?"""
+        self.inspection = inspection = inspect(who, self.world.default)
+        if inspection.found is not None:
+            name = inspection.found.name
+            file = "default delivery" if name is None else os.fsdecode(who.home + b"/" + name)
+            self.steps.append(Step("dotqmail", file, 0, name or b"", b", ".join(inspection.found.tried)))
+            self.deliveries = tuple(self.delivery(line, rewritten, inspection) for line in inspection.instructions)
+        if inspection.failure is not None:
+            return self.fail("dotqmail" if inspection.found is None else "delivery", inspection.failure)
+        return self.end(Outcome.DELIVERED if inspection.instructions else Outcome.DISCARDED, "delivery")
+
+    def delivery(self, instruction: Instruction, rewritten: bytes, inspection: Inspection) -> Delivery:
+        """One line; a forward is followed unless another line fails, for then nothing is forwarded (Q-FWD-1)."""
+        followed = instruction.kind is Kind.FORWARD and inspection.failure is None
+        if not followed or self.world.forwards_left == 0:
+            return Delivery(instruction)
+        self.world.forwards_left -= 1
+        return Delivery(instruction, _Way(self.world, instruction.argument, (*self.via, rewritten)).send())
+
+
+def route(home: Path, address: bytes, default: bytes = DEFAULT_DELIVERY) -> Route:
+    """The way of a message for ``address`` that comes in by SMTP; ``default`` is qmail-start's delivery instruction.
+
+    Raises OSError when something else than a missing file keeps users/assign from being compared.
+    """
+    return _Way(_World(home, default), address).smtp()

@@ -1,0 +1,80 @@
+"""Delivery into a Maildir: tmp, sync, link into new, sync that. Source: Q-MDIR-1..5."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import time
+
+from mailhost.standin.queue import write_all
+from mailhost.standin.report import Stopped
+from mailhost.standin.stored import Stored
+
+TRIES = 3  # names tried when one is taken (Q-MDIR-2)
+NO_MAILDIR = "Unable to chdir to maildir. (#4.2.1)"
+TROUBLE = "Temporary error on maildir delivery. (#4.3.0)"
+_HOST = os.fsencode(socket.gethostname())[:64].replace(b"/", b"\\057").replace(b":", b"\\072")
+_sequence = itertools.count(1)
+
+
+def deliver(directory: bytes, fields: bytes, message: Stored) -> None:
+    """Write ``fields`` and the message as a new file of the Maildir ``directory``. Raises Stopped (temporary)."""
+    try:
+        _deliver(directory, fields, message)
+    except OSError as error:
+        raise Stopped(TROUBLE if _enterable(directory) else NO_MAILDIR) from error
+
+
+def _deliver(directory: bytes, fields: bytes, message: Stored) -> None:
+    for attempt in range(1, TRIES + 1):
+        name = unique_name()
+        try:
+            temporary = directory + b"/tmp/" + name
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            if attempt == TRIES:
+                raise
+            continue
+        try:
+            _fill(fd, fields, message)
+            os.link(temporary, directory + b"/new/" + name)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108 - bytes path
+        _sync(directory + b"/new")
+        return
+
+
+def _fill(fd: int, fields: bytes, message: Stored) -> None:
+    try:
+        pieces = message.pieces()
+        write_all(fd, fields + next(pieces, b""))
+        for piece in pieces:
+            write_all(fd, piece)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def unique_name() -> bytes:
+    """``time.pid_sequence.host``: unlike qmail one process delivers many messages, so the pid alone is not enough."""
+    return b"%d.%d_%d.%s" % (time.time(), os.getpid(), next(_sequence), _HOST)
+
+
+def _sync(directory: bytes) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _enterable(directory: bytes) -> bool:
+    """Whether chdir would work there."""
+    try:
+        os.close(os.open(directory + b"/.", os.O_PATH | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,24 @@
+"""What the command line decides for the stand-in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+POPUSER_ID = 888  # the HOWTO's uid and gid of all mail
+SESSIONS = 400  # our choice: sessions at once; each costs a socket and a few kB
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``listen`` is host and port, port 0 an ephemeral one. ``remote``: ``routes``, ``mx`` or ``sink``."""
+
+    home: Path
+    listen: tuple[str, int]
+    programs: bool = False
+    remote: str = "routes"
+    sink: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    sessions: int = SESSIONS
+    ids: tuple[int, int] = (POPUSER_ID, POPUSER_ID)

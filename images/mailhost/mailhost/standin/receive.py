@@ -1,0 +1,207 @@
+"""One SMTP connection on the event loop: octets to the session, events to the queue, replies to the peer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from mailhost.qmail.control import ControlError
+from mailhost.standin import fields, smtp
+from mailhost.standin.commit import Committer
+from mailhost.standin.entry import Entry
+from mailhost.standin.policy import HostPolicy, Policies
+from mailhost.standin.queue import Draft, Queue, Trace
+from mailhost.standin.smtp import Abandoned, Close, Content, Ended, Envelope, Event, Reply, Session, StartTls
+from mailhost.standin.work import Work
+
+BUSY = Reply(421, (b"too many connections, try later (#4.3.2)",))
+CLOSING = Reply(421, (b"going down, try later (#4.3.2)",))
+NOT_STORED = Reply(451, (b"qq write error or disk full (#4.3.0)",))
+
+
+@dataclass(slots=True)
+class Reception:
+    """What all connections share. ``accepted`` is told of each stored message, on the loop's thread."""
+
+    policies: Policies
+    queue: Queue
+    committer: Committer
+    work: Work
+    accepted: Callable[[Entry], None]
+    interfaces: frozenset[str]
+    uid: int
+    most: int
+    tls: ssl.SSLContext | None
+    connections: set[Connection]
+    closing: bool = False
+
+
+class Connection(asyncio.Protocol):
+    """Reading pauses while a message is being stored, so that no client can make us hold more than it is due."""
+
+    def __init__(self, shared: Reception) -> None:
+        """``shared`` is the server's."""
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._session: Session | None = None
+        self._peer = fields.Peer(b"unknown", b"unknown")
+        self._draft: Draft | None = None
+        self._timeout_s = 1200.0
+        self._heard = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._storing = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet, or say why not."""
+        again = self._transport is not None  # TLS calls this a second time
+        self._transport = cast(asyncio.Transport, transport)
+        if again:
+            return
+        self._shared.connections.add(self)
+        if self._shared.closing or len(self._shared.connections) > self._shared.most:
+            self._act((CLOSING if self._shared.closing else BUSY, Close(1)))
+            return
+        try:
+            self._open()
+        except ControlError:
+            self._act((smtp.NO_CONTROLS, Close(1)))
+
+    def _open(self) -> None:
+        ip = str(self._transport.get_extra_info("peername")[0]) if self._transport else ""
+        ip = ip.removeprefix("::ffff:")  # an IPv4 peer of an IPv6 socket
+        snapshot = self._shared.policies.snapshot()
+        policy = HostPolicy(snapshot, ip, self._shared.interfaces, starttls=self._shared.tls is not None)
+        self._peer = fields.Peer(ip.encode(), snapshot.controls.me or policy.greeting)
+        self._timeout_s = policy.timeout_s
+        self._session = Session(policy)
+        self._heard = self._loop.time()
+        self._timer = self._loop.call_later(self._timeout_s, self._check_time)
+        self._act((self._session.banner,))
+
+    def data_received(self, data: bytes) -> None:
+        """Input in any cut."""
+        self._heard = self._loop.time()
+        if self._session is not None:
+            self._act(self._session.feed(data))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Drop what was arriving; what is being stored goes on, its fate is only not told."""
+        self._shared.connections.discard(self)
+        self._session = None
+        self._drop()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def shut(self) -> None:
+        """The server is going down: end now, or right after the reply of a message that is being stored."""
+        if not self._storing:
+            self._act((CLOSING, Close(1)))
+
+    def cut(self) -> None:
+        """End without waiting for the peer to read, unless its message is being stored."""
+        if self._transport is not None and not self._storing:
+            self._transport.abort()
+
+    def _act(self, events: Iterable[Event]) -> None:
+        """Do what the session says, in order; all replies leave in one write (Q-SMTP-12)."""
+        out = []
+        for event in events:
+            if isinstance(event, Reply):
+                out.append(event.octets)
+            elif isinstance(event, Content):
+                if self._draft is not None:
+                    self._draft.write(event.octets)
+            elif isinstance(event, Envelope):
+                self._draft = self._begin(event)
+            elif isinstance(event, Ended):
+                self._store()
+            elif isinstance(event, Abandoned):
+                self._drop()
+            else:
+                self._send(out)
+                self._end(event)
+                return
+        self._send(out)
+
+    def _send(self, out: list[bytes]) -> None:
+        if out and self._transport is not None:
+            self._transport.write(b"".join(out))
+
+    def _end(self, event: Close | StartTls) -> None:
+        if isinstance(event, StartTls):
+            task = self._loop.create_task(self._start_tls())
+            task.add_done_callback(lambda done: done.exception())
+            return
+        self._session = None
+        self._drop()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _begin(self, envelope: Envelope) -> Draft:
+        recipients = self._shared.work.route(envelope.recipients)
+        below = fields.received_smtp(self._peer, envelope.helo, time.time())
+        trace = Trace(b"from network", self._shared.uid, below)
+        return self._shared.queue.draft(envelope.sender, recipients, trace)
+
+    def _drop(self) -> None:
+        if self._draft is not None:
+            self._draft.discard()
+            self._draft = None
+
+    def _store(self) -> None:
+        draft, self._draft = self._draft, None
+        if draft is None:
+            return
+        self._storing = True
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):
+                self._transport.pause_reading()
+        self._shared.committer.submit(draft, self._stored_soon)
+
+    def _stored_soon(self, result: Entry | OSError) -> None:
+        self._loop.call_soon_threadsafe(self._stored, result)
+
+    def _stored(self, result: Entry | OSError) -> None:
+        self._storing = False
+        if isinstance(result, Entry):
+            self._shared.accepted(result)
+            reply = Reply(250, (b"ok %d qp %d" % (time.time(), result.number),))
+        else:
+            reply = NOT_STORED
+        if self._session is None:
+            return
+        if self._shared.closing:
+            self._act((reply, CLOSING, Close(1)))
+            return
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):
+                self._transport.resume_reading()
+        self._act(self._session.stored(reply))
+
+    def _check_time(self) -> None:
+        """One timer a connection, set anew only when it fires: most connections end long before (Q-SMTP-13)."""
+        left = self._heard + self._timeout_s - self._loop.time()
+        if self._session is None:
+            self.cut()  # it was told to go and does not read
+        elif left > 0 or self._storing:
+            self._timer = self._loop.call_later(max(left, 1.0), self._check_time)
+        else:
+            self._act((smtp.TIMEOUT, Close(1)))
+
+    async def _start_tls(self) -> None:
+        if self._transport is None or self._shared.tls is None or self._session is None:
+            return
+        try:
+            secured = await self._loop.start_tls(self._transport, self, self._shared.tls, server_side=True)
+        except (OSError, ssl.SSLError):
+            self._transport.abort()
+            return
+        if secured is not None and self._session is not None:
+            self._transport = secured
+            self._session.secured()

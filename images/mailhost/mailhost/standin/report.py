@@ -1,0 +1,61 @@
+"""How a delivery ended, and the exception by which one stops. Source: Q-LSP-12, Q-LSP-13. Pure."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+
+from mailhost.qmail.failure import Failure, error_text
+
+REPORT_OCTETS = 3000  # of a report no more is kept (Q-LSP-13)
+_CUT = b"\nError report too long, sorry.\n"
+
+
+class Outcome(Enum):
+    """The values are the words of the log line."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    DEFERRAL = "deferral"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The end of one delivery attempt; ``text`` goes into the log, and into the bounce when it failed."""
+
+    outcome: Outcome
+    text: bytes = b""
+
+    @classmethod
+    def of(cls, outcome: Outcome, text: bytes) -> Report:
+        """``text`` up to its first NUL and of bounded length."""
+        text = text.partition(b"\0")[0]
+        if len(text) >= REPORT_OCTETS:
+            text = text[: REPORT_OCTETS - len(_CUT) - 3] + _CUT
+        return cls(outcome, text)
+
+
+class Stopped(Exception):
+    """A delivery cannot go on: bounced when ``permanent``, else tried again. ``text`` is the report, without LF."""
+
+    def __init__(self, text: str | bytes, *, permanent: bool = False) -> None:
+        """``text`` as the sender or the operator will read it."""
+        self.text = os.fsencode(text)
+        self.permanent = permanent
+        super().__init__(self.text.decode("utf-8", "replace"))
+
+    @classmethod
+    def by(cls, failure: Failure) -> Stopped:
+        """The refusal of a rule of ``mailhost.qmail``."""
+        return cls(failure.text, permanent=failure.permanent)
+
+    def report(self, said: bytes = b"") -> Report:
+        """As a report; ``said`` is what programs printed before."""
+        text = said + (self.text + b"\n" if self.text else b"")
+        return Report.of(Outcome.FAILURE if self.permanent else Outcome.DEFERRAL, text)
+
+
+def unable(action: str, error: OSError, code: str = "#4.3.0") -> Stopped:
+    """``Unable to ACTION: REASON. (CODE)``, a temporary failure, the reason in qmail's words."""
+    return Stopped(f"Unable to {action}: {error_text(error.errno)}. ({code})")

@@ -1,0 +1,242 @@
+"""``mailhost serve standin``: bind, take the lock, give up root, serve until TERM. Source: Q-SEND-7..12."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import fcntl
+import importlib
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from mailhost.qmail.control import ControlError, Controls, Line, Reader, Table, load
+from mailhost.standin.commit import Committer
+from mailhost.standin.entry import Entry
+from mailhost.standin.interfaces import addresses
+from mailhost.standin.log import Log
+from mailhost.standin.options import Options
+from mailhost.standin.policy import Policies
+from mailhost.standin.queue import Queue, make
+from mailhost.standin.receive import Connection, Reception
+from mailhost.standin.remote import Relays, Remote, Sink
+from mailhost.standin.send import Sender
+from mailhost.standin.work import Work
+
+LOCK = "queue/lock/sendmutex"  # the same file real qmail-send locks: there is one sender to a queue (Q-SEND-8)
+CANNOT = "alert: cannot start: "
+BACKLOG = 128
+HELD = (signal.SIGHUP, signal.SIGALRM)
+CLOSE_S = 2.0  # our choice: a peer that does not read its 421 is cut off after this
+_LATER = (
+    "concurrent.futures.thread", "encodings.idna", "uvloop", "aiosmtplib", "dns.asyncresolver", "dns._asyncio_backend",
+    "dns.rdtypes.ANY.MX", "dns.rdtypes.ANY.CNAME", "dns.rdtypes.ANY.SOA", "dns.rdtypes.IN.A", "dns.rdtypes.IN.AAAA",
+)  # fmt: skip
+
+
+class CannotStart(Exception):
+    """Why the server does not start, in words for the log."""
+
+
+def serve(options: Options, log: Log) -> int:
+    """Run until TERM or INT; the exit code: 0 ended as asked, 111 could not start."""
+    try:
+        listener = bind(options.listen)
+        tls = tls_context(options)
+        hold_signals()
+        root = prepare(options)
+        controls = read_controls(options.home)
+        way = way_out(options, controls)
+    except (CannotStart, OSError) as error:
+        log.line(CANNOT, str(error))
+        return 111
+    os.umask(0o077)
+    with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_Server(options, controls, log).run(listener, root, tls, way))
+
+
+def bind(address: tuple[str, int]) -> socket.socket:
+    """The listening socket; the one thing root may be needed for. Raises CannotStart."""
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise CannotStart(f"unable to listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def prepare(options: Options) -> Path:
+    """Make the queue, give up root, take the lock; returns the queue's root. Raises CannotStart, OSError."""
+    as_root = os.geteuid() == 0
+    try:
+        root = make(options.home, options.ids if as_root else None)
+        fd = os.open(options.home / LOCK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if as_root:
+            if os.fstat(fd).st_uid == 0:
+                os.fchown(fd, *options.ids)
+            preload()
+            drop(options.ids)
+    except OSError as error:
+        raise CannotStart(f"unable to use {error.filename or options.home}: {error.strerror}") from error
+    try:
+        # Held until the process ends; the descriptor is never closed on purpose.
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise CannotStart(f"{LOCK} is held: another sender is already running") from error
+    os.set_inheritable(fd, False)
+    return root
+
+
+def tls_context(options: Options) -> ssl.SSLContext | None:
+    """The certificate, read while we may still read what only root can; None: STARTTLS is off. Raises CannotStart."""
+    if options.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.certificate, options.key)
+    except OSError as error:
+        raise CannotStart(f"unable to use certificate {options.certificate}: {error}") from error
+    return context
+
+
+def hold_signals() -> None:
+    """From the lock on we are told of changes by signal: what comes before there is a handler waits for it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+
+
+def way_out(options: Options, controls: Controls) -> Remote:
+    """Where remote mail goes. Raises OSError: no sink could be made."""
+    if options.sink is not None:
+        return Sink(options.sink)
+    return Relays(controls, mx=options.remote == "mx")
+
+
+def preload() -> None:
+    """Import what is usually imported when first used: root's Python may lie where popuser cannot read it."""
+    for name in _LATER:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def drop(ids: tuple[int, int]) -> None:
+    """Become ``ids`` (uid, gid) for good, before an octet is read. Raises PermissionError."""
+    uid, gid = ids
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    if 0 in (os.getuid(), os.geteuid()):
+        raise PermissionError("root was not given up")
+
+
+def read_controls(home: Path) -> Controls:
+    """What the sending side reads at start. Raises CannotStart (Q-SEND-7)."""
+    try:
+        controls = load(home, Reader.SEND | Reader.REMOTE)
+    except ControlError as error:
+        raise CannotStart(f"unable to read controls: {error}") from error
+    if controls.locals is None:
+        raise CannotStart("unable to read controls: neither control/me nor control/locals exists")
+    return controls
+
+
+def reread(controls: Controls) -> Controls:
+    """HUP: locals and virtualdomains anew, all else kept; ``me`` too (Q-SEND-9, E-16). Raises ControlError."""
+    fresh = load(controls.home, Reader.SEND)
+    locals_ = fresh.locals
+    if locals_ is None or locals_.file == "control/me":
+        me = controls.me
+        locals_ = Table("control/me", (Line(me, b"", 1),) if me is not None else ())
+    return dataclasses.replace(controls, locals=locals_, virtualdomains=fresh.virtualdomains)
+
+
+class _Server:
+    """Everything between start and end, on one loop."""
+
+    def __init__(self, options: Options, controls: Controls, log: Log) -> None:
+        self._options, self._controls, self._log = options, controls, log
+        self._stop = asyncio.Event()
+
+    async def run(self, listener: socket.socket, root: Path, tls: ssl.SSLContext | None, way: Remote) -> int:
+        loop = asyncio.get_running_loop()
+        queue = Queue(root)
+        committer = Committer(queue)
+        work = Work(
+            self._options.home, queue, committer, self._controls, self._arrived, programs=self._options.programs
+        )
+        self._work, self._loop = work, loop
+        self._sender = Sender(work, way, self._log)
+        self._reception = self._receive(queue, committer, work, tls)
+        self._handle_signals()
+        self._resume(queue)
+        server = await loop.create_server(lambda: Connection(self._reception), sock=listener)
+        host, port = listener.getsockname()[:2]
+        print(f"listening smtp {host}:{port}", flush=True)
+        await self._stop.wait()
+        self._reception.closing = True
+        server.close()
+        await self._end_sessions()
+        await self._sender.drain()
+        committer.close()
+        queue.close()
+        return 0
+
+    def _arrived(self, entry: Entry) -> None:
+        self._loop.call_soon_threadsafe(self._sender.add, entry)
+
+    def _receive(self, queue: Queue, committer: Committer, work: Work, tls: ssl.SSLContext | None) -> Reception:
+        return Reception(
+            Policies(self._options.home), queue, committer, work, self._sender.add, addresses(), os.getuid(),
+            self._options.sessions, tls, set(),
+        )  # fmt: skip
+
+    def _handle_signals(self) -> None:
+        self._loop.add_signal_handler(signal.SIGHUP, self._reread)
+        self._loop.add_signal_handler(signal.SIGALRM, self._sender.flush)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+
+    def _reread(self) -> None:
+        try:
+            self._work.controls = reread(self._work.controls)
+        except ControlError as error:
+            self._log.line("alert: unable to reread ", error.file)  # the old tables stay (Q-SEND-10)
+
+    def _resume(self, queue: Queue) -> None:
+        swept = queue.sweep()
+        if swept:
+            self._log.line("status: cleared ", swept, " unfinished files of an earlier run")
+        for number, found in queue.load():
+            if isinstance(found, Exception):
+                self._log.line("alert: msg ", number, f" cannot be read and stays where it is: {found}")
+            else:
+                self._sender.resume(*found)
+
+    async def _end_sessions(self) -> None:
+        for connection in list(self._reception.connections):
+            connection.shut()
+        deadline = self._loop.time() + CLOSE_S
+        while self._reception.connections:
+            await asyncio.sleep(0.01)
+            if self._loop.time() > deadline:
+                for connection in list(self._reception.connections):
+                    connection.cut()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed: half the processor time a message."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,207 @@
+"""The POP3 bench: ours and its peers over the same boxes, interleaved rounds, medians, CPU per session, ratios.
+
+``python tests/bench/pop3/run.py [--rounds N] [--only NAME,...] [--work NAME,...] [--json FILE]``; as root, since the
+peers change their uid. A peer that is not installed is named as missing. The load generator is load.c, compiled here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from peers import Peer, dovecot, mailfront, popbox, qmail
+
+HERE = Path(__file__).parent
+HASH = "DmIMm9e5Hc8ic"
+# Memory where there is such a folder: the disk of a small machine is not what is measured.
+FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of the table: boxes of ``messages`` x ``octets``, ``sessions`` of ``mode`` on ``width`` connections."""
+
+    name: str
+    mode: str
+    users: int
+    messages: int
+    octets: int
+    width: int
+    sessions: int
+    goal: str
+
+
+WORK = (
+    Work("login+STAT+QUIT", "stat", 200, 10, 4096, 16, 1600, "CPU 9x less, sessions/s 5x more"),
+    Work("fetch 10 x 4 KiB", "fetch", 200, 10, 4096, 16, 400, "CPU 4x less"),
+    Work("fetch and delete 10", "delete", 200, 10, 4096, 16, 200, "CPU 3.5x less"),
+    Work("fetch 500 x 8 KiB", "fetch", 4, 500, 8192, 4, 4, "CPU 1.8x less"),
+    Work("fetch 20 x 10 MiB", "fetch", 1, 20, 10 << 20, 1, 2, "below mailfront"),
+    Work("LIST of 50,000 first", "list", 1, 50_000, 600, 1, 1, "no worse than qmail's"),
+    Work("LIST of 50,000 warm", "list", 1, 50_000, 600, 1, 10, "5x less than Dovecot's"),
+    Work("1,000 logged in (PSS MB)", "hold", 1000, 1, 4096, 1000, 1000, "5x less"),
+)
+
+
+def make_boxes(home: Path, work: Work) -> int:
+    """Boxes for one row; gives the octets of one message on the wire."""
+    shutil.rmtree(home / "box", ignore_errors=True)
+    (home / "users").mkdir(parents=True, exist_ok=True)
+    (home / "control").mkdir(exist_ok=True)
+    (home / "control" / "me").write_text("mx\n")
+    wire, line = 0, b"x" * 62 + b"\n"
+    with (home / "users" / "poppasswd").open("w") as file:
+        for user in range(work.users):
+            box = home / "box" / f"u{user:04}"
+            file.write(f"u{user:04}:{HASH}:popuser:{box}\n")
+            for name in ("new", "cur", "tmp"):
+                (box / "Maildir" / name).mkdir(parents=True)
+            for number in range(work.messages):
+                head = b"Subject: %06d\n\n" % number
+                text = head + line * ((work.octets - len(head)) // len(line)) + b"end\n"
+                wire = len(text) + text.count(b"\n")
+                path = box / "Maildir" / "cur" / f"{1_700_000_000 + number}.{number}.mx:2,S"
+                path.write_bytes(text)
+                os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
+    (home / "users" / "poppasswd").chmod(0o600)
+    subprocess.run(["chown", "-R", "888:888", str(home / "box")], check=True)
+    for path in (home / "box").glob("*/Maildir/*"):
+        os.utime(path, (time.time() - 100, time.time() - 100))
+    return wire
+
+
+def load(program: Path, peer: Peer, work: Work, octets: int, sessions: int) -> dict[str, float]:
+    """One run of the load generator; every reply was right when this returns."""
+    arguments = [peer.port, min(work.width, sessions), sessions, work.users, work.mode, work.messages, octets]
+    done = subprocess.run([str(program), *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{peer.name}: {work.name}: {done.stderr}")
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
+
+
+def hold(program: Path, peer: Peer, work: Work, octets: int) -> float:
+    """PSS in MB while all sessions are logged in."""
+    arguments = [peer.port, work.width, work.sessions, work.users, "hold", work.messages, octets]
+    process = subprocess.Popen([str(program), *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    if not process.stdout.readline():
+        raise SystemExit(f"{peer.name}: {work.name}: the sessions could not be held")
+    held = peer.pss_mib()
+    process.communicate(b"\n")
+    return held
+
+
+def one(program: Path, peer: Peer, work: Work, octets: int) -> dict[str, float]:
+    """One measured run: CPU ms a session (or MB), sessions a second."""
+    if work.mode == "hold":
+        return {"cost": hold(program, peer, work, octets), "rate": 0.0}
+    before = peer.cpu_s()
+    result = load(program, peer, work, octets, work.sessions)
+    time.sleep(0.3)  # processes that serve one session end after it
+    spent = peer.cpu_s() - before
+    return {"cost": spent * 1000 / work.sessions, "rate": work.sessions / result["seconds"], "p99": result["p99_ms"]}
+
+
+def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str, dict[str, float]]:
+    """One row: all peers, interleaved; a fresh set of boxes for each round where the work deletes."""
+    home = Path(tempfile.mkdtemp(prefix="popbox-bench-", dir=FOLDER))
+    home.chmod(0o755)
+    octets = make_boxes(home, work)
+    made = [
+        popbox(home, 21100),
+        dovecot(home, 21101, home / "dovecot", best=False),
+        dovecot(home, 21102, home / "dovecot-best", best=True),
+        qmail(home, 21103, programs / "checkpw"),
+        mailfront(home, 21104, home / "mailfront"),
+    ]
+    peers = [peer for peer in made if peer is not None and (not only or peer.name in only)]
+    results: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in peers}
+    first, fresh = work.name.endswith("first"), work.mode == "delete"
+    try:
+        for number in range(rounds):
+            if number == 0 or first:
+                for peer in peers:
+                    peer.start()
+            for peer in peers[number % len(peers) :] + peers[: number % len(peers)]:
+                if fresh:
+                    make_boxes(home, work)
+                elif number == 0 and not first:
+                    load(programs / "load", peer, work, octets, max(work.users, 1))
+                if first:
+                    forget(home)
+                results[peer.name].append(one(programs / "load", peer, work, octets))
+            if first:
+                for peer in peers:
+                    peer.stop()
+                    peer.processes.clear()
+    finally:
+        for peer in peers:
+            peer.stop()
+        shutil.rmtree(home, ignore_errors=True)
+    return {
+        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for name, runs in results.items()
+    }
+
+
+def forget(home: Path) -> None:
+    """Remove what Dovecot keeps in the boxes, so that its first LIST is a first one again."""
+    for path in home.glob("box/*/Maildir/dovecot*"):
+        path.unlink()
+
+
+def main() -> None:
+    """Compile, run, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--work", default="")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers are stopped and the boxes removed then too
+    if os.geteuid():
+        raise SystemExit("the peers change their uid: run this as root")
+    with tempfile.TemporaryDirectory() as folder:
+        programs = Path(folder)
+        programs.chmod(0o755)
+        for name, libraries in (("load", []), ("checkpw", ["-lcrypt"])):
+            command = ["cc", "-O2", "-o", str(programs / name), str(HERE / f"{name}.c"), *libraries]
+            subprocess.run(command, check=True)
+        table = {}
+        for work in WORK:
+            if not given.work or any(part in work.name for part in given.work.split(",")):
+                only = set(filter(None, given.only.split(",")))
+                table[work.name] = measure(work, given.rounds, only, programs)
+                show(work, table[work.name])
+    if given.json:
+        given.json.write_text(json.dumps(table, indent=1) + "\n")
+
+
+def show(work: Work, row: dict[str, dict[str, float]]) -> None:
+    """One row: cost of each, and ours against the best peer."""
+    cells = [
+        f"{name} {result['cost']:.3g}" + (f" ({result['rate']:,.0f}/s)" if result["rate"] else "")
+        for name, result in row.items()
+    ]
+    others = [result["cost"] for name, result in row.items() if name != "popbox"]
+    ratio = (
+        f"; best peer / popbox = {min(others) / max(row['popbox']['cost'], 1e-9):.2f}"
+        if others and "popbox" in row
+        else ""
+    )
+    print(f"{work.name}: {', '.join(cells)}{ratio}; goal: {work.goal}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What the Docker tests share: the engine, or the reason why there is none, and a look at what lies around in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+import docker
+from popbox.hosts.docker import no_qmail, unavailable
+from popbox.pytest_plugin import note_exercised, note_skipped
+from popbox.settings import Settings, find_assets
+
+Snapshot = Callable[[set[str]], set[str]]
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings with a state directory of the test's own."""
+    return Settings(find_assets(), tmp_path_factory.mktemp("state"), os.environ.get("QMAIL_BASE"))
+
+
+@pytest.fixture(autouse=True)
+def engine(request: pytest.FixtureRequest) -> docker.DockerClient:
+    """The engine; a skip that says what is missing where none answers."""
+    if why := unavailable():
+        note_skipped(request.node, "docker", why)
+        pytest.skip(why)
+    return docker.from_env()
+
+
+@pytest.fixture(params=["stand-in", pytest.param("qmail", marks=pytest.mark.realqmail)])
+def mta(request: pytest.FixtureRequest, settings: Settings, engine: docker.DockerClient) -> str:
+    """Each MTA in turn; real qmail only where an image of it can be had."""
+    wanted: str = request.param
+    if wanted == "qmail" and (why := no_qmail(settings)):
+        note_skipped(request.node, "docker/qmail", why)
+        pytest.skip(why)
+    note_exercised(request.node, f"host docker, MTA {wanted}")
+    return wanted
+
+
+@pytest.fixture
+def lying_around(engine: docker.DockerClient) -> Snapshot:
+    """A function that names what the engine holds of some projects: containers, volumes, networks."""
+
+    def snapshot(projects: set[str]) -> set[str]:
+        found = [*engine.containers.list(all=True), *engine.volumes.list(), *engine.networks.list()]
+        return {one.name for one in found if any(one.name.startswith(project) for project in projects)}
+
+    return snapshot

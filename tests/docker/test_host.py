@@ -1,0 +1,113 @@
+"""Host docker: the stack that users deploy comes up, works, says why when it does not, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.docker.conftest import Snapshot
+from tests.popbox import ROOT
+from tests.popbox.test_faults import CAUSES, FAULTS
+
+from popbox.errors import HostError
+from popbox.hosts.base import closing
+from popbox.hosts.docker import DockerHost
+from popbox.hosts.state import Registry
+from popbox.model import Result, Verdict
+from popbox.report.text import step_lines
+from popbox.runner import run
+from popbox.scenario import load
+from popbox.settings import Settings
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+HOWTO = ROOT / "scenarios/howto-telnet.toml"
+
+
+def story(result: Result) -> str:
+    return "\n".join(line for step in result.steps for line in step_lines(step, transcripts=True))
+
+
+def test_the_howto_works_and_nothing_is_left(mta: str, settings: Settings, lying_around: Snapshot) -> None:
+    registry = Registry(settings.state)
+    with closing(DockerHost.start(registry, settings, mta)) as host:
+        projects = {record.place for record in registry.all()}
+        result = run(load(HOWTO), host)
+        assert lying_around(projects)
+    assert result.verdict is Verdict.PASSED, story(result)
+    by_qmail = re.search(r"Received: \(qmail \d+ invoked from network\)", story(result))
+    assert bool(by_qmail) == (mta == "qmail"), "qmail signs what qmail carried, and nothing else does"
+    assert not lying_around(projects)
+    assert not registry.all()
+
+
+@pytest.mark.parametrize("fault", CAUSES)
+def test_a_fault_is_named(fault: str, mta: str, settings: Settings) -> None:
+    with closing(DockerHost.start(Registry(settings.state), settings, mta)) as host:
+        result = run(load(FAULTS / f"{fault}.toml"), host)
+    want_said, want_hint = CAUSES[fault]
+    assert result.verdict is Verdict.FAILED
+    assert re.search(want_said, result.steps[-1].seen.said), story(result)
+    assert re.search(want_hint, result.steps[-1].seen.hint, re.DOTALL), story(result)
+
+
+def test_a_container_that_dies_ends_the_wait_at_once_with_its_log(
+    tmp_path: Path, lying_around: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = (
+        "{image: 'debian:bookworm-slim', command: [sh, -c, 'echo broken on purpose; exit 7'], ports: ['127.0.0.1::%d']}"
+    )
+    living = "{image: 'debian:bookworm-slim', command: [sleep, '60'], ports: ['127.0.0.1::%d']}"
+    (tmp_path / "compose.yaml").write_text(f"services:\n  standin: {dying % 25}\n  pop3: {living % 110}\n")
+    broken = Settings(tmp_path, tmp_path / "state", None)
+    monkeypatch.setattr("popbox.hosts.state.secrets.token_hex", lambda _octets: "dies")
+    began = time.monotonic()
+    with pytest.raises(HostError) as caught:
+        DockerHost.start(Registry(broken.state), broken, "stand-in")
+    assert "its container is exited, exit code 7" in str(caught.value)
+    assert "broken on purpose" in str(caught.value)
+    assert time.monotonic() - began < 30
+    assert not lying_around({"popbox-dies"})
+
+
+def popbox(state: Path, *argv: str) -> subprocess.Popen[str]:
+    environ = {**os.environ, "XDG_STATE_HOME": str(state)}
+    command = [sys.executable, "-m", "popbox", *argv]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def projects_until(child: subprocess.Popen[str], state: Path, until: float) -> set[str]:
+    """The compose projects that a popbox records, watched until it ends or the time has come."""
+    projects = set()
+    while child.poll() is None and time.monotonic() < until:
+        projects |= {record.place for record in Registry(state / "popbox").all() if record.place}
+        time.sleep(0.02)
+    return projects
+
+
+def test_two_demos_at_once_do_not_clash(mta: str, tmp_path: Path, lying_around: Snapshot) -> None:
+    argv = ("demo", "--host", "docker", "--mta", mta.replace("-", ""))
+    children = [popbox(tmp_path, *argv), popbox(tmp_path, *argv)]
+    projects = projects_until(children[0], tmp_path, time.monotonic() + 200)
+    for child in children:
+        out, err = child.communicate(timeout=200)
+        assert child.returncode == 0, out + err
+        assert out.splitlines()[-1] == f"1 passed; host docker, MTA {mta}"
+    assert len(projects) == 2
+    assert not lying_around(projects)
+
+
+@pytest.mark.parametrize("after_s", [1.5, 3.0, 5.0])
+def test_ctrl_c_leaves_nothing(after_s: float, tmp_path: Path, lying_around: Snapshot) -> None:
+    child = popbox(tmp_path, "demo", "--host", "docker", "--mta", "standin")
+    projects = projects_until(child, tmp_path, time.monotonic() + after_s)
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=100)
+    assert child.returncode in (130, 0)
+    assert not lying_around(projects)
+    assert not list((tmp_path / "popbox" / "hosts").glob("*"))

@@ -1,0 +1,99 @@
+"""What the images are built from agrees with the rest of the project; needs no engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.popbox import ROOT
+
+IMAGES = ROOT / "images"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(autouse=True)
+def engine() -> None:
+    """In place of the one that skips where no engine answers."""
+
+
+def names(lines: list[str]) -> set[str]:
+    found = (re.match(r"[a-z0-9][a-z0-9.-]*", line) for line in lines)
+    return {one.group() for one in found if one}
+
+
+def test_the_launchers_are_the_projects_own_scripts() -> None:
+    launchers = dict(re.findall(r"^ +launcher (\S+) (\S+)$", (IMAGES / "mailhost/install").read_text(), re.MULTILINE))
+    scripts = {name: target.removesuffix(":main") for name, target in PROJECT["scripts"].items()}
+    scripts.pop("popbox")  # it runs beside the mail host, not on it
+    assert launchers == scripts
+
+
+def test_the_requirements_are_the_projects_own_and_pinned_by_hash() -> None:
+    wanted = names((IMAGES / "mailhost/requirements.in").read_text().splitlines())
+    assert wanted <= names(PROJECT["dependencies"])
+    pinned = (IMAGES / "mailhost/requirements.txt").read_text()
+    blocks = re.split(r"^(?=[a-z])", pinned, flags=re.MULTILINE)[1:]
+    assert wanted <= names(blocks)
+    assert all("==" in block and "--hash=sha256:" in block for block in blocks)
+    assert "://" not in pinned
+
+
+def shell_scripts() -> list[Path]:
+    files = (path for path in IMAGES.rglob("*") if path.is_file() and "mailhost/mailhost" not in str(path))
+    return sorted(path for path in files if path.read_bytes().startswith(b"#!"))
+
+
+@pytest.mark.parametrize("script", [pytest.param(one, id=str(one.relative_to(IMAGES))) for one in shell_scripts()])
+def test_a_script_parses_and_can_be_run(script: Path) -> None:
+    shell = script.read_text().splitlines()[0].removeprefix("#!")
+    done = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert script.stat().st_mode & 0o111 == 0o111
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """compose.yaml as Compose itself reads it, with both profiles."""
+    command = ["docker", "compose", "--profile", "*", "config", "--format", "json"]
+    if not shutil.which("docker") or subprocess.run([*command[:2], "version"], capture_output=True).returncode:
+        pytest.skip("`docker compose` is not installed")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    read: dict[str, Any] = json.loads(done.stdout)
+    return read
+
+
+def test_two_stacks_share_nothing(compose: dict[str, Any]) -> None:
+    assert not any("container_name" in service for service in compose["services"].values())
+    assert not any(network.get("ipam") for network in compose["networks"].values())
+    published = [port for service in compose["services"].values() for port in service["ports"]]
+    assert all(port["host_ip"] == "127.0.0.1" for port in published)
+
+
+def test_the_sides_share_volumes_and_no_network(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert set(services) == {"qmail", "standin", "pop3"}
+    assert not set(services["pop3"]["networks"]) & {*services["qmail"]["networks"], *services["standin"]["networks"]}
+    mounts = {mount["target"]: mount.get("read_only", False) for mount in services["pop3"]["volumes"]}
+    home = "/var/qmail"
+    assert mounts == {f"{home}/control": True, f"{home}/users": True, f"{home}/popboxes": False}
+
+
+@pytest.mark.parametrize("name", ["pop3", "standin"])
+def test_the_python_services_keep_no_privilege(compose: dict[str, Any], name: str) -> None:
+    service = compose["services"][name]
+    assert service["cap_drop"] == ["ALL"]
+    assert not service.get("cap_add")
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+
+
+def test_every_variable_of_the_compose_file_is_in_the_table() -> None:
+    used = set(re.findall(r"\$\{([A-Za-z0-9_]+)", (ROOT / "compose.yaml").read_text()))
+    table = set(re.findall(r"`([A-Za-z0-9_]+)`", (IMAGES / "README.md").read_text()))
+    assert used <= table

@@ -1,0 +1,29 @@
+"""Hosts to start from: nothing, an empty one, and the HOWTO's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.mailhost.cli.support import HOWTO_CRYPT, Host
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Host:
+    """Nothing at all."""
+    return Host(tmp_path / "qmail")
+
+
+@pytest.fixture
+def host(empty: Host) -> Host:
+    """After `mailhost init`."""
+    empty.ok("init", "--me", "mail.example.net")
+    return empty
+
+
+@pytest.fixture
+def howto(host: Host) -> Host:
+    """With the HOWTO's domain and mailbox."""
+    host.ok("domain", "add", "domain.com")
+    host.ok("mailbox", "add", "joe@domain.com", "--login", "testid", "--crypt", HOWTO_CRYPT)
+    return host

@@ -1,0 +1,283 @@
+"""`mailhost apply`, `plan`, `export` and `mailbox import`: a whole host from one file, and back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from tests.mailhost.accounts.test_declaration import HOUSE, SLOW, accounts
+from tests.mailhost.cli.support import HOWTO_CRYPT, Host
+
+from mailhost.accounts import declaration, hashing, state
+from mailhost.accounts.layout import layout
+from mailhost.accounts.model import Accounts
+
+COUNT = itertools.count()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "accounts.toml"
+    path.write_text(HOUSE)
+    return path
+
+
+def test_apply_makes_the_host_what_the_file_says_and_once_is_enough(host: Host, file: Path) -> None:
+    assert "added mailbox joe@domain.com: login testid" in host.ok("apply", str(file))
+    before = host.tree()
+    for _ in range(2):
+        assert host.ok("apply", str(file)) == "nothing to change\n"
+        assert host.ok("plan", str(file)) == "nothing to change\n"
+    assert host.tree() == before
+    assert host.ok("lint").endswith("0 errors, 1 warning\n"), "the HOWTO's DES hash"
+
+
+def test_single_verbs_and_apply_make_the_same_tree(host: Host, howto: Host, file: Path, tmp_path: Path) -> None:
+    howto.ok("mailbox", "set", "joe@domain.com", "--extensions")
+    howto.ok("forward", "add", "sales@domain.com", "joe@domain.com", "someone@elsewhere.example")
+    howto.ok("catchall", "set", "domain.com", "joe")
+    by_verbs = howto.tree()
+    shutil.rmtree(howto.home)
+    howto.ok("init", "--me", "mail.example.net")
+    howto.ok("apply", str(file))
+    assert howto.tree() == by_verbs
+
+
+def test_plan_prints_a_table_and_changes_nothing(host: Host, file: Path) -> None:
+    before = host.tree()
+    said = host.ok("plan", str(file))
+    assert "add  domain    domain.com" in said
+    assert said.endswith("4 changes\n")
+    assert [c["action"] for c in json.loads(host.ok("plan", str(file), "--json"))] == ["add"] * 4
+    assert host.ok("apply", str(file), "--dry-run").startswith("would add domain domain.com")
+    assert host.tree() == before
+
+
+def test_what_is_not_declared_goes_aside_unless_kept(howto: Host, tmp_path: Path) -> None:
+    howto.ok("domain", "alias", "domain.net", "domain.com")
+    howto.ok("alias", "system", "root", "joe@domain.com")
+    (howto.home / "popboxes/domain-com/joe/Maildir/new/1").write_text("kept")
+    (tmp_path / "empty.toml").write_text("")
+    assert howto.ok("apply", str(tmp_path / "empty.toml"), "--no-delete") == "nothing to change\n"
+    howto.ok("apply", str(tmp_path / "empty.toml"), "--yes")
+    assert howto.text("control/rcpthosts") == ""
+    assert howto.text("users/poppasswd") == ""
+    assert not (howto.home / "alias/.qmail-root").exists()
+    assert [p.read_text() for p in (howto.home / "popboxes/.removed").rglob("new/1")] == ["kept"]
+
+
+def test_nothing_is_taken_away_unasked_without_a_terminal(howto: Host, tmp_path: Path) -> None:
+    howto.ok("forward", "add", "sales@domain.com", "joe@domain.com")
+    file = tmp_path / "a.toml"
+    file.write_text('[domains."domain.com"]\n')
+    said = howto.refused("apply", str(file))
+    assert f"{file}: would take 2 things away" in said
+    assert "give --yes, or --no-delete" in said
+    assert "would remove mailbox joe@domain.com" in howto.ok("apply", str(file), "--dry-run")
+    file.write_text(f'[domains."domain.com".mailboxes.joe]\ncrypt = "{HOWTO_CRYPT}"\n')
+    assert "would take 1 thing away" in howto.refused("apply", str(file))
+    assert howto.ok("apply", str(file), "--no-delete") == "nothing to change\n"
+    assert "removed forward" in howto.ok("apply", str(file), "--yes")
+
+
+def test_on_a_terminal_it_asks(howto: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("")
+    monkeypatch.setattr("os.isatty", lambda descriptor: True)
+    assert "Take these away?" in howto.refused("apply", str(file), code=1, stdin="n\n")
+    assert "removed domain domain.com" in howto.ok("apply", str(file), stdin="y\n")
+
+
+def test_every_kind_of_change_of_a_box(host: Host, file: Path) -> None:
+    host.ok("apply", str(file))
+    file.write_text(
+        HOUSE.replace('"testid"', '"other"')
+        .replace(HOWTO_CRYPT, "$1$salt$qJH7.N4xYta3aEG/dfqo/0")
+        .replace("extensions = true", 'extensions = false\ndelivery = "mbox"\naliases = ["info"]')
+        .replace('catchall = "joe"', 'catchall = "sales"')
+        .replace('"someone@elsewhere.example"', '"else@elsewhere.example"')
+    )
+    said = host.ok("apply", str(file))
+    for change in (
+        "login testid is now other", "password of login other", "extensions off", "delivery into ./Mailbox",
+        "added alias info@domain.com", "catchall domain.com: into sales@", "to joe@domain.com, else@elsewhere.example",
+    ):  # fmt: skip
+        assert change in said
+    assert host.ok("apply", str(file)) == "nothing to change\n"
+    read, _ = state.read(layout(host.home))
+    assert read.domains == declaration.load(file).domains
+
+
+def test_password_files_are_read_once_and_a_new_salt_is_no_change(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[domains."d.com".mailboxes.joe]\npassword_file = "joe.pw"\n')
+    assert "joe.pw" in host.refused("apply", str(tmp_path / "a.toml"))
+    (tmp_path / "joe.pw").write_text("secret\n")
+    host.ok("apply", str(tmp_path / "a.toml"))
+    assert host.ok("apply", str(tmp_path / "a.toml")) == "nothing to change\n"
+    (tmp_path / "joe.pw").write_text("other\n")
+    said = host.ok("apply", str(tmp_path / "a.toml"))
+    assert "password of login" in said
+    assert "other" not in said
+
+
+def test_a_new_mailbox_without_a_password(host: Host, tmp_path: Path) -> None:
+    file, out = tmp_path / "a.toml", tmp_path / "pw.csv"
+    file.write_text('[domains."d.com".mailboxes.joe]\n')
+    assert '[domains."d.com".mailboxes.joe]: is new: say crypt' in host.refused("apply", str(file))
+    host.ok("apply", str(file), "--generate", str(out))
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    head, line = out.read_text().splitlines()
+    assert head == "address,password"
+    crypt = host.text("users/poppasswd").split(":")[1].encode()
+    assert hashing.verify(line.split(",")[1].encode(), crypt)
+    assert host.ok("apply", str(file)) == "nothing to change\n"
+
+
+def test_dry_runs_make_no_password_up(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("declare", "_import"):
+        monkeypatch.setattr(f"mailhost.cli.{module}.generated", lambda: pytest.fail("made for nothing"))
+    file, table, out = tmp_path / "a.toml", tmp_path / "a.csv", tmp_path / "pw.csv"
+    file.write_text('[domains."d.com".mailboxes.joe]\n')
+    table.write_text("address\njoe@d.com\n")
+    assert "would add mailbox" in host.ok("apply", str(file), "--generate", str(out), "--dry-run")
+    words = ("mailbox", "import", str(table), "--add-domains", "--generate", str(out), "--dry-run")
+    assert "would add mailbox" in host.ok(*words)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ('[domains."mail.example.net"]', "control/locals: line 1"),
+        ('[domains."d.com"]\n[domains."d.com.br"]', 'a.toml: [domains."d.com.br"]: prefix: \'d-com-br\' and'),
+        ('[domains."d.com.br"]\n[domains."d.com"]', '\'d-com\' of [domains."d.com"] overlap'),
+        ('[domains."a-b.com"]\n[domains."a.b.com"]', '[domains."a.b.com"]: prefix: \'a-b-com\' and'),
+        ('[domains."a-b.com"]\n[domains."a.b.com"]', 'as in prefix = "a_b_com"'),
+        ('[domains."alias.com"]\nprefix="alias"', 'a.toml: [domains."alias.com"]: prefix: mail for unknown'),
+        ('[domains."d.com"]\nprefix = "other"', "delete it first"),
+        ('[domains."d.com".mailboxes.a]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"\n'
+         '[domains."d.com".mailboxes.b]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"',
+         "a.toml: [domains.\"d.com\".mailboxes.b]: login: 'x' is the login of [domains.\"d.com\".mailboxes.a] too"),
+        ("nonsense", "is not TOML"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_applied_changes_nothing(host: Host, tmp_path: Path, text: str, rule: str) -> None:
+    host.ok("domain", "add", "d.com") if "prefix" in text else None
+    (tmp_path / "a.toml").write_text(text)
+    assert rule in host.refused("apply", str(tmp_path / "a.toml"))
+    host.refused("plan", str(tmp_path / "a.toml"))
+
+
+def test_h9_an_overlap_with_the_host_itself(host: Host, tmp_path: Path) -> None:
+    host.ok("domain", "add", "a-b.com")
+    file = tmp_path / "a.toml"
+    file.write_text('[domains."a.b.com"]\n')
+    said = host.refused("apply", str(file), "--no-delete")
+    assert "control/virtualdomains: line 1" in said
+    assert f'prefix = "a_b_com" in [domains."a.b.com"] of {file}' in said
+    file.write_text('[domains."a-b.com"]\n[domains."a.b.com"]\n')
+    said = host.refused("apply", str(file))
+    assert "--prefix" not in said
+    assert "virtualdomains" not in said
+    file.write_text('[domains."a-b.com"]\n[domains."a.b.com"]\nprefix = "a_b_com"\n')
+    assert host.ok("apply", str(file)) == "added domain a.b.com: prefix a_b_com\n"
+
+
+def test_export_keeps_hashes_private_and_foreign_lines_out(howto: Host, tmp_path: Path) -> None:
+    part = howto.home / "users/domains/domain.com"
+    part.write_text(part.read_text() + "=domain-com-x:joe:1000:1000:/home/joe:::\n")
+    done = howto.run("export", "-o", str(tmp_path / "out.toml"))
+    assert done.exit_code == 0
+    assert "is not of mailhost's making" in done.stderr
+    assert stat.S_IMODE((tmp_path / "out.toml").stat().st_mode) == 0o600
+    assert howto.ok("export") == (tmp_path / "out.toml").read_text()
+    assert howto.ok("apply", str(tmp_path / "out.toml")) == "nothing to change\n"
+    assert "/home/joe" in part.read_text()
+
+
+@SLOW
+@given(accounts())
+def test_apply_read_export_apply_of_anything_valid(
+    tmp_path_factory: pytest.TempPathFactory, declared: Accounts
+) -> None:
+    place = tmp_path_factory.getbasetemp() / f"any{next(COUNT)}"
+    host = Host(place / "qmail")
+    place.mkdir()
+    host.ok("init", "--me", "mail.host.test")
+    (place / "a.toml").write_text(declaration.render(declared))
+    host.ok("apply", str(place / "a.toml"))
+    read, foreign = state.read(layout(host.home))
+    assert not foreign
+    assert read.domains == declared.domains
+    assert read.system == declared.system
+    assert host.run("lint").exit_code == 0, host.run("lint").output
+    before = host.tree()
+    host.ok("export", "-o", str(place / "b.toml"))
+    shutil.rmtree(host.home)
+    host.ok("init", "--me", "mail.host.test")
+    host.ok("apply", str(place / "b.toml"))
+    assert host.tree() == before
+    shutil.rmtree(place)
+
+
+CSV = "address,login,password,name,extensions\njoe@d.com,testid,testpw,,\nann@d.com,,p2,Ann Other,yes\n"
+
+
+def test_import(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(CSV)
+    assert "domain d.com: is not declared" in host.refused("mailbox", "import", str(file))
+    assert "would add domain" in host.ok("mailbox", "import", str(file), "--add-domains", "--dry-run")
+    said = host.ok("mailbox", "import", str(file), "--add-domains")
+    assert "ann@d.com: login ao0001; ann-anything too" in said
+    assert "testpw" not in said
+    assert hashing.verify(b"testpw", host.text("users/poppasswd").splitlines()[1].split(":")[1].encode())
+    said = host.refused("mailbox", "import", str(file))
+    assert "2 of 2 rows refused, nothing written" in said
+    assert "line 3" in said
+
+
+def test_import_makes_passwords_up(host: Host, tmp_path: Path) -> None:
+    file, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    file.write_text("address,crypt\na@d.com,\nb@d.com,DmIMm9e5Hc8ic\n")
+    assert "line 2: has neither" in host.refused("mailbox", "import", str(file), "--add-domains")
+    host.ok("mailbox", "import", str(file), "--add-domains", "--generate", str(out))
+    head, line = out.read_text().splitlines()
+    assert head == "address,login,password"
+    address, login, password = line.split(",")
+    assert address == "a@d.com"
+    row = next(r for r in host.text("users/poppasswd").splitlines() if r.startswith(login + ":"))
+    assert hashing.verify(password.encode(), row.split(":")[1].encode())
+    assert (
+        "cannot be made" in host.refused("mailbox", "import", str(tmp_path / "more.csv"), "--generate", str(out))
+        if (tmp_path / "more.csv").write_text("address\nc@d.com\n")
+        else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("", "is empty"),
+        ("login,password\n", "line 1: the header names address"),
+        ("address,pass\n", "line 1: unknown column 'pass'"),
+        ("address,address\n", "no column twice"),
+        ("address,password\njoe@d.com\n", "line 2: has 1 columns, the header 2"),
+        ("address,password\njoe,x\n", "line 2: address 'joe': has no @"),
+        ("address,crypt\njoe@d.com,secret\n", "line 2: crypt: is not a crypt"),
+        ("address,crypt,password\njoe@d.com,DmIMm9e5Hc8ic,x\n", "line 2: give a password or a crypt"),
+        ("address,extensions\njoe@d.com,maybe\n", "line 2: extensions: is yes or no"),
+        ('address\n"joe@d.com\n', "is not CSV"),
+    ],
+)
+def test_import_names_file_line_and_rule(host: Host, tmp_path: Path, text: str, rule: str) -> None:
+    (tmp_path / "in.csv").write_text(text)
+    said = host.refused("mailbox", "import", str(tmp_path / "in.csv"), "--add-domains")
+    assert rule in said
+    assert "in.csv" in said
+    assert "secret" not in said

@@ -1,0 +1,84 @@
+"""Every verb explains itself, with an example that names it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import mailhost
+from mailhost.cli import main
+
+ROOT = Path(__file__).parents[3]
+
+OURS = (
+    "init",
+    "rebuild",
+    "domain",
+    "mailbox",
+    "forward",
+    "catchall",
+    "alias",
+    "apply",
+    "plan",
+    "export",
+    "lint",
+    "mkpasswd",
+)
+
+
+def verbs() -> Iterator[tuple[str, ...]]:
+    context = click.Context(main)
+    for name in OURS:
+        command = main.get_command(context, name)
+        assert command is not None
+        yield from [(name, sub) for sub in command.commands] if isinstance(command, click.Group) else [(name,)]
+
+
+@pytest.mark.parametrize("verb", list(verbs()), ids=" ".join)
+def test_help_has_a_sentence_and_an_example(verb: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(main, [*verb, "--help"])
+    assert done.exit_code == 0
+    assert "Example:" in done.output
+    assert f"mailhost{' --home /var/qmail' if verb == ('init',) else ''} {' '.join(verb)}" in done.output
+    assert "--password " not in done.output, "no password on a command line"
+
+
+@pytest.mark.parametrize(
+    "verb", [v for v in verbs() if v[-1] in {"add", "del", "set", "unset", "alias", "rename", "passwd"}]
+)
+def test_every_change_has_a_dry_run(verb: tuple[str, ...]) -> None:
+    assert "--dry-run" in CliRunner().invoke(main, [*verb, "--help"]).output
+
+
+@pytest.mark.parametrize("verb", [v for v in verbs() if v[-1] in {"list", "show", "plan", "lint"}])
+def test_every_list_has_json(verb: tuple[str, ...]) -> None:
+    assert "--json" in CliRunner().invoke(main, [*verb, "--help"]).output
+
+
+def test_the_version_is_pyprojects() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert mailhost.__version__ == declared
+    assert CliRunner().invoke(main, ["--version"]).output == f"mailhost, version {declared} (popbox)\n"
+
+
+def test_a_copied_package_without_metadata_knows_its_version(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "images/mailhost/mailhost", tmp_path / "mailhost")
+    script = (
+        "import importlib.metadata as m; m.version = lambda name: (_ for _ in ()).throw(m.PackageNotFoundError(name))\n"
+        "import sys, mailhost.cli; print(mailhost.__file__); sys.argv = ['mailhost', '--version']; mailhost.cli.main()"
+    )
+    there = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=there, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        str(tmp_path / "mailhost/__init__.py"),
+        f"mailhost, version {mailhost.__version__} (popbox)",
+    ]

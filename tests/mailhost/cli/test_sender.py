@@ -1,0 +1,121 @@
+"""HUP goes to whoever holds queue/lock/sendmutex, and to nobody else; new domains wait until it has gone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.mailhost.cli.support import HOWTO_CRYPT, Host
+
+from mailhost.accounts import journal, sender
+
+HOLDER = """
+import fcntl, os, signal, sys
+lock = open(sys.argv[1], "a")
+fcntl.flock(lock, fcntl.LOCK_EX)
+def seen(number, frame):
+    rcpthosts = open(sys.argv[2]).read().split()
+    print("HUP", *rcpthosts, flush=True)
+signal.signal(signal.SIGHUP, seen)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def running(host: Host) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock as qmail-send does, and tells at each HUP what rcpthosts says then."""
+    lock = host.home / sender.LOCK
+    lock.touch()
+    command = [sys.executable, "-c", HOLDER, str(lock), str(host.home / "control/rcpthosts")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_the_holder_of_the_lock_is_found(host: Host, running: subprocess.Popen[str]) -> None:
+    assert sender.find(host.home) == running.pid
+
+
+def test_nobody_holds_it(host: Host) -> None:
+    assert sender.find(host.home) is None, "no lock file"
+    lock = host.home / sender.LOCK
+    lock.touch()
+    assert sender.find(host.home) is None, "a lock file that nobody has locked"
+    assert sender.hup(host.home) is None
+
+
+def test_a_process_that_waits_for_the_lock_is_not_the_sender(tmp_path: Path) -> None:
+    locks = tmp_path / "locks"
+    lock = tmp_path / sender.LOCK
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    status = lock.stat()
+    name = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    locks.write_text(
+        f"1: -> FLOCK  ADVISORY  WRITE 77 {name} 0 EOF\n2: POSIX  ADVISORY  WRITE 78 00:00:1 0 EOF\nodd line\n"
+    )
+    assert sender.find(tmp_path, locks) is None
+    locks.write_text(locks.read_text() + f"3: FLOCK  ADVISORY  WRITE 79 {name} 0 EOF\n")
+    assert sender.find(tmp_path, locks) == 79
+
+
+def test_a_sender_that_has_just_died(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "find", lambda home: 2**22 - 7)
+    assert sender.hup(host.home) is None
+
+
+def test_a_new_domain_is_accepted_only_after_the_sender_knows_it(host: Host, running: subprocess.Popen[str]) -> None:
+    assert running.stdout is not None
+    started = time.monotonic()
+    host.ok("domain", "add", "domain.com")
+    assert time.monotonic() - started >= journal.SETTLE_S
+    assert running.stdout.readline() == "HUP\n", "at HUP time rcpthosts did not have it yet"
+    assert host.text("control/rcpthosts") == "domain.com\n"
+    host.ok("domain", "del", "domain.com")
+    assert running.stdout.readline() == "HUP\n", "at HUP time rcpthosts did not have it any more"
+
+
+def test_h20_mailboxes_need_no_hup(howto: Host, running: subprocess.Popen[str]) -> None:
+    assert running.stdout is not None
+    howto.ok("mailbox", "add", "ann@domain.com", "--crypt", HOWTO_CRYPT)
+    running.send_signal(signal.SIGHUP)
+    assert running.stdout.readline() == "HUP domain.com\n", "ours is the only one"
+
+
+def test_a_sender_we_may_not_signal_is_an_error_and_the_domain_stays_closed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(home: Path) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(sender, "hup", refuse)
+    done = host.run("domain", "add", "domain.com")
+    assert done.exit_code == 1
+    assert "send it HUP" in done.stderr
+    assert host.text("control/rcpthosts") == ""
+    monkeypatch.undo()
+    host.ok("rebuild")
+    assert host.text("control/rcpthosts") == "domain.com\n"
+
+
+def test_one_writer_at_a_time(howto: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mailhost.accounts import transaction
+
+    monkeypatch.setattr(transaction, "LOCK_WAIT_S", 0.1)
+    with (howto.home / "users/.mailhost/lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another mailhost holds" in howto.refused("domain", "add", "x.example", code=111)
+    howto.ok("domain", "add", "x.example")

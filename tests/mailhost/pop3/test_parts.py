@@ -1,0 +1,127 @@
+"""The small parts: PROXY headers, rows, the root helper, remembered logins, counters."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from mailhost.accounts.poppasswd import Row
+from mailhost.pop3 import keeper
+from mailhost.pop3.credentials import DUMMY_HASH, Credentials
+from mailhost.pop3.metrics import Count, Counters
+from mailhost.pop3.popsecrets import parse as parse_secrets
+from mailhost.pop3.proxy import SIGNATURE, ProxyError, Trusted, parse
+from mailhost.pop3.rows import Files, Rows, RowsError
+
+V4 = SIGNATURE + b"\x21\x11\x00\x0c" + socket.inet_aton("192.0.2.7") + b"\x7f\0\0\1" + b"\0\1\0\2"
+V6 = SIGNATURE + b"\x21\x21\x00\x24" + socket.inet_pton(socket.AF_INET6, "2001:db8::1") + bytes(20)
+LOCAL = SIGNATURE + b"\x20\x00\x00\x00"
+
+
+@pytest.mark.parametrize(("header", "peer"), [(V4, "192.0.2.7"), (V6, "2001:db8::1"), (LOCAL, None)])
+def test_proxy_headers_whole_in_pieces_and_with_more_behind(header: bytes, peer: str | None) -> None:
+    assert parse(header) == (peer, len(header))
+    assert parse(header + b"USER joe\r\n") == (peer, len(header))
+    assert all(parse(header[:end]) is None for end in range(1, len(header)))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"PROXY TCP4 1", b"USER x\r\n", SIGNATURE + b"\x31\x11\0\0", V4[:14] + b"\xff\xff"]
+)
+def test_what_is_no_proxy_header(data: bytes) -> None:
+    with pytest.raises(ProxyError):
+        parse(data)
+
+
+def test_trusted_networks() -> None:
+    trusted = Trusted(("10.0.0.0/8", "2001:db8::1"))
+    assert "10.1.2.3" in trusted
+    assert "2001:db8::1" in trusted
+    assert "192.0.2.1" not in trusted
+    assert "10.1.2.3" not in Trusted(())
+
+
+def users(tmp_path: Path) -> Path:
+    (tmp_path / "poppasswd").write_text("joe:DmIMm9e5Hc8ic:popuser:/box/joe\nbad line\nbad:x\n")
+    return tmp_path
+
+
+def test_rows_are_cached_until_the_file_changes(tmp_path: Path) -> None:
+    rows = Rows(users(tmp_path))
+    row = rows.get(b"joe")
+    assert row is not None
+    assert rows.get(b"joe") is row
+    assert rows.get(b"ann") is None
+    (tmp_path / "poppasswd").write_text("ann:*:popuser:/box/ann\n")
+    assert rows.get(b"joe") is None
+    assert rows.get(b"ann") is not None
+
+
+def test_a_line_that_is_no_row_is_the_hosts_fault_for_that_login_only(tmp_path: Path) -> None:
+    rows = Rows(users(tmp_path))
+    with pytest.raises(RowsError):
+        rows.get(b"bad")
+    assert rows.get(b"joe") is not None
+    (tmp_path / "poppasswd").unlink()
+    with pytest.raises(RowsError):
+        rows.get(b"joe")
+
+
+def test_the_helper_answers_for_one_login_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "popsecrets").write_bytes(b"joe:apop:tanstaaf\n# x\njoe:apop:second\njoe:other:z\nann:scram:S:C\n")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    thread = threading.Thread(target=keeper.serve, args=([theirs], Files(users(tmp_path))))
+    thread.start()
+    kept = keeper.Kept(ours)
+    theirs.send(b"+ a stale answer that nobody waits for")
+    assert kept.row(b"joe") == Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/box/joe")
+    assert kept.row(b"nobody") is None
+    assert kept.row(b"x" * 5000) is None
+    assert kept.secret(b"joe", b"apop") == b"tanstaaf"
+    assert kept.secret(b"ann", b"scram") == b"S:C"
+    assert kept.holds(b"scram")
+    with pytest.raises(OSError, match="cannot read"):
+        kept.row(b"bad")
+    ours.close()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_secrets_of_another_form_are_skipped() -> None:
+    assert parse_secrets(b"joe:apop:\njoe:des:x\njoe\njoe:apop:a:b\n") == {(b"joe", b"apop"): b"a:b"}
+
+
+def judged(credentials: Credentials, row: Row | None, password: bytes) -> bool:
+    verdict: list[bool] = []
+    credentials.check(row, password, verdict.append)
+    return verdict[0]
+
+
+def test_a_remembered_login_is_void_when_its_hash_changes() -> None:
+    credentials = Credentials(lambda work: work(), lambda work: work())
+    row = Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/")
+    assert not credentials.known(row, b"testpw")
+    assert not judged(credentials, row, b"wrong")
+    assert judged(credentials, row, b"testpw")
+    assert credentials.known(row, b"testpw")
+    assert not credentials.known(row, b"wrong")
+    assert not credentials.known(Row(b"joe", b"$6$x$y", b"popuser", b"/"), b"testpw")
+    assert b"testpw" not in repr(credentials._good).encode()
+
+
+def test_an_unknown_login_is_hashed_too_and_never_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    monkeypatch.setattr("mailhost.pop3.credentials.verify", lambda _, stored: bool(seen.append(stored)) or True)
+    assert not judged(Credentials(lambda work: work(), lambda work: work()), None, b"x")
+    assert seen == [DUMMY_HASH]
+
+
+def test_counters_of_all_workers_add_up() -> None:
+    counters = Counters(3)
+    for worker in range(3):
+        counters.row(worker)[Count.LOGINS] += worker
+    assert counters.totals()[Count.LOGINS] == 3
+    assert b"popbox_pop3_logins_total 3\n" in counters.render()

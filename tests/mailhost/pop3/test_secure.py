@@ -1,0 +1,148 @@
+"""TLS, APOP and SCRAM against the running server, with the standard library's own clients where it has them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import poplib
+import re
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.mailhost.pop3.support import Box, Client, Running, owner
+
+from mailhost.pop3 import scram
+
+Serve = Callable[..., Running]
+AUTHORITY = trustme.CA()
+
+
+@pytest.fixture
+def pem(box: Box) -> Path:
+    """Certificate and key in one file, readable by the one who starts the server."""
+    path = box.home / "server.pem"
+    AUTHORITY.issue_cert("mx.example.net").private_key_and_cert_chain_pem.write_to_path(path)
+    path.chmod(0o600)
+    return path
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    return context
+
+
+def secure(client: Client) -> Client:
+    """The client after STLS."""
+    assert client.ask(b"STLS").startswith(b"+OK")
+    wrapped = trusting().wrap_socket(client.sock, server_hostname="mx.example.net")
+    return Client(0, sock=wrapped, greet=False)
+
+
+def test_stls(box: Box, serve: Serve, pem: Path) -> None:
+    box.put("1.h", b"Subject: x\n\n" + b"line of text\n" * 30_000)
+    client = serve("--cert", str(pem)).client()
+    assert b"STLS\r\n" in client.lines(b"CAPA")
+    client = secure(client)
+    assert b"STLS\r\n" not in client.lines(b"CAPA")
+    assert client.login().startswith(b"+OK")
+    assert client.lines(b"RETR 1") == b"Subject: x\r\n\r\n" + b"line of text\r\n" * 30_000 + b".\r\n"
+    assert client.ask(b"QUIT") == b"+OK bye\r\n"
+    assert client.end() == b"", "close_notify, not a cut"
+
+
+def test_what_was_injected_before_the_handshake_is_not_executed(box: Box, serve: Serve, pem: Path) -> None:
+    client = serve("--cert", str(pem)).client()
+    client.send(b"STLS\r\nUSER eve\r\nXYZZY\r\n")
+    assert client.line().startswith(b"+OK")
+    wrapped = trusting().wrap_socket(client.sock, server_hostname="mx.example.net")
+    client = Client(0, sock=wrapped, greet=False)
+    assert client.ask(b"PASS x") == b"-ERR USER first\r\n"
+
+
+def test_pop3s_with_poplib(box: Box, serve: Serve, pem: Path) -> None:
+    box.put("1.h", b"Subject: x\n\n.dot\n")
+    server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem), "--require-tls")
+    context = trusting()
+    context.check_hostname = False
+    client = poplib.POP3_SSL("127.0.0.1", server.ports["pop3s"], context=context, timeout=10)
+    client.user("testid")
+    client.pass_("testpw")
+    assert client.retr(1)[1] == [b"Subject: x", b"", b".dot"]
+    client.quit()
+    with pytest.raises(poplib.error_proto, match="STLS"):
+        poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=10).user("testid")
+
+
+def test_rubbish_instead_of_a_handshake(box: Box, serve: Serve, pem: Path) -> None:
+    server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem))
+    with socket.create_connection(("127.0.0.1", server.ports["pop3s"]), 10) as sock:
+        sock.sendall(b"USER joe\r\n" * 10)
+        with contextlib.suppress(ConnectionResetError):  # or a TLS alert, if that is quicker
+            assert b"+OK" not in sock.recv(1000)
+    assert server.client().login().startswith(b"+OK")
+
+
+def test_hup_takes_a_new_certificate(box: Box, serve: Serve, pem: Path) -> None:
+    server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem))
+
+    def serial() -> int:
+        with socket.create_connection(("127.0.0.1", server.ports["pop3s"]), 10) as sock:
+            context = trusting()
+            with context.wrap_socket(sock, server_hostname="mx.example.net") as wrapped:
+                return int(str((wrapped.getpeercert() or {})["serialNumber"]), 16)
+
+    before = serial()
+    AUTHORITY.issue_cert("mx.example.net").private_key_and_cert_chain_pem.write_to_path(pem)
+    os.chown(pem, *owner())
+    server.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 5
+    while serial() == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert serial() != before
+
+
+def secrets(box: Box, *lines: bytes) -> None:
+    path = box.home / "users" / "popsecrets"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    path.chmod(0o600)
+
+
+def test_apop_for_boxes_with_a_secret(box: Box, serve: Serve) -> None:
+    secrets(box, b"testid:apop:tanstaaf")
+    server = serve()
+    client = server.client()
+    stamp = re.search(rb"<.*>", client.banner)
+    assert stamp
+    digest = hashlib.md5(stamp[0] + b"tanstaaf", usedforsecurity=False).hexdigest().encode()
+    assert client.ask(b"APOP testid " + digest) == b"+OK maildrop ready\r\n"
+    again = server.client()
+    assert again.ask(b"APOP testid " + digest).startswith(b"-ERR [AUTH]"), "a digest counts for one banner"
+    poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=10).quit()
+
+
+def test_scram_end_to_end(box: Box, serve: Serve) -> None:
+    secrets(box, b"testid:scram:" + scram.make(b"pencil"))
+    client = serve().client()
+    assert b"SASL PLAIN SCRAM-SHA-256\r\n" in client.lines(b"CAPA")
+    bare = b"n=testid,r=abc"
+    first = client.ask(b"AUTH SCRAM-SHA-256 " + base64.b64encode(b"n,," + bare))
+    server_first = base64.b64decode(first[2:])
+    nonce, salt, count = (part[2:] for part in server_first.split(b",", 2))
+    salted = hashlib.pbkdf2_hmac("sha256", b"pencil", base64.b64decode(salt), int(count))
+    without = b"c=biws,r=" + nonce
+    signed = b",".join([bare, server_first, without])
+    key = scram._hmac(salted, b"Client Key")
+    proof = bytes(a ^ b for a, b in zip(key, scram._hmac(hashlib.sha256(key).digest(), signed), strict=True))
+    last = client.ask(base64.b64encode(without + b",p=" + base64.b64encode(proof)))
+    signature = scram._hmac(scram._hmac(salted, b"Server Key"), signed)
+    assert base64.b64decode(last[2:]) == b"v=" + base64.b64encode(signature)
+    assert client.ask(b"") == b"+OK maildrop ready\r\n"

@@ -1,0 +1,112 @@
+"""Whole ways against real deliveries: what ``route`` foretells is what qmail-lspawn, -getpw and -local then do."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.parity import lspawn
+from tests.parity.real import HOME, MAIL_USER, MARKS, fresh, own, privately
+from tests.parity.test_local import plant
+
+from mailhost.qmail.dotqmail import Kind
+from mailhost.qmail.route import Outcome, Route, route
+
+pytestmark = MARKS
+
+HOSTS = 45
+ADDRESSES = 35
+DOMAINS = ("d.com", "x.d.com", "e.org", "here.net")
+DEFAULT = b"./Mailbox"
+
+
+def build_host(chance: random.Random) -> None:
+    """Controls, boxes and users/assign of a small host, with the usual mistakes in them."""
+    control = HOME / "control"
+    (control / "me").write_text("here.net\n")
+    (control / "rcpthosts").write_text("\n".join((*chance.sample(DOMAINS, 3), ".sub.org", "")))
+    (control / "virtualdomains").write_text("d.com:d-com\n.d.com:sub\nBob@e.org:bob\ne.org:e\n:none\n")
+    (control / "locals").write_text("here.net\n")
+    boxes = fresh("boxes")
+    lines = []
+    for number in range(8):
+        home = boxes / str(number)
+        home.mkdir()
+        plant_box(chance, home)
+        prefix = chance.choice(("d-com-", "sub-", "e-", "bob-", ""))
+        kind, dash = chance.choice((("=", ""), ("=", ""), ("+", ""), ("+", "-")))
+        name = chance.choice(("joe", "Joe", "a-b", "", "joe-"))
+        place = home if chance.random() < 0.95 else chance.choice((Path("gone"), HOME / "boxes/none"))
+        uid = MAIL_USER if chance.random() < 0.95 else 0
+        lines.append(f"{kind}{prefix}{name}:popuser:{uid}:{MAIL_USER}:{place}:{dash}::\n")
+    (HOME / "users/assign").write_text("".join(lines) + ".\n")
+    subprocess.run([HOME / "bin/qmail-newu"], check=True)
+
+
+def plant_box(chance: random.Random, home: Path) -> None:
+    plant(chance, home)
+    for path in home.iterdir():  # what is in a file that runs a program or forwards is the queue's business, not ours
+        if path.is_file() and not path.is_symlink():
+            lines = [line for line in path.read_bytes().split(b"\n") if not is_onward(line)]
+            path.write_bytes(b"\n".join(lines))
+    if chance.random() < 0.6:
+        for part in chance.choice((("tmp", "new", "cur"), ("tmp", "new"), ("tmp",), ())):
+            (home / "Maildir" / part).mkdir(parents=True, exist_ok=True)
+    own(home)
+    home.chmod(chance.choice((0o700, 0o700, 0o700, 0o755, 0o777, 0o1700, 0o500)))
+
+
+def is_onward(line: bytes) -> bool:
+    return line[:1] not in (b"", b"#", b".", b"/", b"+", b" ", b"\t", b"\0")
+
+
+def addresses(chance: random.Random) -> list[bytes]:
+    users = ("joe", "JOE", "joe-x", "joey", "a-b", "a-b-C", "bob", "", "nobody", "joe-a-b", "a@b")
+    made = {f"{chance.choice(users)}@{chance.choice(DOMAINS)}".encode() for _ in range(ADDRESSES)}
+    return sorted(made)
+
+
+def foretold(way: Route) -> bytes | None:
+    """The report qmail-lspawn should give; None where the way never gets there."""
+    if way.outcome in (Outcome.REFUSED, Outcome.REMOTE):
+        return None
+    if way.failure is not None:
+        return (b"D" if way.failure.permanent else b"Z") + os.fsencode(way.failure.text) + b"\n"
+    if way.assignment is None:
+        return b"K"
+    files = sum(delivery.instruction.kind in (Kind.MAILDIR, Kind.MBOX) for delivery in way.deliveries)
+    return b"Kdid %d+0+0\n" % files
+
+
+def compare() -> tuple[dict[str, int], list[str]]:
+    """Outcomes of all ways with their counts, and what differs."""
+    chance = random.Random(25)
+    outcomes: dict[str, int] = {}
+    differences = []
+    lspawn.put_message()
+    for _ in range(HOSTS):
+        build_host(chance)
+        ways = {address: route(HOME, address, DEFAULT) for address in addresses(chance)}
+        for way in ways.values():
+            outcomes[way.outcome.value] = outcomes.get(way.outcome.value, 0) + 1
+        kept = [way for way in ways.values() if foretold(way) is not None and not any(map(onward, way.deliveries))]
+        reports = lspawn.deliver([way.rewritten or b"" for way in kept], DEFAULT)
+        for way, report in zip(kept, reports, strict=True):
+            if report != foretold(way):
+                differences.append(f"{way}\n  real {report!r}\n  ours {foretold(way)!r}")
+        shutil.rmtree(HOME / "boxes")
+    return outcomes, differences
+
+
+def onward(delivery: object) -> bool:
+    return delivery.instruction.kind in (Kind.FORWARD, Kind.PROGRAM)  # type: ignore[attr-defined]
+
+
+def test_routes_are_what_qmail_does() -> None:
+    outcomes, differences = privately(compare)
+    print(f"{sum(outcomes.values()):,} routes compared with real deliveries: {dict(sorted(outcomes.items()))}")
+    assert not differences, f"{len(differences)} differ:\n" + "\n".join(differences[:4])
+    assert min(outcomes[kind.value] for kind in Outcome if kind is not Outcome.REMOTE) > 20

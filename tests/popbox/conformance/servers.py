@@ -1,0 +1,236 @@
+"""Real POP3 servers on 127.0.0.1, each with one box of its own, for the matrix. Only what is installed can be had."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+from popbox.clients.wire import Address
+
+LOGIN, PASSWORD = "testid", "testpw"
+HASH = "DmIMm9e5Hc8ic"  # of "testpw", from the HOWTO
+POPUSER = 888
+PEERS = Path(os.environ.get("POPBOX_POP3_PEERS", "/opt/popbox-pop3-peers"))  # unpacked packages
+LIBRARIES = ":".join(f"{PEERS}/{part}" for part in ("usr/lib", "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"))
+COURIER = PEERS / "usr/lib/courier/courier/courierpop3d"
+START_S = 10.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that is up, and its box."""
+
+    address: Address
+    maildir: Path
+    version: str
+
+
+def maildir(path: Path) -> Path:
+    """An empty Maildir that belongs to popuser; its parents let popuser through."""
+    for part in ("new", "cur", "tmp"):
+        (path / part).mkdir(parents=True)
+    if os.geteuid() == 0:
+        for entry in (path.parent, path, *path.iterdir()):
+            os.chown(entry, POPUSER, POPUSER)
+    for parent in (path, *path.parents):
+        if parent.stat().st_uid in (os.geteuid(), POPUSER) and parent != Path("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o755)
+    return path
+
+
+@contextmanager
+def child(argv: list[str], log: Path, **settings: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A process and its group, ended afterwards."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, **settings
+        )  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                try:
+                    os.killpg(process.pid, number)
+                    process.wait(3)
+                except (ProcessLookupError, subprocess.TimeoutExpired):
+                    continue
+
+
+def wait_for(pattern: str, log: Path) -> re.Match[str]:
+    """The first match in a log, in time."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        found = re.search(pattern, log.read_text("latin-1"))
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"no {pattern!r} in: {log.read_text('latin-1')}")
+
+
+def first_line(*argv: str) -> str:
+    """What a program says of its version."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10)
+    return (done.stdout + done.stderr).partition("\n")[0]
+
+
+def _home(place: Path) -> tuple[Path, Path]:
+    """The HOWTO's tree with one box, as ``mailhost init`` would leave it."""
+    home = place / "qmail"
+    box = maildir(home / "popboxes" / "domain-com" / "joe" / "Maildir")
+    (home / "users").mkdir()
+    (home / "control").mkdir()
+    (home / "control" / "me").write_text("mail.popbox.invalid\n")
+    user = "popuser" if os.geteuid() == 0 else os.environ.get("USER", "root")
+    row = home / "users" / "poppasswd"
+    row.write_text(f"{LOGIN}:{HASH}:{user}:{box.parent}\n")
+    row.chmod(0o600)
+    secrets = home / "users" / "popsecrets"
+    secrets.write_text(f"{LOGIN}:apop:{PASSWORD}\n")
+    secrets.chmod(0o600)
+    return home, box
+
+
+@contextmanager
+def ours(place: Path, profile: str) -> Iterator[Served]:
+    """``mailhost serve pop3``, run as a program, with a certificate for STLS."""
+    home, box = _home(place)
+    log = place / "ours.log"
+    program = Path(sys.executable).with_name("mailhost")
+    cert = place / "cert.pem"
+    issued = trustme.CA().issue_cert("localhost")
+    cert.write_bytes(issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes())
+    argv = [str(program), "--home", str(home), "serve", "pop3", "--listen", "127.0.0.1:0", "--profile", profile]
+    argv += ["--cert", str(cert)] if profile == "rfc1939" else []
+    with child(argv, log):
+        port = int(wait_for(r"listening pop3 127\.0\.0\.1:(\d+)", log)[1])
+        yield Served(Address("127.0.0.1", port), box, "popbox")
+
+
+@contextmanager
+def qmail(place: Path) -> Iterator[Served]:
+    """tcpserver, qmail-popup, a checkpassword of ours that starts quickly, and qmail-pop3d."""
+    box = maildir(place / "home" / "Maildir")
+    log = place / "qmail.log"
+    checker = ["perl", str(Path(__file__).with_name("checkpassword.pl"))]
+    argv = ["tcpserver", "-v", "-R", "-H", "-l", "0", "-1", "127.0.0.1", "0", "/var/qmail/bin/qmail-popup"]
+    argv += ["mail.popbox.invalid", *checker, LOGIN, PASSWORD, str(box.parent), str(POPUSER)]
+    argv += ["/var/qmail/bin/qmail-pop3d", "Maildir"]
+    with child(argv, log):
+        port = int(wait_for(r"^(\d+)\n", log)[1])
+        yield Served(Address("127.0.0.1", port), box, "notqmail 1.09")
+
+
+DOVECOT = """
+base_dir = {run}
+state_dir = {run}/state
+log_path = /dev/stderr
+protocols = pop3
+ssl = {ssl}
+disable_plaintext_auth = no
+auth_mechanisms = plain
+auth_failure_delay = 0
+mail_location = maildir:{box}
+first_valid_uid = 1
+first_valid_gid = 1
+passdb {{
+  driver = passwd-file
+  args = username_format=%u {users}
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={home}
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+"""
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for servers that cannot say which one they got."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def greeted(port: int) -> None:
+    """Wait until something says +OK there."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 2) as connection:
+                if connection.recv(3) == b"+OK":
+                    return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"nothing says +OK on port {port}")
+
+
+@contextmanager
+def dovecot(place: Path) -> Iterator[Served]:
+    """Dovecot with its defaults, a password file and the Maildir."""
+    box = maildir(place / "home" / "Maildir")
+    users, port = place / "users", free_port()
+    users.write_text(f"{LOGIN}:{{PLAIN}}{PASSWORD}\n")
+    users.chmod(0o644)
+    config = place / "dovecot.conf"
+    values = {"run": place / "run", "box": box, "home": box.parent, "users": users, "port": port, "ssl": "no"}
+    config.write_text(DOVECOT.format(uid=POPUSER, gid=POPUSER, **values))
+    with child(["/usr/sbin/dovecot", "-F", "-c", str(config)], place / "dovecot.log"):
+        greeted(port)
+        yield Served(Address("127.0.0.1", port), box, "Dovecot " + first_line("/usr/sbin/dovecot", "--version"))
+
+
+@contextmanager
+def courier(place: Path) -> Iterator[Served]:
+    """courierpop3d behind qmail-popup: its own login program needs a daemon with fixed paths."""
+    box = maildir(place / "home" / "Maildir")
+    log = place / "courier.log"
+    checker = ["perl", str(Path(__file__).with_name("checkpassword.pl"))]
+    argv = ["tcpserver", "-v", "-R", "-H", "-l", "0", "-1", "127.0.0.1", "0", "/var/qmail/bin/qmail-popup"]
+    argv += ["mail.popbox.invalid", *checker, LOGIN, PASSWORD, str(box.parent), str(POPUSER), "env", "AUTHENTICATED=x"]
+    argv += [str(COURIER), "Maildir"]
+    with child(argv, log, env={**os.environ, "LD_LIBRARY_PATH": LIBRARIES}):
+        port = int(wait_for(r"^(\d+)\n", log)[1])
+        yield Served(Address("127.0.0.1", port), box, "courier-pop 1.0.16")
+
+
+QMAIL_PROGRAMS = ("/usr/bin/tcpserver", "/var/qmail/bin/qmail-popup", "/var/qmail/bin/qmail-pop3d")
+SERVERS: dict[str, tuple[str, Callable[[Path], AbstractContextManager[Served]], tuple[str, ...]]] = {
+    "popbox": ("rfc1939", lambda place: ours(place, "rfc1939"), ()),
+    "popbox, qmail profile": ("qmail", lambda place: ours(place, "qmail"), ()),
+    "qmail": ("qmail", qmail, QMAIL_PROGRAMS),
+    "dovecot": ("dovecot", dovecot, ("/usr/sbin/dovecot", "/usr/lib/dovecot/pop3")),
+    "courier": ("courier", courier, (*QMAIL_PROGRAMS[:2], str(COURIER))),
+}
+"""Name -> profile to judge it by, how to start it, and the programs without which it cannot be had."""
+
+
+def missing(name: str) -> str:
+    """Why a server cannot be run here; empty where it can."""
+    absent = [program for program in SERVERS[name][2] if not Path(program).exists()]
+    if absent:
+        return f"not installed: {', '.join(absent)}"
+    return "needs root, to become popuser" if SERVERS[name][2] and os.geteuid() else ""

@@ -1,0 +1,57 @@
+"""Which world a run takes: an explicit wish is met or refused with the reason, never replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from popbox.errors import HostError
+from popbox.hosts import docker
+from popbox.hosts.choose import Choice, HostName, MtaName, choose
+from popbox.settings import Settings
+
+SETTINGS = Settings(assets=Path("/none"), state=Path("/none"), qmail_base=None)
+
+# (host, mta, why no engine, why no qmail) -> host and MTA taken, and words of the reason
+TAKEN = {
+    ("auto", "auto", "", ""): ("docker", "qmail", "a Docker engine answers; an image with qmail can be had"),
+    ("auto", "auto", "", "NO IMAGE"): ("docker", "stand-in", "a Docker engine answers; no qmail: NO IMAGE"),
+    ("auto", "auto", "NO ENGINE", ""): ("local", "stand-in", "no Docker engine: NO ENGINE"),
+    ("auto", "standin", "", ""): ("docker", "stand-in", "a Docker engine answers"),
+    ("auto", "standin", "NO ENGINE", ""): ("local", "stand-in", "no Docker engine: NO ENGINE"),
+    ("auto", "qmail", "", ""): ("docker", "qmail", "a Docker engine answers"),
+    ("docker", "auto", "", "NO IMAGE"): ("docker", "stand-in", "no qmail: NO IMAGE"),
+    ("docker", "standin", "", "NO IMAGE"): ("docker", "stand-in", ""),
+    ("docker", "qmail", "", ""): ("docker", "qmail", ""),
+    ("local", "standin", "NO ENGINE", "NO IMAGE"): ("local", "stand-in", ""),
+    ("local", "auto", "", ""): ("local", "stand-in", "host local runs the stand-in MTA"),
+}
+REFUSED = {
+    ("docker", "auto", "NO ENGINE", ""): "host docker is not available: NO ENGINE",
+    ("docker", "standin", "NO ENGINE", ""): "host docker is not available: NO ENGINE",
+    ("docker", "qmail", "", "NO IMAGE"): "MTA qmail is not available: NO IMAGE",
+    ("auto", "qmail", "", "NO IMAGE"): "MTA qmail is not available: NO IMAGE",
+    ("auto", "qmail", "NO ENGINE", ""): "host docker is not available: NO ENGINE",
+    ("local", "qmail", "", ""): "host local has no qmail",
+}
+Case = tuple[HostName, MtaName, str, str]
+
+
+def decide(case: Case, monkeypatch: pytest.MonkeyPatch) -> Choice:
+    host, mta, no_engine, no_qmail = case
+    monkeypatch.setattr(docker, "unavailable", lambda: no_engine)
+    monkeypatch.setattr(docker, "no_qmail", lambda _settings: no_qmail)
+    return choose(host, mta, SETTINGS)
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_what_is_taken_and_why(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, mta, why = TAKEN[case]
+    assert decide(case, monkeypatch) == Choice(host, mta, why)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HostError, match=REFUSED[case]):
+        decide(case, monkeypatch)

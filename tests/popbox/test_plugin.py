@@ -1,0 +1,60 @@
+"""The pytest plugin, run by pytest in a directory of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SCENARIO = 'title = "t"\n[needs]\nhost = ["docker"]\n[[step]]\nsend = { from = "a@b", to = ["c@d"] }\n'
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("XDG_STATE_HOME", str(pytester.path / "state"))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    pytester.makeini("[pytest]\npopbox_scenarios = scenarios\npopbox_worlds = local/standin docker/standin\n")
+    pytester.mkdir("scenarios")
+    return pytester
+
+
+def test_a_scenario_runs_in_each_world_and_a_missing_world_says_why(project: pytest.Pytester) -> None:
+    (project.path / "scenarios/area-behaviour.toml").write_text(SCENARIO.replace('"docker"', '"local", "docker"'))
+    done = project.runpytest_subprocess("scenarios")
+    done.assert_outcomes(failed=1, skipped=1)
+    done.stdout.fnmatch_lines(
+        [
+            "*FAIL send: refused at RCPT TO:<c@d>: 553*",
+            "*popbox: hosts and MTAs*",
+            "  exercised  host local, MTA stand-in  (tests: 1)",
+            "  skipped    docker/standin: host docker is not available: the engine does not answer*",
+        ]
+    )
+
+
+def test_a_need_that_the_world_does_not_meet_is_a_skip(project: pytest.Pytester) -> None:
+    (project.path / "scenarios/area-behaviour.toml").write_text(SCENARIO)
+    done = project.runpytest_subprocess("-rs", "scenarios")
+    done.assert_outcomes(skipped=2)
+    done.stdout.fnmatch_lines(["*needs host docker, this is local*"])
+
+
+def test_a_malformed_file_fails_with_its_golden_words(project: pytest.Pytester) -> None:
+    (project.path / "scenarios/area-behaviour.toml").write_text("title = 1\n")
+    done = project.runpytest_subprocess("scenarios", "-k", "local")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*area-behaviour.toml: title: Input should be a valid string*"])
+
+
+def test_an_unknown_world_is_a_usage_error(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\npopbox_scenarios = scenarios\npopbox_worlds = mars/qmail\n")
+    (project.path / "scenarios/area-behaviour.toml").write_text(SCENARIO)
+    done = project.runpytest_subprocess("scenarios")
+    done.stdout.fnmatch_lines(["*popbox_worlds: 'mars/qmail' is no world; write for example local/standin*"])
+
+
+def test_other_toml_files_are_left_alone(project: pytest.Pytester) -> None:
+    (project.path / "pyproject.toml").write_text("")
+    (project.path / "scenarios/deeper").mkdir()
+    (project.path / "scenarios/deeper/x.toml").write_text("title = 1\n")
+    assert project.runpytest_subprocess().ret == pytest.ExitCode.NO_TESTS_COLLECTED

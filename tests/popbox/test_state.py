@@ -1,0 +1,48 @@
+"""Records of hosts that are up: they survive us, and name a process beyond doubt."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from popbox.hosts.state import Process, Registry, keep
+
+
+def test_a_process_is_known_by_more_than_its_pid() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    process = Process.of(child.pid)
+    assert process.lives()
+    assert not replace(process, started=process.started + 1).lives(), "a later process with the same pid"
+    child.kill()
+    child.wait()
+    assert not process.lives()
+
+
+def test_a_zombie_does_not_live() -> None:
+    child = subprocess.Popen(["true"])
+    process = Process.of(child.pid)
+    while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        pass
+    assert not process.lives()
+    assert not Process.of(child.pid).lives()
+    child.wait()
+
+
+def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    record = replace(registry.new("local", "stand-in", "/x"), processes={"smtp": Process(1, 2)})
+    registry.save(record)
+    assert registry.all() == [record]
+    registry.forget(record)
+    assert registry.all() == []
+
+
+def test_only_kept_hosts_and_those_of_the_dead_are_removable(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    mine, kept, orphan = (registry.new("local", "stand-in", place) for place in ("/mine", "/kept", "/orphan"))
+    keep(registry, kept)
+    registry.save(replace(orphan, owner=Process(orphan.owner.pid, 1)))
+    assert {record.place for record in registry.removable()} == {"/kept", "/orphan"}
+    assert len(registry.all()) == 3
+    assert mine in registry.all()
