@@ -7,7 +7,7 @@ from typing import Literal
 
 from popbox.errors import HostError
 from popbox.hosts.base import Host
-from popbox.hosts.state import Registry
+from popbox.hosts.state import Record, Registry
 from popbox.settings import Settings
 
 HostName = Literal["auto", "local", "docker"]
@@ -47,9 +47,9 @@ def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
     return Choice("docker", "qmail", "; ".join([*why, *(["an image with qmail can be had"] if mta == "auto" else [])]))
 
 
-def start(choice: Choice, settings: Settings) -> Host:
+def start(choice: Choice, settings: Settings, registry: Registry | None = None) -> Host:
     """Bring the chosen host up, ready for use. Raises HostError; leaves nothing behind then."""
-    registry = Registry(settings.state)
+    registry = registry or Registry(settings.state)
     if choice.host == "local":
         from popbox.hosts.local import LocalHost
 
@@ -59,18 +59,22 @@ def start(choice: Choice, settings: Settings) -> Host:
     return DockerHost.start(registry, settings, choice.mta)
 
 
+def attach(record: Record, settings: Settings, registry: Registry) -> Host:
+    """A host that some process brought up, by its record; starts nothing and asks nothing."""
+    if record.host == "local":
+        from popbox.hosts.local import LocalHost
+
+        return LocalHost(registry, record)
+    from popbox.hosts.docker import DockerHost
+
+    return DockerHost(registry, record, settings)
+
+
 def remove_left(settings: Settings) -> list[str]:
     """Take away hosts that were kept, or whose popbox died; says what each was."""
     registry = Registry(settings.state)
     gone = []
     for record in registry.removable():
-        if record.host == "local":
-            from popbox.hosts.local import LocalHost
-
-            LocalHost(registry, record).close()
-        else:
-            from popbox.hosts.docker import DockerHost
-
-            DockerHost(registry, record, settings).close()
+        attach(record, settings, registry).close()
         gone.append(f"host {record.host}, MTA {record.mta}: {record.place}")
     return gone

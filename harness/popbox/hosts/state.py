@@ -45,19 +45,21 @@ class Record:
     place: str
     owner: Process
     kept: bool = False
+    shared: bool = False  # by all processes of the owner's run
     processes: dict[str, Process] = field(default_factory=dict)
 
 
 class Registry:
     """The records below one state directory."""
 
-    def __init__(self, state: Path) -> None:
-        """``state`` need not exist yet."""
+    def __init__(self, state: Path, owner: Process | None = None, shared: bool = False) -> None:
+        """``state`` need not exist yet. New records belong to ``owner``, or else to this process."""
         self._folder = state / "hosts"
+        self._owner, self._shared = owner or Process.of(os.getpid()), shared
 
     def new(self, host: str, mta: str, place: str) -> Record:
-        """Make and save the record of a host that this process is about to start."""
-        record = Record(secrets.token_hex(4), host, mta, place, Process.of(os.getpid()))
+        """Make and save the record of a host that is about to be started."""
+        record = Record(secrets.token_hex(4), host, mta, place, self._owner, shared=self._shared)
         self.save(record)
         return record
 
@@ -81,6 +83,10 @@ class Registry:
     def all(self) -> list[Record]:
         """All records, by id."""
         return [_load(path) for path in sorted(self._folder.glob("*.json"))]
+
+    def mine(self) -> list[Record]:
+        """The records that this registry's owner has made, shared ones or not, as this registry makes them."""
+        return [one for one in self.all() if (one.owner, one.shared) == (self._owner, self._shared)]
 
     def removable(self) -> list[Record]:
         """Hosts kept on purpose, and those whose popbox has ended without taking them away."""
