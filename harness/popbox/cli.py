@@ -18,6 +18,7 @@ from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, remove_left, start
 from popbox.model import Result, StepResult, Verdict
 from popbox.report.text import checklist, result_lines, step_lines, summary, whole_lines
+from popbox.runner import Watcher
 from popbox.runner import run as run_scenario
 from popbox.scenario import ScenarioFile, load, load_all
 from popbox.settings import Settings
@@ -137,11 +138,12 @@ def _world(choice: Choice) -> str:
 def _run_one(file: ScenarioFile, host: Host, transcripts: bool = False) -> Result:
     click.echo(f"\n{file.scenario.title}")
 
-    def show(step: StepResult) -> None:
-        for line in step_lines(step, transcripts):
-            click.echo(line)
+    class Show(Watcher):
+        def step_ended(self, file: ScenarioFile, step: StepResult) -> None:
+            for line in step_lines(step, transcripts):
+                click.echo(line)
 
-    result = run_scenario(file, host, show)
+    result = run_scenario(file, host, Show())
     for line in result_lines(result):
         click.echo(line)
     return result

@@ -6,6 +6,8 @@ from __future__ import annotations
 class PopboxError(Exception):
     """Base of every error that popbox raises on purpose; its text is fit to be shown as it is."""
 
+    transcript: tuple[str, ...] = ()  # of the conversation that it ended, where there was one
+
 
 class ScenarioError(PopboxError):
     """A scenario file cannot be used: names file, step and key (exit code 2)."""

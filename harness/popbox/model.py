@@ -8,8 +8,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
+from popbox.proof import Message
 from popbox.steps import Step, Strict
 
 
@@ -81,7 +82,7 @@ class StepResult(Strict):
 
 
 class Result(Strict):
-    """A scenario's end: which world it ran in, every step, and the logs when it failed."""
+    """A scenario's end: its world, every step, what became of every message, and the logs when it failed."""
 
     scenario: str
     title: str
@@ -91,5 +92,21 @@ class Result(Strict):
     verdict: Verdict
     reason: str = ""
     steps: tuple[StepResult, ...] = ()
+    messages: tuple[Message, ...] = ()
     logs: dict[str, str] = Field(default_factory=dict)
+    began: AwareDatetime
     took_s: float = 0.0
+
+
+class Report(Strict):
+    """A whole run, and the world it ran in: what JSON and HTML reports are made of (``report/schema.json``)."""
+
+    format: Literal[1] = Field(default=1, description="version of this form: keys are added, never renamed or removed")
+    host: str
+    mta: str
+    why: str = Field(default="", description="why this host and MTA, where the choice was left to popbox")
+    versions: dict[str, str] = Field(description="of popbox, Python, the system and what the mail host tells")
+    machine: str = Field(description="name of the machine that popbox ran on")
+    began: AwareDatetime
+    took_s: float
+    results: tuple[Result, ...]

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from textwrap import shorten
 
 from popbox.errors import ConnectionFailed, HostError, PopboxError, StepTimeout
 from popbox.hosts.base import Host, Service, tail
 from popbox.model import Observation, Result, Scenario, StepResult, Verdict
 from popbox.scenario import ScenarioFile
-from popbox.steps import Step
+from popbox.steps import Step, Strict
 from popbox.transcript import TranscriptError
 from popbox.verbs import VERBS, Context
 
-Listener = Callable[[StepResult], None]
 SERVICES: tuple[Service, ...] = ("smtp", "pop3")
 
 
-def run(file: ScenarioFile, host: Host, listener: Listener = lambda _: None) -> Result:
-    """Run one scenario; ``listener`` hears of each step as it ends. Failures are in the Result, not raised."""
-    began = time.monotonic()
+class Watcher:
+    """Hears how runs go on, for whoever shows it; each method may be called from several threads. This one is deaf."""
+
+    def step_begins(self, file: ScenarioFile, number: int, name: str, awaits: str) -> None:
+        """A step begins; ``awaits`` says what it does or waits for, and how long at most."""
+
+    def step_ended(self, file: ScenarioFile, step: StepResult) -> None:
+        """A step has ended."""
+
+
+def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Result:
+    """Run one scenario, and account for each message that it sent. Failures are in the Result, not raised."""
+    began, began_at = time.monotonic(), datetime.now(UTC)
     missing = unmet(file.scenario, host)
     context = Context(host, file, log_from={service: len(host.log(service)) for service in SERVICES})
-    steps: list[StepResult] = []
-    if not missing:
-        for step in _steps(file.scenario, context):
-            listener(step)
-            steps.append(step)
+    steps = [] if missing else list(_steps(file, context, watcher or Watcher()))
     failed = [step for step in steps if not step.seen.passed]
     return Result(
         scenario=str(file.path),
@@ -38,6 +46,7 @@ def run(file: ScenarioFile, host: Host, listener: Listener = lambda _: None) -> 
         reason=missing or (f"step {failed[0].number} ({failed[0].name}): {failed[0].seen.said}" if failed else ""),
         steps=tuple(steps),
         logs={service: tail(context.log(service), 40) for service in SERVICES} if failed else {},
+        began=began_at,
         took_s=time.monotonic() - began,
     )
 
@@ -52,20 +61,31 @@ def unmet(scenario: Scenario, host: Host) -> str:
     return host.no_chain() if needs.chain else ""
 
 
-def _steps(scenario: Scenario, context: Context) -> list[StepResult]:
+def _steps(file: ScenarioFile, context: Context, watcher: Watcher) -> Iterator[StepResult]:
     """All steps up to and including the first that fails; step 0 declares the accounts."""
-    results = [_timed(0, "declare the accounts", "declare", lambda: declare(scenario, context.host))]
-    for number, step in enumerate(scenario.step, 1):
-        if not results[-1].seen.passed:
-            break
-        results.append(_timed(number, step.name or step.verb, step.verb, lambda step=step: _take(step, context)))  # type: ignore[misc]
-    return results
+    scenario = file.scenario
+    actions: list[tuple[str, str, str, Callable[[], Observation]]] = [
+        ("declare the accounts", "declare", "the mailhost program", lambda: declare(scenario, context.host))
+    ]
+    for step in scenario.step:
+        actions.append((step.name or step.verb, step.verb, awaits(step), partial(_take, step, context)))
+    for number, (name, verb, awaited, action) in enumerate(actions):
+        watcher.step_begins(file, number, name, awaited)
+        context.step, began = number, time.monotonic()
+        seen = action()
+        result = StepResult(number=number, name=name, verb=verb, seen=seen, took_s=time.monotonic() - began)
+        watcher.step_ended(file, result)
+        yield result
+        if not seen.passed:
+            return
 
 
-def _timed(number: int, name: str, verb: str, action: Callable[[], Observation]) -> StepResult:
-    began = time.monotonic()
-    seen = action()
-    return StepResult(number=number, name=name, verb=verb, seen=seen, took_s=time.monotonic() - began)
+def awaits(step: Step) -> str:
+    """What a step does or waits for, in one line: its table without defaults, and its deadline."""
+    spec = step.spec.model_dump(by_alias=True, exclude_defaults=True) if isinstance(step.spec, Strict) else step.spec
+    words = spec.items() if isinstance(spec, dict) else [("", spec)]
+    said = " ".join(f"{key} {shorten(str(value), 40)}".strip() for key, value in words)
+    return f"{step.verb} {said}, {step.within_s:g} s at most"
 
 
 def _take(step: Step, context: Context) -> Observation:
@@ -73,7 +93,7 @@ def _take(step: Step, context: Context) -> Observation:
         return VERBS[step.verb](context, step.spec, time.monotonic() + step.within_s)
     except (ConnectionFailed, StepTimeout) as error:
         ended = [f"{service}: {how}" for service in SERVICES if (how := context.host.alive(service))]
-        return Observation(passed=False, said=str(error), hint="; ".join(ended))
+        return Observation(passed=False, said=str(error), hint="; ".join(ended), transcript=error.transcript)
     except HostError as error:
         return Observation(passed=False, said=error.what, hint=error.log)
     except (PopboxError, TranscriptError) as error:

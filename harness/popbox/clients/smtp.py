@@ -79,19 +79,30 @@ class Smtp:
 def deliver(
     address: Address, sender: str, recipients: tuple[str, ...], message: bytes, timeout_s: float = 10.0
 ) -> Receipt:
-    """Send one message; stops at the first refusal. Raises ConnectionFailed, StepTimeout; a refusal is a Receipt."""
+    """Send one message; stops at the first refusal. A refusal is a Receipt.
+
+    Raises ConnectionFailed, StepTimeout; they carry the transcript so far.
+    """
     session = Smtp(address, timeout_s)
     with session.wire:
-        decisive = ("connect", session.greeting)
-        lines = ["EHLO popbox.invalid", f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{r}>" for r in recipients), "DATA"]
-        if session.greeting.ok:
-            for line in lines:
-                decisive = (line, session.command(line))
-                if not decisive[1].ok:
-                    break
-            else:
-                decisive = ("DATA", session.data(message))
-        with suppress(ConnectionFailed, StepTimeout):  # the verdict is in; a server may hang up after an error
-            session.command("QUIT")
-        command, reply = decisive
-        return Receipt(reply.ok, command, reply, session.wire.transcript())
+        try:
+            return _converse(session, sender, recipients, message)
+        except (ConnectionFailed, StepTimeout) as error:
+            error.transcript = session.wire.transcript()
+            raise
+
+
+def _converse(session: Smtp, sender: str, recipients: tuple[str, ...], message: bytes) -> Receipt:
+    decisive = ("connect", session.greeting)
+    lines = ["EHLO popbox.invalid", f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{r}>" for r in recipients), "DATA"]
+    if session.greeting.ok:
+        for line in lines:
+            decisive = (line, session.command(line))
+            if not decisive[1].ok:
+                break
+        else:
+            decisive = ("DATA", session.data(message))
+    with suppress(ConnectionFailed, StepTimeout):  # the verdict is in; a server may hang up after an error
+        session.command("QUIT")
+    command, reply = decisive
+    return Receipt(reply.ok, command, reply, session.wire.transcript())

@@ -32,6 +32,7 @@ class Logged:
     side: str  # "C" or "S"
     text: str
     at_s: float
+    octets: bytes = b""  # as they went, but for a secret: then those of ``text``
 
     def __str__(self) -> str:
         """The transcript form: ``C: text`` or ``S: text``."""
@@ -66,7 +67,7 @@ class Wire:
         self.peer, self.timeout_s = peer, timeout_s
         self.log: list[Logged] = []
         self._socket, self._end = connection, end
-        self._began = time.monotonic()
+        self.began = time.monotonic()
         self._buffer = bytearray()
 
     def __enter__(self) -> Self:
@@ -90,12 +91,12 @@ class Wire:
 
     def send_line(self, line: bytes, shown: str | None = None) -> None:
         """Send ``line`` and CR LF; the log shows ``shown`` in its place where it holds a secret."""
-        self._note("C", readable(line) if shown is None else shown)
+        self._note("C", line if shown is None else shown.encode())
         self.send_octets(line + b"\r\n")
 
     def note_sent(self, line: bytes) -> None:
         """Log a line that went out through ``send_octets``."""
-        self._note("C", readable(line))
+        self._note("C", line)
 
     def send_octets(self, octets: bytes) -> None:
         """Send octets as they are, without logging them. Raises ConnectionFailed."""
@@ -115,7 +116,7 @@ class Wire:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         line = line.removesuffix(b"\r")
-        self._note("S", readable(line))
+        self._note("S", line)
         return line
 
     def _receive(self, deadline: float, awaited: str) -> bytes:
@@ -135,5 +136,5 @@ class Wire:
     def _last(self) -> str:
         return str(self.log[-1]) if self.log else "nothing"
 
-    def _note(self, side: str, text: str) -> None:
-        self.log.append(Logged(side, text, time.monotonic() - self._began))
+    def _note(self, side: str, line: bytes) -> None:
+        self.log.append(Logged(side, readable(line), time.monotonic() - self.began, line))

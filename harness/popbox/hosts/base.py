@@ -24,7 +24,10 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file on the mail host. ``path`` is relative to the Maildir; ``mode`` holds the permission bits."""
+    """A file on the mail host. ``path`` is relative to the Maildir, or after ``search`` to the qmail home.
+
+    ``mode`` holds the permission bits.
+    """
 
     path: str
     mode: int
@@ -36,10 +39,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A message file with all its octets."""
+    """A message file with all its octets; none where the mail host itself may not read it."""
 
     entry: Entry
     octets: bytes
+    readable: bool = True
 
 
 class Host(Protocol):
@@ -57,6 +61,9 @@ class Host(Protocol):
 
     def find(self, maildir: str, needle: str) -> list[Found]:
         """Messages in new/ and cur/ of a Maildir (a path below the qmail home) that hold the text ``needle``."""
+
+    def search(self, needles: tuple[str, ...]) -> list[Found]:
+        """Every regular file below popboxes/ that holds one of the texts, and each that cannot be read."""
 
     def read(self, path: str) -> bytes:
         """A file's octets; the path is below the qmail home."""

@@ -33,18 +33,27 @@ PROJECT_LABEL = "com.docker.compose.project"
 BUILD_S, UP_S, EXEC_S, DOWN_S = 900.0, 90.0, 60.0, 60.0  # our choice: about ten times what a small machine needs
 INNER_PORT: dict[Service, int] = {"smtp": 25, "pop3": 110}
 
-# One program, one exec: every regular file below new/ and cur/ that holds the needle, as JSON with its octets.
+# One program, one exec: every regular file below the folders of ``top`` that holds one of the needles (read from stdin,
+# a line each) or cannot be read, as JSON with its octets. What another session moves away meanwhile is left out.
 FIND = """
-import base64, json, os, sys
-top, needle = sys.argv[1], sys.argv[2].encode()
-for folder in ("new", "cur"):
-    for name in sorted(os.listdir(os.path.join(top, folder))) if os.path.isdir(os.path.join(top, folder)) else []:
-        path = os.path.join(top, folder, name)
+import base64, json, os, stat, sys
+top, *folders = sys.argv[1:]
+needles = sys.stdin.buffer.read().splitlines(keepends=True)
+walk = [os.path.join(place, name) for one in folders for place, _, names in os.walk(f"{top}/{one}") for name in names]
+for path in sorted(walk):
+    try:
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode):
+            continue
         with open(path, "rb") as file:
-            octets, found = file.read(), os.fstat(file.fileno())
-        if needle in octets:
-            entry = [f"{folder}/{name}", found.st_mode & 0o7777, *found[4:7], found.st_mtime]
-            print(json.dumps([entry, base64.b64encode(octets).decode()]))
+            octets, readable = file.read(), True
+    except FileNotFoundError:
+        continue
+    except PermissionError:
+        octets, readable = b"", False
+    if not needles or not readable or any(needle in octets for needle in needles):
+        entry = [os.path.relpath(path, top), found.st_mode & 0o7777, *found[4:7], found.st_mtime]
+        print(json.dumps([entry, base64.b64encode(octets).decode(), readable]))
 """
 
 
@@ -194,8 +203,17 @@ class DockerHost:
 
     def find(self, maildir: str, needle: str) -> list[Found]:
         """See Host."""
-        lines = self._exec_must("pop3", "python3", "-c", FIND, f"{HOME}/{maildir}", needle).splitlines()
-        return [Found(Entry(*entry), base64.b64decode(octets)) for entry, octets in map(json.loads, lines)]
+        found = self._find(f"{HOME}/{maildir}", ("new", "cur"), (needle,))
+        return [one for one in found if one.readable or not needle]
+
+    def search(self, needles: tuple[str, ...]) -> list[Found]:
+        """See Host."""
+        return self._find(HOME, ("popboxes",), needles)
+
+    def _find(self, top: str, folders: tuple[str, ...], needles: tuple[str, ...]) -> list[Found]:
+        stdin = "".join(needles).encode()
+        lines = self._exec_must("pop3", "python3", "-c", FIND, top, *folders, stdin=stdin).splitlines()
+        return [Found(Entry(*entry), base64.b64decode(octets), ok) for entry, octets, ok in map(json.loads, lines)]
 
     def read(self, path: str) -> bytes:
         """See Host."""

@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,15 +119,13 @@ class LocalHost:
     def find(self, maildir: str, needle: str) -> list[Found]:
         """See Host."""
         top = Path(self.home(), maildir)
-        found = []
-        for path in sorted([*top.glob("new/*"), *top.glob("cur/*")]):
-            with path.open("rb") as file:
-                octets, stat = file.read(), os.fstat(file.fileno())
-            if needle.encode() in octets:
-                name = str(path.relative_to(top))
-                entry = Entry(name, stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, stat.st_size, stat.st_mtime)
-                found.append(Found(entry, octets))
-        return found
+        found = _holding([*top.glob("new/*"), *top.glob("cur/*")], top, (needle,))
+        return [one for one in found if one.readable or not needle]
+
+    def search(self, needles: tuple[str, ...]) -> list[Found]:
+        """See Host."""
+        home = Path(self.home())
+        return list(_holding((home / "popboxes").rglob("*"), home, needles))
 
     def read(self, path: str) -> bytes:
         """See Host."""
@@ -246,6 +246,24 @@ class LocalHost:
             child.wait()
         shutil.rmtree(self._root, ignore_errors=True)
         self._registry.forget(self._record)
+
+
+def _holding(paths: Iterable[Path], top: Path, needles: tuple[str, ...]) -> Iterator[Found]:
+    """The regular files that hold one of the texts or cannot be read; what moves away meanwhile is left out."""
+    wanted = [needle.encode() for needle in needles]
+    for path in sorted(paths):
+        try:
+            seen, octets, readable = path.lstat(), b"", True
+            if not stat.S_ISREG(seen.st_mode):
+                continue
+            octets = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            readable = False
+        if not readable or any(needle in octets for needle in wanted):
+            name, mode = str(path.relative_to(top)), stat.S_IMODE(seen.st_mode)
+            yield Found(Entry(name, mode, seen.st_uid, seen.st_gid, seen.st_size, seen.st_mtime), octets, readable)
 
 
 def _end(process: Process, number: signal.Signals) -> None:

@@ -8,20 +8,44 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from popbox.errors import HostError
+from popbox.clients.smtp import Receipt
+from popbox.clients.wire import Wire
+from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import Found, Host, Service
 from popbox.ledger import TOKEN_FIELD
+from popbox.ledger.expect import Route
 from popbox.scenario import ScenarioFile
 from popbox.transcript import expand
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sent:
-    """A message as it was sent: its token, octets with LF line ends, and the reply that accepted it."""
+    """A message as it was offered to the MTA: its token, octets with LF line ends, envelope, and what was answered.
 
+    ``routes`` are the answers of ``mailhost explain --json``, one for each recipient, from just before.
+    """
+
+    id: str
     token: str
     octets: bytes
-    reply: str
+    sender: str
+    recipients: tuple[str, ...]
+    routes: tuple[Route, ...]
+    step: int
+    at: float = field(default_factory=time.time)  # wall clock, seconds
+    took_s: float = 0.0
+    receipt: Receipt | None = None  # None: the conversation broke; then ``broke`` says how
+    broke: PopboxError | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the MTA took the responsibility for it."""
+        return self.receipt is not None and self.receipt.accepted
+
+    @property
+    def reply(self) -> str:
+        """The reply that decided; empty when the conversation broke before."""
+        return str(self.receipt.reply) if self.receipt else ""
 
 
 @dataclass(slots=True)
@@ -30,7 +54,10 @@ class Context:
 
     host: Host
     file: ScenarioFile
-    sent: dict[str, Sent] = field(default_factory=dict)
+    sent: dict[str, Sent] = field(default_factory=dict)  # accepted messages, by id
+    offered: list[Sent] = field(default_factory=list)  # all messages, refused ones too
+    played: list[tuple[int, Wire]] = field(default_factory=list)  # conversations with POP3, each with its step's number
+    step: int = 0  # number of the step that runs
     variables: dict[str, str] = field(default_factory=dict)
     visible_at: float = 0.0  # wall clock: from then on every delivered message is listed (Q-POP3-4)
     log_from: dict[Service, int] = field(default_factory=dict)

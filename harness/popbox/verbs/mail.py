@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from popbox import ledger
 from popbox.clients import smtp
+from popbox.errors import ConnectionFailed, StepTimeout
+from popbox.ledger.expect import ask
 from popbox.model import Observation
 from popbox.steps import Send
 from popbox.verbs.context import Context, Sent, left
@@ -24,16 +28,32 @@ def send(context: Context, spec: Send, deadline: float) -> Observation:
         message = DEFAULT_TEXT.format(sender=spec.sender, to=", ".join(spec.to)).encode()
     token = ledger.new_token()
     octets = ledger.stamp(message, token)
-    receipt = smtp.deliver(context.host.address("smtp"), spec.sender, tuple(spec.to), octets, left(deadline))
     context.variables[spec.id] = token
+    receipt = _offer(context, spec, token, octets, deadline)
     evidence = {"token": token, "decided at": receipt.command}
     if receipt.accepted:
-        context.sent[spec.id] = Sent(token, octets, str(receipt.reply))
+        context.sent[spec.id] = context.offered[-1]
         said = f"{receipt.reply} for {', '.join(spec.to)}"
     else:
         said = f"refused at {receipt.command}: {receipt.reply}"
     passed, hint = _judge(context, spec, receipt)
     return Observation(passed=passed, said=said, hint=hint, transcript=receipt.transcript, evidence=evidence)
+
+
+def _offer(context: Context, spec: Send, token: str, octets: bytes, deadline: float) -> smtp.Receipt:
+    """Send it, and leave a note for the ledger, also where the conversation breaks (raises as ``deliver`` does)."""
+    routes = tuple(ask(context.host, one) for one in spec.to)
+    note = Sent(spec.id, token, octets, spec.sender, tuple(spec.to), routes, context.step)
+    context.offered.append(note)
+    began = time.monotonic()
+    try:
+        note.receipt = smtp.deliver(context.host.address("smtp"), spec.sender, note.recipients, octets, left(deadline))
+    except (ConnectionFailed, StepTimeout) as error:
+        note.broke = error
+        raise
+    finally:
+        note.took_s = time.monotonic() - began
+    return note.receipt
 
 
 def _judge(context: Context, spec: Send, receipt: smtp.Receipt) -> tuple[bool, str]:

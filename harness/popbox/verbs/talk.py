@@ -17,6 +17,8 @@ def telnet(context: Context, spec: Telnet, deadline: float) -> Observation:
     time.sleep(max(0.0, context.visible_at - time.time()))  # qmail-pop3d lists no message of this very second
     began = time.monotonic()
     with _connect(context, spec, deadline) as wire:
+        if spec.service != "smtp":
+            context.played.append((context.step, wire))
         script = list(parse(spec.transcript))
         while script:
             line = script.pop(0)
