@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from textwrap import shorten
@@ -29,26 +29,66 @@ class Watcher:
         """A step has ended."""
 
 
+class Run:
+    """A scenario that is being run, step by step: what it shares, what it has seen, and the result so far."""
+
+    def __init__(self, file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> None:
+        """``watcher`` hears of each step."""
+        self.context = Context(host, file, log_from={service: len(host.log(service)) for service in SERVICES})
+        self.steps: list[StepResult] = []
+        self._watcher = watcher or Watcher()
+        self._began, self._began_at = time.monotonic(), datetime.now(UTC)
+
+    def declare(self) -> StepResult:
+        """Step 0: declare the accounts."""
+        context = self.context
+        action = partial(declare, context.file.scenario, context.host)
+        return self._see("declare the accounts", "declare", "the mailhost program", action)
+
+    def take(self, step: Step) -> StepResult:
+        """Take one step. What fails is in the result, not raised."""
+        return self._see(step.name or step.verb, step.verb, awaits(step), partial(_take, step, self.context))
+
+    def _see(self, name: str, verb: str, awaited: str, action: Callable[[], Observation]) -> StepResult:
+        file, number = self.context.file, len(self.steps)
+        self._watcher.step_begins(file, number, name, awaited)
+        self.context.step, began = number, time.monotonic()
+        seen = action()
+        step = StepResult(number=number, name=name, verb=verb, seen=seen, took_s=time.monotonic() - began)
+        self._watcher.step_ended(file, step)
+        self.steps.append(step)
+        return step
+
+    def result(self, skipped: str = "", failed: str = "") -> Result:
+        """What came of it: skipped or failed for the reason given, else as its steps say."""
+        context, scenario = self.context, self.context.file.scenario
+        wrong = [f"step {step.number} ({step.name}): {step.seen.said}" for step in self.steps if not step.seen.passed]
+        reason = failed or next(iter(wrong), "")
+        return Result(
+            scenario=str(context.file.path),
+            title=scenario.title,
+            proves=scenario.proves,
+            host=context.host.name,
+            mta=context.host.mta,
+            verdict=Verdict.SKIPPED if skipped else Verdict.FAILED if reason else Verdict.PASSED,
+            reason=skipped or reason,
+            steps=tuple(self.steps),
+            logs={service: tail(context.log(service), 40) for service in SERVICES} if reason else {},
+            began=self._began_at,
+            took_s=time.monotonic() - self._began,
+        )
+
+
 def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Result:
-    """Run one scenario, and account for each message that it sent. Failures are in the Result, not raised."""
-    began, began_at = time.monotonic(), datetime.now(UTC)
-    missing = unmet(file.scenario, host)
-    context = Context(host, file, log_from={service: len(host.log(service)) for service in SERVICES})
-    steps = [] if missing else list(_steps(file, context, watcher or Watcher()))
-    failed = [step for step in steps if not step.seen.passed]
-    return Result(
-        scenario=str(file.path),
-        title=file.scenario.title,
-        proves=file.scenario.proves,
-        host=host.name,
-        mta=host.mta,
-        verdict=Verdict.SKIPPED if missing else Verdict.FAILED if failed else Verdict.PASSED,
-        reason=missing or (f"step {failed[0].number} ({failed[0].name}): {failed[0].seen.said}" if failed else ""),
-        steps=tuple(steps),
-        logs={service: tail(context.log(service), 40) for service in SERVICES} if failed else {},
-        began=began_at,
-        took_s=time.monotonic() - began,
-    )
+    """Run one scenario up to its first failure, and account for each message that it sent. Raises nothing for those."""
+    going = Run(file, host, watcher)
+    if missing := unmet(file.scenario, host):
+        return going.result(skipped=missing)
+    steps = iter(file.scenario.step)
+    seen = going.declare()
+    while seen.seen.passed and (step := next(steps, None)):
+        seen = going.take(step)
+    return going.result()
 
 
 def unmet(scenario: Scenario, host: Host) -> str:
@@ -59,25 +99,6 @@ def unmet(scenario: Scenario, host: Host) -> str:
     if needs.mta and host.mta.replace("-", "") not in needs.mta:
         return f"needs MTA {' or '.join(needs.mta)}, this is {host.mta}"
     return host.no_chain() if needs.chain else ""
-
-
-def _steps(file: ScenarioFile, context: Context, watcher: Watcher) -> Iterator[StepResult]:
-    """All steps up to and including the first that fails; step 0 declares the accounts."""
-    scenario = file.scenario
-    actions: list[tuple[str, str, str, Callable[[], Observation]]] = [
-        ("declare the accounts", "declare", "the mailhost program", lambda: declare(scenario, context.host))
-    ]
-    for step in scenario.step:
-        actions.append((step.name or step.verb, step.verb, awaits(step), partial(_take, step, context)))
-    for number, (name, verb, awaited, action) in enumerate(actions):
-        watcher.step_begins(file, number, name, awaited)
-        context.step, began = number, time.monotonic()
-        seen = action()
-        result = StepResult(number=number, name=name, verb=verb, seen=seen, took_s=time.monotonic() - began)
-        watcher.step_ended(file, result)
-        yield result
-        if not seen.passed:
-            return
 
 
 def awaits(step: Step) -> str:

@@ -1,8 +1,8 @@
 """One host for each world of a test run, also when several processes (pytest-xdist) run it.
 
-The run has one owner, pytest's first process. Whoever needs a host first starts it under a file lock and records it as the
-owner's; the others find that record and use the same host. The owner takes all of them away at its end, and ``popbox
-down`` does when it was killed.
+The run has one owner, pytest's first process. Whoever needs a host first starts it under a file lock and records it as
+the owner's; the others find that record and use the same host. The owner takes all of them away at its end, and
+``popbox down`` does when it was killed.
 """
 
 from __future__ import annotations
