@@ -1,42 +1,151 @@
-"""The pytest front door: scenario files become tests, and a run ends by saying which worlds it exercised.
+"""The pytest front door: fixtures for tests in Python, scenario files as tests, and a table of what was exercised.
 
 A *world* is a host and an MTA, written ``host/mta``. Each scenario file runs once in each world of the ini option
 ``popbox_worlds`` (default ``auto/auto``); a world that this machine does not have is a skip that says what is missing.
+``--popbox-host`` and ``--popbox-mta`` name the one world of fixtures, and then of scenarios too; there an explicit wish
+that cannot be met is an error. All processes of a run (pytest-xdist) share one host for each world.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from popbox.clients.pop3 import Pop3
 from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import Host, closing
-from popbox.hosts.choose import Choice, HostName, MtaName, choose, start
-from popbox.model import Verdict
+from popbox.hosts.choose import HostName, MtaName, choose, start
+from popbox.hosts.state import Process
+from popbox.model import Result, Verdict
 from popbox.report.text import result_lines, step_lines
 from popbox.runner import run
 from popbox.scenario import load
 from popbox.settings import Settings
+from popbox.shared import SharedHosts
+from popbox.testing import Mailbox, MailHost, Sent
 
 EXERCISED, SKIPPED = "popbox exercised", "popbox skipped"
+OWNER, RESULTS = "popbox_owner", "popbox_results"  # what xdist carries to a worker, and back from it
+
+
+class Plugin:
+    """What one process of a run holds."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Hosts belong to the controller's process; without xdist that is this one."""
+        carried = getattr(config, "workerinput", {}).get(OWNER)
+        self.is_worker = carried is not None
+        self.owner = Process(*carried) if carried else Process.of(os.getpid())
+        self.settings = Settings.from_environment(os.environ)
+        self.hosts = SharedHosts(self.settings, self.owner)
+        self.results: list[Result] = []
+
+
+PLUGIN = pytest.StashKey[Plugin]()
+CALLED = pytest.StashKey[pytest.TestReport]()
+MINE = pytest.StashKey[MailHost]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Ini options: where scenario files lie, and in which worlds they run."""
+    """Ini options: where scenario files lie, and in which worlds they run. Options: the world of this run."""
     parser.addini("popbox_scenarios", "directories whose *.toml files are popbox scenarios", type="paths", default=[])
     parser.addini("popbox_worlds", "worlds (host/mta) in which each scenario runs", type="args", default=["auto/auto"])
+    group = parser.getgroup("popbox", "popbox: mail hosts for tests")
+    group.addoption("--popbox-host", choices=get_args(HostName), help="where the mail host runs (default auto)")
+    group.addoption("--popbox-mta", choices=get_args(MtaName), help="what takes the mail (default auto)")
+    group.addoption("--popbox-keep", action="store_true", help="leave the hosts up; `popbox down` removes them")
+    group.addoption("--popbox-report", metavar="DIR", type=Path, help="write popbox.html and popbox.json here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers that scenario items carry, for ``-m "not docker"``."""
-    config.stash[SHARED] = SharedHosts()
+    config.stash[PLUGIN] = Plugin(config)
     config.addinivalue_line("markers", "docker: needs a Docker engine")
     config.addinivalue_line("markers", "realqmail: runs the real qmail programs")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist, in the controller: tell a worker whose hosts it shares."""
+    owner = node.config.stash[PLUGIN].owner
+    node.workerinput[OWNER] = (owner.pid, owner.started)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """xdist, in the controller: take over what a worker has seen."""
+    carried = getattr(node, "workeroutput", {}).get(RESULTS, [])
+    node.config.stash[PLUGIN].results += [Result.model_validate_json(one) for one in carried]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """xdist, in a worker: hand over what was seen."""
+    if session.config.stash[PLUGIN].is_worker:
+        results = session.config.stash[PLUGIN].results
+        session.config.workeroutput[RESULTS] = [one.model_dump_json() for one in results]  # type: ignore[attr-defined]
+
+
+def _wanted(config: pytest.Config) -> tuple[HostName, MtaName] | None:
+    """The world named on the command line, where one is named."""
+    host, mta = config.getoption("popbox_host"), config.getoption("popbox_mta")
+    return (host or "auto", mta or "auto") if host or mta else None
+
+
+@pytest.fixture(scope="session")
+def popbox_host(pytestconfig: pytest.Config) -> Host:
+    """The running host of ``--popbox-host`` and ``--popbox-mta``, shared by all tests and processes of the run."""
+    plugin = pytestconfig.stash[PLUGIN]
+    try:
+        return plugin.hosts.host(choose(*(_wanted(pytestconfig) or ("auto", "auto")), plugin.settings))
+    except HostError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def mailhost(request: pytest.FixtureRequest, popbox_host: Host) -> Iterator[MailHost]:
+    """The mail host as this test sees it: declare mailboxes, send, look, open POP3 sessions."""
+    note_exercised(request.node, popbox_host.describe())
+    mine = request.node.stash[MINE] = MailHost(popbox_host, request.node.nodeid, request.path.parent)
+    yield mine
+    mine.close()
+    called = request.node.stash.get(CALLED, None)
+    if request.config.getoption("popbox_report") and called and not called.skipped:
+        failed = str(called.longrepr).splitlines()[-1] if called.failed else ""
+        request.config.stash[PLUGIN].results.append(mine.result(failed=failed))
+
+
+@pytest.fixture
+def mailbox(mailhost: MailHost) -> Mailbox:
+    """A mailbox in a domain that no other test has."""
+    return mailhost.mailbox()
+
+
+@pytest.fixture
+def send_mail(mailhost: MailHost) -> Callable[..., Sent]:
+    """``send_mail(to, text)`` or ``send_mail(to, mail=FILE)``, FILE beside the test: sends one message over SMTP."""
+    return mailhost.send
+
+
+@pytest.fixture
+def pop3(mailhost: MailHost) -> Callable[[Mailbox], Pop3]:
+    """``pop3(mailbox)``: a session, logged in; closed without QUIT at the test's end."""
+    return mailhost.session
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails, or whose set-up fails, shows its steps and what the mail host logged since it began."""
+    report = yield
+    if report.when == "call":
+        item.stash[CALLED] = report
+    if report.failed and MINE in item.stash:
+        report.sections += item.stash[MINE].story()
+    return report
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -52,7 +161,8 @@ class ScenarioCollector(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """One item for each world."""
-        for world in self.config.getini("popbox_worlds"):
+        wanted = _wanted(self.config)
+        for world in ["/".join(wanted)] if wanted else self.config.getini("popbox_worlds"):
             host, _, mta = world.partition("/")
             if host not in get_args(HostName) or mta not in get_args(MtaName):
                 raise pytest.UsageError(f"popbox_worlds: {world!r} is no world; write for example local/standin")
@@ -73,19 +183,22 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Bring up the world, run, take it away. Raises ScenarioFailed with the whole story."""
-        settings = Settings.from_environment(os.environ)
+        plugin = self.config.stash[PLUGIN]
         file = load(self.path)
         try:
-            choice = choose(self.host, self.mta, settings)
+            choice = choose(self.host, self.mta, plugin.settings)
         except HostError as error:
+            if _wanted(self.config):
+                raise
             note_skipped(self, f"{self.host}/{self.mta}", error.what)
             pytest.skip(str(error))
         note_exercised(self, f"host {choice.host}, MTA {choice.mta}")
         if file.scenario.needs.own_host:
-            with closing(start(choice, settings)) as host:
+            with closing(start(choice, plugin.settings)) as host:
                 result = run(file, host)
         else:
-            result = run(file, self.config.stash[SHARED].host(choice, settings))
+            result = run(file, plugin.hosts.host(choice))
+        plugin.results.append(result)
         if result.verdict is Verdict.SKIPPED:
             pytest.skip(result.reason)
         if result.verdict is Verdict.FAILED:
@@ -103,30 +216,11 @@ class ScenarioItem(pytest.Item):
         return self.path, None, f"{self.path.name} [{self.name}]"
 
 
-class SharedHosts:
-    """One host for each world of this pytest process, brought up when first needed, taken away at the end."""
-
-    def __init__(self) -> None:
-        self._up: dict[Choice, Host] = {}
-
-    def host(self, choice: Choice, settings: Settings) -> Host:
-        """The host of that world."""
-        if choice not in self._up:
-            self._up[choice] = start(choice, settings)
-        return self._up[choice]
-
-    def close(self) -> None:
-        """Take all of them away."""
-        while self._up:
-            self._up.popitem()[1].close()
-
-
-SHARED = pytest.StashKey[SharedHosts]()
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The end of the run, also of an interrupted one."""
-    config.stash[SHARED].close()
+    """The end of the run, also of an interrupted one: take the hosts away, or leave them up where that is wanted."""
+    plugin = config.stash[PLUGIN]
+    if not plugin.is_worker and not config.getoption("popbox_keep"):
+        plugin.hosts.end()
 
 
 class ScenarioFailed(Exception):
@@ -143,8 +237,8 @@ def note_skipped(item: pytest.Item, world: str, why: str) -> None:
     item.user_properties.append((SKIPPED, f"{world}: {why}"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The closing table: which hosts and MTAs were exercised, which were skipped and why."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The closing table: which hosts and MTAs were exercised, which were skipped and why; and what was left up."""
     reports = [
         report
         for reports in terminalreporter.stats.values()
@@ -158,3 +252,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("popbox: hosts and MTAs")
         for line in sorted(lines):
             terminalreporter.write_line(line)
+    if config.getoption("popbox_keep"):
+        for host in config.stash[PLUGIN].hosts.end(keep=True):
+            smtp, pop3 = host.address("smtp"), host.address("pop3")
+            terminalreporter.write_line(f"{host.describe()} stays up: SMTP {smtp}, POP3 {pop3}; by hand:")
+            terminalreporter.write_line(f"  {host.by_hand()} mailbox list\n`popbox down` removes it.")

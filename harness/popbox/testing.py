@@ -1,0 +1,223 @@
+"""A mail host for tests written in Python: the verbs of scenarios as methods, with the same proofs.
+
+``MailHost`` wraps a running host for one test. Each method is a step; one that does not pass raises ``Unproved``, whose
+text says what was seen, where the message is stuck, and what to look at.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from popbox.clients.pop3 import Pop3
+from popbox.clients.wire import Address
+from popbox.errors import HostError
+from popbox.hosts.base import Found, Host, Ran, tail
+from popbox.model import Accounts, Needs, Result, Scenario, StepResult
+from popbox.report.text import step_lines
+from popbox.runner import SERVICES, Run
+from popbox.scenario import ScenarioFile
+from popbox.steps import Step
+
+SENDER = "sender@popbox.invalid"  # RFC 2606: a name that nobody can own
+
+
+class Unproved(AssertionError):
+    """A step did not pass; ``step`` holds all that was seen."""
+
+    def __init__(self, step: StepResult) -> None:
+        """The text is what a person needs: what was seen, a hint, the conversation."""
+        hint = f"\nhint: {step.seen.hint}" if step.seen.hint else ""
+        talk = "".join(f"\n  {line}" for line in step.seen.transcript)
+        super().__init__(f"{step.name}: {step.seen.said}{hint}{talk}")
+        self.step = step
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that was accepted. ``octets`` is what was sent, with LF line ends and the token's header field."""
+
+    id: str
+    token: str
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox of this test alone. The password was generated on the mail host and is known to this object only."""
+
+    address: str
+    login: str
+    password: str
+    _host: MailHost
+
+    def __repr__(self) -> str:
+        """Without the password: pytest shows this in failures."""
+        return f"Mailbox({self.address!r}, login={self.login!r})"
+
+    def __str__(self) -> str:
+        """The address."""
+        return self.address
+
+    @property
+    def domain(self) -> str:
+        """What stands after the ``@``."""
+        return self.address.rpartition("@")[2]
+
+    def expect(self, sent: Sent, within_s: float = 15.0) -> Found:
+        """The message lies here once, whole, owned by popuser and closed to others; returns its file."""
+        self._host.step("expect-delivered", {"message": sent.id, "mailbox": self.address}, within_s)
+        return next(one for one in self.messages() if sent.token.encode() in one.octets)
+
+    def expect_nothing(self, sent: Sent, within_s: float = 15.0) -> None:
+        """The MTA is done with the message (its log says so), and it is not here."""
+        self._host.step("expect-nothing", {"message": sent.id, "mailbox": self.address}, within_s)
+
+    def expect_bounce(self, sent: Sent, says: str, within_s: float = 15.0) -> None:
+        """One bounce of the message lies here; its report matches the regular expression ``says``."""
+        self._host.step("expect-bounce", {"message": sent.id, "mailbox": self.address, "says": says}, within_s)
+
+    def messages(self) -> list[Found]:
+        """Every message in new/ and cur/, with all its octets."""
+        return self._host.messages(self.address)
+
+
+class MailHost:
+    """A running mail host, as one test sees it. ``close`` ends the test's POP3 sessions, not the host."""
+
+    def __init__(self, host: Host, title: str, folder: Path) -> None:
+        """``folder`` is where message files are looked for; ``title`` names the test in reports."""
+        self._host = host
+        self._run = Run(ScenarioFile(folder / "test", _untaken(title)), host)
+        self._sessions: list[Pop3] = []
+        self._count = 0
+
+    @property
+    def name(self) -> str:
+        """``local``, ``docker`` or ``remote``."""
+        return self._host.name
+
+    @property
+    def mta(self) -> str:
+        """``qmail`` or ``stand-in``."""
+        return self._host.mta
+
+    @property
+    def smtp(self) -> Address:
+        """Where SMTP is spoken, as seen from here."""
+        return self._host.address("smtp")
+
+    @property
+    def pop3(self) -> Address:
+        """Where POP3 is spoken, as seen from here."""
+        return self._host.address("pop3")
+
+    def mailhost(self, *argv: str, stdin: bytes = b"") -> Ran:
+        """Run ``mailhost ARGV`` on the mail host; its exit code is the caller's to judge."""
+        return self._host.run(*argv, stdin=stdin)
+
+    def domain(self, name: str | None = None) -> str:
+        """Declare a domain; without a name, one that nobody else has."""
+        name = name or f"t{secrets.token_hex(5)}.example"
+        self.step("declare", {"argv": ["domain", "add", name]})
+        return name
+
+    def mailbox(self, local: str = "joe", domain: str | None = None, *, extensions: bool = False) -> Mailbox:
+        """Declare a mailbox, in a new domain unless one is named; login and password are the mail host's choice."""
+        address = f"{local}@{domain or self.domain()}"
+        flags = ["--extensions"] if extensions else []
+        login = f"t{secrets.token_hex(4)}"
+        ran = self.mailhost("mailbox", "add", address, "--login", login, "--generate", *flags)
+        if ran.code:
+            raise HostError(f"mailhost mailbox add {address} ended with {ran.code}: {ran.stderr.strip()}")
+        password = next(line for line in ran.stdout.splitlines() if line.startswith("password: "))
+        return Mailbox(address, login, password.removeprefix("password: "), self)
+
+    def send(
+        self,
+        to: Mailbox | str | Sequence[Mailbox | str],
+        text: str | None = None,
+        *,
+        mail: str | None = None,
+        sender: Mailbox | str = SENDER,
+        within_s: float = 15.0,
+    ) -> Sent:
+        """Send one message that must be accepted: ``text`` (header, empty line, body) or the file ``mail``."""
+        number = self._send(to, text, mail, sender, within_s, refused=None)
+        sent = self._run.context.sent[number]
+        return Sent(number, sent.token, sent.octets)
+
+    def send_refused(
+        self,
+        to: Mailbox | str | Sequence[Mailbox | str],
+        reply: str,
+        text: str | None = None,
+        *,
+        mail: str | None = None,
+        sender: Mailbox | str = SENDER,
+        within_s: float = 15.0,
+    ) -> None:
+        """Send one message that must be refused, with a reply that starts with ``reply``, such as ``553``."""
+        self._send(to, text, mail, sender, within_s, refused=reply)
+
+    def _send(
+        self,
+        to: Mailbox | str | Sequence[Mailbox | str],
+        text: str | None,
+        mail: str | None,
+        sender: Mailbox | str,
+        within_s: float,
+        refused: str | None,
+    ) -> str:
+        recipients = [str(to)] if isinstance(to, str | Mailbox) else [str(one) for one in to]
+        self._count += 1
+        number = f"message{self._count}"
+        spec: dict[str, Any] = {"from": str(sender), "to": recipients, "id": number}
+        given = {"text": text, "mail": mail, "refused": refused}
+        self.step("send", spec | {key: value for key, value in given.items() if value is not None}, within_s)
+        return number
+
+    def session(self, mailbox: Mailbox, timeout_s: float = 10.0) -> Pop3:
+        """A POP3 session, logged in. It is closed without QUIT at the test's end: only QUIT deletes or moves."""
+        session = Pop3(self.pop3, timeout_s)
+        self._sessions.append(session)
+        session.login(mailbox.login, mailbox.password)
+        return session
+
+    def messages(self, address: str) -> list[Found]:
+        """Every message in new/ and cur/ of a mailbox, with all its octets."""
+        return self._host.find(self._run.context.maildir(address), "")
+
+    def step(self, verb: str, spec: Any, within_s: float = 15.0) -> StepResult:
+        """Take one step as a scenario would (scenarios/README.md has verbs and keys). Raises Unproved."""
+        taken = self._run.take(Step.model_validate({verb: spec, "within-s": within_s}))
+        if not taken.seen.passed:
+            raise Unproved(taken)
+        return taken
+
+    def log(self, service: str) -> str:
+        """What ``smtp`` or ``pop3`` has logged since this test began."""
+        return self._run.context.log("smtp" if service == "smtp" else "pop3")
+
+    def story(self) -> list[tuple[str, str]]:
+        """For a failure: every step so far with its conversation, and what each side logged; headings and texts."""
+        steps = "\n".join(line for step in self._run.steps for line in step_lines(step, transcripts=True))
+        logs = [(f"popbox: log of {service}", tail(self._run.context.log(service), 40)) for service in SERVICES]
+        return [(f"popbox: steps on {self._host.describe()}", steps), *logs]
+
+    def close(self) -> None:
+        """End the POP3 sessions that the test left open."""
+        while self._sessions:
+            self._sessions.pop().wire.close()
+
+    def result(self, failed: str = "") -> Result:
+        """The test so far as a result, fit for the reports; ``failed`` says why, where no step but the test failed."""
+        return self._run.result(failed=failed)
+
+
+def _untaken(title: str) -> Scenario:
+    """What a test has in place of a scenario file; its steps come one by one."""
+    return Scenario.model_construct(title=title, proves=[], needs=Needs(), accounts=Accounts(), step=[])
