@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.mailhost.cli.support import HOWTO_CRYPT, Host
+from tests.mailhost.cli.support import HOWTO_CRYPT, Host, with_popuser
 
 from mailhost.accounts import hashing, poppasswd
 from mailhost.accounts.poppasswd import PasswordFile, find
@@ -150,7 +150,8 @@ def declared(domains: int, boxes: int) -> Iterator[str]:
             yield f'crypt = "{CRYPT}"\n'
 
 
-def test_a_host_of_250_domains_and_5000_mailboxes(tmp_path: Path) -> None:
+def test_a_host_of_250_domains_and_5000_mailboxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_popuser(monkeypatch)
     host, again = Host(tmp_path / "a/qmail"), Host(tmp_path / "b/qmail")
     file, out = tmp_path / "accounts.toml", tmp_path / "out.toml"
     file.write_text("".join(declared(250, 20)))

@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.mailhost.cli.support import HOWTO_CRYPT, Host
+from tests.mailhost.cli.support import HOWTO_CRYPT, Host, with_popuser
+
+
+@pytest.fixture(autouse=True)
+def _popuser(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_popuser(monkeypatch)
 
 
 @pytest.fixture

@@ -13,7 +13,11 @@ from pathlib import Path
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 
+from mailhost.accounts import boxes
+from mailhost.accounts.errors import BusyError
+from mailhost.accounts.layout import Identity
 from mailhost.accounts.lint import RULES
+from mailhost.accounts.transaction import Transaction
 
 RELAY = "control/relayclients"
 VIRTUAL = "control/virtualdomains"
@@ -241,6 +245,43 @@ def test_fix_follows_no_link_out_of_the_home(howto: Host, linked: str) -> None:
     after = out.stat()
     assert (after.st_uid, after.st_mode) == (before[0].st_uid, before[0].st_mode)
     assert (sorted(out.iterdir()) if out.is_dir() else []) == before[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.parametrize("swapped", [BOX + "/Maildir", BOX + "/Maildir/new"])
+def test_q_perm_fix_follows_no_link_that_popuser_puts_there_after_the_look(
+    howto: Host, swapped: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """popuser owns the box: between the look and the chown it can put a link to a directory of root's there."""
+    out = howto.home.parent / "out"
+    (out / "new").mkdir(parents=True)
+    os.chown(howto.home / BOX / "Maildir/new", 4711, 4711)
+    if swapped.endswith("Maildir"):
+        (howto.home / BOX / "Maildir/tmp").rmdir()
+
+    def swap(*_: object) -> None:
+        (howto.home / swapped).rename(howto.home.parent / "aside")
+        (howto.home / swapped).symlink_to(out)
+
+    entered = Transaction.__enter__
+    monkeypatch.setattr(Transaction, "__enter__", lambda self: (entered(self), swap())[0])
+    before = {path: path.stat().st_uid for path in (out, out / "new")}
+    assert howto.run("lint", "--fix").exit_code == 111
+    assert {path: path.stat().st_uid for path in before} == before
+    assert [path.name for path in out.iterdir()] == ["new"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_a_maildir_that_is_a_link_is_not_completed_elsewhere(howto: Host, tmp_path: Path) -> None:
+    """A change that makes a box whole again (a replay, `apply`) gives nothing away behind a link of popuser's."""
+    (tmp_path / "etc/tmp").mkdir(parents=True)
+    shutil.rmtree(howto.home / BOX / "Maildir")
+    (howto.home / BOX / "Maildir").symlink_to(tmp_path / "etc")
+    identity = Identity("popuser", 888, 888)
+    with pytest.raises(BusyError, match="Maildir"):
+        boxes.make(str(howto.home / BOX), {}, identity, maildir=True, sync=True)
+    assert [path.name for path in (tmp_path / "etc").iterdir()] == ["tmp"]
+    assert (tmp_path / "etc/tmp").stat().st_uid == 0
 
 
 def test_popboxes_on_another_disk_is_still_ours(howto: Host) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from mailhost.accounts.errors import BusyError
 from mailhost.accounts.files import SUFFIX, sync_directory, write_all
@@ -63,14 +66,14 @@ def make(box: str, texts: dict[str, str | None], identity: Identity, *, maildir:
     """
     try:
         fresh = _make_directory(box)
-        made = [f"{box}/{name}" for name in _MAILDIR if maildir and (_make_directory(f"{box}/{name}") or not fresh)]
+        if maildir:
+            _make_maildir(box, identity, fresh=fresh, sync=sync)
         for name, text in texts.items():
             _put(f"{box}/", name, text, identity, fresh=fresh, sync=sync)
         if os.geteuid() == 0:
-            for path in [*made, box]:
-                _own(path, identity)
+            _own(box, identity)
         if sync:
-            for path in [*made, box, os.path.dirname(box)]:  # noqa: PTH120
+            for path in (box, os.path.dirname(box)):  # noqa: PTH120
                 sync_directory(path)
     except OSError as why:
         raise BusyError(f"{why.filename or box}: {why.strerror}") from why
@@ -88,6 +91,52 @@ def _make_directory(path: str) -> bool:
         os.chmod(parent, 0o755)  # noqa: PTH101, S103 - popuser must search it, whatever the umask (Q-PERM-6)
         os.mkdir(path, 0o700)  # noqa: PTH102
     return True
+
+
+def _make_maildir(box: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
+    """Make what is missing of the Maildir. In a box that popuser has already, no name on the way is followed."""
+    if fresh:
+        made = [f"{box}/{name}" for name in _MAILDIR]
+        for path in made:
+            os.mkdir(path, 0o700)  # noqa: PTH102
+            if os.geteuid() == 0:
+                _own(path, identity)
+        for path in made if sync else ():
+            sync_directory(path)
+        return
+    for name in _MAILDIR:
+        above, _, last = f"{box}/{name}".rpartition("/")
+        with descriptor_of(Path(above), Path(box)) as directory:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(last, 0o700, dir_fd=directory)
+            if os.geteuid() == 0:
+                _own(last, identity, directory)
+            if sync:
+                os.fsync(directory)
+
+
+@contextlib.contextmanager
+def descriptor_of(path: Path, base: Path) -> Iterator[int]:
+    """Open a directory or file below ``base`` and follow no link on the way from there.
+
+    What is in a box belongs to popuser, who could put a link in the place of any name, also between a look at it and
+    root's chown: so root names things there by descriptors only. ``base`` is root's, its own links are followed.
+
+    Raises:
+        OSError: something on the way is missing or a link (ELOOP, ENOTDIR), or ``path`` is not below ``base``.
+    """
+    if not path.is_relative_to(base):
+        raise OSError(errno.ELOOP, f"a link leads out of {base}", str(path))
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(base, flags | os.O_DIRECTORY)
+    try:
+        for name in path.relative_to(base).parts:
+            below = os.open(name, flags | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _put(base: str, name: str, text: str | None, identity: Identity, *, fresh: bool, sync: bool) -> None:
@@ -113,7 +162,7 @@ def _put(base: str, name: str, text: str | None, identity: Identity, *, fresh: b
         os.replace(staged, base + name)  # noqa: PTH105
 
 
-def _own(path: str, identity: Identity) -> None:
+def _own(path: str, identity: Identity, directory: int | None = None) -> None:
     """Give a directory that root made, now or before a crash, to the identity; one that is somebody's stays his."""
-    if os.lstat(path).st_uid == 0:
-        os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
+    if os.stat(path, dir_fd=directory, follow_symlinks=False).st_uid == 0:
+        os.chown(path, identity.uid, identity.gid, dir_fd=directory, follow_symlinks=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import stat
@@ -36,14 +37,14 @@ def homes(facts: Facts) -> Iterator[Finding]:
         path = _path(line)
         shown, own = facts.shown(path), facts.own_box(path)
         if status.st_uid != _identity(line).uid:
-            give = functools.partial(os.chown, path, _identity(line).uid, _identity(line).gid) if own else None
+            give = functools.partial(_give, facts, path, _identity(line)) if own else None
             text = f"belongs to uid {status.st_uid}, {line.file} line {line.number} delivers as {_identity(line).uid}"
             yield Finding("error", "home-owner", shown, 0, text, "give it to that uid", give)
         if mode != 0o700:
             wrong = mode & (stat.S_IWOTH | stat.S_ISVTX)
             level = "error" if wrong else "warning"
             text = f"has mode {mode:04o}, not 0700" + (": mail is put off" if wrong else "")
-            shut = functools.partial(path.chmod, 0o700) if own else None
+            shut = functools.partial(_shut, facts, path, 0o700) if own else None
             yield Finding(level, "home-mode", shown, 0, text, "chmod 0700", shut)
 
 
@@ -73,7 +74,7 @@ def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Find
     path = Path(os.fsdecode(name))
     shown = facts.shown(path)
     if mode & 0o022:
-        mend = functools.partial(path.chmod, 0o600) if facts.own_box(path) else None
+        mend = functools.partial(_shut, facts, path, 0o600) if facts.own_box(path) else None
         yield Finding(
             "error", "qmail-writable", shown, 0, f"has mode {mode:04o}: others can write it", "chmod 0600", mend
         )
@@ -100,8 +101,7 @@ def _maildir(facts: Facts, line: AssignLine, path: Path) -> Iterator[Finding]:
         return
     for name, uid in owners.items():
         if uid != _identity(line).uid:
-            owner = _identity(line).uid, _identity(line).gid
-            mend = functools.partial(os.chown, path / name, *owner) if facts.own_box(path / name) else None
+            mend = functools.partial(_give, facts, path / name, _identity(line)) if facts.own_box(path / name) else None
             text = f"belongs to uid {uid}, mail is delivered as {_identity(line).uid}"
             yield Finding("error", "maildir-owner", facts.shown(path / name), 0, text, "give it to that uid", mend)
 
@@ -160,6 +160,23 @@ def _make(box: Path, identity: Identity) -> None:
     there = (box / boxes.DOT_QMAIL).exists()
     texts = {} if there else {boxes.DOT_QMAIL: boxes.DotQmail(boxes.Delivery.MAILDIR).render().decode()}
     boxes.make(str(box), dict(texts), identity, maildir=True, sync=True)
+
+
+def _give(facts: Facts, path: Path, identity: Identity) -> None:
+    """chown, of what was looked at and of nothing that a link leads to meanwhile."""
+    with _held(facts, path) as descriptor:
+        os.fchown(descriptor, identity.uid, identity.gid)
+
+
+def _shut(facts: Facts, path: Path, mode: int) -> None:
+    """chmod, as `_give`."""
+    with _held(facts, path) as descriptor:
+        os.fchmod(descriptor, mode)
+
+
+def _held(facts: Facts, path: Path) -> contextlib.AbstractContextManager[int]:
+    """A descriptor of something below popboxes/, links that were there when it was found to be ours followed once."""
+    return boxes.descriptor_of(path.resolve(), facts.layout.popboxes.resolve())
 
 
 def _shown(line: AssignLine) -> str:
