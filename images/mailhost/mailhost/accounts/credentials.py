@@ -131,3 +131,25 @@ def set_enabled(edit: Edit, local: str, domain: str, *, enabled: bool) -> None:
         edit.rows.set(Row(row.login, crypt, row.realuser, row.home))
         login = row.login.decode("latin-1")
         edit.say("change", "mailbox", f"{local}@{domain}", f"login {login} {'enabled' if enabled else 'disabled'}")
+
+
+def strengthen(edit: Edit, login: str, password: bytes) -> None:
+    """Replace a weak hash by a strong one of the same password; a hash that is strong already stays.
+
+    Raises:
+        InputError: no such login, it is locked, another password, or one of which DES saw the beginning only: what was
+            typed behind its eighth octet was never checked, and a slip there would become the password.
+    """
+    row = edit.rows.get(login.encode())
+    if row is None:
+        raise InputError("is not in the file", file="users/poppasswd", field=f"login {login}")
+    if not hashing.verify(password, row.crypt):
+        raise InputError("this is not its password", file="users/poppasswd", field=f"login {login}")
+    before = hashing.scheme_of(row.crypt)
+    if not hashing.weak(row.crypt):
+        return
+    if before == "des" and len(password) > hashing.DES_OCTETS:
+        rule = f"DES checked the first {hashing.DES_OCTETS} octets of this password only (Q-CPW-7), so its hash stays"
+        raise InputError(rule, file="users/poppasswd", field=f"login {login}")
+    edit.rows.set(Row(row.login, hashing.make(password).encode(), row.realuser, row.home))
+    edit.say("change", "login", login, f"its {before} hash is now a {hashing.DEFAULT} one of the same password")

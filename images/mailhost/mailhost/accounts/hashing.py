@@ -43,6 +43,10 @@ WEAK = frozenset({"des", "md5"})
 """Schemes that are accepted and reported: DES sees 8 octets of the password (Q-CPW-7), md5-crypt is fast to guess."""
 
 
+DES_OCTETS = 8
+"""What DES crypt looks at; whatever is typed behind it is right too (Q-CPW-7)."""
+
+
 class HashError(ValueError):
     """A password cannot be hashed as asked; the text never holds the password."""
 
@@ -60,6 +64,11 @@ def scheme_of(stored: bytes) -> str | None:
         if scheme.prefix and stored.startswith(scheme.prefix) and len(checksum) == scheme.checksum:
             return name
     return None
+
+
+def weak(stored: bytes) -> bool:
+    """Whether a hash is one of those that are accepted and reported."""
+    return scheme_of(stored) in WEAK
 
 
 def verify(password: bytes, stored: bytes) -> bool:

@@ -12,13 +12,21 @@ from __future__ import annotations
 
 import os
 
-from mailhost.accounts.hashing import verify
+from mailhost.accounts.hashing import verify, weak
 
 TYPE_CHECKING = False  # typing's own would cost 10 ms at every login
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PasswordFile", "PoppasswdError", "Row", "find", "parse", "verify"]  # verify: all that the POP3 side needs
+__all__ = [
+    "PasswordFile",
+    "PoppasswdError",
+    "Row",
+    "find",
+    "parse",
+    "verify",
+    "weak",
+]  # the last two: all that the POP3 side needs
 
 _BLOCK_OCTETS = 1 << 20
 _PROBE_OCTETS = 512

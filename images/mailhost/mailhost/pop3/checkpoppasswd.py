@@ -1,6 +1,7 @@
 """``checkpoppasswd``: the HOWTO's password checker, with the interface of checkpassword.
 
-Synopsis: ``checkpoppasswd [--file POPPASSWD] [--else PROGRAM] [--log-failed-passwords] SUBPROGRAM [ARG...]``
+Synopsis: ``checkpoppasswd [--file POPPASSWD] [--else PROGRAM] [--log-failed-passwords] [--upgrade-hashes-on-login]
+SUBPROGRAM [ARG...]``
 
 Descriptor 3 carries login, password and timestamp, each ended by a NUL (Q-CPW-1, Q-CPW-2). Exit codes: 1 not
 acceptable, 2 misuse, 111 cannot tell now. One program run for each login: only quick imports here.
@@ -13,13 +14,15 @@ import sys
 import syslog
 import time
 
-from mailhost.accounts.poppasswd import PoppasswdError, Row, find, verify
+from mailhost.accounts.poppasswd import PoppasswdError, Row, find, verify, weak
 from mailhost.pop3 import popuser
 
 REFUSED, MISUSE, TEMPORARY = 1, 2, 111
 DEFAULT_FILE = "/var/qmail/users/poppasswd"
 INPUT_OCTETS = 512
 """Q-CPW-1: 512 octets pass, 513 do not."""
+FLAGS = ("--log-failed-passwords", "--upgrade-hashes-on-login")
+IN_HOME = "/users/poppasswd"
 FAIL_DELAY_S = 2
 """H-28; the same for a wrong password and an unknown login."""
 DUMMY = b"$6$popboxNoSuchUser$" + b"." * 86
@@ -62,6 +65,8 @@ def run(arguments: list[str]) -> None:
         log(f"{'unknown login' if row is None else 'wrong password'}: {text(login)}{shown}")
         time.sleep(FAIL_DELAY_S)
         raise Exit(REFUSED, "refused")
+    if options["--upgrade-hashes-on-login"] and weak(row.crypt):
+        upgrade(options["--file"], login, password)
     enter(row)
     log(f"login: {text(login)}")
     execute(subprogram)
@@ -69,19 +74,21 @@ def run(arguments: list[str]) -> None:
 
 def parse_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     """Options and the subprogram; no getopt or argparse, whose imports cost more than the check."""
-    options = {"--file": DEFAULT_FILE, "--else": "", "--log-failed-passwords": ""}
+    options = {"--file": DEFAULT_FILE, "--else": "", **dict.fromkeys(FLAGS, "")}
     rest = list(arguments)
     while rest and rest[0].startswith("--"):
         name, equals, value = rest.pop(0).partition("=")
         if name not in options:
             raise Exit(MISUSE, f"unknown option {name}")
-        if name == "--log-failed-passwords":
+        if name in FLAGS:
             value = "yes"
         elif not equals:
             value = rest.pop(0) if rest else ""
         options[name] = value
     if not rest:
         raise Exit(MISUSE, "usage: checkpoppasswd [--file POPPASSWD] [--else PROGRAM] SUBPROGRAM [ARG...]")
+    if options["--upgrade-hashes-on-login"] and not options["--file"].endswith(IN_HOME):
+        raise Exit(MISUSE, f"--upgrade-hashes-on-login: {options['--file']} is no {IN_HOME} of a host")
     return options, rest
 
 
@@ -115,6 +122,22 @@ def look_up(path: str, login: bytes) -> Row | None:
         raise Exit(TEMPORARY, f"{path}: {error.strerror}") from None
     except PoppasswdError as error:
         raise Exit(TEMPORARY, str(error)) from None
+
+
+def upgrade(path: str, login: bytes, password: bytes) -> None:
+    """Have the weak hash of a proven login replaced (see ``rehash``), by a process that is not the session's child."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        from mailhost.pop3 import rehash
+
+        rehash.start(os.path.abspath(path).removesuffix(IN_HOME), login, password)  # noqa: PTH100 - see Row
+    except OSError as error:
+        log(f"hash of {text(login)} not upgraded: {error.strerror}")
+    finally:
+        os._exit(0)
 
 
 def pass_on(data: bytes, command: list[str]) -> None:

@@ -7,7 +7,7 @@ import hmac
 import os
 from collections.abc import Callable
 
-from mailhost.accounts.poppasswd import Row, verify
+from mailhost.accounts.poppasswd import Row, verify, weak
 from mailhost.pop3.threads import Work
 
 CACHED_LOGINS = 50_000
@@ -24,8 +24,17 @@ class Credentials:
     with this process: a changed hash makes the entry void, so a password change counts at the next login.
     """
 
-    def __init__(self, run: Callable[[Work], None], post: Callable[[Work], None]) -> None:
-        """``run`` does work in a thread, ``post`` brings a result back to the loop."""
+    def __init__(
+        self,
+        run: Callable[[Work], None],
+        post: Callable[[Work], None],
+        upgrade: Callable[[bytes, bytes], None] | None = None,
+    ) -> None:
+        """``run`` does work in a thread, ``post`` brings a result back to the loop.
+
+        ``upgrade`` is told login and password of each correct login whose hash is a weak one.
+        """
+        self._upgrade = upgrade
         self._run = run
         self._post = post
         self._key = os.urandom(32)
@@ -50,7 +59,9 @@ class Credentials:
         self._run(work)
 
     def _finish(self, row: Row | None, password: bytes, good: bool, done: Callable[[bool], None]) -> None:
-        if good and row is not None:
+        if good and row is not None and self._upgrade is not None and weak(row.crypt):
+            self._upgrade(row.login, password)  # and not remembered: were this one put off, the next would try again
+        elif good and row is not None:
             if len(self._good) >= CACHED_LOGINS:
                 self._good = {}
             self._good[row.login] = (row.crypt, self._digest(password))

@@ -79,7 +79,7 @@ def run(options: Options) -> int:
     raise_descriptor_limit()
     sources: list[Source | None] = [None] * options.workers
     if os.geteuid() == 0:
-        sources = [*keeper.start(options.home / "users", options.workers)]
+        sources = [*keeper.start(options.home / "users", options.workers, upgrade=options.upgrade_hashes)]
         uid, gid, _ = popuser.account()
         popuser.become(uid, gid)
     harden()

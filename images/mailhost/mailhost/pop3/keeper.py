@@ -21,7 +21,7 @@ from mailhost.pop3.rows import Files
 LOGIN_OCTETS = 1024
 _ANSWER_OCTETS = 65_536
 _PR_SET_PDEATHSIG = 1
-_ROW, _APOP, _SCRAM, _HOLDS = b"r", b"a", b"s", b"h"
+_ROW, _APOP, _SCRAM, _HOLDS, _UPGRADE = b"r", b"a", b"s", b"h", b"u"
 _VERBS = {b"apop": _APOP, b"scram": _SCRAM}
 
 
@@ -45,10 +45,14 @@ class Kept:
         """See ``rows.Source``."""
         return self._ask(_HOLDS, kind) is not None
 
-    def _ask(self, verb: bytes, login: bytes) -> list[bytes] | None:
-        if len(login) > LOGIN_OCTETS:
+    def upgrade(self, login: bytes, password: bytes) -> None:
+        """See ``rows.Source``."""
+        self._ask(_UPGRADE, login, password)
+
+    def _ask(self, verb: bytes, *asked: bytes) -> list[bytes] | None:
+        if max(map(len, asked)) > LOGIN_OCTETS:
             return None
-        question = verb + pack([login])
+        question = verb + pack(list(asked))
         self._channel.send(question)
         while answer := self._channel.recv(_ANSWER_OCTETS):
             if answer.startswith(question):
@@ -61,8 +65,11 @@ class Kept:
         return unpack(fields) if verdict == b"+" else None
 
 
-def start(users: Path, workers: int) -> list[Kept]:
-    """Fork the helper, with one channel for each worker; it ends when the process that called this does."""
+def start(users: Path, workers: int, *, upgrade: bool = False) -> list[Kept]:
+    """Fork the helper, with one channel for each worker; it ends when the process that called this does.
+
+    Without ``upgrade`` it starts no program, whatever it is asked.
+    """
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(workers)]
     parent = os.getpid()
     if os.fork() == 0:
@@ -72,7 +79,7 @@ def start(users: Path, workers: int) -> list[Kept]:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() == parent:
                 _close_all_but([theirs.fileno() for _, theirs in pairs])
-                serve([theirs for _, theirs in pairs], Files(users))
+                serve([theirs for _, theirs in pairs], Files(users), upgrade=upgrade)
         finally:
             os._exit(0)
     for _, theirs in pairs:
@@ -89,7 +96,7 @@ def _close_all_but(kept: list[int]) -> None:
     os.closerange(last + 1, 4096)
 
 
-def serve(channels: list[socket.socket], files: Files) -> None:
+def serve(channels: list[socket.socket], files: Files, *, upgrade: bool = False) -> None:
     """Answer until every worker has gone. Reads nothing but the channels and the two files."""
     poll = select.poll()
     by_fd = {channel.fileno(): channel for channel in channels}
@@ -97,19 +104,23 @@ def serve(channels: list[socket.socket], files: Files) -> None:
         poll.register(fd, select.POLLIN)
     while by_fd:
         for fd, _ in poll.poll():
-            question = by_fd[fd].recv(2 * LOGIN_OCTETS)
+            question = by_fd[fd].recv(4 * LOGIN_OCTETS)
             if not question:
                 poll.unregister(fd)
                 by_fd.pop(fd).close()
                 continue
             with contextlib.suppress(OSError):
-                by_fd[fd].send(question + answer(question, files))
+                by_fd[fd].send(question + answer(question, files, upgrade=upgrade))
 
 
-def answer(question: bytes, files: Files) -> bytes:
+def answer(question: bytes, files: Files, *, upgrade: bool = False) -> bytes:
     """One answer, without the repeated question."""
-    verb, (login,) = question[:1], unpack(question[1:])
+    verb, (login, *more) = question[:1], unpack(question[1:])
     try:
+        if verb == _UPGRADE:
+            if upgrade:
+                files.upgrade(login, *more)
+            return b"-"
         if verb == _ROW:
             row = files.row(login)
             return b"-" if row is None else b"+" + pack(list(row.fields()))

@@ -36,12 +36,17 @@ class Source(Protocol):
         """Whether anybody has a secret of this kind."""
         ...
 
+    def upgrade(self, login: bytes, password: bytes) -> None:
+        """Have the weak hash of a login that has proved this password replaced; not waited for."""
+        ...
+
 
 class Files:
     """The source of a process that may read the files itself."""
 
     def __init__(self, users: Path) -> None:
         """``users`` is the directory that holds both files."""
+        self._users = users
         self._rows = PasswordFile(users / "poppasswd")
         self._secrets = SecretsFile(users / "popsecrets")
 
@@ -56,6 +61,12 @@ class Files:
     def holds(self, kind: bytes) -> bool:
         """See ``Source``."""
         return self._secrets.holds(kind)
+
+    def upgrade(self, login: bytes, password: bytes) -> None:
+        """See ``Source``."""
+        from mailhost.pop3 import rehash
+
+        rehash.start(os.fspath(self._users.parent), login, password)
 
 
 class Rows:
@@ -104,6 +115,17 @@ class Rows:
             return self._source.holds(kind)
         except OSError:
             return False
+
+    def upgrade(self, login: bytes, password: bytes) -> None:
+        """Have a weak hash replaced.
+
+        Raises:
+            RowsError: it cannot even be begun.
+        """
+        try:
+            self._source.upgrade(login, password)
+        except OSError as error:
+            raise RowsError(str(error)) from error
 
     def readable(self) -> bool:
         """Whether logins can be looked up at all."""

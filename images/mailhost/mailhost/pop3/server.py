@@ -29,7 +29,7 @@ from mailhost.pop3.opening import Openings
 from mailhost.pop3.options import Options
 from mailhost.pop3.protocol import Session, by_state
 from mailhost.pop3.proxy import Trusted
-from mailhost.pop3.rows import Rows, Source
+from mailhost.pop3.rows import Rows, RowsError, Source
 from mailhost.pop3.state import Features, State
 from mailhost.pop3.status import StatusPort
 from mailhost.pop3.threads import Threads
@@ -83,7 +83,7 @@ class Server:
         hashing, scanning = Threads(max(2, os.cpu_count() or 1)), Threads(2)
         self.openings = Openings(options.profile, scanning.run, self.loop.post)
         self.guard = Guard(options.limits)
-        credentials = Credentials(hashing.run, self.loop.post)
+        credentials = Credentials(hashing.run, self.loop.post, self._upgrade if options.upgrade_hashes else None)
         self.logins = Logins(
             options, self.loop, self.log, self.rows, credentials, self.openings, self.guard, self.counts
         )
@@ -96,6 +96,13 @@ class Server:
         self._sweeping = self._draining = False
         self._status = StatusPort(self.loop, sockets.status, counters.render, self.ready) if sockets.status else None
         self.loop.after_round = self.log.flush
+
+    def _upgrade(self, login: bytes, password: bytes) -> None:
+        """Begin to replace a weak hash; when that fails the login is none the worse."""
+        try:
+            self.rows.upgrade(login, password)
+        except RowsError as error:
+            self.log.line("hash not upgraded", login=login, error=str(error))
 
     def _offer(self) -> None:
         """Note what new sessions may use, as things stand now."""
