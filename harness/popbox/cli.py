@@ -16,6 +16,7 @@ from popbox.conformance.command import pop3_check
 from popbox.errors import HostError, PopboxError, ScenarioError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, remove_left, start
+from popbox.migrate.command import migrate
 from popbox.model import Result, StepResult, Verdict
 from popbox.report.text import checklist, result_lines, step_lines, summary, whole_lines
 from popbox.runner import Watcher
@@ -48,6 +49,7 @@ def cli(ctx: click.Context) -> None:
 
 
 cli.add_command(pop3_check)
+cli.add_command(migrate)
 
 
 def main() -> int:

@@ -1,0 +1,1 @@
+"""How the old host keeps its accounts: one reader for each way, all give an `OldHost`."""

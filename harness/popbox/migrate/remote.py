@@ -1,0 +1,290 @@
+"""An old host reached by ``ssh HOST`` or ``docker exec NAME``: its own find lists, its tar sends. Nothing is written.
+
+Two programs are run there, both GNU's: ``find -printf`` for names, sizes, dates and links, and ``tar --create`` for the
+octets of files named on its input. Every answer is bounded, in octets and by the time in which nothing comes.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shlex
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import IO, cast
+
+from popbox.errors import HostError
+from popbox.migrate.tree import (
+    CHUNK_OCTETS,
+    CONFIG_OCTETS,
+    DIRECTORY,
+    FILE,
+    LINK,
+    OTHER,
+    Body,
+    Entry,
+    TreeError,
+    Wanted,
+    within,
+)
+
+SILENCE_S = 60.0  # our choice: longer than a slow disk needs to answer
+MOST_ENTRIES = 20_000_000  # our choice: 10 GB of our memory; a host with more is imported from a copy
+ARGUMENT_OCTETS = 64 << 10  # our choice: below every system's limit
+AT_ONCE = 4_096  # files asked for in one tar
+HELD_OCTETS = 256 << 20  # our choice: all configuration files together
+SMALL_OCTETS = 1 << 20
+FIND = rb"%y\t%s\t%T@\t%m\t%U\t%p\0%l\0"
+KINDS = {b"f": FILE, b"d": DIRECTORY, b"l": LINK}
+
+
+class Remote:
+    """See tree.Tree. ``way`` runs a command there; ``top`` is where ``base`` of the old host lies."""
+
+    def __init__(self, name: str, way: list[str], top: bytes, base: bytes, *, shell: bool) -> None:
+        """``shell``: the way takes one string for a shell, as ssh does."""
+        self.name, self.base = name, base
+        self._way, self._top, self._shell = way, top.rstrip(b"/"), shell
+        self._entries: dict[bytes, Entry | None] = {}
+        self._names: dict[bytes, list[bytes]] = {}
+        self._texts: dict[bytes, bytes] = {}
+        self._covered: set[bytes] = set()
+
+    def prepare(self, paths: Iterable[bytes]) -> None:
+        """See Tree: ask for the directories above first, so that no link among them is followed unseen."""
+        normal = {os.path.normpath(path) for path in paths if b"\0" not in path and path.startswith(b"/")}
+        asked = sorted(path for path in normal if within(path, self.base) and not self._is_covered(path))
+        if not asked:
+            return
+        above = {above for path in asked for above in _above(path, self.base)} - self._entries.keys()
+        self._find(sorted(above), ["-maxdepth", "0"])
+        plain = [path for path in asked if all(self._is_directory(above) for above in _above(path, self.base)[:-1])]
+        self._find(plain, [])
+        self._covered.update(plain)
+        self._fetch_small(plain)
+
+    def _is_covered(self, path: bytes) -> bool:
+        parts = path.split(b"/")
+        return any((b"/".join(parts[:end]) or b"/") in self._covered for end in range(1, len(parts) + 1))
+
+    def _is_directory(self, path: bytes) -> bool:
+        entry = self._entries.get(path)
+        return path == self.base or (entry is not None and entry.kind == DIRECTORY)
+
+    def _there(self, path: bytes) -> bytes:
+        return (self._top + b"/" + path[len(self.base) :].lstrip(b"/")).rstrip(b"/") or b"/"
+
+    def _back(self, there: bytes) -> bytes:
+        below = there[len(self._top) :].lstrip(b"/")
+        return (self.base.rstrip(b"/") + b"/" + below).rstrip(b"/") or b"/"
+
+    def _find(self, paths: list[bytes], options: list[str]) -> None:
+        """List these paths; what is not there becomes None."""
+        for path in paths:
+            self._entries.setdefault(path, None)
+        for some in _in_pieces(paths):
+            argv = [b"find", *map(self._there, some), *(o.encode() for o in options), b"-printf", FIND]
+            with self._run(argv) as out:
+                for head, target in _pairs(out):
+                    self._note(head, target)
+
+    def _note(self, head: bytes, target: bytes) -> None:
+        kind, size, when, mode, uid, there = head.split(b"\t", 5)
+        seconds, _, fraction = when.partition(b".")
+        mtime_ns = int(seconds) * 1_000_000_000 + int((fraction + b"0" * 9)[:9])
+        path = self._back(there)
+        if self._entries.get(path) is None and path != self.base:
+            parent, _, name = path.rpartition(b"/")
+            self._names.setdefault(parent or b"/", []).append(name)
+        self._entries[path] = Entry(KINDS.get(kind, OTHER), int(size), mtime_ns, int(mode, 8), int(uid), target)
+        if len(self._entries) > MOST_ENTRIES:
+            raise HostError(f"{self.name}: more than {MOST_ENTRIES} files; import from a copy")
+
+    def _fetch_small(self, tops: list[bytes]) -> None:
+        """The configuration files below: everything small that is no message."""
+        under = tuple(top + b"/" for top in tops)
+        small = [
+            Wanted(path, entry)
+            for path, entry in self._entries.items()
+            if entry is not None and entry.kind == FILE and path not in self._texts and _is_config(path, entry)
+            and (path in tops or path.startswith(under))
+        ]  # fmt: skip
+        if sum(one.entry.size for one in small) > HELD_OCTETS:
+            raise HostError(f"{self.name}: configuration files of more than {HELD_OCTETS} octets")
+        for one, body in self.bodies(small):
+            if not isinstance(body, TreeError):
+                self._texts[one.path] = b"".join(body)
+
+    def lstat(self, path: bytes) -> Entry | None:
+        """See Tree."""
+        if path not in self._entries and not self._is_covered(path):
+            self.prepare([path])
+        return self._entries.get(path)
+
+    def scan(self, path: bytes) -> list[tuple[bytes, Entry]]:
+        """See Tree."""
+        self.prepare([path])
+        if not self._is_directory(path):
+            raise TreeError("cannot be listed")
+        names = sorted(self._names.get(path, []))
+        found = ((name, self._entries.get(path.rstrip(b"/") + b"/" + name)) for name in names)
+        return [(name, entry) for name, entry in found if entry is not None]
+
+    def read(self, path: bytes, most: int = CONFIG_OCTETS) -> bytes:
+        """See Tree."""
+        self.prepare([path])
+        if path not in self._texts:
+            entry = self._entries.get(path)
+            if entry is None or entry.kind != FILE:
+                raise TreeError("is no regular file")
+            if entry.size > most:
+                raise TreeError(f"is larger than {most} octets")
+            for _, body in self.bodies([Wanted(path, entry)]):
+                if isinstance(body, TreeError):
+                    raise body
+                self._texts[path] = b"".join(body)
+        return self._texts[path]
+
+    def bodies(self, wanted: Iterable[Wanted]) -> Iterator[tuple[Wanted, Body | TreeError]]:
+        """See Tree."""
+        stream = iter(wanted)
+        while some := list(islice(stream, AT_ONCE)):
+            yield from self._tar(some)
+
+    def _tar(self, some: list[Wanted]) -> Iterator[tuple[Wanted, Body | TreeError]]:
+        """One tar; files that have vanished meanwhile are missing in it, the order stays."""
+        names = [b"./" + self._there(one.path)[len(self._top) :].lstrip(b"/") for one in some]
+        argv = [b"tar", b"-C", self._top or b"/", b"--create", b"--file=-", b"--no-recursion", b"--hard-dereference"]
+        argv += [b"--ignore-failed-read", b"--null", b"--files-from=-"]
+        at = 0
+        with self._run(argv, b"\0".join(names) + b"\0") as out:
+            try:
+                archive = tarfile.open(  # noqa: SIM115 - it has nothing to close but `out`
+                    fileobj=out, mode="r|", bufsize=CHUNK_OCTETS, errors="surrogateescape"
+                )
+            except tarfile.ReadError as why:
+                archive = None
+                if names:
+                    raise HostError(f"{self.name}: tar sent no archive: {why}") from why
+            for member in archive or ():
+                name = os.fsencode(member.name)
+                while at < len(names) and names[at].removeprefix(b"./") != name.removeprefix(b"./"):
+                    yield some[at], TreeError("has vanished")
+                    at += 1
+                if at == len(names):
+                    raise HostError(f"{self.name}: tar sent what was not asked for")
+                file = archive.extractfile(member) if archive and member.isreg() else None
+                yield some[at], TreeError("is no regular file any more") if file is None else _read_all(file)
+                at += 1
+        for one in some[at:]:
+            yield one, TreeError("has vanished")
+
+    @contextmanager
+    def _run(self, argv: list[bytes], given: bytes = b"") -> Iterator[IO[bytes]]:
+        """Run a program there; gives its output. Raises HostError where the way itself failed or fell silent."""
+        command = [b" ".join(_quoted(word) for word in argv)] if self._shell else argv
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+            stdin.write(given)
+            stdin.seek(0)
+            child = subprocess.Popen(
+                [*map(os.fsencode, self._way), *command],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+            out = cast("IO[bytes]", child.stdout)
+            try:
+                yield cast("IO[bytes]", _Bounded(out, self.name))
+                while out.read(CHUNK_OCTETS):  # the padding behind an archive
+                    pass
+            except BaseException:
+                child.kill()
+                raise
+            finally:
+                out.close()
+                code = child.wait()
+            if code not in (0, 1, 2):  # find and tar: 1 or 2 where some of the files could not be had
+                stderr.seek(0)
+                said = stderr.read(4096).decode(errors="replace")
+                raise HostError(f"{self.name}: {os.fsdecode(argv[0])} ended with {code}", said)
+            if code and given == b"" and not self._entries.get(self.base, True):
+                stderr.seek(0)
+                raise HostError(f"{self.name}: {stderr.read(4096).decode(errors='replace')}")
+
+
+class _Bounded:
+    """A pipe of which each read must bring something within SILENCE_S."""
+
+    def __init__(self, pipe: IO[bytes], name: str) -> None:
+        self._pipe, self._name = pipe, name
+        self._ready = selectors.DefaultSelector()
+        self._ready.register(pipe, selectors.EVENT_READ)
+
+    def read(self, octets: int = CHUNK_OCTETS) -> bytes:
+        """So many octets, fewer only at the end. Raises HostError."""
+        parts = []
+        while octets > 0:
+            if not self._ready.select(SILENCE_S):
+                raise HostError(f"{self._name}: nothing came for {SILENCE_S:.0f} s")
+            part = os.read(self._pipe.fileno(), octets)
+            if not part:
+                break
+            parts.append(part)
+            octets -= len(part)
+        return b"".join(parts)
+
+
+def _quoted(word: bytes) -> bytes:
+    return os.fsencode(shlex.quote(os.fsdecode(word)))
+
+
+def _above(path: bytes, base: bytes) -> list[bytes]:
+    """The path and every directory above it up to the base, outermost first."""
+    parts = path[len(base) :].strip(b"/").split(b"/") if path != base else []
+    top = base.rstrip(b"/")
+    return [base, *(top + b"/" + b"/".join(parts[: end + 1]) for end in range(len(parts)))]
+
+
+def _in_pieces(paths: list[bytes]) -> Iterator[list[bytes]]:
+    """As many at once as a command line holds."""
+    some: list[bytes] = []
+    for path in paths:
+        if some and sum(map(len, some)) + len(path) > ARGUMENT_OCTETS:
+            yield some
+            some = []
+        some.append(path)
+    if some:
+        yield some
+
+
+def _pairs(out: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """find's answer: head and link target, each ended by a NUL."""
+    rest, head = b"", None
+    while chunk := out.read(CHUNK_OCTETS):
+        *words, rest = (rest + chunk).split(b"\0")
+        for word in words:
+            if head is None:
+                head = word
+            else:
+                yield head, word
+                head = None
+
+
+def _is_config(path: bytes, entry: Entry) -> bool:
+    """Not in a Maildir or a spool: there lies mail, of which there is much."""
+    mail = (b"new", b"cur", b"tmp")
+    if path.split(b"/")[-2] in mail or b"/spool/" in path or path.startswith(b"/var/mail/"):
+        return False
+    name = path.rpartition(b"/")[2]
+    large = name in (b"passwd", b"shadow", b"assign", b"poppasswd", b"vpasswd")
+    return large or (entry.size <= SMALL_OCTETS and name not in (b"Mailbox", b"cdb"))
+
+
+def _read_all(file: IO[bytes]) -> Body:
+    while chunk := file.read(CHUNK_OCTETS):
+        yield chunk
