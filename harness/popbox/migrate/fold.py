@@ -182,8 +182,7 @@ class _Fold:
             near = by_home.get(login.home.rstrip(b"/"), []) if login.home is not None else []
             first = next((box for box in near if box.store.path.endswith(b"/Maildir")), near[0] if near else None)
             named = by_user.get(login.name.lower()) if self.host.dialect == "system" else None
-            box = first or by_address.get(login.name.lower()) or named or self._orphan(login)
-            self._give(login, box)
+            self._give(login, first or by_address.get(login.name.lower()) or named or self._orphan(login))
 
     def _give(self, login: Login, box: Box | None) -> None:
         """The first login of a box is its login; a second row of the same name counts where the first has no secret."""
