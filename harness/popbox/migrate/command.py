@@ -1,4 +1,4 @@
-"""``popbox migrate``: the group. Each verb has its own file."""
+"""``popbox migrate``: the group. Each verb is in a module of its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from popbox.migrate.audit_command import audit
 
 @click.group()
 def migrate() -> None:
-    """Move an old mail host here: look at it, copy it, compare the two, and cut over."""
+    """Move a POP3 host: audit the old one, import it, verify that nothing was lost, plan the day."""
 
 
-for verb in (audit,):
-    migrate.add_command(verb)
+for command in (audit,):
+    migrate.add_command(command)
