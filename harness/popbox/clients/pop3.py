@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from types import TracebackType
 from typing import Self
 
@@ -21,10 +22,12 @@ class Pop3Refused(PopboxError):
 class Pop3:
     """One POP3 session. Commands raise Pop3Refused, ConnectionFailed or StepTimeout."""
 
-    def __init__(self, address: Address, timeout_s: float = 10.0) -> None:
-        """Connect and read the greeting."""
+    def __init__(self, address: Address, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
+        """Connect and read the greeting; with ``tls`` the connection begins with a handshake."""
         self.wire = Wire(address, timeout_s)
         try:
+            if tls:
+                self.wire.secure(tls, address.host)
             self.greeting = self._status("the greeting")
         except BaseException:
             self.wire.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -39,10 +40,15 @@ class Receipt:
 class Smtp:
     """One SMTP session."""
 
-    def __init__(self, address: Address, timeout_s: float = 10.0) -> None:
-        """Connect and read the greeting. Raises ConnectionFailed, StepTimeout."""
+    def __init__(self, address: Address, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
+        """Connect and read the greeting; with ``tls`` the connection begins with a handshake.
+
+        Raises ConnectionFailed, StepTimeout.
+        """
         self.wire = Wire(address, timeout_s)
         try:
+            if tls:
+                self.wire.secure(tls, address.host)
             self.greeting = self.read_reply("the greeting")
         except BaseException:
             self.wire.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Address(NamedTuple):
 class Logged:
     """One line as it went over the wire, without its line end. ``at_s`` counts from the connection's start."""
 
-    side: str  # "C" or "S"
+    side: str  # "C" or "S", "-" for a remark
     text: str
     at_s: float
     octets: bytes = b""  # as they went, but for a secret: then those of ``text``
@@ -79,6 +80,17 @@ class Wire:
     ) -> None:
         """Close."""
         self.close()
+
+    def secure(self, context: ssl.SSLContext, server_name: str) -> None:
+        """Begin TLS; what came in plain text before is thrown away (RFC 2595 §4). Raises ConnectionFailed."""
+        self._buffer.clear()
+        try:
+            self._socket.settimeout(self.timeout_s)
+            secured = context.wrap_socket(self._socket, server_hostname=server_name)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConnectionFailed(f"{self.peer}: TLS failed: {error}") from error
+        self._socket = secured
+        self._note("-", f"TLS: {secured.version()}".encode())
 
     def close(self) -> None:
         """Close the connection; harmless when done twice."""
