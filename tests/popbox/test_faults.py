@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +24,7 @@ FAULTS = Path(__file__).parent / "faults"
 # file -> what the failed step must say, and what the hint must say
 CAUSES = {
     "wrong-password": (r"line 5: expected '\+OK\.\.\.', but the server said '-ERR", r"users/poppasswd.*password"),
-    "maildir-not-writable": (r"ended in deferral: .*maildir", ""),
+    "maildir-not-writable": (r"ended in deferral: .*maildir", r"Maildir/tmp has mode 0500"),
     "smtp-killed": (r"cannot connect to 127\.0\.0\.1:\d+|has no port", r"smtp: .*(signal 9|exit code 137)"),
     "not-in-rcpthosts": (r"refused at RCPT TO:<joe@domain\.com>: 553 ", r"control/rcpthosts"),
     "refused-not-delivered": (r"was never accepted", ""),
@@ -49,6 +52,18 @@ def test_a_fault_is_named(fault: str, host: LocalHost) -> None:
     want_said, want_hint = CAUSES[fault]
     assert re.search(want_said, said), said
     assert re.search(want_hint, hint, re.DOTALL), hint
+
+
+@pytest.mark.parametrize("fault", ["wrong-password", "maildir-not-writable", "smtp-killed", "not-in-rcpthosts"])
+def test_the_command_line_names_it_too_and_exits_1(fault: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "popbox", "run", str(FAULTS / f"{fault}.toml"), "--host", "local"]
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    want_said, want_hint = CAUSES[fault]
+    assert done.returncode == 1, done.stderr
+    assert re.search(want_said, done.stdout), done.stdout
+    assert re.search(want_hint, done.stdout, re.DOTALL), done.stdout
+    assert done.stdout.splitlines()[-1] == "0 passed, 1 failed; host local, MTA stand-in"
 
 
 def test_every_fault_file_is_run() -> None:

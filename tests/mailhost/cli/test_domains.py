@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -287,3 +288,27 @@ def test_a_broken_part_of_another_domain_stops_a_change_before_it_begins(howto: 
     said = howto.refused("mailbox", "add", "ann@domain.com", "--crypt", HOWTO_CRYPT)
     assert "users/domains/other.example: line 1: a line with 4 colons" in said
     assert not (howto.home / "users/.mailhost/journal").exists(), "or every later change would fail at it too"
+
+
+def test_dry_runs_of_init_rebuild_and_fix_say_what_the_real_ones_then_do(empty: Host) -> None:
+    would = empty.ok("init", "--me", "mail.example.net", "--logins", "pop1", "--dry-run")
+    assert not empty.home.exists()
+    said = empty.ok("init", "--me", "mail.example.net", "--logins", "pop1")
+    assert {line.replace("would make", "made") for line in would.splitlines()} == set(said.splitlines())
+    empty.ok("domain", "add", "domain.com")
+    shutil.rmtree(empty.home / "popboxes")
+    for path in ("control/locals", "users/cdb"):
+        (empty.home / path).unlink()
+    for words, done in (
+        (("init", "--dry-run"), "would make popboxes\nwould make control/locals\nwould make users/cdb\n"),
+        (("rebuild", "--dry-run"), "users/assign: would join 0 entries of 1 domain\n"),
+    ):
+        before = empty.tree()
+        assert empty.ok(*words) == done
+        assert empty.tree() == before
+    before = empty.tree()
+    said = empty.run("lint", "--fix", "--dry-run").stdout
+    assert "would mend users/cdb" in said
+    assert "mended" not in said
+    assert empty.tree() == before
+    assert "mending users/cdb" in empty.run("lint", "--fix").stdout

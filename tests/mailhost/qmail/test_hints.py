@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -29,6 +30,17 @@ def rewrite_dot_qmail(text: str, mode: int = 0o600, name: str = ".qmail") -> Tra
         path.write_text(text)
         Home.own(path)
         path.chmod(mode)
+
+    return spring
+
+
+def maildir(name: str, mode: int, uid: int | None = None) -> Trap:
+    def spring(host: Home) -> None:
+        if uid is not None and os.geteuid() != 0:
+            pytest.skip("only root can give a directory to somebody else")
+        path = host.path / "box/joe/Maildir" / name
+        path.chmod(mode)
+        os.chown(path, uid if uid is not None else -1, -1)
 
     return spring
 
@@ -84,7 +96,10 @@ TRAPS: list[tuple[str, Trap, str, str]] = [
     ("joe@domain.com", rewrite_dot_qmail("./Maildir\n"), "E-46", "no / at its end"),
     ("joe@domain.com", rewrite_dot_qmail(" ./Maildir/\n"), "E-48", "is a forward"),
     ("joe@domain.com", rewrite_dot_qmail("./Maildir/\r\n"), "Q-LINE-5", "carriage return"),
-    ("joe@domain.com", rewrite_dot_qmail("./None/\n"), "H-34", "maildirmake"),
+    ("joe@domain.com", rewrite_dot_qmail("./None/\n"), "H-34", "./None: file does not exist (maildirmake"),
+    ("joe@domain.com", maildir("tmp", 0o500), "H-34", "./Maildir/tmp has mode 0500: its owner may not write there"),
+    ("joe@domain.com", maildir("new", 0o700, 4711), "H-34", "./Maildir/new belongs to uid 4711, mail is delivered as"),
+    ("joe@domain.com", maildir("", 0o200), "H-34", "./Maildir has mode 0200"),
     ("joe@domain.com", rewrite_dot_qmail(""), "Q-LINE-1", ".qmail is empty"),
     ("joe@domain.com", rewrite_dot_qmail("#\n"), "E-42", "no delivery line"),
     ("joe@domain.com", rewrite_dot_qmail("./Maildir/\n", name=".qmail-default"), "H-16", "is not looked at"),
@@ -94,6 +109,12 @@ TRAPS: list[tuple[str, Trap, str, str]] = [
     ("joe@domain.com", assign("+domain-com-:IDS:BOX/joe:-::"), "E-38", ".qmail-default is missing"),
     ("@domain.com", control("locals", "domain.com\n"), "E-19", "nothing before the @"),
 ]
+
+
+@pytest.mark.parametrize("address", ["joe@[127.0.0.1]", "joe@127.0.0.1", "joe@x;id", "joe@$(id)"])
+def test_no_command_is_advised_that_would_be_refused(howto: Home, address: str) -> None:
+    told = [hint.text for hint in hints(howto.path, route(howto.path, address.encode()))]
+    assert not [text for text in told if "domain add" in text]
 
 
 @pytest.mark.parametrize(("address", "trap", "fact", "words"), TRAPS)

@@ -11,11 +11,12 @@ from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import Layout
 from mailhost.accounts.transaction import Transaction
 
+FILES = ("control/me", "control/rcpthosts", "control/locals", "users/poppasswd")
 DIRECTORIES = ("control", "users", "users/domains", "alias", "popboxes", "queue", "queue/lock")
 
 
-def init(hands: Hands, me: str | None, policy: str | None = None) -> list[str]:
-    """Make what is missing; returns the paths made, relative to the home.
+def init(hands: Hands, me: str | None, policy: str | None = None, *, dry_run: bool = False) -> list[str]:
+    """Make what is missing; returns the paths made (with ``dry_run``, to be made), relative to the home.
 
     rcpthosts is made empty: without it qmail accepts mail for every domain (Q-RCPT-1). locals names the host itself.
 
@@ -24,7 +25,9 @@ def init(hands: Hands, me: str | None, policy: str | None = None) -> list[str]:
         BusyError: a directory cannot be made.
     """
     layout = hands.layout
-    made = _directories(layout)
+    made = _directories(layout, dry_run=dry_run)
+    if not layout.users.is_dir():  # a dry run, and nothing there to take a lock on
+        return made + _files(layout, me, policy)
     with Transaction(hands) as transaction:
         name = _me(transaction, me)
         texts = {
@@ -45,18 +48,30 @@ def init(hands: Hands, me: str | None, policy: str | None = None) -> list[str]:
                 missing[layout.users / logins.FILE] = policy
                 transaction.put(layout.users / logins.FILE, numbered.render(), 0o600)
         tables = [path for path in (layout.users / "assign", layout.users / "cdb") if not path.exists()]
-        if tables:
-            assignfile.stage(transaction, {}, set())
-        transaction.commit()
+        if not dry_run:
+            if tables:
+                assignfile.stage(transaction, {}, set())
+            transaction.commit()
     return made + [layout.shown(path) for path in [*missing, *tables]]
 
 
-def _directories(layout: Layout) -> list[str]:
+def _files(layout: Layout, me: str | None, policy: str | None) -> list[str]:
+    """The files that `init` makes where there is no users/ yet."""
+    if not (layout.control / "me").exists():
+        names.domain(me or os.uname().nodename)
+    numbers = [f"users/{logins.FILE}"] if policy else []
+    paths = [*FILES, *numbers, "users/assign", "users/cdb"]
+    return [path for path in paths if not (layout.home / path).exists()]
+
+
+def _directories(layout: Layout, *, dry_run: bool = False) -> list[str]:
     """Make the directories that are missing, 0755."""
     made = []
     try:
         for path in (layout.home, *(layout.home / name for name in DIRECTORIES)):
-            if not path.is_dir():
+            if not path.is_dir() and dry_run:
+                made.append(layout.shown(path))
+            elif not path.is_dir():
                 path.mkdir(parents=path == layout.home)
                 path.chmod(0o755)
                 if path == layout.alias and os.geteuid() == 0:
@@ -80,8 +95,8 @@ def _me(transaction: Transaction, me: str | None) -> str:
     return names.domain(me or os.uname().nodename)
 
 
-def rebuild(hands: Hands, *, force: bool = False) -> tuple[int, int]:
-    """Join the parts into users/assign and make users/cdb; returns (parts, entries).
+def rebuild(hands: Hands, *, force: bool = False, dry_run: bool = False) -> tuple[int, int]:
+    """Join the parts into users/assign and make users/cdb (or only see whether they can be); returns (parts, entries).
 
     Raises:
         InputError: a part would break users/assign.
@@ -92,8 +107,11 @@ def rebuild(hands: Hands, *, force: bool = False) -> tuple[int, int]:
         if not layout.parts.is_dir():
             raise BusyError(f"{layout.parts}: missing; `mailhost init` makes it")
         assignfile.stage(transaction, {}, set(), force=force)
-        transaction.commit()
-    return len(assignfile.part_files(layout)), _lines(layout.users / "assign") - 1
+        parts = assignfile.part_files(layout)
+        entries = sum(map(_lines, parts))
+        if not dry_run:
+            transaction.commit()
+    return len(parts), entries
 
 
 def _lines(path: Path) -> int:

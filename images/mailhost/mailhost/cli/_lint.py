@@ -17,10 +17,11 @@ from mailhost.cli._tables import print_json
 @click.option("--fix", "mend", is_flag=True, help="Mend what has one right answer, after showing it.")
 @click.option("--strict", is_flag=True, help="Take warnings for errors.")
 @json_option
+@click.option("--dry-run", is_flag=True, help="With --fix: show what it would mend, and mend nothing.")
 @newu_option
 @click.pass_obj
 @guarded
-def lint(home: Path, newu: str | None, *, mend: bool, strict: bool, as_json: bool) -> None:
+def lint(home: Path, newu: str | None, *, mend: bool, strict: bool, as_json: bool, dry_run: bool) -> None:
     """Check all files as one set: what would lose mail, refuse it, or let the wrong people in.
 
     Exit 0: nothing wrong (perhaps warnings). Exit 1: something is wrong, or with --strict doubtful.
@@ -35,7 +36,8 @@ def lint(home: Path, newu: str | None, *, mend: bool, strict: bool, as_json: boo
     mended: list[Finding] = []
     if mend:
         for finding in (f for f in found if f.fixable and not as_json):
-            click.echo(f"mending {finding.file}: {finding.cure}: {finding.text}")
+            click.echo(f"{'would mend' if dry_run else 'mending'} {finding.file}: {finding.cure}: {finding.text}")
+    if mend and not dry_run:
         mended = rules.fix(found, hands(home, newu))
         found = rules.lint(place)
     if as_json:

@@ -20,29 +20,31 @@ from mailhost.cli._tables import print_facts, print_json, print_table
 @click.command()
 @click.option("--me", metavar="NAME", help="The host's own name, for control/me and control/locals.")
 @click.option("--logins", type=click.Choice(list(POLICIES)), help="How new POP3 logins are numbered.")
+@dry_run_option
 @newu_option
 @click.pass_obj
 @guarded
-def init(home: Path, me: str | None, logins: str | None, newu: str | None) -> None:
+def init(home: Path, me: str | None, logins: str | None, newu: str | None, *, dry_run: bool) -> None:
     """Make what is missing of the host's tree, and keep what is there.
 
     \b
     Example:
       mailhost --home /var/qmail init --me mail.example.net
     """
-    made = tree.init(hands(home, newu), me, logins)
+    made = tree.init(hands(home, newu), me, logins, dry_run=dry_run)
     for path in made:
-        click.echo(f"made {path}")
+        click.echo(f"would make {path}" if dry_run else f"made {path}")
     if not made:
         click.echo("nothing was missing")
 
 
 @click.command()
 @click.option("--force", is_flag=True, help="Overwrite lines of users/assign that are in no file of users/domains.")
+@dry_run_option
 @newu_option
 @click.pass_obj
 @guarded
-def rebuild(home: Path, newu: str | None, *, force: bool) -> None:
+def rebuild(home: Path, newu: str | None, *, force: bool, dry_run: bool) -> None:
     """Join users/domains/* into users/assign and make users/cdb: after editing a part by hand.
 
     \b
@@ -50,9 +52,9 @@ def rebuild(home: Path, newu: str | None, *, force: bool) -> None:
       mailhost rebuild
       mailhost rebuild --newu /var/qmail/bin/qmail-newu
     """
-    parts, entries = tree.rebuild(hands(home, newu), force=force)
+    parts, entries = tree.rebuild(hands(home, newu), force=force, dry_run=dry_run)
     joined = f"{counted(entries, 'entry', 'entries')} of {counted(parts, 'domain')}"
-    click.echo(f"users/assign: {joined}; users/cdb made")
+    click.echo(f"users/assign: would join {joined}" if dry_run else f"users/assign: {joined}; users/cdb made")
 
 
 @click.group()

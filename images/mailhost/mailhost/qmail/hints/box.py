@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 
 from mailhost.qmail.control import Controls
@@ -17,6 +18,7 @@ from mailhost.qmail.dotqmail import (
     Instruction,
     Kind,
 )
+from mailhost.qmail.failure import error_text
 from mailhost.qmail.hints.hint import Hint, shown
 from mailhost.qmail.lookup import CDB_FILE, CDB_TROUBLE, ROOT, Assignment
 from mailhost.qmail.route import Outcome, Route
@@ -48,10 +50,10 @@ def _failure(_controls: Controls, route: Route) -> Iterator[Hint]:
 
 def _lines(_controls: Controls, route: Route) -> Iterator[Hint]:
     for delivery in route.deliveries:
-        yield from _line(delivery.instruction)
+        yield from _line(delivery.instruction, route.assignment)
 
 
-def _line(line: Instruction) -> Iterator[Hint]:
+def _line(line: Instruction, who: Assignment | None) -> Iterator[Hint]:
     """A line that does not do what it looks like."""
     where = f".qmail line {line.line}"
     if line.argument.endswith(b"\r"):
@@ -61,8 +63,25 @@ def _line(line: Instruction) -> Iterator[Hint]:
     elif line.kind is Kind.FORWARD and b"aildir" in line.argument:
         yield Hint("E-48", f"{where} is a forward; a delivery to a file begins with . or /")
     elif line.kind is Kind.MAILDIR and line.failure not in (None, FILE_AND_X):
-        name = shown(line.argument)
-        yield Hint("H-34", f"{where}: {name} is missing, not whole or not the mail user's; mail waits (maildirmake)")
+        trouble = _maildir_trouble(who.home if who else b"", line.argument, who.uid if who else os.geteuid())
+        yield Hint("H-34", f"{where}: {trouble}; mail waits")
+
+
+def _maildir_trouble(home: bytes, argument: bytes, uid: int) -> str:
+    """What keeps uid from delivering into a maildir: the first thing that is missing, no directory, or closed to it."""
+    top = argument.removesuffix(b"/")
+    for name in (top, top + b"/tmp", top + b"/new"):
+        try:
+            found = os.stat(os.path.join(home, name))  # noqa: PTH116, PTH118 - bytes
+        except OSError as error:
+            return f"{shown(name)}: {error_text(error.errno or 0)} (maildirmake makes a whole one)"
+        if not stat.S_ISDIR(found.st_mode):
+            return f"{shown(name)} is no directory"
+        if found.st_uid != uid:
+            return f"{shown(name)} belongs to uid {found.st_uid}, mail is delivered as uid {uid}"
+        if found.st_mode & 0o300 != 0o300:
+            return f"{shown(name)} has mode {stat.S_IMODE(found.st_mode):04o}: its owner may not write there"
+    return f"{shown(argument)} cannot be written: a read-only or full disk?"
 
 
 def _default_delivery(_controls: Controls, route: Route) -> Iterator[Hint]:

@@ -12,6 +12,9 @@ from mailhost.qmail.hints.hint import Hint, shown
 from mailhost.qmail.lookup import CDB_FILE, Assignment
 from mailhost.qmail.route import Outcome, Route, Step
 
+_NAME = re.compile(rb"([a-z0-9-]+\.)*[a-z0-9-]*[a-z-][a-z0-9-]*")
+"""What `domain add` takes: no IP address, no literal, nothing that a shell would act upon."""
+
 
 def _listed(table: Table | None, host: bytes) -> bool:
     """Whether a line for the host or for a suffix of it stands in the table."""
@@ -43,7 +46,7 @@ def _refused(controls: Controls, route: Route) -> Iterator[Hint]:
         yield Hint("H-2", f"{table.file} has the domain, control/rcpthosts has not")
     if here:
         yield Hint("H-7", f"to accept mail for {name}, add it to control/rcpthosts; the next connection sees it")
-    elif name:
+    elif _NAME.fullmatch(host):
         text = (
             f"`mailhost domain add {name}` makes it a domain of this host; a line in control/rcpthosts alone does not"
         )
