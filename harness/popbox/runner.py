@@ -10,7 +10,10 @@ from textwrap import shorten
 
 from popbox.errors import ConnectionFailed, HostError, PopboxError, StepTimeout
 from popbox.hosts.base import Host, Service, tail
+from popbox.ledger.account import account
+from popbox.ledger.foretold import Taken
 from popbox.model import Observation, Result, Scenario, StepResult, Verdict
+from popbox.proof import Looked
 from popbox.scenario import ScenarioFile
 from popbox.steps import Step, Strict
 from popbox.transcript import TranscriptError
@@ -36,6 +39,7 @@ class Run:
         """``watcher`` hears of each step."""
         self.context = Context(host, file, log_from={service: len(host.log(service)) for service in SERVICES})
         self.steps: list[StepResult] = []
+        self.taken: list[Taken] = []
         self._watcher = watcher or Watcher()
         self._began, self._began_at = time.monotonic(), datetime.now(UTC)
 
@@ -47,7 +51,9 @@ class Run:
 
     def take(self, step: Step) -> StepResult:
         """Take one step. What fails is in the result, not raised."""
-        return self._see(step.name or step.verb, step.verb, awaits(step), partial(_take, step, self.context))
+        seen = self._see(step.name or step.verb, step.verb, awaits(step), partial(_take, step, self.context))
+        self.taken.append(Taken(seen.number, step, seen.seen.passed))
+        return seen
 
     def _see(self, name: str, verb: str, awaited: str, action: Callable[[], Observation]) -> StepResult:
         file, number = self.context.file, len(self.steps)
@@ -60,9 +66,15 @@ class Run:
         return step
 
     def result(self, skipped: str = "", failed: str = "") -> Result:
-        """What came of it: skipped or failed for the reason given, else as its steps say."""
+        """What came of it: skipped or failed for the reason given, else as its steps and its messages say."""
         context, scenario = self.context, self.context.file.scenario
+        messages = account(context, self.taken)
         wrong = [f"step {step.number} ({step.name}): {step.seen.said}" for step in self.steps if not step.seen.passed]
+        wrong += [
+            f"message {one.id!r}: {one.ended.value}: {one.why}; expected: {one.expected}"
+            for one in messages
+            if one.verdict is Looked.FAILED
+        ]
         reason = failed or next(iter(wrong), "")
         return Result(
             scenario=str(context.file.path),
@@ -73,6 +85,7 @@ class Run:
             verdict=Verdict.SKIPPED if skipped else Verdict.FAILED if reason else Verdict.PASSED,
             reason=skipped or reason,
             steps=tuple(self.steps),
+            messages=messages,
             logs={service: tail(context.log(service), 40) for service in SERVICES} if reason else {},
             began=self._began_at,
             took_s=time.monotonic() - self._began,

@@ -1,0 +1,174 @@
+"""The end of a scenario: every message that it sent is accounted for, in all boxes of the host."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from popbox.errors import HostError
+from popbox.hosts.base import Found
+from popbox.ledger import TOKEN_FIELD, queued_as
+from popbox.ledger.copies import Stored, copies
+from popbox.ledger.foretold import Foretold, Taken, foretell
+from popbox.ledger.judge import Evidence, judge
+from popbox.ledger.legs import legs
+from popbox.ledger.log import Story, family, stories
+from popbox.ledger.pickup import Handed, fetch, hear, known_logins
+from popbox.proof import Fate, Looked, Message
+from popbox.verbs.context import Context, Sent, wait_until
+
+DRAIN_S = 10.0  # our choice: a message that is neither delivered nor put off by then is stuck in the queue
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was looked at once, for all messages of the run."""
+
+    told: list[Story] = field(default_factory=list)
+    no_log: str = ""
+    found: list[Found] = field(default_factory=list)
+    no_files: str = ""
+    handed: list[Handed] = field(default_factory=list)
+    fetched: dict[str, list[Handed] | str] = field(default_factory=dict)  # box -> what popbox itself got there
+
+
+def account(context: Context, taken: list[Taken]) -> tuple[Message, ...]:
+    """A proof for each message, in the order of sending. ``taken`` are the steps so far."""
+    if not context.offered:
+        return ()
+    seen = Seen()
+    _read_log(context, seen)
+    _search(context, seen)
+    _pick_up(context, seen)
+    return tuple(_message(context, seen, sent, taken) for sent in context.offered)
+
+
+def _read_log(context: Context, seen: Seen) -> None:
+    """Wait until the MTA has ended each message or put it off: only then may an empty box be taken for a proof."""
+    asked = [queued_as(sent.reply) for sent in context.offered if sent.accepted]
+
+    def settled() -> bool:
+        seen.told = stories(context.log("smtp"))
+        return all(_at_rest(list(family(seen.told, one))) for one in asked) or bool(context.host.alive("smtp"))
+
+    try:
+        wait_until(settled, time.monotonic() + DRAIN_S)
+    except HostError as error:
+        seen.no_log = error.what
+
+
+def _at_rest(told: list[Story]) -> bool:
+    waiting = [one for story in told for one in story.pending()]
+    tried = all(story.attempts or story.ended for story in told)
+    whole = sum(len(story.children) for story in told) == len(told) - 1  # each forwarded copy is in the log as well
+    return (
+        bool(told)
+        and tried
+        and whole
+        and all(story.ended or story.pending() for story in told)
+        and all(one.outcome == "deferral" for one in waiting)
+    )
+
+
+def _search(context: Context, seen: Seen) -> None:
+    needles = tuple(f"{TOKEN_FIELD}: {sent.token}\n" for sent in context.offered)
+    try:
+        seen.found = context.host.search(needles)
+    except HostError as error:
+        seen.no_files = error.what
+
+
+def _pick_up(context: Context, seen: Seen) -> None:
+    """What the scenario's own POP3 sessions got; then log in to each box that holds a message, where we can."""
+    heard = [hear(step, wire) for step, wire in context.played]
+    seen.handed = [one for conversation in heard for one in conversation.handed()]
+    tokens: dict[str, set[str]] = {}
+    newest = 0.0
+    for sent in context.offered:
+        for one in copies(seen.found, sent.token):
+            if one.kind == "maildir" and one.place.endswith("/Maildir"):
+                tokens.setdefault(one.place.removesuffix("/Maildir"), set()).add(sent.token)
+                newest = max(newest, one.entry.mtime)
+    logins = known_logins(context.host, set(tokens), heard) if tokens else {}
+    if logins:
+        time.sleep(
+            min(1.0, max(0.0, int(newest) + 1.0 - time.time()))
+        )  # what came this very second is not listed (Q-POP3-4)
+    for box, (login, password) in logins.items():
+        got = seen.fetched[box] = fetch(context.host, login, password, tokens[box])
+        seen.handed += got if isinstance(got, list) else []
+
+
+def _message(context: Context, seen: Seen, sent: Sent, taken: list[Taken]) -> Message:
+    right = foretell(taken, sent.step, sent.routes)
+    evidence = _evidence(context, seen, sent, right)
+    fate, why = judge(evidence) if sent.accepted else _not_taken(sent, evidence)
+    return Message(
+        id=sent.id,
+        token=sent.token,
+        sender=sent.sender,
+        recipients=sent.recipients,
+        octets=len(sent.octets),
+        sha256=hashlib.sha256(sent.octets).hexdigest(),
+        sent_at=datetime.fromtimestamp(sent.at, UTC),
+        expected=right.said,
+        ended=fate,
+        why=_with_rules(fate, why, sent),
+        verdict=_verdict(fate, right),
+        legs=legs(sent, evidence, right, fate, why, seen.fetched),
+    )
+
+
+def _evidence(context: Context, seen: Seen, sent: Sent, right: Foretold) -> Evidence:
+    stored = list(copies(seen.found, sent.token))
+    kept = [one for one in stored if one.kind != "bounce"]
+    return Evidence(
+        octets=sent.octets,
+        family=list(family(seen.told, queued_as(sent.reply))),
+        stored=kept,
+        bounces=[one for one in stored if one.kind == "bounce"],
+        handed=[one for one in seen.handed if one.holds(sent.token)],
+        expected=tuple(place for route in sent.routes for place in route.places) if right.bound else None,
+        uid=context.host.uid,
+        no_log=seen.no_log,
+        no_files=seen.no_files,
+        dead=context.host.alive("smtp"),
+        unserved=tuple(_unserved(kept, seen, sent.token)),
+        unreadable=tuple(one.entry.path for one in seen.found if not one.readable),
+    )
+
+
+def _unserved(kept: list[Stored], seen: Seen, token: str) -> list[str]:
+    """Boxes that hold the message, into which popbox logged in, and which did not hand it out."""
+    said = []
+    for one in kept:
+        got = seen.fetched.get(one.place.removesuffix("/Maildir"))
+        if isinstance(got, list) and not any(handed.holds(token) for handed in got):
+            said.append(f"it lies in {one.entry.path}, but POP3 lists {len(got)} messages there and none is it")
+    return said
+
+
+def _not_taken(sent: Sent, evidence: Evidence) -> tuple[Fate, str]:
+    """A message that SMTP did not take must be nowhere."""
+    how = (
+        f"refused at {sent.receipt.command}: {sent.reply}" if sent.receipt else f"the conversation broke: {sent.broke}"
+    )
+    if evidence.stored:
+        return Fate.WRONG_PLACE, f"{how}; and yet it lies in {evidence.stored[0].entry.path}"
+    return Fate.SMTP, how
+
+
+def _with_rules(fate: Fate, why: str, sent: Sent) -> str:
+    """The reason, and what ``mailhost explain`` says of an address that it does not deliver to."""
+    if fate is Fate.ONCE:
+        return why
+    rules = [f"explain {one.address}: {one.why}" for one in sent.routes if one.outcome != "delivered" and one.why]
+    return "; ".join([why, *rules])
+
+
+def _verdict(fate: Fate, right: Foretold) -> Looked:
+    if fate is Fate.UNKNOWN:
+        return Looked.NOT_LOOKED_AT
+    return Looked.PASSED if fate in right.fates else Looked.FAILED

@@ -1,0 +1,155 @@
+"""Where a message is and why, from all that is known of it: delivered exactly once, or the place it is stuck. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from popbox.ledger.copies import Stored, fault, whole
+from popbox.ledger.log import Attempt, Story
+from popbox.ledger.pickup import Handed
+from popbox.proof import Fate
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen of one accepted message. A reason in ``no_log`` or ``no_files`` says why that was not looked at."""
+
+    octets: bytes
+    family: list[Story]
+    stored: list[Stored]
+    bounces: list[Stored]  # reports that hold it
+    handed: list[Handed]
+    expected: tuple[str, ...] | None  # a place for each copy that must be there; None: not foretold
+    uid: int
+    no_log: str = ""
+    no_files: str = ""
+    dead: str = ""  # how the MTA's process ended, if it did
+    unserved: tuple[str, ...] = ()  # boxes that hold it and whose POP3 does not, in words
+    unreadable: tuple[str, ...] = ()  # files below popboxes/ that even popuser cannot read
+
+    def attempts(self) -> list[Attempt]:
+        """All delivery attempts, those of forwarded copies too."""
+        return [attempt for story in self.family for attempt in story.attempts]
+
+
+Judgement = tuple[Fate, str]
+
+
+def judge(seen: Evidence) -> Judgement:
+    """The fate and the reason; the worst finding wins."""
+    if seen.no_files:
+        return _without_files(seen)
+    for stored in seen.stored:
+        if wrong := fault(stored, seen.octets, seen.uid):
+            return wrong
+    return _accounted(seen) or _served(seen) or _unfinished(seen)
+
+
+def _without_files(seen: Evidence) -> Judgement:
+    """A host that does not show its files: POP3 and the log are all there is."""
+    if wrong := _served(seen):
+        return wrong
+    if doubled := _handed_twice(seen, 1):
+        return Fate.DOUBLED, doubled
+    if seen.handed:
+        return Fate.ONCE, f"POP3 hands it out once; the files were not looked at: {seen.no_files}"
+    if seen.no_log:
+        return Fate.UNKNOWN, f"no log: {seen.no_log}; no files: {seen.no_files}"
+    return _unfinished(seen)
+
+
+def _accounted(seen: Evidence) -> Judgement | None:
+    """Copies that are too few or too many, against the places foretold or else against the log."""
+    found = Counter(one.place for one in seen.stored)
+    taken = sum(one.deleted for one in seen.handed)
+    if seen.expected is None:
+        said_kept = sum(one.kept or 0 for one in seen.attempts())
+        return _counted(seen, found, said_kept - taken) if not seen.no_log else None
+    wanted = Counter(seen.expected)
+    missing, extra = list((wanted - found).elements())[taken:], list((found - wanted).elements())
+    if extra and (missing or set(extra) - set(wanted)):
+        instead = f", and not in {', '.join(missing)}" if missing else ""
+        return Fate.WRONG_PLACE, f"it lies in {', '.join(extra)}{instead}"
+    if extra:
+        return Fate.DOUBLED, _twice(seen, found)
+    if missing and (_all_succeeded(seen) or seen.no_log):
+        return Fate.LOST, f"{_success(seen)}, but no file in {', '.join(missing)} holds it{_unread(seen)}"
+    return None
+
+
+def _counted(seen: Evidence, found: Counter[str], wanted: int) -> Judgement | None:
+    if found.total() > wanted:
+        return Fate.DOUBLED, _twice(seen, found)
+    if found.total() < wanted:
+        return Fate.LOST, f"{_success(seen)}, but {found.total()} of {wanted} copies are there{_unread(seen)}"
+    return None
+
+
+def _twice(seen: Evidence, found: Counter[str]) -> str:
+    paths = [one.entry.path for one in seen.stored]
+    return f"{found.total()} files hold it: {', '.join(paths)}"
+
+
+def _success(seen: Evidence) -> str:
+    words = [f"{one.recipient}: success{f': {one.said}' if one.said else ''}" for one in seen.attempts()]
+    return f"the MTA logged {'; '.join(words)}" if words else "the MTA took it"
+
+
+def _unread(seen: Evidence) -> str:
+    return f"; nobody but root can read {', '.join(seen.unreadable)}" if seen.unreadable else ""
+
+
+def _all_succeeded(seen: Evidence) -> bool:
+    tried = seen.attempts()
+    return bool(tried) and all(story.ended for story in seen.family) and all(one.outcome != "failure" for one in tried)
+
+
+def _served(seen: Evidence) -> Judgement | None:
+    """What POP3 handed out must be what was sent, and one of the files where they are still there."""
+    for one in seen.handed:
+        if not served_whole(one, seen):
+            words = f"{one.by}, login {one.login}: RETR {one.number} handed out {len(one.octets)} octets"
+            return Fate.POP3, f"{words} that are not those that were sent and stored"
+    if doubled := _handed_twice(seen, max(1, len(seen.stored))):
+        return Fate.POP3, doubled
+    return (Fate.POP3, seen.unserved[0]) if seen.unserved else None
+
+
+def _handed_twice(seen: Evidence, copies: int) -> str:
+    numbers = {(one.by, one.login, one.number) for one in seen.handed}
+    sessions = Counter((by, login) for by, login, _number in numbers)
+    twice = [f"{by}, login {login}: {times} numbers" for (by, login), times in sessions.items() if times > copies]
+    return f"{twice[0]} handed it out in one session" if twice else ""
+
+
+def served_whole(one: Handed, seen: Evidence) -> bool:
+    """Whether a RETR gave the message; the qmail profile adds an empty line before the dot (Q-POP3-13)."""
+    forms = [one.octets, *([one.octets[:-1]] if one.octets.endswith(b"\n\n") else [])]
+    files = [stored.octets for stored in seen.stored if stored.kind == "maildir"]
+    return any(whole(form, seen.octets) and (not files or one.deleted or form in files) for form in forms)
+
+
+def _unfinished(seen: Evidence) -> Judgement:
+    """No contradiction: delivered, or where it waits or ended instead."""
+    tried = seen.attempts()
+    pending = [one for story in seen.family for one in story.pending()]
+    for outcome, fate in (("running", Fate.QUEUE), ("deferral", Fate.DEFERRED)):
+        if waiting := [one for one in pending if one.outcome == outcome]:
+            times = sum(one.recipient == waiting[-1].recipient for one in tried)
+            return fate, f"{waiting[-1].recipient}: {waiting[-1].said or 'a delivery runs'} ({times} attempts)"
+    if failed := [one for one in tried if one.outcome == "failure"]:
+        return Fate.BOUNCED, f"{failed[-1].recipient}: {failed[-1].said}"
+    if seen.stored or any(one.deleted for one in seen.handed):
+        return Fate.ONCE, _where(seen)
+    if remote := [one for one in tried if one.channel == "remote"]:
+        return Fate.REMOTE, f"{remote[-1].recipient}: {remote[-1].said}"
+    if tried:
+        return Fate.DISCARDED, f"the instructions keep nothing: {_success(seen)}"
+    dead = f"; the MTA: {seen.dead}" if seen.dead else ""
+    return Fate.QUEUE, f"accepted, but the log shows no attempt to deliver it{dead}"
+
+
+def _where(seen: Evidence) -> str:
+    taken = [f"taken away by {one.by} over POP3" for one in seen.handed if one.deleted]
+    return "; ".join([f"one file in {one.place}: {one.entry.path}" for one in seen.stored] + taken)

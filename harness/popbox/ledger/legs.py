@@ -1,0 +1,116 @@
+"""The four legs of a proof, each with one line and its details, from the evidence of one message. Pure."""
+
+from __future__ import annotations
+
+from popbox.ledger.copies import Stored
+from popbox.ledger.foretold import Foretold
+from popbox.ledger.judge import Evidence, served_whole
+from popbox.ledger.log import stamp
+from popbox.ledger.pickup import Handed
+from popbox.proof import Fate, Looked, MaildirLeg, Pop3Leg, QueueLeg, SmtpLeg
+from popbox.verbs.context import Sent
+
+Fetched = dict[str, list[Handed] | str]
+LONGEST_S = 86_400.0  # our choice: beyond a day, or before the send, two clocks disagree and no time is shown
+IN_MAILDIR = {Fate.LOST, Fate.DOUBLED, Fate.CORRUPTED, Fate.WRONG_PLACE, Fate.WRONG_OWNER, Fate.WRONG_MODE}
+
+
+def legs(
+    sent: Sent, seen: Evidence, right: Foretold, fate: Fate, why: str, fetched: Fetched
+) -> tuple[SmtpLeg, QueueLeg, MaildirLeg, Pop3Leg]:
+    """All four, in the order of the way."""
+    return (
+        _smtp(sent, right),
+        _queue(sent, seen, right, fate, why),
+        _maildir(sent, seen, right, fate, why),
+        _pop3(sent, seen, fate, fetched),
+    )
+
+
+def _since(sent: Sent, at: float | None) -> float | None:
+    """Seconds since the send began."""
+    return round(at - sent.at, 6) if at is not None and 0 <= at - sent.at <= LONGEST_S else None
+
+
+def _smtp(sent: Sent, right: Foretold) -> SmtpLeg:
+    wanted = sent.accepted or Fate.SMTP in right.fates
+    if sent.receipt is None:
+        said = f"the conversation broke: {sent.broke}"
+        transcript = sent.broke.transcript if sent.broke else ()
+        return SmtpLeg(verdict=Looked.FAILED, said=said, at_s=sent.took_s, transcript=transcript)
+    receipt = sent.receipt
+    said = sent.reply if sent.accepted else f"refused at {receipt.command}: {sent.reply}"
+    return SmtpLeg(
+        verdict=Looked.PASSED if wanted else Looked.FAILED,
+        said=said,
+        at_s=sent.took_s,
+        command=receipt.command,
+        reply=sent.reply,
+        transcript=receipt.transcript,
+    )
+
+
+def _queue(sent: Sent, seen: Evidence, right: Foretold, fate: Fate, why: str) -> QueueLeg:
+    if not sent.accepted:
+        return QueueLeg(verdict=Looked.NOT_LOOKED_AT, said="SMTP did not take it")
+    if seen.no_log:
+        return QueueLeg(verdict=Looked.NOT_LOOKED_AT, said=seen.no_log)
+    lines = tuple(line for story in seen.family for line in story.lines)
+    ended = bool(seen.family) and all(story.ended for story in seen.family)
+    stuck = fate in (Fate.QUEUE, Fate.DEFERRED, Fate.BOUNCED, Fate.REMOTE, Fate.DISCARDED)
+    said = f"{fate.value}: {why}" if stuck else "; ".join(f"{one.recipient}: {one.outcome}" for one in seen.attempts())
+    return QueueLeg(
+        verdict=Looked.FAILED if stuck and fate not in right.fates else Looked.PASSED,
+        said=said or "nothing is logged of it",
+        at_s=_since(sent, stamp(lines[-1])) if ended else None,
+        log=lines,
+    )
+
+
+def _maildir(sent: Sent, seen: Evidence, right: Foretold, fate: Fate, why: str) -> MaildirLeg:
+    expected = seen.expected or ()
+    shown = tuple(one.shown() for one in [*seen.stored, *seen.bounces])
+    if seen.no_files:
+        return MaildirLeg(verdict=Looked.NOT_LOOKED_AT, said=seen.no_files, expected=expected)
+    missing = bool(expected) and not seen.stored and not any(one.deleted for one in seen.handed)
+    failed = (fate in IN_MAILDIR or missing) and fate not in right.fates
+    return MaildirLeg(
+        verdict=Looked.FAILED if failed else Looked.PASSED,
+        said=why if fate in IN_MAILDIR else _lies(seen.stored, seen.bounces),
+        at_s=_since(sent, max((one.entry.mtime for one in seen.stored), default=None)),
+        expected=expected,
+        copies=shown,
+    )
+
+
+def _lies(stored: list[Stored], bounces: list[Stored]) -> str:
+    lines = [
+        f"{one.entry.path}: {one.entry.size} octets, mode {one.entry.mode:04o}, owner {one.entry.uid}:{one.entry.gid}"
+        for one in stored
+    ]
+    lines += [f"its bounce: {one.entry.path}" for one in bounces]
+    return "; ".join(lines) or "no file below popboxes/ holds it"
+
+
+def _pop3(sent: Sent, seen: Evidence, fate: Fate, fetched: Fetched) -> Pop3Leg:
+    retrieved = tuple(one.shown() for one in seen.handed)
+    if fate is Fate.POP3 or not all(served_whole(one, seen) for one in seen.handed):
+        broken = [one for one in seen.handed if not served_whole(one, seen)]
+        said = seen.unserved[0] if seen.unserved else _handed(broken or seen.handed)
+        return Pop3Leg(verdict=Looked.FAILED, said=said, retrieved=retrieved)
+    if seen.handed:
+        at_s = _since(sent, min(one.at for one in seen.handed))
+        return Pop3Leg(verdict=Looked.PASSED, said=_handed(seen.handed), at_s=at_s, retrieved=retrieved)
+    return Pop3Leg(verdict=Looked.NOT_LOOKED_AT, said=_not_fetched(seen, fetched))
+
+
+def _handed(handed: list[Handed]) -> str:
+    return "; ".join(f"RETR {one.number} of {one.login or 'an unknown login'} ({one.by})" for one in handed)
+
+
+def _not_fetched(seen: Evidence, fetched: Fetched) -> str:
+    boxes = sorted({one.place.removesuffix("/Maildir") for one in seen.stored if one.kind == "maildir"})
+    if not boxes:
+        return "there is nothing to hand out"
+    reasons = [said for box in boxes if isinstance(said := fetched.get(box), str)]
+    return "; ".join(reasons) or f"no login with a known password leads to {', '.join(boxes)}"

@@ -1,0 +1,142 @@
+"""What POP3 handed out: read from the conversations that a scenario had, and fetched by popbox itself afterwards.
+
+A password is known where the scenario itself logged in with it, or where the account has the HOWTO's own sample hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from popbox.clients.pop3 import Pop3, Pop3Refused
+from popbox.clients.wire import Logged, Wire
+from popbox.errors import ConnectionFailed, HostError, StepTimeout
+from popbox.hosts.base import Host
+from popbox.ledger import TOKEN_FIELD
+from popbox.proof import Retrieved
+
+HOWTO_SAMPLE = {"DmIMm9e5Hc8ic": "testpw"}  # the HOWTO's poppasswd line, and the password that it gives for it
+MOST_MESSAGES = 200  # our choice: the newest of a maildrop; a scenario's own are among them
+FETCH_S = 10.0  # our choice: for each reply
+MULTILINE = ("RETR", "TOP", "LIST", "UIDL", "CAPA")
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """One RETR: ``octets`` with LF line ends, without dot-stuffing. ``deleted`` once DELE and QUIT took it away."""
+
+    by: str
+    login: str
+    number: int
+    octets: bytes
+    at: float  # wall clock, seconds
+    deleted: bool = False
+
+    def holds(self, token: str) -> bool:
+        """Whether it is the message with that token, and not a bounce of it."""
+        header = b"\n" + self.octets.partition(b"\n\n")[0] + b"\n"
+        return f"\n{TOKEN_FIELD}: {token}\n".encode() in header
+
+    def shown(self) -> Retrieved:
+        """For the report: octets and digest as they went over the wire."""
+        wire = self.octets.replace(b"\n", b"\r\n")
+        digest = hashlib.sha256(wire).hexdigest()
+        return Retrieved(by=self.by, login=self.login, number=self.number, octets=len(wire), sha256=digest)
+
+
+@dataclass(slots=True)
+class Heard:
+    """One conversation, read reply by reply; commands may have been pipelined."""
+
+    by: str
+    login: str = ""
+    password: str = ""  # once it was taken
+    got: dict[int, tuple[bytes, float]] = field(default_factory=dict)
+    marked: set[int] = field(default_factory=set)
+    quit_: bool = False
+
+    def handed(self) -> Iterator[Handed]:
+        """Each message that it handed out."""
+        for number, (octets, at) in self.got.items():
+            yield Handed(self.by, self.login, number, octets, at, self.quit_ and number in self.marked)
+
+
+def hear(step: int, wire: Wire) -> Heard:
+    """Read a conversation's log."""
+    heard = Heard(f"step {step}")
+    asked: list[list[str]] = [["greeting"]]
+    lines = iter(wire.log)
+    began = time.time() - (time.monotonic() - wire.began)
+    for line in lines:
+        if line.side == "C":
+            asked.append(line.text.split(" ", 2) or [""])
+        elif asked and line.text.startswith("+OK"):
+            _accepted(heard, asked.pop(0), lines, began)
+        elif asked:
+            asked.pop(0)
+    return heard
+
+
+def _accepted(heard: Heard, command: list[str], lines: Iterator[Logged], began: float) -> None:
+    verb, number = command[0].upper(), int(command[1]) if command[1:] and command[1].isdigit() else 0
+    if verb == "USER" and command[1:]:
+        heard.login = " ".join(command[1:])
+    elif verb == "PASS":
+        heard.password = " ".join(command[1:])
+    elif verb in MULTILINE and (verb in ("RETR", "TOP", "CAPA") or not number):
+        body, at_s = _body(lines)
+        if verb == "RETR":
+            heard.got[number] = body, began + at_s
+    elif verb == "DELE":
+        heard.marked.add(number)
+    elif verb == "RSET":
+        heard.marked.clear()
+    elif verb == "QUIT":
+        heard.quit_ = True
+
+
+def _body(lines: Iterator[Logged]) -> tuple[bytes, float]:
+    body, at_s = b"", 0.0
+    for line in lines:
+        at_s = line.at_s
+        if line.octets == b".":
+            break
+        body += line.octets.removeprefix(b".") + b"\n"
+    return body, at_s
+
+
+def known_logins(host: Host, boxes: set[str], heard: Iterable[Heard]) -> dict[str, tuple[str, str]]:
+    """Box below the qmail home -> login and password, for those boxes of which a password is known."""
+    said = {one.login: one.password for one in heard if one.password and not one.password.startswith("*")}
+    try:
+        lines = host.read("users/poppasswd").decode("utf-8", "replace").splitlines()
+    except HostError:
+        return {}
+    known: dict[str, tuple[str, str]] = {}
+    for login, crypt, _user, directory in (line.split(":", 3) for line in lines if line.count(":") >= 3):
+        box = directory.removeprefix(host.home()).strip("/")
+        password = said.get(login) or HOWTO_SAMPLE.get(crypt)
+        if box in boxes and password:
+            known[box] = (login, password)
+    return known
+
+
+def fetch(host: Host, login: str, password: str, tokens: set[str]) -> list[Handed] | str:
+    """Log in and retrieve the messages with these tokens, newest first; no QUIT, so that nothing moves or goes.
+
+    Gives the reason in words where that cannot be done.
+    """
+    got: list[Handed] = []
+    try:
+        with Pop3(host.address("pop3"), FETCH_S) as session:
+            session.login(login, password)
+            count, _octets = session.stat()
+            for number in range(count, max(0, count - MOST_MESSAGES), -1):
+                got.append(Handed("popbox", login, number, session.retrieve(number), time.time()))
+                if all(any(one.holds(token) for one in got) for token in tokens):
+                    break
+    except (Pop3Refused, ConnectionFailed, StepTimeout, HostError, ValueError) as error:
+        return f"{login} over POP3: {error}"
+    return got
