@@ -29,12 +29,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a server said to one message: the reply that decided, at which command, and the whole dialogue."""
+    """What a server said to one message: the reply that decided, at which command and after how long, and all of it."""
 
     accepted: bool
     command: str
     reply: Reply
     transcript: tuple[str, ...]
+    took_s: float = 0.0
 
 
 class Smtp:
@@ -108,7 +109,8 @@ def _converse(session: Smtp, sender: str, recipients: tuple[str, ...], message: 
                 break
         else:
             decisive = ("DATA", session.data(message))
+    took_s = session.wire.log[-1].at_s
     with suppress(ConnectionFailed, StepTimeout):  # the verdict is in; a server may hang up after an error
         session.command("QUIT")
     command, reply = decisive
-    return Receipt(reply.ok, command, reply, session.wire.transcript())
+    return Receipt(reply.ok, command, reply, session.wire.transcript(), took_s)

@@ -12,6 +12,7 @@ from popbox.verbs.context import Sent
 
 Fetched = dict[str, list[Handed] | str]
 LONGEST_S = 86_400.0  # our choice: beyond a day, or before the send, two clocks disagree and no time is shown
+TICK_S = 0.02  # a file's time is that of the kernel's last tick (4 to 10 ms), so it may lie before the send
 IN_MAILDIR = {Fate.LOST, Fate.DOUBLED, Fate.CORRUPTED, Fate.WRONG_PLACE, Fate.WRONG_OWNER, Fate.WRONG_MODE}
 
 
@@ -29,7 +30,8 @@ def legs(
 
 def _since(sent: Sent, at: float | None) -> float | None:
     """Seconds since the send began."""
-    return round(at - sent.at, 6) if at is not None and 0 <= at - sent.at <= LONGEST_S else None
+    after_s = None if at is None else at - sent.at
+    return round(max(0.0, after_s), 6) if after_s is not None and -TICK_S <= after_s <= LONGEST_S else None
 
 
 def _smtp(sent: Sent, right: Foretold) -> SmtpLeg:
@@ -111,6 +113,6 @@ def _handed(handed: list[Handed]) -> str:
 def _not_fetched(seen: Evidence, fetched: Fetched) -> str:
     boxes = sorted({one.place.removesuffix("/Maildir") for one in seen.stored if one.kind == "maildir"})
     if not boxes:
-        return "there is nothing to hand out"
+        return "POP3 hands out Maildirs, no mbox files" if seen.stored else "there is nothing to hand out"
     reasons = [said for box in boxes if isinstance(said := fetched.get(box), str)]
     return "; ".join(reasons) or f"no login with a known password leads to {', '.join(boxes)}"

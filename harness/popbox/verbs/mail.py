@@ -6,7 +6,7 @@ import time
 
 from popbox import ledger
 from popbox.clients import smtp
-from popbox.errors import ConnectionFailed, StepTimeout
+from popbox.errors import PopboxError
 from popbox.ledger.expect import ask
 from popbox.model import Observation
 from popbox.steps import Send
@@ -48,11 +48,11 @@ def _offer(context: Context, spec: Send, token: str, octets: bytes, deadline: fl
     began = time.monotonic()
     try:
         note.receipt = smtp.deliver(context.host.address("smtp"), spec.sender, note.recipients, octets, left(deadline))
-    except (ConnectionFailed, StepTimeout) as error:
+    except PopboxError as error:
         note.broke = error
-        raise
-    finally:
         note.took_s = time.monotonic() - began
+        raise
+    note.took_s = note.receipt.took_s
     return note.receipt
 
 
