@@ -81,6 +81,8 @@ class Running:
         command = [sys.executable, "-m", "mailhost", "--home", str(home), "serve", "pop3", *arguments]
         if not any(word.startswith("--listen") for word in arguments):
             command += ["--listen", "127.0.0.1:0"]
+        if "--workers" not in arguments:
+            command += ["--workers", "1"]  # what a test sees of one process it can name
         if descriptors:
             command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors)

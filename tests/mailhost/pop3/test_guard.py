@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mailhost.pop3.guard import FREE_FAILURES, QUEUE_S, REMEMBERED, SLOT_S, WINDOW_S, Guard, network
+from mailhost.pop3.guard import ENTRANCES, FREE_FAILURES, QUEUE_S, REMEMBERED, SLOT_S, WINDOW_S, Guard, network
+from mailhost.pop3.metrics import Counters
 from mailhost.pop3.options import Limits
 
 
@@ -75,7 +76,9 @@ def test_a_balancers_connections_count_for_its_clients() -> None:
 def test_an_ipv6_customer_is_one_address() -> None:
     assert network("2001:db8:1:2::5") == network("2001:db8:1:2:ffff::1")
     assert network("2001:db8:1:2::5") != network("2001:db8:1:3::5")
-    assert network("::ffff:192.0.2.1") == "192.0.2.1"
+    assert network("2001::1:2:3:4:5") == network("2001:0:0:1::9"), "the same /64, written in two ways"
+    assert network("2001::1:2:3:4:5") != network("2001::2:2:3:4:5")
+    assert network("fe80::1%eth0") == network("fe80::2")
 
 
 def test_login_delay() -> None:
@@ -84,3 +87,26 @@ def test_login_delay() -> None:
     assert guard.too_soon(b"joe", 59.0)
     assert not guard.too_soon(b"ann", 59.0)
     assert not guard.too_soon(b"joe", 61.0)
+
+
+def test_login_delay_holds_for_all_workers_together() -> None:
+    shared = Counters(2).entered
+    one, other = (Guard(Limits(login_delay_s=60), shared) for _ in range(2))
+    assert not one.too_soon(b"joe", 5.0)
+    assert other.too_soon(b"joe", 64.9)
+    assert not other.too_soon(b"joe", 65.1)
+
+
+def test_whoever_shares_a_place_with_another_login_is_not_refused_for_it() -> None:
+    guard = Guard(Limits(login_delay_s=60))
+    logins = [b"%d" % n for n in range(3 * ENTRANCES)]
+    assert not any(guard.too_soon(login, 1.0) for login in logins)
+    assert guard.too_soon(logins[-1], 2.0)
+
+
+def test_room() -> None:
+    guard = Guard(Limits(connections=1, unauthenticated=5))
+    assert guard.has_room(0)
+    assert not guard.has_room(5)
+    guard.admit("192.0.2.1", 0)
+    assert not guard.has_room(0)

@@ -72,7 +72,7 @@ class Maildrops(RuleBasedStateMachine):
     def take(self, event: Event) -> bytes:
         assert self.session is not None
         if isinstance(event, Update):
-            event = self.session.updated(failed=not apply(self.drop, event))
+            event = self.session.updated(failed=apply(self.drop, event))
         if isinstance(event, Close):
             return event.reply.data
         if isinstance(event, Transmit):

@@ -70,6 +70,22 @@ def test_a_line_that_is_no_row_is_the_hosts_fault_for_that_login_only(tmp_path: 
         rows.get(b"joe")
 
 
+def test_readable_asks_the_source_and_not_what_is_remembered(tmp_path: Path) -> None:
+    class Gone(Files):
+        alive = True
+
+        def row(self, login: bytes) -> Row | None:
+            if not self.alive:
+                raise OSError("the password helper has gone")
+            return super().row(login)
+
+    source = Gone(users(tmp_path))
+    rows = Rows(tmp_path, source)
+    assert rows.readable()
+    source.alive = False
+    assert not rows.readable()
+
+
 def test_the_helper_answers_for_one_login_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "popsecrets").write_bytes(b"joe:apop:tanstaaf\n# x\njoe:apop:second\njoe:other:z\nann:scram:S:C\n")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.mailhost.pop3.support import Box, Client, Running, owner
+from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, owner
 
 from mailhost.pop3 import scram
 
@@ -129,10 +129,30 @@ def test_apop_for_boxes_with_a_secret(box: Box, serve: Serve) -> None:
     poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=10).quit()
 
 
+def test_a_disabled_box_lets_nobody_in_by_its_other_secrets(box: Box, serve: Serve) -> None:
+    """``mailhost mailbox disable`` puts a ``!`` before the hash; that must stop APOP and SCRAM too."""
+    secrets(box, b"testid:apop:tanstaaf", b"testid:scram:" + scram.make(b"pencil"))
+    box.passwords({"testid": "!" + HOWTO_HASH})
+    server = serve()
+    client = server.client()
+    stamp = re.search(rb"<.*>", client.banner)
+    assert stamp
+    digest = hashlib.md5(stamp[0] + b"tanstaaf", usedforsecurity=False).hexdigest().encode()
+    client.send(b"APOP testid " + digest + b"\r\n")
+    other = server.client()
+    assert scram_login(other).startswith(b"-ERR [AUTH]")
+    assert client.line().startswith(b"-ERR [AUTH]")
+
+
 def test_scram_end_to_end(box: Box, serve: Serve) -> None:
     secrets(box, b"testid:scram:" + scram.make(b"pencil"))
     client = serve().client()
     assert b"SASL PLAIN SCRAM-SHA-256\r\n" in client.lines(b"CAPA")
+    assert scram_login(client) == b"+OK maildrop ready\r\n"
+
+
+def scram_login(client: Client) -> bytes:
+    """The whole exchange, with the password pencil: the last answer, the server's proof checked before it."""
     bare = b"n=testid,r=abc"
     first = client.ask(b"AUTH SCRAM-SHA-256 " + base64.b64encode(b"n,," + bare))
     server_first = base64.b64decode(first[2:])
@@ -143,6 +163,8 @@ def test_scram_end_to_end(box: Box, serve: Serve) -> None:
     key = scram._hmac(salted, b"Client Key")
     proof = bytes(a ^ b for a, b in zip(key, scram._hmac(hashlib.sha256(key).digest(), signed), strict=True))
     last = client.ask(base64.b64encode(without + b",p=" + base64.b64encode(proof)))
+    if last.startswith(b"-ERR"):
+        return last
     signature = scram._hmac(scram._hmac(salted, b"Server Key"), signed)
     assert base64.b64decode(last[2:]) == b"v=" + base64.b64encode(signature)
-    assert client.ask(b"") == b"+OK maildrop ready\r\n"
+    return client.ask(b"")

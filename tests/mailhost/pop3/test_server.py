@@ -295,26 +295,6 @@ def test_a_peer_that_never_reads_stays_bounded(box: Box, serve: Serve) -> None:
     assert memory_kib(server.process.pid) - before < 8_192
 
 
-@pytest.mark.parametrize("moment", [b"RETR 1\r\n", b"DELE 1\r\n", b"DELE 1\r\nQUIT\r\n"])
-def test_kill_9_loses_and_doubles_nothing(box: Box, serve: Serve, moment: bytes) -> None:
-    for number in range(40):
-        box.put(f"{number}.h", b"Subject: %d\n\n" % number + b"x\n" * 2000)
-    server = serve()
-    client = server.client()
-    client.login()
-    client.send(moment)
-    if b"QUIT" in moment:
-        time.sleep(0.0005)
-    server.process.kill()
-    server.process.wait()
-    bases = [name[4:].partition(":")[0] for name in box.files()]
-    assert len(bases) == len(set(bases))
-    assert len(bases) in ((39, 40) if b"QUIT" in moment else (40,))
-    again = serve().client()
-    assert again.login().startswith(b"+OK")
-    assert again.ask(b"STAT").startswith(b"+OK %d " % len(bases))
-
-
 def test_a_deep_box_is_opened_in_a_thread_and_others_go_on(box: Box, serve: Serve) -> None:
     for number in range(20_000):
         path = box.maildir / "cur" / f"{number:06}.h:2,"

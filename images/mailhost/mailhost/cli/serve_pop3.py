@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterable
@@ -36,6 +37,9 @@ class AddressType(click.ParamType[Address]):
 
 _BIND_ERRORS = (errno.EACCES, errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 ADDRESS = AddressType()
+HOST_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+MOST_WORKERS = 8
+"""Unless asked for: one worker serves thousands of sessions a second, and each takes some 20 MB."""
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -47,7 +51,7 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--key", type=FILE, help="Its key, PEM. [default: in the --cert file]")
 @click.option("--require-tls", is_flag=True, help="Refuse passwords on connections without TLS.")
 @click.option("--upgrade-hashes-on-login", "upgrade_hashes", is_flag=True, help="Replace weak hashes as people log in.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, help="Processes on the sockets.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes. [default: one a core, at most 8]")
 @click.option("--metrics", type=ADDRESS, help="Serve /metrics and /ready over HTTP here.")
 @click.option("--proxy-from", multiple=True, metavar="NETWORK", help="Want a PROXY v2 header from these addresses.")
 @click.option("--hostname", default=None, help="Name in the banner. [default: control/me, else this host's name]")
@@ -103,12 +107,16 @@ def options_from(home: Path, given: dict[str, Any]) -> Options:
     """The command line as one value.
 
     Raises:
-        ValueError: a --proxy-from is no network.
+        ValueError: a --proxy-from is no network, or the name for the banner no host name.
     """
     Trusted(given["proxy_from"])
     limits = {name: given.pop(name) for name in Limits.__slots__ if name in given}
     given["profile"] = PROFILES[given["profile"]]
+    where = "--hostname" if given["hostname"] else f"{home}/control/me: line 1"
     given["hostname"] = given["hostname"] or banner_name(home)
+    if not HOST_NAME.fullmatch(given["hostname"]):  # it stands in banners, APOP digests and session ids
+        raise ValueError(f"{where}: {given['hostname']!r} is no host name: letters, digits and . - _ : [ ] only")
+    given["workers"] = given["workers"] or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
     return Options(home=home, limits=Limits(**limits), **given)
 
 

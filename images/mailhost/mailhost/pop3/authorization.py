@@ -112,8 +112,8 @@ def stls(memory: Memory, _: bytes) -> Event:
 
 
 def capa(memory: Memory, _: bytes) -> Event:
-    """CAPA before login (RFC 2449 §5)."""
-    return capability_reply(memory, authorized=False)
+    """CAPA, before and after login (RFC 2449 §5)."""
+    return capability_reply(memory)
 
 
 def noop(memory: Memory, _: bytes) -> Event:
@@ -121,9 +121,12 @@ def noop(memory: Memory, _: bytes) -> Event:
     return memory.profile.texts.done if memory.profile.plain else memory.profile.texts.not_now
 
 
-def utf8(memory: Memory, _: bytes) -> Event:
-    """UTF8 (RFC 6856 §2): messages and names were never converted, so there is nothing to switch but the flag."""
-    memory.utf8 = True
+def utf8(_: Memory, _argument: bytes) -> Event:
+    """UTF8 (RFC 6856 §2): nothing to switch, since messages and names go out as they lie, with UTF8 and without.
+
+    Without it the RFC would have messages with 8-bit headers converted or refused. That breaks signatures, or keeps a
+    client from mail that every other server gives it.
+    """
     return _UTF8_ON
 
 

@@ -6,34 +6,33 @@ from mailhost.pop3.events import Reply
 from mailhost.pop3.state import Memory
 
 
-def capability_reply(memory: Memory, *, authorized: bool) -> Reply:
-    """The multi-line reply to CAPA."""
-    words = _qmail(memory, authorized) if memory.profile.plain else _standard(memory, authorized)
+def capability_reply(memory: Memory) -> Reply:
+    """The multi-line reply to CAPA, the same before and after login: RFC 2449 §5 has it so, with a MUST."""
+    words = _qmail(memory) if memory.profile.plain else _standard(memory)
     words.append(b"IMPLEMENTATION popbox-" + memory.profile.name.encode("ascii"))
     return Reply(b"+OK capabilities\r\n" + b"".join(word + b"\r\n" for word in words) + b".\r\n")
 
 
-def _standard(memory: Memory, authorized: bool) -> list[bytes]:
+def _standard(memory: Memory) -> list[bytes]:
     """The list of the rfc1939 profile."""
     features = memory.features
     words = [b"TOP", b"UIDL", b"PIPELINING", b"RESP-CODES", b"AUTH-RESP-CODE", b"EXPIRE NEVER", b"UTF8", b"LANG"]
     if features.login_delay_s:
         words.append(b"LOGIN-DELAY %d" % features.login_delay_s)
-    if not authorized:
-        if features.plaintext:
-            words.append(b"USER")
-        mechanisms = sasl_mechanisms(memory)
-        if mechanisms:
-            words.append(b"SASL " + b" ".join(mechanisms))
-        if features.tls and not features.secure:
-            words.append(b"STLS")
+    if features.plaintext:
+        words.append(b"USER")
+    mechanisms = sasl_mechanisms(memory)
+    if mechanisms:
+        words.append(b"SASL " + b" ".join(mechanisms))
+    if features.tls and not features.secure:
+        words.append(b"STLS")
     return words
 
 
-def _qmail(memory: Memory, authorized: bool) -> list[bytes]:
+def _qmail(memory: Memory) -> list[bytes]:
     """The qmail profile answers CAPA only so that a client can find STLS, which the old host did not have."""
     words = [b"TOP", b"UIDL", b"USER"]
-    if memory.features.tls and not memory.features.secure and not authorized:
+    if memory.features.tls and not memory.features.secure:
         words.append(b"STLS")
     return words
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ from mailhost.pop3.options import Address, Options
 from mailhost.pop3.privileges import harden, raise_descriptor_limit
 from mailhost.pop3.rows import Source
 from mailhost.pop3.server import Server, Sockets
-from mailhost.pop3.workers import supervise
+from mailhost.pop3.workers import SIGNALS, supervise
 
 if TYPE_CHECKING:
     import ssl
@@ -33,6 +34,8 @@ def bind(address: Address) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:  # [::] beside 0.0.0.0, and no IPv4 address in IPv6 clothes for guard and proxy
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address.host, address.port))
         sock.listen(BACKLOG)
     except OSError:
@@ -64,6 +67,13 @@ def load_tls(options: Options) -> ssl.SSLContext | None:
     return tls.load(options.cert, options.key)
 
 
+def newest_tls(options: Options, earlier: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """The certificate as it is now, for a worker that replaces one after a HUP; else the one the server began with."""
+    with contextlib.suppress(OSError):
+        return load_tls(options)
+    return earlier
+
+
 def run(options: Options) -> int:
     """Serve until TERM; the exit code is 0.
 
@@ -84,40 +94,35 @@ def run(options: Options) -> int:
         popuser.become(uid, gid)
     harden()
     counters = Counters(options.workers)
-    if options.workers == 1:
-        announce(sockets)
-        work(options, sockets, counters, 0, sources[0], tls)
-        return 0
 
-    def start(worker: int) -> None:
+    def start(worker: int) -> Server:
         mine = sockets if worker == 0 else Sockets(sockets.plain, sockets.secure)
-        work(options, mine, counters, worker, sources[worker], tls)
+        return prepare(Server(options, mine, counters, worker, sources[worker], newest_tls(options, tls)))
+
+    if options.workers == 1:
+        server = start(0)
+        announce(sockets)
+        server.serve()
+        return 0
 
     def stop() -> None:
         for sock in (*sockets.plain, *sockets.secure):
             sock.close()
 
-    return supervise(options.workers, start, lambda: announce(sockets), stop)
+    return supervise(options.workers, lambda worker: start(worker).serve(), lambda: announce(sockets), stop)
 
 
-def work(
-    options: Options,
-    sockets: Sockets,
-    counters: Counters,
-    worker: int,
-    source: Source | None,
-    tls: ssl.SSLContext | None,
-) -> None:
-    """One worker, until it has drained."""
-    server = Server(options, sockets, counters, worker, source, tls)
+def prepare(server: Server) -> Server:
+    """Let signals reach a worker: from here on HUP reloads it and TERM drains it."""
 
     def reload() -> None:
         try:
-            server.reload(load_tls(options))
+            server.reload(load_tls(server.options))
         except OSError as error:  # most often a key that only root can read: the old one goes on
             server.log.line("certificate not reloaded", error=str(error))
 
     signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: server.loop.post(server.drain))
-    server.serve()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    return server

@@ -6,6 +6,7 @@ this login has been used well before keeps its way in, and a correct password is
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,11 @@ QUEUE_S = 40.0
 REMEMBERED = 20_000
 """Addresses, logins and good pairs remembered each; when full, the oldest tenth is forgotten."""
 
+ENTRANCES = 65_536
+"""Logins remembered for LOGIN-DELAY, by all workers together."""
+
+_TENTHS = 1 << 28
+
 
 @dataclass(slots=True)
 class Record:
@@ -39,13 +45,14 @@ class Record:
 class Guard:
     """One worker's view. Times are monotonic seconds."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, entered: memoryview | None = None) -> None:
+        """``entered``: ENTRANCES numbers of 64 bits that all workers share, see ``too_soon``."""
         self._limits = limits
         self._open: dict[str, int] = {}
         self._total = 0
         self._records: dict[tuple[str, str | bytes], Record] = {}
         self._good: dict[tuple[str, bytes], float] = {}
-        self._entered: dict[bytes, float] = {}
+        self._entered = memoryview(bytearray(8 * ENTRANCES)).cast("Q") if entered is None else entered
 
     def admit(self, peer: str, unauthenticated: int, *, balancer: bool = False) -> str | None:
         """Count a new connection in; or say why it is refused, and then do not count it.
@@ -62,6 +69,10 @@ class Guard:
         self._total += 1
         self._open[key] = self._open.get(key, 0) + 1
         return None
+
+    def has_room(self, unauthenticated: int) -> bool:
+        """Whether somebody new would be let in."""
+        return self._total < self._limits.connections and unauthenticated < self._limits.unauthenticated
 
     def identify(self, balancer: str, peer: str) -> bool:
         """A connection of ``balancer`` turns out to be ``peer``'s: count it there; False when that is one too many."""
@@ -114,13 +125,19 @@ class Guard:
         _bound(self._good)
 
     def too_soon(self, login: bytes, now: float) -> bool:
-        """Whether LOGIN-DELAY forbids this login yet (RFC 2449 §6.5); otherwise it counts as begun now."""
+        """Whether LOGIN-DELAY forbids this login yet (RFC 2449 §6.5); otherwise it counts as begun now.
+
+        Each place of the shared table holds 36 bits of who was there last and 28 of when, in tenths of a second; of
+        two logins in one place the older is forgotten, so that nobody is refused for somebody else.
+        """
         if not self._limits.login_delay_s:
             return False
-        if now - self._entered.get(login, -1e9) < self._limits.login_delay_s:
+        mark, place = divmod(hash(login) % (1 << 52), ENTRANCES)  # the same in all workers: forks of one process
+        seen, earlier = divmod(self._entered[place], _TENTHS)
+        tenths = int(now * 10) % _TENTHS
+        if seen == mark and (tenths - earlier) % _TENTHS < self._limits.login_delay_s * 10:
             return True
-        self._entered[login] = now
-        _bound(self._entered)
+        self._entered[place] = mark * _TENTHS + tenths
         return False
 
     @staticmethod
@@ -132,9 +149,8 @@ def network(peer: str) -> str:
     """What counts as one address: an IPv4 address, or the /64 an IPv6 customer can choose from freely."""
     if ":" not in peer:
         return peer
-    if peer.startswith("::ffff:"):
-        return peer[7:]
-    return ":".join(peer.partition("%")[0].split("::")[0].split(":")[:4])
+    octets = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])
+    return socket.inet_ntop(socket.AF_INET6, octets[:8] + bytes(8)) + "/64"
 
 
 def _bound(table: dict[Any, Any]) -> None:

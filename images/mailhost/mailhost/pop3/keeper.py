@@ -53,16 +53,20 @@ class Kept:
         if max(map(len, asked)) > LOGIN_OCTETS:
             return None
         question = verb + pack(list(asked))
-        self._channel.send(question)
-        while answer := self._channel.recv(_ANSWER_OCTETS):
-            if answer.startswith(question):
-                break
-        else:
-            raise OSError("the password helper has gone")
+        answer = self._exchange(question)
         verdict, fields = answer[len(question) : len(question) + 1], answer[len(question) + 1 :]
         if verdict == b"!":
             raise OSError("the password helper cannot read the file")
         return unpack(fields) if verdict == b"+" else None
+
+    def _exchange(self, question: bytes) -> bytes:
+        """The answer to this very question; earlier ones may have been left by a worker that died."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._channel.send(question)
+            while answer := self._channel.recv(_ANSWER_OCTETS):
+                if answer.startswith(question):
+                    return answer
+        raise OSError("the password helper has gone")
 
 
 def start(users: Path, workers: int, *, upgrade: bool = False) -> list[Kept]:

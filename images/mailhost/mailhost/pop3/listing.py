@@ -64,6 +64,13 @@ class Listing:
             self._uid_lines = b"".join([b"%d %b\r\n" % (n, e.uid) for n, e in enumerate(self.entries, 1)])
         return self._uid_lines
 
+    def fresh_without(self, deleted: set[int]) -> tuple[Entry, ...]:
+        """What lies in new/, but for the messages whose number is in ``deleted``."""
+        if not deleted:
+            return self.fresh
+        gone = {self.entries[n - 1].path for n in deleted}
+        return tuple(entry for entry in self.fresh if entry.path not in gone)
+
     def size_without(self, deleted: set[int]) -> int:
         """Octets of the messages whose number is not in ``deleted``."""
         return self.total - sum(self.entries[n - 1].size for n in deleted)
@@ -92,8 +99,8 @@ def strict_uids(paths: list[bytes]) -> list[bytes]:
     """Unique ids that RFC 1939 allows, one for each path, the same at every login.
 
     A legal base name is its own id, as in qmail-pop3d. An illegal one is hashed. Of twins (one base name in new/ and
-    cur/, or with two suffixes) the first in path order keeps the id, the others get a hash of their whole path
-    below cur/, so an id survives the move from new/ to cur/ of the others.
+    cur/, or with two suffixes) the first in path order keeps the id, the others get a hash of their whole path:
+    such a twin in new/ stays there (``Maildrop.keep``), so that its id stays too.
     """
     names = [base_name(path) for path in paths]
     uids = [name if legal_uid(name) else _hashed(name) for name in names]

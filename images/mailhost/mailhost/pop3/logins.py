@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 _TOO_SOON = err(b"[LOGIN-DELAY] the last login was too short a time ago")
 
 
+def locked(row: Row) -> bool:
+    """Whether ``mailhost mailbox disable`` was here: then the APOP and SCRAM secrets do not count either."""
+    return row.crypt.startswith(b"!")
+
+
 class Logins:
     """Answers claims. Each method that may have to wait gives None and later calls ``Connection.resume``."""
 
@@ -68,7 +73,8 @@ class Logins:
 
     def _look_up(self, connection: Connection, login: bytes) -> Event:
         try:
-            stored = self._rows.secret(login, b"scram") if self._rows.get(login) else None
+            row = self._rows.get(login)
+            stored = None if row is None or locked(row) else self._rows.secret(login, b"scram")
         except RowsError as error:
             return self._trouble(connection, error)
         return connection.session.found(stored)
@@ -89,15 +95,15 @@ class Logins:
         if claim.method == "plain":
             self._credentials.check(row, claim.secret, judged)
             return None
-        if claim.method == "proven" and row is not None:
-            return self._enter(connection, row)
-        if claim.method == "apop" and row is not None and self._apop(claim):
+        if row is not None and not locked(row) and (claim.method == "proven" or self._apop(claim)):
             return self._enter(connection, row)
         judged(False)
         return None
 
     def _apop(self, claim: Authenticate) -> bool:
         """Whether the digest is MD5 of timestamp and stored secret (RFC 1939 §7)."""
+        if claim.method != "apop":
+            return False
         try:
             secret = self._rows.secret(claim.login, b"apop")
         except RowsError:

@@ -57,11 +57,6 @@ class Loop:
         with contextlib.suppress(BlockingIOError):  # a full pipe wakes the loop as well as one more octet
             os.write(self._wake_out, b"!")
 
-    @property
-    def wake_fd(self) -> int:
-        """A write end for ``signal.set_wakeup_fd``."""
-        return self._wake_out
-
     def forget(self, fd: int) -> None:
         """As ``remove``, for a descriptor that is closed at once: the kernel takes it out of the epoll set itself."""
         self._handlers.pop(fd, None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import mmap
 
+from mailhost.pop3.guard import ENTRANCES
+
 
 class Count(enum.IntEnum):
     """Every counter, in its place in the shared memory."""
@@ -40,11 +42,15 @@ _HELP: dict[Count, tuple[str, str, str]] = {
 
 
 class Counters:
-    """One row of 64-bit numbers for each worker in memory they share; each writes its own row only."""
+    """One row of 64-bit numbers for each worker in memory they share; each writes its own row only.
+
+    ``entered`` is the one table all write: when logins last began, for ``Guard.too_soon``.
+    """
 
     def __init__(self, workers: int = 1) -> None:
         """Make it before forking."""
         self._all = memoryview(mmap.mmap(-1, workers * len(Count) * 8)).cast("q")
+        self.entered = memoryview(mmap.mmap(-1, ENTRANCES * 8)).cast("Q")
         self.mine = self.row(0)
 
     def row(self, worker: int) -> memoryview:

@@ -84,20 +84,20 @@ class Openings:
         self._entries += len(drop.snapshot.entries) - before
         return listing
 
-    def update(self, drop: Maildrop, event: Update, done: Callable[[bool], None]) -> bool | None:
-        """Make QUIT's changes: whether all removals succeeded, or None and ``done(whether)`` on the loop later."""
+    def update(self, drop: Maildrop, event: Update, done: Callable[[int], None]) -> int | None:
+        """Make QUIT's changes: how many removals failed, or None and ``done(how many)`` on the loop later."""
         if len(event.delete) + len(event.keep) <= INLINE_CHANGES:
             return apply(drop, event)
         drop.lend()
         self._run(lambda: self._apply(drop, event, done))
         return None
 
-    def _apply(self, drop: Maildrop, event: Update, done: Callable[[bool], None]) -> None:
-        good = False
+    def _apply(self, drop: Maildrop, event: Update, done: Callable[[int], None]) -> None:
+        failed = len(event.delete)
         try:
-            good = apply(drop, event)
+            failed = apply(drop, event)
         finally:
-            self._back(drop, lambda: done(good))
+            self._back(drop, lambda: done(failed))
 
     def reply(self, kind: str) -> Reply:
         """What the client is told when a maildrop cannot be opened."""
@@ -105,12 +105,12 @@ class Openings:
         return {"missing": texts.no_maildir, "busy": texts.in_use}.get(kind, texts.unusable)
 
 
-def apply(drop: Maildrop, event: Update) -> bool:
-    """Removals, then moves from new/ to cur/; False when a removal failed."""
-    removed = [drop.remove(entry) for entry in event.delete]
+def apply(drop: Maildrop, event: Update) -> int:
+    """Removals, then moves from new/ to cur/; how many removals failed."""
+    failed = sum(not drop.remove(entry) for entry in event.delete)
     for entry in event.keep:
         drop.keep(entry)
-    return all(removed)
+    return failed
 
 
 def _first(steps: Iterator[None]) -> bool:

@@ -85,7 +85,7 @@ def answer(session: Session, drop: Maildrop) -> bool:
 def act(session: Session, drop: Maildrop, event: Event, out: list[bytes]) -> bool:
     """One event; replies are collected in ``out``."""
     if isinstance(event, Update):
-        event = session.updated(failed=not apply(drop, event))
+        event = session.updated(failed=apply(drop, event))
     if isinstance(event, Reply):
         out.append(event.data)
     elif isinstance(event, Transmit):

@@ -36,7 +36,7 @@ TABLE: dict[tuple[State, bytes], Handler] = {
     (State.TRANSACTION, b"RSET"): t.rset,
     (State.TRANSACTION, b"NOOP"): t.noop,
     (State.TRANSACTION, b"LAST"): t.last,
-    (State.TRANSACTION, b"CAPA"): t.capa,
+    (State.TRANSACTION, b"CAPA"): a.capa,
     (State.TRANSACTION, b"LANG"): a.lang,
     (State.TRANSACTION, b"QUIT"): t.quit_,
 }
@@ -169,8 +169,8 @@ class Session:
         self.memory.state = State.AUTHORIZATION
         return a.looked_up(self.memory, stored)
 
-    def updated(self, *, failed: bool) -> Event:
-        """QUIT's changes have been made, or some of them ``failed``."""
+    def updated(self, *, failed: int) -> Event:
+        """QUIT's changes have been made, but for ``failed`` messages that could not be removed."""
         return t.updated(self.memory, failed=failed)
 
     def secured(self) -> None:

@@ -128,9 +128,9 @@ class Rows:
             raise RowsError(str(error)) from error
 
     def readable(self) -> bool:
-        """Whether logins can be looked up at all."""
+        """Whether logins can be looked up now: asked of the source itself, what is remembered proves nothing."""
         try:
-            self.get(b"")
-        except RowsError:
+            self._source.row(b"")
+        except (OSError, PoppasswdError):
             return False
         return True

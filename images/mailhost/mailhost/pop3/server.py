@@ -78,11 +78,12 @@ class Server:
         self.loop = Loop()
         self.log = Log()
         self.counts = counters.row(worker)
+        self.counts[_OPEN] = 0  # this may take the place of a worker that died
         self.tls = tls
         self.rows = Rows(options.home / "users", source)
         hashing, scanning = Threads(max(2, os.cpu_count() or 1)), Threads(2)
         self.openings = Openings(options.profile, scanning.run, self.loop.post)
-        self.guard = Guard(options.limits)
+        self.guard = Guard(options.limits, counters.entered)
         credentials = Credentials(hashing.run, self.loop.post, self._upgrade if options.upgrade_hashes else None)
         self.logins = Logins(
             options, self.loop, self.log, self.rows, credentials, self.openings, self.guard, self.counts
@@ -93,7 +94,7 @@ class Server:
         self._trusted = Trusted(options.proxy_from)
         self._offer()
         self._serial = 0
-        self._sweeping = self._draining = False
+        self._sweeping = self._draining = self._paused = False
         self._status = StatusPort(self.loop, sockets.status, counters.render, self.ready) if sockets.status else None
         self.loop.after_round = self.log.flush
 
@@ -133,13 +134,15 @@ class Server:
 
     def _listen(self, listener: socket.socket, secure: bool) -> None:
         """Wait for connections, unless the listener has been closed meanwhile."""
+        self._paused = False
         if listener.fileno() >= 0:
             events = select.EPOLLIN | select.EPOLLEXCLUSIVE  # wakes one worker for one connection, not all
             self.loop.add(listener.fileno(), events, partial(self._accept, listener, secure))
 
     def ready(self) -> bool:
-        """Whether a login could succeed now."""
-        return not self._draining and self.rows.readable()
+        """Whether a login could succeed now: a connection would be taken, and its login can be looked up."""
+        taken = not self._draining and not self._paused and self.guard.has_room(self.unauthenticated)
+        return taken and self.rows.readable()
 
     def _accept(self, listener: socket.socket, secure: bool, _: int) -> None:
         for _turn in range(ACCEPTS):
@@ -149,6 +152,7 @@ class Server:
                 return
             except OSError as error:  # out of descriptors: sessions that end will free some, and asking at once spins
                 self.log.line("accept failed", error=error.strerror)
+                self._paused = True
                 self.loop.remove(listener.fileno())
                 self.loop.later(PAUSE_S, partial(self._listen, listener, secure))
                 return
@@ -202,19 +206,19 @@ class Server:
         """QUIT's changes on disk, all before the reply (RFC 1939 §6)."""
         drop = connection.drop
         if drop is None:
-            return connection.session.updated(failed=True)
+            return connection.session.updated(failed=len(event.delete))
 
-        def updated(good: bool) -> None:
-            connection.deleted = len(event.delete)
-            self.counts[Count.DELETED] += len(event.delete)
-            connection.resume(connection.session.updated(failed=not good))
+        def later(failed: int) -> None:
+            connection.resume(self._updated(connection, event, failed))
 
-        good = self.openings.update(drop, event, updated)
-        if good is None:
-            return None
-        connection.deleted = len(event.delete)
-        self.counts[Count.DELETED] += len(event.delete)
-        return connection.session.updated(failed=not good)
+        failed = self.openings.update(drop, event, later)
+        return None if failed is None else self._updated(connection, event, failed)
+
+    def _updated(self, connection: Connection, event: Update, failed: int) -> Event:
+        """QUIT's changes have been made: count what is gone, and answer."""
+        connection.deleted = len(event.delete) - failed
+        self.counts[Count.DELETED] += connection.deleted
+        return connection.session.updated(failed=failed)
 
     def ended(self, connection: Connection) -> None:
         """A connection has closed: count and log it."""

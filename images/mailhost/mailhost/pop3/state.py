@@ -60,7 +60,6 @@ class Memory:
         "sasl",
         "stamp",
         "state",
-        "utf8",
     )
 
     def __init__(self, profile: Profile, features: Features, stamp: bytes) -> None:
@@ -75,7 +74,6 @@ class Memory:
         self.errors = 0
         self.failures = 0
         self.sasl: Exchange | None = None
-        self.utf8 = False
         self.forget_input = False
 
     def line_octets(self) -> int:

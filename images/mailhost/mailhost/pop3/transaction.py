@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from mailhost.pop3.capabilities import capability_reply
 from mailhost.pop3.events import Close, Event, Reply, Transmit, Update
 from mailhost.pop3.listing import Entry
 from mailhost.pop3.state import Memory, State
@@ -89,31 +88,25 @@ def last(memory: Memory, _: bytes) -> Event:
     return Reply(b"+OK %d\r\n" % memory.highest)
 
 
-def capa(memory: Memory, _: bytes) -> Event:
-    """CAPA after login (RFC 2449 §5)."""
-    return capability_reply(memory, authorized=True)
-
-
 def quit_(memory: Memory, _: bytes) -> Event:
     """QUIT: enter UPDATE; where nothing is to be done on disk, the session ends at once."""
     entries, deleted = memory.listing.entries, memory.deleted
     delete: tuple[Entry, ...] = tuple(entries[n - 1] for n in sorted(deleted))
-    fresh = memory.listing.fresh
-    keep = fresh if not deleted else tuple(entry for entry in fresh if entry not in set(delete))
+    keep = memory.listing.fresh_without(deleted)
     memory.state = State.UPDATE
     if not delete and not keep:
-        return updated(memory, failed=False)
+        return updated(memory, failed=0)
     return Update(delete, keep)
 
 
-def updated(memory: Memory, *, failed: bool) -> Event:
-    """The answer to QUIT after the changes on disk; qmail adds its error line in front of +OK (E-85)."""
+def updated(memory: Memory, *, failed: int) -> Event:
+    """The answer to QUIT when ``failed`` messages could not be removed; qmail says so for each, then +OK (E-85)."""
     texts = memory.profile.texts
     memory.state = State.CLOSED
     if not failed:
         return Close(texts.bye, "quit")
     if memory.profile.plain:
-        return Close(Reply(texts.unlink_failed.data + texts.bye.data, ok=False), "quit, not all removed")
+        return Close(Reply(texts.unlink_failed.data * failed + texts.bye.data, ok=False), "quit, not all removed")
     return Close(texts.unlink_failed, "quit, not all removed")
 
 

@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
+SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+
 RESTART_S = 1.0
 """A worker that died is replaced not sooner than this after the last start, so that a fault does not spin."""
 
@@ -30,13 +32,12 @@ def supervise(count: int, start: Callable[[int], None], ready: Callable[[], None
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signum)
 
-    signals = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     for worker in range(count):
         pids[_fork(worker, start)] = worker
-    for signum in signals:
+    for signum in SIGNALS:
         signal.signal(signum, pass_on)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     ready()
     while pids:
         pid, status = os.wait()
@@ -45,23 +46,20 @@ def supervise(count: int, start: Callable[[int], None], ready: Callable[[], None
             sys.stderr.write(f'{{"event": "worker died", "pid": {pid}, "status": {status}}}\n')
             sys.stderr.flush()
             time.sleep(RESTART_S)
-            signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             if not stopping:
                 pids[_fork(worker_died, start)] = worker_died
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     return 0
 
 
 def _fork(worker: int, start: Callable[[int], None]) -> int:
-    """A child that serves and exits; signals stay blocked until it has handlers of its own."""
+    """A child that serves and exits; signals stay blocked until ``start`` has set handlers and unblocks them."""
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
-        for signum in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP, signal.SIGTERM, signal.SIGINT))
         start(worker)
         status = 0
     except Exception:
