@@ -1,9 +1,10 @@
-"""Our pop3d against the real qmail-pop3d: the same Maildir, the same input, the same octets, the same files left."""
+"""Our popup and pop3d against the real ones: the same Maildir, the same input, the same octets, the same files left."""
 
 from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.mailhost.pop3.chain import interpreter, program
 from tests.mailhost.pop3.support import Box, new_home, owner, remove
 
 REAL = Path("/var/qmail/bin/qmail-pop3d")
+REAL_POPUP = REAL.with_name("qmail-popup")
 VERBS = [
     b"STAT",
     b"LIST",
@@ -108,3 +110,53 @@ def test_both_say_and_do_the_same(boxes: tuple[Box, Box], seed: int) -> None:
     ours, real = boxes
     data = script(seed)
     assert serve([program(ours.home, "pop3d")], ours, data) == serve([str(REAL)], real, data), data
+
+
+@pytest.mark.parametrize("vanished", [["cur/2.b.h:2,S"], ["new/1.a.h", "cur/2.b.h:2,S", "new/3.c.h"], ["new/4.d.h"]])
+def test_both_say_and_do_the_same_when_messages_vanish(boxes: tuple[Box, Box], vanished: list[str]) -> None:
+    """Messages that another session has removed since the login: E-85 for each that was marked."""
+    said = []
+    for command, box in zip([[program(boxes[0].home, "pop3d")], [str(REAL)]], boxes, strict=True):
+        uid, gid = owner()
+        pipe = subprocess.PIPE
+        with subprocess.Popen([*command, "Maildir"], stdin=pipe, stdout=pipe, cwd=box.box, user=uid, group=gid) as real:
+            assert real.stdin is not None
+            assert real.stdout is not None
+            first = real.stdout.readline()  # the scan is done
+            for name in vanished:
+                (box.maildir / name).unlink()
+            real.stdin.write(b"RETR 1\r\nTOP 2 1\r\nDELE 1\r\nDELE 2\r\nDELE 3\r\nSTAT\r\nLIST\r\nQUIT\r\n")
+            real.stdin.close()
+            said.append((first + real.stdout.read(), real.wait(10), box.files()))
+    assert said[0] == said[1]
+    assert said[0][0].count(b"unable to unlink") == len([name for name in vanished if name[4] in "123"])
+
+
+BEFORE_LOGIN = [b"USER joe", b"USER  jo e ", b"USER", b"user x", b"NOOP", b"STAT", b"CAPA", b"", b"XTND x", b"APOP joe"]
+ENDS = [
+    b"PASS pw",
+    b"PASS  p w ",
+    b"pass x",
+    b"APOP joe digest",
+    b"APOP  a b c ",
+    b"APOP joe ",
+    b"QUIT",
+    b"PASS",
+    b"PASS " + b"x" * 300,
+]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_both_popups_say_the_same_and_hand_the_same_on(boxes: tuple[Box, Box], seed: int) -> None:
+    """Replies, descriptor 3, and what is left on descriptor 0 for the next program when all came in one packet."""
+    dice = random.Random(seed)
+    lines = [*dice.choices(BEFORE_LOGIN, k=dice.randrange(6)), dice.choice(ENDS), b"STAT", b"LIST " + b"1" * 200]
+    data = b"".join(line + dice.choice([b"\r\n", b"\n"]) for line in lines)
+    box, (verdict, code) = boxes[0], dice.choice([("exit 0", 1), ("exit 3", 1), ("kill -9 $$", 1)])
+    probe = ["sh", "-c", f"cat <&3; echo; cat; {verdict}"]
+    said = []
+    for popup in (program(box.home, "popup"), str(REAL_POPUP)):
+        done = subprocess.run([popup, "mx", *probe], input=data, capture_output=True, check=False, timeout=30)
+        said.append((re.sub(rb"<\d+\.\d+@mx>", b"<stamp>", done.stdout), done.returncode))
+    assert said[0] == said[1], data
+    assert said[0][1] == code

@@ -48,8 +48,9 @@ def password(memory: Memory, argument: bytes) -> Event:
 
 def apop(memory: Memory, argument: bytes) -> Event:
     """APOP name digest (RFC 1939 §7); the digest is checked against the banner's timestamp."""
-    login, _, digest = argument.strip(b" ").partition(b" ")
-    if not login or not digest:
+    plain = memory.profile.plain
+    login, space, digest = (argument.lstrip(b" ") if plain else argument.strip(b" ")).partition(b" ")
+    if not (space if plain else digest):  # in qmail all behind the first space is the digest, also nothing (Q-POPUP-7)
         return memory.profile.texts.empty_argument
     return _check(memory, Authenticate("apop", login, digest, memory.stamp))
 
