@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from popbox.migrate.audit_command import audit
+from popbox.migrate.verify_command import verify
 
 
 @click.group()
@@ -12,5 +13,5 @@ def migrate() -> None:
     """Move a POP3 host: audit the old one, import it, verify that nothing was lost, plan the day."""
 
 
-for command in (audit,):
+for command in (audit, verify):
     migrate.add_command(command)

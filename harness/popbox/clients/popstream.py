@@ -1,0 +1,175 @@
+"""A POP3 client for bulk reading: lock-step, a deadline on every read, replies streamed, nothing logged.
+
+``clients/pop3.py`` keeps each line for the transcript of a scenario. This one reads thousands of boxes, with messages
+of any size, and keeps nothing: memory is one receive buffer.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Self
+
+from popbox.clients.pop3 import Pop3Refused
+from popbox.clients.wire import Address, readable
+from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
+
+RECEIVE_OCTETS = 262_144
+LINE_OCTETS = 65_536  # our choice: RFC 2449 §4 allows 512 for a status line
+LISTING_OCTETS = 1 << 28  # our choice: 256 MiB is UIDL for some three million messages
+SLOWEST_OCTETS_S = 1024  # our choice: a reply that flows more slowly than this, after the timeout, is a stuck one
+MASK = "********"
+
+
+class Garbled(PopboxError):
+    """The server said something that is no reply (RFC 1939 §3): the session cannot be trusted any more."""
+
+
+class PopStream:
+    """One connection. Methods raise Pop3Refused, Garbled, StepTimeout or ConnectionFailed."""
+
+    def __init__(self, address: Address, timeout_s: float = 30.0, tls: ssl.SSLContext | None = None, name: str = ""):
+        """Connect, with ``tls`` shake hands at once, and read the greeting. ``name`` is the one in the certificate."""
+        self.address, self.timeout_s, self.name = address, timeout_s, name or address.host
+        self._buffer = b""
+        self._secret = ""
+        try:
+            self._socket = socket.create_connection(address, timeout=timeout_s)
+        except OSError as error:
+            raise ConnectionFailed(f"cannot connect to {address}: {error.strerror or error}") from error
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            if tls is not None:
+                self._handshake(tls)
+            self.greeting = self._status("the greeting")
+        except BaseException:
+            self.drop()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the session itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop the connection."""
+        self.drop()
+
+    def drop(self) -> None:
+        """Close without QUIT: no UPDATE state, so nothing is deleted, renamed or flagged (RFC 1939 §6)."""
+        self._socket.close()
+
+    def stls(self, context: ssl.SSLContext) -> None:
+        """STLS and the handshake (RFC 2595 §4). Raises Garbled for octets that came in the clear behind the reply."""
+        self.command("STLS")
+        if self._buffer:
+            raise Garbled(f"{self.address} sent octets in the clear behind its reply to STLS")
+        self._handshake(context)
+
+    def _handshake(self, context: ssl.SSLContext) -> None:
+        try:
+            self._socket = context.wrap_socket(self._socket, server_hostname=self.name)
+        except (OSError, ValueError) as error:
+            raise ConnectionFailed(f"no TLS with {self.address} as {self.name}: {error}") from error
+
+    def login(self, login: str, password: str) -> None:
+        """USER and PASS. Where the server says the password back, errors show a mask."""
+        self._secret = password
+        self.command(f"USER {login}")
+        self._send(f"PASS {password}")
+        self._status("PASS")
+
+    def command(self, line: str) -> str:
+        """Send one line; the text after ``+OK``."""
+        self._send(line)
+        return self._status(line)
+
+    def listing(self, verb: str) -> list[tuple[int, str]]:
+        """LIST or UIDL: message number and size or unique-id, in the server's order."""
+        self.command(verb)
+        octets = b"".join(self.body(verb, LISTING_OCTETS))
+        rows = []
+        for line in octets.split(b"\n")[:-1]:
+            text = line.rstrip(b"\r").decode("latin-1")
+            number, _, value = text.partition(" ")
+            if not number.isdecimal() or not value:
+                raise Garbled(f"{self.address} sent {text[:80]!r} as a line of {verb}")
+            rows.append((int(number), value))
+        return rows
+
+    def retrieve(self, number: int) -> Iterator[bytes]:
+        """RETR: pieces of the message as sent, byte-stuffing undone. Read it to its end before the next command."""
+        self.command(f"RETR {number}")
+        return self.body(f"RETR {number}")
+
+    def top(self, number: int) -> Iterator[bytes]:
+        """TOP with no line of the body, otherwise as ``retrieve``."""
+        self.command(f"TOP {number} 0")
+        return self.body(f"TOP {number} 0")
+
+    def body(self, awaited: str, most: int | None = None) -> Iterator[bytes]:
+        r"""A multi-line reply up to its dot, in pieces.
+
+        ``\n..`` becomes ``\n.``; a single dot before text is left alone, as Dovecot and courier do not double one that
+        is the first octet of a message. At least an LF and what may be the end stay in the buffer.
+        """
+        deadline, total, first = time.monotonic() + self.timeout_s, 0, 1
+        self._buffer = b"\n" + self._buffer  # so that the first line begins like any other
+        while True:
+            ends = [
+                (at, size) for mark, size in ((b"\n.\r\n", 4), (b"\n.\n", 3)) if (at := self._buffer.find(mark)) >= 0
+            ]
+            if ends:
+                at, size = min(ends)
+                piece, self._buffer = self._buffer[: at + 1], self._buffer[at + size :]
+                yield piece.replace(b"\n..", b"\n.")[first:]
+                return
+            kept = self._buffer.rfind(b"\n", -3)
+            cut = kept if kept >= 0 else len(self._buffer)
+            if cut:
+                piece, self._buffer = self._buffer[:cut], self._buffer[cut:]
+                total += cut
+                if most is not None and total > most:
+                    raise Garbled(f"{self.address} sent more than {most} octets for {awaited}")
+                yield piece.replace(b"\n..", b"\n.")[first:]
+                first = 0
+            self._receive(deadline + total / SLOWEST_OCTETS_S, f"the rest of {awaited}")
+
+    def _send(self, line: str) -> None:
+        try:
+            self._socket.sendall(line.encode("utf-8") + b"\r\n")
+        except TimeoutError:
+            raise StepTimeout(f"{self.address} to take a command", "nothing", self.timeout_s) from None
+        except OSError as error:
+            raise ConnectionFailed(f"{self.address} closed the connection while we sent: {error}") from error
+
+    def _status(self, command: str) -> str:
+        deadline = time.monotonic() + self.timeout_s
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > LINE_OCTETS:
+                raise Garbled(f"{self.address} sent a line of more than {LINE_OCTETS} octets for {command}")
+            self._receive(deadline, f"the reply to {command}")
+        line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+        text = readable(line.rstrip(b"\r"))
+        if text == "+OK" or text.startswith("+OK "):
+            return text[4:]
+        shown = text.replace(self._secret, MASK) if self._secret else text
+        if text == "-ERR" or text.startswith("-ERR "):
+            raise Pop3Refused(command, shown)
+        raise Garbled(f"{self.address} said {shown[:80]!r} to {command}")
+
+    def _receive(self, deadline: float, awaited: str) -> None:
+        if time.monotonic() > deadline:
+            raise StepTimeout(f"{awaited} from {self.address}", f"{len(self._buffer)} octets", self.timeout_s)
+        try:
+            if hasattr(socket, "TCP_QUICKACK"):  # servers that write a reply in pieces wait 40 ms for each otherwise
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            octets = self._socket.recv(RECEIVE_OCTETS)
+        except TimeoutError:
+            raise StepTimeout(f"{awaited} from {self.address}", "nothing", self.timeout_s) from None
+        except OSError as error:
+            raise ConnectionFailed(f"{self.address} broke the connection: {error}") from error
+        if not octets:
+            raise ConnectionFailed(f"{self.address} closed the connection instead of sending {awaited}")
+        self._buffer += octets

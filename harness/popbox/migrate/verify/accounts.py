@@ -1,0 +1,117 @@
+"""Who is verified: logins and passwords from a CSV file or from a directory with one file a login."""
+
+from __future__ import annotations
+
+import csv
+import io
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+LOGIN_OCTETS, PASSWORD_OCTETS = 1024, 4096  # our choice: far beyond what any server takes
+COLUMNS = ("login", "password", "old_login", "old_password", "new_login", "new_password")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One box: its login on each side. Passwords are not shown by ``repr``."""
+
+    old_login: str
+    new_login: str
+    old_password: str = field(repr=False)
+    new_password: str = field(repr=False)
+
+
+class Unusable(click.ClickException):
+    """The input cannot be used: names file, line, field and rule."""
+
+    def __init__(self, where: Path | str, rule: str) -> None:
+        """``where`` may end with a line number."""
+        super().__init__(f"{where}: {rule}")
+
+
+def load(path: Path) -> list[Account]:
+    """Accounts in the order of the file, or of the names in the directory. Raises Unusable."""
+    try:
+        accounts = _from_directory(path) if path.is_dir() else _from_csv(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise Unusable(path, f"cannot be read: {error}") from error
+    if not accounts:
+        raise Unusable(path, "holds no account")
+    return accounts
+
+
+def open_to_others(path: Path) -> bool:
+    """Whether other users of this machine may read the passwords."""
+    return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
+def _from_directory(path: Path) -> list[Account]:
+    accounts = []
+    for file in sorted(path.iterdir()):
+        if file.name.startswith("."):
+            continue
+        if not file.is_file():
+            raise Unusable(file, "is no file: each entry is named for a login and holds its password")
+        password = file.read_text("utf-8").split("\n", 1)[0].removesuffix("\r")
+        _usable(file, "file name", file.name, LOGIN_OCTETS)
+        _usable(file, "password", password, PASSWORD_OCTETS)
+        accounts.append(Account(file.name, file.name, password, password))
+    return accounts
+
+
+def _from_csv(path: Path) -> list[Account]:
+    rows = csv.reader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
+    header = [name.strip() for name in next(rows, [])]
+    _check_header(path, header)
+    accounts: list[Account] = []
+    lines: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if not row:
+            continue
+        where = f"{path}: line {rows.line_num}"
+        if len(row) != len(header):
+            raise Unusable(where, f"{len(row)} fields where the header has {len(header)}")
+        account = _account(where, dict(zip(header, row, strict=True)).get)
+        for side, login in (("old", account.old_login), ("new", account.new_login)):
+            first = lines.setdefault((side, login), rows.line_num)
+            if first != rows.line_num:
+                raise Unusable(where, f"the {side} login {login!r} stands in line {first} already")
+        accounts.append(account)
+    return accounts
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    where = f"{path}: line 1"
+    unknown = [name for name in header if name not in COLUMNS]
+    if unknown:
+        raise Unusable(where, f"unknown column {unknown[0]!r}; known are {', '.join(COLUMNS)}")
+    if len(set(header)) != len(header):
+        raise Unusable(where, "a column stands twice")
+    for what in ("login", "password"):
+        if what not in header and not {f"old_{what}", f"new_{what}"} <= set(header):
+            raise Unusable(where, f"needs the column {what}, or old_{what} and new_{what}")
+
+
+def _account(where: str, value: Callable[[str], str | None]) -> Account:
+    """The fields of a row; ``login`` and ``password`` stand in for what a side does not have of its own."""
+    found = []
+    for what, most in (("login", LOGIN_OCTETS), ("password", PASSWORD_OCTETS)):
+        for side in ("old", "new"):
+            text = value(f"{side}_{what}") or value(what) or ""
+            _usable(where, f"{side} {what}", text, most)
+            found.append(text)
+    return Account(*found)
+
+
+def _usable(where: Path | str, what: str, text: str, most: int) -> None:
+    """A field goes into a command line of POP3: it must not be empty, nor hold what ends a line."""
+    if not text:
+        raise Unusable(where, f"the {what} is empty")
+    if any(c in text for c in "\r\n\0"):
+        raise Unusable(where, f"the {what} holds CR, LF or NUL")
+    if len(text.encode()) > most:
+        raise Unusable(where, f"the {what} has more than {most} octets")

@@ -1,0 +1,111 @@
+"""A message reduced to what must survive a move, while it streams by: memory does not grow with the message."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Protocol
+
+HEAD_OCTETS = 1 << 20  # our choice: a header that is longer ends here
+FIELD_OCTETS = 300  # our choice: what is kept of a field, for a person to recognise the message by
+RUN_OCTETS = 65_536
+FIELDS = (b"subject", b"date", b"message-id", b"content-transfer-encoding")
+_FIELD = re.compile(rb"^(" + b"|".join(FIELDS) + rb")[ \t]*:[ \t]*(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE)
+_LINE_ENDS = re.compile(rb"\r+\n")
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What RETR gave. ``head`` and ``body`` are hashes of the text with LF line ends, without newlines at its end.
+
+    ``ends`` counts those newlines, ``core`` the octets of the text before them; ``octets`` and ``lines`` are of what
+    was sent, byte-stuffing undone. ``fields`` are those of FIELDS, as they stand in the header.
+    """
+
+    head: bytes
+    body: bytes
+    core: int
+    ends: int
+    octets: int
+    lines: int
+    fields: tuple[bytes, ...]
+
+
+class Digest:
+    """Takes a message in pieces cut anywhere; the result does not depend on where."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self._top: bytes | None = b""
+        self._hash = _new()
+        self._head = b""
+        self._fields: tuple[bytes, ...] = ()
+        self._cr = self._lf = self._core = self._octets = self._lines = 0
+
+    def feed(self, piece: bytes) -> None:
+        """The next octets, as sent: CR LF, LF and CR CR LF all end a line."""
+        self._octets += len(piece)
+        self._lines += piece.count(b"\n")
+        if self._cr:
+            rest = piece.lstrip(b"\r")
+            self._cr += len(piece) - len(rest)
+            if not rest:
+                return
+            if not rest.startswith(b"\n"):
+                self._text(b"\r" * self._cr)
+            self._cr, piece = 0, rest
+        kept = piece.rstrip(b"\r")
+        self._cr = len(piece) - len(kept)
+        if kept:
+            self._text(kept.replace(b"\r\n", b"\n") if b"\r\r\n" not in kept else _LINE_ENDS.sub(b"\n", kept))
+
+    def done(self) -> Content:
+        """What has been seen."""
+        if self._cr:
+            self._text(b"\r" * self._cr)
+        if self._top is not None:
+            self._end_of_head(len(self._top.rstrip(b"\n")))
+        return Content(self._head, self._hash.digest(), self._core, self._lf, self._octets, self._lines, self._fields)
+
+    def _text(self, text: bytes) -> None:
+        if self._top is None:
+            self._body(text)
+            return
+        self._top += text
+        end = self._top.find(b"\n\n", 0, HEAD_OCTETS)
+        if end >= 0 or len(self._top) >= HEAD_OCTETS:
+            self._end_of_head(end if end >= 0 else HEAD_OCTETS)
+
+    def _end_of_head(self, end: int) -> None:
+        top, self._top = self._top or b"", None
+        head = top[:end]
+        self._head, self._core = _new(head).digest(), self._core + len(head)
+        found = {name.lower(): value[:FIELD_OCTETS] for name, value in reversed(_FIELD.findall(head))}
+        self._fields = tuple(found.get(name, b"") for name in FIELDS)
+        self._body(top[end:])
+
+    def _body(self, text: bytes) -> None:
+        kept = text.rstrip(b"\n")
+        if kept:
+            self._newlines()
+            self._hash.update(kept)
+            self._core += len(kept)
+        self._lf += len(text) - len(kept)
+
+    def _newlines(self) -> None:
+        """Newlines that turned out not to be the end."""
+        self._core += self._lf
+        while self._lf:
+            run = min(self._lf, RUN_OCTETS)
+            self._hash.update(b"\n" * run)
+            self._lf -= run
+
+
+def _new(data: bytes = b"") -> _Hash:
+    return blake2b(data, digest_size=16)

@@ -1,0 +1,94 @@
+"""Real mail programs as oracles: they fetch a box from the old host, and with that memory from the new one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from popbox.clients.popguard import Guard, guard
+from popbox.clients.popstream import PopStream
+from popbox.migrate.verify.accounts import Account
+from popbox.migrate.verify.host import Host
+from popbox.migrate.verify.report import Oracle
+from popbox.migrate.verify.result import Box
+from popbox.migrate.verify.work import Work
+
+CLIENTS = ("getmail", "fetchmail")
+RUN_S = 600  # our choice: one run of a mail program on one box
+ANY_LOGIN = "oracle"  # the guard takes any
+
+
+def run(
+    work: Work, clients: Sequence[str], accounts: Sequence[Account], boxes: Sequence[Box], most: int
+) -> Iterator[Oracle]:
+    """Each client on up to ``most`` boxes, those that are different first. Raises click.ClickException."""
+    for client in clients:
+        if shutil.which(client) is None:
+            raise click.BadParameter(f"--oracle {client}: {client} is not installed")
+    of = {(account.old_login, account.new_login): account for account in accounts}
+    able = [box for box in boxes if box.old.messages and not box.unavailable]
+    for box in sorted(able, key=lambda box: box.equal)[:most]:
+        for client in clients:
+            yield ask(client, work, of[box.login, box.new_login], box.downloads.uidl)
+
+
+def ask(client: str, work: Work, account: Account, expected: int) -> Oracle:
+    """One client, one box. Raises click.ClickException where the client did not end well."""
+    with guard() as between, tempfile.TemporaryDirectory(prefix="popbox-oracle-") as place:
+        first = _fetch(client, between, work.old, account.old_login, account.old_password, Path(place))
+        again = _fetch(client, between, work.new, account.new_login, account.new_password, Path(place))
+    return Oracle(client=client, login=account.old_login, first=first, again=again, expected=expected)
+
+
+def _fetch(client: str, between: Guard, host: Host, login: str, password: str, place: Path) -> int:
+    """How many messages the client fetches from a host now."""
+
+    @contextmanager
+    def entered() -> Iterator[PopStream]:
+        with host.session() as stream:
+            stream.login(login, password)
+            yield stream
+
+    between.behind, between.failed = entered, ""
+    before = len(between.fetched)
+    argv, good = _getmail(between, place) if client == "getmail" else _fetchmail(between, place)
+    environment = {"PATH": os.defpath, "HOME": str(place), "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=RUN_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise click.ClickException(f"oracle {client}: took more than {RUN_S} s on the {host.side} host") from error
+    if done.returncode not in good or between.failed:
+        said = between.failed or (done.stderr or done.stdout).strip()[-500:]
+        raise click.ClickException(f"oracle {client}, {login} on the {host.side} host: exit {done.returncode}: {said}")
+    return len(between.fetched) - before
+
+
+def _getmail(between: Guard, place: Path) -> tuple[list[str], tuple[int, ...]]:
+    """getmail6, which remembers UIDLs by server, port and login. It delivers to a program that keeps nothing."""
+    rc = place / "getmailrc"
+    rc.write_text(
+        f"[retriever]\ntype = SimplePOP3Retriever\nserver = {between.address.host}\nport = {between.address.port}\n"
+        f"username = {ANY_LOGIN}\npassword = {ANY_LOGIN}\n"
+        f"[destination]\ntype = MDA_external\npath = {shutil.which('true')}\nignore_stderr = true\n"
+        "allow_root_commands = true\n[options]\nread_all = false\ndelete = false\nmax_messages_per_session = 0\n"
+    )
+    return ["getmail", "--getmaildir", str(place), "--rcfile", str(rc)], (0,)
+
+
+def _fetchmail(between: Guard, place: Path) -> tuple[list[str], tuple[int, ...]]:
+    """fetchmail in its UIDL mode, keeping mail. Exit 1 says that there was none."""
+    rc = place / "fetchmailrc"
+    rc.touch(0o600)
+    rc.write_text(
+        f"poll {between.address.host} protocol pop3 service {between.address.port} auth password uidl\n"
+        f'  username {ANY_LOGIN} password {ANY_LOGIN} keep no rewrite sslproto "" mda "cat >/dev/null"\n'
+    )
+    files = ["--idfile", str(place / "ids"), "--pidfile", str(place / "pid")]
+    return ["fetchmail", "-f", str(rc), "--nosyslog", *files], (0, 1)

@@ -1,0 +1,83 @@
+"""Boxes that are done, a line each, so that a run that was killed goes on where it was.
+
+States a reader may find: no file (nothing done); a header and some lines, the last of them perhaps cut off by a kill
+(it is done again); the line ``ended`` (the run was finished: the next one begins anew). Boxes that could not be judged
+are never noted, so they are tried again. The file holds UIDLs and subjects, no passwords; only its owner may read it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import ValidationError
+
+from popbox.migrate.verify.accounts import Unusable
+from popbox.migrate.verify.result import Box
+
+SCHEMA = "popbox.migrate-verify-state/1"
+ENDED = '{"ended":true}\n'
+
+
+class State:
+    """The file of one run. ``about`` is what must be the same for lines to count: hosts, profiles, content."""
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        """Read what is done and open for more. Raises Unusable for a file that is not one, or of another run."""
+        self.path = path
+        header = json.dumps({"schema": SCHEMA, **about}, sort_keys=True) + "\n"
+        kept = self._read(header)
+        self.done = [Box.model_validate_json(line) for line in kept]
+        self._file = self._begin(header, kept)
+
+    def _read(self, header: str) -> list[str]:
+        """Whole, valid lines of boxes, or none where the file is new or its run has ended."""
+        try:
+            text = self.path.read_text("utf-8")
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unusable(self.path, f"cannot be read: {error}") from error
+        lines = text.splitlines(keepends=True)
+        if not lines or lines[-1] == ENDED:
+            return []
+        if lines[0] != header:
+            if not header.startswith(lines[0]):
+                raise Unusable(self.path, f"line 1: is of another run, or no state file; this run is {header.strip()}")
+            return []
+        return [line for number, line in enumerate(lines[1:], 2) if self._valid(line, number, len(lines))]
+
+    def _valid(self, line: str, number: int, last: int) -> bool:
+        try:
+            Box.model_validate_json(line)
+        except ValidationError as error:
+            if number == last and not line.endswith("\n"):
+                return False
+            raise Unusable(f"{self.path}: line {number}", "is no line of a state file") from error
+        return line.endswith("\n")
+
+    def _begin(self, header: str, kept: list[str]) -> IO[str]:
+        """The file written anew beside the old one, which it replaces whole: a cut last line is gone."""
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            file = os.fdopen(handle, "w", encoding="utf-8")
+            file.writelines([header, *kept])
+            file.flush()
+            beside.replace(self.path)
+        except OSError as error:
+            raise Unusable(self.path, f"cannot be written: {error}") from error
+        return file
+
+    def note(self, box: Box) -> None:
+        """One more is done; it counts once this returns, whatever kills us later."""
+        self._file.write(box.model_dump_json() + "\n")
+        self._file.flush()
+
+    def end(self, finished: bool) -> None:
+        """Close; ``finished`` says that every box was judged."""
+        if finished:
+            self._file.write(ENDED)
+        self._file.close()

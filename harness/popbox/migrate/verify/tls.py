@@ -1,0 +1,26 @@
+"""How certificates and old protocols are judged. The default is what a careful client does; less must be asked for."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from popbox.migrate.verify.accounts import Unusable
+
+
+def context(ca_file: Path | None, any_certificate: bool, legacy: bool) -> ssl.SSLContext:
+    """A client context. Raises Unusable for a CA file that holds no certificate.
+
+    ``legacy`` takes TLS 1.0, SHA-1 signatures and short keys, which servers of ten years ago have.
+    """
+    try:
+        made = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise Unusable(ca_file or "the CA file", f"holds no usable certificate: {error}") from error
+    if any_certificate:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    if legacy:
+        made.minimum_version = ssl.TLSVersion.TLSv1
+        made.set_ciphers("ALL:!aNULL:!eNULL:@SECLEVEL=0")
+    return made

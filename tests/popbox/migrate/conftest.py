@@ -1,0 +1,45 @@
+"""A place that popuser may enter: pytest's own directories are root's alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from popbox.clients.wire import Address
+from popbox.migrate.command import migrate
+
+Verify = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory open to others, in memory where that can be had (thousands of files), taken away afterwards."""
+    memory = Path("/dev/shm")
+    where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="popbox-move-", dir=where) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def verify(place: Path) -> Verify:
+    """``popbox migrate verify`` with quick retries: exit code and the JSON report; the text is under ``output``."""
+
+    def run(old: Address, new: Address, accounts: Path, *more: str) -> tuple[int, dict[str, Any]]:
+        file = place / "report.json"
+        file.unlink(missing_ok=True)
+        argv = ["verify", "--old", str(old), "--new", str(new), "--accounts", str(accounts), "--json", str(file)]
+        done = CliRunner().invoke(migrate, [*argv, "--retry-wait", "0.01", *more], standalone_mode=False)
+        if done.exception is not None:
+            raise done.exception
+        report = json.loads(file.read_text()) if file.exists() else {}
+        return int(done.return_value), report | {"output": done.output}
+
+    return run
