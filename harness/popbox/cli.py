@@ -18,6 +18,7 @@ from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, remove_left, start
 from popbox.migrate.command import migrate
 from popbox.model import Result, StepResult, Verdict
+from popbox.operate.commands import COMMANDS
 from popbox.operate.doctor_command import doctor
 from popbox.operate.probe_command import probe_command
 from popbox.report.text import checklist, result_lines, step_lines, summary, whole_lines
@@ -54,6 +55,8 @@ cli.add_command(pop3_check)
 cli.add_command(migrate)
 cli.add_command(probe_command)
 cli.add_command(doctor)
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> int:

@@ -69,6 +69,18 @@ def unavailable() -> str:
     return "" if done.returncode == 0 else "`docker compose` (Compose v2) is not installed"
 
 
+def projects() -> dict[str, str]:
+    """Compose projects with a container that takes mail, whoever started them -> their MTA. Empty without an engine."""
+    if unavailable():
+        return {}
+    found = {}
+    for container in docker.from_env(timeout=5).containers.list(all=True, filters={"label": PROJECT_LABEL}):
+        title = container.labels.get("org.opencontainers.image.title")
+        if title in ("popbox/qmail", "popbox/standin"):
+            found[container.labels[PROJECT_LABEL]] = "qmail" if title == "popbox/qmail" else "stand-in"
+    return found
+
+
 def no_qmail(settings: Settings) -> str:
     """Why no image with qmail can be had; empty when one can."""
     base = settings.qmail_base or LOCAL_BASE

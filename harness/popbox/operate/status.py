@@ -1,0 +1,74 @@
+"""How a host that is up does: does each service speak its protocol, and what is in the queue and in the boxes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from popbox.errors import PopboxError
+from popbox.hosts.base import Host, Service
+from popbox.hosts.readiness import greets
+from popbox.hosts.state import Record
+
+SERVICES: tuple[Service, ...] = ("smtp", "pop3")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One host. ``services`` maps a service to where it listens; ``wrong`` says what does not answer, and how."""
+
+    name: str
+    host: str
+    mta: str
+    place: str
+    services: dict[str, str]
+    wrong: dict[str, str]
+    domains: int | None
+    mailboxes: int | None
+
+    @property
+    def well(self) -> bool:
+        """Whether everything answers."""
+        return not self.wrong
+
+
+def look(name: str, record: Record, host: Host) -> Status:
+    """Ask each service for its greeting, and the host for its accounts. What fails is in the status."""
+    services: dict[str, str] = {}
+    wrong: dict[str, str] = {}
+    for service in SERVICES:
+        try:
+            services[service] = str(host.address(service))
+            why = host.alive(service) or greets(host, service)
+        except PopboxError as error:
+            why = str(error).splitlines()[0]
+        if why:
+            wrong[service] = why
+    counts: list[int | None] = []
+    for what in ("domain", "mailbox"):
+        try:
+            counts.append(_count(host, what))
+        except (PopboxError, ValueError) as error:
+            wrong.setdefault("accounts", str(error).splitlines()[0])
+            counts.append(None)
+    return Status(name, record.host, record.mta, record.place, services, wrong, *counts)
+
+
+def _count(host: Host, what: str) -> int:
+    ran = host.run(what, "list", "--json")
+    if ran.code:
+        raise ValueError(f"mailhost {what} list ended with {ran.code}: {ran.stderr.strip()}")
+    return len(json.loads(ran.stdout))
+
+
+def lines(one: Status) -> list[str]:
+    """For a person."""
+    head = f"{one.name}: host {one.host}, MTA {one.mta}, {one.place}"
+    said = [
+        f"  {'ok  ' if service not in one.wrong else 'FAIL'} {service} {one.services.get(service, '')}"
+        f"{': ' + one.wrong[service] if service in one.wrong else ''}"
+        for service in SERVICES
+    ]
+    accounts = f"{one.domains} domains, {one.mailboxes} mailboxes"
+    wrong = one.wrong.get("accounts")
+    return [head, *said, f"  {'FAIL' if wrong else 'ok  '} accounts: {wrong or accounts}"]

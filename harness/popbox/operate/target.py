@@ -1,0 +1,49 @@
+"""Which mail host a command is about: the one that is named, or the only one that is up."""
+
+from __future__ import annotations
+
+import re
+
+from popbox.errors import HostError
+from popbox.hosts.base import Host
+from popbox.hosts.choose import attach
+from popbox.hosts.state import Process, Record, Registry
+from popbox.settings import Settings
+
+RUN = re.compile(r"popbox-[0-9a-f]{8}")  # a project of some popbox run, perhaps another user's
+NOBODY = Process(0, 0)  # a deployment has no popbox that would take it away
+
+
+def targets(settings: Settings) -> dict[str, Record]:
+    """Name -> record of each host that is up: those popbox keeps, by id, and compose deployments, by project."""
+    from popbox.hosts.docker import projects
+
+    records = Registry(settings.state).all()
+    found = {one.id: one for one in records if one.kept or one.owner.lives()}
+    for project, mta in projects().items():
+        if not RUN.fullmatch(project):
+            found[project] = Record(project, "docker", mta, project, NOBODY, kept=True)
+    return found
+
+
+def target(settings: Settings, name: str | None = None) -> Host:
+    """The host of that name; without one, the only host that is up. Raises HostError that lists what there is."""
+    found = targets(settings)
+    if name is not None and name not in found:
+        raise HostError(f"no host is up by the name {name!r}; there {_listed(found)}")
+    if name is None and len(found) != 1:
+        raise HostError(f"name the host with --on NAME; there {_listed(found)}" if found else NONE)
+    record = found[name or next(iter(found))]
+    return attach(record, settings, Registry(settings.state))
+
+
+NONE = "no host is up: `popbox up` brings one up, `docker compose up --wait` a deployment"
+
+
+def is_deployment(record: Record) -> bool:
+    """Whether it was started by compose alone; then popbox does not take it away."""
+    return record.owner == NOBODY
+
+
+def _listed(found: dict[str, Record]) -> str:
+    return f"are: {', '.join(f'{name} ({one.host}, {one.mta})' for name, one in found.items())}" if found else "is none"
