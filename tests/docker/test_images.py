@@ -53,6 +53,7 @@ class Stack:
             "COMPOSE_PROFILES": profile,
             "POPBOX_SMTP_PORT": "127.0.0.1::25",
             "POPBOX_POP3_PORT": "127.0.0.1::110",
+            "POPBOX_POP3S_PORT": "127.0.0.1::995",
             "QMAIL_BASE": base if profile == "qmail" else "",
         }
 

@@ -46,7 +46,15 @@ def test_the_requirements_are_the_projects_own_and_pinned_by_hash() -> None:
 
 def shell_scripts() -> list[Path]:
     files = (path for path in IMAGES.rglob("*") if path.is_file() and "mailhost/mailhost" not in str(path))
-    return sorted(path for path in files if path.read_bytes().startswith(b"#!"))
+    return sorted(path for path in files if path.read_bytes().startswith((b"#!/bin/sh", b"#!/bin/bash")))
+
+
+def test_a_python_program_can_be_run_and_is_isolated() -> None:
+    found = [path for path in IMAGES.rglob("*.py") if path.read_bytes().startswith(b"#!")]
+    assert {path.name for path in found} == {"canary.py", "maillog.py", "starttls.py"}
+    for path in found:
+        assert path.stat().st_mode & 0o111 == 0o111
+        assert re.match(r"#!/usr/bin/python3 -IS?\n", path.read_text()), "no variable decides what it imports"
 
 
 @pytest.mark.parametrize("script", [pytest.param(one, id=str(one.relative_to(IMAGES))) for one in shell_scripts()])
@@ -81,7 +89,8 @@ def test_the_sides_share_volumes_and_no_network(compose: dict[str, Any]) -> None
     assert not set(services["pop3"]["networks"]) & {*services["qmail"]["networks"], *services["standin"]["networks"]}
     mounts = {mount["target"]: mount.get("read_only", False) for mount in services["pop3"]["volumes"]}
     home = "/var/qmail"
-    assert mounts == {f"{home}/control": True, f"{home}/users": True, f"{home}/popboxes": False}
+    mail = {f"{home}/control": True, f"{home}/users": True, f"{home}/popboxes": False}
+    assert mounts == {**mail, "/etc/popbox/tls": True}
 
 
 @pytest.mark.parametrize("name", ["pop3", "standin"])

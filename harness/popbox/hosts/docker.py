@@ -109,6 +109,7 @@ class Stack(DockerCompose):
             "COMPOSE_PROFILES": "qmail" if mta == "qmail" else "standin",
             "POPBOX_SMTP_PORT": "127.0.0.1::25",
             "POPBOX_POP3_PORT": "127.0.0.1::110",
+            "POPBOX_POP3S_PORT": "127.0.0.1::995",
             "QMAIL_BASE": _base(settings) if mta == "qmail" else "",
         }
         self.env_path = settings.state / "compose" / f"{project}.env"

@@ -20,6 +20,7 @@ import trustme
 from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, owner
 
 from mailhost.pop3 import scram
+from mailhost.pop3.daemon import CERT_WATCH_S
 
 Serve = Callable[..., Running]
 AUTHORITY = trustme.CA()
@@ -91,7 +92,8 @@ def test_rubbish_instead_of_a_handshake(box: Box, serve: Serve, pem: Path) -> No
     assert server.client().login().startswith(b"+OK")
 
 
-def test_hup_takes_a_new_certificate(box: Box, serve: Serve, pem: Path) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["HUP", "by itself"])
+def test_a_renewed_certificate_is_served(told: bool, box: Box, serve: Serve, pem: Path) -> None:
     server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem))
 
     def serial() -> int:
@@ -101,13 +103,22 @@ def test_hup_takes_a_new_certificate(box: Box, serve: Serve, pem: Path) -> None:
                 return int(str((wrapped.getpeercert() or {})["serialNumber"]), 16)
 
     before = serial()
-    AUTHORITY.issue_cert("mx.example.net").private_key_and_cert_chain_pem.write_to_path(pem)
+    running = server.client()
+    assert running.login().startswith(b"+OK")
+    whole = AUTHORITY.issue_cert("mx.example.net").private_key_and_cert_chain_pem.bytes()
+    if not told:
+        pem.write_bytes(whole[:200])  # half a renewal is not taken
+        time.sleep(CERT_WATCH_S + 0.3)
+        assert serial() == before
+    pem.write_bytes(whole)
     os.chown(pem, *owner())
-    server.process.send_signal(signal.SIGHUP)
+    if told:
+        server.process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + 5
     while serial() == before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert serial() != before
+    assert running.ask(b"NOOP").startswith(b"+OK"), "a session that runs goes on"
 
 
 def secrets(box: Box, *lines: bytes) -> None:

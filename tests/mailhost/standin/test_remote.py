@@ -97,3 +97,13 @@ def test_starttls(home: Home, serve: Serve, tmp_path: Path) -> None:
         assert not client.has_extn("starttls")
     server.wait_log("end msg")
     assert b"Subject: secret" in home.mail()[0]
+    renewed = authority.issue_cert("localhost").private_key_and_cert_chain_pem.bytes()
+    pem.write_bytes(renewed[:200])
+    server.wait_log("the old certificate stays")
+    pem.write_bytes(renewed)
+    server.wait_log("certificate renewed")
+    with smtplib.SMTP("127.0.0.1", server.port, timeout=WITHIN_S) as client:
+        client.starttls(context=context)
+        assert isinstance(client.sock, ssl.SSLSocket)
+        served = client.sock.getpeercert(binary_form=True) or b""
+    assert ssl.DER_cert_to_PEM_cert(served).encode() in renewed

@@ -6,9 +6,12 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailhost.pop3 import keeper, popuser
+from mailhost.pop3.loop import Loop
 from mailhost.pop3.metrics import Counters
 from mailhost.pop3.options import Address, Options
 from mailhost.pop3.privileges import harden, raise_descriptor_limit
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     import ssl
 
 BACKLOG = 1024
+CERT_WATCH_S = 2.0  # our choice: who renews a certificate looks whether it is served; two stat calls cost nothing
 
 
 def bind(address: Address) -> socket.socket:
@@ -122,7 +126,22 @@ def prepare(server: Server) -> Server:
             server.log.line("certificate not reloaded", error=str(error))
 
     signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))
+    if options.cert is not None:
+        watch(server.loop, options.cert, options.key, reload)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: server.loop.post(server.drain))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     return server
+
+
+def watch(loop: Loop, cert: Path, key: Path | None, reload: Callable[[], None]) -> None:
+    """Have a renewed certificate read without a HUP; half a renewal does not load, and is tried again when whole."""
+    from mailhost.pop3.tls import marks
+
+    def look(before: object) -> None:
+        now = marks(cert, key)
+        if now != before:
+            reload()
+        loop.later(CERT_WATCH_S, lambda: look(now))
+
+    look(marks(cert, key))

@@ -22,6 +22,19 @@ def load(cert: Path, key: Path | None) -> ssl.SSLContext:
     return context
 
 
+def marks(cert: Path, key: Path | None) -> tuple[tuple[int, int, int] | None, ...]:
+    """Inode, date and size of the files, None for one that cannot be looked at: what tells a renewed one."""
+    return tuple(_mark(path) for path in (cert, key) if path is not None)
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class TlsSocket:
     """Looks like a socket; "not now" is always ``BlockingIOError``."""
 

@@ -32,6 +32,7 @@ CANNOT = "alert: cannot start: "
 BACKLOG = 128
 HELD = (signal.SIGHUP, signal.SIGALRM)
 CLOSE_S = 2.0  # our choice: a peer that does not read its 421 is cut off after this
+CERT_WATCH_S = 2.0  # our choice: whoever renews a certificate looks whether it is served
 _LATER = (
     "concurrent.futures.thread", "encodings.idna", "uvloop", "aiosmtplib", "dns.asyncresolver", "dns._asyncio_backend",
     "dns.rdtypes.ANY.MX", "dns.rdtypes.ANY.CNAME", "dns.rdtypes.ANY.SOA", "dns.rdtypes.IN.A", "dns.rdtypes.IN.AAAA",
@@ -108,6 +109,22 @@ def tls_context(options: Options) -> ssl.SSLContext | None:
     return context
 
 
+def renew(context: ssl.SSLContext, options: Options) -> None:
+    """Have new sessions get the certificate as it is now; one that cannot be used leaves the old one. CannotStart."""
+    tls_context(options)  # a try: half a pair, once loaded, would break every handshake
+    context.load_cert_chain(str(options.certificate), options.key)
+
+
+def marks(options: Options) -> list[tuple[int, int, int]]:
+    """Inode, date and size of certificate and key: what tells a renewed one. A missing file has none."""
+    found = []
+    for path in filter(None, (options.certificate, options.key)):
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    return found
+
+
 def hold_signals() -> None:
     """From the lock on we are told of changes by signal: what comes before there is a handler waits for it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
@@ -176,6 +193,8 @@ class _Server:
         self._sender = Sender(work, way, self._log)
         self._reception = self._receive(queue, committer, work, tls)
         self._handle_signals()
+        if tls is not None:
+            self._watch_certificate(tls, marks(self._options))
         self._resume(queue)
         server = await loop.create_server(lambda: Connection(self._reception), sock=listener)
         host, port = listener.getsockname()[:2]
@@ -210,6 +229,16 @@ class _Server:
             self._work.controls = reread(self._work.controls)
         except ControlError as error:
             self._log.line("alert: unable to reread ", error.file)  # the old tables stay (Q-SEND-10)
+
+    def _watch_certificate(self, tls: ssl.SSLContext, before: list[tuple[int, int, int]]) -> None:
+        now = marks(self._options)
+        if now != before:
+            try:
+                renew(tls, self._options)
+                self._log.line("status: certificate renewed")
+            except (CannotStart, OSError) as error:
+                self._log.line(f"alert: {error}; the old certificate stays")
+        self._loop.call_later(CERT_WATCH_S, self._watch_certificate, tls, now)
 
     def _resume(self, queue: Queue) -> None:
         swept = queue.sweep()

@@ -1,0 +1,162 @@
+#!/usr/bin/python3 -I
+"""maillog [--metrics ADDR:PORT] [--queue DIR] [PROGRAM ARG...] - the log of qmail-send, with time and with counters.
+
+Reads the lines of qmail-send (or of the stand-in, which writes the same) on standard input, or those that PROGRAM
+writes to its standard error; puts UTC time before each and writes them to standard output; and serves what it counted
+on ADDR:PORT as Prometheus text. ``README.md`` beside this file is the man page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO
+
+DELIVERY = re.compile(rb"delivery \d+: (success|failure|deferral): ")
+ENDED = re.compile(rb"delivery (\d+): ")
+STARTED = re.compile(rb"starting delivery (\d+): msg \d+ to (local|remote) ")
+OTHERS = {b"new msg ": "messages", b"bounce msg ": "bounces", b"triple bounce: ": "triple", b"alert: ": "alerts"}
+SIMPLE = {
+    "messages": ("popbox_queue_messages_total", "Messages that entered the queue, bounces included."),
+    "bounces": ("popbox_queue_bounces_total", "Bounce messages made."),
+    "triple": ("popbox_queue_triple_bounces_total", "Bounces of bounces of bounces, thrown away."),
+    "alerts": ("popbox_queue_alerts_total", "Lines that begin with alert: something needs a person."),
+}
+OUTCOMES = ("success", "failure", "deferral")
+CHANNELS = ("local", "remote")
+
+
+class Counters:
+    """What the lines said so far. One thread counts; a reader sees whole numbers."""
+
+    def __init__(self) -> None:
+        self.simple = dict.fromkeys(SIMPLE, 0)
+        self.deliveries = {(channel, outcome): 0 for channel in CHANNELS for outcome in OUTCOMES}
+        self._channel_of: dict[bytes, str] = {}
+
+    def count(self, line: bytes) -> None:
+        """Look at one line. What is not understood counts nowhere."""
+        if started := STARTED.match(line):
+            self._channel_of[started[1]] = started[2].decode()
+        elif ended := DELIVERY.match(line):
+            number = ENDED.match(line)
+            channel = self._channel_of.pop(number[1], "local") if number else "local"
+            self.deliveries[channel, ended[1].decode()] += 1
+        elif line.startswith(b"status: exiting"):
+            self._channel_of.clear()
+        else:
+            for start, name in OTHERS.items():
+                self.simple[name] += line.startswith(start)
+
+    def page(self, queue: Path | None) -> bytes:
+        """The page Prometheus reads (text format 0.0.4)."""
+        lines: list[str] = []
+        for key, (name, text) in SIMPLE.items():
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} counter", f"{name} {self.simple[key]}"]
+        name = "popbox_queue_deliveries_total"
+        lines += [f"# HELP {name} Ends of delivery attempts.", f"# TYPE {name} counter"]
+        for (channel, outcome), number in self.deliveries.items():
+            lines.append(f'{name}{{channel="{channel}",outcome="{outcome}"}} {number}')
+        for name, text, value in depth(queue):
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value}"]
+        return ("\n".join(lines) + "\n").encode("ascii")
+
+
+def depth(queue: Path | None) -> list[tuple[str, str, int]]:
+    """Gauges of a queue directory: qmail's mess/N/NUMBER and todo/NUMBER, or the stand-in's msg/NUMBER."""
+    if queue is None:
+        return []
+    messages = sum(1 for part in ("mess/*/*", "msg/*") for _ in queue.glob(part))
+    waiting = sum(1 for pattern in ("todo/*", "todo/*/*") for path in queue.glob(pattern) if path.is_file())
+    return [
+        ("popbox_queue_depth", "Messages in the queue now.", messages),
+        ("popbox_queue_unprocessed", "Of these, messages that the sender has not looked at yet.", waiting),
+    ]
+
+
+def serve(address: str, counters: Counters, queue: Path | None) -> None:
+    """Answer GET /metrics in threads. Raises OSError: the address cannot be bound."""
+
+    class Page(BaseHTTPRequestHandler):
+        timeout = 5  # our choice: a scraper that says nothing this long has gone
+
+        def do_GET(self) -> None:
+            """The page, or 404."""
+            found = self.path == "/metrics"
+            body = counters.page(queue) if found else b"only /metrics is here\n"
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: a scrape every few seconds would bury the mail."""
+
+    host, _, port = address.rpartition(":")
+    server = ThreadingHTTPServer((host, int(port)), Page)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def stamped(line: bytes) -> bytes:
+    """The line behind its time, in the form of s6-log's T."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+    return f"{moment}.{nanoseconds:09d}  ".encode("ascii") + line
+
+
+def copy(lines: IO[bytes], counters: Counters) -> None:
+    """All lines to standard output, each at once; a log that cannot be written stops nobody's mail."""
+    for line in lines:
+        with contextlib.suppress(OSError):
+            os.write(1, stamped(line if line.endswith(b"\n") else line + b"\n"))
+        counters.count(line)
+
+
+def run(argv: list[str], counters: Counters) -> int:
+    """Be PROGRAM's log and its parent: signals go on to it, its end is ours."""
+    child = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+        signal.signal(signum, lambda number, _: child.send_signal(number))
+    assert child.stderr is not None  # for the type checker: it was asked for
+    copy(child.stderr, counters)
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def main() -> int:
+    """Exit codes: PROGRAM's, or 0 at the end of the input; 111 the address cannot be bound; 100 misuse."""
+    argv, metrics, queue = sys.argv[1:], "", None
+    while len(argv) > 1 and argv[0] in ("--metrics", "--queue"):
+        option, value, *argv = argv
+        if option == "--metrics":
+            metrics = value
+        else:
+            queue = Path(value)
+    if argv and argv[0].startswith("-"):
+        print("usage: maillog [--metrics ADDR:PORT] [--queue DIR] [PROGRAM ARG...]", file=sys.stderr)
+        return 100
+    counters = Counters()
+    try:
+        if metrics:
+            serve(metrics, counters, queue)
+    except (OSError, ValueError) as why:
+        print(f"maillog: cannot listen on {metrics}: {why}", file=sys.stderr)
+        return 111
+    if argv:
+        return run(argv, counters)
+    copy(sys.stdin.buffer, counters)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

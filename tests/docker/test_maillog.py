@@ -1,0 +1,117 @@
+"""maillog: time before each line, numbers that are the log's and the queue's; needs no engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from tests.popbox import ROOT
+
+MAILLOG = [sys.executable, "-I", str(ROOT / "images/mailhost/maillog.py")]
+LOG = b"""status: local 0/10 remote 0/20
+new msg 7
+info msg 7: bytes 3 from <a@b.example> qp 8 uid 7791
+starting delivery 1: msg 7 to local domain-com-joe@domain.com
+starting delivery 2: msg 7 to remote x@elsewhere.example
+delivery 2: deferral: delivery_1:_failure:_said_the_peer/
+delivery 1: success: did_1+0+0/
+starting delivery 3: msg 7 to remote x@elsewhere.example
+delivery 3: failure: Sorry/
+bounce msg 7 qp 9
+end msg 7
+alert: oh no!
+triple bounce: discarding bounce/7
+unterminated"""
+
+
+@pytest.fixture(autouse=True)
+def engine() -> None:
+    """In place of the one that skips where no engine answers."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def page(port: int, path: str = "/metrics") -> dict[str, int]:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+            return {name: int(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_counts_are_the_logs_and_the_depth_is_the_queues(tmp_path: Path) -> None:
+    for name in ("mess/0/4711", "mess/22/4712", "todo/4712"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    port = free_port()
+    argv = [*MAILLOG, "--metrics", f"127.0.0.1:{port}", "--queue", str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin
+        assert child.stdout
+        assert page(port)["popbox_queue_messages_total"] == 0
+        child.stdin.write(LOG[: LOG.index(b"unterminated")])
+        child.stdin.flush()
+        lines = [child.stdout.readline() for _ in range(13)]
+        found = page(port)
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            page(port, "/")
+        child.stdin.write(b"unterminated")
+        child.stdin.close()
+        lines.append(child.stdout.readline())
+        assert child.wait(10) == 0
+    assert b"".join(line[31:] for line in lines) == LOG + b"\n"
+    assert all(re.match(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{9}  ", line) for line in lines)
+    counted = {name.removeprefix("popbox_queue_"): value for name, value in found.items() if value}
+    assert counted == {
+        "messages_total": 1, "bounces_total": 1, "triple_bounces_total": 1, "alerts_total": 1,
+        "depth": 2, "unprocessed": 1,
+        'deliveries_total{channel="local",outcome="success"}': 1,
+        'deliveries_total{channel="remote",outcome="deferral"}': 1,
+        'deliveries_total{channel="remote",outcome="failure"}': 1,
+    }  # fmt: skip
+
+
+def test_a_program_gets_our_signals_and_gives_its_code() -> None:
+    script = "trap 'echo told >&2; exit 7' TERM; echo ready; echo up >&2; while :; do sleep 0.05; done"
+    with subprocess.Popen([*MAILLOG, "sh", "-c", script], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        lines = {child.stdout.readline().split()[-1] for _ in range(2)}
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(10) == 7
+        assert (lines, child.stdout.readline().split()[-1]) == ({b"ready", b"up"}, b"told")
+    killed = subprocess.run([*MAILLOG, "sh", "-c", "kill -9 $$"], check=False)
+    assert killed.returncode == 128 + signal.SIGKILL
+
+
+def test_an_address_that_cannot_be_had_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run([*MAILLOG, "--metrics", address], capture_output=True, text=True, input="", check=False)
+    assert (done.returncode, done.stderr.startswith(f"maillog: cannot listen on {address}")) == (111, True)
+    assert subprocess.run([*MAILLOG, "--nonsense"], capture_output=True, check=False).returncode == 100
+
+
+def test_a_log_that_cannot_be_written_stops_nobody() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*MAILLOG], stdout=writer, input=b"one\ntwo\n" * 10_000, check=False)
+    os.close(writer)
+    assert done.returncode == 0
