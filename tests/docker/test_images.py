@@ -127,7 +127,7 @@ def started(profile: str) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def qmail() -> Iterator[Stack]:
     """A stack with real qmail and two boxes; joe's mail is delivered at once, slow's takes three seconds."""
-    why = unavailable() or no_qmail(Settings(ROOT, ROOT, os.environ.get("QMAIL_BASE"), None))
+    why = unavailable() or no_qmail(Settings(ROOT, ROOT, os.environ.get("QMAIL_BASE")))
     if why:
         pytest.skip(why)
     for stack in started("qmail"):
@@ -155,7 +155,7 @@ def status(stack: Stack, service: str, process: str) -> dict[str, str]:
 def test_pop3_may_nothing_but_its_mail(qmail: Stack) -> None:
     fields = status(qmail, "pop3", "mailhost")
     assert fields["Uid"].split() == ["888"] * 4
-    assert fields["Groups"].split() == ["888", "889"]
+    assert fields["Groups"].split() == ["888", "889", "890"]
     assert {int(fields[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {0}
     assert fields["NoNewPrivs"] == "1"
     places = "/ /etc /opt /run /usr /var /var/qmail /var/qmail/users /var/qmail/control /var/qmail/popboxes"
