@@ -25,6 +25,9 @@ from mailhost.cli.passwords import generated, hashed, write_passwords
 
 __all__ = ["apply", "export", "lint", "plan"]
 
+DEFAULT_FILE = Path("/etc/popbox/accounts/accounts.toml")
+"""Where the images mount the operator's file."""
+FILE = click.argument("file", metavar="[FILE]", type=click.Path(path_type=Path), default=DEFAULT_FILE)
 keep_option = click.option(
     "--no-delete", is_flag=True, help="Keep domains, mailboxes and forwards that FILE does not name."
 )
@@ -49,7 +52,7 @@ def _now(home: Path) -> Accounts:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@FILE
 @click.option(
     "--generate",
     metavar="OUT",
@@ -66,6 +69,8 @@ def apply(
     home: Path, file: Path, generate: Path | None, newu: str | None, *, yes: bool, no_delete: bool, dry_run: bool
 ) -> None:
     """Make the host what FILE says. What FILE does not name is taken away; its mail goes to popboxes/.removed.
+
+    FILE is /etc/popbox/accounts/accounts.toml where none is given: the one that the images mount.
 
     \b
     Example:
@@ -104,13 +109,13 @@ def _ask(gone: list[Change], file: Path) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@FILE
 @keep_option
 @json_option
 @click.pass_obj
 @guarded
 def plan(home: Path, file: Path, *, no_delete: bool, as_json: bool) -> None:
-    """Print what `apply FILE` would do, as a table; change nothing.
+    """Print what `apply [FILE]` would do, as a table; change nothing.
 
     \b
     Example:

@@ -126,8 +126,8 @@ def prepare(server: Server) -> Server:
             server.log.line("certificate not reloaded", error=str(error))
 
     signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))
-    if options.cert is not None:
-        watch(server.loop, options.cert, options.key, reload)
+    if server.options.cert is not None:
+        watch(server.loop, server.options.cert, server.options.key, reload)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: server.loop.post(server.drain))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
