@@ -67,6 +67,7 @@ M = '[domains."d.com".mailboxes.joe]\n'
         (M + 'aliases = ["joe"]', '[domains."d.com".mailboxes.joe]: aliases', "is an address already"),
         ('[domains."d.com".forwards]\nx = []', '[domains."d.com".forwards]: x', "one or more"),
         ('[domains."d.com".forwards]\nx = ["a@b.c", "a@b.c"]', '[domains."d.com".forwards]: x', "each once"),
+        ('[domains."d.com".forwards]\nx = ["X@d.com"]', '[domains."d.com".forwards]: x', "would go to itself"),
         ('[domains."d.com".forwards]\nx = ["a b@c.d"]', '[domains."d.com".forwards]: x', "target"),
         ('[domains."d.com".forwards]\n"x:y" = ["a@c.d"]', '[domains."d.com".forwards]', "local part"),
         (
@@ -109,7 +110,8 @@ def domain(draw: st.DrawFn, name: str) -> Domain:
         # Logins are one host's names: the address keeps them apart.
         made.mailboxes[local] = Mailbox(f"u{local}@{name}", draw(CRYPT), draw(st.booleans()), delivery, aliases)
     for local in [*rest, *draw(st.sets(st.sampled_from(boxes), max_size=2) if boxes else st.just(set()))]:
-        made.forwards[local] = tuple(draw(st.lists(TARGET, unique=True, min_size=1, max_size=3)))
+        elsewhere = TARGET.filter(lambda target, address=f"{local}@{name}": target.lower() != address)  # type: ignore[misc]
+        made.forwards[local] = tuple(draw(st.lists(elsewhere, unique=True, min_size=1, max_size=3)))
     addresses = sorted({*made.mailboxes, *made.forwards})
     made.catchall = draw(st.none() | st.sampled_from(addresses)) if addresses else None
     return made

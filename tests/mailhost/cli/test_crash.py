@@ -23,6 +23,8 @@ from mailhost.cli import main
 from mailhost.qmail.assign import lookup
 from mailhost.qmail.cdb import Cdb
 from mailhost.qmail.control import accepts, load
+from mailhost.qmail.dotqmail import Found
+from mailhost.qmail.dotqmail import find as find_qmail
 from mailhost.qmail.rewrite import Local, rewrite
 
 EVENTS = frozenset({"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.chown", "shutil.rmtree"})
@@ -59,6 +61,14 @@ login = "box"
 crypt = "DmIMm9e5Hc8ic"
 """
 
+FORWARD = """
+[domains."domain.com".mailboxes.joe]
+[domains."domain.com".forwards]
+old = ["x@elsewhere.example"]
+[domains."other.example".mailboxes.x]
+login = "x"
+"""
+
 CHANGES = {
     "add a domain": ["domain", "add", "new.example"],
     "add a mailbox": ["mailbox", "add", "new@domain.com", "--login", "new", "--crypt", HOWTO_CRYPT],
@@ -67,7 +77,12 @@ CHANGES = {
     "delete a domain": ["domain", "del", "other.example"],
     "rename a mailbox": ["mailbox", "rename", "old@domain.com", "young"],
     "change a password": ["mailbox", "passwd", "joe@domain.com", "--crypt", "$6$salt$" + "x" * 86],
+    "move the catchall": ["catchall", "set", "domain.com", "old@domain.com"],
+    "drop extensions": ["mailbox", "set", "joe@domain.com", "--no-extensions"],
+    "forward a mailbox": ["forward", "add", "old@domain.com", "x@elsewhere.example"],
+    "add another name": ["domain", "alias", "new.example", "domain.com"],
     "apply a file": ["apply", "FILE", "--yes"],
+    "turn a mailbox into a forward": ["apply", "FORWARD", "--yes"],
 }
 
 
@@ -78,8 +93,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     host.ok("init", "--me", "mail.example.net")
     for domain in ("domain.com", "other.example"):
         host.ok("domain", "add", domain)
-    for address, login in (("joe@domain.com", "testid"), ("old@domain.com", "old"), ("x@other.example", "x")):
+    for address, login in (("joe@domain.com", "testid"), ("old@domain.com", "old"), ("any@domain.com", "any")):
         host.ok("mailbox", "add", address, "--login", login, "--crypt", HOWTO_CRYPT)
+    host.ok("mailbox", "set", "joe@domain.com", "--extensions")
+    host.ok("mailbox", "add", "x@other.example", "--login", "x", "--crypt", HOWTO_CRYPT)
+    host.ok("catchall", "set", "domain.com", "any@domain.com")
     return host.home
 
 
@@ -100,7 +118,9 @@ def killed(host: Host, writes: int, words: list[str]) -> bool:
 
 
 def deliverable(host: Host, address: str) -> bool:
-    """As qmail sees it now: accepted, virtual, and led to a box or to a directory that is missing (put off)."""
+    """As qmail sees it now: accepted, virtual, and led to a box whose .qmail counts, or to a directory that is missing
+    (put off).
+    """
     controls = load(host.home)
     if not accepts(controls, address.encode()).accepted:
         return False
@@ -110,18 +130,25 @@ def deliverable(host: Host, address: str) -> bool:
     if found is None:
         return False
     box = Path(found.home.decode())
-    assert not box.exists() or ((box / ".qmail").exists() and (box / "Maildir/new").is_dir()), "led to a half-made box"
-    return True
+    if not box.exists():
+        return True
+    instructions = find_qmail(found.home, found.dash, found.ext)
+    if (box / ".qmail").exists() and "./Maildir/" in (box / ".qmail").read_text():
+        assert (box / "Maildir/new").is_dir(), "led to a half-made box"
+    return isinstance(instructions, Found) and bool(instructions.text)
 
 
-TRACKED = ["joe@domain.com", "old@domain.com", "ann@domain.com", "new@domain.com", "x@other.example", "any@new.example"]
+LOCALS = ("joe", "joe-x", "who", "old", "ann", "new", "any")
+TRACKED = [*(f"{local}@domain.com" for local in LOCALS), "x@other.example", "any@new.example"]
 
 
 def survey(start: Path, place: Path, name: str) -> int:
     """Kill the change at each of its writes; how many those are. AssertionError where mail or state is lost."""
     file = place / "accounts.toml"
     file.write_text(DECLARED)
-    words = [str(file) if word == "FILE" else word for word in CHANGES[name]]
+    (place / "forward.toml").write_text(FORWARD)
+    files = {"FILE": file, "FORWARD": place / "forward.toml"}
+    words = [str(files.get(word, word)) for word in CHANGES[name]]
     host, kept = Host(place / "qmail"), place / "kept"
     shutil.copytree(start, host.home)
     for path in [host.home / "users/poppasswd", *(host.home / "users/domains").iterdir()]:

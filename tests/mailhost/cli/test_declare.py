@@ -71,6 +71,36 @@ def test_what_is_not_declared_goes_aside_unless_kept(howto: Host, tmp_path: Path
     assert [p.read_text() for p in (howto.home / "popboxes/.removed").rglob("new/1")] == ["kept"]
 
 
+def test_an_address_changes_its_kind_in_one_apply(howto: Host, tmp_path: Path) -> None:
+    """Mailbox to forward and back: the new one's directory is the old one's name, and the old mail is aside, whole."""
+    (howto.home / "popboxes/domain-com/joe/Maildir/new/1").write_text("mail")
+    file = tmp_path / "accounts.toml"
+    file.write_text('[domains."domain.com".forwards]\njoe = ["x@elsewhere.example"]\n')
+    howto.ok("apply", str(file), "--yes")
+    assert howto.text("popboxes/domain-com/joe/.qmail") == "&x@elsewhere.example\n"
+    (kept,) = (howto.home / "popboxes/.removed/domain-com").iterdir()
+    assert (kept / "Maildir/new/1").read_text() == "mail"
+    assert not (howto.home / "popboxes/domain-com/joe/Maildir").exists()
+    assert howto.ok("lint") == "nothing wrong\n"
+    assert howto.ok("apply", str(file), "--yes") == "nothing to change\n"
+    file.write_text(f'[domains."domain.com".mailboxes.joe]\nlogin = "joe"\ncrypt = "{HOWTO_CRYPT}"\n')
+    howto.ok("apply", str(file), "--yes")
+    assert howto.text("popboxes/domain-com/joe/.qmail") == "./Maildir/\n"
+    assert not list((howto.home / "popboxes/domain-com/joe/Maildir/new").iterdir()), "nobody gets another's mail"
+    assert howto.ok("apply", str(file), "--yes") == "nothing to change\n"
+    assert len(list((howto.home / "popboxes/.removed/domain-com").iterdir())) == 1, "a forward without mail leaves none"
+
+
+def test_a_domain_takes_over_the_prefix_of_one_that_goes(howto: Host, tmp_path: Path) -> None:
+    file = tmp_path / "accounts.toml"
+    box = f'[domains."new.com".mailboxes.joe]\nlogin = "joe"\ncrypt = "{HOWTO_CRYPT}"\n'
+    file.write_text(f'[domains."new.com"]\nprefix = "domain-com"\n{box}')
+    howto.ok("apply", str(file), "--yes")
+    assert howto.text("popboxes/domain-com/joe/.qmail") == "./Maildir/\n"
+    assert [path.name[:10] for path in (howto.home / "popboxes/.removed").iterdir()] == ["domain-com"]
+    assert howto.ok("lint").splitlines()[-1] in ("nothing wrong", "0 errors, 1 warning")
+
+
 def test_nothing_is_taken_away_unasked_without_a_terminal(howto: Host, tmp_path: Path) -> None:
     howto.ok("forward", "add", "sales@domain.com", "joe@domain.com")
     file = tmp_path / "a.toml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -55,42 +56,50 @@ def parse(text: bytes) -> DotQmail | int:
     return DotQmail(delivery, tuple(forwards))
 
 
-def make(box: str, texts: dict[str, str | None], identity: Identity, *, maildir: bool, sync: bool) -> None:
-    """Make what is missing of a box and write (or, for None, remove) its files; 0700 and 0600, owned by the identity.
+def make(box: str, texts: dict[str, str], identity: Identity, *, maildir: bool, sync: bool) -> None:
+    """Make what is missing of a box and write its files; 0700 and 0600, owned by the identity.
 
-    Written so that it can be done again after a crash. ``sync`` makes it durable at once; without it the caller syncs
-    once for many boxes. Paths are plain strings here: this is done a hundred thousand times in one `apply`.
+    A new box appears whole, by a rename: where it takes the place of one that was moved aside, mail is led there
+    already, and a box without its .qmail yet would have that mail in ./Mailbox (Q-DOT-6). Written so that it can be
+    done again after a crash. ``sync`` makes it durable at once; without it the caller syncs once for many boxes. Paths
+    are plain strings here: this is done a hundred thousand times in one `apply`.
 
     Raises:
         BusyError: the system refuses (disk full, no permission).
     """
     try:
-        fresh = _make_directory(box)
+        parent, _, name = box.rpartition("/")
+        fresh = not os.path.isdir(box)  # noqa: PTH112
+        place = f"{parent}/.{name}{SUFFIX}" if fresh else box
+        if fresh:
+            _make_directory(place)
         if maildir:
-            _make_maildir(box, identity, fresh=fresh, sync=sync)
-        for name, text in texts.items():
-            _put(f"{box}/", name, text, identity, fresh=fresh, sync=sync)
+            _make_maildir(place, identity, fresh=fresh, sync=sync)
+        for file, text in texts.items():
+            _put(f"{place}/", file, text, identity, fresh=fresh, sync=sync)
         if os.geteuid() == 0:
-            _own(box, identity)
+            _own(place, identity)
+        if fresh:
+            os.rename(place, box)  # noqa: PTH104
         if sync:
-            for path in (box, os.path.dirname(box)):  # noqa: PTH120
+            for path in (box, parent):
                 sync_directory(path)
     except OSError as why:
         raise BusyError(f"{why.filename or box}: {why.strerror}") from why
 
 
-def _make_directory(path: str) -> bool:
-    """Make one directory, 0700; False where it was there. The prefix's own directory is everybody's to search."""
+def _make_directory(path: str) -> None:
+    """Make one directory, 0700, anew where a crash left one. The prefix's own directory is everybody's to search."""
     try:
         os.mkdir(path, 0o700)  # noqa: PTH102
     except FileExistsError:
-        return False
+        shutil.rmtree(path)
+        os.mkdir(path, 0o700)  # noqa: PTH102
     except FileNotFoundError:
         parent = os.path.dirname(path)  # noqa: PTH120
         os.mkdir(parent, 0o755)  # noqa: PTH102
         os.chmod(parent, 0o755)  # noqa: PTH101, S103 - popuser must search it, whatever the umask (Q-PERM-6)
         os.mkdir(path, 0o700)  # noqa: PTH102
-    return True
 
 
 def _make_maildir(box: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
@@ -139,12 +148,8 @@ def descriptor_of(path: Path, base: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _put(base: str, name: str, text: str | None, identity: Identity, *, fresh: bool, sync: bool) -> None:
+def _put(base: str, name: str, text: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
     """Replace one file of a box. The box belongs to popuser, so no name in it is followed when root writes there."""
-    if text is None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(base + name)  # noqa: PTH108
-        return
     staged = base + (name if fresh else SUFFIX)  # nobody is led into a fresh box yet
     if not fresh:
         with contextlib.suppress(FileNotFoundError):

@@ -182,6 +182,8 @@ def _domain(table: _Table, name: str) -> Domain:
         if local in domain.forwards:
             raise forwards.refuse("is there twice; qmail knows no upper case here", key)
         domain.forwards[local] = _targets(forwards, key)
+        if f"{local}@{name}" in map(str.lower, domain.forwards[local]):
+            raise forwards.refuse("would go to itself; a mailbox of that name keeps a copy here", key)
     _check_addresses(table, boxes, domain)
     return domain
 

@@ -175,7 +175,8 @@ class Edit:
         for path, target in self.renamed:
             transaction.move(path, target)
         for (prefix, name), box in self.boxes.items():
-            transaction.box(f"popboxes/{prefix}/{name}", box.texts, maildir=box.maildir)
+            texts = {file: text for file, text in box.texts.items() if text is not None}
+            transaction.box(f"popboxes/{prefix}/{name}", texts, maildir=box.maildir)
         if self.logins.changed:
             transaction.put(layout.users / logins.FILE, self.logins.render(), 0o600)
         self._stage_system()
@@ -189,8 +190,18 @@ class Edit:
             transaction.put(layout.home / RCPTHOSTS, self.rcpthosts.render())
         for domain in self.removed_domains:
             transaction.drop(layout.parts / domain)
+        for (prefix, name), box in self.boxes.items():  # not before users/cdb leads nobody to that file any more
+            for file in (file for file, text in box.texts.items() if text is None):
+                transaction.drop(layout.box(prefix, name) / file)
+        made = {*self.boxes, *((prefix,) for prefix, _ in self.boxes)}
         for kind, path, target in self.taken_away:
-            transaction.move(path, target) if kind == "move" else transaction.purge(path)
+            again = path.relative_to(layout.popboxes).parts in made  # the box or its prefix is wanted again
+            if again:
+                transaction.clear(path, target)
+            elif kind == "move":
+                transaction.move(path, target)
+            if kind == "purge":
+                transaction.purge(target if again else path)
 
     def _stage_system(self) -> None:
         for name, text in self.system.items():

@@ -6,13 +6,15 @@ done in order, and each step may be done again: the next writer that finds a jou
 
 Steps, in the order a change has them, chosen so that no mail accepted meanwhile can bounce:
 
+    clear      a box that goes and whose name is given to a new one at once: moved aside, so that its mail waits
     box        directories and .qmail files of new and changed boxes: nobody is led there yet
     put        rcpthosts without the domains that go: nothing more is accepted for them
     put, newu  part files, users/assign, users/cdb: from here qmail finds the boxes
     put        users/poppasswd and its stamp: from here POP3 finds them
     put, hup   virtualdomains, then HUP and a short wait: from here the domains are virtual
     put        rcpthosts with the domains that come: only now is their mail accepted
-    move, purge, drop   what was deleted is moved aside: nobody is led there any more
+    drop       part files of domains that went, .qmail-default files that no line leads to any more
+    move, purge   what was deleted is moved aside: nobody is led there any more
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Step:
     path: str = ""
     source: str = ""
     was: files.Mark | None = None
-    files: dict[str, str | None] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     maildir: bool = False
 
 
@@ -100,6 +102,9 @@ def replay(steps: list[Step], hands: Hands) -> None:
     layout = hands.layout
     making = [step for step in steps if step.kind == "box"]
     signalled = False
+    for step in steps:
+        if step.kind == "clear":
+            _take_away(step, layout)
     for number, step in enumerate(making, start=1):
         _make_box(step, layout, sync=len(making) <= SYNC_EACH)
         hands.progress(number)
@@ -112,7 +117,7 @@ def replay(steps: list[Step], hands: Hands) -> None:
             signalled = _hup(layout)
         elif step.kind == "newu":
             _newu(hands)
-        elif step.kind != "box":
+        elif step.kind not in ("clear", "box"):
             _take_away(step, layout)
     (layout.work / NAME).unlink(missing_ok=True)
     files.sync_directory(layout.work)
@@ -167,11 +172,12 @@ def _take_away(step: Step, layout: Layout) -> None:
         shutil.rmtree(path, ignore_errors=False) if path.exists() else None
         return
     if step.kind == "drop":
-        path.unlink(missing_ok=True)
-        files.sync_directory(path.parent)
+        if path.parent.exists():  # else it went with its box, before a crash
+            path.unlink(missing_ok=True)
+            files.sync_directory(path.parent)
         return
     target = layout.home / step.source
-    if path.exists():
+    if path.exists() and not target.exists():  # the target's name was free: where it is there, this was done
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.rename(target)
         files.sync_directory(target.parent)

@@ -104,6 +104,7 @@ def remove(edit: Edit, local: str, domain: str, *, purge: bool = False) -> None:
     for row in rows:
         edit.rows.drop(row.login)
         edit.logins.seen(row.login.decode("latin-1"))
+    edit.forget_box(part.prefix, local)
     edit.set_aside(edit.layout.box(part.prefix, local), purge=purge)
     aliases = [entry.local for entry in gone if entry.kind is Kind.EXACT and entry.local != local]
     notes = [f"aliases {', '.join(sorted(aliases))} too"] if aliases else []

@@ -90,8 +90,8 @@ class Transaction:
         )
         return new
 
-    def box(self, path: str, texts: dict[str, str | None], *, maildir: bool) -> None:
-        """Add a box (relative to the home) to make or change; ``texts`` are its files, None for one to remove."""
+    def box(self, path: str, texts: dict[str, str], *, maildir: bool) -> None:
+        """Add a box (relative to the home) to make or change; ``texts`` are its files."""
         self._steps.append(Step("box", path, files=texts, maildir=maildir))
 
     def newu(self) -> None:
@@ -105,6 +105,10 @@ class Transaction:
     def move(self, path: Path, target: Path) -> None:
         """Add moving a directory."""
         self._steps.append(Step("move", self._relative(path), self._relative(target)))
+
+    def clear(self, path: Path, target: Path) -> None:
+        """Add moving a directory before the boxes are made, one of which takes its place."""
+        self._steps.append(Step("clear", self._relative(path), self._relative(target)))
 
     def purge(self, path: Path) -> None:
         """Add removing a directory with all in it."""
