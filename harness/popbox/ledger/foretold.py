@@ -57,11 +57,11 @@ def foretell(taken: list[Taken], number: int, routes: tuple[Route, ...]) -> Fore
     stale = _unread(before)
     fates = set(HONEST) if stale else {fate for route in routes for fate in _ends(route)}
     words = [stale or _rules_say(routes)]
-    for one in taken:
-        if one.number > number and one.passed and send:
-            claimed = _claims(one.step, send.id, routes)
-            fates |= claimed
-            words += [f"step {one.number} {one.step.verb}"] if claimed else []
+    for one in (one for one in taken if one.number > number and send):
+        if claimed := _claims(one.step, send.id if send else "", routes):
+            fates = fates | claimed if one.passed else set(claimed)
+            words.append(f"step {one.number} {one.step.verb}{'' if one.passed else ', which failed'}")
+    fates -= {Fate.SMTP} if send else set()  # the step itself asks for an acceptance
     return Foretold(frozenset(fates), "; ".join(words), bound=not stale and all(r.outcome != "unknown" for r in routes))
 
 

@@ -152,4 +152,4 @@ def _unfinished(seen: Evidence) -> Judgement:
 
 def _where(seen: Evidence) -> str:
     taken = [f"taken away by {one.by} over POP3" for one in seen.handed if one.deleted]
-    return "; ".join([f"one file in {one.place}: {one.entry.path}" for one in seen.stored] + taken)
+    return "; ".join([f"one file: {one.entry.path}" for one in seen.stored] + taken)

@@ -1,0 +1,96 @@
+"""A report as one HTML file that needs nothing else: no script, no request, everything that came from outside escaped."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import pairwise
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from popbox.model import Report, Result, Verdict
+from popbox.proof import Fate, Leg, Looked, Message
+from popbox.report.howto import checklist
+from popbox.report.text import summary
+
+MARKS = {"passed": "✓", "failed": "✗", "skipped": "–", "not looked at": "?"}
+# Control characters, and those that turn the direction of text: a subject must not be able to hide what follows it.
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+CENTRES = (12.5, 37.5, 62.5, 87.5)  # of the four legs, percent of the width
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    environment = Environment(
+        loader=PackageLoader("popbox.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"plain": plain, "mark": MARKS.__getitem__, "seconds": seconds, "word": _word}
+    environment.globals |= {"path": path, "edges": edges}
+    proved = [line for line in checklist(report.results) if line.by or _speaks_of_howto(report)]
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        verdict=_verdict(report),
+        summary=summary(report.results),
+        howto=proved,
+        fates=_fates(report),
+        number={result.scenario: number for number, result in enumerate(report.results, 1)},
+    )
+
+
+def plain(text: object) -> str:
+    """Text with what cannot be seen made visible: ``\\x1b``, ``\\u202e``."""
+    return UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode(), str(text))
+
+
+def seconds(value: float | None) -> str:
+    """``4 ms``, ``1.25 s``; a dash where the time is not known."""
+    if value is None:
+        return "–"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _word(verdict: str) -> str:
+    """A verdict as the name of a style."""
+    return str(verdict).replace(" ", "-")
+
+
+def path(message: Message) -> list[tuple[float, Leg]]:
+    """The legs with the place of each, percent of the width."""
+    return list(zip(CENTRES, message.legs, strict=True))
+
+
+def edges(message: Message) -> list[tuple[float, float, str, str]]:
+    """The lines between the legs: from, to, style (of the leg that it leads to), and the time in between."""
+    drawn = []
+    for (left, before), (right, after) in pairwise(path(message)):
+        known = before.at_s is not None and after.at_s is not None
+        label = f"+{seconds(max(0.0, (after.at_s or 0.0) - (before.at_s or 0.0)))}" if known else ""
+        drawn.append((left, right, _word(after.verdict.value), label))
+    return drawn
+
+
+def _verdict(report: Report) -> Verdict:
+    verdicts = {result.verdict for result in report.results}
+    return next((one for one in (Verdict.FAILED, Verdict.PASSED) if one in verdicts), Verdict.SKIPPED)
+
+
+def _fates(report: Report) -> list[tuple[str, str, int]]:
+    """How the messages ended: fate, verdict and how many; delivered first, then by number."""
+    counted: Counter[tuple[Fate, Looked]] = Counter(
+        (message.ended, message.verdict) for result in report.results for message in result.messages
+    )
+    ordered = sorted(counted.items(), key=lambda item: (item[0][0] is not Fate.ONCE, -item[1], item[0]))
+    return [(fate.value, verdict.value, count) for (fate, verdict), count in ordered]
+
+
+def _speaks_of_howto(report: Report) -> bool:
+    return any(statement.startswith("H-") for result in report.results for statement in result.proves)
+
+
+def open_at_first(result: Result) -> bool:
+    """A failed scenario is unfolded."""
+    return result.verdict is Verdict.FAILED
