@@ -48,6 +48,7 @@ class Fate(StrEnum):
 class Leg(Fact):
     """One leg. ``at_s`` is seconds from the start of the send, where the time is known; ``said`` is one line."""
 
+    name: str
     verdict: Looked
     said: str
     at_s: float | None = Field(default=None, description="seconds since the send began; null where nothing tells")

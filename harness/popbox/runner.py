@@ -31,6 +31,9 @@ class Watcher:
     def step_ended(self, file: ScenarioFile, step: StepResult) -> None:
         """A step has ended."""
 
+    def ended(self, file: ScenarioFile, result: Result) -> None:
+        """A scenario has ended."""
+
 
 class Run:
     """A scenario that is being run, step by step: what it shares, what it has seen, and the result so far."""
@@ -68,6 +71,7 @@ class Run:
     def result(self, skipped: str = "", failed: str = "") -> Result:
         """What came of it: skipped or failed for the reason given, else as its steps and its messages say."""
         context, scenario = self.context, self.context.file.scenario
+        self._watcher.step_begins(context.file, len(self.steps), "the ledger", "every message accounted for")
         messages = account(context, self.taken)
         wrong = [f"step {step.number} ({step.name}): {step.seen.said}" for step in self.steps if not step.seen.passed]
         wrong += [
@@ -76,7 +80,7 @@ class Run:
             if one.verdict is Looked.FAILED
         ]
         reason = failed or next(iter(wrong), "")
-        return Result(
+        result = Result(
             scenario=str(context.file.path),
             title=scenario.title,
             proves=scenario.proves,
@@ -90,6 +94,8 @@ class Run:
             began=self._began_at,
             took_s=time.monotonic() - self._began,
         )
+        self._watcher.ended(context.file, result)
+        return result
 
 
 def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Result:

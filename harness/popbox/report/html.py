@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no script, no request, everything that came from outside escaped."""
+"""A report as one HTML file that needs nothing else: no script, no request, and all that came from outside escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from popbox.model import Report, Result, Verdict
+from popbox.model import Report, Verdict
 from popbox.proof import Fate, Leg, Looked, Message
 from popbox.report.howto import checklist
 from popbox.report.text import summary
@@ -89,8 +89,3 @@ def _fates(report: Report) -> list[tuple[str, str, int]]:
 
 def _speaks_of_howto(report: Report) -> bool:
     return any(statement.startswith("H-") for result in report.results for statement in result.proves)
-
-
-def open_at_first(result: Result) -> bool:
-    """A failed scenario is unfolded."""
-    return result.verdict is Verdict.FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from popbox.model import Result, StepResult, Verdict
+from popbox.proof import Leg, Looked
 
 MARK = {True: "ok  ", False: "FAIL"}
 
@@ -28,11 +29,29 @@ def result_lines(result: Result) -> Iterator[str]:
     yield f"{result.verdict.value.upper()}: {result.title} ({result.took_s:.1f} s), {world}{reason}"
 
 
+def message_lines(result: Result) -> Iterator[str]:
+    """Each message: how it ended, its way with the times since the send, and why where it is not as expected."""
+    for message in result.messages:
+        yield f"  {MARK[message.verdict is not Looked.FAILED]} message {message.id}: {message.ended.value}"
+        yield f"         {' -> '.join(_leg(leg) for leg in message.legs)}"
+        if message.verdict is Looked.FAILED:
+            yield f"    why: {message.why}"
+            yield f"    expected: {message.expected}"
+
+
+def _leg(leg: Leg) -> str:
+    when = f" {leg.at_s:.3f} s" if leg.at_s is not None else ""
+    return (
+        f"{leg.name}{when}" if leg.verdict is Looked.PASSED else f"{leg.name}{when} ({leg.verdict.value}: {leg.said})"
+    )
+
+
 def whole_lines(result: Result) -> Iterator[str]:
     """A scenario with all its steps, for one that was not shown as it went."""
     yield f"\n{result.title}"
     for step in result.steps:
         yield from step_lines(step)
+    yield from message_lines(result)
     yield from result_lines(result)
 
 

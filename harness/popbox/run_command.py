@@ -1,0 +1,143 @@
+"""``popbox run`` and ``popbox demo``: scenarios on a host, shown as they go, and the report of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from popbox.hosts.base import Host, closing
+from popbox.hosts.choose import Choice, HostName, MtaName, choose, start
+from popbox.model import Report, Result, Verdict
+from popbox.report import html, whole
+from popbox.report.live import Screen, screen
+from popbox.report.text import checklist, summary
+from popbox.runner import run as run_scenario
+from popbox.scenario import ScenarioFile, load, load_all
+from popbox.settings import Settings
+from popbox.suite import JOBS, run_all
+
+PASSED, FAILED = 0, 1
+DEMO = "howto-telnet.toml"
+Form = Callable[[Report], str]
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What both commands take."""
+
+    host: HostName
+    mta: MtaName
+    keep: bool
+    jobs: int
+    report: Path | None
+    json: Path | None
+    html: Path | None
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of both commands."""
+    for option in (
+        click.option("--html", type=FILE, metavar="FILE", help="Write one HTML file that needs nothing else."),
+        click.option("--json", type=FILE, metavar="FILE", help="Write the report as JSON."),
+        click.option("--report", type=FOLDER, metavar="DIR", help="Write report.json and report.html there."),
+        click.option("--keep", is_flag=True, help="Leave the host up afterwards; `popbox down` removes it."),
+        click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True),
+        click.option("--host", type=click.Choice(["auto", "local", "docker"]), default="auto", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@options
+@click.pass_obj
+def demo(settings: Settings, /, **given: Any) -> int:
+    """Show the HOWTO at work: declare joe@domain.com, mail it, find it in the Maildir, fetch it by telnet."""
+    file = load(settings.assets / "scenarios" / DEMO)
+    return _go(settings, [file], Options(jobs=1, **given), transcripts=True)
+
+
+@click.command()
+@click.argument("scenarios", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--jobs", "-j", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Scenarios at a time.")
+@options
+@click.pass_obj
+def run(settings: Settings, /, scenarios: tuple[Path, ...], **given: Any) -> int:
+    """Run scenario files, or all in a directory; without any, those that come with popbox."""
+    files = load_all(list(scenarios) or [settings.assets / "scenarios"])
+    return _go(settings, files, Options(**given))
+
+
+def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcripts: bool = False) -> int:
+    """Run, show, report. The first and the last line name host and MTA."""
+    outputs = _outputs(wish)
+    choice = choose(wish.host, wish.mta, settings)
+    began, results = datetime.now(UTC), list[Result]()
+    shown = screen(len(files), steps=len(files) == 1 or wish.keep, transcripts=transcripts)
+    click.echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
+    try:
+        with shown:
+            for result in _results(settings, files, choice, wish, shown):
+                shown.result(result)
+                results.append(result)
+    finally:  # also of a run that ended early: what is known is kept
+        _write(outputs, choice, began, results)
+    for line in checklist(results):
+        click.echo(line)
+    for path in outputs:
+        click.echo(f"report: {path}")
+    click.echo(f"{summary(results)}; host {choice.host}, MTA {choice.mta}")
+    return FAILED if any(result.verdict is Verdict.FAILED for result in results) else PASSED
+
+
+def _results(
+    settings: Settings, files: list[ScenarioFile], choice: Choice, wish: Options, shown: Screen
+) -> Iterator[Result]:
+    """One file, or a host that is kept: one after the other on one host; else as many at a time as asked for."""
+    if len(files) > 1 and not wish.keep:
+        yield from run_all(files, lambda: start(choice, settings), wish.jobs, shown)
+        return
+    with closing(start(choice, settings), wish.keep) as host:
+        for file in files:
+            shown.begins(file)
+            yield run_scenario(file, host, shown)
+        if wish.keep:
+            host.keep()
+            for line in _kept_lines(host):
+                shown.say(line)
+
+
+def _outputs(wish: Options) -> dict[Path, Form]:
+    """Files to write; their folders are made now, so that a wrong one is known before the run. Raises UsageError."""
+    folder = wish.report
+    wanted: list[tuple[Path | None, Form]] = [(wish.json, whole.as_json), (wish.html, html.render)]
+    wanted += [(folder / "report.json", whole.as_json), (folder / "report.html", html.render)] if folder else []
+    paths = {path: form for path, form in wanted if path}
+    for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(f"{path}: {error.strerror}") from error
+    return paths
+
+
+def _write(outputs: dict[Path, Form], choice: Choice, began: datetime, results: list[Result]) -> None:
+    report = whole.make(choice.host, choice.mta, choice.why, began, results)
+    for path, form in outputs.items():
+        path.write_text(form(report), encoding="utf-8")
+
+
+def _kept_lines(host: Host) -> Iterator[str]:
+    smtp, pop3 = host.address("smtp"), host.address("pop3")
+    yield f"\nThe host stays up: SMTP {smtp}, POP3 {pop3}, qmail home {host.home()}"
+    yield "  logins: testid, password testpw (joe@domain.com)" if b"testid:" in host.read("users/poppasswd") else ""
+    yield f"  {host.by_hand()} mailbox list"
+    yield f"  telnet {pop3.host} {pop3.port}\n  USER testid\n  PASS testpw\n  LIST\n  RETR 1\n  QUIT"
+    yield "`popbox down` removes it.\n"
