@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
@@ -138,3 +140,32 @@ def test_dry_run_says_and_does_nothing(howto: Host, words: list[str]) -> None:
     before = howto.tree()
     assert howto.ok(*words, "--dry-run").startswith("would add ")
     assert howto.tree() == before
+
+
+@pytest.mark.parametrize("place", ["popboxes/domain-com/joe/.qmail", "alias/.qmail-root"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "loop"])
+@pytest.mark.timeout(20)
+def test_q_dot_7_what_is_no_file_holds_nobody_up(howto: Host, place: str, kind: str) -> None:
+    """Whoever delivers there owns the directory: root would wait at a FIFO for ever, /dev/zero would fill memory."""
+    (howto.home / place).unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(howto.home / place)
+    else:
+        (howto.home / place).symlink_to("/dev/zero" if kind == "device" else Path(place).name)
+    for words in (["mailbox", "list"], ["export"], ["forward", "list"], ["lint"]):
+        howto.run(*words)
+    howto.run("forward", "add", "joe@domain.com", "x@elsewhere.example")
+    if kind == "loop" and place.startswith("alias"):
+        (howto.home / place).unlink()  # named by an error, exit 111
+    howto.ok("alias", "system", "root", "joe@domain.com")
+    assert howto.text("alias/.qmail-root") == "&joe@domain.com\n"
+
+
+def test_a_link_in_alias_is_replaced_and_not_followed(howto: Host, tmp_path: Path) -> None:
+    """~alias may belong to a user of that name, and root writes there."""
+    (tmp_path / "cron").write_text("")
+    (howto.home / "alias/.qmail-root").symlink_to(tmp_path / "cron")
+    howto.ok("alias", "system", "root", "joe@domain.com")
+    assert (tmp_path / "cron").read_text() == ""
+    assert howto.text("alias/.qmail-root") == "&joe@domain.com\n"
+    assert not (howto.home / "alias/.qmail-root").is_symlink()

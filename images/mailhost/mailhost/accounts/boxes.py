@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -17,6 +18,9 @@ from mailhost.accounts.layout import Identity
 
 DOT_QMAIL, DOT_DEFAULT = ".qmail", ".qmail-default"
 _MAILDIR = ("Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur")
+
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 
 
 class Delivery(Enum):
@@ -54,6 +58,24 @@ def parse(text: bytes) -> DotQmail | int:
         else:
             return number
     return DotQmail(delivery, tuple(forwards))
+
+
+def read(path: str) -> bytes | None:
+    """The text of a .qmail, None where there is none; what is no regular file counts as none, as it does for qmail.
+
+    Its directory belongs to the one who delivers there, who could put a FIFO in its place to hold root up (Q-DOT-7).
+
+    Raises:
+        BusyError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as why:
+        if why.errno in _ABSENT:
+            return None
+        raise BusyError(f"{path}: cannot be read: {why.strerror}") from why
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
 def make(box: str, texts: dict[str, str], identity: Identity, *, maildir: bool, sync: bool) -> None:

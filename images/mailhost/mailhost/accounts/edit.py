@@ -139,7 +139,7 @@ class Edit:
         """
         path = self.layout.box(prefix, box) / DOT_QMAIL
         pending = self.boxes.get((prefix, box), BoxEdit()).texts.get(DOT_QMAIL)
-        text = pending.encode() if pending is not None else self.transaction.read(path)
+        text = pending.encode() if pending is not None else boxes.read(str(path))
         if text is None:
             return DotQmail(None)
         said = boxes.parse(text)
@@ -207,7 +207,7 @@ class Edit:
         for name, text in self.system.items():
             path = self.layout.alias / name
             if text is not None:
-                self.transaction.put(path, text)
+                self.transaction.put(path, text, follow=False)
             elif path.exists():
                 self.transaction.drop(path)
 

@@ -118,7 +118,7 @@ def set_system(edit: Edit, name: str, targets: tuple[str, ...]) -> None:
         raise InputError(
             f"is none of {', '.join(TRIO)}: ~alias has no others here (H-6)", field=f"system alias {name!r}"
         )
-    before = system(edit.transaction.read(edit.layout.alias / f"{DOT_QMAIL}-{name}"), f"alias/{DOT_QMAIL}-{name}")
+    before = system(boxes.read(f"{edit.layout.alias}/{DOT_QMAIL}-{name}"), f"alias/{DOT_QMAIL}-{name}")
     if before == targets:
         return
     made = DotQmail(None, tuple(names.target(target) for target in targets)).render()

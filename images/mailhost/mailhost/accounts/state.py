@@ -114,7 +114,7 @@ def _read_host(layout: Layout, accounts: Accounts) -> None:
     """What belongs to no domain: the trio and the numbers."""
     for name in forwards.TRIO:
         file = f"{DOT_QMAIL}-{name}"
-        targets = forwards.system(text_of(layout.alias / file), f"alias/{file}")
+        targets = forwards.system(boxes.read(str(layout.alias / file)), f"alias/{file}")
         if targets:
             accounts.system[name] = targets
     numbered = logins.parse(text_of(layout.users / logins.FILE), "users/logins")
@@ -183,7 +183,7 @@ def _box(
 def _dot(layout: Layout, box: bytes, foreign: list[Foreign]) -> DotQmail:
     """What a box's .qmail says; without one qmail would deliver into ./Mailbox (Q-DOT-6)."""
     path = f"{os.fsdecode(box)}/{DOT_QMAIL}"
-    text = text_of(path)
+    text = boxes.read(path)
     said = boxes.parse(text) if text else DotQmail(boxes.Delivery.MBOX)
     if isinstance(said, int):
         foreign.append(Foreign(layout.shown(Path(path)), said, "this line is not of mailhost's making"))

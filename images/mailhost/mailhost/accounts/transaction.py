@@ -74,9 +74,12 @@ class Transaction:
         """Like `read`, for a file that was read through a descriptor: ``mark`` is what it was then."""
         self._marks[path.resolve()] = mark
 
-    def put(self, path: Path, fill: Fill | bytes, mode: int = 0o644) -> Mark:
-        """Stage a new text; the step that publishes it comes after those added before. Returns the new file's mark."""
-        path = path.resolve()
+    def put(self, path: Path, fill: Fill | bytes, mode: int = 0o644, *, follow: bool = True) -> Mark:
+        """Stage a new text; the step that publishes it comes after those added before. Returns the new file's mark.
+
+        Without ``follow`` a link in the file's place is replaced: in a directory that is not root's it leads anywhere.
+        """
+        path = path.resolve() if follow else path.parent.resolve() / path.name
         was = self._marks[path] if path in self._marks else files.mark(path)
         staged = files.stage(path, fill, mode, number=len(self._staged))
         self._staged.append(staged)
