@@ -55,3 +55,16 @@ def test_what_is_taken_and_why(case: Case, monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_is_refused(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HostError, match=REFUSED[case]):
         decide(case, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("unix:///nonexistent/docker.sock", "No such file or directory"),
+        ("garbage", "Invalid bind address format: port is required: garbage"),
+    ],
+)
+def test_why_no_engine_answers_is_what_the_system_says(engine: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    assert docker.unavailable() == f"the engine does not answer ({said})"

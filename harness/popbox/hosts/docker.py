@@ -62,7 +62,7 @@ def unavailable() -> str:
     try:
         docker.from_env(timeout=5).ping()
     except (DockerException, OSError) as error:
-        return f"the engine does not answer ({str(error).splitlines()[0][:120]})"
+        return f"the engine does not answer ({_reason(error)})"
     if not shutil.which("docker"):
         return "the program `docker` is not installed"
     done = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False, timeout=EXEC_S)
@@ -79,6 +79,16 @@ def projects() -> dict[str, str]:
         if title in ("popbox/qmail", "popbox/standin"):
             found[container.labels[PROJECT_LABEL]] = "qmail" if title == "popbox/qmail" else "stand-in"
     return found
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said at the bottom of the libraries' errors, which hold one another as arguments and reasons."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    inner = [one for one in (*error.args, getattr(error, "reason", None)) if isinstance(one, BaseException)]
+    inner += [one for arg in error.args if isinstance(arg, tuple) for one in arg if isinstance(one, BaseException)]
+    found = inner or [one for one in (error.__cause__, error.__context__) if one is not None]
+    return _reason(found[0]) if found else (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def no_qmail(settings: Settings) -> str:
