@@ -123,6 +123,9 @@ def test_q_smtp_4_unreadable_controls(home: Home, serve: Serve) -> None:
     server = serve()
     (home.path / "control/badmailfrom").mkdir()
     assert server.talk(b"") == b"421 unable to read controls (#4.3.0)\r\n"
+    server.wait_log(
+        r"warning: smtp 127\.0\.0\.1: 421 unable_to_read_controls_\(#4\.3\.0\): control/badmailfrom: .*Is a directory"
+    )
 
 
 def test_q_smtp_13_timeout(home: Home, serve: Serve) -> None:
@@ -232,7 +235,8 @@ def test_q_send_11_alrm_and_queue_flush_retry_at_once(home: Home, serve: Serve) 
     (message,) = json.loads(cli(home, "queue", "list", "--json").stdout)
     (recipient,) = message["recipients"]
     assert recipient["state"] == "deferred"
-    assert abs(recipient["next_try"] - message["arrived"] - 100) < 3  # Q-SEND-13
+    # Q-SEND-13; the root grows by one a second on a machine that was slow to try it
+    assert recipient["next_try"] - int(message["arrived"]) in [(10 + age) ** 2 for age in range(5)]
     (box / "Maildir/away").rename(box / "Maildir/new")
     done = cli(home, "queue", "flush")
     assert done.returncode == 0, done.stderr
@@ -246,7 +250,7 @@ def test_h_34_a_read_only_mailbox_defers_and_a_restart_keeps_the_schedule(home: 
     (box / "Maildir/tmp").chmod(0o500)
     server = serve()
     server.send("joe@d.com")
-    server.wait_log("delivery 1: deferral")
+    server.wait_log(r"warning: delivery 1: \S+/Maildir/tmp/\S+: Permission denied\ndelivery 1: deferral")
     wait_for(lambda: home.queued("state"), "the journal")
     server.kill()
     again = serve()
@@ -355,8 +359,12 @@ def test_a_full_file_system_gives_4xx_and_what_was_accepted_arrives(home: Home, 
     replies = [server.send("joe@d.com", text=b"z" * 60_000 + b"\n")[:3] for _ in range(12)]
     assert replies.count(b"250") >= 3
     assert set(replies) == {b"250", b"451"}
-    (box / "Maildir/away").rename(box / "Maildir/new")
+    server.wait_log(
+        r"warning: smtp 127\.0\.0\.1: 451 qq_write_error_or_disk_full_\S+: \S+/tmp/\d+: No space left on device"
+    )
     server.wait_log(f"(?s)(deferral.*){{{replies.count(b'250')}}}")
+    server.wait_log(r"warning: delivery 1: \S+/Maildir/\S+: No such file or directory\ndelivery 1: deferral: ")
+    (box / "Maildir/away").rename(box / "Maildir/new")
     time.sleep(0.2)
     server.signal(signal.SIGALRM)
     wait_for(lambda: len(home.mail()) >= replies.count(b"250"), "all that got 250")
@@ -376,3 +384,34 @@ def test_a_hup_while_it_starts_does_not_end_it(home: Home) -> None:
         finally:
             child.terminate()
         assert child.wait(WITHIN_S) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount the mailbox read-only")
+def test_a_read_only_mailbox_and_a_full_one_defer_and_later_deliver(home: Home, serve: Serve) -> None:
+    """As a harness breaks it: the file system below the mailbox is read-only, then full, then well again."""
+    box = home.box("joe", {".qmail": "./Maildir/\n./Mailbox\n"})
+    script = (
+        'mount -t tmpfs -o size=64k,mode=0755 none "$1/Maildir" && mkdir -m 777 "$1/Maildir/new" "$1/Maildir/tmp" '
+        '&& mount -o remount,ro "$1/Maildir" && shift && exec "$@"'
+    )
+    server = serve(prefix=("unshare", "-m", "sh", "-c", script, "sh", str(box)))
+
+    def inside(*argv: str) -> None:
+        subprocess.run(["nsenter", f"--mount=/proc/{server.child.pid}/ns/mnt", *argv], check=True)
+
+    def again() -> None:
+        wait_for(lambda: "next try" in cli(home, "queue", "list").stdout, "its place in the schedule")
+        server.signal(signal.SIGALRM)
+
+    server.send("joe@d.com")
+    cause = r"warning: delivery %d: \S+/Maildir/tmp/\S+: %s\ndelivery %d: deferral: Temporary_"
+    server.wait_log(cause % (1, "Read-only file system", 1))
+    inside("mount", "-o", "remount,rw", str(box / "Maildir"))
+    inside("sh", "-c", f"head -c 100000 /dev/zero > {box}/Maildir/filler || true")
+    again()
+    server.wait_log(cause % (2, "No space left on device", 2))
+    inside("rm", str(box / "Maildir/filler"))
+    again()
+    server.wait_log("delivery 3: success: did_2")
+    inside("sh", "-c", f'test $(ls {box}/Maildir/new | wc -l) = 1 && test -z "$(ls {box}/Maildir/tmp)"')
+    wait_for(lambda: not home.queued(), "an empty queue")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -106,7 +107,7 @@ def _lines(message: dict[str, object]) -> str:
 
 def _number(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[int, ...]:
     for one in value:
-        if not (one.isascii() and one.isdigit()):
+        if not re.fullmatch("[0-9]{1,20}", one):
             raise click.BadParameter(f"{one!r} is not a message number")
     return tuple(int(one) for one in value)
 

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 
-from mailhost.standin.queue import write_all
+from mailhost.standin.queue import naming, sync_directory, write_all
 from mailhost.standin.report import Stopped
 from mailhost.standin.stored import Stored
 
@@ -38,12 +38,13 @@ def _deliver(directory: bytes, fields: bytes, message: Stored) -> None:
                 raise
             continue
         try:
-            _fill(fd, fields, message)
+            with naming(temporary):
+                _fill(fd, fields, message)
             os.link(temporary, directory + b"/new/" + name)
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108 - bytes path
-        _sync(directory + b"/new")
+        sync_directory(directory + b"/new")
         return
 
 
@@ -61,14 +62,6 @@ def _fill(fd: int, fields: bytes, message: Stored) -> None:
 def unique_name() -> bytes:
     """``time.pid_sequence.host``: unlike qmail one process delivers many messages, so the pid alone is not enough."""
     return b"%d.%d_%d.%s" % (time.time(), os.getpid(), next(_sequence), _HOST)
-
-
-def _sync(directory: bytes) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _enterable(directory: bytes) -> bool:

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 
-from mailhost.standin.queue import write_all
+from mailhost.standin.queue import naming, sync_directory, write_all
 from mailhost.standin.report import Stopped, unable
 from mailhost.standin.stored import Stored
 
@@ -26,17 +26,18 @@ def deliver(path: bytes, name: bytes, head: bytes, message: Stored, lock_s: floa
     """
     shown = os.fsdecode(name)
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Not blocking: a FIFO that nobody reads is an error, not a delivery that never ends; as in qmail-local.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise unable(f"open {shown}", error, "#4.2.1") from error
     try:
         locked = _lock(fd, lock_s)
-        before = os.lseek(fd, 0, os.SEEK_END)
+        before = os.fstat(fd).st_size
         try:
-            write_all(fd, head)
-            for piece in _quoted(message.pieces()):
-                write_all(fd, piece)
-            os.fsync(fd)
+            with naming(path):
+                _append(fd, head, message)
+            if not before:
+                sync_directory(os.path.dirname(path))  # noqa: PTH120 - bytes path
         except OSError as error:
             if locked:
                 with contextlib.suppress(OSError):
@@ -44,6 +45,13 @@ def deliver(path: bytes, name: bytes, head: bytes, message: Stored, lock_s: floa
             raise unable(f"write {shown}", error) from error
     finally:
         os.close(fd)
+
+
+def _append(fd: int, head: bytes, message: Stored) -> None:
+    write_all(fd, head)
+    for piece in _quoted(message.pieces()):
+        write_all(fd, piece)
+    os.fsync(fd)
 
 
 def _lock(fd: int, lock_s: float) -> bool:

@@ -43,7 +43,7 @@ class Trace:
 
 
 class Draft:
-    """A message that is arriving. Write errors are kept and come up in ``Queue.commit``: the reply is given then."""
+    """A message that is arriving. A write error is kept and comes up in ``Queue.commit``: the reply is given then."""
 
     def __init__(self, path: Path, number: int, head: bytes, entry: Entry) -> None:
         """``head``: envelope and trace fields; ``entry`` holds the envelope, its size is not yet known."""
@@ -52,32 +52,32 @@ class Draft:
         self.entry = entry
         self.error: OSError | None = None
         self.fd = -1
-        self._pieces = [head]
-        self._held = self.octets = len(head)
+        self._held = bytearray(head)  # not a list of pieces: a client that sends single octets would make it large
+        self.octets = len(head)
 
     def write(self, octets: bytes) -> None:
         """Add to the message."""
-        self._pieces.append(octets)
-        self._held += len(octets)
+        self._held += octets
         self.octets += len(octets)
-        if self._held > SPOOL_OCTETS:
+        if len(self._held) > SPOOL_OCTETS:
             self.flush()
 
     def flush(self) -> None:
-        """Put what is held into the file, which is made by the first call."""
-        try:
-            if self.fd < 0 and self.error is None:
-                self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            if self.error is None:
-                write_all(self.fd, b"".join(self._pieces))
-        except OSError as error:
-            self.error = error
-        self._pieces.clear()
-        self._held = 0
+        """Put what is held into the file, which is made by the first call. After an error nothing is kept."""
+        if self.error is None:
+            try:
+                if self.fd < 0:
+                    self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                with naming(self.path):
+                    write_all(self.fd, self._held)
+            except OSError as error:
+                self.error = error
+                self.discard()  # a full disk is not kept full until the client has sent the rest
+        self._held = bytearray()
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self._pieces.clear()
+        self._held = bytearray()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -120,7 +120,8 @@ class Queue:
             draft.flush()
         results = [self._sync(draft) for draft in batch]
         try:
-            os.fsync(self._msg_fd)
+            with naming(self._msg):
+                os.fsync(self._msg_fd)
         except OSError as error:
             for draft, result in zip(batch, results, strict=True):
                 if isinstance(result, Entry):
@@ -132,7 +133,8 @@ class Queue:
         try:
             if draft.error is not None:
                 raise draft.error
-            os.fsync(draft.fd)
+            with naming(draft.path):
+                os.fsync(draft.fd)
             draft.path.rename(self._msg / str(draft.number))
         except OSError as error:
             draft.discard()
@@ -200,21 +202,81 @@ class Queue:
 
 
 def make(home: Path, ids: tuple[int, int] | None = None) -> Path:
-    """Make what is missing of the queue below ``home``, owned by ``ids``; returns its root. Raises OSError."""
-    root = home / "queue" / "standin"
-    for path in (home / "queue", home / "queue" / "lock", root, *(root / name for name in DIRECTORIES)):
+    """Make what is missing of the queue below ``home``, owned by ``ids``; returns its root. Raises OSError.
+
+    As root it walks below directories that are already somebody else's: no step follows a symbolic link.
+    """
+    with contextlib.ExitStack() as open_:
+        queue = _walk(open_, home, ids, "queue")
+        open_.enter_context(_directory("lock", queue, ids))
+        root = open_.enter_context(_directory("standin", queue, ids))
+        for name in DIRECTORIES:
+            open_.enter_context(_directory(name, root, ids))
+    return home / "queue" / "standin"
+
+
+def open_lock(home: Path, ids: tuple[int, int] | None = None) -> int:
+    """The file that the one sender of a queue locks, real qmail-send too (Q-SEND-8). Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.ExitStack() as open_:
+        fd = os.open("sendmutex", flags, 0o600, dir_fd=_walk(open_, home, None, "queue", "lock"))
+    found = os.fstat(fd)
+    if ids is not None and found.st_uid == 0 and found.st_nlink == 1:  # a second name may be anything of root's
+        os.fchown(fd, *ids)
+    return fd
+
+
+def _walk(open_: contextlib.ExitStack, home: Path, ids: tuple[int, int] | None, *names: str) -> int:
+    """From ``home``, which may be a link, down to the last of ``names``."""
+    fd = open_.enter_context(_directory(home, None, None))
+    for name in names:
+        fd = open_.enter_context(_directory(name, fd, ids))
+    return fd
+
+
+@contextlib.contextmanager
+def _directory(name: str | Path, below: int | None, ids: tuple[int, int] | None) -> Iterator[int]:
+    """An open directory in the open directory ``below``, made when missing, given to ``ids`` when it is root's."""
+    follow = 0 if below is None else os.O_NOFOLLOW
+    if below is not None:
         with contextlib.suppress(FileExistsError):
-            path.mkdir(0o700)
-        if ids is not None and path.stat().st_uid == 0:
-            os.chown(path, *ids)
-    return root
+            os.mkdir(name, 0o700, dir_fd=below)
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=below)
+    try:
+        if ids is not None and os.fstat(fd).st_uid == 0:
+            os.fchown(fd, *ids)
+        yield fd
+    finally:
+        os.close(fd)
 
 
-def write_all(fd: int, octets: bytes) -> None:
+@contextlib.contextmanager
+def naming(path: bytes | Path) -> Iterator[None]:
+    """An error on an open descriptor does not say of which file; inside here it does."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+def write_all(fd: int, octets: bytes | bytearray) -> None:
     """Write all of it: a regular file takes less than asked only when the disk is full, and then says so."""
-    view = memoryview(octets)
-    while view:
-        view = view[os.write(fd, view) :]
+    with memoryview(octets) as view:
+        done = 0
+        while done < len(view):
+            done += os.write(fd, view[done:])
+
+
+def sync_directory(directory: bytes | Path) -> None:
+    """Make the names in ``directory`` durable. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with naming(directory):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def message_pieces(fd: int, offset: int) -> Iterator[bytes]:

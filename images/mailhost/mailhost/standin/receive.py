@@ -14,10 +14,16 @@ from mailhost.qmail.control import ControlError
 from mailhost.standin import fields, smtp
 from mailhost.standin.commit import Committer
 from mailhost.standin.entry import Entry
+from mailhost.standin.log import Log
 from mailhost.standin.policy import HostPolicy, Policies
 from mailhost.standin.queue import Draft, Queue, Trace
+from mailhost.standin.report import because
 from mailhost.standin.smtp import Abandoned, Close, Content, Ended, Envelope, Event, Reply, Session, StartTls
 from mailhost.standin.work import Work
+
+LINGERING = 64  # our choice: refused connections beyond the allowed ones that may stay to read why
+UNREAD_S = 2.0  # our choice: how long a peer that is told to go may leave its last reply unread
+WARNED = frozenset({421, 451, 452})  # replies that tell of trouble on this side; each makes a line of the log
 
 BUSY = Reply(421, (b"too many connections, try later (#4.3.2)",))
 CLOSING = Reply(421, (b"going down, try later (#4.3.2)",))
@@ -33,6 +39,7 @@ class Reception:
     committer: Committer
     work: Work
     accepted: Callable[[Entry], None]
+    log: Log
     interfaces: frozenset[str]
     uid: int
     most: int
@@ -56,6 +63,7 @@ class Connection(asyncio.Protocol):
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._storing = False
+        self._unread = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet, or say why not."""
@@ -64,17 +72,18 @@ class Connection(asyncio.Protocol):
         if again:
             return
         self._shared.connections.add(self)
+        ip = str(self._transport.get_extra_info("peername")[0])
+        ip = ip.removeprefix("::ffff:")  # an IPv4 peer of an IPv6 socket
+        self._peer = fields.Peer(ip.encode(), b"unknown")
         if self._shared.closing or len(self._shared.connections) > self._shared.most:
-            self._act((CLOSING if self._shared.closing else BUSY, Close(1)))
+            self._act((CLOSING if self._shared.closing else BUSY, Close(1)), f"{self._shared.most} are allowed")
             return
         try:
-            self._open()
-        except ControlError:
-            self._act((smtp.NO_CONTROLS, Close(1)))
+            self._open(ip)
+        except ControlError as error:
+            self._act((smtp.NO_CONTROLS, Close(1)), str(error))
 
-    def _open(self) -> None:
-        ip = str(self._transport.get_extra_info("peername")[0]) if self._transport else ""
-        ip = ip.removeprefix("::ffff:")  # an IPv4 peer of an IPv6 socket
+    def _open(self, ip: str) -> None:
         snapshot = self._shared.policies.snapshot()
         policy = HostPolicy(snapshot, ip, self._shared.interfaces, starttls=self._shared.tls is not None)
         self._peer = fields.Peer(ip.encode(), snapshot.controls.me or policy.greeting)
@@ -93,10 +102,31 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop what was arriving; what is being stored goes on, its fate is only not told."""
         self._shared.connections.discard(self)
+        if self._draft is not None:
+            self._warn("connection lost inside a message, nothing of it was stored")
         self._session = None
         self._drop()
         if self._timer is not None:
             self._timer.cancel()
+
+    def pause_writing(self) -> None:
+        """The peer does not read its replies: take no more commands, as qmail-smtpd does not while it cannot write."""
+        self._unread = True
+        self._set_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._unread = False
+        self._set_reading()
+
+    def _set_reading(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        with contextlib.suppress(RuntimeError):
+            if self._unread or self._storing:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
     def shut(self) -> None:
         """The server is going down: end now, or right after the reply of a message that is being stored."""
@@ -108,12 +138,14 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._storing:
             self._transport.abort()
 
-    def _act(self, events: Iterable[Event]) -> None:
-        """Do what the session says, in order; all replies leave in one write (Q-SMTP-12)."""
+    def _act(self, events: Iterable[Event], why: str = "") -> None:
+        """Do what the session says, in order; all replies leave in one write (Q-SMTP-12). ``why``: for the log."""
         out = []
         for event in events:
             if isinstance(event, Reply):
                 out.append(event.octets)
+                if event.code in WARNED:
+                    self._warn(f"{event.code} {fields.logged(event.lines[-1])}" + (f": {why}" if why else ""))
             elif isinstance(event, Content):
                 if self._draft is not None:
                     self._draft.write(event.octets)
@@ -129,6 +161,9 @@ class Connection(asyncio.Protocol):
                 return
         self._send(out)
 
+    def _warn(self, what: str) -> None:
+        self._shared.log.line("warning: smtp ", self._peer.ip, ": ", what)
+
     def _send(self, out: list[bytes]) -> None:
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
@@ -141,7 +176,20 @@ class Connection(asyncio.Protocol):
         self._session = None
         self._drop()
         if self._transport is not None:
-            self._transport.close()
+            self._close(self._transport, linger=event.status != 0)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(UNREAD_S, self.cut)
+
+    def _close(self, transport: asyncio.Transport, *, linger: bool) -> None:
+        """``linger``: a peer that was cut short may still be sending; closed with input unread, the system would
+        reset the connection and take our last reply from it. So only our side ends, until it closes or ``cut`` does.
+        """
+        crowded = self._shared.closing or len(self._shared.connections) > self._shared.most + LINGERING
+        if linger and not crowded and transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
 
     def _begin(self, envelope: Envelope) -> Draft:
         recipients = self._shared.work.route(envelope.recipients)
@@ -159,9 +207,7 @@ class Connection(asyncio.Protocol):
         if draft is None:
             return
         self._storing = True
-        if self._transport is not None:
-            with contextlib.suppress(RuntimeError):
-                self._transport.pause_reading()
+        self._set_reading()
         self._shared.committer.submit(draft, self._stored_soon)
 
     def _stored_soon(self, result: Entry | OSError) -> None:
@@ -169,6 +215,7 @@ class Connection(asyncio.Protocol):
 
     def _stored(self, result: Entry | OSError) -> None:
         self._storing = False
+        why = "" if isinstance(result, Entry) else because(result)
         if isinstance(result, Entry):
             self._shared.accepted(result)
             reply = Reply(250, (b"ok %d qp %d" % (time.time(), result.number),))
@@ -177,22 +224,18 @@ class Connection(asyncio.Protocol):
         if self._session is None:
             return
         if self._shared.closing:
-            self._act((reply, CLOSING, Close(1)))
+            self._act((reply, CLOSING, Close(1)), why)
             return
-        if self._transport is not None:
-            with contextlib.suppress(RuntimeError):
-                self._transport.resume_reading()
-        self._act(self._session.stored(reply))
+        self._set_reading()
+        self._act(self._session.stored(reply), why)
 
     def _check_time(self) -> None:
         """One timer a connection, set anew only when it fires: most connections end long before (Q-SMTP-13)."""
         left = self._heard + self._timeout_s - self._loop.time()
-        if self._session is None:
-            self.cut()  # it was told to go and does not read
-        elif left > 0 or self._storing:
+        if left > 0 or self._storing:
             self._timer = self._loop.call_later(max(left, 1.0), self._check_time)
         else:
-            self._act((smtp.TIMEOUT, Close(1)))
+            self._act((smtp.TIMEOUT, Close(1)), f"silent for {self._timeout_s:g} s")
 
     async def _start_tls(self) -> None:
         if self._transport is None or self._shared.tls is None or self._session is None:

@@ -10,15 +10,22 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mailhost.qmail.control import Controls, suffixes
 from mailhost.standin import fields, maildir
 from mailhost.standin.report import Outcome, Report, Stopped
 from mailhost.standin.stored import Stored
 
+if TYPE_CHECKING:
+    import aiosmtplib
+
 SMTP_PORT = 25
 NO_ROUTE = "No line of control/smtproutes covers this host, and MX lookups are off. (#4.4.4)"
+NO_SUCH_NAME = "Sorry, this address cannot be said in SMTP: it holds a control character or brackets. (#5.1.3)"
+NO_HOST = "Sorry, I couldn't find any host named {}. (#5.1.2)"
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_NO_HOST = re.compile(rb'[ <>"]')
 _ROUTE = re.compile(rb"(?:\[([^]]*)\]|([^:]*))(?::(\d+))?")
 
 
@@ -67,11 +74,12 @@ class Relays:
     async def send(self, sender: bytes, recipient: bytes, message: Stored) -> Report:
         """See Remote: the first server that answers decides, unless it says that it cannot now."""
         try:
+            path = said(sender), said(recipient)
             relays = await self._relays(recipient.rpartition(b"@")[2])
             content = b"".join(message.pieces())
             report = Report(Outcome.DEFERRAL, b"Sorry, I couldn't find a server to take it. (#4.4.1)\n")
             for relay in relays:
-                report = await self._try(relay, sender, recipient, content)
+                report = await self._try(relay, path, content)
                 if report.outcome is not Outcome.DEFERRAL:
                     break
         except Stopped as stopped:
@@ -95,7 +103,7 @@ class Relays:
                 return parse_route(line.value)
         return None
 
-    async def _try(self, relay: Relay, sender: bytes, recipient: bytes, content: bytes) -> Report:
+    async def _try(self, relay: Relay, path: tuple[bytes, bytes], content: bytes) -> Report:
         import aiosmtplib
 
         client = aiosmtplib.SMTP(
@@ -106,19 +114,53 @@ class Relays:
             start_tls=None,  # taken where offered; certificates of strangers prove nothing, as between any two MTAs
             validate_certs=False,
         )
-        said = f"{relay.host}:{relay.port}"
+        name = f"{relay.host}:{relay.port}"
         try:
             async with client:
                 client.timeout = self._controls.timeoutremote
-                names = os.fsdecode(sender), [os.fsdecode(recipient)]
-                _, answer = await client.sendmail(*names, content)
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            return _refused(said, error.recipients[0])
+                answer = await _talk(client, path, content)
         except aiosmtplib.SMTPResponseException as error:
-            return _refused(said, error)
+            return _refused(name, error)
         except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
-            return _report(Outcome.DEFERRAL, f"{said} did not take it: {type(error).__name__}. (#4.4.2)")
-        return _report(Outcome.SUCCESS, f"{said} accepted message.\nRemote host said: {answer}")
+            return _report(Outcome.DEFERRAL, f"{name} did not take it: {_reason(error)}. (#4.4.2)")
+        return _report(Outcome.SUCCESS, f"{name} accepted message.\nRemote host said: {answer}")
+
+
+def said(address: bytes) -> bytes:
+    """``<address>`` as it may stand in a command, its local part quoted where needed. Raises Stopped (permanent)."""
+    host = address.rpartition(b"@")[2] if b"@" in address else b""
+    if _CONTROL.search(address) or _NO_HOST.search(host):
+        raise Stopped(NO_SUCH_NAME, permanent=True)
+    return b"<" + fields.quoted(address) + b">"
+
+
+async def _talk(client: aiosmtplib.SMTP, path: tuple[bytes, bytes], content: bytes) -> str:
+    """One message; the reply to its content. The library's ``sendmail`` would read our addresses its own way.
+
+    Raises SMTPResponseException for a refusal.
+    """
+    import aiosmtplib
+
+    if client.is_ehlo_or_helo_needed:
+        try:
+            await client.ehlo()
+        except aiosmtplib.SMTPHeloError:
+            await client.helo()
+    for verb, argument in ((b"MAIL", b"FROM:" + path[0]), (b"RCPT", b"TO:" + path[1])):
+        answer = await client.execute_command(verb, argument)
+        if answer.code // 100 != 2:
+            raise aiosmtplib.SMTPResponseException(answer.code, answer.message)
+    return (await client.data(content)).message
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's word for it where there is one: what an operator looks for when a cable was pulled."""
+    cause = error.__cause__ or error.__context__ or error
+    if isinstance(cause, TimeoutError) and not cause.errno:
+        return "timed out"
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+    return type(error).__name__
 
 
 class _Answer(Protocol):
@@ -126,9 +168,9 @@ class _Answer(Protocol):
     message: str
 
 
-def _refused(said: str, answer: _Answer) -> Report:
+def _refused(name: str, answer: _Answer) -> Report:
     outcome = Outcome.FAILURE if answer.code >= 500 else Outcome.DEFERRAL
-    return _report(outcome, f"{said} does not take it.\nRemote host said: {answer.code} {answer.message}")
+    return _report(outcome, f"{name} does not take it.\nRemote host said: {answer.code} {answer.message}")
 
 
 def _report(outcome: Outcome, text: str) -> Report:
@@ -152,6 +194,8 @@ async def exchangers(host: bytes) -> list[str]:
     import dns.resolver
 
     name = host.decode("ascii", "replace")
+    if not name:  # asked for an empty host, a client would get this one
+        raise Stopped(NO_HOST.format(name), permanent=True)
     if name.startswith("[") and name.endswith("]"):
         return [name[1:-1]]
     try:
@@ -159,7 +203,7 @@ async def exchangers(host: bytes) -> list[str]:
     except dns.resolver.NoAnswer:
         return [name]
     except (dns.resolver.NXDOMAIN, dns.name.LabelTooLong, dns.name.EmptyLabel) as error:
-        raise Stopped(f"Sorry, I couldn't find any host named {name}. (#5.1.2)", permanent=True) from error
+        raise Stopped(NO_HOST.format(name), permanent=True) from error
     except dns.exception.DNSException as error:
         raise Stopped("CNAME lookup failed temporarily. (#4.4.3)") from error
     records = sorted((one for one in answer if isinstance(one, dns.rdtypes.ANY.MX.MX)), key=lambda one: one.preference)

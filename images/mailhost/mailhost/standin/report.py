@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from mailhost.qmail.failure import Failure, error_text
+from mailhost.standin.fields import logged
 
 REPORT_OCTETS = 3000  # of a report no more is kept (Q-LSP-13)
 _CUT = b"\nError report too long, sorry.\n"
@@ -22,18 +23,22 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The end of one delivery attempt; ``text`` goes into the log, and into the bounce when it failed."""
+    """The end of one delivery attempt; ``text`` goes into the log, and into the bounce when it failed.
+
+    ``cause`` goes into the log only: the file and the error behind a text of qmail's that names neither.
+    """
 
     outcome: Outcome
     text: bytes = b""
+    cause: str = field(default="", compare=False)
 
     @classmethod
-    def of(cls, outcome: Outcome, text: bytes) -> Report:
+    def of(cls, outcome: Outcome, text: bytes, cause: str = "") -> Report:
         """``text`` up to its first NUL and of bounded length."""
         text = text.partition(b"\0")[0]
         if len(text) >= REPORT_OCTETS:
             text = text[: REPORT_OCTETS - len(_CUT) - 3] + _CUT
-        return cls(outcome, text)
+        return cls(outcome, text, cause)
 
 
 class Stopped(Exception):
@@ -53,7 +58,16 @@ class Stopped(Exception):
     def report(self, said: bytes = b"") -> Report:
         """As a report; ``said`` is what programs printed before."""
         text = said + (self.text + b"\n" if self.text else b"")
-        return Report.of(Outcome.FAILURE if self.permanent else Outcome.DEFERRAL, text)
+        cause = because(self.__cause__) if isinstance(self.__cause__, OSError) else ""
+        return Report.of(Outcome.FAILURE if self.permanent else Outcome.DEFERRAL, text, cause)
+
+
+def because(error: OSError) -> str:
+    """``FILE: REASON`` for a log line, in the operating system's words."""
+    file = ""
+    if isinstance(error.filename, (str, bytes)):
+        file = logged(os.path.normpath(os.fsencode(error.filename))) + ": "
+    return file + (error.strerror or type(error).__name__)
 
 
 def unable(action: str, error: OSError, code: str = "#4.3.0") -> Stopped:

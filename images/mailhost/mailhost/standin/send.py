@@ -130,7 +130,7 @@ class Sender:
         try:
             report = self._local(message, index, sender)
         except Exception as error:  # the message must not be lost with a thread that dies of our own fault
-            report = Report(Outcome.DEFERRAL, f"Internal trouble: {error!r}. (#4.3.0)\n".encode())
+            report = _trouble(error)
         self._loop.call_soon_threadsafe(self._ended, number, message, index, report)
 
     def _local(self, message: Message, index: int, sender: bytes) -> Report | None:
@@ -149,7 +149,10 @@ class Sender:
 
     async def _send(self, number: int, message: Message, index: int, sender: bytes) -> None:
         address = message.entry.recipients[index].address
-        report = await self._work.remote(message.entry, self._remote, sender, address)
+        try:
+            report = await self._work.remote(message.entry, self._remote, sender, address)
+        except Exception as error:  # nor may the channel lose a place
+            report = _trouble(error)
         self._ended(number, message, index, report)
 
     def _task(self, coroutine: Coroutine[None, None, None]) -> None:
@@ -187,7 +190,9 @@ class Sender:
         """Log the end of a delivery; keep it unless it is to be tried again."""
         local = message.entry.recipients[index].local
         if report.outcome is Outcome.DEFERRAL and message.last[local]:
-            report = Report.of(Outcome.FAILURE, report.text + schedule.GIVEN_UP)
+            report = Report.of(Outcome.FAILURE, report.text + schedule.GIVEN_UP, report.cause)
+        if report.cause:
+            self._log.line("warning: delivery ", number, ": ", report.cause)
         self._log.line("delivery ", number, f": {report.outcome.value}: ", report.text)
         if report.outcome is Outcome.DEFERRAL:
             return
@@ -258,3 +263,7 @@ class Sender:
         running = any(channel.running for channel in self._channels.values())
         if self._exiting and not running and not self._tasks:
             self._idle.set()
+
+
+def _trouble(error: Exception) -> Report:
+    return Report.of(Outcome.DEFERRAL, f"Internal trouble: {error!r}. (#4.3.0)\n".encode("utf-8", "replace"))

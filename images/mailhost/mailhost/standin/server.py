@@ -8,6 +8,7 @@ import dataclasses
 import fcntl
 import importlib
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -21,16 +22,17 @@ from mailhost.standin.interfaces import addresses
 from mailhost.standin.log import Log
 from mailhost.standin.options import Options
 from mailhost.standin.policy import Policies
-from mailhost.standin.queue import Queue, make
+from mailhost.standin.queue import Queue, make, open_lock
 from mailhost.standin.receive import Connection, Reception
 from mailhost.standin.remote import Relays, Remote, Sink
 from mailhost.standin.send import Sender
 from mailhost.standin.work import Work
 
-LOCK = "queue/lock/sendmutex"  # the same file real qmail-send locks: there is one sender to a queue (Q-SEND-8)
+LOCK = "queue/lock/sendmutex"
 CANNOT = "alert: cannot start: "
 BACKLOG = 128
 HELD = (signal.SIGHUP, signal.SIGALRM)
+DELIVERY_DESCRIPTORS = 1024  # 120 local and 120 remote deliveries at most, four files each, and our own
 CLOSE_S = 2.0  # our choice: a peer that does not read its 421 is cut off after this
 CERT_WATCH_S = 2.0  # our choice: whoever renews a certificate looks whether it is served
 _LATER = (
@@ -49,6 +51,7 @@ def serve(options: Options, log: Log) -> int:
         listener = bind(options.listen)
         tls = tls_context(options)
         hold_signals()
+        allow_descriptors(options.sessions)
         root = prepare(options)
         controls = read_controls(options.home)
         way = way_out(options, controls)
@@ -80,10 +83,8 @@ def prepare(options: Options) -> Path:
     as_root = os.geteuid() == 0
     try:
         root = make(options.home, options.ids if as_root else None)
-        fd = os.open(options.home / LOCK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fd = open_lock(options.home, options.ids if as_root else None)
         if as_root:
-            if os.fstat(fd).st_uid == 0:
-                os.fchown(fd, *options.ids)
             preload()
             drop(options.ids)
     except OSError as error:
@@ -93,7 +94,6 @@ def prepare(options: Options) -> Path:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise CannotStart(f"{LOCK} is held: another sender is already running") from error
-    os.set_inheritable(fd, False)
     return root
 
 
@@ -123,6 +123,14 @@ def marks(options: Options) -> list[tuple[int, int, int]]:
             stat = path.stat()
             found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
     return found
+
+
+def allow_descriptors(sessions: int) -> None:
+    """A session may hold a socket and a large message, a delivery a few files: ask for as many as are granted."""
+    needed = 2 * sessions + DELIVERY_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard < 0 else min(needed, hard), hard))
 
 
 def hold_signals() -> None:
@@ -213,8 +221,8 @@ class _Server:
 
     def _receive(self, queue: Queue, committer: Committer, work: Work, tls: ssl.SSLContext | None) -> Reception:
         return Reception(
-            Policies(self._options.home), queue, committer, work, self._sender.add, addresses(), os.getuid(),
-            self._options.sessions, tls, set(),
+            Policies(self._options.home), queue, committer, work, self._sender.add, self._log, addresses(),
+            os.getuid(), self._options.sessions, tls, set(),
         )  # fmt: skip
 
     def _handle_signals(self) -> None:

@@ -16,6 +16,8 @@ from mailhost.standin.content import MOST_HOPS, BareLF, Decoder
 
 LINE_OCTETS = 1 << 20  # our choice: qmail-smtpd takes commands of any length; memory here is shared by all sessions
 QUEUE_ADDRESS_OCTETS = 1002  # what the queue holds (Q-QUEUE-3); a RELAYCLIENT suffix can reach it
+ENVELOPE_OCTETS = 1 << 21  # our choice: all recipients of a message, some 35,000 of them; qmail-smtpd has no limit
+RECIPIENT_OCTETS = 40  # what each costs beside its own octets
 
 
 class State(Enum):
@@ -122,6 +124,7 @@ BARE_LF = _reply(451, b"See https://cr.yp.to/docs/smtplf.html.")
 TOO_LONG = _reply(500, b"line too long (#5.5.2)")
 TOO_BIG = _reply(552, b"sorry, that message size exceeds my databytes limit (#5.3.4)")
 LOOPING = _reply(554, b"too many hops, this message is looping (#5.4.6)")
+TOO_MANY = _reply(452, b"too many recipients (#4.5.3)")  # RFC 5321 §4.5.3.1.10
 ADDRESS_TOO_LONG = _reply(554, b"envelope address too long for qq (#5.1.3)")
 
 
@@ -132,11 +135,12 @@ class Session:
         """``policy`` decides; ``banner`` is what to say first."""
         self.state = State.IDLE
         self._policy = policy
-        self._input = b""
+        self._input = bytearray()
         self._scanned = 0
         self._helo: bytes | None = None
         self._sender = b""
         self._recipients: list[bytes] = []
+        self._envelope_octets = 0
         self._decoder = Decoder()
         self._octets = 0
         self._secure = False
@@ -170,7 +174,7 @@ class Session:
 
     def secured(self) -> None:
         """TLS stands: all that was said in the clear is forgotten, also what was sent ahead of it (RFC 3207 §4.2)."""
-        self.state, self._secure, self._helo, self._input = State.IDLE, True, None, b""
+        self.state, self._secure, self._helo, self._input = State.IDLE, True, None, bytearray()
 
     def _line(self) -> bytes | None:
         """The next command without its line end; LF alone ends a command too (Q-SMTP-5)."""
@@ -178,8 +182,8 @@ class Session:
         if end < 0:
             self._scanned = len(self._input)
             return None
-        line, self._input, self._scanned = self._input[:end], self._input[end + 1 :], 0
-        line = line.removesuffix(b"\r")
+        line, self._scanned = bytes(self._input[:end]).removesuffix(b"\r"), 0
+        del self._input[: end + 1]  # a bytearray gives its front away without moving the rest
         return line.partition(b"\0")[0] if b"\0" in line else line
 
     def _command(self, line: bytes) -> tuple[Event, ...]:
@@ -209,6 +213,7 @@ class Session:
         if len(sender) > address.LONGEST:
             return (SYNTAX,)
         self._sender, self._recipients, self.state = sender, [], State.MAIL
+        self._envelope_octets = 0
         return (OK,)
 
     def _rcpt(self, argument: bytes) -> tuple[Event, ...]:
@@ -217,13 +222,19 @@ class Session:
             return (SYNTAX,)
         refusal = self._policy.refusal(self._sender, recipient)
         if refusal is None:
-            self._recipients.append(recipient + (self._policy.relayclient or b""))
-            self.state = State.RCPT
-            return (OK,)
+            return (self._take(recipient + (self._policy.relayclient or b"")),)
         if refusal.code != NO_CONTROLS.code:
             return (refusal,)
         self.state = State.CLOSED
         return (refusal, Close(1))
+
+    def _take(self, recipient: bytes) -> Reply:
+        self._envelope_octets += len(recipient) + RECIPIENT_OCTETS
+        if self._envelope_octets > ENVELOPE_OCTETS:
+            return TOO_MANY
+        self._recipients.append(recipient)
+        self.state = State.RCPT
+        return OK
 
     def _data(self, _argument: bytes) -> tuple[Event, ...]:
         self.state, self._decoder, self._octets = State.CONTENT, Decoder(), 0
@@ -244,7 +255,8 @@ class Session:
         return (READY_FOR_TLS, StartTls())
 
     def _content(self) -> tuple[Event, ...]:
-        data, self._input = self._input, b""
+        data = bytes(self._input)
+        self._input.clear()
         try:
             piece = self._decoder.feed(data)
         except BareLF:
@@ -254,7 +266,7 @@ class Session:
         kept: tuple[Event, ...] = (Content(piece.octets),) if piece.octets and not self._too_big else ()
         if piece.rest is None:
             return kept
-        self._input = piece.rest
+        self._input += piece.rest
         refusal = self._content_refusal()
         if refusal is not None:
             self.state = State.IDLE
