@@ -1,12 +1,16 @@
 """Runs inside the namespace: each dialogue through the real qmail-smtpd, its queue replaced by a recorder."""
 
 import base64
+import contextlib
+import ctypes
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+PR_SET_CHILD_SUBREAPER = 36
 # A refused message comes with no envelope; qmail-queue ends with 54 then.
 RECORDER = """#!/bin/sh
 cat > "$RECORD.m"
@@ -19,6 +23,7 @@ mv "$RECORD.e" "$RECORD.envelope"
 
 def main() -> None:
     work = json.load(sys.stdin)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     answers = []
     with tempfile.TemporaryDirectory() as place:
         recorder = Path(place, "recorder")
@@ -26,6 +31,9 @@ def main() -> None:
         recorder.chmod(0o755)
         for number, one in enumerate(work):
             answers.append(run(one, recorder, Path(place, str(number))))
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.wait()  # recorders that qmail-smtpd left behind when it hung up; they write into ``place``
     json.dump(answers, sys.stdout)
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from tests.parity import lspawn
 from tests.parity.real import HOME, MAIL_USER, MARKS, fresh, own, privately
 from tests.parity.test_local import plant
@@ -17,7 +18,7 @@ from mailhost.qmail.route import Outcome, Route, route
 
 pytestmark = MARKS
 
-HOSTS = 45
+HOSTS = 90
 ADDRESSES = 35
 DOMAINS = ("d.com", "x.d.com", "e.org", "here.net")
 DEFAULT = b"./Mailbox"
@@ -64,7 +65,8 @@ def is_onward(line: bytes) -> bool:
 
 
 def addresses(chance: random.Random) -> list[bytes]:
-    users = ("joe", "JOE", "joe-x", "joey", "a-b", "a-b-C", "bob", "", "nobody", "joe-a-b", "a@b")
+    users = ("joe", "JOE", "joe-x", "joey", "a-b", "a-b-C", "bob", "", "nobody", "joe-a-b", "a@b",
+             "X", "A.b", "Lists", "a-B.c", "joe-X", "joe-A.b", "joe-Lists")  # fmt: skip
     made = {f"{chance.choice(users)}@{chance.choice(DOMAINS)}".encode() for _ in range(ADDRESSES)}
     return sorted(made)
 
@@ -81,13 +83,13 @@ def foretold(way: Route) -> bytes | None:
     return b"Kdid %d+0+0\n" % files
 
 
-def compare() -> tuple[dict[str, int], list[str]]:
+def compare(hosts: int = HOSTS) -> tuple[dict[str, int], list[str]]:
     """Outcomes of all ways with their counts, and what differs."""
     chance = random.Random(25)
     outcomes: dict[str, int] = {}
     differences = []
     lspawn.put_message()
-    for _ in range(HOSTS):
+    for _ in range(hosts):
         build_host(chance)
         ways = {address: route(HOME, address, DEFAULT) for address in addresses(chance)}
         for way in ways.values():
@@ -105,8 +107,26 @@ def onward(delivery: object) -> bool:
     return delivery.instruction.kind in (Kind.FORWARD, Kind.PROGRAM)  # type: ignore[attr-defined]
 
 
+BROKEN = {
+    "mailhost.qmail.dotqmail.safe": lambda ext: ext,
+    "mailhost.qmail.delivery.check_home": lambda _home: None,
+    "mailhost.qmail.route.split": lambda address: (address.rpartition(b"@")[0].lower() + b"x", b"d.com"),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_rule_that_is_broken_on_purpose_is_found(rule: str) -> None:
+    def broken() -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rule, BROKEN[rule])
+            return len(compare(30)[1])
+
+    assert privately(broken) > 0
+
+
 def test_routes_are_what_qmail_does() -> None:
     outcomes, differences = privately(compare)
+    assert sum(outcomes.values()) >= 2000
     print(f"{sum(outcomes.values()):,} routes compared with real deliveries: {dict(sorted(outcomes.items()))}")
     assert not differences, f"{len(differences)} differ:\n" + "\n".join(differences[:4])
     assert min(outcomes[kind.value] for kind in Outcome if kind is not Outcome.REMOTE) > 20

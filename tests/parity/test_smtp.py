@@ -12,10 +12,14 @@ import random
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 from tests.parity.standin_peer import in_namespace, needs_qmail, pack, scratch_copy, unpack, write_controls
 
+from mailhost.standin import address as address_rules
+from mailhost.standin import content as content_rules
 from mailhost.standin import fields, smtp
 from mailhost.standin.interfaces import addresses
 from mailhost.standin.policy import HostPolicy, Policies
@@ -160,15 +164,40 @@ def dialogue(rng: random.Random) -> bytes:
 
 def test_dialogues_are_answered_as_by_qmail_smtpd(tmp_path: Path) -> None:
     """>= 500 dialogues, each cut differently on our side, with and without RELAYCLIENT."""
+    found = differences(tmp_path, DIALOGUES)
+    assert not found, f"{len(found)} differences, first:\n" + "\n".join(one[:3000] for one in found[:3])
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "wrong"),
+    [
+        (smtp, "MOST_HOPS", 101),
+        (content_rules, "_STUFFED", re.compile(rb"\n\.(?=\.)")),
+        (address_rules, "LONGEST", 900),
+        (smtp, "FLUSHED", smtp.OK),
+        (smtp, "BARE_LF", smtp.Reply(451, (b"see elsewhere",))),
+        (fields, "_TRACE", bytes(range(256))),
+    ],
+)
+def test_a_rule_that_is_broken_on_purpose_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, wrong: object
+) -> None:
+    assert hasattr(module, name)
+    monkeypatch.setattr(module, name, wrong)
+    assert differences(tmp_path, 150)
+
+
+def differences(tmp_path: Path, dialogues: int) -> list[str]:
+    """What differs in so many dialogues."""
     rng = random.Random(1998)
     home, scratch = tmp_path / "home", scratch_copy(tmp_path)
     home.mkdir()
     cases = []
-    for number in range(DIALOGUES):
+    for number in range(dialogues):
         controls = CONTROLS if number % 5 else OPEN
         relay = rng.choice((None, None, None, None, b"", b"@fix"))
         cases.append((number % 5 == 0, controls, dialogue(rng), relay))
-    differences = []
+    found: list[str] = []
     for short in (False, True):
         chosen = [case for case in cases if case[0] is short]
         for place in (home, scratch):
@@ -181,10 +210,8 @@ def test_dialogues_are_answered_as_by_qmail_smtpd(tmp_path: Path) -> None:
         answers = in_namespace(scratch, Path(__file__).with_name("standin_smtpd_run.py"), work)
         for (_, _, data, relay), answer in zip(chosen, answers, strict=True):
             mine = ours(home, data, relay, rng)
-            differences += compare(data, mine, parsed(answer))
-    assert not differences, f"{len(differences)} differences, first:\n" + "\n".join(
-        one[:3000] for one in differences[:3]
-    )
+            found += compare(data, mine, parsed(answer))
+    return found
 
 
 def parsed(answer: dict[str, Any]) -> Run:

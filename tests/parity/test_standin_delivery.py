@@ -143,11 +143,54 @@ def test_deliveries_end_as_with_qmail(tmp_path: Path) -> None:
     script = Path(__file__).with_name("standin_deliver_run.py")
     answers = [in_namespace(scratch_copy(tmp_path / mta), script, {**work, "mta": mta}) for mta in ("qmail", "standin")]
     theirs, mine = answers
-    assert theirs["taken"] == mine["taken"]
-    assert all(mine["taken"])
-    logs = [deliveries(one["log"]) for one in answers]
-    trees = [files(one["tree"]) for one in answers]
-    assert sum(logs[0].values()) >= 300
-    report = [f"only qmail: {one}" for one in (logs[0] - logs[1]) + (trees[0] - trees[1])]
-    report += [f"only ours:  {one}" for one in (logs[1] - logs[0]) + (trees[1] - trees[0])]
+    assert all(theirs["taken"])
+    ended, bounces = deliveries(theirs["log"]), theirs["log"].count("\nbounce msg ")
+    print(f"{sum(ended.values())} deliveries, {bounces} bounces, {len(theirs['tree'])} files compared with real qmail")
+    assert sum(ended.values()) >= 300
+    assert bounces >= 50
+    report = differences(theirs, mine)
     assert not report, f"{len(report)} differences\n" + "\n".join(sorted(report, key=lambda line: line[12:])[:40])
+
+
+def differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    """What only one of two MTAs has done."""
+    logs = [deliveries(one["log"]) for one in (theirs, mine)]
+    trees = [files(one["tree"]) for one in (theirs, mine)]
+    report = [] if theirs["taken"] == mine["taken"] else ["not the same messages were taken"]
+    report += [f"only qmail: {one}" for one in (logs[0] - logs[1]) + (trees[0] - trees[1])]
+    return report + [f"only ours:  {one}" for one in (logs[1] - logs[0]) + (trees[1] - trees[0])]
+
+
+BOUNCE = b"""Return-Path: <>
+Received: (qmail 7 invoked for bounce); 1 Jan 2026 00:00:00 -0000
+
+Hi. This is the first paragraph.
+
+<joe@d.com>:
+Sorry, no mailbox here by that name. (#5.1.1)
+
+--- Below this line is a copy of the message.
+
+Return-Path: <s@d.com>
+"""
+LOG = "starting delivery 1: msg 5 to local p-joe@d.com\ndelivery 1: failure: Sorry/\n"
+
+
+@pytest.mark.parametrize(
+    ("there", "wrong"),
+    [
+        (b"<joe@d.com>:", b"<p-joe@d.com>:"), (b"(#5.1.1)", b"(#5.1.0)"), (b"Return-Path: <>", b"Return-Path: <x>"),
+        (b"\n\nReturn", b"\nReturn"), (b"for bounce", b"from network"), (b"is a copy", b"was a copy"),
+        (LOG.encode(), LOG.replace("failure", "deferral").encode()), (LOG.encode(), LOG.replace("p-", "q-").encode()),
+        (b"", b"mode"),
+    ],
+)  # fmt: skip
+def test_what_another_mta_does_wrong_is_found(there: bytes, wrong: bytes) -> None:
+    def answer(log: str, text: bytes, mode: int = 0o600) -> dict[str, Any]:
+        return {"taken": [True], "log": log, "tree": [("popboxes/s/Maildir/new/1.2.h", mode, pack(text))]}
+
+    theirs = answer(LOG, BOUNCE)
+    assert not differences(theirs, answer(LOG, BOUNCE.replace(b"(qmail 7 ", b"(popbox stand-in 9 ")))
+    log = LOG.encode().replace(there, wrong).decode() if there else LOG
+    text = BOUNCE.replace(there, wrong) if there else BOUNCE
+    assert differences(theirs, answer(log, text, 0o644 if wrong == b"mode" else 0o600))
