@@ -16,7 +16,9 @@ from popbox.migrate.command import migrate
 from popbox.operate.commands import COMMANDS
 from popbox.operate.doctor_command import doctor
 from popbox.operate.probe_command import probe_command
+from popbox.report import whole
 from popbox.run_command import demo, run
+from popbox.schema import scenario_schema_text
 from popbox.settings import Settings
 
 PASSED, FAILED, UNUSABLE, UNAVAILABLE = 0, 1, 2, 3
@@ -59,6 +61,14 @@ def main() -> int:
 def _say(error: Exception, code: int) -> int:
     click.echo(f"popbox: {error}", err=True)
     return code
+
+
+@cli.command()
+@click.argument("what", type=click.Choice(["scenario", "report"]))
+def schema(what: str) -> int:
+    """Print the JSON Schema of scenario files, for your editor, or of the report that `run --json` writes."""
+    click.echo(scenario_schema_text() if what == "scenario" else whole.SCHEMA.read_text(), nl=False)
+    return PASSED
 
 
 @cli.command()

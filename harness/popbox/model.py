@@ -6,48 +6,61 @@ Scenario side: strict, unknown keys are errors. Result side: plain data, fit for
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
+from popbox.fields import Address, Strict, Table
 from popbox.proof import Message
-from popbox.steps import Step, Strict
+from popbox.steps import Step
+
+Statement = Annotated[str, Field(pattern=r"^H-([1-9]|[12][0-9]|3[0-6])$")]
 
 
-class Mailbox(Strict):
+class Mailbox(Table):
     """A mailbox to declare; the keys are those of accounts.toml."""
 
     login: str | None = Field(default=None, pattern=r"^[^:\s]+$")
     crypt: str = Field(pattern=r"^[^:\s]+$", description="a crypt(3) hash")
-    extensions: bool = False
+    extensions: bool = Field(default=False, description="joe-anything too")
 
 
-class Domain(Strict):
-    """A domain to declare."""
+class Domain(Table):
+    """A domain to declare; the keys are those of accounts.toml."""
 
+    catchall: str | None = Field(default=None, description="mailbox or forward that takes all other addresses")
     mailboxes: dict[str, Mailbox] = Field(default_factory=dict)
+    forwards: dict[str, list[Address]] = Field(default_factory=dict, description="local part -> addresses")
 
 
-class Accounts(Strict):
+class Accounts(Table):
     """What must be declared before the first step."""
 
     domains: dict[str, Domain] = Field(default_factory=dict)
 
 
-class Needs(Strict):
+class Needs(Table):
     """What a scenario cannot do without; where it is missing, the scenario is skipped with the reason."""
 
-    host: list[Literal["local", "docker"]] | None = None
+    host: list[Literal["local", "docker", "remote"]] | None = None
     mta: list[Literal["qmail", "standin"]] | None = None
     chain: bool = Field(default=False, description="it runs popup | checkpoppasswd | pop3d on the mail host")
     own_host: bool = Field(default=False, alias="own-host", description="it changes what others would see")
+    own_disk: bool = Field(
+        default=False, alias="own-disk", description="a host of its own, with queue and popboxes on small file systems"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _disk_means_host(cls, data: Any) -> Any:
+        return {**data, "own-host": True} if isinstance(data, dict) and data.get("own-disk") is True else data
 
 
-class Scenario(Strict):
+class Scenario(Table):
     """One behaviour, proved by steps in order."""
 
     title: str = Field(min_length=1, max_length=120)
-    proves: list[str] = Field(default_factory=list, description="statements of the HOWTO (H-1..H-36) it proves")
+    proves: list[Statement] = Field(default_factory=list, description="statements of the HOWTO that it proves")
     needs: Needs = Needs()
     accounts: Accounts = Accounts()
     step: list[Step] = Field(min_length=1)

@@ -194,7 +194,7 @@ class ScenarioItem(pytest.Item):
             pytest.skip(str(error))
         note_exercised(self, f"host {choice.host}, MTA {choice.mta}")
         if file.scenario.needs.own_host:
-            with closing(start(choice, plugin.settings)) as host:
+            with closing(start(choice, plugin.settings, own_disk=file.scenario.needs.own_disk)) as host:
                 result = run(file, host)
         else:
             result = run(file, plugin.hosts.host(choice))

@@ -102,9 +102,10 @@ def _results(
 ) -> Iterator[Result]:
     """One file, or a host that is kept: one after the other on one host; else as many at a time as asked for."""
     if len(files) > 1 and not wish.keep:
-        yield from run_all(files, lambda: start(choice, settings), wish.jobs, shown)
+        yield from run_all(files, lambda own_disk: start(choice, settings, own_disk=own_disk), wish.jobs, shown)
         return
-    with closing(start(choice, settings), wish.keep) as host:
+    own_disk = any(file.scenario.needs.own_disk for file in files)
+    with closing(start(choice, settings, own_disk=own_disk), wish.keep) as host:
         for file in files:
             shown.begins(file)
             yield run_scenario(file, host, shown)

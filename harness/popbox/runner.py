@@ -9,15 +9,18 @@ from functools import partial
 from textwrap import shorten
 
 from popbox.errors import ConnectionFailed, HostError, PopboxError, StepTimeout
+from popbox.fields import Strict
 from popbox.hosts.base import Host, Service, tail
 from popbox.ledger.account import account
 from popbox.ledger.foretold import Taken
-from popbox.model import Observation, Result, Scenario, StepResult, Verdict
+from popbox.model import Observation, Result, StepResult, Verdict
+from popbox.needs import unmet
 from popbox.proof import Looked
 from popbox.scenario import ScenarioFile
-from popbox.steps import Step, Strict
+from popbox.steps import Step
 from popbox.transcript import TranscriptError
 from popbox.verbs import VERBS, Context
+from popbox.verbs.declared import accounts
 
 SERVICES: tuple[Service, ...] = ("smtp", "pop3")
 
@@ -49,7 +52,7 @@ class Run:
     def declare(self) -> StepResult:
         """Step 0: declare the accounts."""
         context = self.context
-        action = partial(declare, context.file.scenario, context.host)
+        action = partial(accounts, context.file.scenario, context.host)
         return self._see("declare the accounts", "declare", "the mailhost program", action)
 
     def take(self, step: Step) -> StepResult:
@@ -104,20 +107,13 @@ def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Resul
     if missing := unmet(file.scenario, host):
         return going.result(skipped=missing)
     steps = iter(file.scenario.step)
-    seen = going.declare()
-    while seen.seen.passed and (step := next(steps, None)):
-        seen = going.take(step)
+    try:
+        seen = going.declare()
+        while seen.seen.passed and (step := next(steps, None)):
+            seen = going.take(step)
+    finally:
+        going.context.close()  # the ledger may need a maildrop that a session still has
     return going.result()
-
-
-def unmet(scenario: Scenario, host: Host) -> str:
-    """Why this host cannot run the scenario, or empty."""
-    needs = scenario.needs
-    if needs.host and host.name not in needs.host:
-        return f"needs host {' or '.join(needs.host)}, this is {host.name}"
-    if needs.mta and host.mta.replace("-", "") not in needs.mta:
-        return f"needs MTA {' or '.join(needs.mta)}, this is {host.mta}"
-    return host.no_chain() if needs.chain else ""
 
 
 def awaits(step: Step) -> str:
@@ -129,38 +125,18 @@ def awaits(step: Step) -> str:
 
 
 def _take(step: Step, context: Context) -> Observation:
+    """Take a step; where it fails, what the host itself sees that is wrong stands in the hint."""
+    seen = _tried(step, context)
+    ailments = [] if seen.passed else context.host.ailments()
+    return seen.model_copy(update={"hint": "\n".join(filter(None, [seen.hint, *ailments]))}) if ailments else seen
+
+
+def _tried(step: Step, context: Context) -> Observation:
     try:
         return VERBS[step.verb](context, step.spec, time.monotonic() + step.within_s)
     except (ConnectionFailed, StepTimeout) as error:
-        ended = [f"{service}: {how}" for service in SERVICES if (how := context.host.alive(service))]
-        return Observation(passed=False, said=str(error), hint="; ".join(ended), transcript=error.transcript)
+        return Observation(passed=False, said=str(error), transcript=error.transcript)
     except HostError as error:
         return Observation(passed=False, said=error.what, hint=error.log)
     except (PopboxError, TranscriptError) as error:
         return Observation(passed=False, said=str(error))
-
-
-def declare(scenario: Scenario, host: Host) -> Observation:
-    """Declare domains and mailboxes by the host's own ``mailhost`` program; stops at the first refusal."""
-    try:
-        for argv in _declarations(scenario):
-            ran = host.run(*argv)
-            if ran.code:
-                return Observation(
-                    passed=False, said=f"mailhost {' '.join(argv[:3])} ended with {ran.code}: {ran.stderr.strip()}"
-                )
-    except HostError as error:
-        return Observation(passed=False, said=str(error))
-    boxes = [f"{local}@{name}" for name, domain in scenario.accounts.domains.items() for local in domain.mailboxes]
-    return Observation(passed=True, said=f"{', '.join(boxes) or 'nothing'} declared")
-
-
-def _declarations(scenario: Scenario) -> list[tuple[str, ...]]:
-    commands: list[tuple[str, ...]] = []
-    for name, domain in scenario.accounts.domains.items():
-        commands.append(("domain", "add", name))
-        for local, box in domain.mailboxes.items():
-            login = ("--login", box.login) if box.login else ()
-            extensions = ("--extensions",) if box.extensions else ()
-            commands.append(("mailbox", "add", f"{local}@{name}", *login, "--crypt", box.crypt, *extensions))
-    return commands

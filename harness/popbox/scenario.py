@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from popbox.errors import ScenarioError
 from popbox.model import Scenario
-from popbox.steps import AboutMessage, Step
+from popbox.references import broken_references
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,11 @@ def load(path: Path) -> ScenarioFile:
         read = ScenarioFile(path, Scenario.model_validate(table))
     except ValidationError as error:
         raise ScenarioError(str(path), *_first(error)) from error
-    _check_references(read)
+    for where, rule in broken_references(read.scenario):
+        raise ScenarioError(str(path), where, rule)
+    for step in read.scenario.step:
+        if step.send and step.send.mail:
+            read.message(step.send.mail)
     return read
 
 
@@ -74,23 +78,3 @@ def _rule(details: ErrorDetails) -> str:
     if details["type"] == "missing":
         return "this key is required"
     return details["msg"].removeprefix("Value error, ")
-
-
-def _check_references(read: ScenarioFile) -> None:
-    """Each message id is sent once and before it is used; each message file exists."""
-    sent: set[str] = set()
-    for number, step in enumerate(read.scenario.step, 1):
-        if step.send and step.send.id in sent:
-            raise ScenarioError(str(read.path), f"step {number}.send.id", f"{step.send.id!r} is sent twice")
-        if step.send:
-            sent.add(step.send.id)
-            if step.send.mail:
-                read.message(step.send.mail)
-        _check_known(read, number, step, sent)
-
-
-def _check_known(read: ScenarioFile, number: int, step: Step, sent: set[str]) -> None:
-    if isinstance(step.spec, AboutMessage) and step.spec.message not in sent:
-        known = ", ".join(sorted(sent)) or "none yet"
-        where = f"step {number}.{step.verb}.message"
-        raise ScenarioError(str(read.path), where, f"{step.spec.message!r} is not sent before; sent: {known}")

@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from popbox.transcript import TranscriptError, parse
-
-
-class Strict(BaseModel):
-    """A frozen table that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+from popbox.breakage import Break, WaitUntil
+from popbox.fields import Address, Below, Identifier, Mode, Regex, Service, Table, Transcript
 
 
-def _transcript(text: str) -> str:
-    try:
-        parse(text)
-    except TranscriptError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
-def _regex(text: str) -> str:
-    try:
-        re.compile(re.sub(r"\$\{[^}]*\}", "x", text))
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return text
-
-
-def _below(path: str) -> str:
-    if path.startswith("/") or ".." in path.split("/"):
-        raise ValueError("a path below the qmail home is wanted: no leading / and no ..")
-    return path
-
-
-Transcript = Annotated[str, AfterValidator(_transcript)]
-Regex = Annotated[str, AfterValidator(_regex)]
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
-Address = Annotated[str, Field(max_length=900, pattern=r"^[^\x00-\x1f<>]*$")]
-Below = Annotated[str, AfterValidator(_below), Field(min_length=1, description="path below the qmail home")]
-Mode = Annotated[str, Field(pattern=r"^[0-7]{4}$", description="permission bits, octal")]
-Service = Literal["smtp", "pop3"]
-
-
-class Declare(Strict):
+class Declare(Table):
     """Run ``mailhost ARGV`` on the mail host and check how it ends; named groups of ``says`` become variables."""
 
     argv: list[str] = Field(min_length=1)
@@ -56,7 +19,7 @@ class Declare(Strict):
     says: Regex | None = Field(default=None, description="found in what it printed, on either stream")
 
 
-class Explain(Strict):
+class Explain(Table):
     """Ask ``mailhost explain`` about an address."""
 
     address: Address
@@ -64,13 +27,14 @@ class Explain(Strict):
     says: Regex | None = None
 
 
-class Send(Strict):
-    """Send one message over SMTP, or prove that it is refused."""
+class Send(Table):
+    """Send one message over SMTP, or prove that it is refused; or play an SMTP dialogue, word by word."""
 
-    sender: Address = Field(alias="from", description="envelope sender; empty for a bounce")
-    to: list[Address] = Field(min_length=1, description="envelope recipients")
+    sender: Address = Field(default="", alias="from", description="envelope sender; empty for a bounce")
+    to: list[Address] = Field(default=[], min_length=1, description="envelope recipients")
     mail: str | None = Field(default=None, description="message file, relative to the scenario file")
     text: str | None = Field(default=None, description="message text, header and body, instead of a file")
+    dialogue: Transcript | None = Field(default=None, description="the whole SMTP session, instead of all of these")
     id: Identifier = Field(default="message", description="name of this message in later steps")
     refused: str | None = Field(default=None, description="the server must refuse; the reply starts with this")
 
@@ -78,10 +42,14 @@ class Send(Strict):
     def _one_source(self) -> Send:
         if self.mail is not None and self.text is not None:
             raise ValueError("give 'mail' or 'text', not both")
+        if self.dialogue is None and not {"sender", "to"} <= self.model_fields_set:
+            raise ValueError("give 'from' and 'to', or a 'dialogue'")
+        if self.dialogue is not None and (more := self.model_fields_set - {"dialogue", "id"}):
+            raise ValueError(f"a 'dialogue' says it all itself: {', '.join(sorted(more))} cannot stand beside it")
         return self
 
 
-class AboutMessage(Strict):
+class AboutMessage(Table):
     """A verb that speaks of a message sent before."""
 
     message: Identifier = Field(default="message", description="id of the send step")
@@ -112,15 +80,33 @@ class ExpectDeferred(AboutMessage):
     says: Regex
 
 
-class Telnet(Strict):
+class ExpectRetrieved(AboutMessage):
+    """A POP3 login lists the message once, and RETR hands out the octets that were sent; takes nothing away."""
+
+    login: str = Field(min_length=1)
+    password: SecretStr = Field(min_length=1, description="masked in every transcript")
+
+
+class Telnet(Table):
     """Play a conversation, line by line: with a service, or with popup | checkpoppasswd | pop3d run for it alone."""
 
     transcript: Transcript
     service: Literal["pop3", "smtp", "chain"] = "pop3"
+    session: Identifier | None = Field(default=None, description="stays open for later steps that name it too")
+    hang_up: bool = Field(default=False, alias="hang-up", description="close the session after this, without QUIT")
     at_least_s: float = Field(default=0.0, ge=0, alias="at-least-s", description="the conversation takes no less")
+    less_than_s: float | None = Field(
+        default=None, gt=0, alias="less-than-s", description="and it takes less than this"
+    )
+
+    @model_validator(mode="after")
+    def _hangs_up_a_session(self) -> Telnet:
+        if self.hang_up and not self.session:
+            raise ValueError("'hang-up' is for a 'session'; without one the connection ends with the step")
+        return self
 
 
-class Maildir(Strict):
+class Maildir(Table):
     """How many messages lie in new/ and cur/ of a mailbox."""
 
     mailbox: Address
@@ -128,7 +114,7 @@ class Maildir(Strict):
     cur: int = Field(ge=0)
 
 
-class File(Strict):
+class File(Table):
     """What a file on the mail host holds, and who may read it. Waits until it does."""
 
     path: Below
@@ -143,7 +129,7 @@ class File(Strict):
         return self
 
 
-class Write(Strict):
+class Write(Table):
     """Put a file in place by hand, as an operator with an editor would."""
 
     path: Below
@@ -151,7 +137,7 @@ class Write(Strict):
     mode: Mode | None = None
 
 
-class Log(Strict):
+class Log(Table):
     """What a service has logged since the scenario began."""
 
     service: Service
@@ -159,22 +145,7 @@ class Log(Strict):
     never: Regex | None = None
 
 
-class Break(Strict):
-    """Break the mail host on purpose; exactly one key."""
-
-    kill: Service | None = Field(default=None, description="kill -9 the service")
-    chmod: dict[Below, Mode] | None = Field(default=None, description="path -> permission bits")
-    drop_line: dict[Below, str] | None = Field(default=None, alias="drop-line", description="file -> line to take out")
-    remove: Below | None = Field(default=None, description="file or directory to take away")
-
-    @model_validator(mode="after")
-    def _one_fault(self) -> Break:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("give exactly one of 'kill', 'chmod', 'drop-line', 'remove'")
-        return self
-
-
-class Step(Strict):
+class Step(Table):
     """One step: exactly one verb, and how long it may take."""
 
     name: str | None = None
@@ -186,13 +157,16 @@ class Step(Strict):
     expect_nothing: ExpectNothing | None = Field(default=None, alias="expect-nothing")
     expect_bounce: ExpectBounce | None = Field(default=None, alias="expect-bounce")
     expect_deferred: ExpectDeferred | None = Field(default=None, alias="expect-deferred")
+    expect_retrieved: ExpectRetrieved | None = Field(default=None, alias="expect-retrieved")
     telnet: Telnet | None = None
     maildir: Maildir | None = None
     file: File | None = None
     write: Write | None = None
     log: Log | None = None
     break_: Break | None = Field(default=None, alias="break")
-    restart: Service | None = Field(default=None, description="start a killed service again")
+    heal: Identifier | None = Field(default=None, description="undo the break of that id")
+    wait_until: WaitUntil | None = Field(default=None, alias="wait-until")
+    restart: Service | None = Field(default=None, description="end the service in order, and start it again")
     hup: Literal["smtp"] | None = Field(default=None, description="have the MTA read virtualdomains and locals anew")
 
     @model_validator(mode="before")

@@ -16,12 +16,12 @@ JOBS = max(4, 2 * (os.cpu_count() or 1))  # our choice: a scenario waits about a
 
 
 def run_all(
-    files: list[ScenarioFile], start: Callable[[], Host], jobs: int = JOBS, watcher: Watcher | None = None
+    files: list[ScenarioFile], start: Callable[[bool], Host], jobs: int = JOBS, watcher: Watcher | None = None
 ) -> Iterator[Result]:
     """Run every file, ``jobs`` at a time; results come in the order of the files, each as soon as it can.
 
-    ``start`` brings a host up (raises HostError). At an interrupt or an error what has not begun is dropped, and all
-    hosts are taken away: what still runs then fails at once.
+    ``start`` brings a host up, with a disk of its own if told (raises HostError). At an interrupt or an error what has
+    not begun is dropped, and all hosts are taken away: what still runs then fails at once.
     """
     with _Hosts(start) as hosts, ThreadPoolExecutor(jobs, "scenario") as pool:
         try:
@@ -41,21 +41,21 @@ def _in_order(
     for number, file in own.items():
         running[number] = pool.submit(_on_its_own, file, hosts, watcher)
     if len(own) < len(files):
-        shared = hosts.start()
+        shared = hosts.start(own_disk=False)
         running |= {n: pool.submit(run, file, shared, watcher) for n, file in enumerate(files) if n not in own}
     for number in range(len(files)):
         yield running[number].result()
 
 
 def _on_its_own(file: ScenarioFile, hosts: _Hosts, watcher: Watcher | None) -> Result:
-    with closing(hosts.start()) as host:
+    with closing(hosts.start(file.scenario.needs.own_disk)) as host:
         return run(file, host, watcher)
 
 
 class _Hosts:
     """The hosts that are up, so that an interrupt, which only the main thread hears, takes all of them away."""
 
-    def __init__(self, start: Callable[[], Host]) -> None:
+    def __init__(self, start: Callable[[bool], Host]) -> None:
         self._start, self._lock, self._closed = start, Lock(), False
         self._up: list[Host] = []
 
@@ -65,9 +65,9 @@ class _Hosts:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self) -> Host:
+    def start(self, own_disk: bool) -> Host:
         """Bring one up; one that comes up after ``close`` is taken away at once."""
-        host = self._start()
+        host = self._start(own_disk)
         with self._lock:
             self._up.append(host)
             closed = self._closed

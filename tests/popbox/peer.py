@@ -20,30 +20,36 @@ class Peer:
 
 
 @contextmanager
-def peer(script: Sequence[bytes], *, linger: bool = False) -> Iterator[Peer]:
+def peer(script: Sequence[bytes], *, linger: bool = False, repeat: bool = False) -> Iterator[Peer]:
     """Serve one connection: the first entry at once, each later one after a line was heard, then close.
 
-    ``linger`` keeps the connection open and silent after the script, until the test is over.
+    ``linger`` keeps the connection open and silent after the script, until the test is over. ``repeat`` serves one
+    connection after another so.
     """
     listener = socket.create_server(("127.0.0.1", 0))
     told = Peer(Address(*listener.getsockname()))
     over = threading.Event()
 
     def serve() -> None:
+        while serve_one() and repeat:
+            pass
+
+    def serve_one() -> bool:
         try:
             connection, _ = listener.accept()
-        except OSError:  # the test ended without connecting
-            return
-        with connection, connection.makefile("rb") as lines:
+        except OSError:  # the test is over
+            return False
+        with suppress(OSError), connection, connection.makefile("rb") as lines:
             connection.settimeout(10)
             for number, octets in enumerate(script):
                 if number and not (line := lines.readline()):
-                    return
+                    return True
                 if number:
                     told.heard.append(line)
                 connection.sendall(octets)
             if linger:
                 over.wait(10)
+        return True
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.popbox import ROOT
 
+from popbox.hosts.base import closing
 from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Registry
 from popbox.model import Result, Verdict
 from popbox.report.text import step_lines
 from popbox.runner import run
-from popbox.scenario import load
+from popbox.scenario import ScenarioFile, load
 
 FAULTS = Path(__file__).parent / "faults"
+
+DOWN = r"cannot connect to 127\.0\.0\.1:\d+|has no port"
+FROZEN = r"(its process is stopped|its container is paused)[^\n]* and answers nobody"
+WRITABLE = r"ended in deferral: .*home directory is writable"
+MAILDIR_ERROR = r"ended in deferral: Temporary error on maildir delivery\. \(#4\.3\.0\)"
 
 # file -> what the failed step must say, and what the hint must say
 CAUSES = {
     "wrong-password": (r"line 5: expected '\+OK\.\.\.', but the server said '-ERR", r"users/poppasswd.*password"),
     "maildir-not-writable": (r"ended in deferral: .*maildir", r"Maildir/tmp has mode 0500"),
-    "smtp-killed": (r"cannot connect to 127\.0\.0\.1:\d+|has no port", r"smtp: .*(signal 9|exit code 137)"),
     "not-in-rcpthosts": (r"refused at RCPT TO:<joe@domain\.com>: 553 ", r"control/rcpthosts"),
     "refused-not-delivered": (r"was never accepted", ""),
+    "smtp-killed": (DOWN, r"smtp: .*(signal 9|exit code 137)"),
+    "smtp-stopped": (DOWN, r"smtp: .*exit code 0"),
+    "smtp-frozen": (r"waited [\d.]+ s for the greeting .* last seen: nothing", rf"smtp: {FROZEN}"),
+    "smtp-cut-off": (r"smtp .* has no port: its container is on no network", r"smtp: its container is cut off"),
+    "pop3-killed": (DOWN, r"pop3: .*(signal 9|exit code 137)"),
+    "pop3-frozen": (r"waited [\d.]+ s for .* last seen: nothing", rf"pop3: {FROZEN}"),
+    "pop3-cut-off": (r"pop3 .* has no port: its container is on no network", r"pop3: its container is cut off"),
+    "session-cut-off": (r"waited [\d.]+ s for .* last seen: C: PASS testpw", rf"pop3: {FROZEN}"),
+    "popboxes-full": (MAILDIR_ERROR, r"popboxes: the disk is full \(\d+ KiB, none free\)"),
+    "popboxes-read-only": (MAILDIR_ERROR, r"popboxes: the disk is read-only"),
+    "queue-full": (r"refused at DATA: 451 qq write error or disk full", r"queue: the disk is full"),
+    "killed-with-mail-in-the-queue": (WRITABLE, r"smtp: .*(signal 9|exit code 137)"),
 }
+SAID_BY_PROGRAMS = {"wrong-password", "maildir-not-writable", "not-in-rcpthosts", "refused-not-delivered"}
+BROKEN_HOSTS = set(CAUSES) - SAID_BY_PROGRAMS
+NOT_HERE = {"smtp-cut-off", "pop3-cut-off"}  # host local has no cable to pull
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LocalHost]:
-    up = LocalHost.start(Registry(tmp_path))
-    yield up
-    up.close()
+def faulty(name: str) -> ScenarioFile:
+    return load(FAULTS / f"{name}.toml")
 
 
 def failed(result: Result) -> tuple[str, str]:
@@ -46,26 +59,20 @@ def failed(result: Result) -> tuple[str, str]:
     return result.steps[-1].seen.said, result.steps[-1].seen.hint
 
 
-@pytest.mark.parametrize("fault", CAUSES)
-def test_a_fault_is_named(fault: str, host: LocalHost) -> None:
-    said, hint = failed(run(load(FAULTS / f"{fault}.toml"), host))
+@pytest.mark.parametrize("fault", sorted(set(CAUSES) - NOT_HERE))
+def test_a_fault_is_named(fault: str, tmp_path: Path) -> None:
+    file = faulty(fault)
+    with closing(LocalHost.start(Registry(tmp_path), own_disk=file.scenario.needs.own_disk)) as host:
+        result = run(file, host)
+    if result.verdict is Verdict.SKIPPED:
+        pytest.skip(result.reason)  # no right to mount a small file system
+    said, hint = failed(result)
     want_said, want_hint = CAUSES[fault]
     assert re.search(want_said, said), said
     assert re.search(want_hint, hint, re.DOTALL), hint
 
 
 @pytest.mark.parametrize("fault", ["wrong-password", "maildir-not-writable", "smtp-killed", "not-in-rcpthosts"])
-def test_the_command_line_names_it_too_and_exits_1(fault: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "popbox", "run", str(FAULTS / f"{fault}.toml"), "--host", "local"]
-    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
-    want_said, want_hint = CAUSES[fault]
-    assert done.returncode == 1, done.stderr
-    assert re.search(want_said, done.stdout), done.stdout
-    assert re.search(want_hint, done.stdout, re.DOTALL), done.stdout
-    assert done.stdout.splitlines()[-1] == "0 passed, 1 failed; host local, MTA stand-in"
-
-
 def test_every_fault_file_is_run() -> None:
     assert {path.stem for path in FAULTS.glob("*.toml")} == set(CAUSES)
 

@@ -81,6 +81,13 @@ class Pop3:
         """RETR: the message with LF line ends, each sent line ended by one."""
         return b"".join(line + b"\n" for line in self.multiline(f"RETR {number}"))
 
+    def head(self, number: int) -> bytes:
+        """TOP n 0: the header, with LF line ends; the whole message where the server has no TOP."""
+        try:
+            return b"".join(line + b"\n" for line in self.multiline(f"TOP {number} 0"))
+        except Pop3Refused:
+            return self.retrieve(number)
+
     def quit(self) -> None:
         """QUIT: enter the UPDATE state."""
         self.command("QUIT")

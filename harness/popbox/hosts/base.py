@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from enum import StrEnum
+from typing import Protocol
 
 from popbox.clients.wire import Address, Wire
+from popbox.fields import Disk as Disk
+from popbox.fields import Service as Service
 
-Service = Literal["smtp", "pop3"]
+
+class Ability(StrEnum):
+    """What a scenario may ask of a host; what a host cannot do skips the scenario, with the reason."""
+
+    DECLARE = "declare"  # run mailhost to change accounts
+    EXPLAIN = "explain"  # run mailhost to ask
+    SEND = "send"  # hand mail over
+    DELETE = "delete"  # take messages away, by POP3
+    FILES = "files"  # look at files
+    CHANGE = "change"  # write files, signal the MTA
+    LOG = "log"
+    CHAIN = "chain"
+    OWN_DISK = "own-disk"
+    STOP, KILL, PAUSE, PARTITION = "stop", "kill", "pause", "partition"
+    FILL, READ_ONLY = "fill", "read-only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +97,35 @@ class Host(Protocol):
     def chmod(self, path: str, mode: int) -> None:
         """Change permission bits of a path below the qmail home."""
 
+    def cannot(self, ability: Ability) -> str:
+        """Why the host cannot do that; empty when it can."""
+
+    def stop(self, service: Service) -> None:
+        """End the service in order, and keep it down."""
+
     def kill(self, service: Service) -> None:
         """End the service at once, as kill -9 does, and keep it down."""
 
     def restart(self, service: Service, deadline: float) -> None:
-        """Start a killed service again and wait for its greeting until the monotonic ``deadline``."""
+        """End the service in order where it runs, start it, wait for its greeting until the monotonic ``deadline``."""
+
+    def pause(self, service: Service, on: bool) -> None:
+        """Freeze the service, or let it go on."""
+
+    def cut(self, service: Service, on: bool) -> None:
+        """Pull the service's network cable, or plug it in again."""
+
+    def fill(self, disk: Disk, on: bool) -> None:
+        """Fill a disk of our own to its last octet, or take the filling away."""
+
+    def read_only(self, disk: Disk, on: bool) -> None:
+        """Make a disk of our own read-only, or writable again."""
+
+    def ailments(self) -> list[str]:
+        """What the host itself sees that is wrong: services ended, frozen or cut off, disks full or read-only."""
 
     def hup(self) -> None:
         """Send HUP to what sends mail, as an operator does after editing virtualdomains or locals."""
-
-    def no_chain(self) -> str:
-        """Why ``chain`` cannot work on this host; empty when it can."""
 
     def chain(self, timeout_s: float) -> Wire:
         """A conversation with ``popup HOST checkpoppasswd pop3d Maildir``, run on the mail host for it alone."""

@@ -25,12 +25,12 @@ class Choice:
 
 def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
     """Settle on a host and an MTA. Raises HostError when an explicit wish cannot be met; never substitutes."""
-    from popbox.hosts import docker  # the docker packages take a second to import: only when they may be needed
-
     if host == "local":
         if mta == "qmail":
             raise HostError("host local has no qmail: it runs the stand-in MTA; take --host docker for qmail")
         return Choice("local", "stand-in", "" if mta == "standin" else "host local runs the stand-in MTA")
+    from popbox.hosts import docker  # the docker packages take a second to import: only when they may be needed
+
     no_engine = docker.unavailable()
     if no_engine and host == "auto" and mta != "qmail":
         return Choice("local", "stand-in", f"no Docker engine: {no_engine}")
@@ -47,16 +47,19 @@ def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
     return Choice("docker", "qmail", "; ".join([*why, *(["an image with qmail can be had"] if mta == "auto" else [])]))
 
 
-def start(choice: Choice, settings: Settings, registry: Registry | None = None) -> Host:
-    """Bring the chosen host up, ready for use. Raises HostError; leaves nothing behind then."""
+def start(choice: Choice, settings: Settings, registry: Registry | None = None, *, own_disk: bool = False) -> Host:
+    """Bring the chosen host up, ready for use. Raises HostError; leaves nothing behind then.
+
+    ``own_disk``: queue and popboxes on small file systems of their own, which may be filled.
+    """
     registry = registry or Registry(settings.state)
     if choice.host == "local":
         from popbox.hosts.local import LocalHost
 
-        return LocalHost.start(registry)
+        return LocalHost.start(registry, own_disk=own_disk)
     from popbox.hosts.docker import DockerHost
 
-    return DockerHost.start(registry, settings, choice.mta)
+    return DockerHost.start(registry, settings, choice.mta, own_disk=own_disk)
 
 
 def attach(record: Record, settings: Settings, registry: Registry) -> Host:

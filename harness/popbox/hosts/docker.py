@@ -19,7 +19,9 @@ from testcontainers.compose import DockerCompose
 import docker
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
-from popbox.hosts.base import Entry, Found, Ran, Service, tail
+from popbox.fields import Disk
+from popbox.hosts.base import Ability, Entry, Found, Ran, Service, tail
+from popbox.hosts.containers import Faults, small_disks
 from popbox.hosts.process import converse, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_ready
 from popbox.hosts.state import Record, Registry, keep
@@ -30,6 +32,7 @@ PACKAGE_KEY = "https://download.opensuse.org/repositories/home:/notqmail/Debian_
 HOME = "/var/qmail"
 POPUSER_UID = 888
 PROJECT_LABEL = "com.docker.compose.project"
+STOP_S = 10  # our choice: how long a service may drain before the engine kills it
 BUILD_S, UP_S, EXEC_S, DOWN_S = 900.0, 90.0, 60.0, 60.0  # our choice: about ten times what a small machine needs
 INNER_PORT: dict[Service, int] = {"smtp": 25, "pop3": 110}
 
@@ -112,7 +115,7 @@ def _no_package() -> str:
 class Stack(DockerCompose):
     """testcontainers' compose project with a deadline on every command and without output of its own."""
 
-    def __init__(self, settings: Settings, project: str, mta: str) -> None:
+    def __init__(self, settings: Settings, project: str, mta: str, own_disk: bool = False) -> None:
         """The compose file's variables are handed over in a file, so that two stacks in one process do not mix."""
         variables = {
             "COMPOSE_PROJECT_NAME": project,
@@ -125,7 +128,12 @@ class Stack(DockerCompose):
         self.env_path = settings.state / "compose" / f"{project}.env"
         self.env_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.env_path.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-        super().__init__(settings.assets, env_file=str(self.env_path), wait=False)
+        self.disk_path = self.env_path.with_suffix(".disk.yaml")
+        files = ["compose.yaml"]
+        if own_disk:
+            self.disk_path.write_text(small_disks(mta))
+            files.append(str(self.disk_path))
+        super().__init__(settings.assets, compose_file_name=files, env_file=str(self.env_path), wait=False)
 
     def command(self, *argv: str, within_s: float, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run ``docker compose ARGV``. Raises HostError at the deadline."""
@@ -156,19 +164,23 @@ class DockerHost:
 
     name, uid = "docker", POPUSER_UID
 
-    def __init__(self, registry: Registry, record: Record, settings: Settings) -> None:
+    def __init__(self, registry: Registry, record: Record, settings: Settings, own_disk: bool = False) -> None:
         """Take over the project that ``record`` names; starts nothing."""
         self._registry, self._record = registry, record
         self.mta = record.mta
-        self._stack = Stack(settings, record.place, record.mta)
+        self._stack, self._own_disk = Stack(settings, record.place, record.mta, own_disk), own_disk
+        self._faults = Faults(record.place, lambda service: str(self._container(service).name))
         self._engine = docker.from_env(timeout=30)
 
     @classmethod
-    def start(cls, registry: Registry, settings: Settings, mta: str) -> DockerHost:
-        """Build what is not built, bring the project up, wait for both greetings. Raises HostError, leaving nothing."""
+    def start(cls, registry: Registry, settings: Settings, mta: str, *, own_disk: bool = False) -> DockerHost:
+        """Build what is not built, bring the project up, wait for both greetings. Raises HostError, leaving nothing.
+
+        ``own_disk``: queue and popboxes on small file systems; the queue then ends with its container.
+        """
         record = registry.new(cls.name, mta, "")
         record = registry.placed(record, f"popbox-{record.id}")
-        host = cls(registry, record, settings)
+        host = cls(registry, record, settings, own_disk)
         try:
             host._bring_up()
         except BaseException:
@@ -206,7 +218,9 @@ class DockerHost:
         """See Host."""
         ports = self._container(service).attrs["NetworkSettings"]["Ports"].get(f"{INNER_PORT[service]}/tcp")
         if not ports:
-            raise ConnectionFailed(f"{service} on {self.describe()} has no port: {self.alive(service) or 'it runs'}")
+            raise ConnectionFailed(
+                f"{service} on {self.describe()} has no port: {self.alive(service) or 'its container is on no network'}"
+            )
         return Address(ports[0]["HostIp"], int(ports[0]["HostPort"]))
 
     def _exec(self, service: Service, *argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -263,10 +277,44 @@ class DockerHost:
         """The container that may touch a path: mail belongs to the POP side's uid, users/ it may only read."""
         return "pop3" if path.startswith("popboxes/") or (path.startswith("users/") and not write) else "smtp"
 
+    def stop(self, service: Service) -> None:
+        """See Host."""
+        self._container(service).stop(timeout=STOP_S)
+
     def restart(self, service: Service, deadline: float) -> None:
         """See Host."""
-        self._container(service).start()
+        self._container(service).restart(timeout=STOP_S)
         wait_ready(self, service, deadline)
+
+    def pause(self, service: Service, on: bool) -> None:
+        """See Host."""
+        self._faults.pause(service, on)
+
+    def cut(self, service: Service, on: bool) -> None:
+        """See Host."""
+        self._faults.cut(service, on)
+
+    def fill(self, disk: Disk, on: bool) -> None:
+        """See Host."""
+        self._faults.fill(disk, on)
+
+    def read_only(self, disk: Disk, on: bool) -> None:
+        """See Host."""
+        self._faults.read_only(disk, on)
+
+    def cannot(self, ability: Ability) -> str:
+        """See Host."""
+        if ability is Ability.OWN_DISK and not self._own_disk:
+            return "this host was started without a disk of its own"
+        return ""
+
+    def ailments(self) -> list[str]:
+        """See Host."""
+        ill: list[str] = []
+        for service in INNER_PORT:
+            ended = self.alive(service)
+            ill += [f"{service}: {ended}"] if ended else self._faults.ailments(service, self._container(service).attrs)
+        return ill
 
     def hup(self) -> None:
         """See Host."""
@@ -274,10 +322,6 @@ class DockerHost:
             self._exec_must("smtp", "s6-svc", "-h", "/run/service/qmail-send")
         else:
             self._container("smtp").kill(signal="HUP")
-
-    def no_chain(self) -> str:
-        """See Host."""
-        return ""
 
     def chain(self, timeout_s: float) -> Wire:
         """See Host."""
@@ -323,10 +367,19 @@ class DockerHost:
     def close(self) -> None:
         """See Host."""
         with undisturbed():
+            self._thaw()
             self._stack.command("down", "--volumes", "--remove-orphans", "--timeout", "5", within_s=DOWN_S)
             self._reap()
             self._stack.env_path.unlink(missing_ok=True)
+            self._stack.disk_path.unlink(missing_ok=True)
             self._registry.forget(self._record)
+
+    def _thaw(self) -> None:
+        """A paused container can neither be stopped nor removed."""
+        mine: dict[str, str | list[str] | bool] = {"label": f"{PROJECT_LABEL}={self._record.place}", "status": "paused"}
+        with suppress(NotFound, APIError):
+            for container in self._engine.containers.list(all=True, filters=mine):
+                container.unpause()
 
     def _reap(self) -> None:
         """Remove by label whatever ``down`` missed: an interrupted ``up`` may have created it meanwhile."""

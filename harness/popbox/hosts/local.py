@@ -17,7 +17,9 @@ from pathlib import Path
 
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
-from popbox.hosts.base import Entry, Found, Ran, Service, tail
+from popbox.fields import Disk
+from popbox.hosts import disk
+from popbox.hosts.base import Ability, Entry, Found, Ran, Service, tail
 from popbox.hosts.process import converse, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep
@@ -42,25 +44,31 @@ class LocalHost:
         self._registry, self._record = registry, record
         self._root = Path(record.place)
         self._children: dict[Service, subprocess.Popen[bytes]] = {}
+        self._no_disk = "this host was started without a disk of its own"
         self.uid = POPUSER_UID if os.geteuid() == 0 else os.geteuid()
 
     @classmethod
-    def start(cls, registry: Registry, within_s: float = 20.0) -> LocalHost:
-        """Make the tree, start both daemons, wait for their greetings. Raises HostError; leaves nothing behind then."""
+    def start(cls, registry: Registry, within_s: float = 20.0, *, own_disk: bool = False) -> LocalHost:
+        """Make the tree, start both daemons, wait for their greetings. Raises HostError; leaves nothing behind then.
+
+        ``own_disk``: queue and popboxes on small file systems; where that cannot be, ``cannot`` says why.
+        """
         place = tempfile.mkdtemp(prefix="popbox-")
         host = cls(registry, registry.new(cls.name, cls.mta, place))
         try:
-            host._bring_up(time.monotonic() + within_s)
+            host._bring_up(time.monotonic() + within_s, own_disk)
         except BaseException:
             host.close()
             raise
         return host
 
-    def _bring_up(self, deadline: float) -> None:
+    def _bring_up(self, deadline: float, own_disk: bool) -> None:
         self._root.chmod(0o755)  # popuser must pass through when we are root
         self._check_way()
         Path(self.home()).mkdir()
         (self._root / "log").mkdir()
+        if own_disk:
+            self._no_disk = self._mount()
         made = self.run("init", "--me", "mail.popbox.invalid")
         if made.code:
             raise HostError(f"mailhost init ended with {made.code}", tail(made.stderr))
@@ -69,6 +77,19 @@ class LocalHost:
                 self._spawn(service)
         for service in DAEMONS:
             self._wait(service, deadline)
+
+    def _mount(self) -> str:
+        """Make queue/ and popboxes/ small file systems; why that cannot be, or empty."""
+        for path in self._disks():
+            path.mkdir()
+            with undisturbed():
+                done = run_bounded(disk.mount(str(path)), within_s=COMMAND_S)
+            if done.returncode:
+                return f"no small file system can be mounted here: {done.stderr.decode(errors='replace').strip()}"
+        return ""
+
+    def _disks(self) -> list[Path]:
+        return [Path(self.home(), one) for one in disk.DISKS]
 
     def _wait(self, service: Service, deadline: float) -> None:
         wait_for(
@@ -161,18 +182,68 @@ class LocalHost:
         else:
             place.unlink()
 
+    def stop(self, service: Service) -> None:
+        """See Host."""
+        self._end(service, signal.SIGTERM, time.monotonic() + STOP_S)
+
     def restart(self, service: Service, deadline: float) -> None:
         """See Host."""
+        if not self.alive(service):
+            self.stop(service)
         with undisturbed():
             self._spawn(service)
         self._wait(service, deadline)
+
+    def pause(self, service: Service, on: bool) -> None:
+        """See Host."""
+        _signal(self._record.processes[service], signal.SIGSTOP if on else signal.SIGCONT)
+
+    def cut(self, service: Service, on: bool) -> None:
+        """See Host."""
+        raise HostError(self.cannot(Ability.PARTITION))
+
+    def fill(self, disk_: Disk, on: bool) -> None:
+        """See Host."""
+        path = Path(self.home(), disk_)
+        if not on:
+            (path / disk.FILLER).unlink()
+            return
+        self._must([sys.executable, "-c", disk.FILL, str(path)])
+
+    def read_only(self, disk_: Disk, on: bool) -> None:
+        """See Host."""
+        self._must(disk.remount(f"{self.home()}/{disk_}", on))
+
+    def _must(self, argv: list[str]) -> str:
+        done = run_bounded(argv, within_s=COMMAND_S)
+        if done.returncode:
+            raise HostError(f"{argv[0]} on {self.describe()}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout.decode(errors="replace")
+
+    def cannot(self, ability: Ability) -> str:
+        """See Host."""
+        if ability is Ability.OWN_DISK:
+            return self._no_disk
+        if ability is Ability.PARTITION:
+            return "host local has no cable to pull: its services are on this machine's loopback interface"
+        return self._no_chain() if ability is Ability.CHAIN else ""
+
+    def ailments(self) -> list[str]:
+        """See Host."""
+        ill = [f"{service}: {how}" for service in DAEMONS if (how := self.alive(service) or self._frozen(service))]
+        disks = self._must([sys.executable, "-c", disk.EXAMINE, *map(str, self._disks())])
+        return [*ill, *disks.splitlines()]
+
+    def _frozen(self, service: Service) -> str:
+        return (
+            "its process is stopped (SIGSTOP) and answers nobody" if self._record.processes[service].stopped() else ""
+        )
 
     def hup(self) -> None:
         """See Host."""
         os.kill(self._record.processes["smtp"].pid, signal.SIGHUP)
 
-    def no_chain(self) -> str:
-        """See Host."""
+    def _no_chain(self) -> str:
         closed = _closed_to_popuser(Path(sys.executable).resolve()) or _closed_to_popuser(Path(__file__))
         return f"uid {POPUSER_UID} cannot pass {closed}, so checkpoppasswd could run no program" if closed else ""
 
@@ -193,7 +264,15 @@ class LocalHost:
 
     def kill(self, service: Service) -> None:
         """See Host."""
-        _end(self._record.processes[service], signal.SIGKILL)
+        self._end(service, signal.SIGKILL, time.monotonic() + STOP_S)
+
+    def _end(self, service: Service, number: signal.Signals, deadline: float) -> None:
+        """Signal a service and wait until it has ended; what outlives the deadline is killed."""
+        process = self._record.processes[service]
+        _signal(process, number)
+        while process.lives() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        _signal(process, signal.SIGKILL)
         if child := self._children.get(service):
             child.wait()
 
@@ -234,16 +313,14 @@ class LocalHost:
             self._take_away()
 
     def _take_away(self) -> None:
-        processes = self._record.processes.values()
-        for process in processes:
-            _end(process, signal.SIGTERM)
+        for process in self._record.processes.values():
+            _signal(process, signal.SIGTERM)
+            _signal(process, signal.SIGCONT)  # a frozen one hears TERM only then
         deadline = time.monotonic() + STOP_S
-        while any(process.lives() for process in processes) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        for process in processes:
-            _end(process, signal.SIGKILL)
-        for child in self._children.values():
-            child.wait()
+        for service in DAEMONS.keys() & self._record.processes.keys():
+            self._end(service, signal.SIGTERM, deadline)
+        for path in filter(os.path.ismount, self._disks()):
+            run_bounded(["umount", "--lazy", str(path)], within_s=COMMAND_S)
         shutil.rmtree(self._root, ignore_errors=True)
         self._registry.forget(self._record)
 
@@ -266,7 +343,7 @@ def _holding(paths: Iterable[Path], top: Path, needles: tuple[str, ...]) -> Iter
             yield Found(Entry(name, mode, seen.st_uid, seen.st_gid, seen.st_size, seen.st_mtime), octets, readable)
 
 
-def _end(process: Process, number: signal.Signals) -> None:
+def _signal(process: Process, number: signal.Signals) -> None:
     """Signal the process group that ``process`` leads, if it is still that process."""
     if process.lives():
         os.killpg(process.pid, number)

@@ -25,14 +25,23 @@ class Process:
         """Whether that very process still runs; a zombie does not."""
         return self.started != 0 and _start_ticks(self.pid) == self.started
 
+    def stopped(self) -> bool:
+        """Whether that very process lives and has been stopped, as by SIGSTOP."""
+        return self.lives() and _stat(self.pid)[:1] == ["T"]
+
 
 def _start_ticks(pid: int) -> int:
     """Field 22 of /proc/PID/stat (proc(5)); 0 when there is no such process or it is a zombie."""
+    fields = _stat(pid)
+    return 0 if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third on, the state; empty when there is no such process."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0
-    return 0 if fields[0] in "ZX" else int(fields[19])
+        return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from popbox.breakage import Break
 from popbox.clients.smtp import Receipt
 from popbox.clients.wire import Wire
 from popbox.errors import HostError, PopboxError
@@ -48,6 +49,15 @@ class Sent:
         return str(self.receipt.reply) if self.receipt else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a break step did, and what it takes to undo it."""
+
+    spec: Break
+    modes: dict[str, int] = field(default_factory=dict)  # path -> mode before
+    texts: dict[str, bytes] = field(default_factory=dict)  # path -> octets before
+
+
 @dataclass(slots=True)
 class Context:
     """One run of one scenario. ``log_from`` is where each log stood when it began: what was there is another's."""
@@ -59,8 +69,16 @@ class Context:
     played: list[tuple[int, Wire]] = field(default_factory=list)  # conversations with POP3, each with its step's number
     step: int = 0  # number of the step that runs
     variables: dict[str, str] = field(default_factory=dict)
+    sessions: dict[str, Wire] = field(default_factory=dict)  # named conversations that stay open over steps
+    faults: dict[str, Fault] = field(default_factory=dict)  # what is broken on purpose and not healed, by id
+    boxes: dict[str, str] = field(default_factory=dict)  # address -> Maildir, as the host has shown it
     visible_at: float = 0.0  # wall clock: from then on every delivered message is listed (Q-POP3-4)
     log_from: dict[Service, int] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """End the conversations that are still open."""
+        for wire in self.sessions.values():
+            wire.close()
 
     def log(self, service: Service) -> str:
         """What the service has logged since this run began."""
@@ -77,11 +95,14 @@ class Context:
 
     def maildir(self, address: str) -> str:
         """The Maildir of a mailbox, below the qmail home, as the host itself shows it. Raises HostError."""
+        if address in self.boxes:
+            return self.boxes[address]
         shown = self.host.run("mailbox", "show", address, "--json")
         if shown.code:
             raise HostError(f"mailhost mailbox show {address} ended with {shown.code}", shown.stderr)
         directory: str = json.loads(shown.stdout)["directory"]
-        return f"{directory.removeprefix(self.host.home()).lstrip('/')}/Maildir"
+        self.boxes[address] = f"{directory.removeprefix(self.host.home()).lstrip('/')}/Maildir"
+        return self.boxes[address]
 
     def find(self, maildir: str, token: str) -> list[Found]:
         """Messages of a Maildir that hold a token."""

@@ -1,15 +1,36 @@
-"""Verbs that run the host's own ``mailhost`` program: declare, explain."""
+"""What runs the host's own ``mailhost`` program: the accounts of a scenario, and the verbs declare and explain."""
 
 from __future__ import annotations
 
-from popbox.model import Observation
+import tomli_w
+
+from popbox.errors import HostError
+from popbox.hosts.base import Host
+from popbox.model import Observation, Scenario
 from popbox.steps import Declare, Explain
 from popbox.verbs.context import Context
+
+
+def accounts(scenario: Scenario, host: Host) -> Observation:
+    """Declare a scenario's accounts, all at once; what others have declared on the host stays."""
+    table = scenario.accounts.model_dump(exclude_none=True, exclude_defaults=True)
+    if not table:
+        return Observation(passed=True, said="nothing to declare")
+    try:
+        ran = host.run("apply", "--no-delete", "/dev/stdin", stdin=tomli_w.dumps(table).encode())
+    except HostError as error:
+        return Observation(passed=False, said=str(error))
+    if ran.code:
+        return Observation(passed=False, said=f"mailhost apply ended with {ran.code}: {ran.stderr.strip()}")
+    domains = scenario.accounts.domains
+    boxes = [f"{local}@{name}" for name, domain in domains.items() for local in domain.mailboxes]
+    return Observation(passed=True, said=f"{', '.join(boxes or domains)} declared")
 
 
 def declare(context: Context, spec: Declare, _deadline: float) -> Observation:
     """Run ``mailhost`` and check its exit code and its words."""
     argv = [context.text(word) for word in spec.argv]
+    context.boxes.clear()  # a mailbox may be another's, or elsewhere, afterwards
     return _run(context, argv, spec.code, spec.says, spec.stdin)
 
 

@@ -29,10 +29,7 @@ def delivered(context: Context, spec: ExpectDelivered, deadline: float) -> Obser
     found = context.find(maildir, sent.token)
     if not found:
         said = f"no file in {maildir}/new or cur holds the token; {ledger.verdict(context.log('smtp'), sent.reply)}"
-        how = context.host.alive("smtp")
-        return Observation(
-            passed=False, said=said, hint=f"the MTA: {how}" if how else _explained(context, spec.mailbox)
-        )
+        return Observation(passed=False, said=said, hint="" if _dead(context) else _explained(context, spec.mailbox))
     context.visible_at = max(context.visible_at, *(int(one.entry.mtime) + 1.0 for one in found))
     return _looked_at(found, maildir, sent, context.host.uid)
 

@@ -1,4 +1,4 @@
-"""The verb send."""
+"""The verb send: one message in a session of its own, or an SMTP dialogue word by word."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from popbox.ledger.expect import ask
 from popbox.model import Observation
 from popbox.steps import Send
 from popbox.verbs.context import Context, Sent, left
+from popbox.verbs.dialogue import dialogue
 
 DEFAULT_TEXT = """\
 From: popbox <{sender}>
@@ -23,13 +24,10 @@ This message was sent to prove that it arrives.
 
 def send(context: Context, spec: Send, deadline: float) -> Observation:
     """Send over SMTP, or prove a refusal."""
-    message = context.file.message(spec.mail).replace(b"\r\n", b"\n") if spec.mail else (spec.text or "").encode()
-    if not message:
-        message = DEFAULT_TEXT.format(sender=spec.sender, to=", ".join(spec.to)).encode()
-    token = ledger.new_token()
-    octets = ledger.stamp(message, token)
-    context.variables[spec.id] = token
-    receipt = _offer(context, spec, token, octets, deadline)
+    token = context.variables[spec.id] = ledger.new_token()
+    if spec.dialogue:
+        return dialogue(context, spec.id, spec.dialogue, token, deadline)
+    receipt = _offer(context, spec, token, ledger.stamp(_message(context, spec), token), deadline)
     evidence = {"token": token, "decided at": receipt.command}
     if receipt.accepted:
         context.sent[spec.id] = context.offered[-1]
@@ -38,6 +36,14 @@ def send(context: Context, spec: Send, deadline: float) -> Observation:
         said = f"refused at {receipt.command}: {receipt.reply}"
     passed, hint = _judge(context, spec, receipt)
     return Observation(passed=passed, said=said, hint=hint, transcript=receipt.transcript, evidence=evidence)
+
+
+def _message(context: Context, spec: Send) -> bytes:
+    """The octets to send, with LF line ends."""
+    if spec.mail:
+        return context.file.message(spec.mail).replace(b"\r\n", b"\n")
+    text = context.text(spec.text or "") or DEFAULT_TEXT.format(sender=spec.sender, to=", ".join(spec.to))
+    return text.encode()
 
 
 def _offer(context: Context, spec: Send, token: str, octets: bytes, deadline: float) -> smtp.Receipt:

@@ -1,65 +1,95 @@
-"""The verb telnet: a transcript played against a service, or against the chain of three programs."""
+"""The verbs telnet and expect-retrieved: talking to a service, word by word or as a mail client does."""
 
 from __future__ import annotations
 
 import time
 
-from popbox.clients.wire import Wire, readable
+from popbox.clients.pop3 import Pop3, Pop3Refused
+from popbox.clients.wire import Wire
 from popbox.errors import ConnectionFailed, StepTimeout
+from popbox.ledger import TOKEN_FIELD
 from popbox.model import Observation
-from popbox.steps import Telnet
-from popbox.transcript import Kind, Line, match, parse
-from popbox.verbs.context import Context, left
+from popbox.steps import ExpectRetrieved, Telnet
+from popbox.verbs.context import Context, left, wait_until
+from popbox.verbs.play import play
+
+NEWEST = 200  # our choice: a message that was just sent is one of so many newest
 
 
 def telnet(context: Context, spec: Telnet, deadline: float) -> Observation:
     """Play the transcript to its end or to the first line that is not as expected."""
-    time.sleep(max(0.0, context.visible_at - time.time()))  # qmail-pop3d lists no message of this very second
-    began = time.monotonic()
-    with _connect(context, spec, deadline) as wire:
-        if spec.service != "smtp":
-            context.played.append((context.step, wire))
-        script = list(parse(spec.transcript))
-        while script:
-            line = script.pop(0)
-            if line.kind is Kind.CLIENT:
-                wire.send_line(context.text(line.text).encode("utf-8"))
-            elif wrong := _expect(context, wire, line, script):
-                return _differs(wire, line, wrong)
-        took_s = time.monotonic() - began
-        said = f"{len(wire.log)} lines as expected"
-        if took_s < spec.at_least_s:
-            said = f"it took {took_s:.2f} s, but should take {spec.at_least_s} s at least"
-        return Observation(passed=took_s >= spec.at_least_s, said=said, transcript=wire.transcript())
+    if spec.service == "chain":  # its pop3d is qmail's, and lists no message of this very second
+        time.sleep(max(0.0, context.visible_at - time.time()))
+    wire = _connect(context, spec, deadline)
+    began, before = time.monotonic(), len(wire.log)
+    try:
+        differs, hint = play(context, wire, spec.transcript, deadline)
+    finally:
+        if not spec.session or spec.hang_up:
+            wire.close()
+    said = differs or _in_time(spec, time.monotonic() - began)
+    whole = f"{len(wire.log) - before} lines as expected"
+    return Observation(passed=not said, said=said or whole, hint=hint, transcript=wire.transcript()[before:])
 
 
 def _connect(context: Context, spec: Telnet, deadline: float) -> Wire:
-    if spec.service == "chain":
-        return context.host.chain(left(deadline))
-    return Wire(context.host.address(spec.service), left(deadline))
+    """The session that is open already, or a new connection."""
+    if spec.session and (wire := context.sessions.get(spec.session)):
+        return wire
+    chain = spec.service == "chain"
+    wire = context.host.chain(left(deadline)) if chain else Wire(context.host.address(spec.service), left(deadline))  # type: ignore[arg-type]
+    if spec.session:
+        context.sessions[spec.session] = wire
+    if spec.service != "smtp":
+        context.played.append((context.step, wire))
+    return wire
 
 
-def _expect(context: Context, wire: Wire, line: Line, script: list[Line]) -> str:
-    """Read what an S line asks for. Empty when it matched, else what came instead."""
-    skip = line.kind is Kind.ANY_LINES
-    wanted = script.pop(0) if skip else line
-    while True:
+def _in_time(spec: Telnet, took_s: float) -> str:
+    """What is wrong with the time it took; empty when nothing is."""
+    if took_s < spec.at_least_s:
+        return f"it took {took_s:.2f} s, but should take {spec.at_least_s:g} s at least"
+    if spec.less_than_s is not None and took_s >= spec.less_than_s:
+        return f"it took {took_s:.2f} s, but should take less than {spec.less_than_s:g} s"
+    return ""
+
+
+def retrieved(context: Context, spec: ExpectRetrieved, deadline: float) -> Observation:
+    """Log in until a session lists the message, then compare what RETR hands out with what was sent."""
+    sent = context.sent.get(spec.message)
+    if sent is None:
+        return Observation(passed=False, said=f"message {spec.message!r} was never accepted")
+    mark = f"{TOKEN_FIELD}: {sent.token}\n".encode()
+    seen: dict[int, bytes] = {}
+    last = ""
+
+    def listed() -> bool:
+        nonlocal last
         try:
-            answer = readable(wire.read_line(repr(wanted.text)))
-        except (ConnectionFailed, StepTimeout) as error:
-            return str(error)
-        groups = match(wanted, answer, context.variables)
-        if groups is not None:
-            context.variables.update(groups)
-            return ""
-        if not skip:
-            return f"the server said {answer!r}"
+            seen.update(_fetch(context, spec, mark, deadline))
+        except (Pop3Refused, ConnectionFailed, StepTimeout) as error:
+            last = str(error)
+            return isinstance(error, Pop3Refused) and error.command.startswith("PASS")
+        return bool(seen)
+
+    wait_until(listed, deadline)
+    if not seen:
+        said = last or f"no message of {context.text(spec.login)} carries the token"
+        return Observation(passed=False, said=f"POP3 does not hand it out: {said}")
+    faults = [f"listed {len(seen)} times: {', '.join(map(str, seen))}"] if len(seen) > 1 else []
+    faults += [
+        f"RETR {number} does not end with the octets that were sent"
+        for number, octets in seen.items()
+        if not octets.endswith(sent.octets)
+    ]
+    number, octets = next(iter(seen.items()))
+    return Observation(passed=not faults, said="; ".join(faults) or f"RETR {number}: {len(octets)} octets, as sent")
 
 
-def _differs(wire: Wire, line: Line, wrong: str) -> Observation:
-    said = f"transcript line {line.number}: expected {line.text!r}, but {wrong}"
-    asked = [logged.text for logged in wire.log if logged.side == "C"]
-    hint = ""
-    if asked and asked[-1].upper().startswith("PASS"):
-        hint = "the login was refused: is there such a login in users/poppasswd, and is this its password?"
-    return Observation(passed=False, said=said, hint=hint, transcript=wire.transcript())
+def _fetch(context: Context, spec: ExpectRetrieved, mark: bytes, deadline: float) -> dict[int, bytes]:
+    """Messages that carry the mark, by number. Ends without QUIT, so that nothing moves from new/ to cur/."""
+    with Pop3(context.host.address("pop3"), left(deadline)) as session:
+        session.login(context.text(spec.login), context.text(spec.password.get_secret_value()))
+        numbers = sorted(session.listing(), reverse=True)[:NEWEST]
+        found = {number: session.retrieve(number) for number in numbers if mark in session.head(number)}
+    return {number: octets for number, octets in found.items() if mark in octets}
