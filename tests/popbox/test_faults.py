@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +76,31 @@ def test_a_fault_is_named(fault: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["wrong-password", "maildir-not-writable", "smtp-killed", "not-in-rcpthosts"])
+def test_the_command_line_names_it_too_and_exits_1(fault: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "popbox", "run", str(FAULTS / f"{fault}.toml"), "--host", "local"]
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    want_said, want_hint = CAUSES[fault]
+    assert done.returncode == 1, done.stderr
+    assert re.search(want_said, done.stdout), done.stdout
+    assert re.search(want_hint, done.stdout, re.DOTALL), done.stdout
+    assert done.stdout.splitlines()[-1] == "0 passed, 1 failed; host local, MTA stand-in"
+
+
+@pytest.mark.parametrize("fault", sorted(NOT_HERE))
+def test_what_a_host_cannot_do_is_skipped_with_the_reason(fault: str, tmp_path: Path) -> None:
+    with closing(LocalHost.start(Registry(tmp_path))) as host:
+        result = run(faulty(fault), host)
+    assert (result.verdict, result.steps) == (Verdict.SKIPPED, ())
+    assert result.reason.startswith("step 1.break: host local has no cable to pull")
+
+
+def test_a_host_without_a_small_disk_says_so(tmp_path: Path) -> None:
+    with closing(LocalHost.start(Registry(tmp_path))) as host:
+        result = run(faulty("queue-full"), host)
+    assert result.reason == "needs.own-disk: this host was started without a disk of its own"
+
+
 def test_every_fault_file_is_run() -> None:
     assert {path.stem for path in FAULTS.glob("*.toml")} == set(CAUSES)
 

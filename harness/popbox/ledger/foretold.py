@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from popbox.breakage import Break
 from popbox.ledger.expect import Route
 from popbox.proof import Fate
-from popbox.steps import AboutMessage, Break, Send, Step, Write
+from popbox.steps import AboutMessage, Send, Step, Write
 
 UNREACHED = frozenset({Fate.QUEUE, Fate.DEFERRED, Fate.BOUNCED, Fate.REMOTE, Fate.DISCARDED})
 HONEST = UNREACHED | {Fate.ONCE, Fate.SMTP}  # the others contradict what the mail host itself says
@@ -24,6 +25,7 @@ OUTCOMES: dict[str, frozenset[Fate]] = {
 # verb of a step that passed -> ends that it speaks for
 CLAIMS: dict[str, frozenset[Fate]] = {
     "expect-delivered": frozenset({Fate.ONCE}),
+    "expect-retrieved": frozenset({Fate.ONCE}),
     "expect-nothing": UNREACHED,
     "expect-bounce": frozenset({Fate.BOUNCED}),
     "expect-deferred": frozenset({Fate.QUEUE, Fate.DEFERRED}),
@@ -61,8 +63,12 @@ def foretell(taken: list[Taken], number: int, routes: tuple[Route, ...]) -> Fore
         if claimed := _claims(one.step, send.id if send else "", routes):
             fates = fates | claimed if one.passed else set(claimed)
             words.append(f"step {one.number} {one.step.verb}{'' if one.passed else ', which failed'}")
-    fates -= {Fate.SMTP} if send else set()  # the step itself asks for an acceptance
-    return Foretold(frozenset(fates), "; ".join(words), bound=not stale and all(r.outcome != "unknown" for r in routes))
+    if send and send.dialogue:
+        fates = fates | {Fate.SMTP}  # the dialogue itself says which answer it wants
+    else:
+        fates -= {Fate.SMTP} if send else set()  # the step itself asks for an acceptance
+    open_ = stale or any(route.outcome in ("unknown", "deferred") for route in routes)  # deferred: until it is mended
+    return Foretold(frozenset(fates), "; ".join(words), bound=not open_)
 
 
 def _step(taken: list[Taken], number: int) -> Send | None:
