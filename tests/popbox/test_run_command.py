@@ -94,7 +94,7 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[ScenarioFile],
 
 
 def started(hosts: list[FakeHost]) -> Callable[[], FakeHost]:
-    def start() -> FakeHost:
+    def start(_own_disk: bool) -> FakeHost:
         hosts.append(FakeHost())
         return hosts[-1]
 
