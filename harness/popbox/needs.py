@@ -42,6 +42,8 @@ def unmet(scenario: Scenario, host: Host) -> str:
 
 def wanted(scenario: Scenario) -> Iterator[tuple[str, Ability]]:
     """Every ability that a run takes, with the place in the file that asks for it."""
+    if scenario.needs.own_host:
+        yield "needs.own-host", Ability.OWN_HOST
     if scenario.needs.own_disk:
         yield "needs.own-disk", Ability.OWN_DISK
     if scenario.needs.chain:

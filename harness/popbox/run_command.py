@@ -12,7 +12,9 @@ import click
 
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, start
+from popbox.hosts.remote import Remote, RemoteHost
 from popbox.model import Report, Result, Verdict
+from popbox.remote_options import read_remote, remote_options
 from popbox.report import html, whole
 from popbox.report.live import Screen, screen
 from popbox.report.text import checklist, summary
@@ -39,6 +41,7 @@ class Options:
     report: Path | None
     json: Path | None
     html: Path | None
+    remote: Remote | None = None
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,13 +52,13 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--report", type=FOLDER, metavar="DIR", help="Write report.json and report.html there."),
         click.option("--keep", is_flag=True, help="Leave the host up afterwards; `popbox down` removes it."),
         click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True),
-        click.option("--host", type=click.Choice(["auto", "local", "docker"]), default="auto", show_default=True),
     ):
         command = option(command)
     return command
 
 
 @click.command()
+@click.option("--host", type=click.Choice(["auto", "local", "docker"]), default="auto", show_default=True)
 @options
 @click.pass_obj
 def demo(settings: Settings, /, **given: Any) -> int:
@@ -67,18 +70,21 @@ def demo(settings: Settings, /, **given: Any) -> int:
 @click.command()
 @click.argument("scenarios", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--jobs", "-j", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Scenarios at a time.")
+@click.option("--host", type=click.Choice(["auto", "local", "docker", "remote"]), default="auto", show_default=True)
+@remote_options
 @options
 @click.pass_obj
 def run(settings: Settings, /, scenarios: tuple[Path, ...], **given: Any) -> int:
     """Run scenario files, or all in a directory; without any, those that come with popbox."""
     files = load_all(list(scenarios) or [settings.assets / "scenarios"])
-    return _go(settings, files, Options(**given))
+    remote = read_remote(given)
+    return _go(settings, files, Options(remote=remote, **given))
 
 
 def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcripts: bool = False) -> int:
     """Run, show, report. The first and the last line name host and MTA."""
     outputs = _outputs(wish)
-    choice = choose(wish.host, wish.mta, settings)
+    choice = _choice(wish, settings)
     began, results = datetime.now(UTC), list[Result]()
     shown = screen(len(files), steps=len(files) == 1 or wish.keep, transcripts=transcripts)
     click.echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
@@ -97,15 +103,26 @@ def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcript
     return FAILED if any(result.verdict is Verdict.FAILED for result in results) else PASSED
 
 
+def _choice(wish: Options, settings: Settings) -> Choice:
+    if wish.remote is None:
+        return choose(wish.host, wish.mta, settings)
+    unknown = "nobody says which MTA it is; --mta does" if wish.remote.mta == "unknown" else ""
+    return Choice("remote", wish.remote.mta, unknown)
+
+
+def _start(choice: Choice, wish: Options, settings: Settings, own_disk: bool) -> Host:
+    return RemoteHost(wish.remote) if wish.remote else start(choice, settings, own_disk=own_disk)
+
+
 def _results(
     settings: Settings, files: list[ScenarioFile], choice: Choice, wish: Options, shown: Screen
 ) -> Iterator[Result]:
     """One file, or a host that is kept: one after the other on one host; else as many at a time as asked for."""
     if len(files) > 1 and not wish.keep:
-        yield from run_all(files, lambda own_disk: start(choice, settings, own_disk=own_disk), wish.jobs, shown)
+        yield from run_all(files, lambda own_disk: _start(choice, wish, settings, own_disk), wish.jobs, shown)
         return
     own_disk = any(file.scenario.needs.own_disk for file in files)
-    with closing(start(choice, settings, own_disk=own_disk), wish.keep) as host:
+    with closing(_start(choice, wish, settings, own_disk), wish.keep) as host:
         for file in files:
             shown.begins(file)
             yield run_scenario(file, host, shown)

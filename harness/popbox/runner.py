@@ -10,7 +10,7 @@ from textwrap import shorten
 
 from popbox.errors import ConnectionFailed, HostError, PopboxError, StepTimeout
 from popbox.fields import Strict
-from popbox.hosts.base import Host, Service, tail
+from popbox.hosts.base import Ability, Host, Service, tail
 from popbox.ledger.account import account
 from popbox.ledger.foretold import Taken
 from popbox.model import Observation, Result, StepResult, Verdict
@@ -43,7 +43,7 @@ class Run:
 
     def __init__(self, file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> None:
         """``watcher`` hears of each step."""
-        self.context = Context(host, file, log_from={service: len(host.log(service)) for service in SERVICES})
+        self.context = Context(host, file, log_from=_log_ends(host))
         self.steps: list[StepResult] = []
         self.taken: list[Taken] = []
         self._watcher = watcher or Watcher()
@@ -93,12 +93,26 @@ class Run:
             reason=skipped or reason,
             steps=tuple(self.steps),
             messages=messages,
-            logs={service: tail(context.log(service), 40) for service in SERVICES} if reason else {},
+            logs=_logs(context) if reason else {},
             began=self._began_at,
             took_s=time.monotonic() - self._began,
         )
         self._watcher.ended(context.file, result)
         return result
+
+
+def _log_ends(host: Host) -> dict[Service, int]:
+    """Where each log stands now; a host that shows no log has none to begin with."""
+    if host.cannot(Ability.LOG):
+        return {}
+    return {service: len(host.log(service)) for service in SERVICES}
+
+
+def _logs(context: Context) -> dict[str, str]:
+    """The end of each log of the run, where the host shows it."""
+    if context.host.cannot(Ability.LOG):
+        return {}
+    return {service: tail(context.log(service), 40) for service in SERVICES}
 
 
 def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Result:

@@ -24,6 +24,7 @@ class Ability(StrEnum):
     CHANGE = "change"  # write files, signal the MTA
     LOG = "log"
     CHAIN = "chain"
+    OWN_HOST = "own-host"
     OWN_DISK = "own-disk"
     STOP, KILL, PAUSE, PARTITION = "stop", "kill", "pause", "partition"
     FILL, READ_ONLY = "fill", "read-only"

@@ -18,8 +18,8 @@ MtaName = Literal["auto", "qmail", "standin"]
 class Choice:
     """What was taken, and the reason in words for each part that was left to us."""
 
-    host: Literal["local", "docker"]
-    mta: Literal["qmail", "stand-in"]
+    host: Literal["local", "docker", "remote"]
+    mta: Literal["qmail", "stand-in", "unknown"]
     why: str
 
 

@@ -92,4 +92,6 @@ def _fetch(context: Context, spec: ExpectRetrieved, mark: bytes, deadline: float
         session.login(context.text(spec.login), context.text(spec.password.get_secret_value()))
         numbers = sorted(session.listing(), reverse=True)[:NEWEST]
         found = {number: session.retrieve(number) for number in numbers if mark in session.head(number)}
+        if found:
+            context.played.append((context.step, session.wire))
     return {number: octets for number, octets in found.items() if mark in octets}
