@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,39 +149,44 @@ class LocalHost:
         home = Path(self.home())
         return list(_holding((home / "popboxes").rglob("*"), home, needles))
 
+    @contextmanager
+    def _place(self, verb: str, path: str) -> Iterator[Path]:
+        """A path below the home; what the system refuses is a HostError."""
+        try:
+            yield Path(self.home(), path)
+        except OSError as error:
+            raise HostError(f"cannot {verb} {path} on {self.describe()}: {error.strerror}") from error
+
     def read(self, path: str) -> bytes:
         """See Host."""
-        try:
-            return Path(self.home(), path).read_bytes()
-        except OSError as error:
-            raise HostError(f"cannot read {path} on {self.describe()}: {error.strerror}") from error
+        with self._place("read", path) as file:
+            return file.read_bytes()
 
     def write(self, path: str, octets: bytes) -> None:
         """See Host."""
-        file = Path(self.home(), path)
-        new = not file.exists()
-        file.write_bytes(octets)
-        if new and path.startswith("popboxes/") and os.geteuid() == 0:
-            os.chown(file, POPUSER_UID, POPUSER_UID)
+        with self._place("write", path) as file:
+            new = not file.exists()
+            file.write_bytes(octets)
+            if new and path.startswith("popboxes/") and os.geteuid() == 0:
+                os.chown(file, POPUSER_UID, POPUSER_UID)
 
     def mode(self, path: str) -> int:
         """See Host."""
-        try:
-            return Path(self.home(), path).stat().st_mode & 0o7777
-        except OSError as error:
-            raise HostError(f"cannot look at {path} on {self.describe()}: {error.strerror}") from error
+        with self._place("look at", path) as file:
+            return file.stat().st_mode & 0o7777
 
     def chmod(self, path: str, mode: int) -> None:
         """See Host."""
-        Path(self.home(), path).chmod(mode)
+        with self._place("change the mode of", path) as file:
+            file.chmod(mode)
 
     def remove(self, path: str) -> None:
         """See Host."""
-        place = Path(self.home(), path)
-        if place.is_dir():
-            shutil.rmtree(place)
-        else:
-            place.unlink()
+        with self._place("remove", path) as place:
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink()
 
     def stop(self, service: Service) -> None:
         """See Host."""
@@ -205,10 +211,10 @@ class LocalHost:
     def fill(self, disk_: Disk, on: bool) -> None:
         """See Host."""
         path = Path(self.home(), disk_)
-        if not on:
-            (path / disk.FILLER).unlink()
-            return
-        self._must([sys.executable, "-c", disk.FILL, str(path)])
+        if on:
+            self._must([sys.executable, "-c", disk.FILL, str(path)])
+        else:
+            self.remove(f"{disk_}/{disk.FILLER}")
 
     def read_only(self, disk_: Disk, on: bool) -> None:
         """See Host."""
