@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from popbox.migrate.audit_command import audit
+from popbox.migrate.import_command import import_
 from popbox.migrate.verify_command import verify
 
 
@@ -13,5 +14,5 @@ def migrate() -> None:
     """Move a POP3 host: audit the old one, import it, verify that nothing was lost, plan the day."""
 
 
-for command in (audit, verify):
+for command in (audit, import_, verify):
     migrate.add_command(command)

@@ -34,25 +34,22 @@ class Record(NamedTuple):
 
 
 class Journal:
-    """The journal of one mailbox, open for appending."""
+    """The journal of one mailbox. The file is open only while something is added: there may be many mailboxes."""
 
     def __init__(self, path: Path) -> None:
         """Read what is there; a torn last line is cut off. Raises PopboxError where a line is none of ours."""
         self.records: dict[bytes, Record] = {}
         self.converted: tuple[int, int] | None = None
         self._pending: list[bytes] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        text = path.read_bytes()
+        self._path = path
+        text = path.read_bytes() if path.exists() else b""
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
-            os.ftruncate(self._file, len(whole))
-        os.lseek(self._file, 0, os.SEEK_END)
+            os.truncate(path, len(whole))
         for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
             try:
                 self._take(line.split(b" "))
             except (ValueError, KeyError, IndexError) as why:
-                os.close(self._file)
                 raise PopboxError(f"{path}:{number}: no line of a journal: {line[:80]!r}") from why
 
     def _take(self, words: list[bytes]) -> None:
@@ -99,8 +96,7 @@ class Journal:
             f"T {quote_from_bytes(r.key)} {r.size} {r.sha256} {r.mtime_ns} {quote_from_bytes(r.place)}\n"
             for r in records
         )
-        self._write("".join(lines))
-        os.fsync(self._file)
+        self._write("".join(lines), sync=True)
         for record in records:
             self.records[record.key] = record
             self._pending.append(record.key)
@@ -125,12 +121,27 @@ class Journal:
         self._write(f"S {octets} {mtime_ns}\n")
         self.converted = octets, mtime_ns
 
-    def _write(self, text: str) -> None:
-        octets = memoryview(text.encode("ascii"))
-        while octets:
-            octets = octets[os.write(self._file, octets) :]
+    def _write(self, text: str, *, sync: bool = False) -> None:
+        """Append; only what must be known before a message is placed has to be on disk at once."""
+        new = not self._path.exists()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            octets = memoryview(text.encode("ascii"))
+            while octets:
+                octets = octets[os.write(file, octets) :]
+            if sync:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        if new:
+            sync_directory(self._path.parent)
 
-    def close(self) -> None:
-        """Make it durable and let it go."""
-        os.fsync(self._file)
-        os.close(self._file)
+
+def sync_directory(path: Path | bytes) -> None:
+    """Make the names in a directory durable."""
+    at = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(at)
+    finally:
+        os.close(at)

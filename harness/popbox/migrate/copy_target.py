@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from popbox.errors import PopboxError
-from popbox.migrate.copy_journal import Journal, Record
+from popbox.migrate.copy_journal import Journal, Record, sync_directory
 
 STAGED = b"popbox-import-"
 READ_OCTETS = 1 << 20
@@ -178,15 +178,7 @@ class Target:
     def sync_directories(self) -> None:
         """Make the names in new/ and cur/ durable."""
         for part in (b"new", b"cur"):
-            at = os.open(self.maildir + b"/" + part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(at)
-            finally:
-                os.close(at)
-
-    def close(self) -> None:
-        """Let it go; everything in it is durable."""
-        self.journal.close()
+            sync_directory(self.maildir + b"/" + part)
 
 
 def uid_of(place: bytes) -> bytes:

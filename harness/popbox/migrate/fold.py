@@ -6,7 +6,9 @@ other addresses are aliases, or forwards from other domains. What does not fit i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 from popbox.migrate.dialects.text import domain, local_part
 from popbox.migrate.findings import Where, shown
@@ -86,14 +88,14 @@ def _domains(host: OldHost) -> dict[str, Folder]:
     return folders
 
 
-def _prefixes(old: str, name: str) -> list[str]:
+def _prefixes(old: str, name: str) -> Iterable[str]:
     """What a prefix may become, best first: the old one, the HOWTO's, and one without ``-``, which overlaps nothing."""
     wanted = [old, name.replace(".", "-"), name.replace(".", "_").replace("-", "_")]
     usable = [
         p for p in wanted if p.strip("abcdefghijklmnopqrstuvwxyz0123456789._-") == "" and p[:1] not in ("", ".", "-")
     ]
     usable = [p for p in usable if p[-1] not in ".-" and p.split("-")[0] != "alias" and len(p) <= 255]
-    return usable + [f"{wanted[2]}_{number}" for number in range(2, 1_000_000)]
+    return chain(usable, (f"{wanted[2]}_{number}" for number in count(2)))
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -137,7 +139,8 @@ class _Fold:
         self.owner[store] = box
         for route in exact:
             same = route.domain == box.domain and route.local != box.local
-            if same and route.stores == [store] and not route.forwards and route.local not in box.aliases:
+            alike = route.stores == [store] and route.forwards == chosen.forwards
+            if same and alike and route.local not in box.aliases:
                 box.aliases.append(route.local)
                 if route.extensions:
                     self.host.leave(route.where, f"extensions of {route.local}@{route.domain}", "an alias has none")
@@ -148,22 +151,21 @@ class _Fold:
 
     def _free(self, name: str, wanted: list[str]) -> str:
         """The first usable local part that no other route or box of the domain has."""
-        for text in [*wanted, *(f"catchall{number}" for number in range(2, 1_000_000))]:
-            local = local_part(text.encode("latin-1"))
-            if local and (name, local) not in self.routes and local not in self.folded.domains[name].boxes:
-                return local
-        raise AssertionError("no end of names")
+        boxes = self.folded.domains[name].boxes
+        texts = chain(wanted, (f"catchall{number}" for number in count(2)))
+        locals_ = (local_part(text.encode("latin-1")) for text in texts)
+        return next(local for local in locals_ if local and (name, local) not in self.routes and local not in boxes)
 
     def forwards(self, route: Route) -> None:
         """What an address sends on, and what it delivers into the mailbox of another address."""
-        if route.local == CATCHALL:
-            return
         folder = self.folded.domains[route.domain]
         own = folder.boxes.get(route.local)
+        if route.local == CATCHALL or any(route.local in self.owner[store].aliases for store in route.stores):
+            return
         targets = list(route.forwards)
         for store in route.stores:
             box = self.owner[store]
-            if box is not own and not (box.domain == route.domain and route.local in box.aliases):
+            if box is not own:
                 targets.append(box.address)
         targets = [t for t in dict.fromkeys(targets) if t.lower() != f"{route.local}@{route.domain}"]
         if targets:

@@ -26,6 +26,11 @@ class Message(NamedTuple):
         """The name up to the first colon, qmail-pop3d's UIDL (Q-POP3-9)."""
         return self.name.partition(b":")[0]
 
+    @property
+    def where(self) -> Where:
+        """As findings name it."""
+        return Where(file_of(self.path))
+
 
 class Contents(NamedTuple):
     """What a store holds. ``whole`` False: not all of it could be listed, so no mail may be taken for gone."""
@@ -101,12 +106,12 @@ def _part(tree: Tree, host: OldHost, path: bytes, part: bytes, messages: list[Me
 def _judge(host: OldHost, messages: list[Message], now_ns: int) -> None:
     seen: dict[bytes, Message] = {}
     for message in messages:
-        uid, where = message.uid, Where(file_of(message.path))
+        uid = message.uid
         first = seen.setdefault(uid, message)
         if first is not message:
-            host.wrong("uidl-twice", where, f"{shown(uid)} is {shown(first.path)} too")
+            host.wrong("uidl-twice", message.where, f"{shown(uid)} is {shown(first.path)} too")
         if not 0 < len(uid) <= UIDL_OCTETS or uid.translate(None, bytes(range(0x21, 0x7F))):
-            host.wrong("uidl-not-rfc1939", where, f"UIDL {shown(uid)!r}, {len(uid)} octets")
+            host.wrong("uidl-not-rfc1939", message.where, f"UIDL {shown(uid)!r}, {len(uid)} octets")
         if message.entry.mtime_ns > now_ns:
             days = (message.entry.mtime_ns - now_ns) / 86_400e9
-            host.wrong("message-future", where, f"dated {days:.1f} days ahead")
+            host.wrong("message-future", message.where, f"dated {days:.1f} days ahead")
