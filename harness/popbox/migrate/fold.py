@@ -160,7 +160,7 @@ class _Fold:
         """What an address sends on, and what it delivers into the mailbox of another address."""
         folder = self.folded.domains[route.domain]
         own = folder.boxes.get(route.local)
-        if route.local == CATCHALL or any(route.local in self.owner[store].aliases for store in route.stores):
+        if route.local == CATCHALL or any(self._is_alias(route, store) for store in route.stores):
             return
         targets = list(route.forwards)
         for store in route.stores:
@@ -172,6 +172,10 @@ class _Fold:
             folder.forwards.setdefault(route.local, []).extend(targets)
         if route.extensions and own is None and targets:
             self.host.leave(route.where, f"extensions of {route.local}@{route.domain}", "a forward has none")
+
+    def _is_alias(self, route: Route, store: Store) -> bool:
+        box = self.owner[store]
+        return box.domain == route.domain and route.local in box.aliases
 
     def logins(self) -> None:
         """Each login to the mailbox that it opens; one for each box, the others are left."""

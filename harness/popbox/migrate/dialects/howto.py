@@ -56,6 +56,10 @@ def add_routes(tree: Tree, host: OldHost, rows: Iterable[Assigned], control: Con
             continue
         _Line(tree, host, row, prefixes[prefix], row.address[len(prefix) + 1 :], home, taken).add(exact)
     host.routes += taken.values()
+    served = {route.domain for route in host.routes}
+    for name, there in host.domains.items():
+        if there.alias_of is None and name not in served:
+            host.wrong("domain-no-address", there.where, f"{name}: no line for {there.prefix}-...")
 
 
 class _Line:
