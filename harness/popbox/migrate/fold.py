@@ -90,12 +90,13 @@ def _domains(host: OldHost) -> dict[str, Folder]:
 
 def _prefixes(old: str, name: str) -> Iterable[str]:
     """What a prefix may become, best first: the old one, the HOWTO's, and one without ``-``, which overlaps nothing."""
-    wanted = [old, name.replace(".", "-"), name.replace(".", "_").replace("-", "_")]
+    plain, bare = name.replace(".", "-"), name.replace(".", "_").replace("-", "_")
+    wanted = [plain if old == name else old, plain, bare]  # vpopmail's prefix is the domain itself
     usable = [
         p for p in wanted if p.strip("abcdefghijklmnopqrstuvwxyz0123456789._-") == "" and p[:1] not in ("", ".", "-")
     ]
     usable = [p for p in usable if p[-1] not in ".-" and p.split("-")[0] != "alias" and len(p) <= 255]
-    return chain(usable, (f"{wanted[2]}_{number}" for number in count(2)))
+    return chain(usable, (f"{bare}_{number}" for number in count(2)))
 
 
 def _overlap(one: str, other: str) -> bool:
