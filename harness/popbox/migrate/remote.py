@@ -38,6 +38,7 @@ ARGUMENT_OCTETS = 64 << 10  # our choice: below every system's limit
 AT_ONCE = 4_096  # files asked for in one tar
 HELD_OCTETS = 256 << 20  # our choice: all configuration files together
 SMALL_OCTETS = 1 << 20
+SAID_OCTETS = 4_096
 FIND = rb"%y\t%s\t%T@\t%m\t%U\t%p\0%l\0"
 KINDS = {b"f": FILE, b"d": DIRECTORY, b"l": LINK}
 
@@ -53,6 +54,7 @@ class Remote:
         self._names: dict[bytes, list[bytes]] = {}
         self._texts: dict[bytes, bytes] = {}
         self._covered: set[bytes] = set()
+        self.said = ""  # what the last program there said on stderr
 
     def prepare(self, paths: Iterable[bytes]) -> None:
         """See Tree: ask for the directories above first, so that no link among them is followed unseen."""
@@ -208,13 +210,10 @@ class Remote:
             finally:
                 out.close()
                 code = child.wait()
+            stderr.seek(0)
+            self.said = stderr.read(SAID_OCTETS).decode(errors="replace")
             if code not in (0, 1, 2):  # find and tar: 1 or 2 where some of the files could not be had
-                stderr.seek(0)
-                said = stderr.read(4096).decode(errors="replace")
-                raise HostError(f"{self.name}: {os.fsdecode(argv[0])} ended with {code}", said)
-            if code and given == b"" and not self._entries.get(self.base, True):
-                stderr.seek(0)
-                raise HostError(f"{self.name}: {stderr.read(4096).decode(errors='replace')}")
+                raise HostError(f"{self.name}: {os.fsdecode(argv[0])} ended with {code}", self.said)
 
 
 class _Bounded:

@@ -16,7 +16,10 @@ RULES: dict[str, tuple[Level, str]] = {
     "virtualdomains-twice": ("error", "the last line wins; this one has no effect (Q-VDOM-6)"),
     "virtualdomains-no-colon": ("error", "qmail ignores the line (Q-VDOM-5)"),
     "carriage-return": ("error", "the CR is part of the name, so the line matches nothing (Q-RCPT-5, Q-VDOM-5)"),
-    "domain-no-address": ("error", "no line of users/assign begins with its prefix: its mail goes to ~alias or bounces"),
+    "domain-no-address": (
+        "error",
+        "no line of users/assign begins with its prefix: its mail goes to ~alias or bounces",
+    ),
     "prefix-overlap": ("error", "mail for an address of one domain can be taken by the other's lines (H-9)"),
     # users/assign, users/cdb, users/domains/*
     "assign-absent": ("error", "no virtual address has a mailbox: mail goes to ~alias or bounces (Q-GETPW-3)"),

@@ -39,7 +39,7 @@ def _remote(source: str, kind: str, rest: str, stands_for: str | None) -> Tree:
     first = Remote(source, way, top, b"/", shell=kind == "ssh")
     entry = first.lstat(b"/")
     if entry is None or entry.kind != DIRECTORY:
-        raise HostError(f"{source}: there is no such directory, or it cannot be reached")
+        raise HostError(f"{source}: there is no such directory, or no GNU find", first.said)
     base = _normal(stands_for) if stands_for else _guess(first, (b"/control", b"/domains", b"/etc/passwd"))
     return first if base == b"/" else Remote(source, way, top, base, shell=kind == "ssh")
 
