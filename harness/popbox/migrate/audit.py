@@ -43,20 +43,20 @@ class Audit:
         return sorted(set(self.host.left))
 
 
-def audit(tree: Tree, dialect: str | None, home: bytes) -> Audit:
-    """Audit an old host. Raises TreeError, HostError: it cannot be read at all."""
+def audit(tree: Tree, dialect: str | None, home: bytes, *, count: bool = True) -> Audit:
+    """Audit an old host; ``count``: read mbox files to count messages. Raises TreeError, HostError: not readable."""
     host = read_old_host(tree, dialect, home)
     folded = fold(host)
     tree.prepare([box.store.path for box in folded.boxes()])
     now_ns = time.time_ns()
-    return Audit(host, folded, [_held(tree, host, box, now_ns) for box in folded.boxes()])
+    return Audit(host, folded, [_held(tree, host, box, now_ns, count) for box in folded.boxes()])
 
 
-def _held(tree: Tree, host: OldHost, box: Box, now_ns: int) -> Held:
+def _held(tree: Tree, host: OldHost, box: Box, now_ns: int, count: bool) -> Held:
     there = contents(tree, host, box.store, now_ns)
     if there.mbox is None:
         return Held(box, len(there.messages), there.octets)
-    if not isinstance(tree, Local):
+    if not count or not isinstance(tree, Local):
         return Held(box, None, there.octets)
     try:
         messages = 0

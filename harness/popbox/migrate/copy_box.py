@@ -27,6 +27,7 @@ class Tally:
     known: int = 0
     moved: int = 0
     removed: int = 0
+    later: int = 0  # vanished or changed while the old host ran: for the next pass
     deleted_there: int = 0  # placed by us, and fetched and deleted on the new host since
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -83,7 +84,7 @@ class BoxCopy:
         """Do to our messages what the old host did to its own since: moved, deleted, or changed."""
         for record in list(self.target.journal.records.values()):
             old = olds.get(record.key)
-            if old is None or (old.entry.size, old.entry.mtime_ns) != (record.size, record.mtime_ns):
+            if old is None or old.entry.size != record.size:
                 self.tally.removed += self.target.remove(record)
             elif (place := old.sub + b"/" + old.name) != record.place and self.target.move(record, place):
                 self.tally.moved += 1
@@ -102,8 +103,7 @@ class BoxCopy:
             place = message.sub + b"/" + message.name
             record = Record(key, staged.size, staged.sha256, message.entry.mtime_ns, place)
             if staged.size != message.entry.size:
-                told = f"{staged.size} octets came, {message.entry.size} were announced: left for the next pass"
-                self.tally.problems.append(f"{self.address}: {shown(message.path)}: {told}")
+                self.put_off(message.path, f"{staged.size} octets came, {message.entry.size} were announced")
                 staged.drop()
             elif self._is_there(record, message.uid):
                 staged.drop()
@@ -113,6 +113,13 @@ class BoxCopy:
         except BaseException:
             staged.drop()
             raise
+
+    def put_off(self, path: bytes, why: str) -> None:
+        """The old host was at work on it: normal while it runs, a problem in the final pass."""
+        if self.final:
+            self.tally.problems.append(f"{self.address}: {shown(path)}: {why}")
+        else:
+            self.tally.later += 1
 
     def _is_there(self, record: Record, uid: bytes) -> bool:
         """Whether the new host has that name already: ours from before a lost journal, or a stranger, who is kept."""
@@ -179,8 +186,7 @@ class _Mbox:
             self.box.tally.problems.append(f"{self.box.address}: {shown(self.wanted.path)}: {why}")
             return
         if octets != self.wanted.entry.size:
-            told = f"{octets} octets came, {self.wanted.entry.size} were announced: it was being written to"
-            self.box.tally.problems.append(f"{self.box.address}: {shown(self.wanted.path)}: {told}; next pass")
+            self.box.put_off(self.wanted.path, f"{octets} octets came, {self.wanted.entry.size} were announced")
             return
         self.box.batch.commit()
         journal = self.box.target.journal

@@ -78,6 +78,8 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
         f"copied {tally.copied} messages, {size(tally.octets)} in {duration(seconds)} ({rate}), each read back"
     )
     lines.append(f"there from earlier passes {tally.known}; moved {tally.moved}; removed {tally.removed}")
+    if tally.later:
+        lines.append(f"{tally.later} were moved, fetched or written to meanwhile: the next pass has them")
     if tally.deleted_there:
         lines.append(f"{tally.deleted_there} were fetched and deleted on the new host, and stay away")
     left = sum(1 for _ in (to / LEFT).open("rb"))

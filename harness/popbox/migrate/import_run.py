@@ -24,7 +24,7 @@ from popbox.migrate.fold import Box
 from popbox.migrate.import_accounts import accounts, as_toml, earlier_hashes, write_private
 from popbox.migrate.import_place import ACCOUNTS, LEFT, Place
 from popbox.migrate.stores import contents
-from popbox.migrate.tree import Tree, TreeError, Wanted
+from popbox.migrate.tree import Tree, TreeError, Vanished, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def run(tree: Tree, place: Place, options: Options, out: TextIO) -> Outcome:
     """
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, place.open())
-        found = run_audit(tree, options.dialect, options.qmail_home)
+        found = run_audit(tree, options.dialect, options.qmail_home, count=False)
         table = accounts(found.host, found.folded, earlier_hashes(place.to / ACCOUNTS))
         write_private(place.to / ACCOUNTS, as_toml(table))
         write_private(place.to / LEFT, "".join(f"{one}\n" for one in found.left).encode())
@@ -116,6 +116,9 @@ class _Run:
     def _take(self, job: Job, body: Iterator[bytes] | TreeError) -> None:
         """One file; what cannot be read is a problem to be told, and is tried again by the next pass."""
         try:
+            if isinstance(body, Vanished) and not self.options.final:
+                self.tally.later += 1
+                return
             if isinstance(body, TreeError):
                 raise body
             job.take(body)

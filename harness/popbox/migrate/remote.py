@@ -28,7 +28,9 @@ from popbox.migrate.tree import (
     Body,
     Entry,
     TreeError,
+    Vanished,
     Wanted,
+    resolve,
     within,
 )
 
@@ -53,24 +55,28 @@ class Remote:
         self._entries: dict[bytes, Entry | None] = {}
         self._names: dict[bytes, list[bytes]] = {}
         self._texts: dict[bytes, bytes] = {}
-        self._covered: set[bytes] = set()
+        self._covered: set[bytes] = set()  # listed with all below
+        self._listed: set[bytes] = set()  # listed with what is directly in them
         self.said = ""  # what the last program there said on stderr
 
-    def prepare(self, paths: Iterable[bytes]) -> None:
+    def prepare(self, paths: Iterable[bytes], *, deep: bool = True) -> None:
         """See Tree: ask for the directories above first, so that no link among them is followed unseen."""
         normal = {os.path.normpath(path) for path in paths if b"\0" not in path and path.startswith(b"/")}
-        asked = sorted(path for path in normal if within(path, self.base) and not self._is_covered(path))
+        asked = sorted(path for path in normal if within(path, self.base) and not self._is_covered(path, deep))
         if not asked:
             return
         above = {above for path in asked for above in _above(path, self.base)} - self._entries.keys()
-        self._find(sorted(above), ["-maxdepth", "0"])
-        plain = [path for path in asked if all(self._is_directory(above) for above in _above(path, self.base)[:-1])]
-        self._find(plain, [])
-        self._covered.update(plain)
+        self._find(sorted(above), 0)
+        real = {real for path in asked if (real := resolve(self, path)) is not None}
+        plain = sorted(path for path in real if not self._is_covered(path, deep))
+        self._find(plain, None if deep else 1)
+        (self._covered if deep else self._listed).update(plain)
         self._fetch_small(plain)
 
-    def _is_covered(self, path: bytes) -> bool:
+    def _is_covered(self, path: bytes, deep: bool) -> bool:
         parts = path.split(b"/")
+        if not deep and path in self._listed:
+            return True
         return any((b"/".join(parts[:end]) or b"/") in self._covered for end in range(1, len(parts) + 1))
 
     def _is_directory(self, path: bytes) -> bool:
@@ -84,12 +90,13 @@ class Remote:
         below = there[len(self._top) :].lstrip(b"/")
         return (self.base.rstrip(b"/") + b"/" + below).rstrip(b"/") or b"/"
 
-    def _find(self, paths: list[bytes], options: list[str]) -> None:
-        """List these paths; what is not there becomes None."""
+    def _find(self, paths: list[bytes], depth: int | None) -> None:
+        """List these paths, so many levels below; what is not there becomes None."""
+        options = [] if depth is None else [b"-maxdepth", b"%d" % depth]
         for path in paths:
             self._entries.setdefault(path, None)
         for some in _in_pieces(paths):
-            argv = [b"find", *map(self._there, some), *(o.encode() for o in options), b"-printf", FIND]
+            argv = [b"find", *map(self._there, some), *options, b"-printf", FIND]
             with self._run(argv) as out:
                 for head, target in _pairs(out):
                     self._note(head, target)
@@ -123,13 +130,14 @@ class Remote:
 
     def lstat(self, path: bytes) -> Entry | None:
         """See Tree."""
-        if path not in self._entries and not self._is_covered(path):
-            self.prepare([path])
+        parent = path.rpartition(b"/")[0] or b"/"
+        if path not in self._entries and not self._is_covered(path, True) and parent not in self._listed:
+            self._find([path], 0)
         return self._entries.get(path)
 
     def scan(self, path: bytes) -> list[tuple[bytes, Entry]]:
         """See Tree."""
-        self.prepare([path])
+        self.prepare([path], deep=False)
         if not self._is_directory(path):
             raise TreeError("cannot be listed")
         names = sorted(self._names.get(path, []))
@@ -138,9 +146,8 @@ class Remote:
 
     def read(self, path: bytes, most: int = CONFIG_OCTETS) -> bytes:
         """See Tree."""
-        self.prepare([path])
         if path not in self._texts:
-            entry = self._entries.get(path)
+            entry = self.lstat(path)
             if entry is None or entry.kind != FILE:
                 raise TreeError("is no regular file")
             if entry.size > most:
@@ -175,7 +182,7 @@ class Remote:
             for member in archive or ():
                 name = os.fsencode(member.name)
                 while at < len(names) and names[at].removeprefix(b"./") != name.removeprefix(b"./"):
-                    yield some[at], TreeError("has vanished")
+                    yield some[at], Vanished("has vanished")
                     at += 1
                 if at == len(names):
                     raise HostError(f"{self.name}: tar sent what was not asked for")
@@ -183,7 +190,7 @@ class Remote:
                 yield some[at], TreeError("is no regular file any more") if file is None else _read_all(file)
                 at += 1
         for one in some[at:]:
-            yield one, TreeError("has vanished")
+            yield one, Vanished("has vanished")
 
     @contextmanager
     def _run(self, argv: list[bytes], given: bytes = b"") -> Iterator[IO[bytes]]:
@@ -275,13 +282,12 @@ def _pairs(out: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _is_config(path: bytes, entry: Entry) -> bool:
-    """Not in a Maildir or a spool: there lies mail, of which there is much."""
-    mail = (b"new", b"cur", b"tmp")
-    if path.split(b"/")[-2] in mail or b"/spool/" in path or path.startswith(b"/var/mail/"):
+    """What the dialects read: it is fetched at once. Anything else small could be a person's own file."""
+    *_, parent, name = path.split(b"/")
+    if entry.size > SMALL_OCTETS and name not in (b"passwd", b"shadow", b"assign", b"poppasswd", b"vpasswd"):
         return False
-    name = path.rpartition(b"/")[2]
-    large = name in (b"passwd", b"shadow", b"assign", b"poppasswd", b"vpasswd")
-    return large or (entry.size <= SMALL_OCTETS and name not in (b"Mailbox", b"cdb"))
+    named = name in (b"passwd", b"shadow", b"poppasswd", b"vpasswd") or name.startswith(b".qmail")
+    return named or parent == b"control" or (name != b"cdb" and parent == b"users") or b"/users/domains/" in path
 
 
 def _read_all(file: IO[bytes]) -> Body:

@@ -26,6 +26,10 @@ class TreeError(PopboxError):
     """Something of the old host cannot be read; names it and why."""
 
 
+class Vanished(TreeError):
+    """A file was there when it was listed and is not now: fetched, deleted, or moved from new/ to cur/."""
+
+
 class Entry(NamedTuple):
     """What stands at a path. ``kind`` is one of the six words above; ``target`` is where a link leads."""
 
@@ -53,8 +57,8 @@ class Tree(Protocol):
     name: str
     base: bytes
 
-    def prepare(self, paths: Iterable[bytes]) -> None:
-        """Announce what will be looked at, with all below it: a remote tree then asks once instead of often."""
+    def prepare(self, paths: Iterable[bytes], *, deep: bool = True) -> None:
+        """Announce what will be looked at, ``deep``: with all below it. A remote tree then asks once, not often."""
 
     def lstat(self, path: bytes) -> Entry | None:
         """What stands at a path whose directories are real; links are not followed. None: nothing."""
@@ -136,7 +140,7 @@ class Local:
         self._top = top.rstrip(b"/") or b"/"
         self._held: tuple[bytes, int] | None = None  # the directory that files were opened in last
 
-    def prepare(self, paths: Iterable[bytes]) -> None:
+    def prepare(self, paths: Iterable[bytes], *, deep: bool = True) -> None:
         """See Tree: here each look is cheap."""
 
     def _here(self, path: bytes) -> bytes:
@@ -182,6 +186,8 @@ class Local:
             try:
                 with self._opened(one.path) as file:
                     yield one, _chunks(file)
+            except FileNotFoundError:
+                yield one, Vanished("has vanished")
             except OSError as why:
                 yield one, TreeError(f"cannot be read: {why.strerror}")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -21,6 +23,7 @@ from popbox.migrate.copy_journal import Journal, Record
 from popbox.migrate.copy_limits import Limit, octets
 from popbox.migrate.copy_progress import Meter
 from popbox.migrate.copy_target import Staged, Target
+from popbox.migrate.stores import Contents, contents
 
 OLD_JOE = "var/qmail/popboxes/domain-com/joe/Maildir"
 NEW_JOE = "popboxes/domain-com/joe/Maildir"
@@ -195,12 +198,29 @@ def test_a_message_that_changes_while_it_is_read_waits_for_the_next_pass(
     monkeypatch.setattr(
         Staged, "write", lambda self, text: plain(self, text.replace(b"message 3\n", b"message 3 and\n"))
     )
-    result = run(old, tmp_path / "new")
-    assert result.return_value == 1
-    assert "were announced: left for the next pass" in result.output
+    assert "1 were moved, fetched or written to meanwhile: the next pass has them" in passed(old, tmp_path / "new")
+    final = run(old, tmp_path / "new", "--final")
+    assert final.return_value == 1
+    assert re.search(r"not done: joe@domain.com: /\S+: \d+ octets came, \d+ were announced", final.output)
     monkeypatch.undo()
     assert "copied 1 messages" in passed(old, tmp_path / "new")
     assert same_mail(old / OLD_JOE, tmp_path / "new" / NEW_JOE)
+
+
+def test_a_message_that_is_fetched_before_it_is_read(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(*what: Any) -> Contents:
+        there = contents(*what)
+        for one in there.messages[:1]:
+            (old / os.fsdecode(one.path).lstrip("/")).unlink(missing_ok=True)
+        return there
+
+    monkeypatch.setattr("popbox.migrate.import_run.contents", listed)
+    assert "2 were moved, fetched or written to meanwhile" in passed(old, tmp_path / "new")
+    final = run(old, tmp_path / "new", "--final")
+    assert final.return_value == 1
+    assert final.output.count("has vanished") == 2
 
 
 def test_a_full_disk_is_noticed_before_anything_is_copied(old: Path, tmp_path: Path) -> None:

@@ -161,6 +161,24 @@ def test_prefixes_that_mailhost_refuses_become_others(tmp_path: Path) -> None:
     assert "prefix" not in domains["domain.com"]
 
 
+def test_vpopmails_home_alone_is_enough(tmp_path: Path) -> None:
+    domains = declared(HOSTS["vpopmail"](tmp_path / "old") / "home/vpopmail", tmp_path / "new")
+    assert set(domains["v.example"]["mailboxes"]) == {"joe", "postmaster"}
+    assert len(list((tmp_path / "new/popboxes/v-example").glob("*/Maildir/[cn]*/*"))) == 6
+
+
+def test_mail_of_other_accounts_is_named(tmp_path: Path) -> None:
+    old, new = HOSTS["howto"](tmp_path / "old"), tmp_path / "new"
+    put(old / "etc/passwd", "root:x:0:0::/root:/bin/sh\npopuser:x:888:888::/:/x\nann:x:1000:1000::/home/ann:/bin/sh\n")
+    put(old / "home/ann/Mailbox", "From x\n")
+    put(old / "var/spool/mail/root", "From x\n")
+    declared(old, new)
+    assert left(new) == [
+        "/etc/passwd:1: mail of the system account root: import it by --dialect system into another --to",
+        "/etc/passwd:3: mail of the system account ann: import it by --dialect system into another --to",
+    ]
+
+
 @pytest.mark.parametrize("quoted", ["a login that is long " * 10, "tab\tin", "#hash"])
 def test_names_that_mailhost_refuses_are_left(quoted: str, tmp_path: Path) -> None:
     old = HOSTS["howto"](tmp_path / "old")

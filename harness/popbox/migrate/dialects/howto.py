@@ -12,7 +12,7 @@ from popbox.migrate.dialects.assign import Assigned, read_assign
 from popbox.migrate.dialects.control import Control, read_control
 from popbox.migrate.dialects.dotqmail import Said, follow, home_of
 from popbox.migrate.dialects.poppasswd import read_poppasswd
-from popbox.migrate.dialects.system import read_aliases, user_names
+from popbox.migrate.dialects.system import leave_accounts, read_aliases, user_names
 from popbox.migrate.dialects.text import file_of, local_part
 from popbox.migrate.findings import Where, shown
 from popbox.migrate.oldhost import CATCHALL, OldHost, Route
@@ -31,6 +31,7 @@ def read(tree: Tree, host: OldHost, home: bytes) -> None:
     tree.prepare([row.home for row in rows] + [login.home for login in host.logins if login.home])
     add_routes(tree, host, rows, control)
     read_aliases(tree, host, home)
+    leave_accounts(tree, host)
     if any("@" in login.name for login in host.logins):
         host.dialect = "dtc"
 

@@ -41,7 +41,7 @@ def read(tree: Tree, host: OldHost, home: bytes) -> None:
     control = read_control(tree, host, home)
     name = _local_domain(host, control)
     accounts = _accounts(tree, host)
-    tree.prepare([account.home for account in accounts])
+    tree.prepare([account.home for account in accounts], deep=False)
     for account in accounts:
         _Person(tree, host, account, name).add()
     _virtual(tree, host, accounts)
@@ -79,7 +79,11 @@ def _accounts(tree: Tree, host: OldHost) -> list[Account]:
             host.wrong("login-twice", where, f"{shown(name)} stands in line {seen[name]} already")
             continue
         seen[name] = number
-        if uid == 0 or not (uid >= FIRST_PERSON or _has_mail(tree, name, home)) or name == b"nobody":
+        if uid == 0 or name == b"nobody":
+            if _has_mail(tree, name, home):
+                host.leave(where, f"mail of {shown(name)}", "mailhost makes no mailbox of a system user's")
+            continue
+        if uid < FIRST_PERSON and not _has_mail(tree, name, home):
             continue
         if login(name) is None or local_part(name) is None:
             host.wrong("name-not-usable", where, f"account {shown(name)!r}")
@@ -197,6 +201,17 @@ def _virtual(tree: Tree, host: OldHost, accounts: list[Account]) -> None:
             if entry.kind == FILE and rest != file and local:
                 said = read_dotqmail(tree, host, home, home + b"/" + file, entry)
                 host.routes.append(Route(name, local, said.where, said.stores, said.forwards))
+
+
+def leave_accounts(tree: Tree, host: OldHost) -> None:
+    """On a host with virtual domains: system accounts that have mail too, which is another import."""
+    rows = [(number, line.split(b":")) for number, line in numbered(text_of(tree, host, PASSWD) or b"")]
+    people = [(number, row) for number, row in rows if len(row) == 7 and row[5].startswith(b"/")]
+    tree.prepare([place for _, row in people for place in _places(row[0], row[5])], deep=False)
+    for number, row in people:
+        if _has_mail(tree, row[0], row[5]):
+            why = "import it by --dialect system into another --to"
+            host.leave(Where(file_of(PASSWD), number), f"mail of the system account {shown(row[0])}", why)
 
 
 def read_aliases(tree: Tree, host: OldHost, home: bytes) -> None:

@@ -13,7 +13,7 @@ from popbox.migrate.dialects.assign import Assigned, read_assign
 from popbox.migrate.dialects.control import read_control
 from popbox.migrate.dialects.dotqmail import home_of, read_dotqmail
 from popbox.migrate.dialects.poppasswd import FOR_OTHERS, judged
-from popbox.migrate.dialects.system import read_aliases
+from popbox.migrate.dialects.system import leave_accounts, read_aliases
 from popbox.migrate.dialects.text import address, domain, file_of, local_part, login, numbered, text_of
 from popbox.migrate.findings import Where, shown
 from popbox.migrate.oldhost import CATCHALL, MAILDIR, Domain, Login, OldHost, Route, Store
@@ -52,6 +52,7 @@ def read(tree: Tree, host: OldHost, home: bytes) -> None:
         done.add(real)
     _unassigned(tree, host, done, bool(control.virtual))
     read_aliases(tree, host, home)
+    leave_accounts(tree, host)
 
 
 def _assigned(host: OldHost, rows: list[Assigned]) -> dict[str, Assigned]:
