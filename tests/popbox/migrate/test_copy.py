@@ -218,7 +218,7 @@ def test_a_message_that_is_fetched_before_it_is_read(
 
     monkeypatch.setattr("popbox.migrate.import_run.contents", listed)
     assert "2 were moved, fetched or written to meanwhile" in passed(old, tmp_path / "new")
-    final = run(old, tmp_path / "new", "--final")
+    final = run(old, tmp_path / "another", "--final")
     assert final.return_value == 1
     assert final.output.count("has vanished") == 2
 

@@ -1,0 +1,33 @@
+"""The page that documents audit and import says every option, every dialect and every key of the JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.popbox.migrate.oldhosts import HOSTS
+
+from popbox.migrate.audit_command import audit
+from popbox.migrate.command import migrate
+from popbox.migrate.dialects.detect import READERS
+from popbox.migrate.import_command import import_
+
+PAGE = (Path(__file__).parents[3] / "harness/popbox/migrate/README.md").read_text()
+OPTIONS = [
+    option for verb in (audit, import_) for param in verb.params for option in param.opts if option.startswith("--")
+]
+
+
+@pytest.mark.parametrize("word", [*OPTIONS, *READERS, "accounts.toml", "not-carried.txt"])
+def test_the_page_says_it(word: str) -> None:
+    assert f"`{word}" in PAGE
+
+
+def test_the_page_says_every_key_of_the_json(tmp_path: Path) -> None:
+    root = HOSTS["howto"](tmp_path)
+    (root / "var/qmail/popboxes/domain-com/joe/.qmail").write_text("|program\n\n")
+    said = json.loads(CliRunner().invoke(migrate, ["audit", "--json", str(root)], standalone_mode=False).output)
+    keys = set(said) | {key for part in said.values() if isinstance(part, list) for key in part[0]}
+    assert {key for key in keys if f"`{key}`" not in PAGE} == set()
