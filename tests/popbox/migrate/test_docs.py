@@ -27,7 +27,9 @@ def test_the_page_says_it(word: str) -> None:
 
 def test_the_page_says_every_key_of_the_json(tmp_path: Path) -> None:
     root = HOSTS["howto"](tmp_path)
-    (root / "var/qmail/popboxes/domain-com/joe/.qmail").write_text("|program\n\n")
+    (root / "var/qmail/popboxes/domain-com/ann/.qmail").write_text("./Maildir/\n|program\n")
+    (root / "var/qmail/users/cdb").unlink()
     said = json.loads(CliRunner().invoke(migrate, ["audit", "--json", str(root)], standalone_mode=False).output)
     keys = set(said) | {key for part in said.values() if isinstance(part, list) for key in part[0]}
+    assert "consequence" in keys
     assert {key for key in keys if f"`{key}`" not in PAGE} == set()
