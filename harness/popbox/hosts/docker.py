@@ -25,6 +25,7 @@ from popbox.hosts.containers import Faults, small_disks
 from popbox.hosts.process import converse, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_ready
 from popbox.hosts.state import Record, Registry, keep
+from popbox.hosts.warm import Cold, Warm
 from popbox.settings import Settings
 
 LOCAL_BASE = "qmail-base:local"
@@ -34,6 +35,7 @@ POPUSER_UID = 888
 PROJECT_LABEL = "com.docker.compose.project"
 STOP_S = 10  # our choice: how long a service may drain before the engine kills it
 BUILD_S, UP_S, EXEC_S, DOWN_S = 900.0, 90.0, 60.0, 60.0  # our choice: about ten times what a small machine needs
+PYTHON = ("/opt/mailhost/bin/python3", "-I")  # the interpreter of images/mailhost/install
 INNER_PORT: dict[Service, int] = {"smtp": 25, "pop3": 110}
 
 # One program, one exec: every regular file below the folders of ``top`` that holds one of the needles (read from stdin,
@@ -171,6 +173,7 @@ class DockerHost:
         self._stack, self._own_disk = Stack(settings, record.place, record.mta, own_disk), own_disk
         self._faults = Faults(record.place, lambda service: str(self._container(service).name))
         self._engine = docker.from_env(timeout=30)
+        self._warm = {service: self._python_in(service) for service in INNER_PORT}
 
     @classmethod
     def start(cls, registry: Registry, settings: Settings, mta: str, *, own_disk: bool = False) -> DockerHost:
@@ -233,10 +236,22 @@ class DockerHost:
             raise HostError(f"{argv[0]} in {service} on {self.describe()} ended with {done.returncode}: {said}")
         return done.stdout
 
+    def _python_in(self, service: Service) -> Warm:
+        argv = [*self._stack.compose_command_property, "exec", "-T", self._compose_service(service), *PYTHON]
+        return Warm(argv, Path(self._stack.context))
+
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         """See Host."""
-        done = self._exec("smtp", "mailhost", *argv, stdin=stdin)
-        return Ran(argv, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        code, out, err = self._python("smtp", list(argv), stdin)
+        return Ran(argv, code, out.decode(errors="replace"), err.decode(errors="replace"))
+
+    def _python(self, service: Service, argv: list[str], stdin: bytes, code: str = "") -> tuple[int, bytes, bytes]:
+        """``mailhost ARGV``, or a Python program ``code`` with these arguments, in the container of a service."""
+        if self._container(service).status == "running":  # a frozen one would not answer, an ended one cannot
+            with suppress(Cold):
+                return self._warm[service].run(argv, stdin, EXEC_S, code)
+        done = self._exec(service, *(["python3", "-c", code] if code else ["mailhost"]), *argv, stdin=stdin)
+        return done.returncode, done.stdout, done.stderr
 
     def find(self, maildir: str, needle: str) -> list[Found]:
         """See Host."""
@@ -249,7 +264,12 @@ class DockerHost:
 
     def _find(self, top: str, folders: tuple[str, ...], needles: tuple[str, ...]) -> list[Found]:
         stdin = "".join(needles).encode()
-        lines = self._exec_must("pop3", "python3", "-c", FIND, top, *folders, stdin=stdin).splitlines()
+        status, out, err = self._python("pop3", [top, *folders], stdin, FIND)
+        if status:
+            raise HostError(
+                f"looking for mail on {self.describe()} ended with {status}: {err.decode(errors='replace')}"
+            )
+        lines = out.splitlines()
         return [Found(Entry(*entry), base64.b64decode(octets), ok) for entry, octets, ok in map(json.loads, lines)]
 
     def read(self, path: str) -> bytes:
@@ -368,6 +388,8 @@ class DockerHost:
         """See Host."""
         with undisturbed():
             self._thaw()
+            for warm in self._warm.values():
+                warm.close()
             self._stack.command("down", "--volumes", "--remove-orphans", "--timeout", "5", within_s=DOWN_S)
             self._reap()
             self._stack.env_path.unlink(missing_ok=True)

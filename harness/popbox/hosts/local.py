@@ -24,6 +24,7 @@ from popbox.hosts.base import Ability, Entry, Found, Ran, Service, tail
 from popbox.hosts.process import converse, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep
+from popbox.hosts.warm import Cold, Warm
 
 POPUSER_UID = 888
 COMMAND_S = 60.0  # our choice: a provisioning command on a small tree takes well under a second
@@ -46,6 +47,7 @@ class LocalHost:
         self._root = Path(record.place)
         self._children: dict[Service, subprocess.Popen[bytes]] = {}
         self._no_disk = "this host was started without a disk of its own"
+        self._warm = Warm([sys.executable])
         self.uid = POPUSER_UID if os.geteuid() == 0 else os.geteuid()
 
     @classmethod
@@ -135,8 +137,12 @@ class LocalHost:
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         """See Host."""
-        done = run_bounded(self._argv(*argv), within_s=COMMAND_S, stdin=stdin)
-        return Ran(argv, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        try:
+            code, out, err = self._warm.run(["--home", self.home(), *argv], stdin, COMMAND_S)
+        except Cold:
+            done = run_bounded(self._argv(*argv), within_s=COMMAND_S, stdin=stdin)
+            code, out, err = done.returncode, done.stdout, done.stderr
+        return Ran(argv, code, out.decode(errors="replace"), err.decode(errors="replace"))
 
     def find(self, maildir: str, needle: str) -> list[Found]:
         """See Host."""
@@ -319,6 +325,7 @@ class LocalHost:
             self._take_away()
 
     def _take_away(self) -> None:
+        self._warm.close()
         for process in self._record.processes.values():
             _signal(process, signal.SIGTERM)
             _signal(process, signal.SIGCONT)  # a frozen one hears TERM only then

@@ -1,0 +1,205 @@
+"""``mailhost`` kept warm: one Python on the mail host that has imported it, and forks for each command.
+
+A scenario asks ``mailhost`` some ten times. Each call as a program of its own costs 110 ms, nearly all of it imports,
+and more through ``docker compose exec``; from a warm Python 10 ms, with the same code in a fresh process.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from popbox.errors import HostError
+from popbox.hosts.process import undisturbed
+
+READY_S = 30.0  # our choice: a hundred times what the imports take on an idle machine
+MOST_IDLE = 8  # our choice: as many as scenarios run at a time
+
+# Runs on the mail host. A request is a line of JSON: argv, what stands on stdin, and optionally a program that runs in
+# place of `mailhost`. Each is answered by exit code, stdout and stderr of a forked child. It ends with its own stdin.
+PROGRAM = r"""
+import base64, importlib, json, os, sys
+try:
+    from mailhost import cli
+except ImportError:
+    cli = None
+for name in sorted(set(cli.VERBS.values()) - {"mailhost.cli.serve"}) if cli else ():
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass  # the command itself will say so
+
+
+def work(asked, files):
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    sys.stdin = open(0, closefd=False)
+    sys.stdout = open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")
+    sys.argv = ["mailhost", *asked["argv"]]
+    code = 1
+    try:
+        if asked["code"]:
+            exec(compile(asked["code"], "<popbox>", "exec"), {"__name__": "__main__"})
+            code = 0
+        else:
+            sys.exit(cli.main())
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def slurp(file):
+    os.lseek(file, 0, os.SEEK_SET)
+    with open(file, "rb") as octets:
+        return base64.b64encode(octets.read()).decode()
+
+
+print("ready", flush=True)
+for line in iter(sys.stdin.buffer.readline, b""):
+    asked = json.loads(line)
+    files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
+    with open(files[0], "wb", closefd=False) as stdin:
+        stdin.write(base64.b64decode(asked["stdin"]))
+    os.lseek(files[0], 0, os.SEEK_SET)
+    child = os.fork()
+    if child == 0:
+        work(asked, files)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(files[0])
+    print(json.dumps([code, slurp(files[1]), slurp(files[2])]), flush=True)
+"""
+
+
+class Cold(Exception):
+    """No warm Python answers; the text says why. The command may be run in the ordinary way instead, or not at all."""
+
+
+class _Helper:
+    """One warm Python: a command at a time. It is in a session of its own, so that Ctrl-C does not reach it."""
+
+    def __init__(self, argv: list[str], cwd: Path | None) -> None:
+        pipe = subprocess.PIPE
+        with undisturbed():
+            self._child = subprocess.Popen(
+                [*argv, "-c", PROGRAM],
+                cwd=cwd,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._buffer = b""
+        try:
+            self.line(READY_S)  # it says that it is ready
+        except BaseException:
+            self.end()
+            raise
+
+    def ask(self, request: bytes, within_s: float) -> bytes:
+        """Send a line, get a line. Raises Cold or OSError when it has ended, TimeoutError at the deadline."""
+        assert self._child.stdin is not None
+        self._child.stdin.write(request + b"\n")
+        self._child.stdin.flush()
+        return self.line(within_s)
+
+    def line(self, within_s: float) -> bytes:
+        """The next line. Raises Cold at end of stream, TimeoutError at the deadline."""
+        assert self._child.stdout is not None
+        deadline, out = time.monotonic() + within_s, self._child.stdout.fileno()
+        while b"\n" not in self._buffer:
+            if not select.select([out], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError
+            got = self._child.stdout.read1(1 << 20)  # type: ignore[attr-defined]
+            if not got:
+                raise Cold("it has ended")
+            self._buffer += got
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def end(self) -> None:
+        """End it, with what it is doing; harmless when done twice."""
+        for stream in (self._child.stdin, self._child.stdout):
+            with suppress(OSError):
+                if stream:
+                    stream.close()
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)  # a command that it runs is of its group
+        self._child.wait()
+
+    def gone(self) -> bool:
+        """Whether it has ended by itself, say with its container."""
+        return self._child.poll() is not None
+
+
+class Warm:
+    """Warm Pythons of one mail host: as many as there are commands at the same time, started when first needed."""
+
+    def __init__(self, python: list[str], cwd: Path | None = None) -> None:
+        """``python`` is the command line of the interpreter that has ``mailhost``, on the mail host."""
+        self._python, self._cwd = python, cwd
+        self._lock, self._idle, self._closed = threading.Lock(), list[_Helper](), False
+        self._asked = 0
+
+    def run(self, argv: list[str], stdin: bytes, within_s: float, code: str = "") -> tuple[int, bytes, bytes]:
+        """Exit code, stdout and stderr of ``mailhost ARGV``, or of the Python program ``code`` with those arguments.
+
+        Raises Cold before the command was begun; HostError when it did not end in time or its end is not known.
+        """
+        helper = self._take()
+        try:
+            request = {"argv": argv, "stdin": base64.b64encode(stdin).decode(), "code": code}
+            status, out, err = json.loads(helper.ask(json.dumps(request).encode(), within_s))
+        except TimeoutError:
+            helper.end()
+            raise HostError(f"`{' '.join(argv[-6:])}` did not end within {within_s:.0f} s") from None
+        except (Cold, OSError) as error:
+            helper.end()
+            raise HostError(f"`{' '.join(argv[-6:])}` was cut off: {error}") from error
+        except BaseException:
+            helper.end()
+            raise
+        self._give_back(helper)
+        return status, base64.b64decode(out), base64.b64decode(err)
+
+    def _take(self) -> _Helper:
+        with self._lock:
+            self._asked += 1
+            if self._asked == 1 or self._closed:
+                raise Cold("a single command is faster by itself" if not self._closed else "the host is gone")
+            while self._idle:
+                helper = self._idle.pop()
+                if not helper.gone():
+                    return helper
+                helper.end()
+        try:
+            return _Helper(self._python, self._cwd)
+        except (OSError, TimeoutError) as error:
+            raise Cold(str(error)) from error
+
+    def _give_back(self, helper: _Helper) -> None:
+        with self._lock:
+            if not self._closed and len(self._idle) < MOST_IDLE:
+                self._idle.append(helper)
+                return
+        helper.end()
+
+    def close(self) -> None:
+        """End them all. A command that runs meanwhile ends its helper itself."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for helper in idle:
+            helper.end()
