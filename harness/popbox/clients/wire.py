@@ -6,6 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -96,6 +97,17 @@ class Wire:
         """Close the connection; harmless when done twice."""
         self._socket.close()
         self._end()
+
+    def hang_up(self, within_s: float = 2.0) -> None:
+        """End the session without a word, and close once the server has seen it: it holds no lock any more then."""
+        deadline = time.monotonic() + within_s
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            while (left_s := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left_s)
+                if not self._socket.recv(65536):
+                    break
+        self.close()
 
     def transcript(self) -> tuple[str, ...]:
         """All lines so far in ``C:``/``S:`` form."""

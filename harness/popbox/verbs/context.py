@@ -78,7 +78,7 @@ class Context:
     def close(self) -> None:
         """End the conversations that are still open."""
         for wire in self.sessions.values():
-            wire.close()
+            wire.hang_up()
 
     def log(self, service: Service) -> str:
         """What the service has logged since this run began."""

@@ -26,7 +26,7 @@ def telnet(context: Context, spec: Telnet, deadline: float) -> Observation:
         differs, hint = play(context, wire, spec.transcript, deadline)
     finally:
         if not spec.session or spec.hang_up:
-            wire.close()
+            wire.hang_up()
     said = differs or _in_time(spec, time.monotonic() - began)
     whole = f"{len(wire.log) - before} lines as expected"
     return Observation(passed=not said, said=said or whole, hint=hint, transcript=wire.transcript()[before:])
@@ -69,7 +69,7 @@ def retrieved(context: Context, spec: ExpectRetrieved, deadline: float) -> Obser
             seen.update(_fetch(context, spec, mark, deadline))
         except (Pop3Refused, ConnectionFailed, StepTimeout) as error:
             last = str(error)
-            return isinstance(error, Pop3Refused) and error.command.startswith("PASS")
+            return isinstance(error, Pop3Refused) and error.command.startswith("PASS") and "[IN-USE]" not in last
         return bool(seen)
 
     wait_until(listed, deadline)
@@ -92,6 +92,7 @@ def _fetch(context: Context, spec: ExpectRetrieved, mark: bytes, deadline: float
         session.login(context.text(spec.login), context.text(spec.password.get_secret_value()))
         numbers = sorted(session.listing(), reverse=True)[:NEWEST]
         found = {number: session.retrieve(number) for number in numbers if mark in session.head(number)}
+        session.wire.hang_up()
         if found:
             context.played.append((context.step, session.wire))
     return {number: octets for number, octets in found.items() if mark in octets}

@@ -355,9 +355,9 @@ class Connection:
         self.fd = -1
         self.why = why
         self._end_transfer()
-        self.sock.close()
         if self.drop is not None:
-            self.drop.close()
+            self.drop.close()  # before the descriptor: who sees the end may log in again at once
+        self.sock.close()
         self._out.clear()
         self._rest = None
         self._server.ended(self)
