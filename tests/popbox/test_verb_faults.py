@@ -108,9 +108,7 @@ CASES = [
         says={"smtp": [*SMTP, b"250 ok\r\n", b"354 go\r\n", *[b""] * 6, b"250 ok qp 9\r\n", b"221\r\n"]},
     ),
     Case("send", "refused otherwise", REFUSED, "421 later", says={"smtp": [*SMTP, b"421 later\r\n", b"221 x\r\n"]}),
-    Case(
-        "send", "hangs up", SEND, "(closed|broke) the connection", says={"smtp": SMTP[:2]}
-    ),
+    Case("send", "hangs up", SEND, "(closed|broke) the connection", says={"smtp": SMTP[:2]}),
     Case("send", "falls silent", SEND, "the reply to RCPT.* last seen", says={"smtp": SMTP}, silent=True),
     Case("send", "no SMTP", SEND, "which is no SMTP reply", says={"smtp": [b"hello\r\n"]}),
     Case(
