@@ -150,12 +150,14 @@ def dovecot(place: Path, root: Path, more: str = "") -> Iterator[Address]:
         yield Address("127.0.0.1", port)
 
 
+DOVECOT_PROGRAMS = ("/usr/sbin/dovecot", "/usr/lib/dovecot/pop3")
 ON_DISK: dict[str, tuple[Starter, tuple[str, ...]]] = {
     "qmail": (qmail, QMAIL_PROGRAMS),
-    "dovecot": (dovecot, ("/usr/sbin/dovecot", "/usr/lib/dovecot/pop3")),
-    "dovecot %f": (
-        lambda place, root: dovecot(place, root, "pop3_uidl_format = %f\n"),
-        ("/usr/sbin/dovecot", "/usr/lib/dovecot/pop3"),
+    "dovecot": (dovecot, DOVECOT_PROGRAMS),
+    "dovecot %f": (lambda place, root: dovecot(place, root, "pop3_uidl_format = %f\n"), DOVECOT_PROGRAMS),
+    "dovecot %f, no flag updates": (
+        lambda place, root: dovecot(place, root, "pop3_uidl_format = %f\npop3_no_flag_updates = yes\n"),
+        DOVECOT_PROGRAMS,
     ),
     "courier": (courier, (*QMAIL_PROGRAMS[:2], str(COURIER))),
     "popbox": (lambda place, root: ours(place, root, "rfc1939"), ()),

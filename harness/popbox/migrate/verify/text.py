@@ -135,7 +135,7 @@ def as_csv(report: Report) -> str:
 
 def _row(box: Box) -> dict[str, str | int | float]:
     return {
-        "login": box.login,
+        "old_login": box.login,
         "new_login": box.new_login,
         "result": "equal" if box.equal else "unavailable" if box.unavailable else "different",
         **{aspect: box.verdicts[aspect].value for aspect in ASPECTS},
