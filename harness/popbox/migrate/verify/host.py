@@ -102,7 +102,7 @@ def leaving(profile: str) -> str:
     """How sessions are left on such a host, and why, in a sentence."""
     why = {
         "qmail": "its QUIT renames what is in new/ to cur/ (Q-POP3-16)",
-        "dovecot": "nothing is deleted so (RFC 1939 §6); with or without QUIT Dovecot moves new/ to cur/ at the login and "
-        "marks what was read as seen, which only pop3_no_flag_updates = yes on that host prevents",
+        "dovecot": "nothing is deleted so (RFC 1939 §6); with or without QUIT Dovecot moves new/ to cur/ at the login "
+        "and marks what was read as seen, which only pop3_no_flag_updates = yes on that host prevents",
     }.get(profile, "a session without QUIT has no UPDATE state, so it changes nothing (RFC 1939 §6)")
     return f"connections were dropped without QUIT: {why}"
