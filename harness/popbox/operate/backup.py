@@ -1,0 +1,173 @@
+"""One consistent archive of a mail host that runs, and an empty host made from it.
+
+The services are frozen for as long as it takes to link the message files (which never change) and to copy the rest; the
+archive is written afterwards, from that snapshot. A frozen service drops nothing: clients wait.
+
+The archive is a tar, gzipped where its name says so: ``popbox.json`` (the manifest), then control/, users/, alias/,
+popboxes/ and queue/ as they lay in the qmail home, numbers for owners.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import subprocess
+import tarfile
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from popbox.errors import HostError, PopboxError
+from popbox.hosts.base import Host, Service
+from popbox.operate import on_host
+
+MANIFEST, FORMAT = "popbox.json", 1
+SERVICES: tuple[Service, ...] = ("smtp", "pop3")
+UP_S = 60.0  # our choice: how long a restored service may take to answer
+PIECE_OCTETS = 1 << 20
+
+
+class ArchiveError(PopboxError):
+    """An archive cannot be used; names the file and the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What an archive holds, and how long the host stood still for it, in seconds."""
+
+    messages: int
+    octets: int
+    frozen_s: float
+
+
+def backup(host: Host, path: Path) -> Saved:
+    """Write the archive; it appears under its name only when it is complete. Raises HostError, OSError."""
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        with _frozen(host) as began:
+            seen = json.loads(_run(host, "snapshot"))
+        saved = Saved(seen["messages"], seen["octets"], time.monotonic() - began)
+        manifest = {
+            "format": FORMAT,
+            "mta": host.mta,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "home": host.home(),
+            **seen,
+        }
+        _pack(host, manifest, scratch, path.name.endswith("gz"))
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+        with suppress(HostError):
+            _run(host, "clean")
+    return saved
+
+
+@contextmanager
+def _frozen(host: Host) -> Iterator[float]:
+    """Both services stand still meanwhile, whatever happens; gives the moment when they did."""
+    try:
+        for service in SERVICES:
+            host.pause(service, True)
+        yield time.monotonic()
+    finally:
+        for service in SERVICES:
+            host.pause(service, False)
+
+
+def _pack(host: Host, manifest: dict[str, Any], path: Path, gzipped: bool) -> None:
+    """The manifest as the first member, then the host's own stream, member for member."""
+    child = subprocess.Popen(_argv(host, "pack"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    with child, tarfile.open(path, "w:gz" if gzipped else "w", format=tarfile.PAX_FORMAT) as archive:
+        octets = json.dumps(manifest, indent=1).encode() + b"\n"
+        about = tarfile.TarInfo(MANIFEST)
+        about.size, about.mtime, about.mode = len(octets), time.time(), 0o644
+        archive.addfile(about, io.BytesIO(octets))
+        assert child.stdout
+        with tarfile.open(fileobj=child.stdout, mode="r|") as stream:
+            for member in stream:
+                archive.addfile(member, stream.extractfile(member) if member.isreg() else None)
+    path.chmod(0o600)  # it holds everybody's mail and hashes
+    if child.returncode:
+        raise HostError(f"packing on {host.describe()} ended with {child.returncode}")
+
+
+def restore(host: Host, path: Path) -> dict[str, Any]:
+    """Make an empty host what the archive holds; returns the manifest. Raises ArchiveError, HostError.
+
+    The archive is read to its end once before anything is done: one that is cut short or damaged changes nothing.
+    """
+    with _opened(path) as (archive, manifest):
+        for _ in archive:
+            pass
+    _check(host, path, manifest)
+    with _opened(path) as (archive, _):
+        for service in SERVICES:
+            host.stop(service)
+        _unpack(host, archive)
+        for service in SERVICES:
+            host.restart(service, time.monotonic() + UP_S)
+    return manifest
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[tarfile.TarFile, dict[str, Any]]]:
+    """The archive, read up to behind its manifest."""
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            first = archive.next()
+            file = archive.extractfile(first) if first and first.name == MANIFEST else None
+            if file is None:
+                raise ArchiveError(f"{path}: its first member is not {MANIFEST}: no archive of popbox backup")
+            manifest = json.load(file)
+            if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+                raise ArchiveError(f"{path}: {MANIFEST}: format {FORMAT} is wanted")
+            yield archive, manifest
+    except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
+        raise ArchiveError(f"{path}: not a whole tar archive: {error}") from error
+
+
+def _check(host: Host, path: Path, manifest: dict[str, Any]) -> None:
+    """Nothing is overwritten, and nothing is given to an MTA that could not read it."""
+    if manifest["mta"] != host.mta:
+        raise ArchiveError(f"{path} was made on MTA {manifest['mta']}; its queue and owners do not fit MTA {host.mta}")
+    there = _run(host, "empty").decode().split()
+    if there:
+        raise HostError(f"{host.describe()} is not empty, nothing was restored; it has {', '.join(there[:5])}")
+    owner = json.loads(_run(host, "snapshot"))["qmailq"]
+    _run(host, "clean")
+    if manifest["qmailq"] is not None and owner != manifest["qmailq"]:
+        raise ArchiveError(f"{path}: its queue is uid {manifest['qmailq']}'s, this host's qmailq is uid {owner}")
+
+
+def _unpack(host: Host, archive: tarfile.TarFile) -> None:
+    child = subprocess.Popen(_argv(host, "unpack"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert child.stdin
+    with child, suppress(BrokenPipeError), child.stdin as sink:  # then its exit code tells
+        _copy(archive, sink)
+    if child.returncode:
+        raise HostError(f"unpacking on {host.describe()} ended with {child.returncode}; the host is partly restored")
+
+
+def _copy(archive: tarfile.TarFile, sink: IO[bytes]) -> None:
+    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as stream:
+        for member in archive:
+            stream.addfile(member, archive.extractfile(member) if member.isreg() else None)
+
+
+def _argv(host: Host, verb: str) -> list[str]:
+    return host.beside("-c", inspect.getsource(on_host), verb, host.home())
+
+
+def _run(host: Host, verb: str) -> bytes:
+    done = subprocess.run(_argv(host, verb), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()
+        raise HostError(f"{verb} on {host.describe()} ended with {done.returncode}: {said}")
+    return done.stdout
