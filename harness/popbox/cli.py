@@ -13,6 +13,7 @@ from popbox.conformance.command import pop3_check
 from popbox.errors import HostError, PopboxError, ScenarioError
 from popbox.hosts.choose import remove_left
 from popbox.migrate.command import migrate
+from popbox.operate.backup_command import backup, restore
 from popbox.operate.commands import COMMANDS
 from popbox.operate.doctor_command import doctor
 from popbox.operate.probe_command import probe_command
@@ -38,7 +39,7 @@ cli.add_command(pop3_check)
 cli.add_command(migrate)
 cli.add_command(probe_command)
 cli.add_command(doctor)
-for command in COMMANDS:
+for command in (*COMMANDS, backup, restore):
     cli.add_command(command)
 
 

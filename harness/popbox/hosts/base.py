@@ -131,6 +131,12 @@ class Host(Protocol):
     def chain(self, timeout_s: float) -> Wire:
         """A conversation with ``popup HOST checkpoppasswd pop3d Maildir``, run on the mail host for it alone."""
 
+    def beside(self, *argv: str) -> list[str]:
+        """The command, run here, that runs ``python3 ARGV`` over the host's files, as root where the host has one.
+
+        It works while the services are frozen or down.
+        """
+
     def alive(self, service: Service) -> str:
         """Empty while the service's process runs, else how it ended, in words."""
 

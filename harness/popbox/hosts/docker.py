@@ -353,6 +353,13 @@ class DockerHost:
         """See Host."""
         self._container(service).kill()  # the engine restarts no container that was killed by hand
 
+    def beside(self, *argv: str) -> list[str]:
+        """See Host. A container of its own: in a frozen or stopped one nothing can be run."""
+        smtp = self._container("smtp")
+        run = ["docker", "run", "--rm", "--interactive", "--network", "none", "--volumes-from", smtp.id or ""]
+        label = f"{PROJECT_LABEL}={self._record.place}"
+        return [*run, "--label", label, "--user", "0:0", "--entrypoint", "python3", smtp.attrs["Image"], *argv]
+
     def alive(self, service: Service) -> str:
         """See Host."""
         state = self._container(service).attrs["State"]

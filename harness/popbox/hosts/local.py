@@ -288,6 +288,10 @@ class LocalHost:
         if child := self._children.get(service):
             child.wait()
 
+    def beside(self, *argv: str) -> list[str]:
+        """See Host."""
+        return [sys.executable, *argv]
+
     def alive(self, service: Service) -> str:
         """See Host."""
         child = self._children.get(service)

@@ -148,6 +148,10 @@ class RemoteHost:
         """See Host."""
         self._not_ours(Ability.CHAIN)
 
+    def beside(self, *argv: str) -> list[str]:
+        """See Host."""
+        self._not_ours(Ability.FILES)
+
     def stop(self, service: Service) -> None:
         """See Host."""
         self._not_ours(Ability.STOP)

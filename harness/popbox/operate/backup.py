@@ -91,7 +91,7 @@ def _pack(host: Host, manifest: dict[str, Any], path: Path, gzipped: bool) -> No
         archive.addfile(about, io.BytesIO(octets))
         assert child.stdout
         with tarfile.open(fileobj=child.stdout, mode="r|") as stream:
-            for member in stream:
+            for member in _members(stream):
                 archive.addfile(member, stream.extractfile(member) if member.isreg() else None)
     path.chmod(0o600)  # it holds everybody's mail and hashes
     if child.returncode:
@@ -104,7 +104,7 @@ def restore(host: Host, path: Path) -> dict[str, Any]:
     The archive is read to its end once before anything is done: one that is cut short or damaged changes nothing.
     """
     with _opened(path) as (archive, manifest):
-        for _ in archive:
+        for _ in _members(archive):
             pass
     _check(host, path, manifest)
     with _opened(path) as (archive, _):
@@ -137,6 +137,8 @@ def _check(host: Host, path: Path, manifest: dict[str, Any]) -> None:
     """Nothing is overwritten, and nothing is given to an MTA that could not read it."""
     if manifest["mta"] != host.mta:
         raise ArchiveError(f"{path} was made on MTA {manifest['mta']}; its queue and owners do not fit MTA {host.mta}")
+    if manifest["home"] != host.home():
+        raise ArchiveError(f"{path}: its files name boxes below {manifest['home']}; this host's home is {host.home()}")
     there = _run(host, "empty").decode().split()
     if there:
         raise HostError(f"{host.describe()} is not empty, nothing was restored; it has {', '.join(there[:5])}")
@@ -157,8 +159,14 @@ def _unpack(host: Host, archive: tarfile.TarFile) -> None:
 
 def _copy(archive: tarfile.TarFile, sink: IO[bytes]) -> None:
     with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as stream:
-        for member in archive:
+        for member in _members(archive):
             stream.addfile(member, archive.extractfile(member) if member.isreg() else None)
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Those that are still to come: iteration would begin with those read before, which a stream has no more."""
+    while (member := archive.next()) is not None:
+        yield member
 
 
 def _argv(host: Host, verb: str) -> list[str]:
