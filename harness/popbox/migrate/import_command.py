@@ -12,6 +12,7 @@ from popbox.migrate import copy_limits
 from popbox.migrate.audit_command import read, source_options
 from popbox.migrate.copy_progress import duration, size
 from popbox.migrate.import_place import ACCOUNTS, LEFT, Place
+from popbox.migrate.import_report import SCHEMA, ImportReport
 from popbox.migrate.import_run import Options, Outcome, run
 from popbox.migrate.source import open_source
 
@@ -36,6 +37,8 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int
 @click.option("--mbox-quoting", type=click.Choice(["rd", "o", "none"]), default="rd", show_default=True,
               help="How `From ` lines are quoted in mbox files.")  # fmt: skip
 @click.option("--max-rate", metavar="OCTETS/S", callback=_rate, help="Read no faster: 500K, 20M, ...")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="F",
+              help="What this pass did and how long it took, for `migrate plan`.")  # fmt: skip
 @click.option("--max-files", type=click.FloatRange(0.1), metavar="N/S", help="Take no more messages in a second.")
 def import_(
     source: str,
@@ -48,6 +51,7 @@ def import_(
     mbox_quoting: str,
     max_rate: int | None,
     max_files: float | None,
+    json_file: Path | None,
 ) -> int:
     """Turn an old mail host into accounts.toml and Maildirs, in as many passes as you like; the last one is --final.
 
@@ -63,7 +67,26 @@ def import_(
     outcome = read(lambda: run(open_source(source, stands_for), Place(to, home), options, sys.stderr))
     for line in _lines(outcome, to, home):
         click.echo(line)
+    if json_file is not None:
+        _write(json_file, outcome, final)
     return NOT_ALL if outcome.tally.problems else DONE
+
+
+def _write(file: Path, outcome: Outcome, final: bool) -> None:
+    tally = outcome.tally
+    report = ImportReport(
+        schema=SCHEMA,
+        final=final,
+        took_s=round(outcome.seconds, 3),
+        copied=tally.copied,
+        octets=tally.octets,
+        known=tally.known,
+        moved=tally.moved,
+        removed=tally.removed,
+        later=tally.later,
+        problems=len(tally.problems),
+    )
+    file.write_text(report.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
 
 
 def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,30 @@ from popbox.migrate.audit_command import audit
 from popbox.migrate.command import migrate
 from popbox.migrate.dialects.detect import READERS
 from popbox.migrate.import_command import import_
+from popbox.migrate.plan_command import plan
+from popbox.migrate.verify_command import verify
 
 PAGE = (Path(__file__).parents[3] / "harness/popbox/migrate/README.md").read_text()
 OPTIONS = [
-    option for verb in (audit, import_) for param in verb.params for option in param.opts if option.startswith("--")
+    option
+    for verb in (audit, import_, plan)
+    for param in verb.params
+    for option in param.opts
+    if option.startswith("--")
 ]
 
 
 @pytest.mark.parametrize("word", [*OPTIONS, *READERS, "accounts.toml", "not-carried.txt"])
 def test_the_page_says_it(word: str) -> None:
     assert f"`{word}" in PAGE
+
+
+SIDES = re.compile("^--new-")  # what is said of --old-... holds for the new host
+
+
+@pytest.mark.parametrize("word", [option for param in verify.params for option in param.opts if option[:2] == "--"])
+def test_the_page_says_each_option_of_verify(word: str) -> None:
+    assert SIDES.sub("--old-", word) in PAGE.partition("## verify")[2].partition("## plan")[0]
 
 
 def test_the_page_says_every_key_of_the_json(tmp_path: Path) -> None:

@@ -1,0 +1,24 @@
+"""What one pass of an import did, as ``import --json`` writes it and ``plan`` reads it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "popbox.migrate-import/1"
+
+
+class ImportReport(BaseModel):
+    """One pass. ``took_s`` is the copying alone; ``octets`` are those copied, ``problems`` what could not be had."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_: str = Field(alias="schema", pattern=f"^{SCHEMA}$")
+    final: bool
+    took_s: float
+    copied: int
+    octets: int
+    known: int
+    moved: int
+    removed: int
+    later: int
+    problems: int
