@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+UNPACKED = Path(os.environ.get("POPBOX_POP3_PEERS", "/opt/popbox-pop3-peers"))
 CLOCK = os.sysconf("SC_CLK_TCK")
 
 DOVECOT = """\
@@ -105,15 +106,16 @@ class Peer:
         return found
 
     def cpu_s(self) -> float:
-        """CPU of all its processes, those that have ended and been waited for included."""
-        total = 0
+        """CPU of all its processes: to the nanosecond, of those that have ended and been waited for in clock ticks."""
+        total = 0.0
         for pid in self.pids():
             try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
+                tasks = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
             except OSError:
                 continue
-            total += sum(int(value) for value in fields[11:15])
-        return total / CLOCK
+            total += sum(map(int, ended)) / CLOCK + sum(int(text.split()[0]) for text in tasks) / 1e9
+        return total
 
     def pss_mib(self) -> float:
         """Memory, shared pages divided among those who share them."""
@@ -127,10 +129,10 @@ class Peer:
         return total / 1024
 
 
-def popbox(home: Path, port: int) -> Peer:
-    """Ours."""
-    serve = ["serve", "pop3", "--listen", f"127.0.0.1:{port}", "--max-per-address", "5000"]
-    return Peer("popbox", port, [sys.executable, "-m", "mailhost", "--home", str(home), *serve])
+def popbox(home: Path, port: int, name: str = "popbox", *more: str) -> Peer:
+    """Ours, with one worker unless ``more`` arguments say otherwise."""
+    serve = ["serve", "pop3", "--listen", f"127.0.0.1:{port}", "--max-per-address", "5000", "--workers", "1", *more]
+    return Peer(name, port, [sys.executable, "-m", "mailhost", "--home", str(home), *serve])
 
 
 def dovecot(home: Path, port: int, run: Path, *, best: bool) -> Peer | None:
@@ -164,6 +166,20 @@ def qmail(home: Path, port: int, checkpw: Path) -> Peer | None:
         return None
     chain = [str(checkpw), str(home / "users" / "poppasswd"), "/var/qmail/bin/qmail-pop3d", "Maildir"]
     return Peer("qmail-pop3d", port, tcpserver(port, "/var/qmail/bin/qmail-popup", "mx", *chain))
+
+
+def courier(home: Path, port: int, checkpw: Path) -> Peer | None:
+    """courierpop3d behind qmail-popup, since its own login program needs a daemon with fixed paths.
+
+    courier-pop cannot be installed beside Dovecot: the program is looked for in packages unpacked with ``dpkg -x``.
+    """
+    program = UNPACKED / "usr/lib/courier/courier/courierpop3d"
+    if not program.exists() or not shutil.which("tcpserver") or not Path("/var/qmail/bin/qmail-popup").exists():
+        return None
+    chain = [str(checkpw), str(home / "users" / "poppasswd"), str(program), "Maildir"]
+    libraries = [UNPACKED / part for part in ("usr/lib", "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")]
+    environment = {"LD_LIBRARY_PATH": ":".join(map(str, libraries)), "AUTHENTICATED": "x"}
+    return Peer("courier", port, tcpserver(port, "/var/qmail/bin/qmail-popup", "mx", *chain), environment)
 
 
 def mailfront(home: Path, port: int, run: Path) -> Peer | None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import Peer, dovecot, mailfront, popbox, qmail
+from peers import Peer, courier, dovecot, mailfront, popbox, qmail
 
 HERE = Path(__file__).parent
 HASH = "DmIMm9e5Hc8ic"
@@ -121,10 +121,13 @@ def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str
     octets = make_boxes(home, work)
     made = [
         popbox(home, 21100),
+        popbox(home, 21105, "popbox-2", "--workers", "2"),
+        popbox(home, 21107, "popbox-qmail", "--profile", "qmail"),
         dovecot(home, 21101, home / "dovecot", best=False),
         dovecot(home, 21102, home / "dovecot-best", best=True),
         qmail(home, 21103, programs / "checkpw"),
         mailfront(home, 21104, home / "mailfront"),
+        courier(home, 21106, programs / "checkpw"),
     ]
     peers = [peer for peer in made if peer is not None and (not only or peer.name in only)]
     results: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in peers}
@@ -156,8 +159,8 @@ def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str
 
 
 def forget(home: Path) -> None:
-    """Remove what Dovecot keeps in the boxes, so that its first LIST is a first one again."""
-    for path in home.glob("box/*/Maildir/dovecot*"):
+    """Remove what Dovecot and courier keep in the boxes, so that their first LIST is a first one again."""
+    for path in [*home.glob("box/*/Maildir/dovecot*"), *home.glob("box/*/Maildir/courierpop3d*")]:
         path.unlink()
 
 
@@ -194,7 +197,7 @@ def show(work: Work, row: dict[str, dict[str, float]]) -> None:
         f"{name} {result['cost']:.3g}" + (f" ({result['rate']:,.0f}/s)" if result["rate"] else "")
         for name, result in row.items()
     ]
-    others = [result["cost"] for name, result in row.items() if name != "popbox"]
+    others = [result["cost"] for name, result in row.items() if not name.startswith("popbox")]
     ratio = (
         f"; best peer / popbox = {min(others) / max(row['popbox']['cost'], 1e-9):.2f}"
         if others and "popbox" in row

@@ -76,7 +76,7 @@ def test_readable_asks_the_source_and_not_what_is_remembered(tmp_path: Path) -> 
 
         def row(self, login: bytes) -> Row | None:
             if not self.alive:
-                raise OSError("the password helper has gone")
+                raise OSError("the root helper has gone")
             return super().row(login)
 
     source = Gone(users(tmp_path))

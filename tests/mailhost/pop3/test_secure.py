@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, owner
+from cryptography import x509
+from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running
+from tests.mailhost.pop3.test_server import eventually, worker_pids
 
 from mailhost.pop3 import scram
 from mailhost.pop3.daemon import CERT_WATCH_S
@@ -92,33 +94,77 @@ def test_rubbish_instead_of_a_handshake(box: Box, serve: Serve, pem: Path) -> No
     assert server.client().login().startswith(b"+OK")
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["HUP", "by itself"])
-def test_a_renewed_certificate_is_served(told: bool, box: Box, serve: Serve, pem: Path) -> None:
-    server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem))
+def issue(pem: Path) -> int:
+    """A new certificate into the file, for the one who starts the server alone to read; gives its serial number."""
+    issued = AUTHORITY.issue_cert("mx.example.net")
+    fresh = pem.with_suffix(".new")
+    issued.private_key_and_cert_chain_pem.write_to_path(fresh)
+    fresh.chmod(0o600)
+    fresh.rename(pem)
+    return x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes()).serial_number
 
-    def serial() -> int:
-        with socket.create_connection(("127.0.0.1", server.ports["pop3s"]), 10) as sock:
-            context = trusting()
-            with context.wrap_socket(sock, server_hostname="mx.example.net") as wrapped:
-                return int(str((wrapped.getpeercert() or {})["serialNumber"]), 16)
 
-    before = serial()
-    running = server.client()
+def served(server: Running) -> int:
+    """The serial number of the certificate a new connection is shown."""
+    with (
+        socket.create_connection(("127.0.0.1", server.ports["pop3s"]), 10) as sock,
+        trusting().wrap_socket(sock, server_hostname="mx.example.net") as wrapped,
+    ):
+        return int(str((wrapped.getpeercert() or {})["serialNumber"]), 16)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_hup_takes_a_new_certificate_and_ends_no_session(box: Box, serve: Serve, pem: Path, workers: str) -> None:
+    """Also where only root can read the key and the server has given up root long ago."""
+    box.put("1.h", b"Subject: x\n\nhello\n")
+    server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem), "--workers", workers)
+    running = secure(server.client())
     assert running.login().startswith(b"+OK")
-    whole = AUTHORITY.issue_cert("mx.example.net").private_key_and_cert_chain_pem.bytes()
-    if not told:
-        pem.write_bytes(whole[:200])  # half a renewal is not taken
-        time.sleep(CERT_WATCH_S + 0.3)
-        assert serial() == before
-    pem.write_bytes(whole)
-    os.chown(pem, *owner())
-    if told:
-        server.process.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + 5
-    while serial() == before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert serial() != before
+    fresh = issue(pem)
+    server.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: server.log().count('"reloaded"') >= int(workers))
+    assert [served(server) for _ in range(6)] == [fresh] * 6
+    assert running.lines(b"RETR 1") == b"Subject: x\r\n\r\nhello\r\n.\r\n"
+    assert running.ask(b"QUIT") == b"+OK bye\r\n"
+
+
+def test_a_renewed_certificate_is_served_without_a_signal_and_half_of_one_is_not(
+    box: Box, serve: Serve, pem: Path
+) -> None:
+    server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem))
+    running, before = server.client(), served(server)
+    assert running.login().startswith(b"+OK")
+    whole = pem.read_bytes()
+    pem.write_bytes(whole[:200])
+    time.sleep(CERT_WATCH_S + 0.3)
+    assert served(server) == before
+    fresh = issue(pem)
+    assert eventually(lambda: served(server) == fresh)
     assert running.ask(b"NOOP").startswith(b"+OK"), "a session that runs goes on"
+
+
+def test_a_worker_that_replaces_another_has_the_newest_certificate(box: Box, serve: Serve, pem: Path) -> None:
+    server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem), "--workers", "2")
+    fresh = issue(pem)
+    server.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: server.log().count('"reloaded"') >= 2)
+    for pid in worker_pids(server):
+        os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: server.log().count("worker died") == 2)
+    assert [served(server) for _ in range(6)] == [fresh] * 6
+
+
+def test_a_broken_renewal_changes_nothing_and_is_told(box: Box, serve: Serve, pem: Path) -> None:
+    server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem))
+    before = served(server)
+    for text in (b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"x" * 100_000):
+        pem.write_bytes(text)
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+    pem.unlink()
+    server.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: server.log().count("certificate not reloaded") >= 4)
+    assert served(server) == before
 
 
 def secrets(box: Box, *lines: bytes) -> None:

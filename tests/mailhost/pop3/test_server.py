@@ -221,6 +221,12 @@ def test_workers_share_the_port_and_one_that_died_is_replaced(box: Box, serve: S
     assert server.stop() == 0
 
 
+def worker_pids(server: Running) -> set[int]:
+    """The children of the parent that have threads: the workers, and not root's helper."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return {int(pid) for pid in children if len(list(Path(f"/proc/{pid}/task").iterdir())) > 1}
+
+
 def session_pids(server: Running) -> set[int]:
     """The workers that have served somebody, from the session ids in the log."""
     lines = [json.loads(line) for line in server.log().splitlines() if '"session"' in line]

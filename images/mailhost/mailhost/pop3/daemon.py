@@ -58,8 +58,8 @@ def announce(sockets: Sockets) -> None:
         print(f"listening {name} {f'[{host}]' if ':' in host else host}:{port}", flush=True)
 
 
-def load_tls(options: Options) -> ssl.SSLContext | None:
-    """The certificate, where one is given.
+def load_tls(options: Options, source: Source | None = None) -> ssl.SSLContext | None:
+    """The certificate, where one is given; by the root helper, where that is the ``source``.
 
     Raises:
         OSError: it cannot be used.
@@ -68,13 +68,13 @@ def load_tls(options: Options) -> ssl.SSLContext | None:
         return None
     from mailhost.pop3 import tls
 
-    return tls.load(options.cert, options.key)
+    return tls.load_texts(source.pem()) if isinstance(source, keeper.Kept) else tls.load(options.cert, options.key)
 
 
-def newest_tls(options: Options, earlier: ssl.SSLContext | None) -> ssl.SSLContext | None:
+def newest_tls(options: Options, source: Source | None, earlier: ssl.SSLContext | None) -> ssl.SSLContext | None:
     """The certificate as it is now, for a worker that replaces one after a HUP; else the one the server began with."""
     with contextlib.suppress(OSError):
-        return load_tls(options)
+        return load_tls(options, source)
     return earlier
 
 
@@ -93,7 +93,9 @@ def run(options: Options) -> int:
     raise_descriptor_limit()
     sources: list[Source | None] = [None] * options.workers
     if os.geteuid() == 0:
-        sources = [*keeper.start(options.home / "users", options.workers, upgrade=options.upgrade_hashes)]
+        pem = tuple(path for path in (options.cert, options.key) if path is not None)
+        users = options.home / "users"
+        sources = [*keeper.start(users, options.workers, upgrade=options.upgrade_hashes, pem=pem)]
         uid, gid, _ = popuser.account()
         popuser.become(uid, gid)
     harden()
@@ -101,7 +103,8 @@ def run(options: Options) -> int:
 
     def start(worker: int) -> Server:
         mine = sockets if worker == 0 else Sockets(sockets.plain, sockets.secure)
-        return prepare(Server(options, mine, counters, worker, sources[worker], newest_tls(options, tls)))
+        source = sources[worker]
+        return prepare(Server(options, mine, counters, worker, source, newest_tls(options, source, tls)), source)
 
     if options.workers == 1:
         server = start(0)
@@ -116,13 +119,13 @@ def run(options: Options) -> int:
     return supervise(options.workers, lambda worker: start(worker).serve(), lambda: announce(sockets), stop)
 
 
-def prepare(server: Server) -> Server:
+def prepare(server: Server, source: Source | None) -> Server:
     """Let signals reach a worker: from here on HUP reloads it and TERM drains it."""
 
     def reload() -> None:
         try:
-            server.reload(load_tls(server.options))
-        except OSError as error:  # most often a key that only root can read: the old one goes on
+            server.reload(load_tls(server.options, source))
+        except OSError as error:  # half a renewal, or a key that this uid must not read: the old one goes on
             server.log.line("certificate not reloaded", error=str(error))
 
     signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))

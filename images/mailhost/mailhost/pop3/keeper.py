@@ -1,5 +1,7 @@
 """The helper that stays root: one row or secret at a time, over a socket pair, to workers that are popuser.
 
+After a HUP it hands them certificate and key too, which are often for root alone to read.
+
 Each message is a verb octet, the login's length and the login; the answer repeats them, so that a worker that died
 leaves nothing its successor could take for its own. Then ``+`` and fields, ``-`` for none, ``!`` for cannot tell.
 """
@@ -19,9 +21,11 @@ from mailhost.accounts.poppasswd import PoppasswdError, Row
 from mailhost.pop3.rows import Files
 
 LOGIN_OCTETS = 1024
+PEM_OCTETS = 60_000
+"""Certificate chain and key together; usual ones have 2,000 to 8,000 octets."""
 _ANSWER_OCTETS = 65_536
 _PR_SET_PDEATHSIG = 1
-_ROW, _APOP, _SCRAM, _HOLDS, _UPGRADE = b"r", b"a", b"s", b"h", b"u"
+_ROW, _APOP, _SCRAM, _HOLDS, _UPGRADE, _PEM = b"r", b"a", b"s", b"h", b"u", b"p"
 _VERBS = {b"apop": _APOP, b"scram": _SCRAM}
 
 
@@ -49,6 +53,14 @@ class Kept:
         """See ``rows.Source``."""
         self._ask(_UPGRADE, login, password)
 
+    def pem(self) -> list[bytes]:
+        """The text of the certificate file and, where there is one, of the key file, as they are now.
+
+        Raises:
+            OSError: one cannot be read, or is longer than any certificate.
+        """
+        return self._ask(_PEM, b"") or []
+
     def _ask(self, verb: bytes, *asked: bytes) -> list[bytes] | None:
         if max(map(len, asked)) > LOGIN_OCTETS:
             return None
@@ -56,7 +68,7 @@ class Kept:
         answer = self._exchange(question)
         verdict, fields = answer[len(question) : len(question) + 1], answer[len(question) + 1 :]
         if verdict == b"!":
-            raise OSError("the password helper cannot read the file")
+            raise OSError("the root helper cannot read the file")
         return unpack(fields) if verdict == b"+" else None
 
     def _exchange(self, question: bytes) -> bytes:
@@ -66,13 +78,13 @@ class Kept:
             while answer := self._channel.recv(_ANSWER_OCTETS):
                 if answer.startswith(question):
                     return answer
-        raise OSError("the password helper has gone")
+        raise OSError("the root helper has gone")
 
 
-def start(users: Path, workers: int, *, upgrade: bool = False) -> list[Kept]:
+def start(users: Path, workers: int, *, upgrade: bool = False, pem: tuple[Path, ...] = ()) -> list[Kept]:
     """Fork the helper, with one channel for each worker; it ends when the process that called this does.
 
-    Without ``upgrade`` it starts no program, whatever it is asked.
+    Without ``upgrade`` it starts no program, whatever it is asked. ``pem`` are the files of certificate and key.
     """
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(workers)]
     parent = os.getpid()
@@ -83,7 +95,7 @@ def start(users: Path, workers: int, *, upgrade: bool = False) -> list[Kept]:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() == parent:
                 _close_all_but([theirs.fileno() for _, theirs in pairs])
-                serve([theirs for _, theirs in pairs], Files(users), upgrade=upgrade)
+                serve([theirs for _, theirs in pairs], Files(users), upgrade=upgrade, pem=pem)
         finally:
             os._exit(0)
     for _, theirs in pairs:
@@ -100,8 +112,8 @@ def _close_all_but(kept: list[int]) -> None:
     os.closerange(last + 1, 4096)
 
 
-def serve(channels: list[socket.socket], files: Files, *, upgrade: bool = False) -> None:
-    """Answer until every worker has gone. Reads nothing but the channels and the two files."""
+def serve(channels: list[socket.socket], files: Files, *, upgrade: bool = False, pem: tuple[Path, ...] = ()) -> None:
+    """Answer until every worker has gone. Reads nothing but the channels, the two files and ``pem``."""
     poll = select.poll()
     by_fd = {channel.fileno(): channel for channel in channels}
     for fd in by_fd:
@@ -114,10 +126,10 @@ def serve(channels: list[socket.socket], files: Files, *, upgrade: bool = False)
                 by_fd.pop(fd).close()
                 continue
             with contextlib.suppress(OSError):
-                by_fd[fd].send(question + answer(question, files, upgrade=upgrade))
+                by_fd[fd].send(question + answer(question, files, upgrade=upgrade, pem=pem))
 
 
-def answer(question: bytes, files: Files, *, upgrade: bool = False) -> bytes:
+def answer(question: bytes, files: Files, *, upgrade: bool = False, pem: tuple[Path, ...] = ()) -> bytes:
     """One answer, without the repeated question."""
     verb, (login, *more) = question[:1], unpack(question[1:])
     try:
@@ -125,6 +137,9 @@ def answer(question: bytes, files: Files, *, upgrade: bool = False) -> bytes:
             if upgrade:
                 files.upgrade(login, *more)
             return b"-"
+        if verb == _PEM:
+            texts = [path.read_bytes() for path in pem]
+            return b"+" + pack(texts) if sum(map(len, texts)) < PEM_OCTETS else b"!"
         if verb == _ROW:
             row = files.row(login)
             return b"-" if row is None else b"+" + pack(list(row.fields()))

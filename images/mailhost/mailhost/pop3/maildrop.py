@@ -45,6 +45,10 @@ class MaildropError(Exception):
         self.kind = kind
 
 
+Known = dict[tuple[bytes, int], Entry]
+"""(base name, inode) -> entry: what a file is known by when only its directory or flags change."""
+
+
 class Snapshot:
     """What one scan found: entries of both profiles' interest, and the directory stamps they belong to."""
 
@@ -53,7 +57,7 @@ class Snapshot:
     def __init__(self) -> None:
         self.stamps: tuple[int, ...] = ()
         self.entries: list[Entry] = []
-        self.by_key: dict[tuple[bytes, int], Entry] = {}
+        self.by_key: Known = {}
         self.listing: Listing | None = None
         self.tmp_checked = 0.0
 
@@ -138,69 +142,66 @@ class Maildrop:
 
     def _read(self, snapshot: Snapshot, stamps: tuple[int, ...], now: float) -> Iterator[None]:
         """Read both directories anew, taking over what is known of files that are still there."""
+        by_key: Known = {}
         entries: list[Entry] = []
-        by_key: dict[tuple[bytes, int], Entry] = {}
-        earlier, step = snapshot.by_key, 0
-        for path, inode in self._files():
-            step += 1
-            if step == SLICE:
-                step = 0
-                yield
-            key = path[4:].partition(b":")[0], inode
-            entry = earlier.get(key)
-            if entry is None:
-                entry = self._look(path, key[0])
-            elif entry.path != path:
-                entry = entry._replace(path=path)
-            if entry is not None:
-                entries.append(entry)
-                by_key[key] = entry
+        for folder in (b"new/", b"cur/"):
+            yield from self._read_folder(folder, snapshot.by_key, entries, by_key)
         snapshot.entries, snapshot.by_key, snapshot.listing = entries, by_key, None
         settled = max(stamps[0], stamps[2]) < int(now * 1e9) - RACY_NS
         snapshot.stamps = stamps if settled else ()
 
-    def _files(self) -> Iterator[tuple[bytes, int]]:
-        """(path below the Maildir, inode) of everything in new/ and cur/ that may be a message."""
-        for name in (b"new/", b"cur/"):
-            try:
-                with os.scandir(self._path + b"/" + name) as found:
-                    for item in found:
-                        if not item.name.startswith(b".") and item.is_file(follow_symlinks=False):
-                            yield name + item.name, item.inode()
-            except OSError:
-                raise MaildropError("unusable", self._path) from None
-
-    def _look(self, path: bytes, name: bytes) -> Entry | None:
-        """The entry of a file not seen before; None where it has vanished or, in rfc1939, cannot be read."""
+    def _read_folder(self, folder: bytes, earlier: Known, entries: list[Entry], by_key: Known) -> Iterator[None]:
+        """Add what may be a message in one directory; a first look into a large box is this loop and little else."""
+        step, look = 0, self._stat if self.plain else self._measure
         try:
-            if self.plain:
-                found = os.stat(path, dir_fd=self._fd, follow_symlinks=False)
-                size, facts = found.st_size, 0
-            else:
-                found, size, facts = self._measure(path)
+            with os.scandir(self._path + b"/" + folder) as found:
+                for item in found:
+                    name = item.name
+                    if name.startswith(b".") or not item.is_file(follow_symlinks=False):
+                        continue
+                    step += 1
+                    if step == SLICE:
+                        step = 0
+                        yield
+                    path, key = folder + name, (name.partition(b":")[0], item.inode())
+                    entry = earlier.get(key)
+                    if entry is None:
+                        entry = look(path, key[0])
+                    elif entry.path != path:
+                        entry = entry._replace(path=path)
+                    if entry is not None:
+                        entries.append(entry)
+                        by_key[key] = entry
+        except OSError:
+            raise MaildropError("unusable", self._path) from None
+
+    def _stat(self, path: bytes, name: bytes) -> Entry | None:
+        """The entry of a file not seen before, with its size on disk; None where it has vanished."""
+        try:
+            found = os.stat(path, dir_fd=self._fd, follow_symlinks=False)
         except OSError:
             return None
         if not stat.S_ISREG(found.st_mode):
             return None
-        return Entry(path, name, size, facts, found.st_size, found.st_mtime_ns, found.st_ino)
+        return Entry(path, name, found.st_size, 0, found.st_size, found.st_mtime_ns, found.st_ino)
 
-    def _measure(self, path: bytes) -> tuple[os.stat_result, int, int]:
-        """Read a file once to learn its size as sent."""
-        fd = os.open(path, _OPEN, dir_fd=self._fd)
+    def _measure(self, path: bytes, name: bytes) -> Entry | None:
+        """The same with its size as sent, so it is read once; None also where it cannot be read."""
+        try:
+            fd = os.open(path, _OPEN, dir_fd=self._fd)
+        except OSError:
+            return None
         try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
-                return found, 0, 0
+                return None
             chunk = os.read(fd, CHUNK_OCTETS)
-            if len(chunk) < CHUNK_OCTETS:
-                return found, *measure(chunk)
-            whole = Measure()
-            while chunk:
-                whole.feed(chunk)
-                chunk = os.read(fd, CHUNK_OCTETS)
+            size, facts = measure(chunk) if len(chunk) < CHUNK_OCTETS else _measure_long(fd, chunk)
+        except OSError:
+            return None
         finally:
             os.close(fd)
-        return found, *whole.result()
+        return Entry(path, name, size, facts, found.st_size, found.st_mtime_ns, found.st_ino)
 
     def open(self, path: bytes) -> int:
         """A descriptor of one message; O_NONBLOCK and O_NOFOLLOW guard against what was swapped in meanwhile."""
@@ -254,6 +255,15 @@ class Maildrop:
                 with contextlib.suppress(OSError):
                     if now - item.stat(follow_symlinks=False).st_atime > TMP_AGE_S:
                         os.unlink(item.path)  # noqa: PTH108 - octets, not a Path
+
+
+def _measure_long(fd: int, chunk: bytes) -> tuple[int, int]:
+    """``measure`` for a file that fills more than its first piece."""
+    whole = Measure()
+    while chunk:
+        whole.feed(chunk)
+        chunk = os.read(fd, CHUNK_OCTETS)
+    return whole.result()
 
 
 def in_order(entries: list[Entry], key: Callable[[Entry], tuple[int, bytes]]) -> list[Entry]:

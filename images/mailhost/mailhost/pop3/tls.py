@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
@@ -20,6 +21,21 @@ def load(cert: Path, key: Path | None) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.load_cert_chain(cert, key)
     return context
+
+
+def load_texts(texts: list[bytes]) -> ssl.SSLContext:
+    """The same from the files' contents: ssl takes paths only, so they are files in memory for as long as that needs.
+
+    Raises:
+        OSError: certificate and key do not belong together, or are none.
+    """
+    with contextlib.ExitStack() as held:
+        paths: list[Path] = []
+        for text in texts:
+            file = held.enter_context(open(os.memfd_create("pem", os.MFD_CLOEXEC), "wb", buffering=0))  # noqa: PTH123
+            file.write(text)
+            paths.append(Path(f"/proc/self/fd/{file.fileno()}"))
+        return load(paths[0], paths[1] if len(paths) > 1 else None)
 
 
 def marks(cert: Path, key: Path | None) -> tuple[tuple[int, int, int] | None, ...]:
