@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -44,6 +45,20 @@ class Plugin:
         self.settings = Settings.from_environment(os.environ)
         self.hosts = SharedHosts(self.settings, self.owner)
         self.results: list[Result] = []
+        self.began = datetime.now(UTC)
+
+    def write_reports(self, folder: Path) -> Iterator[Path]:
+        """One report for each world, as JSON and as HTML: ``docker-qmail.html``; gives the names."""
+        from popbox.report import html, whole  # only for those who want a report
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for host, mta in sorted({(one.host, one.mta) for one in self.results}):
+            mine = [one for one in self.results if (one.host, one.mta) == (host, mta)]
+            report = whole.make(host, mta, "", self.began, sorted(mine, key=lambda one: one.began))
+            for suffix, form in (("json", whole.as_json), ("html", html.render)):
+                path = folder / f"{host}-{mta}.{suffix}"
+                path.write_text(form(report), encoding="utf-8")
+                yield path
 
 
 PLUGIN = pytest.StashKey[Plugin]()
@@ -59,7 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--popbox-host", choices=get_args(HostName), help="where the mail host runs (default auto)")
     group.addoption("--popbox-mta", choices=get_args(MtaName), help="what takes the mail (default auto)")
     group.addoption("--popbox-keep", action="store_true", help="leave the hosts up; `popbox down` removes them")
-    group.addoption("--popbox-report", metavar="DIR", type=Path, help="write popbox.html and popbox.json here")
+    group.addoption("--popbox-report", metavar="DIR", type=Path, help="write HOST-MTA.json and HOST-MTA.html here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -252,6 +267,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("popbox: hosts and MTAs")
         for line in sorted(lines):
             terminalreporter.write_line(line)
+    if folder := config.getoption("popbox_report"):
+        for path in config.stash[PLUGIN].write_reports(folder):
+            terminalreporter.write_line(f"report: {path}")
     if config.getoption("popbox_keep"):
         for host in config.stash[PLUGIN].hosts.end(keep=True):
             smtp, pop3 = host.address("smtp"), host.address("pop3")

@@ -184,6 +184,7 @@ class MailHost:
         """A POP3 session, logged in. It is closed without QUIT at the test's end: only QUIT deletes or moves."""
         session = Pop3(self.pop3, timeout_s)
         self._sessions.append(session)
+        self._run.context.played.append((len(self._run.steps), session.wire))  # the ledger reads what it fetched
         session.login(mailbox.login, mailbox.password)
         return session
 

@@ -32,9 +32,11 @@ def test_a_message_from_a_file(mailbox: Mailbox, send_mail: SendMail) -> None:
 def test_what_a_client_deletes_is_gone_only_after_quit(mailbox: Mailbox, send_mail: SendMail, pop3: Login) -> None:
     mailbox.expect(send_mail(mailbox, "Subject: delete me\n\n"))
     with pop3(mailbox) as session:
+        session.retrieve(1)
         session.command("DELE 1")  # and the connection drops
     assert len(mailbox.messages()) == 1
     with pop3(mailbox) as session:
+        session.retrieve(1)
         session.command("DELE 1")
         session.quit()
     assert mailbox.messages() == []

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from popbox.hosts.state import Registry
+from popbox.model import Report, Verdict
+from popbox.proof import Fate
 
 pytest_plugins = ["pytester"]
 
@@ -35,10 +38,19 @@ def left_up(project: pytest.Pytester) -> list[str]:
 
 def test_the_example_project_passes_on_one_host_shared_by_two_processes(project: pytest.Pytester) -> None:
     shutil.copytree(EXAMPLE, project.path / "example")
-    done = project.runpytest_subprocess("--rootdir=example", "-c", "example/pyproject.toml", "-n2", "example")
+    options = ["--rootdir=example", "-c", "example/pyproject.toml", "-n2", "--popbox-report=report"]
+    done = project.runpytest_subprocess(*options, "example")
     done.assert_outcomes(passed=9)
-    done.stdout.fnmatch_lines(["  exercised  host local, MTA stand-in  (tests: 9)"])
+    done.stdout.fnmatch_lines(
+        ["  exercised  host local, MTA stand-in  (tests: 9)", "report: report/local-stand-in.json", "report: *.html"]
+    )
     assert left_up(project) == []
+    report = Report.model_validate_json((project.path / "report/local-stand-in.json").read_text())
+    assert {one.verdict for one in report.results} == {Verdict.PASSED}
+    assert len(report.results) == 9
+    ends = Counter(message.ended for one in report.results for message in one.messages)
+    assert ends[Fate.ONCE] >= 6
+    assert "test_a_message_arrives_once_and_whole" in (project.path / "report/local-stand-in.html").read_text()
 
 
 def test_a_host_that_is_kept_says_where_it_is_and_how_to_remove_it(project: pytest.Pytester) -> None:
