@@ -20,12 +20,20 @@ def main() -> NoReturn:
 
         try:
             code = run()
+            _deaf()
         except Abort:  # click's name for an interrupt
             raise KeyboardInterrupt from None
     except KeyboardInterrupt:
+        _deaf()
         sys.stderr.write("popbox: interrupted; nothing was left behind\n")
         code = INTERRUPTED
     sys.exit(code)
+
+
+def _deaf() -> None:
+    """From here to the process's end there is nothing left to take away, and a signal must not change the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

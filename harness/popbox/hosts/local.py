@@ -287,6 +287,8 @@ class LocalHost:
         _signal(process, signal.SIGKILL)
         if child := self._children.get(service):
             child.wait()
+        while process.group_lives() and time.monotonic() < deadline:
+            time.sleep(0.01)  # a worker that is still dying holds the listening socket
 
     def beside(self, *argv: str) -> list[str]:
         """See Host."""

@@ -25,6 +25,11 @@ class Process:
         """Whether that very process still runs; a zombie does not."""
         return self.started != 0 and _start_ticks(self.pid) == self.started
 
+    def group_lives(self) -> bool:
+        """Whether any process of the group that this one leads, or led, still runs."""
+        stats = (_stat(int(one.name)) for one in Path("/proc").iterdir() if one.name.isdigit())
+        return any(fields and fields[0] not in "ZX" and int(fields[2]) == self.pid for fields in stats)
+
     def stopped(self) -> bool:
         """Whether that very process lives and has been stopped, as by SIGSTOP."""
         return self.lives() and _stat(self.pid)[:1] == ["T"]

@@ -13,6 +13,7 @@ import os
 import sys
 import syslog
 import time
+import warnings  # noqa: F401 - os.execvp imports it, when the new uid may no longer be able to read the library
 
 from mailhost.accounts.poppasswd import PoppasswdError, Row, find, verify, weak
 from mailhost.pop3 import popuser
