@@ -2,133 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from tests.popbox import ROOT
+from tests.docker.stacks import MESSAGE, Stack, missing, started, until
 
-from popbox.clients.smtp import Smtp
-from popbox.clients.wire import Address
-from popbox.errors import PopboxError
-from popbox.hosts.docker import LOCAL_BASE, no_qmail, unavailable
 from popbox.pytest_plugin import note_exercised
-from popbox.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
 # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID: bits 0, 1, 3, 4, 5, 6, 7 of capability(7).
 QMAIL_CAPABILITIES = 0b1111_1011
 SLOW_DELIVERY_S = 3
-MESSAGE = b"From: <a@b.example>\nSubject: %s\n\nhello\n"
-
-
-def until(true: Callable[[], Any], awaited: str, within_s: float = 20.0) -> Any:
-    """The first true answer; an AssertionError that says what was awaited at the deadline."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        with suppress(PopboxError, OSError):
-            if answer := true():
-                return answer
-        time.sleep(0.1)
-    raise AssertionError(f"waited {within_s:.0f} s for {awaited}")
-
-
-class Stack:
-    """A compose project of compose.yaml, driven as an operator would: by its commands."""
-
-    def __init__(self, profile: str) -> None:
-        self.mta = profile
-        self.project = f"imagetest-{secrets.token_hex(4)}"
-        base = os.environ.get("QMAIL_BASE") or LOCAL_BASE
-        self._environ = {
-            **os.environ,
-            "COMPOSE_PROJECT_NAME": self.project,
-            "COMPOSE_PROFILES": profile,
-            "POPBOX_SMTP_PORT": "127.0.0.1::25",
-            "POPBOX_POP3_PORT": "127.0.0.1::110",
-            "POPBOX_POP3S_PORT": "127.0.0.1::995",
-            "QMAIL_BASE": base if profile == "qmail" else "",
-        }
-
-    def compose(self, *argv: str, check: bool = True, within_s: float = 120.0) -> str:
-        """Output of ``docker compose ARGV``; without ``check`` a non-zero end is no failure."""
-        done = subprocess.run(
-            ["docker", "compose", *argv],
-            cwd=ROOT,
-            env=self._environ,
-            capture_output=True,
-            text=True,
-            timeout=within_s,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"{argv}: {done.stderr[-2000:]}"
-        return done.stdout + ("" if check else done.stderr)
-
-    def sh(self, service: str, command: str, check: bool = True) -> str:
-        """Output of a shell command in a service's container."""
-        return self.compose("exec", "-T", service, "sh", "-c", command, check=check)
-
-    def state(self, service: str) -> dict[str, Any]:
-        """What ``docker inspect`` says of a service's container."""
-        number = self.compose("ps", "--all", "--quiet", service).strip()
-        done = subprocess.run(["docker", "inspect", number], capture_output=True, check=True)
-        found: dict[str, Any] = json.loads(done.stdout)[0]
-        return found
-
-    def smtp(self) -> Smtp:
-        """A session with the MTA, greeted; waits until one greets."""
-        port = self.compose("port", self.mta, "25").strip().rpartition(":")[2]
-        return until(lambda: self._greeted(Address("127.0.0.1", int(port))), "a greeting")  # type: ignore[no-any-return]
-
-    def _greeted(self, address: Address) -> Smtp:
-        session = Smtp(address)
-        session.command("HELO popbox.invalid")
-        return session
-
-    def send(self, subject: bytes, recipient: str = "joe@domain.com") -> None:
-        """Hand one message to the MTA."""
-        session = self.smtp()
-        self.envelope(session, recipient)
-        assert session.command("DATA").code == 354
-        assert session.data(MESSAGE % subject).ok
-        session.command("QUIT")
-
-    def envelope(self, session: Smtp, recipient: str = "joe@domain.com") -> None:
-        """MAIL and RCPT, accepted."""
-        for line in ("MAIL FROM:<a@b.example>", f"RCPT TO:<{recipient}>"):
-            assert session.command(line).ok
-
-    def copies(self, subject: bytes, box: str = "joe") -> int:
-        """How many messages with that subject lie in the box."""
-        pattern = f"grep -lsx 'Subject: {subject.decode()}' /var/qmail/popboxes/domain-com/{box}/Maildir/*/*"
-        return len(self.sh("pop3", pattern, check=False).split())
-
-
-def started(profile: str) -> Iterator[Stack]:
-    stack = Stack(profile)
-    try:
-        stack.compose("up", "--detach", "--build", "--wait", within_s=600)
-        stack.compose("exec", "-T", profile, "mailhost", "domain", "add", "domain.com")
-        for box, login in (("joe", "testid"), ("slow", "slowid")):
-            declare = ("mailhost", "mailbox", "add", f"{box}@domain.com", "--login", login, "--crypt", "DmIMm9e5Hc8ic")
-            stack.compose("exec", "-T", profile, *declare)
-        yield stack
-    finally:
-        stack.compose("down", "--volumes", "--timeout", "5", check=False)
 
 
 @pytest.fixture(scope="module")
 def qmail() -> Iterator[Stack]:
     """A stack with real qmail and two boxes; joe's mail is delivered at once, slow's takes three seconds."""
-    why = unavailable() or no_qmail(Settings(ROOT, ROOT, os.environ.get("QMAIL_BASE")))
-    if why:
+    if why := missing():
         pytest.skip(why)
     for stack in started("qmail"):
         stack.sh(
@@ -162,6 +56,50 @@ def test_pop3_may_nothing_but_its_mail(qmail: Stack) -> None:
     writable = qmail.sh("pop3", f"for d in {places}; do (: >$d/probe) 2>/dev/null && echo $d; done; true")
     assert writable.split() == []
     assert qmail.sh("pop3", "ls -A /var/qmail").split() == ["control", "popboxes", "users"]
+
+
+ESCAPES = {
+    "a setuid or setgid program": "find / -xdev -perm /6000 -type f ! -path '/proc/*' 2>/dev/null",
+    "a file capability": "find / -xdev -type f -exec getcap {} + 2>/dev/null",
+    "a process of root": "for p in /proc/[0-9]*; do grep -qs '^Uid:.*\\b0\\b' $p/status && cat $p/comm; done",
+    "a place to write outside volumes and /tmp": "find / -xdev -writable ! -type l ! -path '/proc/*' 2>/dev/null",
+    "a device of the host": "ls /dev | grep -vxE"
+    " 'core|fd|full|mqueue|null|ptmx|pts|shm|std(in|out|err)|tty|u?random|zero'",
+    "the engine's socket": "ls /var/run/docker.sock /run/docker.sock 2>/dev/null",
+    "a way into the kernel": "for f in /proc/sysrq-trigger /proc/sys/kernel/core_pattern /sys/kernel/uevent_helper; do"
+    " (: >>$f) 2>/dev/null && echo $f; done; true",
+    "no seccomp filter": "grep -L '^Seccomp:.2' /proc/self/status",
+    "a secret in the environment": "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"
+    " | grep -iE 'passw|secret|key='",
+    "the sender's queue": "ls /var/qmail/queue /var/qmail/alias 2>/dev/null",
+}
+
+
+@pytest.mark.realqmail
+@pytest.mark.parametrize("what", ESCAPES)
+def test_there_is_no_way_out_of_pop3_by(what: str, qmail: Stack) -> None:
+    assert qmail.sh("pop3", ESCAPES[what], check=False).split("\n") == [""]
+
+
+@pytest.mark.realqmail
+def test_the_list_of_escapes_finds_them_where_they_are(qmail: Stack) -> None:
+    """The broken peer: the qmail container is root's, has a setuid program and a queue, and is no such place."""
+    for what in ("a setuid or setgid program", "a process of root", "the sender's queue"):
+        assert qmail.sh("qmail", ESCAPES[what], check=False).strip()
+
+
+@pytest.mark.realqmail
+def test_pop3_reads_the_passwords_and_qmails_users_do_not(qmail: Stack) -> None:
+    look = "test -r /var/qmail/users/poppasswd && echo reads || echo cannot"
+    assert qmail.sh("pop3", look).strip() == "reads"
+    for user in ("popuser", "qmaild", "qmails", "qmailr", "alias"):
+        group = qmail.sh("qmail", f"id -g {user}").strip()
+        as_user = f"s6-applyuidgid -u $(id -u {user}) -g {group} -G '' sh -c '{look}'"
+        assert qmail.sh("qmail", as_user).strip() == "cannot", user
+    writes = "for d in /var/qmail/popboxes /var/qmail/popboxes/domain-com/joe; do test -w $d && echo $d; done; true"
+    for user in ("qmaild", "qmails", "qmailr", "alias"):
+        as_user = f"s6-applyuidgid -u $(id -u {user}) -g $(id -g {user}) -G '' sh -c '{writes}'"
+        assert not qmail.sh("qmail", as_user).strip(), user
 
 
 @pytest.mark.realqmail
@@ -264,3 +202,49 @@ def test_a_queue_of_other_numbers_is_refused(qmail: Stack) -> None:
         subprocess.run(["docker", "volume", "rm", volume], capture_output=True, check=False)
     assert done.returncode == 111
     assert "queue/mess is owned by uid 4711" in done.stderr
+
+
+class Flow:
+    """A sender that begins again until it has its 250: each subject it keeps is the mail host's to deliver."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack, self.accepted, self.tries = stack, [], 0  # type: tuple[Stack, list[bytes], int]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.tries += 1
+            subject = b"flow %d" % self.tries
+            try:
+                self.stack.send(subject)
+            except Exception:  # noqa: S112 - the host is being killed: whatever goes wrong here is the sender's to repeat
+                continue
+            self.accepted.append(subject)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+
+@pytest.mark.realqmail
+def test_containers_killed_in_turn_lose_no_accepted_message(qmail: Stack) -> None:
+    flow = Flow(qmail)
+    try:
+        for service in ("qmail", "pop3", "qmail"):
+            before = len(flow.accepted)
+            until(lambda: len(flow.accepted) > before + 5, "mail to flow")  # noqa: B023 - called before it changes
+            qmail.compose("kill", service)
+            qmail.compose("start", service)
+        before = len(flow.accepted)
+        until(lambda: len(flow.accepted) > before + 5, "mail to flow again")
+    finally:
+        flow.stop()
+    look = "cat /var/qmail/popboxes/domain-com/joe/Maildir/*/* | grep '^Subject: flow '"
+    wanted = {f"Subject: {subject.decode()}" for subject in flow.accepted}
+
+    def delivered() -> bool:
+        return wanted <= set(qmail.sh("pop3", look, check=False).splitlines())
+
+    until(delivered, "every accepted message", within_s=60)
