@@ -73,7 +73,7 @@ def rendered(folder: Path) -> Path:
     for service in read["services"].values():
         del service["ports"]
         service["deploy"]["endpoint_mode"] = "dnsrr"
-        # No roll back: on a machine that is busy with other tests a slow start would be one. Failed sessions are what counts.
+        # No roll back: on a busy machine a slow start would be one, and failed sessions are what counts here.
         service["deploy"]["update_config"].update(delay="0s", monitor="1s", failure_action="continue")
     file = folder / "stack.json"
     file.write_text(json.dumps(read))
