@@ -83,12 +83,14 @@ class Stack:
         return found
 
     def smtp(self) -> Smtp:
-        """A session with the MTA, greeted; waits until one greets."""
-        port = self.compose("port", self.mta, "25").strip().rpartition(":")[2]
-        return until(lambda: self._greeted(Address("127.0.0.1", int(port))), "a greeting")  # type: ignore[no-any-return]
+        """A session with the MTA, greeted; waits until one greets. A container started again may have another port."""
+        return until(self._greeted, "a greeting")  # type: ignore[no-any-return]
 
-    def _greeted(self, address: Address) -> Smtp:
-        session = Smtp(address)
+    def _greeted(self) -> Smtp | None:
+        port = self.compose("port", self.mta, "25", check=False).strip().rpartition(":")[2]
+        if not port.isdigit():
+            return None
+        session = Smtp(Address("127.0.0.1", int(port)))
         session.command("HELO popbox.invalid")
         return session
 

@@ -60,9 +60,12 @@ def test_pop3_may_nothing_but_its_mail(qmail: Stack) -> None:
 
 ESCAPES = {
     "a setuid or setgid program": "find / -xdev -perm /6000 -type f ! -path '/proc/*' 2>/dev/null",
-    "a file capability": "find / -xdev -type f -exec getcap {} + 2>/dev/null",
+    "a file capability": "python3 -c 'import os\n"
+    'for top, _, names in os.walk("/usr"):\n'
+    "  for path in (os.path.join(top, name) for name in names):\n"
+    '    if "security.capability" in os.listxattr(path, follow_symlinks=False): print(path)\'',
     "a process of root": "for p in /proc/[0-9]*; do grep -qs '^Uid:.*\\b0\\b' $p/status && cat $p/comm; done",
-    "a place to write outside volumes and /tmp": "find / -xdev -writable ! -type l ! -path '/proc/*' 2>/dev/null",
+    "a place to write outside volumes and /tmp": "find / -xdev -writable ! -type l ! -path /tmp 2>/dev/null",
     "a device of the host": "ls /dev | grep -vxE"
     " 'core|fd|full|mqueue|null|ptmx|pts|shm|std(in|out|err)|tty|u?random|zero'",
     "the engine's socket": "ls /var/run/docker.sock /run/docker.sock 2>/dev/null",
@@ -248,3 +251,4 @@ def test_containers_killed_in_turn_lose_no_accepted_message(qmail: Stack) -> Non
         return wanted <= set(qmail.sh("pop3", look, check=False).splitlines())
 
     until(delivered, "every accepted message", within_s=60)
+    assert f"Subject: flow {flow.tries + 1}" not in qmail.sh("pop3", look), "the list is of what was sent"

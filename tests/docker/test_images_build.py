@@ -1,0 +1,61 @@
+"""Two builds of one tree on one base have the same files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import subprocess
+import tarfile
+
+import pytest
+from tests.popbox import ROOT
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
+# The engine puts its own into every container; they are no part of the image.
+ENGINES = {".dockerenv", "etc/hosts", "etc/hostname", "etc/resolv.conf", "dev/console"}
+
+
+def tree(image: str) -> dict[str, tuple[object, ...]]:
+    """Path -> type, mode, owner, link and digest of everything in an image; dates are left out."""
+    number = subprocess.run(["docker", "create", image], capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        octets = subprocess.run(["docker", "export", number], capture_output=True, check=True).stdout
+    finally:
+        subprocess.run(["docker", "rm", number], capture_output=True, check=True)
+    found: dict[str, tuple[object, ...]] = {}
+    with tarfile.open(fileobj=io.BytesIO(octets)) as tar:
+        for one in tar:
+            file = tar.extractfile(one) if one.isreg() else None
+            digest = hashlib.sha256(file.read()).hexdigest() if file else ""
+            found[one.name] = (one.type, one.mode, one.uid, one.gid, one.linkname, digest)
+    return {name: facts for name, facts in found.items() if name not in ENGINES}
+
+
+@pytest.fixture(scope="module")
+def builds() -> list[dict[str, tuple[object, ...]]]:
+    """The trees of two builds of pop3; the second takes nothing from the cache."""
+    project = f"buildtest-{secrets.token_hex(4)}"
+    trees = []
+    for tag, cache in ((f"{project}-1", []), (f"{project}-2", ["--no-cache"])):
+        environ = {**os.environ, "POPBOX_TAG": tag, "COMPOSE_PROFILES": "standin", "QMAIL_BASE": ""}
+        build = ["docker", "compose", "build", "--quiet", *cache, "pop3"]
+        subprocess.run(build, cwd=ROOT, env=environ, check=True, capture_output=True, timeout=500)
+        try:
+            trees.append(tree(f"popbox/pop3:{tag}"))
+        finally:
+            subprocess.run(["docker", "rmi", f"popbox/pop3:{tag}"], capture_output=True, check=False)
+    return trees
+
+
+def test_two_builds_are_alike(builds: list[dict[str, tuple[object, ...]]]) -> None:
+    first, second = builds
+    assert len(first) > 1000
+    assert {name for name in first.keys() | second.keys() if first.get(name) != second.get(name)} == set()
+
+
+def test_no_cache_and_no_package_manager_of_python_stays(builds: list[dict[str, tuple[object, ...]]]) -> None:
+    names = builds[0].keys()
+    assert not [name for name in names if name.startswith(("var/lib/apt/lists/", "var/cache/apt/", "root/.cache"))]
+    assert not [name for name in names if "/site-packages/pip" in name or "/uvloop" in name]
