@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from popbox.migrate.dialects.control import Control, read_control
 from popbox.migrate.dialects.dotqmail import Said, follow, home_of, read_dotqmail
+from popbox.migrate.dialects.folders import scan
 from popbox.migrate.dialects.poppasswd import judged
 from popbox.migrate.dialects.text import domain, file_of, local_part, login, numbered, text_of
 from popbox.migrate.findings import Where, shown
 from popbox.migrate.oldhost import CATCHALL, MAILDIR, MBOX, Domain, Login, OldHost, Route, Store
-from popbox.migrate.tree import DIRECTORY, FILE, Entry, Tree, TreeError, look
+from popbox.migrate.tree import DIRECTORY, FILE, Entry, Tree, look
 
 PASSWD, SHADOW = b"/etc/passwd", b"/etc/shadow"
 SPOOLS = (b"/var/spool/mail/", b"/var/mail/")
@@ -153,7 +154,7 @@ class _Person:
 
     def _beside(self, home: bytes) -> None:
         """Files in the home that do something with mail: extension addresses are taken, filters are left."""
-        for name, entry in _scan(self.tree, self.host, home):
+        for name, entry in scan(self.tree, self.host, home):
             where = Where(file_of(home + b"/" + name))
             if name in OTHER_FILES:
                 self.host.leave(where, f"{shown(name)} of {self.account.name}", "mailhost runs no filters")
@@ -179,14 +180,6 @@ def _shown(route: Route) -> str:
     return ", ".join(shown(store.path) for store in route.stores) or "what its forwards reach"
 
 
-def _scan(tree: Tree, host: OldHost, path: bytes) -> list[tuple[bytes, Entry]]:
-    try:
-        return tree.scan(path)
-    except TreeError as why:
-        host.wrong("unreadable", Where(file_of(path)), str(why))
-        return []
-
-
 def _virtual(tree: Tree, host: OldHost, accounts: list[Account]) -> None:
     """``domain.com:user``: the domain's addresses are ~user/.qmail-ADDRESS (Q-GETPW-2, -5)."""
     by_name = {account.name: account for account in accounts}
@@ -195,7 +188,7 @@ def _virtual(tree: Tree, host: OldHost, accounts: list[Account]) -> None:
         home = None if account is None or there.alias_of else home_of(tree, host, account.home, account.where)
         if account is None or home is None:
             continue
-        for file, entry in _scan(tree, host, home):
+        for file, entry in scan(tree, host, home):
             rest = file.removeprefix(b".qmail-").replace(b":", b".")
             local = CATCHALL if rest == b"default" else local_part(rest)
             if entry.kind == FILE and rest != file and local:
@@ -219,7 +212,7 @@ def read_aliases(tree: Tree, host: OldHost, home: bytes) -> None:
     real, entry = look(tree, home + b"/alias")
     if entry is None or entry.kind != DIRECTORY:
         return
-    for name, file in _scan(tree, host, real):
+    for name, file in scan(tree, host, real):
         if not name.startswith(b".qmail-") or file.kind != FILE:
             continue
         alias, path = shown(name.removeprefix(b".qmail-")), real + b"/" + name

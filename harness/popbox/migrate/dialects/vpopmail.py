@@ -12,12 +12,13 @@ from typing import NamedTuple
 from popbox.migrate.dialects.assign import Assigned, read_assign
 from popbox.migrate.dialects.control import read_control
 from popbox.migrate.dialects.dotqmail import home_of, read_dotqmail
+from popbox.migrate.dialects.folders import scan
 from popbox.migrate.dialects.poppasswd import FOR_OTHERS, judged
 from popbox.migrate.dialects.system import leave_accounts, read_aliases
 from popbox.migrate.dialects.text import address, domain, file_of, local_part, login, numbered, text_of
 from popbox.migrate.findings import Where, shown
 from popbox.migrate.oldhost import CATCHALL, MAILDIR, Domain, Login, OldHost, Route, Store
-from popbox.migrate.tree import DIRECTORY, FILE, LINK, Entry, Tree, TreeError, look
+from popbox.migrate.tree import DIRECTORY, FILE, LINK, Entry, Tree, look
 
 HOMES = (b"/home/vpopmail", b"/var/vpopmail", b"/usr/local/vpopmail", b"/var/qmail/vpopmail")
 FIELDS = (7, 8)
@@ -99,21 +100,13 @@ def _unassigned(tree: Tree, host: OldHost, done: set[bytes], virtual: bool) -> N
 def _domain_directories(tree: Tree, host: OldHost, path: bytes) -> list[tuple[bytes, bytes, Entry]]:
     """Directories of domains, also one level down where vpopmail has hashed them (``0/domain.com``)."""
     found = []
-    for name, entry in _scan(tree, host, path):
+    for name, entry in scan(tree, host, path):
         real = path + b"/" + name
         if entry.kind == DIRECTORY and len(name) == 1:
             found += _domain_directories(tree, host, real)
         elif entry.kind in (DIRECTORY, LINK) and name not in NOT_BOXES:
             found.append((name, real, entry))
     return found
-
-
-def _scan(tree: Tree, host: OldHost, path: bytes) -> list[tuple[bytes, Entry]]:
-    try:
-        return tree.scan(path)
-    except TreeError as why:
-        host.wrong("unreadable", Where(file_of(path)), str(why))
-        return []
 
 
 class _Domain:
@@ -136,7 +129,7 @@ class _Domain:
                 self._row(line, Where(file_of(path), number), weak)
         if weak:
             self.host.wrong("login-des", weak[0], f"{len(weak)} logins of this file, this one first")
-        found = _scan(self.tree, self.host, self.home)
+        found = scan(self.tree, self.host, self.home)
         for name, entry in found:
             if name.startswith(b".qmail-") and entry.kind == FILE:
                 self._dotqmail(name, entry)
