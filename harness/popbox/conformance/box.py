@@ -59,6 +59,7 @@ class Box:
         self.names: dict[str, str] = {}  # corpus message -> file name, while the corpus is placed
         self._shared: Session | None = None
         self._entered: Session | None = None
+        self._began = time.monotonic()
         self._numbers: dict[str, int] | None = None
         self._bodies: dict[int, bytes] = {}
         self._capabilities: dict[bytes, list[bytes]] | None = None
@@ -131,8 +132,8 @@ class Box:
         return session, reply
 
     def _lock_may_last(self) -> bool:
-        """Whether a session that had the box was closed a moment ago."""
-        last = self._entered.closed_at if self._entered else None
+        """Whether a session that had the box was closed a moment ago: ours, or one from just before us."""
+        last = self._entered.closed_at if self._entered else self._began
         return last is not None and time.monotonic() - last < LOCK_S
 
     @contextmanager
