@@ -10,7 +10,7 @@ from textwrap import shorten
 
 from popbox.errors import ConnectionFailed, HostError, PopboxError, StepTimeout
 from popbox.fields import Strict
-from popbox.hosts.base import Ability, Host, Service, tail
+from popbox.hosts.base import SERVICES, Ability, Host, Service, tail
 from popbox.ledger.account import account
 from popbox.ledger.foretold import Taken
 from popbox.model import Observation, Result, StepResult, Verdict
@@ -21,8 +21,6 @@ from popbox.steps import Step
 from popbox.transcript import TranscriptError
 from popbox.verbs import VERBS, Context
 from popbox.verbs.declared import accounts
-
-SERVICES: tuple[Service, ...] = ("smtp", "pop3")
 
 
 class Watcher:

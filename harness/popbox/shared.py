@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from popbox.hosts.base import Host
+from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.choose import Choice, attach, start
 from popbox.hosts.readiness import wait_ready
 from popbox.hosts.state import Process, Registry
@@ -42,7 +42,7 @@ class SharedHosts:
         for record in self._registry.mine():
             if (record.host, record.mta) == (choice.host, choice.mta):
                 host = attach(record, self._settings, self._registry)
-                for service in ("smtp", "pop3"):
+                for service in SERVICES:
                     wait_ready(host, service, time.monotonic() + SERVES_S)
                 return host
         return None

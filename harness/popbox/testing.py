@@ -15,10 +15,10 @@ from typing import Any
 from popbox.clients.pop3 import Pop3
 from popbox.clients.wire import Address
 from popbox.errors import HostError
-from popbox.hosts.base import Found, Host, Ran, tail
+from popbox.hosts.base import SERVICES, Found, Host, Ran, tail
 from popbox.model import Accounts, Needs, Result, Scenario, StepResult
 from popbox.report.text import step_lines
-from popbox.runner import SERVICES, Run
+from popbox.runner import Run
 from popbox.scenario import ScenarioFile
 from popbox.steps import Step
 

@@ -12,6 +12,8 @@ from popbox.clients.wire import Address, Wire
 from popbox.fields import Disk as Disk
 from popbox.fields import Service as Service
 
+SERVICES: tuple[Service, ...] = ("smtp", "pop3")
+
 
 class Ability(StrEnum):
     """What a scenario may ask of a host; what a host cannot do skips the scenario, with the reason."""

@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from popbox.errors import HostError, PopboxError
-from popbox.hosts.base import Host, Service
+from popbox.hosts.base import SERVICES, Host
 from popbox.operate import on_host
 
 MANIFEST, FORMAT = "popbox.json", 1
-SERVICES: tuple[Service, ...] = ("smtp", "pop3")
 UP_S = 60.0  # our choice: how long a restored service may take to answer
 PIECE_OCTETS = 1 << 20
 

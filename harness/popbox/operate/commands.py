@@ -13,9 +13,9 @@ import click
 from popbox.clients.smtp import deliver
 from popbox.conformance.command import address
 from popbox.errors import ConnectionFailed, StepTimeout
-from popbox.hosts.base import Service, tail
+from popbox.hosts.base import SERVICES, Service, tail
 from popbox.hosts.choose import HostName, MtaName, choose, start
-from popbox.operate.status import SERVICES, lines, look
+from popbox.operate.status import lines, look
 from popbox.operate.talk import converse
 from popbox.operate.target import NONE, target, targets
 from popbox.settings import Settings

@@ -6,11 +6,9 @@ import json
 from dataclasses import dataclass
 
 from popbox.errors import PopboxError
-from popbox.hosts.base import Host, Service
+from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.readiness import greets
 from popbox.hosts.state import Record
-
-SERVICES: tuple[Service, ...] = ("smtp", "pop3")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,5 @@ def target(settings: Settings, name: str | None = None) -> Host:
 NONE = "no host is up: `popbox up` brings one up, `docker compose up --wait` a deployment"
 
 
-def is_deployment(record: Record) -> bool:
-    """Whether it was started by compose alone; then popbox does not take it away."""
-    return record.owner == NOBODY
-
-
 def _listed(found: dict[str, Record]) -> str:
     return f"are: {', '.join(f'{name} ({one.host}, {one.mta})' for name, one in found.items())}" if found else "is none"

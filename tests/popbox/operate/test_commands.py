@@ -17,7 +17,7 @@ from popbox.cli import cli
 from popbox.errors import HostError
 from popbox.hosts import docker
 from popbox.hosts.state import Registry
-from popbox.operate.target import is_deployment, target, targets
+from popbox.operate.target import NOBODY, target, targets
 from popbox.settings import Settings, find_assets
 
 ACCOUNTS = """
@@ -133,6 +133,6 @@ def test_a_deployment_is_found_by_its_project_and_is_not_ours_to_remove(
     settings = Settings(find_assets(), state, None)
     found = targets(settings)
     assert list(found) == ["mail"], "a run of some popbox, perhaps another user's, is no deployment"
-    assert is_deployment(found["mail"])
+    assert found["mail"].owner == NOBODY
     assert target(settings, "mail").describe() == "host docker, MTA qmail"
     assert popbox("down")[1] == "no host is up\n"
