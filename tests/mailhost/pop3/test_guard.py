@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
+
 from mailhost.pop3.guard import ENTRANCES, FREE_FAILURES, QUEUE_S, REMEMBERED, SLOT_S, WINDOW_S, Guard, network
 from mailhost.pop3.metrics import Counters
 from mailhost.pop3.options import Limits
+from mailhost.pop3.shared import Shared
 
 
 def fail(guard: Guard, peer: str, login: bytes, times: int, now: float = 0.0) -> None:
@@ -44,13 +50,120 @@ def test_failures_are_forgotten() -> None:
     assert guard.wait("192.0.2.1", b"joe", WINDOW_S + 1) == 0.0
 
 
-def test_memory_is_bounded() -> None:
+def test_memory_is_bounded_and_whoever_shares_a_bucket_is_not_slowed_for_another() -> None:
+    shared = Shared(1, buckets=1)
+    guard = Guard(Limits(), shared=shared)
+    for number in range(200):
+        fail(guard, f"192.0.2.{number}", b"%d" % number, 100, float(number))
+        assert guard.wait(f"198.51.100.{number}", b"other %d" % number, float(number)) == 0.0
+        guard.succeeded(f"192.0.2.{number}", b"%d" % number, float(number))
+    fail(guard, "203.0.113.4", b"joe", FREE_FAILURES + 1, 200.0)
+    assert guard.wait("203.0.113.4", b"ann", 200.0) == 0.0
+    assert guard.wait("203.0.113.4", b"bob", 200.0) == SLOT_S, "the newest is remembered in a full bucket"
+
+
+def test_notes_of_good_pairs_are_bounded() -> None:
     guard = Guard(Limits())
-    for number in range(3 * REMEMBERED):
-        guard.failed(f"192.0.2.{number}", b"%d" % number, 0.0)
-        guard.succeeded(f"192.0.2.{number}", b"%d" % number, 0.0)
-    assert len(guard._records) <= REMEMBERED + 2
-    assert len(guard._good) <= REMEMBERED + 1
+    for number in range(REMEMBERED + 2):
+        guard.succeeded("192.0.2.1", b"%d" % number, 0.0)
+    assert len(guard._noted) <= REMEMBERED
+
+
+def pair(shared: Shared | None, limits: Limits | None = None) -> tuple[Guard, Guard]:
+    """The guards of two workers; with None each for itself, as a check that the tests below can fail."""
+    one, other = (Guard(limits or Limits(), None, shared or Shared(), worker if shared else 0) for worker in (0, 1))
+    return one, other
+
+
+@pytest.mark.parametrize(("shared", "waits"), [(True, SLOT_S), (False, 0.0)])
+def test_failures_over_two_workers_are_throttled_as_one(shared: bool, waits: float) -> None:
+    one, other = pair(Shared(2) if shared else None)
+    for _ in range(FREE_FAILURES + 1):
+        one.failed("192.0.2.1", b"joe", 0.0)
+    assert one.wait("192.0.2.1", b"ann", 1.0) == 0.0
+    assert other.wait("192.0.2.1", b"bob", 1.0) == waits
+
+
+def test_a_good_pair_has_its_way_in_at_every_worker() -> None:
+    one, other = pair(Shared(2))
+    one.succeeded("203.0.113.4", b"joe", 0.0)
+    for guard in (one, other):
+        fail(guard, "192.0.2.1", b"joe", 20)
+    assert other.wait("198.51.100.1", b"joe", 1.0) == 0.0
+    assert other.wait("198.51.100.2", b"joe", 1.0) == SLOT_S
+    assert other.wait("203.0.113.4", b"joe", 1.0) == 0.0
+
+
+@pytest.mark.parametrize(("shared", "admitted"), [(True, 5), (False, 10)])
+@pytest.mark.parametrize("limits", [Limits(per_address=5), Limits(connections=5), Limits(unauthenticated=5)])
+def test_caps_hold_over_two_workers(limits: Limits, shared: bool, admitted: int) -> None:
+    guards = pair(Shared(2) if shared else None, limits)
+    waiting = [0, 0]
+    for turn in range(40):
+        worker = turn % 2
+        if guards[worker].admit("192.0.2.1", waiting[worker]) is None:
+            waiting[worker] += 1
+    assert sum(waiting) == admitted
+    guards[0].leave("192.0.2.1")
+    guards[0].waiting(waiting[0] - 1)
+    if shared:
+        assert guards[1].admit("192.0.2.1", waiting[1]) is None
+
+
+def test_what_a_balancer_brings_counts_over_two_workers() -> None:
+    one, other = pair(Shared(2), Limits(per_address=1))
+    assert one.admit("10.0.0.1", 0, balancer=True) is None
+    assert other.admit("10.0.0.1", 0, balancer=True) is None
+    assert one.identify("10.0.0.1", "192.0.2.1")
+    assert not other.identify("10.0.0.1", "192.0.2.1")
+    one.leave("192.0.2.1")
+    assert other.identify("10.0.0.1", "192.0.2.1")
+
+
+def test_addresses_in_one_place_are_told_apart_and_never_refused_for_each_other() -> None:
+    one, other = pair(Shared(2, places=1), Limits(per_address=2))
+    for number in range(50):
+        assert one.admit(f"192.0.2.{number}", 0) is None
+        assert other.admit(f"192.0.2.{number}", 0) is None
+    assert one.admit("192.0.2.0", 0) == "too many connections from this address", "one of the four that found a cell"
+    for number in range(50):
+        one.leave(f"192.0.2.{number}")
+        other.leave(f"192.0.2.{number}")
+    assert all(one.admit("198.51.100.1", 0) is None for _ in range(2))
+    assert other.admit("198.51.100.1", 0) == "too many connections from this address", "the cells were given back"
+
+
+def test_what_a_dead_worker_had_open_is_given_back() -> None:
+    limits, shared = Limits(connections=4, per_address=3), Shared(2)
+    one, other = pair(shared, limits)
+    for guard in (one, other, other):
+        assert guard.admit("192.0.2.1", 0) is None
+    assert one.admit("192.0.2.1", 0) is not None
+    Guard(limits, None, shared, 1)
+    assert sum(shared.totals) == 1
+    assert one.admit("192.0.2.1", 0) is None
+    assert one.admit("192.0.2.1", 0) is None
+    assert one.admit("192.0.2.1", 0) is not None
+
+
+def test_processes_that_fail_at_once_lose_no_failure_and_give_no_slot_twice(tmp_path: Path) -> None:
+    shared = Shared(4)
+    children = []
+    for worker in range(4):
+        child = os.fork()
+        if not child:
+            guard = Guard(Limits(), None, shared, worker)
+            fail(guard, "192.0.2.1", b"%d" % worker, 500)
+            slots = [guard.wait("192.0.2.1", b"w%d %d" % (worker, n), 1.0) for n in range(2)]
+            (tmp_path / str(worker)).write_text(" ".join(str(slot) for slot in slots))
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    at = shared.records.find(("address", "192.0.2.1"))
+    assert at is not None
+    assert shared.records.fields[at + 1] == 4 * 500
+    slots = sorted(float(slot) for worker in range(4) for slot in (tmp_path / str(worker)).read_text().split())
+    assert slots == [SLOT_S * n for n in range(8)]
 
 
 def test_caps() -> None:

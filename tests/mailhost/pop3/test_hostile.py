@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,16 +108,78 @@ def test_ready_is_not_said_when_nobody_new_would_be_let_in(box: Box, serve: Serv
     assert eventually(lambda: http(server, "/ready").startswith(b"HTTP/1.1 200"))
 
 
-def test_when_the_helper_that_reads_passwords_is_gone_it_says_so(box: Box, serve: Serve) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_when_the_helper_that_reads_passwords_is_gone_it_ends_to_be_started_anew(
+    box: Box, serve: Serve, workers: str
+) -> None:
     if os.geteuid():
         pytest.skip("not root: there is no helper")
-    server = serve("--metrics", "127.0.0.1:0")
-    assert http(server, "/ready").startswith(b"HTTP/1.1 200")
-    (helper,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    os.kill(int(helper), signal.SIGKILL)
-    assert eventually(lambda: http(server, "/ready").startswith(b"HTTP/1.1 503"))
-    assert server.client().login().startswith(b"-ERR [SYS/TEMP]")
+    server = serve("--workers", workers)
+    client = server.client()
+    assert client.login().startswith(b"+OK")
+    assert eventually(lambda: workers == "1" or len(worker_pids(server)) == 2)
+    (helper,) = children(server) - worker_pids(server)
+    os.kill(helper, signal.SIGKILL)
     assert eventually(lambda: "the root helper has gone" in server.log())
+    assert client.ask(b"STAT").startswith(b"+OK"), "a running session ends in its own time"
+    client.ask(b"QUIT")
+    assert server.process.wait(10) == 111
+    assert serve("--workers", workers).client().login().startswith(b"+OK")
+
+
+def children(server: Running) -> set[int]:
+    """The processes it started."""
+    return {int(x) for x in Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()}
+
+
+def both(server: Running) -> list[int]:
+    """Its two workers, once their threads run; the first has the metrics port."""
+    assert eventually(lambda: len(worker_pids(server)) == 2)
+    return sorted(worker_pids(server))
+
+
+@contextlib.contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """While one worker stands still the other takes every connection."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert eventually(lambda: ") T " in Path(f"/proc/{pid}/stat").read_text())
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_the_cap_of_an_address_holds_over_workers(box: Box, serve: Serve) -> None:
+    server = serve("--workers", "2", "--max-per-address", "10", "--metrics", "127.0.0.1:0")
+    one, other = both(server)
+    with paused(other):
+        held = [server.client() for _ in range(6)]
+    with paused(one):
+        held += [server.client() for _ in range(6)]
+    assert [client.banner.startswith(b"+OK") for client in held] == [True] * 10 + [False] * 2
+    for pid in (one, other):
+        os.kill(pid, signal.SIGKILL)
+    for client in held:
+        client.close()
+    assert eventually(lambda: gauge(server) == 0, 10)
+    again = [server.client() for _ in range(12)]
+    assert sum(client.banner.startswith(b"+OK") for client in again) == 10, "what the dead had open is given back"
+
+
+def test_guesses_at_one_worker_are_throttled_at_the_other(box: Box, serve: Serve) -> None:
+    server = serve("--workers", "2", "--metrics", "127.0.0.1:0")
+    one, other = both(server)
+    with paused(other):
+        guessers = [server.client() for _ in range(60)]
+        for number, guesser in enumerate(guessers):
+            guesser.send(b"USER testid\r\nPASS guess%d\r\n" % number)
+            if number == 20:
+                assert eventually(lambda: failures(server) > FREE_FAILURES, 15)
+        refused = b"-ERR [SYS/TEMP]"
+        assert guessers[-1].line().startswith(b"+OK")
+        assert guessers[-1].line().startswith(refused), "the queue of this address is full"
+    with paused(one):
+        assert server.client().login(b"nobody").startswith(refused), "and so it is here"
 
 
 def test_the_connections_of_a_worker_that_died_are_not_counted_for_ever(box: Box, serve: Serve) -> None:

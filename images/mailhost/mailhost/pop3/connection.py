@@ -167,6 +167,7 @@ class Connection:
         """The login was good and the maildrop is open."""
         self.logged_in = True
         self._server.unauthenticated -= 1
+        self._server.guard.waiting(self._server.unauthenticated)
 
     def resume(self, event: Event | None) -> None:
         """The rim's work for this session is done; ``event`` is what the session said to that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def newest_tls(options: Options, source: Source | None, earlier: ssl.SSLContext 
 
 
 def run(options: Options) -> int:
-    """Serve until TERM; the exit code is 0.
+    """Serve until TERM; the exit code is 0, or 111 when the root helper died and the server must be started anew.
 
     Raises:
         OSError: an address cannot be bound, a certificate cannot be used, or root cannot be given up.
@@ -109,14 +110,17 @@ def run(options: Options) -> int:
     if options.workers == 1:
         server = start(0)
         announce(sockets)
+        if isinstance(sources[0], keeper.Kept):
+            mind(server, sources[0])
         server.serve()
-        return 0
+        return 111 if server.orphaned else 0
 
     def stop() -> None:
         for sock in (*sockets.plain, *sockets.secure):
             sock.close()
 
-    return supervise(options.workers, lambda worker: start(worker).serve(), lambda: announce(sockets), stop)
+    helper = sources[0].helper if isinstance(sources[0], keeper.Kept) else 0
+    return supervise(options.workers, lambda worker: start(worker).serve(), lambda: announce(sockets), stop, helper)
 
 
 def prepare(server: Server, source: Source | None) -> Server:
@@ -135,6 +139,16 @@ def prepare(server: Server, source: Source | None) -> Server:
         signal.signal(signum, lambda *_: server.loop.post(server.drain))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     return server
+
+
+def mind(server: Server, kept: keeper.Kept) -> None:
+    """End the one worker when its helper does; of several their parent takes care (``workers.py``)."""
+
+    def gone(_: int) -> None:
+        server.loop.remove(kept.fileno())
+        server.orphan()
+
+    server.loop.add(kept.fileno(), select.EPOLLHUP, gone)
 
 
 def watch(loop: Loop, cert: Path, key: Path | None, reload: Callable[[], None]) -> None:

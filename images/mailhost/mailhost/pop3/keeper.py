@@ -32,8 +32,13 @@ _VERBS = {b"apop": _APOP, b"scram": _SCRAM}
 class Kept:
     """The unprivileged end: a ``rows.Source``."""
 
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
+    def __init__(self, channel: socket.socket, helper: int = 0) -> None:
+        """``helper``: the process id of the other end."""
+        self._channel, self.helper = channel, helper
+
+    def fileno(self) -> int:
+        """The channel: it hangs up when the helper has gone."""
+        return self._channel.fileno()
 
     def row(self, login: bytes) -> Row | None:
         """See ``rows.Source``."""
@@ -88,7 +93,8 @@ def start(users: Path, workers: int, *, upgrade: bool = False, pem: tuple[Path, 
     """
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(workers)]
     parent = os.getpid()
-    if os.fork() == 0:
+    helper = os.fork()
+    if helper == 0:
         try:
             for signum in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
                 signal.signal(signum, signal.SIG_IGN)  # sessions may outlive the signal, and need rows no more then
@@ -100,7 +106,7 @@ def start(users: Path, workers: int, *, upgrade: bool = False, pem: tuple[Path, 
             os._exit(0)
     for _, theirs in pairs:
         theirs.close()
-    return [Kept(ours) for ours, _ in pairs]
+    return [Kept(ours, helper) for ours, _ in pairs]
 
 
 def _close_all_but(kept: list[int]) -> None:

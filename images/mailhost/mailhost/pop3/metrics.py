@@ -6,6 +6,7 @@ import enum
 import mmap
 
 from mailhost.pop3.guard import ENTRANCES
+from mailhost.pop3.shared import Shared
 
 
 class Count(enum.IntEnum):
@@ -44,13 +45,14 @@ _HELP: dict[Count, tuple[str, str, str]] = {
 class Counters:
     """One row of 64-bit numbers for each worker in memory they share; each writes its own row only.
 
-    ``entered`` is the one table all write: when logins last began, for ``Guard.too_soon``.
+    ``entered`` is a table all write: when logins last began, for ``Guard.too_soon``. ``shared`` is the guards'.
     """
 
     def __init__(self, workers: int = 1) -> None:
         """Make it before forking."""
         self._all = memoryview(mmap.mmap(-1, workers * len(Count) * 8)).cast("q")
         self.entered = memoryview(mmap.mmap(-1, ENTRANCES * 8)).cast("Q")
+        self.shared = Shared(workers)
         self.mine = self.row(0)
 
     def row(self, worker: int) -> memoryview:

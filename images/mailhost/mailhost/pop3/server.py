@@ -83,7 +83,7 @@ class Server:
         self.rows = Rows(options.home / "users", source)
         hashing, scanning = Threads(max(2, os.cpu_count() or 1)), Threads(2)
         self.openings = Openings(options.profile, scanning.run, self.loop.post)
-        self.guard = Guard(options.limits, counters.entered)
+        self.guard = Guard(options.limits, counters.entered, counters.shared, worker)
         credentials = Credentials(hashing.run, self.loop.post, self._upgrade if options.upgrade_hashes else None)
         self.logins = Logins(
             options, self.loop, self.log, self.rows, credentials, self.openings, self.guard, self.counts
@@ -95,6 +95,7 @@ class Server:
         self._offer()
         self._serial = 0
         self._sweeping = self._draining = self._paused = False
+        self.orphaned = False
         self._status = StatusPort(self.loop, sockets.status, counters.render, self.ready) if sockets.status else None
         self.loop.after_round = self.log.flush
 
@@ -226,6 +227,7 @@ class Server:
         self.guard.leave(connection.entered_as)
         if not connection.logged_in:
             self.unauthenticated -= 1
+        self.guard.waiting(self.unauthenticated)
         counts = self.counts
         counts[_OPEN] -= 1
         counts[_RETRIEVED] += connection.retrieved
@@ -253,6 +255,14 @@ class Server:
         self.tls = tls
         self._offer()
         self.log.line("reloaded")
+
+    def orphan(self) -> None:
+        """The root helper has gone, and nobody here can be root again: drain, for a supervisor to start anew."""
+        if self._draining:
+            return
+        self.orphaned = True
+        self.log.line("the root helper has gone", consequence="the server ends with 111 to be started again as root")
+        self.drain()
 
     def drain(self) -> None:
         """Refuse new connections, let running sessions end, at most ``drain_s`` seconds; called again, stop."""

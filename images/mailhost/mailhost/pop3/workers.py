@@ -15,13 +15,18 @@ RESTART_S = 1.0
 """A worker that died is replaced not sooner than this after the last start, so that a fault does not spin."""
 
 
-def supervise(count: int, start: Callable[[int], None], ready: Callable[[], None], stop: Callable[[], None]) -> int:
+def supervise(
+    count: int, start: Callable[[int], None], ready: Callable[[], None], stop: Callable[[], None], helper: int = 0
+) -> int:
     """Fork ``count`` workers, call ``ready``, and wait; returns 0 when all have drained after TERM or INT.
+
+    ``helper`` is the process that stays root. Nobody here can be root again: when it dies all drain as at TERM, and
+    111 is returned so that a supervisor starts the server anew. Other children are not ours: process 1 inherits some.
 
     ``stop`` is called at TERM or INT: listening sockets must be closed here too, or the kernel goes on queueing.
     """
     pids: dict[int, int] = {}
-    stopping = False
+    stopping = orphaned = False
 
     def pass_on(signum: int, _: object) -> None:
         nonlocal stopping
@@ -42,7 +47,12 @@ def supervise(count: int, start: Callable[[int], None], ready: Callable[[], None
     while pids:
         pid, status = os.wait()
         worker_died = pids.pop(pid, None)
-        if worker_died is not None and not stopping:
+        if helper and pid == helper and not stopping:
+            sys.stderr.write('{"event": "the root helper has gone", "consequence": "the server ends with 111"}\n')
+            sys.stderr.flush()
+            orphaned = True
+            pass_on(signal.SIGTERM, None)
+        elif worker_died is not None and not stopping:
             sys.stderr.write(f'{{"event": "worker died", "pid": {pid}, "status": {status}}}\n')
             sys.stderr.flush()
             time.sleep(RESTART_S)
@@ -50,7 +60,7 @@ def supervise(count: int, start: Callable[[int], None], ready: Callable[[], None
             if not stopping:
                 pids[_fork(worker_died, start)] = worker_died
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    return 0
+    return 111 if orphaned else 0
 
 
 def _fork(worker: int, start: Callable[[int], None]) -> int:
