@@ -56,7 +56,7 @@ class Logins:
         if isinstance(claim, Lookup):
             return self._look_up(connection, claim.login)
         try:
-            row = self._rows.get(claim.login)
+            row = self._rows.get(claim.login, self._loop.now)
         except RowsError as error:
             return self._trouble(connection, error)
         if claim.method == "plain" and row is not None and self._credentials.known(row, claim.secret):
@@ -73,7 +73,7 @@ class Logins:
 
     def _look_up(self, connection: Connection, login: bytes) -> Event:
         try:
-            row = self._rows.get(login)
+            row = self._rows.get(login, self._loop.now)
             stored = None if row is None or locked(row) else self._rows.secret(login, b"scram")
         except RowsError as error:
             return self._trouble(connection, error)

@@ -122,6 +122,7 @@ class Session:
             return self._wrong(memory.profile.texts.too_long)
         if memory.sasl is not None:
             event = a.continued(memory, line)
+            self._lines.limit = memory.line_octets()
         else:
             verb, _, argument = line.partition(b" ")
             verb = verb.upper()
@@ -131,10 +132,11 @@ class Session:
             if argument and verb in ALONE and argument.strip(b" ") and not memory.profile.plain:
                 return self._wrong(_TAKES_NO_ARGUMENT)
             event = handler(memory, argument)
+            if memory.sasl is not None:
+                self._lines.limit = memory.line_octets()
         if memory.forget_input:
             memory.forget_input = False
             self._lines.forget()
-        self._lines.limit = memory.line_octets()
         return event
 
     @staticmethod

@@ -70,33 +70,46 @@ class Files:
 
 
 class Rows:
-    """``get`` costs one stat while the file is unchanged."""
+    """``get`` costs one stat, for all logins of one moment, while the file is unchanged."""
 
     def __init__(self, users: Path, source: Source | None = None) -> None:
         self._path = os.fspath(users / "poppasswd")
         self._source = source or Files(users)
         self._key: tuple[int, int, int] | None = None
+        self._looked: float | None = None
         self._cache: dict[bytes, Row | None] = {}
 
-    def get(self, login: bytes) -> Row | None:
+    def get(self, login: bytes, now: float | None = None) -> Row | None:
         """The row of one login, or None.
+
+        ``now`` is the present round of the loop (``Loop.now``): the file is looked at once for all its logins.
 
         Raises:
             RowsError: no file, no permission, or the line of this login is not a row.
         """
         try:
-            found = os.stat(self._path)  # noqa: PTH116 - once a login: Path.stat costs three times as much
-            key = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if key != self._key or len(self._cache) >= CACHED_ROWS:
-                self._cache = {}
-                self._key = key
+            if now is None or now != self._looked:
+                self._look()
+                self._looked = now
             if login in self._cache:
                 return self._cache[login]
             row = self._cache[login] = self._source.row(login)
         except (OSError, PoppasswdError) as error:
-            self._key = None
+            self._key = self._looked = None
             raise RowsError(str(error)) from error
         return row
+
+    def _look(self) -> None:
+        """Forget all rows if the file has changed.
+
+        Raises:
+            OSError: there is none.
+        """
+        found = os.stat(self._path)  # noqa: PTH116 - Path.stat costs three times as much
+        key = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if key != self._key or len(self._cache) >= CACHED_ROWS:
+            self._cache = {}
+            self._key = key
 
     def secret(self, login: bytes, kind: bytes) -> bytes | None:
         """The APOP or SCRAM secret of one login, or None.

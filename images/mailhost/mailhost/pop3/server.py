@@ -37,7 +37,7 @@ from mailhost.pop3.threads import Threads
 if TYPE_CHECKING:
     import ssl
 
-    from mailhost.pop3.tls import TlsSocket
+    from mailhost.pop3.tls import Tls
 
 SWEEP_S = 1.0
 """How often idle sessions are looked for; no timer is kept for each of them."""
@@ -93,7 +93,7 @@ class Server:
         self._sockets = sockets
         self._trusted = Trusted(options.proxy_from)
         self._offer()
-        self._serial = 0
+        self._serial, self._pid, self._hostname = 0, os.getpid(), options.hostname.encode()
         self._sweeping = self._draining = self._paused = False
         self.orphaned = False
         self._status = StatusPort(self.loop, sockets.status, counters.render, self.ready) if sockets.status else None
@@ -148,7 +148,7 @@ class Server:
     def _accept(self, listener: socket.socket, secure: bool, _: int) -> None:
         for _turn in range(ACCEPTS):
             try:
-                sock, address = listener.accept()
+                fd, address = listener._accept()  # type: ignore[attr-defined]  # accept() makes an object, see Connection
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # out of descriptors: sessions that end will free some, and asking at once spins
@@ -157,51 +157,51 @@ class Server:
                 self.loop.remove(listener.fileno())
                 self.loop.later(PAUSE_S, partial(self._listen, listener, secure))
                 return
-            self._welcome(sock, str(address[0]), secure)
+            self._welcome(fd, str(address[0]), secure)
 
-    def _welcome(self, sock: socket.socket, peer: str, secure: bool) -> None:
+    def _welcome(self, fd: int, peer: str, secure: bool) -> None:
         """A new connection: the banner, or first a PROXY header or a TLS handshake."""
         proxied = peer in self._trusted
         refusal = self.guard.admit(peer, self.unauthenticated, balancer=proxied)
         if refusal is not None:
-            self._turn_away(sock, peer, refusal)
+            self._turn_away(fd, peer, refusal)
             return
-        sock.setblocking(False)
+        os.set_blocking(fd, False)
         session = Session(self.options.profile, self._features, self._stamp(), self._tables)
-        connection = Connection(self, sock, peer, session)
+        connection = Connection(self, fd, peer, session)
         self.connections.add(connection)
         self.unauthenticated += 1
         self.counts[_CONNECTIONS] += 1
         self.counts[_OPEN] += 1
-        self.loop.add(connection.fd, select.EPOLLIN, connection.ready)
+        self.loop.add(fd, select.EPOLLIN, connection.ready)
         connection.begin(secure=secure, proxied=proxied)
         if not self._sweeping:
             self._sweeping = True
             self.loop.later(SWEEP_S, self._sweep)
 
-    def _turn_away(self, sock: socket.socket, peer: str, refusal: str) -> None:
+    def _turn_away(self, fd: int, peer: str, refusal: str) -> None:
         self.counts[Count.REFUSED] += 1
         self.log.line("connection refused", peer=peer, reason=refusal)
         with contextlib.suppress(OSError):
-            sock.send(self.options.profile.texts.temporary.data, socket.MSG_DONTWAIT)
-        sock.close()
+            os.write(fd, self.options.profile.texts.temporary.data)  # a new connection has room for it
+        os.close(fd)
 
     def _stamp(self) -> bytes:
         """The banner's timestamp: as in qmail, but the first number differs for every connection of a second."""
         self._serial += 1
-        return b"<%d%06d.%d@%b>" % (os.getpid(), self._serial, time.time(), self.options.hostname.encode())
+        return b"<%d%06d.%d@%b>" % (self._pid, self._serial, time.time(), self._hostname)
 
-    def wrap(self, sock: socket.socket) -> TlsSocket:
-        """TLS on a connection.
+    def wrap(self, fd: int) -> Tls:
+        """TLS on a connection's descriptor.
 
         Raises:
-            OSError: no certificate was given, or the peer has gone.
+            OSError: no certificate was given.
         """
         if self.tls is None:
             raise OSError("no certificate")
-        from mailhost.pop3.tls import TlsSocket  # loaded with the certificate: without one it would cost 4 MB
+        from mailhost.pop3.tls import Tls  # loaded with the certificate: without one it would cost 4 MB
 
-        return TlsSocket(sock, self.tls)
+        return Tls(fd, self.tls)
 
     def update(self, connection: Connection, event: Update) -> Event | None:
         """QUIT's changes on disk, all before the reply (RFC 1939 §6)."""

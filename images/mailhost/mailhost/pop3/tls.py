@@ -51,18 +51,25 @@ def _mark(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-class TlsSocket:
-    """Looks like a socket; "not now" is always ``BlockingIOError``."""
+class Tls:
+    """TLS on a descriptor, which is this object's to close from now on; "not now" is always ``BlockingIOError``."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        self._tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+    def __init__(self, fd: int, context: ssl.SSLContext) -> None:
+        sock, self._lost = socket.socket(fileno=fd), False
+        sock.setblocking(False)  # ssl takes over what the object believes of its descriptor
+        try:
+            self._tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        except OSError:  # the peer has gone already, and ssl has closed the descriptor
+            self._lost = True
 
     def handshake(self) -> int:
         """Go on with the handshake: 0 when done, else the epoll events to wait for.
 
         Raises:
-            OSError: the peer does not speak TLS, or not as we do.
+            OSError: the peer has gone, or does not speak TLS, or not as we do.
         """
+        if self._lost:
+            raise ConnectionResetError
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -71,14 +78,14 @@ class TlsSocket:
             return select.EPOLLOUT
         return 0
 
-    def recv_into(self, buffer: bytearray) -> int:
-        """As ``socket.recv_into``; a connection cut without close_notify reads as its end."""
+    def recv(self, octets: int) -> bytes:
+        """As ``socket.recv``; a connection cut without close_notify reads as its end."""
         try:
-            return self._tls.recv_into(buffer)
+            return self._tls.recv(octets)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
         except ssl.SSLEOFError:
-            return 0
+            return b""
 
     def send(self, data: bytes | memoryview) -> int:
         """As ``socket.send``, but goes on after each TLS record, of 16 KiB, until the socket is full."""
@@ -97,6 +104,8 @@ class TlsSocket:
 
     def close(self) -> None:
         """Say close_notify, so that the client can tell the end from a cut, and close."""
+        if self._lost:
+            return
         with contextlib.suppress(OSError, ValueError):
             self._tls.unwrap()
         self._tls.close()
