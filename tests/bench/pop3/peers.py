@@ -89,6 +89,13 @@ class Peer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.processes.clear()
+
+    def restart(self) -> None:
+        """Stop and start: what it has learned and not written down is gone."""
+        time.sleep(0.5)  # popbox and courier write after they have answered
+        self.stop()
+        self.start()
 
     def pids(self) -> list[int]:
         """All its processes now."""

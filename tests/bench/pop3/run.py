@@ -48,7 +48,8 @@ WORK = (
     Work("fetch and delete 10", "delete", 200, 10, 4096, 16, 200, "CPU 3.5x less"),
     Work("fetch 500 x 8 KiB", "fetch", 4, 500, 8192, 4, 4, "CPU 1.8x less"),
     Work("fetch 20 x 10 MiB", "fetch", 1, 20, 10 << 20, 1, 2, "below mailfront"),
-    Work("LIST of 50,000 first", "list", 1, 50_000, 600, 1, 1, "no worse than qmail's"),
+    Work("LIST of 50,000 first ever", "list", 1, 50_000, 600, 1, 1, "no worse than qmail's"),
+    Work("LIST of 50,000 first after a restart", "list", 1, 50_000, 600, 1, 1, "no worse than qmail's"),
     Work("LIST of 50,000 warm", "list", 1, 50_000, 600, 1, 10, "5x less than Dovecot's"),
     Work("1,000 logged in (PSS MB)", "hold", 1000, 1, 4096, 1000, 1000, "5x less"),
 )
@@ -60,7 +61,7 @@ def make_boxes(home: Path, work: Work) -> int:
     (home / "users").mkdir(parents=True, exist_ok=True)
     (home / "control").mkdir(exist_ok=True)
     (home / "control" / "me").write_text("mx\n")
-    wire, line = 0, b"x" * 62 + b"\n"
+    wire, line, began = 0, b"x" * 62 + b"\n", int(time.time()) - 2 * 86_400
     with (home / "users" / "poppasswd").open("w") as file:
         for user in range(work.users):
             box = home / "box" / f"u{user:04}"
@@ -71,9 +72,10 @@ def make_boxes(home: Path, work: Work) -> int:
                 head = b"Subject: %06d\n\n" % number
                 text = head + line * ((work.octets - len(head)) // len(line)) + b"end\n"
                 wire = len(text) + text.count(b"\n")
-                path = box / "Maildir" / "cur" / f"{1_700_000_000 + number}.{number}.mx:2,S"
+                date = began + number
+                path = box / "Maildir" / "cur" / f"{date}.{number}.mx:2,S"
                 path.write_bytes(text)
-                os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
+                os.utime(path, (date, date))
     (home / "users" / "poppasswd").chmod(0o600)
     subprocess.run(["chown", "-R", "888:888", str(home / "box")], check=True)
     for path in (home / "box").glob("*/Maildir/*"):
@@ -131,7 +133,7 @@ def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str
     ]
     peers = [peer for peer in made if peer is not None and (not only or peer.name in only)]
     results: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in peers}
-    first, fresh = work.name.endswith("first"), work.mode == "delete"
+    first, fresh = " first" in work.name, work.mode == "delete"
     try:
         for number in range(rounds):
             if number == 0 or first:
@@ -144,11 +146,13 @@ def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str
                     load(programs / "load", peer, work, octets, max(work.users, 1))
                 if first:
                     forget(home)
+                if work.name.endswith("restart"):
+                    load(programs / "load", peer, work, octets, 1)
+                    peer.restart()
                 results[peer.name].append(one(programs / "load", peer, work, octets))
             if first:
                 for peer in peers:
                     peer.stop()
-                    peer.processes.clear()
     finally:
         for peer in peers:
             peer.stop()
@@ -159,9 +163,10 @@ def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str
 
 
 def forget(home: Path) -> None:
-    """Remove what Dovecot and courier keep in the boxes, so that their first LIST is a first one again."""
-    for path in [*home.glob("box/*/Maildir/dovecot*"), *home.glob("box/*/Maildir/courierpop3d*")]:
-        path.unlink()
+    """Remove what Dovecot, courier and popbox keep in the boxes, so that their first LIST is a first one again."""
+    for name in ("dovecot*", "courierpop3d*", "popbox-sizes*"):
+        for path in home.glob(f"box/*/Maildir/{name}"):
+            path.unlink()
 
 
 def main() -> None:

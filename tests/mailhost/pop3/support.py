@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 HOWTO_HASH = "DmIMm9e5Hc8ic"  # the HOWTO's: the password is testpw
@@ -176,6 +177,16 @@ class Client:
     def close(self) -> None:
         """Hang up."""
         self.sock.close()
+
+
+def eventually(check: Callable[[], bool], seconds: float = 5) -> bool:
+    """Whether ``check`` becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if check():
+            return True
+        time.sleep(0.02)
+    return check()
 
 
 def new_home() -> Path:

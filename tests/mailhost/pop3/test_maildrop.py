@@ -12,16 +12,8 @@ import pytest
 from tests.mailhost.pop3.support import Box
 
 from mailhost.pop3.listing import UID_OCTETS, Entry, Listing, legal_uid, strict_uids
-from mailhost.pop3.maildrop import (
-    SORT_RUN,
-    TMP_AGE_S,
-    Maildrop,
-    MaildropError,
-    Snapshot,
-    _by_second,
-    _by_time,
-    in_order,
-)
+from mailhost.pop3.maildrop import TMP_AGE_S, Maildrop, MaildropError, Snapshot
+from mailhost.pop3.order import SORT_RUN, by_second, by_time, in_order
 
 
 def scanned(box: Box, *, plain: bool = False, snapshot: Snapshot | None = None) -> Listing:
@@ -205,7 +197,7 @@ def test_keep_moves_without_flags_and_never_overwrites(box: Box) -> None:
 def test_a_large_box_is_ordered_like_a_small_one() -> None:
     dice = random.Random(7)
     entries = [Entry(b"cur/%d" % n, b"%d" % n, 1, 0, 1, dice.randrange(900), n) for n in range(3 * SORT_RUN + 7)]
-    for key in (_by_time, _by_second):
+    for key in (by_time, by_second):
         assert in_order(entries, key) == sorted(entries, key=key)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.mailhost.pop3.support import Box, new_home, remove
 
+from mailhost.pop3 import sizes
 from mailhost.pop3.content import Encoder
 from mailhost.pop3.events import Close, Event, Reply, Transmit, Update
 from mailhost.pop3.maildrop import Maildrop, Snapshot
@@ -47,6 +49,11 @@ class Maildrops(RuleBasedStateMachine):
         self.box.put(name, text, age_s=1000 - self.serial, folder=folder)
         self.mail[base] = text, folder
 
+    @rule()
+    def restart(self) -> None:
+        """A server's new life: it knows what the last one has saved, the open session goes on with what it had."""
+        self.snapshot = Snapshot()
+
     @precondition(lambda self: self.session is None)
     @rule(settled=st.booleans())
     def login(self, settled: bool) -> None:
@@ -58,6 +65,7 @@ class Maildrops(RuleBasedStateMachine):
         for _ in self.drop.scan():
             pass
         self.session = Session.logged_in(self.profile, self.drop.listing())
+        self.drop.remember()
         self.order = sorted(self.mail)
         self.marked = set()
 
@@ -164,6 +172,14 @@ class Qmail(Maildrops):
 
 
 QUICK = settings(max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message makes a large box, of which what was learned is saved."""
+    monkeypatch.setattr(sizes, "SAVED_FROM", 1)
+
+
 TestRfc1939 = Rfc1939.TestCase
 TestRfc1939.settings = QUICK
 TestQmail = Qmail.TestCase

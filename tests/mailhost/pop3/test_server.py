@@ -13,20 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.mailhost.pop3.support import Box, Client, Running
+from tests.mailhost.pop3.support import Box, Client, Running, eventually
 
 from mailhost.accounts.hashing import make
 
 Serve = Callable[..., Running]
-
-
-def eventually(check: Callable[[], bool], seconds: float = 5) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if check():
-            return True
-        time.sleep(0.02)
-    return check()
 
 
 def test_the_howto_session(box: Box, serve: Serve) -> None:

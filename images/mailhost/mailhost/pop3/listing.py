@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from typing import NamedTuple
 
 UID_OCTETS = 70
 """RFC 1939 §7 (UIDL): an id is 1 to 70 characters in the range 0x21 to 0x7E."""
+
+LARGE = 4_096
+"""From so many messages on, what takes over 1 ms is done in a thread."""
+
+RUN = 1_024
+"""Lines rendered by one call, during which no other thread runs: about 0.2 ms."""
 
 # What the sizing pass has seen in a file; without KNOWN nothing is known and every conversion is done.
 KNOWN = 1
@@ -43,17 +50,23 @@ class Listing:
 
     def __init__(self, entries: tuple[Entry, ...]) -> None:
         self.entries = entries
-        self.total = sum(entry.size for entry in entries)
-        self.fresh = tuple(entry for entry in entries if entry.path.startswith(b"new/"))
+        self.total = sum([entry.size for entry in entries])
+        self.fresh = tuple([entry for entry in entries if entry.path.startswith(b"new/")])
         self._scan_lines: bytes | None = None
         self._uid_lines: bytes | None = None
+
+    def prepare(self) -> None:
+        """Render now what would hold other sessions up later; called in a thread."""
+        if len(self.entries) > LARGE:
+            self.scan_lines(set())
+            self.uid_lines(set())
 
     def scan_lines(self, deleted: set[int]) -> bytes:
         """``n size`` lines for messages whose number is not in ``deleted``."""
         if deleted:
-            return _lines((n, e.size) for n, e in enumerate(self.entries, 1) if n not in deleted)
+            return _size_lines([(n, e.size) for n, e in enumerate(self.entries, 1) if n not in deleted])
         if self._scan_lines is None:
-            self._scan_lines = _lines((n, e.size) for n, e in enumerate(self.entries, 1))
+            self._scan_lines = _size_lines([(n, e.size) for n, e in enumerate(self.entries, 1)])
         return self._scan_lines
 
     def uid_lines(self, deleted: set[int]) -> bytes:
@@ -76,10 +89,10 @@ class Listing:
         return self.total - sum(self.entries[n - 1].size for n in deleted)
 
 
-def _lines(pairs: object) -> bytes:
-    """``a b`` lines of integer pairs; one format call over all is twice as fast as one for each."""
-    flat = [number for pair in pairs for number in pair]  # type: ignore[attr-defined]
-    return ("%d %d\r\n" * (len(flat) // 2) % tuple(flat)).encode("ascii")
+def _size_lines(pairs: list[tuple[int, int]]) -> bytes:
+    """``n size`` lines; one format call over many is twice as fast as one for each, and over all holds others up."""
+    parts = [pairs[start : start + RUN] for start in range(0, len(pairs), RUN)]
+    return "".join(["%d %d\r\n" * len(part) % tuple(chain.from_iterable(part)) for part in parts]).encode("ascii")
 
 
 def base_name(path: bytes) -> bytes:

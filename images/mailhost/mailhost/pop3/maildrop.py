@@ -2,27 +2,26 @@
 
 Only regular files whose name does not begin with a dot are messages: a FIFO, link, directory or device is skipped, so
 it can neither block a session nor show what lies elsewhere. Files are immutable by the rules of maildir(5), so what
-the sizing pass learned is kept by (base name, inode) and the directories are read again only when they have changed.
+the sizing pass learned is kept by inode and base name, that of a large box also from one life of the server to the
+next (``sizes``), and the directories are read again only when they have changed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import heapq
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from mailhost.pop3 import sizes
 from mailhost.pop3.content import CHUNK_OCTETS, Measure, measure
-from mailhost.pop3.listing import Entry, Listing, strict_uids
+from mailhost.pop3.listing import Entry, Listing, base_name, strict_uids
+from mailhost.pop3.order import by_second, by_time, in_order
 
 SLICE = 64
 """Files looked at between two yields of a scan: below 1 ms when they are in the page cache."""
-
-SORT_RUN = 2_048
-"""So many entries are sorted at once, about 3 ms during which no other thread runs."""
 
 RACY_NS = 2_000_000_000
 """A directory changed less than this before it was read may change again without a new mtime (coarse clocks)."""
@@ -33,6 +32,8 @@ TMP_AGE_S = 129_600
 TMP_EVERY_S = 3_600
 """A long-lived server looks into tmp/ this often, not at every login."""
 
+SAVE_EVERY_S = 3_600
+"""Changes of a large box are written to its ``popbox-sizes`` this often, or when an eighth of it is new."""
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -45,21 +46,41 @@ class MaildropError(Exception):
         self.kind = kind
 
 
-Known = dict[tuple[bytes, int], Entry]
-"""(base name, inode) -> entry: what a file is known by when only its directory or flags change."""
+class Found:
+    """What one scan found: all ``entries`` in order, and the ``stamps`` of the directories, () where they may lie.
+
+    Replaced as a whole: several sessions, and threads, may share a snapshot. ``listing`` is made when first asked for.
+    """
+
+    __slots__ = ("entries", "listing", "stamps")
+
+    def __init__(self, stamps: tuple[int, ...] = (), entries: list[Entry] | None = None) -> None:
+        self.stamps = stamps
+        self.entries = entries or []
+        self.listing: Listing | None = None
 
 
 class Snapshot:
-    """What one scan found: entries of both profiles' interest, and the directory stamps they belong to."""
+    """What is known of one Maildir between sessions.
 
-    __slots__ = ("by_key", "entries", "listing", "stamps", "tmp_checked")
+    ``looked`` counts the files looked into since ``sizes`` was last written or read, ``saved`` are the stamps it then
+    held, None for no such file, and ``saved_at`` is its time in seconds.
+    """
+
+    __slots__ = ("found", "looked", "new", "saved", "saved_at", "tmp_checked")
 
     def __init__(self) -> None:
-        self.stamps: tuple[int, ...] = ()
-        self.entries: list[Entry] = []
-        self.by_key: Known = {}
-        self.listing: Listing | None = None
-        self.tmp_checked = 0.0
+        self.found = Found()
+        self.tmp_checked = self.saved_at = 0.0
+        self.looked = 0
+        self.new = True
+        self.saved: tuple[int, ...] | None = None
+
+    def worth_saving(self, found: Found, now: float) -> bool:
+        """Whether writing this down spares the next life of the server much more work than it costs."""
+        if len(found.entries) < sizes.SAVED_FROM or (found.stamps and found.stamps == self.saved):
+            return False
+        return self.looked * 8 >= len(found.entries) or now - self.saved_at > SAVE_EVERY_S
 
 
 class Maildrop:
@@ -115,6 +136,15 @@ class Maildrop:
         if self._closing:
             self.close()
 
+    def unchanged(self) -> bool:
+        """Whether there is nothing to scan.
+
+        Raises:
+            MaildropError: new/ or cur/ is missing or unreadable.
+        """
+        snapshot = self.snapshot
+        return time.time() - snapshot.tmp_checked <= TMP_EVERY_S and self._stamps() == snapshot.found.stamps
+
     def scan(self, now: float | None = None) -> Iterator[None]:
         """Bring ``snapshot`` up to date, yielding after every slice of work; then ``listing`` can be called.
 
@@ -126,56 +156,86 @@ class Maildrop:
         if now - snapshot.tmp_checked > TMP_EVERY_S:
             snapshot.tmp_checked = now
             self._clean_tmp(now)
+        if snapshot.new:
+            yield from self._recall(snapshot)
         stamps = self._stamps()
-        if stamps == snapshot.stamps:
+        if stamps != snapshot.found.stamps:
+            yield from self._read(snapshot, stamps, now)
+
+    def _recall(self, snapshot: Snapshot) -> Iterator[None]:
+        """Begin with what an earlier life of the server has left; that may be much, so not in the first slice."""
+        snapshot.new = False
+        name = sizes.name_of(plain=self.plain)
+        if not os.access(name, os.R_OK, dir_fd=self._fd):
             return
-        yield from self._read(snapshot, stamps, now)
+        yield
+        saved = sizes.read(self._fd, name)
+        if saved is not None:
+            found = Found(saved.stamps, saved.entries)
+            if not self.plain:
+                found.listing = Listing(tuple(saved.entries))  # its ids are good: ``remember`` saves what was listed
+            snapshot.found, snapshot.saved, snapshot.saved_at = found, saved.stamps, saved.at
+
+    def remember(self, now: float | None = None) -> None:
+        """Save what a scan has learned, where that is worth it; may be called after ``close``, and in a thread."""
+        now = time.time() if now is None else now
+        snapshot, found = self.snapshot, self.snapshot.found
+        if found.listing is not None and snapshot.worth_saving(found, now):
+            snapshot.saved_at, snapshot.looked = now, 0  # where it cannot be written, it is tried again as seldom
+            name = sizes.name_of(plain=self.plain)
+            if sizes.write(self._path, name, sizes.packed(name, found.stamps, found.entries)):
+                snapshot.saved = found.stamps
+
+    def distrust(self) -> None:
+        """A file is not what was measured: somebody changes messages in place. The next login measures all again."""
+        sizes.forget(self._fd, sizes.name_of(plain=self.plain))
+        self.snapshot.found = Found()
 
     def _stamps(self) -> tuple[int, ...]:
-        """(mtime, inode) of new/ and cur/, as one flat tuple."""
+        """mtime, ctime and inode of new/ and cur/: a restored backup may bring back a date, but not a ctime."""
         try:
             new = os.stat("new", dir_fd=self._fd)
             cur = os.stat("cur", dir_fd=self._fd)
         except OSError:
             raise MaildropError("unusable", self._path) from None
-        return new.st_mtime_ns, new.st_ino, cur.st_mtime_ns, cur.st_ino
+        return new.st_mtime_ns, new.st_ctime_ns, new.st_ino, cur.st_mtime_ns, cur.st_ctime_ns, cur.st_ino
 
     def _read(self, snapshot: Snapshot, stamps: tuple[int, ...], now: float) -> Iterator[None]:
         """Read both directories anew, taking over what is known of files that are still there."""
-        by_key: Known = {}
+        earlier = {entry.inode: entry for entry in snapshot.found.entries}
         entries: list[Entry] = []
         for folder in (b"new/", b"cur/"):
-            yield from self._read_folder(folder, snapshot.by_key, entries, by_key)
-        snapshot.entries, snapshot.by_key, snapshot.listing = entries, by_key, None
-        settled = max(stamps[0], stamps[2]) < int(now * 1e9) - RACY_NS
-        snapshot.stamps = stamps if settled else ()
+            yield from self._read_folder(folder, earlier, entries)
+        settled = max(stamps[0], stamps[3]) < int(now * 1e9) - RACY_NS
+        entries = in_order(entries, by_second if self.plain else by_time)
+        snapshot.found = Found(stamps if settled else (), entries)
 
-    def _read_folder(self, folder: bytes, earlier: Known, entries: list[Entry], by_key: Known) -> Iterator[None]:
+    def _read_folder(self, folder: bytes, earlier: dict[int, Entry], entries: list[Entry]) -> Iterator[None]:
         """Add what may be a message in one directory; a first look into a large box is this loop and little else."""
-        step, look = 0, self._stat if self.plain else self._measure
+        look = self._stat if self.plain else self._measure
+        looked = 0
         try:
             with os.scandir(self._path + b"/" + folder) as found:
-                for item in found:
+                for step, item in enumerate(found, 1):
+                    if not step % SLICE:
+                        yield
                     name = item.name
                     if name.startswith(b".") or not item.is_file(follow_symlinks=False):
                         continue
-                    step += 1
-                    if step == SLICE:
-                        step = 0
-                        yield
-                    path, key = folder + name, (name.partition(b":")[0], item.inode())
-                    entry = earlier.get(key)
+                    path = folder + name
+                    entry = earlier.get(item.inode())
+                    if entry is not None and entry.path != path:
+                        entry = entry._replace(path=path) if base_name(entry.path) == base_name(path) else None
                     if entry is None:
-                        entry = look(path, key[0])
-                    elif entry.path != path:
-                        entry = entry._replace(path=path)
+                        looked += 1
+                        entry = look(path)
                     if entry is not None:
                         entries.append(entry)
-                        by_key[key] = entry
         except OSError:
             raise MaildropError("unusable", self._path) from None
+        self.snapshot.looked += looked
 
-    def _stat(self, path: bytes, name: bytes) -> Entry | None:
+    def _stat(self, path: bytes) -> Entry | None:
         """The entry of a file not seen before, with its size on disk; None where it has vanished."""
         try:
             found = os.stat(path, dir_fd=self._fd, follow_symlinks=False)
@@ -183,9 +243,9 @@ class Maildrop:
             return None
         if not stat.S_ISREG(found.st_mode):
             return None
-        return Entry(path, name, found.st_size, 0, found.st_size, found.st_mtime_ns, found.st_ino)
+        return Entry(path, base_name(path), found.st_size, 0, found.st_size, found.st_mtime_ns, found.st_ino)
 
-    def _measure(self, path: bytes, name: bytes) -> Entry | None:
+    def _measure(self, path: bytes) -> Entry | None:
         """The same with its size as sent, so it is read once; None also where it cannot be read."""
         try:
             fd = os.open(path, _OPEN, dir_fd=self._fd)
@@ -201,25 +261,26 @@ class Maildrop:
             return None
         finally:
             os.close(fd)
-        return Entry(path, name, size, facts, found.st_size, found.st_mtime_ns, found.st_ino)
+        return Entry(path, base_name(path), size, facts, found.st_size, found.st_mtime_ns, found.st_ino)
 
     def open(self, path: bytes) -> int:
         """A descriptor of one message; O_NONBLOCK and O_NOFOLLOW guard against what was swapped in meanwhile."""
         return os.open(path, _OPEN, dir_fd=self._fd)
 
     def listing(self, now: float | None = None) -> Listing:
-        """The messages in this profile's order, with its ids."""
+        """The messages in this profile's order, with its ids; qmail's lacks those dated this second or later."""
+        found = self.snapshot.found
+        if found.listing is not None and len(found.listing.entries) == len(found.entries):
+            return found.listing
         if self.plain:
-            second = int(time.time() if now is None else now)
-            shown = [e for e in self.snapshot.entries if e.mtime_ns // 1_000_000_000 < second]
-            return Listing(tuple(in_order(shown, _by_second)))
-        if self.snapshot.listing is None:
-            ordered = in_order(self.snapshot.entries, _by_time)
-            uids = strict_uids([entry.path for entry in ordered])
-            self.snapshot.listing = Listing(
-                tuple(e if e.uid == uid else e._replace(uid=uid) for e, uid in zip(ordered, uids, strict=True))
-            )
-        return self.snapshot.listing
+            second = int(time.time() if now is None else now) * 1_000_000_000
+            found.listing = Listing(tuple(entry for entry in found.entries if entry.mtime_ns < second))
+            return found.listing
+        uids = strict_uids([entry.path for entry in found.entries])
+        pairs = zip(found.entries, uids, strict=True)
+        found.entries = [entry if entry.uid == uid else entry._replace(uid=uid) for entry, uid in pairs]
+        found.listing = Listing(tuple(found.entries))
+        return found.listing
 
     def remove(self, entry: Entry) -> bool:
         """Unlink a message; False where that failed, as when another session was quicker (E-85)."""
@@ -264,21 +325,3 @@ def _measure_long(fd: int, chunk: bytes) -> tuple[int, int]:
         whole.feed(chunk)
         chunk = os.read(fd, CHUNK_OCTETS)
     return whole.result()
-
-
-def in_order(entries: list[Entry], key: Callable[[Entry], tuple[int, bytes]]) -> list[Entry]:
-    """``sorted``, for large boxes in runs: one sort of 50,000 would keep every other session waiting for 100 ms."""
-    if len(entries) <= SORT_RUN:
-        return sorted(entries, key=key)
-    runs = [sorted(entries[start : start + SORT_RUN], key=key) for start in range(0, len(entries), SORT_RUN)]
-    return list(heapq.merge(*runs, key=key))
-
-
-def _by_second(entry: Entry) -> tuple[int, bytes]:
-    """qmail's order is by mtime in seconds; ties, left open there, go by name."""
-    return entry.mtime_ns // 1_000_000_000, entry.path[4:]
-
-
-def _by_time(entry: Entry) -> tuple[int, bytes]:
-    """Oldest first; ties by name."""
-    return entry.mtime_ns, entry.path[4:]

@@ -47,9 +47,10 @@ class Openings:
 
     def scan(self, drop: Maildrop, done: Report) -> Listing | Reply | None:
         """The listing now, or None and ``done(listing or reply)`` on the loop later."""
-        before = len(drop.snapshot.entries)
-        steps = drop.scan()
         try:
+            if drop.unchanged():
+                return drop.listing()
+            before, steps = len(drop.snapshot.found.entries), drop.scan()
             if _first(steps):
                 return self._listing(drop, before)
         except MaildropError as error:
@@ -59,16 +60,18 @@ class Openings:
         return None
 
     def _rest(self, drop: Maildrop, steps: Iterator[None], before: int, done: Report) -> None:
-        """In a thread: the rest of a long scan."""
+        """In a thread: the rest of a long scan, and after the client has its answer the notes for the next one."""
         answer: Listing | Reply = self._profile.texts.temporary
         try:
             for _ in steps:
                 pass
             answer = self._listing(drop, before)
+            answer.prepare()
         except MaildropError as error:
             answer = self.reply(error.kind)
         finally:
             self._back(drop, lambda: done(answer))
+        drop.remember()
 
     def _back(self, drop: Maildrop, report: Work) -> None:
         """From a thread to the loop: give the maildrop back, then report."""
@@ -81,7 +84,7 @@ class Openings:
 
     def _listing(self, drop: Maildrop, before: int) -> Listing:
         listing = drop.listing()
-        self._entries += len(drop.snapshot.entries) - before
+        self._entries += len(drop.snapshot.found.entries) - before
         return listing
 
     def update(self, drop: Maildrop, event: Update, done: Callable[[int], None]) -> int | None:

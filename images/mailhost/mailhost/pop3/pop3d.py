@@ -33,7 +33,10 @@ def main() -> None:
         reply = {"missing": texts.no_maildir, "busy": texts.in_use}.get(error.kind, texts.unusable)
         write(reply.data)
         sys.exit(0)
-    serve(drop, profile)
+    listing = drop.listing()
+    write(profile.texts.logged_in.data)
+    drop.remember()
+    serve(drop, Session.logged_in(profile, listing), profile.idle_s)
     sys.exit(0)
 
 
@@ -58,12 +61,10 @@ def parse_arguments(arguments: list[str]) -> tuple[bytes, Profile]:
     return os.fsencode(rest[0]), profile
 
 
-def serve(drop: Maildrop, profile: Profile) -> None:
+def serve(drop: Maildrop, session: Session, idle_s: float) -> None:
     """The session, until QUIT, end of file or too long a silence; only QUIT changes the Maildir."""
-    session = Session.logged_in(profile, drop.listing())
-    write(profile.texts.logged_in.data)
     while True:
-        ready, _, _ = select.select([0], [], [], profile.idle_s)
+        ready, _, _ = select.select([0], [], [], idle_s)
         data = os.read(0, 4096) if ready else b""
         if not data:
             return

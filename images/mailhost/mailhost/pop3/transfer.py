@@ -28,6 +28,8 @@ class Transfer:
             self.close()
             raise FileNotFoundError
         same = (found.st_size, found.st_mtime_ns, found.st_ino) == (entry.disk, entry.mtime_ns, entry.inode)
+        if not same:
+            drop.distrust()
         self._encoder = Encoder(entry.facts if same else 0, plain=drop.plain, lines=event.lines)
         self._left = found.st_size
         self.done = False
