@@ -164,10 +164,11 @@ class Connection:
             return
         self.received += len(data)
         session = self.session
-        session.receive(data)
-        if self._transfer is None:
-            event = session.next_event()
-            if session.starved():  # one command in one packet: what nearly all clients send
+        if self._transfer is not None:
+            session.receive(data)
+        else:
+            event = session.take(data)
+            if session.starved():
                 if type(event) is Reply:
                     self._say(event.data)
                     return

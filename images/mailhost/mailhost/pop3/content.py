@@ -18,7 +18,7 @@ def measure(data: bytes) -> tuple[int, int]:
     if b"\r" in data:
         facts |= HAS_CR
         size -= data.count(b"\r\n")
-    if b"\n." in data or data.startswith(b"."):
+    if b"." in data and (b"\n." in data or data[0] == 46):
         facts |= HAS_DOT
     if data and not data.endswith(b"\n"):
         return size + 2, facts | PARTIAL
@@ -44,7 +44,7 @@ class Measure:
             self._crlf += chunk.count(b"\r\n")
         if self._last == b"\r" and chunk.startswith(b"\n"):
             self._crlf += 1
-        if b"\n." in chunk or (self._last == b"\n" and chunk.startswith(b".")):
+        if b"." in chunk and (b"\n." in chunk or (self._last == b"\n" and chunk[0] == 46)):
             self._dot = True
         self._last = chunk[-1:]
 
@@ -97,7 +97,7 @@ class Encoder:
         starts = self._at_start
         self._at_start = chunk.endswith(b"\n")
         wire = self._ends(chunk) if self._returns else chunk.replace(b"\n", b"\r\n")
-        if self._dots:
+        if self._dots and b"." in wire:  # base64 has none, and this search is the quicker by far
             wire = wire.replace(b"\n.", b"\n..")
             if starts and wire.startswith(b"."):
                 wire = b"." + wire

@@ -44,6 +44,10 @@ class LineReader:
         """Whether nothing has been received that was not read."""
         return self._start >= len(self._data)
 
+    def idle(self) -> bool:
+        """Whether the next octet fed would begin a new line."""
+        return self._start >= len(self._data) and not self._skipping
+
     def forget(self) -> None:
         """Drop everything that was received and not read."""
         self._data = b""

@@ -104,6 +104,14 @@ class Session:
         """Take octets from the peer."""
         self._lines.feed(data)
 
+    def take(self, data: bytes) -> Event | None:
+        """``receive`` and ``next_event`` in one, quick where ``data`` is one whole line, what nearly all clients send."""
+        memory, lines = self.memory, self._lines
+        if data.find(b"\n") == len(data) - 1 <= lines.limit and lines.idle() and memory.state in _LISTENING:
+            return self._answer(memory, data[:-2] if data[-2:] == b"\r\n" else data[:-1])
+        lines.feed(data)
+        return self.next_event()
+
     def next_event(self) -> Event | None:
         """The next thing to do; None when more input or a report from the rim is needed."""
         memory = self.memory
