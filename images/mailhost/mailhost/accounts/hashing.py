@@ -108,9 +108,10 @@ def _setting(name: str) -> bytes:
 
 def _crypt(password: bytes, setting: bytes) -> bytes | None:
     """crypt(3) itself; None where it refuses the setting (NULL or a failure token such as ``*0``)."""
-    if _crypt_r is None:
+    call = _crypt_r if setting.startswith(b"$") else _crypt_r_at_once
+    if call is None:
         return _passlib_crypt(password, setting)
-    made: bytes | None = _crypt_r(password, setting, ctypes.create_string_buffer(_STATE_OCTETS))
+    made: bytes | None = call(password, setting, ctypes.create_string_buffer(_STATE_OCTETS))
     return None if made is None or made.startswith(b"*") else made
 
 
@@ -143,11 +144,11 @@ def _passlib_settings(name: str, setting: str) -> dict[str, str | int]:
     return {"salt": fields[0], "rounds": 5000}
 
 
-def _load() -> ctypes._NamedFuncPointer | None:
+def _load(library: type[ctypes.CDLL]) -> ctypes._NamedFuncPointer | None:
     """crypt_r of the system: libcrypt under its two usual names, else in the C library (musl); None where absent."""
     for name in ("libcrypt.so.1", "libcrypt.so.2", None):
         try:
-            function = ctypes.CDLL(name).crypt_r
+            function = library(name).crypt_r
         except (OSError, AttributeError):
             continue
         function.restype = ctypes.c_char_p
@@ -156,4 +157,6 @@ def _load() -> ctypes._NamedFuncPointer | None:
     return None
 
 
-_crypt_r = _load()
+_crypt_r = _load(ctypes.CDLL)
+_crypt_r_at_once = _load(ctypes.PyDLL)
+"""For DES: it takes 6 us, and to let other threads in meanwhile and come back costs several times that."""

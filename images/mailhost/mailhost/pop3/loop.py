@@ -28,7 +28,7 @@ class Loop:
         self._order = itertools.count()
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._running = False
+        self._running = self._waiting = False
         self.after_round: Callable[[], None] | None = None
         self.now = time.monotonic()
         self.add(self._wake_in, select.EPOLLIN, self._woken)
@@ -54,8 +54,9 @@ class Loop:
     def post(self, action: Callable[[], None]) -> None:
         """Call ``action`` on the loop; may be called from any thread and from a signal handler."""
         self._posted.append(action)
-        with contextlib.suppress(BlockingIOError):  # a full pipe wakes the loop as well as one more octet
-            os.write(self._wake_out, b"!")
+        if self._waiting:  # else the loop looks before it waits again
+            with contextlib.suppress(BlockingIOError):  # a full pipe wakes the loop as well as one more octet
+                os.write(self._wake_out, b"!")
 
     def forget(self, fd: int) -> None:
         """As ``remove``, for a descriptor that is closed at once: the kernel takes it out of the epoll set itself."""
@@ -70,7 +71,9 @@ class Loop:
         self._running = True
         poll, handlers = self._epoll.poll, self._handlers
         while self._running:
+            self._waiting = True  # before the look at what was posted, or a post between the two would wait too
             ready = poll(self._timeout(), 256)
+            self._waiting = False
             self.now = time.monotonic()
             for fd, mask in ready:
                 handler = handlers.get(fd)
