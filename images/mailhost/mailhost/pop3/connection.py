@@ -265,7 +265,6 @@ class Connection:
             self._out.append(event.missing.data)
             return
         self.retrieved += 1
-        self._out.append(event.head)
         self._send_piece(self._transfer)
 
     def _send_piece(self, transfer: Transfer) -> None:

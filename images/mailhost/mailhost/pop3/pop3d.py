@@ -105,7 +105,6 @@ def transmit(drop: Maildrop, event: Transmit, out: list[bytes]) -> None:
     except OSError:
         out.append(event.missing.data)
         return
-    out.append(event.head)
     while not transfer.done:
         out.append(transfer.piece())
         if not transfer.done:

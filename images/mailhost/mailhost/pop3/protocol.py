@@ -105,7 +105,7 @@ class Session:
         self._lines.feed(data)
 
     def take(self, data: bytes) -> Event | None:
-        """``receive`` and ``next_event`` in one, quick where ``data`` is one whole line, what nearly all clients send."""
+        """``receive`` and ``next_event`` in one, quick where ``data`` is one whole line: what nearly all send."""
         memory, lines = self.memory, self._lines
         if data.find(b"\n") == len(data) - 1 <= lines.limit and lines.idle() and memory.state in _LISTENING:
             return self._answer(memory, data[:-2] if data[-2:] == b"\r\n" else data[:-1])

@@ -11,9 +11,9 @@ from mailhost.pop3.maildrop import Maildrop
 
 
 class Transfer:
-    """An open message. Take ``piece`` until ``done``, then ``close``."""
+    """A reply with an open message. Take ``piece`` until ``done``, then ``close``."""
 
-    __slots__ = ("_encoder", "_fd", "_left", "done")
+    __slots__ = ("_encoder", "_fd", "_head", "_left", "done")
 
     def __init__(self, drop: Maildrop, event: Transmit) -> None:
         """Open the file and see whether it is still the one that was measured.
@@ -31,20 +31,25 @@ class Transfer:
         if not same:
             drop.distrust()
         self._encoder = Encoder(entry.facts if same else 0, plain=drop.plain, lines=event.lines)
+        self._head = event.head
         self._left = found.st_size
         self.done = False
 
     def piece(self) -> bytes:
-        """The next octets for the peer; the last ones bring the terminator.
+        """The next octets for the peer; the first ones begin with the status line, the last ones bring the terminator.
 
         Raises:
             OSError: the disk failed in mid-message. A terminator would pass the rest off as complete.
         """
-        chunk = os.read(self._fd, min(CHUNK_OCTETS, self._left))
-        self._left -= len(chunk)
-        wire = self._encoder.feed(chunk) if chunk else b""
-        self.done = not chunk or not self._left or self._encoder.done
-        return wire + self._encoder.finish() if self.done else wire
+        encoder, left = self._encoder, self._left
+        chunk = os.read(self._fd, left if left < CHUNK_OCTETS else CHUNK_OCTETS)
+        self._left = left = left - len(chunk)
+        head, self._head = self._head, b""
+        wire = encoder.feed(chunk) if chunk else b""
+        if not left or not chunk or encoder.done:
+            self.done = True
+            return b"".join([head, wire, encoder.finish()])
+        return head + wire if head else wire
 
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
