@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailhost.pop3.content import Encoder, Measure, measure
+from mailhost.pop3.content import Encoder, Measure, encoded, measure
 
 ODD = st.lists(
     st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\0", b"\xff", b"\n.\n", b"\n\n"]), max_size=14
@@ -54,6 +54,12 @@ def measured(data: bytes, cuts: list[int]) -> tuple[int, int]:
     for piece in pieces(data, cuts):
         measure.feed(piece)
     return measure.result()
+
+
+@given(ODD, st.booleans(), st.booleans())
+def test_a_file_at_once_is_as_in_pieces(data: bytes, known: bool, qmail: bool) -> None:
+    facts = measure(data)[1] if known else 0
+    assert encoded(data, facts, plain=qmail) == encode(data, [], facts, qmail=qmail)
 
 
 @given(ODD, CUTS, CUTS, st.booleans())

@@ -13,7 +13,7 @@ from mailhost.pop3.events import Authenticate, Close, Event, Lookup, Reply, Star
 from mailhost.pop3.metrics import Count
 from mailhost.pop3.protocol import Session
 from mailhost.pop3.proxy import MOST_OCTETS, ProxyError, parse
-from mailhost.pop3.transfer import Transfer
+from mailhost.pop3.transfer import Transfer, whole
 
 if TYPE_CHECKING:
     from mailhost.pop3.maildrop import Maildrop
@@ -256,16 +256,21 @@ class Connection:
             _TAKE[type(event)](self, event)
 
     def _begin(self, event: Transmit) -> None:
-        """Open a message and send its first piece, which for most is the whole."""
+        """Send a message, or the first piece of one."""
         try:
             if self.drop is None:
                 raise FileNotFoundError
-            self._transfer = Transfer(self.drop, event)
+            data = whole(self.drop, event)
+            if data is None:
+                self._transfer = Transfer(self.drop, event)
         except OSError:
             self._out.append(event.missing.data)
             return
         self.retrieved += 1
-        self._send_piece(self._transfer)
+        if data is not None:
+            self._out.append(data)
+        elif self._transfer is not None:
+            self._send_piece(self._transfer)
 
     def _send_piece(self, transfer: Transfer) -> None:
         """Queue the next piece of the message."""

@@ -55,6 +55,20 @@ class Measure:
         return size, KNOWN | HAS_CR * self._returns | HAS_DOT * self._dot | PARTIAL * partial
 
 
+def encoded(data: bytes, facts: int, *, plain: bool) -> bytes:
+    """``Encoder`` for a whole file at once: the body of its RETR reply, terminator included."""
+    known = facts & KNOWN
+    if not plain and (not known or facts & HAS_CR):
+        data = data.replace(b"\r\n", b"\n")
+    end = b"" if data.endswith(b"\n") or not data else b"\r\n"
+    wire = data.replace(b"\n", b"\r\n")
+    if not known or facts & HAS_DOT:
+        wire = wire.replace(b"\n.", b"\n..")
+        if wire.startswith(b"."):
+            wire = b"." + wire
+    return wire + end + (b"\r\n.\r\n" if plain else b".\r\n")
+
+
 class Encoder:
     """Turns the pieces of one file into the body of a RETR or TOP reply, terminator included.
 

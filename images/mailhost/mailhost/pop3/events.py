@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mailhost.pop3.listing import Entry
 
@@ -36,11 +37,11 @@ class Lookup:
     login: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Transmit:
+class Transmit(NamedTuple):
     """Send one message after ``head``: whole (``lines`` None) or its header and ``lines`` lines of the body.
 
-    If the file cannot be opened nothing of ``head`` is sent, but ``missing`` instead.
+    If the file cannot be opened nothing of ``head`` is sent, but ``missing`` instead. A NamedTuple since there is one
+    for each message: a frozen dataclass takes 0.7 us longer.
     """
 
     entry: Entry

@@ -5,9 +5,39 @@ from __future__ import annotations
 import os
 import stat
 
-from mailhost.pop3.content import CHUNK_OCTETS, Encoder
+from mailhost.pop3.content import CHUNK_OCTETS, Encoder, encoded
 from mailhost.pop3.events import Transmit
+from mailhost.pop3.listing import Entry
 from mailhost.pop3.maildrop import Maildrop
+
+
+def whole(drop: Maildrop, event: Transmit) -> bytes | None:
+    """A reply in one piece; None where that takes a ``Transfer``: TOP, a large message, one that is not as measured.
+
+    Raises:
+        OSError: the message cannot be opened or read, or is no regular file any more.
+    """
+    entry = event.entry
+    if event.lines is not None or entry.disk > CHUNK_OCTETS:
+        return None
+    fd = drop.open(entry.path)
+    try:
+        found = os.fstat(fd)
+        if not _same(found, entry):
+            return None
+        return event.head + encoded(os.read(fd, found.st_size), entry.facts, plain=drop.plain)
+    finally:
+        os.close(fd)
+
+
+def _same(found: os.stat_result, entry: Entry) -> bool:
+    """Whether a file is the one that was measured."""
+    return (
+        found.st_mtime_ns == entry.mtime_ns
+        and found.st_ino == entry.inode
+        and found.st_size == entry.disk
+        and stat.S_ISREG(found.st_mode)
+    )
 
 
 class Transfer:
@@ -27,7 +57,7 @@ class Transfer:
         if not stat.S_ISREG(found.st_mode):
             self.close()
             raise FileNotFoundError
-        same = (found.st_size, found.st_mtime_ns, found.st_ino) == (entry.disk, entry.mtime_ns, entry.inode)
+        same = _same(found, entry)
         if not same:
             drop.distrust()
         self._encoder = Encoder(entry.facts if same else 0, plain=drop.plain, lines=event.lines)
