@@ -34,10 +34,10 @@ class Rim:
         self.closed = ""
 
     def feed(self, data: bytes) -> bytes:
-        self.session.receive(data)
-        out = b""
-        while not self.closed and (event := self.session.next_event()) is not None:
+        out, event = b"", self.session.take(data)
+        while event is not None:
             out += self.take(event)
+            event = None if self.closed else self.session.next_event()
         return out
 
     def take(self, event: Event) -> bytes:
