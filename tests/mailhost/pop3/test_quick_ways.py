@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.mailhost.pop3.support import Box, Running, eventually
 
+from mailhost.pop3.connection import READ_OCTETS
 from mailhost.pop3.events import Authenticate, Event
 from mailhost.pop3.listing import Entry, Listing
 from mailhost.pop3.loop import Loop
@@ -56,6 +57,16 @@ def test_the_bye_and_the_end_come_in_one_packet(box: Box, serve: Callable[..., R
         assert client.sock.recv(100) == b"+OK bye\r\n"
         client.sock.setblocking(False)
         assert client.sock.recv(1) == b""
+        client.close()
+
+
+def test_the_bye_comes_also_when_more_was_sent_behind_quit(box: Box, serve: Callable[..., Running]) -> None:
+    """A close with unread input resets the connection, and takes with it what has not been sent."""
+    server = serve()
+    for _ in range(20):
+        client = server.client()
+        client.send(b"QUIT\r\n" + b"NOOP\r\n" * READ_OCTETS)
+        assert client.line() == b"+OK bye\r\n"
         client.close()
 
 
