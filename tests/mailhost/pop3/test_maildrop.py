@@ -12,8 +12,9 @@ import pytest
 from tests.mailhost.pop3.support import Box
 
 from mailhost.pop3.listing import UID_OCTETS, Entry, Listing, legal_uid, strict_uids
-from mailhost.pop3.maildrop import TMP_AGE_S, Maildrop, MaildropError, Snapshot
+from mailhost.pop3.maildrop import TMP_AGE_S, Maildrop, MaildropError
 from mailhost.pop3.order import SORT_RUN, by_second, by_time, in_order
+from mailhost.pop3.snapshot import Snapshot
 
 
 def scanned(box: Box, *, plain: bool = False, snapshot: Snapshot | None = None) -> Listing:

@@ -13,10 +13,11 @@ from tests.mailhost.pop3.support import Box, new_home, remove
 from mailhost.pop3 import sizes
 from mailhost.pop3.content import Encoder
 from mailhost.pop3.events import Close, Event, Reply, Transmit, Update
-from mailhost.pop3.maildrop import Maildrop, Snapshot
+from mailhost.pop3.maildrop import Maildrop
 from mailhost.pop3.opening import apply
 from mailhost.pop3.profiles import QMAIL, RFC1939, Profile
 from mailhost.pop3.protocol import Session
+from mailhost.pop3.snapshot import Snapshot
 
 TEXTS = st.lists(st.sampled_from([b"\n", b"a", b".", b"\r\n", b"\xff"]), max_size=6).map(b"".join)
 

@@ -15,7 +15,8 @@ from tests.mailhost.pop3.support import Box, Running, eventually, owner
 from mailhost.pop3 import sizes
 from mailhost.pop3.events import Reply, Transmit
 from mailhost.pop3.listing import Entry, Listing
-from mailhost.pop3.maildrop import SAVE_EVERY_S, Maildrop, Snapshot
+from mailhost.pop3.maildrop import Maildrop
+from mailhost.pop3.snapshot import SAVE_EVERY_S, Snapshot
 from mailhost.pop3.transfer import Transfer
 
 ENTRIES = [

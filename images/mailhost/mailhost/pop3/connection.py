@@ -9,10 +9,10 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mailhost.pop3 import proxy
 from mailhost.pop3.events import Authenticate, Close, Event, Lookup, Reply, StartTls, Transmit, Update
 from mailhost.pop3.metrics import Count
 from mailhost.pop3.protocol import Session
-from mailhost.pop3.proxy import MOST_OCTETS, ProxyError, parse
 from mailhost.pop3.transfer import Transfer, whole
 
 if TYPE_CHECKING:
@@ -106,20 +106,14 @@ class Connection:
         self._say(self.session.greeting().data)
 
     def _read_proxy_header(self) -> None:
-        """Take the header and not an octet more: a TLS handshake may follow it."""
-        sock = socket.socket(fileno=self.fd)
+        """Who the balancer's client is. What is missing of the header wakes us again, or the sweep ends it."""
         try:
-            found = parse(sock.recv(MOST_OCTETS, socket.MSG_PEEK))
-            if found is None:
-                return  # the rest of it wakes us again; the sweep ends a peer that never sends it
-            sock.recv(found[1])
-        except _AGAIN:
-            return
-        except (ProxyError, OSError):
+            found = proxy.read(self.fd)
+        except (proxy.ProxyError, OSError):
             self.close("no PROXY header")
             return
-        finally:
-            sock.detach()
+        if found is None:
+            return
         if found[0] is not None:
             if not self._server.guard.identify(self.peer, found[0]):
                 self.close("too many connections from this address")

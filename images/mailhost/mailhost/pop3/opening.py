@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 from mailhost.pop3.events import Reply, Update
 from mailhost.pop3.listing import Listing
-from mailhost.pop3.maildrop import Maildrop, MaildropError, Snapshot
+from mailhost.pop3.maildrop import Maildrop, MaildropError
 from mailhost.pop3.profiles import Profile
+from mailhost.pop3.snapshot import Snapshot
 from mailhost.pop3.threads import Work
 
 Report = Callable[["Listing | Reply"], None]

@@ -16,6 +16,27 @@ class ProxyError(ValueError):
     """Not a version 2 header."""
 
 
+def read(fd: int) -> tuple[str | None] | None:
+    """Take the header from a socket and not an octet more, for a TLS handshake may follow: what ``parse`` says of
+    the client; None while octets are missing.
+
+    Raises:
+        ProxyError: this is no PROXY v2 header.
+        OSError: the connection has ended.
+    """
+    sock = socket.socket(fileno=fd)
+    try:
+        found = parse(sock.recv(MOST_OCTETS, socket.MSG_PEEK))
+        if found is None:
+            return None
+        sock.recv(found[1])
+    except (BlockingIOError, InterruptedError):
+        return None
+    finally:
+        sock.detach()
+    return (found[0],)
+
+
 def parse(data: bytes) -> tuple[str | None, int] | None:
     """(client address or None where the balancer speaks for itself, header length); None while octets are missing.
 
