@@ -16,6 +16,8 @@ from mailhost.pop3 import sizes
 from mailhost.pop3.events import Reply, Transmit
 from mailhost.pop3.listing import Entry, Listing
 from mailhost.pop3.maildrop import Maildrop
+from mailhost.pop3.opening import Openings
+from mailhost.pop3.profiles import RFC1939
 from mailhost.pop3.snapshot import SAVE_EVERY_S, Snapshot
 from mailhost.pop3.transfer import Transfer
 
@@ -108,7 +110,9 @@ def test_a_path_outside_of_new_and_cur_is_refused(tmp_path: Path, path: bytes) -
     assert saved(tmp_path, sizes.packed(NAME, STAMPS, [ENTRIES[0], ENTRIES[1]._replace(path=path)])) is None
 
 
-def test_a_link_a_fifo_and_anothers_file_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_a_fifo_a_directory_and_anothers_file_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = sizes.packed(NAME, STAMPS, ENTRIES)
     place = tmp_path / os.fsdecode(NAME)
     (tmp_path / "elsewhere").write_bytes(good)
@@ -119,6 +123,11 @@ def test_a_link_a_fifo_and_anothers_file_are_not_read(tmp_path: Path, monkeypatc
     os.mkfifo(place)
     assert sizes.read(fd, NAME) is None
     place.unlink()
+    place.mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    assert sizes.read(fd, NAME) is None
+    assert len(os.listdir("/proc/self/fd")) == before
+    place.rmdir()
     place.write_bytes(good)
     assert sizes.read(fd, NAME) is not None
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
@@ -183,6 +192,53 @@ def test_a_message_changed_in_place_is_measured_again_at_the_next_login(box: Box
     assert after.listing().entries[-1].size == 8, "its date is new as well, so it is the last now"
     for one in (drop, after):
         one.close()
+
+
+def test_sessions_that_scan_at_once_each_list_what_they_have_found(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The profile qmail has no lock: one session still reads the old file while another has seen the box change."""
+    monkeypatch.setattr("mailhost.pop3.maildrop.SLICE", 1)
+    filled(box)
+    life(box, plain=True)
+    (box.maildir / "new" / "0.h").unlink()
+    box.put("30.h", b"late\n", age_s=5)
+    box.settle()
+    snapshot = Snapshot()
+    slow, quick = (Maildrop(os.fsencode(box.maildir), plain=True, lock=False, snapshot=snapshot) for _ in range(2))
+    steps = slow.scan()
+    next(steps)
+    for _ in quick.scan():
+        pass
+    next(steps)
+
+    def shown(drop: Maildrop) -> list[str]:
+        return sorted(os.fsdecode(entry.path) for entry in drop.listing().entries)
+
+    assert shown(quick) == box.files()
+    for _ in steps:
+        pass
+    for drop in (quick, slow, opened(box, snapshot, plain=True)):
+        assert shown(drop) == box.files()
+        drop.close()
+
+
+def test_a_date_that_does_not_fit_is_no_fault(box: Box) -> None:
+    filled(box)
+    box.put("future", b"x\n", age_s=-9_000_000_000)
+    box.settle()
+    assert len(life(box).entries) == 21
+    assert not (box.maildir / "popbox-sizes").exists()
+    assert list((box.maildir / "tmp").iterdir()) == []
+
+
+def test_boxes_measured_again_and_again_count_once(box: Box) -> None:
+    filled(box)
+    openings = Openings(RFC1939, lambda work: work(), lambda work: work())
+    for _ in range(5):
+        drop = openings.open(os.fsencode(box.box))
+        assert isinstance(openings.scan(drop, lambda _: None), Listing)
+        assert openings._entries == 20
+        drop.distrust()
+        drop.close()
 
 
 def test_it_is_written_when_much_is_new_or_long_after(box: Box) -> None:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from mailhost.pop3 import sizes
 from mailhost.pop3.content import CHUNK_OCTETS, Measure, measure
@@ -50,7 +50,7 @@ class Maildrop:
     ``path`` is the Maildir (octets); ``snapshot`` what an earlier session left, for a quick start.
     """
 
-    __slots__ = ("_closing", "_fd", "_lent", "_path", "plain", "snapshot")
+    __slots__ = ("_closing", "_fd", "_found", "_lent", "_path", "plain", "snapshot")
 
     def __init__(self, path: bytes, *, plain: bool, lock: bool, snapshot: Snapshot | None = None) -> None:
         """Open, and lock where asked.
@@ -60,6 +60,7 @@ class Maildrop:
         """
         self.plain = plain
         self.snapshot = snapshot or Snapshot()
+        self._found = self.snapshot.found
         self._path = path
         self._lent = self._closing = False
         try:
@@ -104,10 +105,14 @@ class Maildrop:
             MaildropError: new/ or cur/ is missing or unreadable.
         """
         snapshot = self.snapshot
-        return time.time() - snapshot.tmp_checked <= TMP_EVERY_S and self._stamps() == snapshot.found.stamps
+        self._found = snapshot.found
+        return time.time() - snapshot.tmp_checked <= TMP_EVERY_S and self._stamps() == self._found.stamps
 
     def scan(self, now: float | None = None) -> Iterator[None]:
         """Bring ``snapshot`` up to date, yielding after every slice of work; then ``listing`` can be called.
+
+        Without a lock other sessions may scan meanwhile: each goes by what it has found itself, and of what they leave
+        in ``snapshot`` the stamps tell whether it still holds.
 
         Raises:
             MaildropError: new/ or cur/ is missing or unreadable.
@@ -117,34 +122,37 @@ class Maildrop:
         if now - snapshot.tmp_checked > TMP_EVERY_S:
             snapshot.tmp_checked = now
             self._clean_tmp(now)
+        found = snapshot.found
         if snapshot.new:
-            yield from self._recall(snapshot)
+            found = yield from self._recall(snapshot)
         stamps = self._stamps()
-        if stamps != snapshot.found.stamps:
-            yield from self._read(snapshot, stamps, now)
+        if stamps != found.stamps:
+            found = yield from self._read(found, stamps, now)
+        self._found = snapshot.found = found
 
-    def _recall(self, snapshot: Snapshot) -> Iterator[None]:
+    def _recall(self, snapshot: Snapshot) -> Generator[None, None, Found]:
         """Begin with what an earlier life of the server has left; that may be much, so not in the first slice."""
         snapshot.new = False
         name = sizes.name_of(plain=self.plain)
         if not os.access(name, os.R_OK, dir_fd=self._fd):
-            return
+            return snapshot.found
         yield
         saved = sizes.read(self._fd, name)
-        if saved is not None:
-            found = Found(saved.stamps, saved.entries)
-            if not self.plain:
-                found.listing = Listing(tuple(saved.entries))  # its ids are good: ``remember`` saves what was listed
-            snapshot.found, snapshot.saved, snapshot.saved_at = found, saved.stamps, saved.at
+        if saved is None:
+            return snapshot.found
+        snapshot.saved, snapshot.saved_at = saved.stamps, saved.at
+        found = Found(saved.stamps, saved.entries)
+        if not self.plain:
+            found.listing = Listing(tuple(saved.entries))  # its ids are good: ``remember`` saves what was listed
+        return found
 
     def remember(self, now: float | None = None) -> None:
         """Save what a scan has learned, where that is worth it; may be called after ``close``, and in a thread."""
         now = time.time() if now is None else now
-        snapshot, found = self.snapshot, self.snapshot.found
+        snapshot, found = self.snapshot, self._found
         if found.listing is not None and snapshot.worth_saving(found, now):
             snapshot.saved_at, snapshot.looked = now, 0  # where it cannot be written, it is tried again as seldom
-            name = sizes.name_of(plain=self.plain)
-            if sizes.write(self._path, name, sizes.packed(name, found.stamps, found.entries)):
+            if sizes.write(self._path, sizes.name_of(plain=self.plain), found.stamps, found.entries):
                 snapshot.saved = found.stamps
 
     def distrust(self) -> None:
@@ -161,15 +169,15 @@ class Maildrop:
             raise MaildropError("unusable", self._path) from None
         return new.st_mtime_ns, new.st_ctime_ns, new.st_ino, cur.st_mtime_ns, cur.st_ctime_ns, cur.st_ino
 
-    def _read(self, snapshot: Snapshot, stamps: tuple[int, ...], now: float) -> Iterator[None]:
+    def _read(self, before: Found, stamps: tuple[int, ...], now: float) -> Generator[None, None, Found]:
         """Read both directories anew, taking over what is known of files that are still there."""
-        earlier = {entry.inode: entry for entry in snapshot.found.entries}
+        earlier = {entry.inode: entry for entry in before.entries}
         entries: list[Entry] = []
         for folder in (b"new/", b"cur/"):
             yield from self._read_folder(folder, earlier, entries)
         settled = max(stamps[0], stamps[3]) < int(now * 1e9) - RACY_NS
         entries = in_order(entries, by_second if self.plain else by_time)
-        snapshot.found = Found(stamps if settled else (), entries)
+        return Found(stamps if settled else (), entries)
 
     def _read_folder(self, folder: bytes, earlier: dict[int, Entry], entries: list[Entry]) -> Iterator[None]:
         """Add what may be a message in one directory; a first look into a large box is this loop and little else."""
@@ -230,7 +238,7 @@ class Maildrop:
 
     def listing(self, now: float | None = None) -> Listing:
         """The messages in this profile's order, with its ids; qmail's lacks those dated this second or later."""
-        found = self.snapshot.found
+        found = self._found
         if found.listing is not None and len(found.listing.entries) == len(found.entries):
             return found.listing
         if self.plain:

@@ -51,22 +51,22 @@ class Openings:
         try:
             if drop.unchanged():
                 return drop.listing()
-            before, steps = len(drop.snapshot.found.entries), drop.scan()
+            steps = drop.scan()
             if _first(steps):
-                return self._listing(drop, before)
+                return self._listing(drop)
         except MaildropError as error:
             return self.reply(error.kind)
         drop.lend()
-        self._run(lambda: self._rest(drop, steps, before, done))
+        self._run(lambda: self._rest(drop, steps, done))
         return None
 
-    def _rest(self, drop: Maildrop, steps: Iterator[None], before: int, done: Report) -> None:
+    def _rest(self, drop: Maildrop, steps: Iterator[None], done: Report) -> None:
         """In a thread: the rest of a long scan, and after the client has its answer the notes for the next one."""
         answer: Listing | Reply = self._profile.texts.temporary
         try:
             for _ in steps:
                 pass
-            answer = self._listing(drop, before)
+            answer = self._listing(drop)
             answer.prepare()
         except MaildropError as error:
             answer = self.reply(error.kind)
@@ -83,9 +83,10 @@ class Openings:
 
         self._post(arrive)
 
-    def _listing(self, drop: Maildrop, before: int) -> Listing:
-        listing = drop.listing()
-        self._entries += len(drop.snapshot.found.entries) - before
+    def _listing(self, drop: Maildrop) -> Listing:
+        listing, snapshot = drop.listing(), drop.snapshot
+        count = len(listing.entries)
+        self._entries, snapshot.counted = self._entries + count - snapshot.counted, count
         return listing
 
     def update(self, drop: Maildrop, event: Update, done: Callable[[int], None]) -> int | None:

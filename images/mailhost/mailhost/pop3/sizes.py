@@ -51,13 +51,19 @@ def name_of(*, plain: bool) -> bytes:
 def read(maildir: int, name: bytes) -> Saved | None:
     """What the file in the directory ``maildir`` holds; None where it is not whole, or another user's."""
     try:
-        with open(os.open(name, _READ, dir_fd=maildir), "rb") as file:  # noqa: PTH123 - a descriptor
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size > MOST_OCTETS:
-                return None
+        fd = os.open(name, _READ, dir_fd=maildir)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size > MOST_OCTETS:
+            return None
+        with open(fd, "rb", closefd=False) as file:
             return _parsed(name, file.readline(4096), file.read(), found.st_mtime)
     except (OSError, ValueError):
         return None
+    finally:
+        os.close(fd)
 
 
 def _parsed(name: bytes, head: bytes, body: bytes, at: float) -> Saved | None:
@@ -94,18 +100,20 @@ def _checksum(described: list[bytes], body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(b" ".join(described)))
 
 
-def write(maildir: bytes, name: bytes, data: bytes) -> bool:
+def write(maildir: bytes, name: bytes, stamps: tuple[int, ...], entries: list[Entry]) -> bool:
     """Put a new file in place of the old one; False, and nothing is changed, where that cannot be done.
 
+    That is also where a date does not fit: the year 2262 is the last that nanoseconds in 64 bits can tell.
     What a crash leaves in tmp/ is removed with other old files there. Nothing is synced: a file that is not whole
     after a power cut is told by its checksum.
     """
     temporary = maildir + b"/tmp/%b.%d.%d" % (name, os.getpid(), threading.get_ident())
     try:
+        data = packed(name, stamps, entries)
         with open(os.open(temporary, _WRITE, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(data)
         os.rename(temporary, maildir + b"/" + name)  # noqa: PTH104 - octets, not a Path
-    except OSError:
+    except (OSError, OverflowError):
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108
         return False

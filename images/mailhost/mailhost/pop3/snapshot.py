@@ -27,15 +27,16 @@ class Snapshot:
     """What is known of one Maildir between sessions.
 
     ``looked`` counts the files looked into since ``sizes`` was last written or read, ``saved`` are the stamps it then
-    held, None for no such file, and ``saved_at`` is its time in seconds.
+    held, None for no such file, and ``saved_at`` is its time in seconds. ``counted`` of its entries are in the sum of
+    all that ``Openings`` keeps.
     """
 
-    __slots__ = ("found", "looked", "new", "saved", "saved_at", "tmp_checked")
+    __slots__ = ("counted", "found", "looked", "new", "saved", "saved_at", "tmp_checked")
 
     def __init__(self) -> None:
         self.found = Found()
         self.tmp_checked = self.saved_at = 0.0
-        self.looked = 0
+        self.looked = self.counted = 0
         self.new = True
         self.saved: tuple[int, ...] | None = None
 
