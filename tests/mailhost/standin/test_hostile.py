@@ -22,8 +22,11 @@ Serve = Callable[..., Server]
 
 def sessions(server: Server) -> int:
     """Sockets the server holds besides its listener and what it needs itself."""
-    links = Path(f"/proc/{server.child.pid}/fd")
-    return sum(str(link.readlink()).startswith("socket:") for link in links.iterdir())
+    count = 0
+    for link in Path(f"/proc/{server.child.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since the folder was read
+            count += str(link.readlink()).startswith("socket:")
+    return count
 
 
 def rss_kib(server: Server) -> int:
