@@ -57,16 +57,31 @@ class Measure:
 
 def encoded(data: bytes, facts: int, *, plain: bool) -> bytes:
     """``Encoder`` for a whole file at once: the body of its RETR reply, terminator included."""
-    known = facts & KNOWN
-    if not plain and (not known or facts & HAS_CR):
+    if not plain and _may_hold(HAS_CR, facts):
         data = data.replace(b"\r\n", b"\n")
-    end = b"" if data.endswith(b"\n") or not data else b"\r\n"
     wire = data.replace(b"\n", b"\r\n")
-    if not known or facts & HAS_DOT:
-        wire = wire.replace(b"\n.", b"\n..")
-        if wire.startswith(b"."):
-            wire = b"." + wire
-    return wire + end + (b"\r\n.\r\n" if plain else b".\r\n")
+    if _may_hold(HAS_DOT, facts):
+        wire = _stuffed(wire, starts=True)
+    return wire + _end(whole_lines=not data or data.endswith(b"\n"), plain=plain)
+
+
+def _may_hold(what: int, facts: int) -> bool:
+    """Whether a file may hold what the fact ``what`` stands for; of one that was not measured nothing is known."""
+    return not facts & KNOWN or bool(facts & what)
+
+
+def _stuffed(wire: bytes, *, starts: bool) -> bytes:
+    """Another dot before each that begins a line (RFC 1939 §3); ``starts``: the first octet begins one."""
+    if b"." not in wire:  # base64 has none, and this search is the quicker by far
+        return wire
+    wire = wire.replace(b"\n.", b"\n..")
+    return b"." + wire if starts and wire.startswith(b".") else wire
+
+
+def _end(*, whole_lines: bool, plain: bool) -> bytes:
+    """A line end where the file lacks one, qmail's extra empty line, the dot."""
+    end = b"\r\n.\r\n" if plain else b".\r\n"
+    return end if whole_lines else b"\r\n" + end
 
 
 class Encoder:
@@ -90,10 +105,9 @@ class Encoder:
     )
 
     def __init__(self, facts: int, *, plain: bool, lines: int | None = None) -> None:
-        known = facts & KNOWN
         self._plain = plain
-        self._returns = not plain and (not known or bool(facts & HAS_CR))
-        self._dots = not known or bool(facts & HAS_DOT)
+        self._returns = not plain and _may_hold(HAS_CR, facts)
+        self._dots = _may_hold(HAS_DOT, facts)
         self._at_start = True
         self._last_cr = False
         self._lines = lines
@@ -111,16 +125,11 @@ class Encoder:
         starts = self._at_start
         self._at_start = chunk.endswith(b"\n")
         wire = self._ends(chunk) if self._returns else chunk.replace(b"\n", b"\r\n")
-        if self._dots and b"." in wire:  # base64 has none, and this search is the quicker by far
-            wire = wire.replace(b"\n.", b"\n..")
-            if starts and wire.startswith(b"."):
-                wire = b"." + wire
-        return wire
+        return _stuffed(wire, starts=starts) if self._dots else wire
 
     def finish(self) -> bytes:
-        """The end: a line end where the file lacks one, qmail's extra empty line, the dot."""
-        end = b"\r\n.\r\n" if self._plain else b".\r\n"
-        return end if self._at_start else b"\r\n" + end
+        """The end of the reply."""
+        return _end(whole_lines=self._at_start, plain=self._plain)
 
     def _ends(self, chunk: bytes) -> bytes:
         """CR LF stays, LF alone becomes CR LF, CR alone stays; a pair may be split between two pieces."""
