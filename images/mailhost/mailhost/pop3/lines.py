@@ -44,9 +44,12 @@ class LineReader:
         """Whether nothing has been received that was not read."""
         return self._start >= len(self._data)
 
-    def idle(self) -> bool:
-        """Whether the next octet fed would begin a new line."""
-        return self._start >= len(self._data) and not self._skipping
+    def only(self, data: bytes) -> bytes | None:
+        """The line, where ``data`` is just one that fits and nothing waits before it; else None: it has to be fed."""
+        end = len(data) - 1
+        if data.find(b"\n") != end or end > self.limit or self._skipping or self._start < len(self._data):
+            return None
+        return data[:-2] if data[-2:] == b"\r\n" else data[:-1]
 
     def forget(self) -> None:
         """Drop everything that was received and not read."""

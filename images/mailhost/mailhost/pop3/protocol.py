@@ -106,10 +106,11 @@ class Session:
 
     def take(self, data: bytes) -> Event | None:
         """``receive`` and ``next_event`` in one, quick where ``data`` is one whole line: what nearly all send."""
-        memory, lines = self.memory, self._lines
-        if data.find(b"\n") == len(data) - 1 <= lines.limit and lines.idle() and memory.state in _LISTENING:
-            return self._answer(memory, data[:-2] if data[-2:] == b"\r\n" else data[:-1])
-        lines.feed(data)
+        memory = self.memory
+        line = self._lines.only(data) if memory.state in _LISTENING else None
+        if line is not None:
+            return self._answer(memory, line)
+        self._lines.feed(data)
         return self.next_event()
 
     def next_event(self) -> Event | None:
