@@ -98,16 +98,6 @@ class Maildrop:
         if self._closing:
             self.close()
 
-    def unchanged(self) -> bool:
-        """Whether there is nothing to scan.
-
-        Raises:
-            MaildropError: new/ or cur/ is missing or unreadable.
-        """
-        snapshot = self.snapshot
-        self._found = snapshot.found
-        return time.time() - snapshot.tmp_checked <= TMP_EVERY_S and self._stamps() == self._found.stamps
-
     def scan(self, now: float | None = None) -> Iterator[None]:
         """Bring ``snapshot`` up to date, yielding after every slice of work; then ``listing`` can be called.
 

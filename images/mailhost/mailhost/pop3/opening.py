@@ -49,8 +49,6 @@ class Openings:
     def scan(self, drop: Maildrop, done: Report) -> Listing | Reply | None:
         """The listing now, or None and ``done(listing or reply)`` on the loop later."""
         try:
-            if drop.unchanged():
-                return drop.listing()
             steps = drop.scan()
             if _first(steps):
                 return self._listing(drop)
