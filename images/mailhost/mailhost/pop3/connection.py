@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mailhost.pop3 import proxy
+from mailhost.pop3.descriptors import send_last
 from mailhost.pop3.events import Authenticate, Close, Event, Lookup, Reply, StartTls, Transmit, Update
 from mailhost.pop3.metrics import Count
 from mailhost.pop3.protocol import Session
@@ -29,8 +28,6 @@ TURNS = 8
 READ_OCTETS = 4_096
 """Taken by one read: a command line of any profile's usual client many times over; the rest wakes us again."""
 
-_libc = ctypes.CDLL(None)  # a descriptor can be sent to with flags, and shut down, there only
-_LAST = socket.MSG_MORE | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _AGAIN = (BlockingIOError, InterruptedError)
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
@@ -299,13 +296,9 @@ class Connection:
             self.drop.close()  # before the reply: whoever has read it may log in again at once, at another worker
         data, self.why, self._ending = event.reply.data, event.why, True
         if self.tls is None and self._rest is None and not self._out:
-            # Held back by the kernel until the end follows, in the same packet. Not by close alone: where the peer has
-            # sent something behind QUIT, that would throw away what is held back.
-            count = max(0, _libc.send(self.fd, data, len(data), _LAST))
+            count = send_last(self.fd, data)
             self.sent += count
             data = data[count:]
-            if not data:
-                _libc.shutdown(self.fd, socket.SHUT_WR)
         if data:
             self._out.append(data)
 

@@ -73,7 +73,7 @@ class Guard:
     def _refusal(self, key: str, unauthenticated: int, *, balancer: bool) -> str | None:
         limits, total, waiting = self._limits, self._total, unauthenticated
         if not self._alone:
-            self._shared.waiting[self._worker] = unauthenticated
+            self.waiting(unauthenticated)
             total, waiting = sum(self._shared.totals), sum(self._shared.waiting)
         if total > limits.connections:
             return "too many connections"
