@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from tests.mailhost.pop3.test_protocol import Rim
+from tests.mailhost.pop3.rim import Rim
 
 from mailhost.pop3.lines import LineReader
 from mailhost.pop3.profiles import PROFILES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -187,6 +188,43 @@ def eventually(check: Callable[[], bool], seconds: float = 5) -> bool:
             return True
         time.sleep(0.02)
     return check()
+
+
+def http(server: Running, path: str) -> bytes:
+    """All that the metrics port answers to a GET."""
+    with socket.create_connection(("127.0.0.1", server.ports["metrics"]), 5) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        data = b""
+        while piece := sock.recv(65536):
+            data += piece
+    return data
+
+
+def worker_pids(server: Running) -> set[int]:
+    """The children of the parent that have threads: the workers, and not root's helper."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return {int(pid) for pid in children if len(list(Path(f"/proc/{pid}/task").iterdir())) > 1}
+
+
+def session_pids(server: Running) -> set[int]:
+    """The workers that have served somebody, from the session ids in the log."""
+    lines = [json.loads(line) for line in server.log().splitlines() if '"session"' in line]
+    return {int(line["id"][1:].split(".")[0][:-6]) for line in lines}
+
+
+def memory_kib(pid: int) -> int:
+    """Resident memory now."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1])
+
+
+def refused(server: Running) -> bool:
+    """Whether the port is closed now."""
+    try:
+        socket.create_connection(("127.0.0.1", server.ports["pop3"]), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def new_home() -> Path:

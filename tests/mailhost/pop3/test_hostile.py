@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 import trustme
 from tests.bench.pop3.fuzz import session
-from tests.mailhost.pop3.support import Box, Client, Running, eventually
-from tests.mailhost.pop3.test_server import http, memory_kib, worker_pids
+from tests.mailhost.pop3.support import Box, Client, Running, eventually, http, memory_kib, worker_pids
 
 from mailhost.pop3.guard import FREE_FAILURES, SLOT_S
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography import x509
-from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, eventually
-from tests.mailhost.pop3.test_server import worker_pids
+from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, eventually, worker_pids
 
 from mailhost.pop3 import scram
 from mailhost.pop3.daemon import CERT_WATCH_S

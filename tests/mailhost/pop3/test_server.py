@@ -13,7 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.mailhost.pop3.support import Box, Client, Running, eventually
+from tests.mailhost.pop3.support import (
+    Box,
+    Client,
+    Running,
+    eventually,
+    http,
+    memory_kib,
+    refused,
+    session_pids,
+)
 
 from mailhost.accounts.hashing import make
 
@@ -132,15 +141,6 @@ def test_without_a_password_file_it_is_the_hosts_fault(box: Box, serve: Serve) -
     assert http(server, "/ready").startswith(b"HTTP/1.1 503")
 
 
-def http(server: Running, path: str) -> bytes:
-    with socket.create_connection(("127.0.0.1", server.ports["metrics"]), 5) as sock:
-        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        data = b""
-        while piece := sock.recv(65536):
-            data += piece
-    return data
-
-
 def test_metrics_and_the_session_line(box: Box, serve: Serve) -> None:
     box.put("1.a.h", b"x\n")
     server = serve("--metrics", "127.0.0.1:0", "--workers", "2")
@@ -187,15 +187,6 @@ def test_term_lets_sessions_finish_and_refuses_new_ones(box: Box, serve: Serve, 
     assert server.process.wait(5) == 0
 
 
-def refused(server: Running) -> bool:
-    """Whether the port is closed now."""
-    try:
-        socket.create_connection(("127.0.0.1", server.ports["pop3"]), 5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
 def test_workers_share_the_port_and_one_that_died_is_replaced(box: Box, serve: Serve) -> None:
     server = serve("--workers", "2")
     pids = set()
@@ -210,18 +201,6 @@ def test_workers_share_the_port_and_one_that_died_is_replaced(box: Box, serve: S
     assert eventually(lambda: "worker died" in server.log())
     assert server.client().login().startswith(b"+OK")
     assert server.stop() == 0
-
-
-def worker_pids(server: Running) -> set[int]:
-    """The children of the parent that have threads: the workers, and not root's helper."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    return {int(pid) for pid in children if len(list(Path(f"/proc/{pid}/task").iterdir())) > 1}
-
-
-def session_pids(server: Running) -> set[int]:
-    """The workers that have served somebody, from the session ids in the log."""
-    lines = [json.loads(line) for line in server.log().splitlines() if '"session"' in line]
-    return {int(line["id"][1:].split(".")[0][:-6]) for line in lines}
 
 
 def test_idle_and_slow_logins_are_ended(box: Box, serve: Serve) -> None:
@@ -248,12 +227,6 @@ def test_caps_on_connections(box: Box, serve: Serve) -> None:
     first.end()
     assert server.client().login().startswith(b"+OK")
     second.close()
-
-
-def memory_kib(pid: int) -> int:
-    """Resident memory now."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
 def test_a_large_message_to_a_slow_reader_costs_little_memory_and_delays_nobody(box: Box, serve: Serve) -> None:
