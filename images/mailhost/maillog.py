@@ -115,11 +115,14 @@ def stamped(line: bytes) -> bytes:
 
 
 def copy(lines: IO[bytes], counters: Counters) -> None:
-    """All lines to standard output, each at once; a log that cannot be written stops nobody's mail."""
+    """Count each line, then write it at once, so that who has read a line finds it counted.
+
+    A log that cannot be written stops nobody's mail.
+    """
     for line in lines:
+        counters.count(line)
         with contextlib.suppress(OSError):
             os.write(1, stamped(line if line.endswith(b"\n") else line + b"\n"))
-        counters.count(line)
 
 
 def run(argv: list[str], counters: Counters) -> int:
