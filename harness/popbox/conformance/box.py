@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from popbox.conformance.corpus import BY_NAME, CORPUS, Maildir, canonical
+from popbox.conformance.lock import Lock
 from popbox.conformance.refusals import Refusals
 from popbox.conformance.session import Reply, Session, Target
 from popbox.conformance.verdict import Broken, Skip, need
@@ -18,8 +18,6 @@ from popbox.errors import ConnectionFailed, StepTimeout
 SCAN = re.compile(rb"([0-9]+) ([0-9]+)(?: .*)?\r?\n")
 ID = re.compile(rb"([0-9]+) ([^\r\n]+)\r?\n")
 VICTIM = b"Subject: popbox victim %d\n\n%b"
-RETRY_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
-LOCK_S = 4.0  # our choice: longer than that, and lock_released says so; a server needs a moment to see us gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +52,11 @@ class Box:
         """Connects when asked to, not before."""
         self.options = options
         self.maildir = Maildir(options.maildir) if options.maildir else None
-        self.refusals = Refusals(options.target, options.login, options.password)
+        self.lock = Lock()
+        self.refusals = Refusals(options.target, options.login, options.password, self.lock)
         self.used: list[Session] = []  # since the check began: their transcripts are its evidence
         self.names: dict[str, str] = {}  # corpus message -> file name, while the corpus is placed
         self._shared: Session | None = None
-        self._entered: Session | None = None
-        self._began = time.monotonic()
         self._numbers: dict[str, int] | None = None
         self._bodies: dict[int, bytes] = {}
         self._capabilities: dict[bytes, list[bytes]] | None = None
@@ -94,7 +91,8 @@ class Box:
             Broken: the login was refused, in the end.
         """
         self.drop()
-        session, reply = self._enter(lambda session: session.login(self.options.login, self.options.password))
+        login, password = self.options.login, self.options.password
+        session, reply = self.lock.enter(self.connect, lambda session: session.login(login, password))
         if not reply.ok:
             session.close()
             raise Broken(f"login refused: {reply}")
@@ -106,35 +104,9 @@ class Box:
 
         A refusal is not the last word while a lock may be left of a session that we have just closed.
         """
-        session, reply = self._enter(attempt)
+        session, reply = self.lock.enter(self.connect, attempt)
         with session:
             yield session, reply
-
-    def _enter(self, attempt: Callable[[Session], Reply]) -> tuple[Session, Reply]:
-        for wait_s in RETRY_S:
-            session, reply = self._try(attempt)
-            if reply.ok or not self._lock_may_last():
-                return session, reply
-            session.close()
-            time.sleep(wait_s)
-        return self._try(attempt)
-
-    def _try(self, attempt: Callable[[Session], Reply]) -> tuple[Session, Reply]:
-        session = self.connect()
-        try:
-            reply = attempt(session) if session.greeting.ok else session.greeting
-            session.entered = reply.ok
-            if reply.ok:
-                self._entered = session
-        except BaseException:
-            session.close()
-            raise
-        return session, reply
-
-    def _lock_may_last(self) -> bool:
-        """Whether a session that had the box was closed a moment ago: ours, or one from just before us."""
-        last = self._entered.closed_at if self._entered else self._began
-        return last is not None and time.monotonic() - last < LOCK_S
 
     @contextmanager
     def own(self) -> Iterator[Session]:

@@ -6,13 +6,13 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from popbox.conformance.lock import Lock
 from popbox.conformance.session import Reply, Session, Target
 from popbox.conformance.verdict import Skip
 
 NOBODY = "nobody-popbox-check"
-CLOSE_S = 3.0
 STAMP = re.compile(rb"<[^<>@ ]+@[^<>@ ]*>")
 SLOWEST_S = 40.0  # courier and Dovecot add a penalty to the delay after some failures
 
@@ -23,7 +23,7 @@ class Refusal:
     def __init__(self, session: Session, reply: Reply) -> None:
         """``reply`` is the one that decides."""
         self.session, self.reply = session, reply
-        self.closed = False
+        self.closed = False  # this and the next of the kind "wrong" only
         self.retried: Reply | None = None
 
 
@@ -46,14 +46,14 @@ def stamp_of(greeting: Reply) -> bytes | None:
 class Refusals:
     """``get`` gives one; the first call starts all of them side by side."""
 
-    def __init__(self, target: Target, login: str, password: str) -> None:
+    def __init__(self, target: Target, login: str, password: str, lock: Lock) -> None:
         """Nothing is sent before the first ``get``."""
         self._target = Target(target.address, max(target.timeout_s, SLOWEST_S), target.tls)
-        self._login, self._password = login, password
+        self._login, self._password, self._lock = login, password, lock
         self._running: dict[str, Future[Refusal]] = {}
 
     def get(self, kind: str) -> Refusal:
-        """The outcome of one of KINDS. Raises what the attempt raised."""
+        """The outcome of one of KINDS or APART. Raises what the attempt raised."""
         if kind in APART and kind not in self._running:
             self._running |= self._run({kind: APART[kind]}, 1)
         if kind not in self._running:
@@ -64,20 +64,36 @@ class Refusals:
         return self._running[kind].result()
 
     def _run(self, kinds: dict[str, Attempt], at_once: int) -> dict[str, Future[Refusal]]:
+        """All of them; then, when none can be refused by it any more, the right login behind the wrong one."""
         with ThreadPoolExecutor(at_once) as pool:
-            return {name: pool.submit(self._attempt, attempt) for name, attempt in kinds.items()}
+            running = {name: pool.submit(self._attempt, attempt) for name, attempt in kinds.items()}
+            wait(running.values())
+            if "wrong" in running:
+                running["wrong"] = pool.submit(self._go_on, running["wrong"])
+        return running
 
     @staticmethod
     def _let_in(done: Future[Refusal]) -> bool:
         return done.exception() is None and done.result().reply.raw.startswith(b"+OK")
 
     def _attempt(self, attempt: Attempt) -> Refusal:
-        with Session(self._target) as session:
-            refusal = Refusal(session, attempt(session, self._login, self._password))
-            refusal.closed = session.wire.ended(0.2)
-            if not refusal.reply.ok and not refusal.closed and attempt is _wrong:
-                refusal.retried = session.login(self._login, self._password)
-            return refusal
+        def connect() -> Session:
+            return Session(self._target)
+
+        session, reply = self._lock.enter(connect, lambda session: attempt(session, self._login, self._password))
+        if reply.ok or attempt is not _wrong:
+            session.close()
+        return Refusal(session, reply)
+
+    def _go_on(self, done: Future[Refusal]) -> Refusal:
+        wrong = done.result()
+        if wrong.reply.ok:
+            return wrong
+        with wrong.session as session:
+            wrong.closed = session.wire.ended(0.2)
+            if not wrong.closed:
+                wrong.retried = self._lock.settled(lambda _: session.login(self._login, self._password))
+        return wrong
 
 
 Attempt = Callable[[Session, str, str], Reply]

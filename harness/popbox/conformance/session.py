@@ -61,7 +61,6 @@ class Session:
     def __init__(self, target: Target) -> None:
         """Connect and read the greeting, whatever it is."""
         self.wire = Octets(target.address, target.timeout_s, target.tls)
-        self.entered = False
         self.closed_at: float | None = None
         try:
             self.greeting = Reply(self.wire.line("the greeting"))

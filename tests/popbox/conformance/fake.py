@@ -87,7 +87,7 @@ class Talk(Transaction):
                 self._lost()
         finally:
             if self.locked:
-                time.sleep(3.2 if self.server.has("lock-stays") else 0)
+                time.sleep(3.2 if self.server.has("lock-stays") else 0.3 if self.server.has("lock-lingers") else 0)
                 self.server.lock.release()
             self.server.open.discard(self.socket)
             if self.server.has("never-closes"):

@@ -84,3 +84,10 @@ def test_a_lock_is_no_condition_for_seeing_what_others_marked(box: Path) -> None
     [row] = [row for row in CHECKS if row.name == "deleted-elsewhere"]
     [finding] = judged([row], box, Faults(frozenset({"no-lock"})), None)
     assert finding.status is Status.PASSED, finding
+
+
+def test_a_lock_that_lingers_is_not_taken_for_a_refusal(box: Path) -> None:
+    names = {"auth-no-nul", "auth-wrong-refused", "auth-other-refused"}
+    rows = [row for row in CHECKS if row.name in names]
+    findings = judged(rows, box, Faults(frozenset({"auth-any", "lock-lingers"})), None)
+    assert {f.check for f in findings if f.status is Status.FAILED or f.deviation} == names, findings
