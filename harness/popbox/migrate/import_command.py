@@ -105,6 +105,7 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
         lines.append(f"{tally.later} were moved, fetched or written to meanwhile: the next pass has them")
     if tally.deleted_there:
         lines.append(f"{tally.deleted_there} were fetched and deleted on the new host, and stay away")
+    lines += [outcome.measured] if outcome.measured else []
     left = sum(1 for _ in (to / LEFT).open("rb"))
     lines.append(
         f"accounts in {to / ACCOUNTS}; {left} things that are not carried over, or not as they were: {to / LEFT}"

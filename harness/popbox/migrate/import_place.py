@@ -86,6 +86,18 @@ class Place:
             _mailhost(Path(scratch), "init", "--me", "mail.popbox.invalid")
             return _mailhost(Path(scratch), "plan", str(self.to / ACCOUNTS))
 
+    def measure(self) -> str:
+        """Have the sizes in large mailboxes learned before a client asks for them; a line that says what came of it.
+
+        Only time depends on it, so its failure is told and is none of the import's.
+        """
+        if self.home is None:
+            return ""
+        try:
+            return _mailhost(self.home, "mailbox", "measure").rstrip("\n")
+        except PopboxError as why:
+            return f"sizes were not measured ahead: {why}"
+
 
 def _mailhost(home: Path, *argv: str) -> str:
     command = [sys.executable, "-m", "mailhost", "--home", str(home.resolve()), *argv]

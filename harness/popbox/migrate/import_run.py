@@ -47,6 +47,7 @@ class Outcome:
     tally: Tally
     seconds: float = 0.0
     applied: str = ""
+    measured: str = ""
 
 
 def run(tree: Tree, place: Place, options: Options, out: TextIO) -> Outcome:
@@ -70,6 +71,7 @@ def run(tree: Tree, place: Place, options: Options, out: TextIO) -> Outcome:
         with Meter(messages, octets, out) as meter:
             work.copy(meter)
         outcome.seconds = time.monotonic() - meter.began
+        outcome.measured = place.measure()
         write_private(place.to / LEFT, "".join(f"{one}\n" for one in [*found.left, *outcome.tally.notes]).encode())
     return outcome
 

@@ -153,6 +153,16 @@ def test_against_real_qmail_pop3d(old: Path, home: Path, tmp_path: Path) -> None
     assert by_server(home, "aa0001") == before
 
 
+def test_the_sizes_in_a_large_box_are_there_before_its_client(old: Path, home: Path, tmp_path: Path) -> None:
+    maildir(old / "var/qmail/popboxes/domain-com/joe/Maildir", 990, first=30)
+    move(old, tmp_path / "move", "--home", str(home))
+    assert not (home / "popboxes/domain-com/joe/Maildir/popbox-sizes").exists(), "1,023 and fewer are read soon"
+    maildir(old / "var/qmail/popboxes/domain-com/joe/Maildir", 10, first=1_020)
+    move(old, tmp_path / "move", "--home", str(home))
+    assert (home / "popboxes/domain-com/joe/Maildir/popbox-sizes").stat().st_uid == MAIL_UID
+    assert [uid for uid, _ in by_server(home, "aa0001")] == [uid for uid, _ in old_session(old, tmp_path)]
+
+
 def test_an_order_that_is_lost_would_be_seen(old: Path, home: Path, tmp_path: Path) -> None:
     before = old_session(old, tmp_path)
     move(old, tmp_path / "move", "--home", str(home))
@@ -162,12 +172,13 @@ def test_an_order_that_is_lost_would_be_seen(old: Path, home: Path, tmp_path: Pa
 
 
 def test_without_home_the_parts_are_put_together_by_hand(old: Path, home: Path, tmp_path: Path) -> None:
-    """The two commands of the README."""
+    """The commands of the README."""
     move(old, tmp_path / "move")
     mailhost(home, "apply", "--no-delete", str(tmp_path / "move/accounts.toml"))
     subprocess.run(["cp", "-a", f"{tmp_path}/move/popboxes/.", f"{home}/popboxes/"], check=True)
     if os.geteuid() == 0:
         subprocess.run(["chown", "-R", "888:888", f"{home}/popboxes"], check=True)
+    mailhost(home, "mailbox", "measure")
     assert [uid for uid, _ in by_server(home, "aa0001")] == [uid for uid, _ in old_session(old, tmp_path)]
 
 

@@ -17,6 +17,7 @@ from mailhost.accounts.state import addresses
 from mailhost.cli._common import change, dry_run_option, guarded, hands, home_state, json_option, newu_option
 from mailhost.cli._forwards import alias, catchall, forward
 from mailhost.cli._import import import_
+from mailhost.cli._measure import measure
 from mailhost.cli._rehash import rehash
 from mailhost.cli._tables import print_facts, print_json, print_table
 from mailhost.cli.passwords import Secret, password_options
@@ -30,6 +31,7 @@ def mailbox() -> None:
 
 
 mailbox.add_command(import_)
+mailbox.add_command(measure)
 mailbox.add_command(rehash)
 
 

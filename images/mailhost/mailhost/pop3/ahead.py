@@ -1,0 +1,40 @@
+"""Sizes learned ahead of any client: after a move or a restore, the first LIST of a large box need not read it all."""
+
+from __future__ import annotations
+
+import os
+
+from mailhost.pop3 import sizes
+from mailhost.pop3.maildrop import Maildrop, MaildropError
+
+
+def measure_ahead(maildir: bytes, *, plain: bool) -> int:
+    """Scan a large Maildir as a session would, and leave ``popbox-sizes`` in it; messages, 0 where it is a small one.
+
+    A running server sees the file when it next opens the box for the first time. Nothing is locked, and messages stay
+    where they are. ``plain`` is the profile's. Run it as the owner of the boxes: a server believes nobody else's file.
+
+    Raises:
+        MaildropError: the Maildir is missing or cannot be read.
+    """
+    if not _large(maildir):
+        return 0
+    drop = Maildrop(maildir, plain=plain, lock=False)
+    try:
+        for _ in drop.scan():
+            pass
+        messages = len(drop.listing().entries)
+        drop.remember()
+    finally:
+        drop.close()
+    return messages
+
+
+def _large(maildir: bytes) -> bool:
+    """Whether a server would keep its sizes; a look at the names costs little."""
+    try:
+        return sum(len(os.listdir(maildir + folder)) for folder in (b"/new", b"/cur")) >= sizes.SAVED_FROM
+    except FileNotFoundError:
+        raise MaildropError("missing", maildir) from None
+    except OSError:
+        raise MaildropError("unusable", maildir) from None
