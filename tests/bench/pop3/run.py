@@ -81,6 +81,7 @@ def make_boxes(home: Path, work: Work) -> int:
     subprocess.run(["chown", "-R", "888:888", str(home / "box")], check=True)
     for path in (home / "box").glob("*/Maildir/*"):
         os.utime(path, (time.time() - 100, time.time() - 100))
+    time.sleep(2.5)  # a listing is kept of directories that have been left alone for 2 s
     return wire
 
 

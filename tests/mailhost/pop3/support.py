@@ -64,11 +64,15 @@ class Box:
         os.utime(path, (stamp, stamp))
         return path
 
-    def settle(self, age_s: float = 50) -> None:
-        """Age the directories, so that a listing may be kept."""
+    def settle(self, age_s: float = 50) -> float:
+        """Age the directories, so that a scan at the time given back may keep its listing: a ctime cannot be put back.
+
+        Their mtimes are old from now on, so that any later change is seen although that time is made up.
+        """
         stamp = time.time() - age_s
         for name in ("new", "cur"):
             os.utime(self.maildir / name, (stamp, stamp))
+        return stamp + 2 * age_s
 
     def files(self) -> list[str]:
         """All files of new/ and cur/, sorted."""

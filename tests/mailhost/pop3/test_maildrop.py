@@ -12,14 +12,15 @@ import pytest
 from tests.mailhost.pop3.support import Box
 
 from mailhost.pop3.listing import UID_OCTETS, Entry, Listing, legal_uid, strict_uids
-from mailhost.pop3.maildrop import TMP_AGE_S, Maildrop, MaildropError
+from mailhost.pop3.maildrop import TMP_AGE_S, Maildrop
 from mailhost.pop3.order import SORT_RUN, by_second, by_time, in_order
 from mailhost.pop3.snapshot import Snapshot
+from mailhost.pop3.trouble import MaildropError
 
 
-def scanned(box: Box, *, plain: bool = False, snapshot: Snapshot | None = None) -> Listing:
+def scanned(box: Box, *, plain: bool = False, snapshot: Snapshot | None = None, now: float | None = None) -> Listing:
     drop = Maildrop(os.fsencode(box.maildir), plain=plain, lock=False, snapshot=snapshot)
-    for _ in drop.scan():
+    for _ in drop.scan(now):
         pass
     listing = drop.listing()
     drop.close()
@@ -163,8 +164,7 @@ def test_a_kept_listing_sees_every_change(box: Box) -> None:
     assert len(scanned(box, snapshot=snapshot).entries) == 1
     box.put("2", b"two\n", age_s=20)  # the same second: the directory's mtime may not differ
     assert len(scanned(box, snapshot=snapshot).entries) == 2
-    box.settle()
-    first = scanned(box, snapshot=snapshot)
+    first = scanned(box, snapshot=snapshot, now=box.settle())
     assert scanned(box, snapshot=snapshot) is first, "an unchanged box is not read again"
     (box.maildir / "new" / "1").rename(box.maildir / "cur" / "1:2,")
     assert sorted(names(scanned(box, snapshot=snapshot))) == [b"cur/1:2,", b"new/2"]

@@ -58,12 +58,11 @@ class Maildrops(RuleBasedStateMachine):
     @precondition(lambda self: self.session is None)
     @rule(settled=st.booleans())
     def login(self, settled: bool) -> None:
-        if settled:
-            self.box.settle()
+        now = self.box.settle() if settled else None
         path = os.fsencode(self.box.maildir)
         plain = self.profile.plain
         self.drop = Maildrop(path, plain=plain, lock=self.profile.locks, snapshot=self.snapshot)
-        for _ in self.drop.scan():
+        for _ in self.drop.scan(now):
             pass
         self.session = Session.logged_in(self.profile, self.drop.listing())
         self.drop.remember()

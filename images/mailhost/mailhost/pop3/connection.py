@@ -12,7 +12,7 @@ from mailhost.pop3.descriptors import send_last
 from mailhost.pop3.events import Authenticate, Close, Event, Lookup, Reply, StartTls, Transmit, Update
 from mailhost.pop3.metrics import Count
 from mailhost.pop3.protocol import Session
-from mailhost.pop3.transfer import Transfer, whole
+from mailhost.pop3.transfer import Transfer, begin
 
 if TYPE_CHECKING:
     from mailhost.pop3.maildrop import Maildrop
@@ -251,17 +251,12 @@ class Connection:
         try:
             if self.drop is None:
                 raise FileNotFoundError
-            data = whole(self.drop, event)
-            if data is None:
-                self._transfer = Transfer(self.drop, event)
+            data, self._transfer = begin(self.drop, event)
         except OSError:
             self._out.append(event.missing.data)
             return
         self.retrieved += 1
-        if data is not None:
-            self._out.append(data)
-        elif self._transfer is not None:
-            self._send_piece(self._transfer)
+        self._out.append(data)
 
     def _send_piece(self, transfer: Transfer) -> None:
         """Queue the next piece of the message."""

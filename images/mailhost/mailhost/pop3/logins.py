@@ -14,12 +14,12 @@ from mailhost.pop3.guard import Guard
 from mailhost.pop3.listing import Listing
 from mailhost.pop3.log import Log
 from mailhost.pop3.loop import Loop
-from mailhost.pop3.maildrop import MaildropError
 from mailhost.pop3.metrics import Count
 from mailhost.pop3.opening import Openings
 from mailhost.pop3.options import Options
 from mailhost.pop3.profiles import err
 from mailhost.pop3.rows import Rows, RowsError
+from mailhost.pop3.trouble import MaildropError
 
 if TYPE_CHECKING:
     from mailhost.pop3.connection import Connection

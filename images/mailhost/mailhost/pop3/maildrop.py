@@ -20,6 +20,7 @@ from mailhost.pop3.content import CHUNK_OCTETS, Measure, measure
 from mailhost.pop3.listing import Entry, Listing, base_name, strict_uids
 from mailhost.pop3.order import by_second, by_time, in_order
 from mailhost.pop3.snapshot import Found, Snapshot
+from mailhost.pop3.trouble import MaildropError, refusal, skipped
 
 SLICE = 64
 """Files looked at between two yields of a scan: below 1 ms when they are in the page cache."""
@@ -36,38 +37,33 @@ TMP_EVERY_S = 3_600
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class MaildropError(Exception):
-    """The maildrop cannot be opened; ``kind`` is ``missing``, ``unusable`` or ``busy``."""
-
-    def __init__(self, kind: str, path: bytes) -> None:
-        super().__init__(f"{kind}: {os.fsdecode(path)}")
-        self.kind = kind
-
-
 class Maildrop:
     """One opened Maildir. ``plain`` is the qmail form of sizes, order and ids; call ``close`` when done.
 
     ``path`` is the Maildir (octets); ``snapshot`` what an earlier session left, for a quick start.
     """
 
-    __slots__ = ("_closing", "_fd", "_found", "_lent", "_path", "plain", "snapshot")
+    __slots__ = ("_closing", "_doubt", "_fd", "_found", "_lent", "_path", "plain", "snapshot")
 
     def __init__(self, path: bytes, *, plain: bool, lock: bool, snapshot: Snapshot | None = None) -> None:
         """Open, and lock where asked.
 
         Raises:
-            MaildropError: ``missing`` (no such directory), ``unusable`` (no permission ...), ``busy`` (locked).
+            MaildropError: ``missing`` (no such directory), ``unusable`` (no permission ...), ``busy`` (locked),
+                ``trouble`` (no descriptor left, a disk that fails).
         """
         self.plain = plain
         self.snapshot = snapshot or Snapshot()
         self._found = self.snapshot.found
         self._path = path
-        self._lent = self._closing = False
+        self._lent = self._closing = self._doubt = False
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             raise MaildropError("missing", path) from None
-        except (OSError, ValueError):
+        except OSError as error:
+            raise refusal(error, path) from None
+        except ValueError:
             raise MaildropError("unusable", path) from None
         if lock:
             self._lock()
@@ -75,9 +71,10 @@ class Maildrop:
     def _lock(self) -> None:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             self.close()
-            raise MaildropError("busy", self._path) from None
+            busy = isinstance(error, BlockingIOError)
+            raise (MaildropError("busy", self._path) if busy else refusal(error, self._path)) from None
 
     def close(self) -> None:
         """Unlock and forget, as soon as no thread works with it; a second call does nothing."""
@@ -105,7 +102,7 @@ class Maildrop:
         in ``snapshot`` the stamps tell whether it still holds.
 
         Raises:
-            MaildropError: new/ or cur/ is missing or unreadable.
+            MaildropError: new/ or cur/ is missing or unreadable, or there are no descriptors left to read with.
         """
         now = time.time() if now is None else now
         snapshot = self.snapshot
@@ -155,19 +152,21 @@ class Maildrop:
         try:
             new = os.stat("new", dir_fd=self._fd)
             cur = os.stat("cur", dir_fd=self._fd)
-        except OSError:
-            raise MaildropError("unusable", self._path) from None
+        except OSError as error:
+            raise refusal(error, self._path) from None
         return new.st_mtime_ns, new.st_ctime_ns, new.st_ino, cur.st_mtime_ns, cur.st_ctime_ns, cur.st_ino
 
     def _read(self, before: Found, stamps: tuple[int, ...], now: float) -> Generator[None, None, Found]:
         """Read both directories anew, taking over what is known of files that are still there."""
+        self._doubt = False
         earlier = {entry.inode: entry for entry in before.entries}
         entries: list[Entry] = []
         for folder in (b"new/", b"cur/"):
             yield from self._read_folder(folder, earlier, entries)
-        settled = max(stamps[0], stamps[3]) < int(now * 1e9) - RACY_NS
+        changed = max(stamps[0], stamps[1], stamps[3], stamps[4])  # ctimes too: tar, rsync and touch put mtimes back
+        settled = changed < int(now * 1e9) - RACY_NS
         entries = in_order(entries, by_second if self.plain else by_time)
-        return Found(stamps if settled else (), entries)
+        return Found(stamps if settled and not self._doubt else (), entries)
 
     def _read_folder(self, folder: bytes, earlier: dict[int, Entry], entries: list[Entry]) -> Iterator[None]:
         """Add what may be a message in one directory; a first look into a large box is this loop and little else."""
@@ -190,15 +189,21 @@ class Maildrop:
                         entry = look(path)
                     if entry is not None:
                         entries.append(entry)
-        except OSError:
-            raise MaildropError("unusable", self._path) from None
+        except OSError as error:
+            raise refusal(error, self._path) from None
         self.snapshot.looked += looked
+
+    def _unread(self, error: OSError) -> None:
+        """No entry for this file; where it is there all the same, the next login looks again."""
+        if not skipped(error, self._path):
+            self._doubt = True
 
     def _stat(self, path: bytes) -> Entry | None:
         """The entry of a file not seen before, with its size on disk; None where it has vanished."""
         try:
             found = os.stat(path, dir_fd=self._fd, follow_symlinks=False)
-        except OSError:
+        except OSError as error:
+            self._unread(error)
             return None
         if not stat.S_ISREG(found.st_mode):
             return None
@@ -208,7 +213,8 @@ class Maildrop:
         """The same with its size as sent, so it is read once; None also where it cannot be read."""
         try:
             fd = os.open(path, _OPEN, dir_fd=self._fd)
-        except OSError:
+        except OSError as error:
+            self._unread(error)
             return None
         try:
             found = os.fstat(fd)
@@ -216,7 +222,8 @@ class Maildrop:
                 return None
             chunk = os.read(fd, CHUNK_OCTETS)
             size, facts = measure(chunk) if len(chunk) < CHUNK_OCTETS else _measure_long(fd, chunk)
-        except OSError:
+        except OSError as error:
+            self._unread(error)
             return None
         finally:
             os.close(fd)

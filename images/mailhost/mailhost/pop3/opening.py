@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 from mailhost.pop3.events import Reply, Update
 from mailhost.pop3.listing import Listing
-from mailhost.pop3.maildrop import Maildrop, MaildropError
+from mailhost.pop3.maildrop import Maildrop
 from mailhost.pop3.profiles import Profile
 from mailhost.pop3.snapshot import Snapshot
 from mailhost.pop3.threads import Work
+from mailhost.pop3.trouble import MaildropError
 
 Report = Callable[["Listing | Reply"], None]
 
@@ -104,8 +105,7 @@ class Openings:
 
     def reply(self, kind: str) -> Reply:
         """What the client is told when a maildrop cannot be opened."""
-        texts = self._profile.texts
-        return {"missing": texts.no_maildir, "busy": texts.in_use}.get(kind, texts.unusable)
+        return self._profile.texts.maildrop(kind)
 
 
 def apply(drop: Maildrop, event: Update) -> int:

@@ -10,12 +10,13 @@ import select
 import sys
 
 from mailhost.pop3.events import Close, Event, Reply, Transmit, Update
-from mailhost.pop3.maildrop import Maildrop, MaildropError
+from mailhost.pop3.maildrop import Maildrop
 from mailhost.pop3.opening import apply
 from mailhost.pop3.profiles import PROFILES, QMAIL, Profile
 from mailhost.pop3.protocol import Session
 from mailhost.pop3.stdio import write
-from mailhost.pop3.transfer import Transfer
+from mailhost.pop3.transfer import begin
+from mailhost.pop3.trouble import MaildropError
 
 
 def main() -> None:
@@ -29,9 +30,7 @@ def main() -> None:
         for _ in drop.scan():
             pass
     except MaildropError as error:
-        texts = profile.texts
-        reply = {"missing": texts.no_maildir, "busy": texts.in_use}.get(error.kind, texts.unusable)
-        write(reply.data)
+        write(profile.texts.maildrop(error.kind).data)
         sys.exit(0)
     listing = drop.listing()
     write(profile.texts.logged_in.data)
@@ -90,7 +89,7 @@ def act(session: Session, drop: Maildrop, event: Event, out: list[bytes]) -> boo
     if isinstance(event, Reply):
         out.append(event.data)
     elif isinstance(event, Transmit):
-        transmit(drop, event, out)
+        return transmit(drop, event, out)
     elif isinstance(event, Close):
         drop.close()  # before the reply: whoever has read it may log in again at once
         out.append(event.reply.data)
@@ -98,19 +97,23 @@ def act(session: Session, drop: Maildrop, event: Event, out: list[bytes]) -> boo
     return True
 
 
-def transmit(drop: Maildrop, event: Transmit, out: list[bytes]) -> None:
-    """Send one message; a large one leaves in pieces, so that memory stays small."""
+def transmit(drop: Maildrop, event: Transmit, out: list[bytes]) -> bool:
+    """Send one message; a large one leaves in pieces, so that memory stays small. False when it broke off."""
     try:
-        transfer = Transfer(drop, event)
+        data, transfer = begin(drop, event)
     except OSError:
-        out.append(event.missing.data)
-        return
-    while not transfer.done:
-        out.append(transfer.piece())
-        if not transfer.done:
-            write(b"".join(out))
-            out.clear()
-    transfer.close()
+        data, transfer = event.missing.data, None
+    out.append(data)
+    while transfer is not None and not transfer.done:
+        write(b"".join(out))
+        out.clear()
+        try:
+            out.append(transfer.piece())
+        except OSError:
+            return False
+    if transfer is not None:
+        transfer.close()
+    return True
 
 
 if __name__ == "__main__":

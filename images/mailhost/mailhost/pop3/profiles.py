@@ -36,6 +36,7 @@ class Texts:
     refused: Reply
     temporary: Reply
     unusable: Reply
+    trouble: Reply
     in_use: Reply
     no_maildir: Reply
     not_now: Reply
@@ -48,6 +49,10 @@ class Texts:
     missing: Reply
     unlink_failed: Reply
     too_many: Reply
+
+    def maildrop(self, kind: str) -> Reply:
+        """What the client is told when its maildrop cannot be opened, see ``MaildropError``."""
+        return {"missing": self.no_maildir, "busy": self.in_use, "trouble": self.trouble}.get(kind, self.unusable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ RFC1939 = Profile(
         refused=err(b"[AUTH] login or password is wrong"),
         temporary=err(b"[SYS/TEMP] try again later"),
         unusable=err(b"[SYS/PERM] this maildrop cannot be opened"),
+        trouble=err(b"[SYS/TEMP] this maildrop cannot be opened now"),
         in_use=err(b"[IN-USE] another session has this maildrop open"),
         no_maildir=err(b"[SYS/PERM] this login has no maildrop"),
         not_now=err(b"not in this state"),
@@ -95,7 +101,7 @@ RFC1939 = Profile(
         zero_number=err(b"messages are counted from 1"),
         high_number=err(b"no such message"),
         gone_number=err(b"message is marked deleted"),
-        missing=err(b"[SYS/TEMP] message is not there any more"),
+        missing=err(b"[SYS/TEMP] message cannot be read"),
         unlink_failed=err(b"[SYS/TEMP] some deleted messages were not removed"),
         too_many=err(b"[SYS/TEMP] too many errors, closing"),
     ),
@@ -121,6 +127,7 @@ QMAIL = Profile(
         refused=err(b"authorization failed"),
         temporary=err(b"authorization failed"),
         unusable=err(b"unable to scan $HOME/Maildir"),
+        trouble=err(b"unable to scan $HOME/Maildir"),
         in_use=err(b"authorization failed"),
         no_maildir=err(b"this user has no $HOME/Maildir"),
         not_now=err(b"authorization first"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -11,11 +12,32 @@ from mailhost.pop3.listing import Entry
 from mailhost.pop3.maildrop import Maildrop
 
 
-def whole(drop: Maildrop, event: Transmit) -> bytes | None:
+def begin(drop: Maildrop, event: Transmit) -> tuple[bytes, Transfer | None]:
+    """The first octets of a reply, and what brings the others, None where these were all.
+
+    Raises:
+        OSError: the message cannot be opened or read, or is no regular file any more; nothing of it has been sent.
+    """
+    data = _whole(drop, event)
+    if data is not None:
+        return data, None
+    transfer = Transfer(drop, event)
+    try:
+        data = transfer.piece()
+    except OSError:
+        transfer.close()
+        raise
+    if not transfer.done:
+        return data, transfer
+    transfer.close()
+    return data, None
+
+
+def _whole(drop: Maildrop, event: Transmit) -> bytes | None:
     """A reply in one piece; None where that takes a ``Transfer``: TOP, a large message, one that is not as measured.
 
     Raises:
-        OSError: the message cannot be opened or read, or is no regular file any more.
+        OSError: as ``begin``.
     """
     entry = event.entry
     if event.lines is not None or entry.disk > CHUNK_OCTETS:
@@ -25,7 +47,10 @@ def whole(drop: Maildrop, event: Transmit) -> bytes | None:
         found = os.fstat(fd)
         if not _same(found, entry):
             return None
-        return event.head + encoded(os.read(fd, found.st_size), entry.facts, plain=drop.plain)
+        data = os.read(fd, entry.disk)
+        if len(data) != entry.disk:  # cut short this very moment
+            return None
+        return event.head + encoded(data, entry.facts, plain=drop.plain)
     finally:
         os.close(fd)
 
@@ -43,7 +68,7 @@ def _same(found: os.stat_result, entry: Entry) -> bool:
 class Transfer:
     """A reply with an open message. Take ``piece`` until ``done``, then ``close``."""
 
-    __slots__ = ("_encoder", "_fd", "_head", "_left", "done")
+    __slots__ = ("_encoder", "_fd", "_found", "_head", "_left", "done")
 
     def __init__(self, drop: Maildrop, event: Transmit) -> None:
         """Open the file and see whether it is still the one that was measured.
@@ -53,10 +78,14 @@ class Transfer:
         """
         entry = event.entry
         self._fd = drop.open(entry.path)
-        found = os.fstat(self._fd)
-        if not stat.S_ISREG(found.st_mode):
+        try:
+            found = os.fstat(self._fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise FileNotFoundError
+        except OSError:
             self.close()
-            raise FileNotFoundError
+            raise
+        self._found = found.st_size, found.st_mtime_ns
         same = _same(found, entry)
         if not same:
             drop.distrust()
@@ -69,17 +98,26 @@ class Transfer:
         """The next octets for the peer; the first ones begin with the status line, the last ones bring the terminator.
 
         Raises:
-            OSError: the disk failed in mid-message. A terminator would pass the rest off as complete.
+            OSError: the disk failed in mid-message, or the file was changed. A terminator would pass what was sent
+                off as the message.
         """
         encoder, left = self._encoder, self._left
         chunk = os.read(self._fd, left if left < CHUNK_OCTETS else CHUNK_OCTETS)
+        if left and not chunk:
+            raise OSError(errno.EIO, "the message has become shorter")
         self._left = left = left - len(chunk)
         head, self._head = self._head, b""
         wire = encoder.feed(chunk) if chunk else b""
-        if not left or not chunk or encoder.done:
+        if not left or encoder.done:
+            self._still_the_same()
             self.done = True
             return b"".join([head, wire, encoder.finish()])
         return head + wire if head else wire
+
+    def _still_the_same(self) -> None:
+        found = os.fstat(self._fd)
+        if (found.st_size, found.st_mtime_ns) != self._found:
+            raise OSError(errno.EIO, "the message was changed while it was sent")
 
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
