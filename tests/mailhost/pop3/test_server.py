@@ -328,17 +328,6 @@ def test_five_thousand_idle_connections_are_held(box: Box, serve: Serve) -> None
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_out_of_descriptors_it_neither_spins_nor_dies(box: Box, serve: Serve) -> None:
-    server = serve("--profile", "qmail", descriptors=24)
-    held = [socket.create_connection(("127.0.0.1", server.ports["pop3"]), 5) for _ in range(40)]
-    assert eventually(lambda: "accept failed" in server.log())
-    time.sleep(1.2)
-    assert server.log().count("accept failed") < 10
-    for sock in held:
-        sock.close()
-    assert eventually(lambda: server.client().login() == b"+OK \r\n")
-
-
 def proxy_header(source: str) -> bytes:
     body = (
         socket.inet_aton(source) + socket.inet_aton("127.0.0.1") + (4321).to_bytes(2, "big") + (110).to_bytes(2, "big")
@@ -359,8 +348,7 @@ def test_proxy_header_from_a_trusted_address(box: Box, serve: Serve) -> None:
     assert eventually(lambda: '"peer": "192.0.2.7"' in server.log())
     bare = Client(server.ports["pop3"], greet=False)
     bare.send(b"USER testid\r\n")
-    with pytest.raises(ConnectionResetError):
-        bare.end()
+    assert bare.end() == b""
 
 
 def test_as_root_no_octet_is_read_by_root(box: Box, serve: Serve) -> None:

@@ -78,7 +78,8 @@ class Connection:
         self.session = session
         self.drop: Maildrop | None = None
         self.busy = False
-        self.handshaking = self.proxied = self.secure = self.logged_in = False
+        self.handshaking = self.secure = self.logged_in = False
+        self.proxied: proxy.Header | None = None
         self.started = self.last = server.loop.now
         self.received = self.sent = self.retrieved = self.deleted = 0
         self.why = ""
@@ -91,7 +92,7 @@ class Connection:
     def begin(self, *, secure: bool, proxied: bool) -> None:
         """Send the banner; behind a balancer after its PROXY header, on a POP3S port after the handshake."""
         self.handshaking = secure
-        self.proxied = proxied
+        self.proxied = proxy.Header() if proxied else None
         if proxied:
             return
         if secure:
@@ -102,10 +103,10 @@ class Connection:
     def _greet(self) -> None:
         self._say(self.session.greeting().data)
 
-    def _read_proxy_header(self) -> None:
+    def _read_proxy_header(self, header: proxy.Header) -> None:
         """Who the balancer's client is. What is missing of the header wakes us again, or the sweep ends it."""
         try:
-            found = proxy.read(self.fd)
+            found = header.read(self.fd)
         except (proxy.ProxyError, OSError):
             self.close("no PROXY header")
             return
@@ -120,8 +121,8 @@ class Connection:
 
     def ready(self, mask: int) -> None:
         """The loop's call: something can be read or written, or the peer has gone."""
-        if self.proxied:
-            self._read_proxy_header()
+        if self.proxied is not None:
+            self._read_proxy_header(self.proxied)
         elif self._rest is not None:
             if mask & _GONE:
                 self.close("connection reset")

@@ -126,11 +126,14 @@ def run(options: Options) -> int:
 def prepare(server: Server, source: Source | None) -> Server:
     """Let signals reach a worker: from here on HUP reloads it and TERM drains it."""
 
-    def reload() -> None:
+    def reload(again: bool = False) -> bool:
         try:
             server.reload(load_tls(server.options, source))
         except OSError as error:  # half a renewal, or a key that this uid must not read: the old one goes on
-            server.log.line("certificate not reloaded", error=str(error))
+            if not again:
+                server.log.line("certificate not reloaded", error=str(error))
+            return False
+        return True
 
     signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))
     if server.options.cert is not None:
@@ -151,14 +154,17 @@ def mind(server: Server, kept: keeper.Kept) -> None:
     server.loop.add(kept.fileno(), select.EPOLLHUP, gone)
 
 
-def watch(loop: Loop, cert: Path, key: Path | None, reload: Callable[[], None]) -> None:
-    """Have a renewed certificate read without a HUP; half a renewal does not load, and is tried again when whole."""
+def watch(loop: Loop, cert: Path, key: Path | None, reload: Callable[[bool], bool]) -> None:
+    """Have a renewed certificate read without a HUP; ``reload(again)`` says whether it was, else it is tried again.
+
+    That may be half a renewal, and it may be that there was no descriptor to read a whole one.
+    """
     from mailhost.pop3.tls import marks
 
-    def look(before: object) -> None:
+    def look(before: object, loaded: bool) -> None:
         now = marks(cert, key)
-        if now != before:
-            reload()
-        loop.later(CERT_WATCH_S, lambda: look(now))
+        if now != before or not loaded:
+            loaded = reload(now == before)
+        loop.later(CERT_WATCH_S, lambda: look(now, loaded))
 
-    look(marks(cert, key))
+    look(marks(cert, key), loaded=True)

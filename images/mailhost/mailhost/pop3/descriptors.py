@@ -1,12 +1,47 @@
-"""What a bare socket descriptor can be told by the C library only: ``os`` knows no flags and no shutdown."""
+"""Bare descriptors: how many may be given to whom, and what a socket can be told by the C library only."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+import resource
 import socket
+import sys
+from typing import NamedTuple
+
+RESERVE = 128
+"""Descriptors that no connection gets, or a quarter where there are few: half of them for maildrops of those that are
+connected, half for the messages they ask for, the password file and the metrics port (our choice)."""
 
 _libc = ctypes.CDLL(None)
 _LAST = socket.MSG_MORE | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+
+
+class Room(NamedTuple):
+    """The first numbers that are too high for a ``connection`` and for a ``maildrop``.
+
+    A new descriptor gets the lowest free number, so its number tells how many are taken at least.
+    """
+
+    connection: int
+    maildrop: int
+
+    def left(self) -> bool:
+        """Whether a connection that came now would be taken."""
+        try:
+            fd = os.eventfd(0, os.EFD_CLOEXEC)
+        except OSError:
+            return False
+        os.close(fd)
+        return fd < self.connection
+
+
+def room() -> Room:
+    """What this process may open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = sys.maxsize if soft == resource.RLIM_INFINITY else soft
+    reserve = min(RESERVE, most // 4)
+    return Room(most - reserve, most - reserve // 2)
 
 
 def send_last(fd: int, data: bytes) -> int:

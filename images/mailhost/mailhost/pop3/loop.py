@@ -26,7 +26,7 @@ class Loop:
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._posted: collections.deque[Callable[[], None]] = collections.deque()
+        self._posted: collections.deque[Callable[[], object]] = collections.deque()
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._running = self._waiting = False
         self.after_round: Callable[[], None] | None = None
@@ -51,7 +51,7 @@ class Loop:
         """Call ``action`` once, after ``delay_s`` seconds."""
         heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), action))
 
-    def post(self, action: Callable[[], None]) -> None:
+    def post(self, action: Callable[[], object]) -> None:
         """Call ``action`` on the loop; may be called from any thread and from a signal handler."""
         self._posted.append(action)
         if self._waiting:  # else the loop looks before it waits again

@@ -76,6 +76,10 @@ class Maildrop:
             busy = isinstance(error, BlockingIOError)
             raise (MaildropError("busy", self._path) if busy else refusal(error, self._path)) from None
 
+    def fileno(self) -> int:
+        """The open directory."""
+        return self._fd
+
     def close(self) -> None:
         """Unlock and forget, as soon as no thread works with it; a second call does nothing."""
         if self._lent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 from mailhost.pop3.events import Reply, Update
@@ -24,8 +25,14 @@ INLINE_CHANGES = 32
 class Openings:
     """Maildrops of one profile. A short scan or update is done at once, a long one in a thread."""
 
-    def __init__(self, profile: Profile, run: Callable[[Work], None], post: Callable[[Work], None]) -> None:
-        """``run`` does work in a thread, ``post`` brings a result back to the loop."""
+    def __init__(
+        self, profile: Profile, run: Callable[[Work], None], post: Callable[[Work], None], room: int = sys.maxsize
+    ) -> None:
+        """``run`` does work in a thread, ``post`` brings a result back to the loop.
+
+        ``room``: descriptors from this number on are not for maildrops, see ``descriptors.Room``.
+        """
+        self._room = room
         self._profile = profile
         self._run = run
         self._post = post
@@ -41,6 +48,9 @@ class Openings:
         path = home + b"/Maildir"
         snapshot = self._snapshots.get(path)
         drop = Maildrop(path, plain=self._profile.plain, lock=self._profile.locks, snapshot=snapshot)
+        if drop.fileno() >= self._room:
+            drop.close()
+            raise MaildropError("trouble", path)
         if snapshot is None:
             if self._entries > CACHED_ENTRIES:
                 self._snapshots, self._entries = {}, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import struct
 
@@ -16,25 +17,43 @@ class ProxyError(ValueError):
     """Not a version 2 header."""
 
 
-def read(fd: int) -> tuple[str | None] | None:
-    """Take the header from a socket and not an octet more, for a TLS handshake may follow: what ``parse`` says of
-    the client; None while octets are missing.
+class Header:
+    """The header as far as it has come.
 
-    Raises:
-        ProxyError: this is no PROXY v2 header.
-        OSError: the connection has ended.
+    It is taken from the socket piece by piece. Left there until it is whole, it would wake the loop without end.
     """
-    sock = socket.socket(fileno=fd)
-    try:
-        found = parse(sock.recv(MOST_OCTETS, socket.MSG_PEEK))
-        if found is None:
+
+    __slots__ = ("_data",)
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def read(self, fd: int) -> tuple[str | None] | None:
+        """Take what is there and not an octet more than the header has, for a TLS handshake may follow: what ``parse``
+        says of the client; None while octets are missing.
+
+        Raises:
+            ProxyError: this is no PROXY v2 header, or the connection has ended.
+            OSError: the connection was reset.
+        """
+        try:
+            while True:
+                data = os.read(fd, self._missing())
+                if not data:
+                    raise ProxyError("the connection has ended")
+                self._data += data
+                found = parse(self._data)
+                if found is not None:
+                    return (found[0],)
+        except (BlockingIOError, InterruptedError):
             return None
-        sock.recv(found[1])
-    except (BlockingIOError, InterruptedError):
-        return None
-    finally:
-        sock.detach()
-    return (found[0],)
+
+    def _missing(self) -> int:
+        """How many octets may be read next: the fixed part says how long the other is."""
+        data = self._data
+        if len(data) < HEADER_OCTETS:
+            return HEADER_OCTETS - len(data)
+        return HEADER_OCTETS + int.from_bytes(data[HEADER_OCTETS - 2 : HEADER_OCTETS], "big") - len(data)
 
 
 def parse(data: bytes) -> tuple[str | None, int] | None:

@@ -122,12 +122,12 @@ class Rows:
         except OSError as error:
             raise RowsError(str(error)) from error
 
-    def offers(self, kind: bytes) -> bool:
-        """Whether anybody could log in by this kind of secret."""
+    def offers(self, kind: bytes, before: bool = False) -> bool:
+        """Whether anybody could log in by this kind of secret; as ``before`` where that cannot be told."""
         try:
             return self._source.holds(kind)
         except OSError:
-            return False
+            return before
 
     def upgrade(self, login: bytes, password: bytes) -> None:
         """Have a weak hash replaced.

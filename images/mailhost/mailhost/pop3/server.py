@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from mailhost.pop3.connection import Connection
 from mailhost.pop3.credentials import Credentials
+from mailhost.pop3.descriptors import room
 from mailhost.pop3.events import Event, Update
 from mailhost.pop3.guard import Guard
 from mailhost.pop3.log import Log
@@ -47,6 +48,8 @@ PAUSE_S = 0.5
 
 ACCEPTS = 16
 """Connections taken from one socket before the sessions get their turn."""
+
+_SCARCE = "hardly a descriptor is left"
 
 # Looked up once: an Enum member costs a call each time, and these count every connection.
 _CONNECTIONS, _OPEN = int(Count.CONNECTIONS), int(Count.OPEN)
@@ -82,7 +85,8 @@ class Server:
         self.tls = tls
         self.rows = Rows(options.home / "users", source)
         hashing, scanning = Threads(max(2, os.cpu_count() or 1)), Threads(2)
-        self.openings = Openings(options.profile, scanning.run, self.loop.post)
+        self._room = room()
+        self.openings = Openings(options.profile, scanning.run, self.loop.post, self._room.maildrop)
         self.guard = Guard(options.limits, counters.entered, counters.shared, worker)
         credentials = Credentials(hashing.run, self.loop.post, self._upgrade if options.upgrade_hashes else None)
         self.logins = Logins(
@@ -92,6 +96,7 @@ class Server:
         self.unauthenticated = 0
         self._sockets = sockets
         self._trusted = Trusted(options.proxy_from)
+        self._features = Features()
         self._offer()
         self._serial, self._pid, self._hostname = 0, os.getpid(), options.hostname.encode()
         self._sweeping = self._draining = self._paused = False
@@ -111,8 +116,8 @@ class Server:
         self._features = Features(
             tls=self.tls is not None,
             plaintext=not self.options.require_tls,
-            apop=self.rows.offers(b"apop"),
-            scram=self.rows.offers(b"scram"),
+            apop=self.rows.offers(b"apop", self._features.apop),
+            scram=self.rows.offers(b"scram", self._features.scram),
             login_delay_s=self.options.limits.login_delay_s,
         )
         self._tables = by_state(self.options.profile, self._features)
@@ -143,7 +148,7 @@ class Server:
     def ready(self) -> bool:
         """Whether a login could succeed now: a connection would be taken, and its login can be looked up."""
         taken = not self._draining and not self._paused and self.guard.has_room(self.unauthenticated)
-        return taken and self.rows.readable()
+        return taken and self._room.left() and self.rows.readable()
 
     def _accept(self, listener: socket.socket, secure: bool, _: int) -> None:
         for _turn in range(ACCEPTS):
@@ -162,7 +167,8 @@ class Server:
     def _welcome(self, fd: int, peer: str, secure: bool) -> None:
         """A new connection: the banner, or first a PROXY header or a TLS handshake."""
         proxied = peer in self._trusted
-        refusal = self.guard.admit(peer, self.unauthenticated, balancer=proxied)
+        scarce = fd >= self._room.connection
+        refusal = _SCARCE if scarce else self.guard.admit(peer, self.unauthenticated, balancer=proxied)
         if refusal is not None:
             self._turn_away(fd, peer, refusal)
             return

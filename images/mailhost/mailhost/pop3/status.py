@@ -11,6 +11,11 @@ from mailhost.pop3.loop import Loop
 
 REQUEST_OCTETS = 4096
 DEADLINE_S = 5.0
+MOST = 32
+"""Requests at once (our choice): what is more is hung up on, for each takes a descriptor away from the mail."""
+
+PAUSE_S = 0.5
+"""How long none is accepted when no descriptor was to be had: asking again at once would spin."""
 
 
 class StatusPort:
@@ -21,20 +26,29 @@ class StatusPort:
         self._listener = listener
         self._metrics = metrics
         self._ready = ready
+        self._open: set[socket.socket] = set()
         listener.setblocking(False)
-        loop.add(listener.fileno(), select.EPOLLIN, self._accept)
+        self._listen()
 
-    def close(self) -> None:
-        """Stop listening."""
-        self._loop.remove(self._listener.fileno())
-        self._listener.close()
+    def _listen(self) -> None:
+        self._loop.add(self._listener.fileno(), select.EPOLLIN, self._accept)
 
     def _accept(self, _: int) -> None:
-        with contextlib.suppress(OSError):
+        try:
             sock, _peer = self._listener.accept()
-            sock.setblocking(False)
-            self._loop.add(sock.fileno(), select.EPOLLIN, lambda _mask: self._answer(sock))
-            self._loop.later(DEADLINE_S, lambda: self._end(sock))
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError:
+            self._loop.remove(self._listener.fileno())
+            self._loop.later(PAUSE_S, self._listen)
+            return
+        if len(self._open) >= MOST:
+            sock.close()
+            return
+        self._open.add(sock)
+        sock.setblocking(False)
+        self._loop.add(sock.fileno(), select.EPOLLIN, lambda _mask: self._answer(sock))
+        self._loop.later(DEADLINE_S, lambda: self._end(sock))
 
     def _answer(self, sock: socket.socket) -> None:
         """One read is enough: a probe's request fits into one packet, and what does not is not answered."""
@@ -53,6 +67,7 @@ class StatusPort:
         return "404 Not Found", b"/metrics or /ready\n"
 
     def _end(self, sock: socket.socket) -> None:
-        if sock.fileno() >= 0:
+        if sock in self._open:
+            self._open.discard(sock)
             self._loop.remove(sock.fileno())
             sock.close()
