@@ -35,8 +35,8 @@ def measure(home: Path, wanted: tuple[str, ...], profile: str) -> None:
       mailhost mailbox measure joe@domain.com --profile qmail
     """
     from mailhost.pop3.ahead import measure_ahead
-    from mailhost.pop3.maildrop import MaildropError
     from mailhost.pop3.popuser import become
+    from mailhost.pop3.trouble import MaildropError
 
     boxes = list(_maildirs(home, home_state(home), {names.address(address) for address in wanted}))
     identity = layout(home).identity

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from mailhost.pop3 import sizes
-from mailhost.pop3.maildrop import Maildrop, MaildropError
+from mailhost.pop3.maildrop import Maildrop
+from mailhost.pop3.trouble import MaildropError, refusal
 
 
 def measure_ahead(maildir: bytes, *, plain: bool) -> int:
@@ -36,5 +37,5 @@ def _large(maildir: bytes) -> bool:
         return sum(len(os.listdir(maildir + folder)) for folder in (b"/new", b"/cur")) >= sizes.SAVED_FROM
     except FileNotFoundError:
         raise MaildropError("missing", maildir) from None
-    except OSError:
-        raise MaildropError("unusable", maildir) from None
+    except OSError as error:
+        raise refusal(error, maildir) from None
