@@ -120,7 +120,11 @@ def run(options: Options) -> int:
             sock.close()
 
     helper = sources[0].helper if isinstance(sources[0], keeper.Kept) else 0
-    return supervise(options.workers, lambda worker: start(worker).serve(), lambda: announce(sockets), stop, helper)
+
+    def serve(worker: int) -> None:
+        start(worker).serve()
+
+    return supervise(options.workers, serve, lambda: announce(sockets), counters.died, stop, helper)
 
 
 def prepare(server: Server, source: Source | None) -> Server:

@@ -42,10 +42,7 @@ class Guard:
     def __init__(
         self, limits: Limits, entered: memoryview | None = None, shared: Shared | None = None, worker: int = 0
     ) -> None:
-        """``entered``: ENTRANCES numbers of 64 bits that all workers share, see ``too_soon``.
-
-        What an earlier guard of this ``worker``, which died, had counted in ``shared`` is given back.
-        """
+        """``entered``: ENTRANCES numbers of 64 bits that all workers share, see ``too_soon``."""
         self._limits = limits
         self._open: dict[str, list[int]] = {}  # connections, and the shared cell that says so to the others
         self._total = 0
@@ -53,7 +50,6 @@ class Guard:
         self._entered = memoryview(bytearray(8 * ENTRANCES)).cast("Q") if entered is None else entered
         self._shared = shared or Shared()
         self._worker, self._alone = worker, self._shared.workers == 1
-        self._shared.give_back(worker)
 
     def admit(self, peer: str, unauthenticated: int, *, balancer: bool = False) -> str | None:
         """Count a new connection in; or say why it is refused, and then do not count it.

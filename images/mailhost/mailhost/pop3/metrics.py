@@ -59,6 +59,11 @@ class Counters:
         """The numbers of one worker."""
         return self._all[worker * len(Count) : (worker + 1) * len(Count)]
 
+    def died(self, worker: int) -> None:
+        """The system has closed what a worker had open: give it back to the caps, then say so."""
+        self.shared.give_back(worker)
+        self.row(worker)[Count.OPEN] = 0
+
     def totals(self) -> list[int]:
         """The sums over all workers."""
         return [sum(self._all[count :: len(Count)]) for count in Count]

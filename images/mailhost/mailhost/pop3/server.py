@@ -81,7 +81,6 @@ class Server:
         self.loop = Loop()
         self.log = Log()
         self.counts = counters.row(worker)
-        self.counts[_OPEN] = 0  # this may take the place of a worker that died
         self.tls = tls
         self.rows = Rows(options.home / "users", source)
         hashing, scanning = Threads(max(2, os.cpu_count() or 1)), Threads(2)

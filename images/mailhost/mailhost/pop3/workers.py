@@ -16,9 +16,16 @@ RESTART_S = 1.0
 
 
 def supervise(
-    count: int, start: Callable[[int], None], ready: Callable[[], None], stop: Callable[[], None], helper: int = 0
+    count: int,
+    start: Callable[[int], None],
+    ready: Callable[[], None],
+    died: Callable[[int], None],
+    stop: Callable[[], None],
+    helper: int = 0,
 ) -> int:
     """Fork ``count`` workers, call ``ready``, and wait; returns 0 when all have drained after TERM or INT.
+
+    ``died`` is called with the number of a worker that did, at once, before there is another in its place.
 
     ``helper`` is the process that stays root. Nobody here can be root again: when it dies all drain as at TERM, and
     111 is returned so that a supervisor starts the server anew. Other children are not ours: process 1 inherits some.
@@ -55,6 +62,7 @@ def supervise(
         elif worker_died is not None and not stopping:
             sys.stderr.write(f'{{"event": "worker died", "pid": {pid}, "status": {status}}}\n')
             sys.stderr.flush()
+            died(worker_died)
             time.sleep(RESTART_S)
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             if not stopping:
