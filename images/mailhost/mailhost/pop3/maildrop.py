@@ -121,6 +121,11 @@ class Maildrop:
             found = yield from self._read(found, stamps, now)
         self._found = snapshot.found = found
 
+    @property
+    def settled(self) -> bool:
+        """Whether what the scan found may be kept: both directories had been left alone for a while."""
+        return bool(self._found.stamps)
+
     def _recall(self, snapshot: Snapshot) -> Generator[None, None, Found]:
         """Begin with what an earlier life of the server has left; that may be much, so not in the first slice."""
         snapshot.new = False
