@@ -267,9 +267,26 @@ def test_import(host: Host, tmp_path: Path) -> None:
     assert "ann@d.com: login ao0001; ann-anything too" in said
     assert "testpw" not in said
     assert hashing.verify(b"testpw", host.text("users/poppasswd").splitlines()[1].split(":")[1].encode())
+    assert host.ok("mailbox", "import", str(file)) == "nothing to change\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "other"),
+    [
+        ("joe@d.com,testid,testpw,,", "joe@d.com,testid,other,,"),
+        ("joe@d.com,testid,testpw,,", "joe@d.com,other,testpw,,"),
+        ("joe@d.com,testid,testpw,,", "joe@d.com,testid,testpw,,yes"),
+        ("ann@d.com,,p2,Ann Other,yes", "ann@d.com,,p2,Ann Other,"),
+    ],
+)
+def test_import_of_a_mailbox_that_is_there_and_different(host: Host, tmp_path: Path, row: str, other: str) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(CSV)
+    host.ok("mailbox", "import", str(file), "--add-domains")
+    file.write_text(CSV.replace(row, other))
     said = host.refused("mailbox", "import", str(file))
-    assert "2 of 2 rows refused, nothing written" in said
-    assert "line 3" in said
+    assert f"1 of 2 rows refused, nothing written:\n  line {3 if row.startswith('ann') else 2}" in said
+    assert "is declared already" in said
 
 
 def test_import_makes_passwords_up(host: Host, tmp_path: Path) -> None:
@@ -283,11 +300,33 @@ def test_import_makes_passwords_up(host: Host, tmp_path: Path) -> None:
     assert address == "a@d.com"
     row = next(r for r in host.text("users/poppasswd").splitlines() if r.startswith(login + ":"))
     assert hashing.verify(password.encode(), row.split(":")[1].encode())
-    assert (
-        "cannot be made" in host.refused("mailbox", "import", str(tmp_path / "more.csv"), "--generate", str(out))
-        if (tmp_path / "more.csv").write_text("address\nc@d.com\n")
-        else None
-    )
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert host.ok("mailbox", "import", str(file), "--generate", str(out)) == "nothing to change\n"
+    assert "nothing to change" in host.ok("mailbox", "import", str(file), "--generate", str(out), "--dry-run")
+    file.write_text("address\nc@d.com\n")
+    said = host.refused("mailbox", "import", str(file), "--generate", str(out))
+    assert "--generate: is there already, without the password of c@d.com; name another" in said
+    host.ok("mailbox", "del", "a@d.com")
+    file.write_text("address\na@d.com\n")
+    host.ok("mailbox", "import", str(file), "--generate", str(out))
+    row = next(r for r in host.text("users/poppasswd").splitlines() if r.startswith(login + ":"))
+    assert hashing.verify(password.encode(), row.split(":")[1].encode()), "the file stays true"
+
+
+@pytest.mark.parametrize("verb", [("mailbox", "import"), ("apply",)])
+@pytest.mark.parametrize("there", ["open", "other", "short", "link", "directory"])
+def test_generate_takes_no_file_that_is_not_its_own(host: Host, tmp_path: Path, verb: tuple[str], there: str) -> None:
+    """Somebody who could put his own passwords there would know everybody's."""
+    file, out = tmp_path / "in", tmp_path / "out.csv"
+    head = "address,login,password\n" if verb[0] == "mailbox" else "address,password\n"
+    row = "joe@d.com,x,x\n" if verb[0] == "mailbox" else "joe@d.com,x\n"
+    file.write_text("address\njoe@d.com\n" if verb[0] == "mailbox" else '[domains."d.com".mailboxes.joe]\n')
+    real = tmp_path / "real"
+    real.write_text({"other": "nonsense\n", "short": head + "joe@d.com\n"}.get(there, head + row))
+    real.chmod(0o644 if there == "open" else 0o600)
+    out.mkdir() if there == "directory" else out.symlink_to(real) if there == "link" else real.rename(out)
+    words = [*verb, str(file), "--generate", str(out), *(["--add-domains"] if verb[0] == "mailbox" else [])]
+    assert f"{out}: --generate: " in host.refused(*words)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,11 @@ def test_a_domain_that_is_not_declared_is_what_is_said(howto: Host, words: tuple
 def test_aliases_lead_into_the_same_box(howto: Host) -> None:
     howto.ok("alias", "add", "info@domain.com", "joe@domain.com")
     assert f"=domain-com-info:{howto.owner}:{howto.home}/{BOX}/joe:::\n" in howto.text("users/assign")
-    assert "is declared already" in howto.refused("alias", "add", "info@domain.com", "joe@domain.com")
+    assert howto.ok("alias", "add", "info@domain.com", "joe@domain.com") == "nothing to change\n"
+    howto.ok("mailbox", "add", "ann@domain.com", "--generate")
+    for taken, box in (("info", "ann"), ("ann", "joe"), ("joe", "joe")):
+        said = howto.refused("alias", "add", f"{taken}@domain.com", f"{box}@domain.com")
+        assert f"{taken}@domain.com: is declared already" in said
     assert "must be in the same domain" in howto.refused("alias", "add", "a@domain.com", "x@elsewhere.example")
     assert "is not declared" in howto.refused("alias", "add", "a@domain.com", "nobody@domain.com")
     howto.ok("alias", "del", "info@domain.com")

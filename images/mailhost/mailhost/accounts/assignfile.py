@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from mailhost.accounts import names
-from mailhost.accounts.errors import HostError, InputError
+from mailhost.accounts.errors import BusyError, HostError, InputError
 from mailhost.accounts.files import copy_range, mark, write_all
 from mailhost.accounts.layout import Layout
 from mailhost.accounts.transaction import Transaction
@@ -52,8 +52,11 @@ def part_files(layout: Layout) -> list[Path]:
     """The files below users/domains that are parts; dot names are not (nor are they for the HOWTO's ``cat *``).
 
     Raises:
+        BusyError: there is no such directory.
         InputError: a name that is no domain's, such as an editor's ``domain.com~``, which would count twice (H-18).
     """
+    if not layout.parts.is_dir():
+        raise BusyError(f"{layout.parts}: missing; `mailhost init` makes it")
     found = sorted(path for path in layout.parts.iterdir() if not path.name.startswith("."))
     for path in found:
         try:

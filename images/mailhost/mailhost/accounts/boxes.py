@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from mailhost.accounts.errors import BusyError
-from mailhost.accounts.files import SUFFIX, sync_directory, write_all
+from mailhost.accounts.files import SUFFIX, make_directory, sync_directory, write_all
 from mailhost.accounts.layout import Identity
 
 DOT_QMAIL, DOT_DEFAULT = ".qmail", ".qmail-default"
@@ -118,9 +118,7 @@ def _make_directory(path: str) -> None:
         shutil.rmtree(path)
         os.mkdir(path, 0o700)  # noqa: PTH102
     except FileNotFoundError:
-        parent = os.path.dirname(path)  # noqa: PTH120
-        os.mkdir(parent, 0o755)  # noqa: PTH102
-        os.chmod(parent, 0o755)  # noqa: PTH101, S103 - popuser must search it, whatever the umask (Q-PERM-6)
+        make_directory(Path(path).parent)  # popuser must search it, whatever the umask (Q-PERM-6)
         os.mkdir(path, 0o700)  # noqa: PTH102
 
 

@@ -117,6 +117,23 @@ def sync_directory(path: Path | str) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: Path, owner: tuple[int, int] | None = None) -> None:
+    """Make a directory that everybody may search, whatever the umask; it appears with its mode and owner or not at all.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    staged = staged_name(path)
+    with contextlib.suppress(FileNotFoundError):
+        staged.rmdir()  # a crash left it
+    staged.mkdir()
+    staged.chmod(0o755)
+    if owner is not None:
+        os.chown(staged, *owner)
+    staged.rename(path)
+    sync_directory(path.parent)
+
+
 def copy_range(source: int, target: int, start: int, end: int) -> None:
     """Append the octets [start, end) of one open file to another, inside the kernel where it can."""
     while start < end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mailhost.accounts import hashing
 from mailhost.accounts.boxes import Delivery, DotQmail
 from mailhost.accounts.credentials import check_crypt, rows_of, take_login
 from mailhost.accounts.edit import Edit
@@ -53,6 +54,23 @@ def add(edit: Edit, wanted: Wanted) -> str:
     notes += ["into ./Mailbox, which POP3 does not see"] if wanted.delivery is Delivery.MBOX else []
     edit.say("add", "mailbox", wanted.address, "; ".join([f"login {login}", *notes]))
     return login
+
+
+def login_of(edit: Edit, wanted: Wanted, password: bytes | None) -> str | None:
+    """The login of a mailbox that is already all that is wanted, with this password or the wanted hash; else None."""
+    part = edit.part(wanted.domain)
+    taken = part.exact(wanted.local)
+    extensions = (Kind.EXTENSIONS, wanted.local) in part.entries
+    if taken is None or taken.box != wanted.local or extensions != wanted.extensions:
+        return None
+    if edit.dot_qmail(part.prefix, wanted.local).delivery is not wanted.delivery:
+        return None
+    for row in rows_of(edit, wanted.local, wanted.domain):
+        login = row.login.decode("latin-1")
+        same = row.crypt == wanted.crypt.encode() if password is None else hashing.verify(password, row.crypt)
+        if same and wanted.login in (None, login):
+            return login
+    return None
 
 
 def _room_for(edit: Edit, part: Part, wanted: Wanted) -> DotQmail | None:
@@ -173,7 +191,10 @@ def add_alias(edit: Edit, local: str, domain: str, box: str) -> None:
     part = find(edit, box, domain)
     if edit.dot_qmail(part.prefix, box).delivery is None:
         raise InputError("is a forward; add the alias as another forward", field=f"{box}@{domain}")
-    if part.exact(local):
+    taken = part.exact(local)
+    if taken is not None and taken.box == box != local:
+        return
+    if taken is not None:
         raise InputError("is declared already", file=part.file, field=f"{local}@{domain}")
     part.add(Kind.EXACT, local, box, edit.layout.identity)
     edit.say("add", "alias", f"{local}@{domain}", f"of {box}@{domain}")

@@ -145,7 +145,9 @@ class Transaction:
 def _take_lock(layout: Layout) -> int:
     """The writers' lock: one flock on users/.mailhost/lock."""
     try:
-        layout.work.mkdir(mode=0o700, exist_ok=True)
+        if not layout.work.is_dir():
+            layout.work.mkdir(mode=0o700, exist_ok=True)
+            files.sync_directory(layout.users)
         descriptor = os.open(layout.work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except FileNotFoundError as why:
         raise BusyError(f"{layout.users}: missing; `mailhost init` makes a host's directories") from why

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mailhost.accounts import assignfile, logins, names
+from mailhost.accounts import assignfile, files, logins, names
 from mailhost.accounts.errors import BusyError, InputError
 from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import Layout
@@ -30,10 +30,10 @@ def init(hands: Hands, me: str | None, policy: str | None = None, *, dry_run: bo
         return made + _files(layout, me, policy)
     with Transaction(hands) as transaction:
         name = _me(transaction, me)
-        texts = {
-            layout.control / "me": f"{name}\n",
+        texts = {  # in this order: a qmail that starts with a name and without rcpthosts is an open relay
             layout.control / "rcpthosts": "",
             layout.control / "locals": f"{name}\n",
+            layout.control / "me": f"{name}\n",
         }
         missing = {path: text for path, text in texts.items() if transaction.read(path) is None}
         for path, text in missing.items():
@@ -72,12 +72,12 @@ def _directories(layout: Layout, *, dry_run: bool = False) -> list[str]:
             if not path.is_dir() and dry_run:
                 made.append(layout.shown(path))
             elif not path.is_dir():
-                path.mkdir(parents=path == layout.home)
-                path.chmod(0o755)
-                if path == layout.alias and os.geteuid() == 0:
-                    # Its owner is who delivers there (Q-GETPW-3, Q-LSP-9): root never does, so that unknown
-                    # addresses would wait instead of bouncing. Where qmail is installed, alias/ is there already.
-                    os.chown(path, layout.identity.uid, layout.identity.gid)
+                if path == layout.home:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                # The owner of alias/ is who delivers there (Q-GETPW-3, Q-LSP-9): root never does, so that unknown
+                # addresses would wait instead of bouncing. Where qmail is installed, alias/ is there already.
+                alias = path == layout.alias and os.geteuid() == 0
+                files.make_directory(path, (layout.identity.uid, layout.identity.gid) if alias else None)
                 made.append(layout.shown(path))
     except OSError as why:
         raise BusyError(f"{why.filename}: cannot be made: {why.strerror}") from why
@@ -104,8 +104,6 @@ def rebuild(hands: Hands, *, force: bool = False, dry_run: bool = False) -> tupl
     """
     layout = hands.layout
     with Transaction(hands) as transaction:
-        if not layout.parts.is_dir():
-            raise BusyError(f"{layout.parts}: missing; `mailhost init` makes it")
         assignfile.stage(transaction, {}, set(), force=force)
         parts = assignfile.part_files(layout)
         entries = sum(map(_lines, parts))

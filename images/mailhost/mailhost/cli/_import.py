@@ -13,11 +13,13 @@ from mailhost.accounts.credentials import UNMADE
 from mailhost.accounts.edit import Edit
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.table import Line
+from mailhost.cli import _handout
 from mailhost.cli._common import dry_run_option, guarded, newu_option
 from mailhost.cli._many import change_many, progress
-from mailhost.cli.passwords import generated, write_passwords
+from mailhost.cli.passwords import generated
 
 SHOWN_ERRORS = 20
+HANDOUT = ("address", "login", "password")
 
 
 @click.command("import")
@@ -39,7 +41,8 @@ def import_(
 ) -> None:
     """Declare the mailboxes of a CSV file: all of them, or, where one cannot be, none.
 
-    Columns, by the header: address, and any of login, name, password, crypt, extensions.
+    Columns, by the header: address, and any of login, name, password, crypt, extensions. A row that says what the host
+    has already changes nothing, so a run that was interrupted is repeated with the same words.
 
     \b
     Example:
@@ -47,8 +50,9 @@ def import_(
     """
     lines = table.read(file)
     bare = _without_password(lines, file, generate is not None)
-    made_up = {} if dry_run else {line.line: generated().encode() for line in bare}
-    lines = [dataclasses.replace(line, password=made_up.get(line.line, line.password)) for line in lines]
+    known = {} if generate is None else _handout.known(generate, HANDOUT)
+    made_up = {line.line: _password(line, known) for line in bare if not dry_run or line.wanted.address in known}
+    lines = [_completed(line, known, made_up.get(line.line)) for line in lines]
     with progress("hashing", sum(line.password is not None for line in lines)) as bar:
         crypts = table.hash_all(lines, scheme, bar) if not dry_run else {}
     logins: dict[int, str] = {}
@@ -59,7 +63,22 @@ def import_(
         if generate is not None and not dry_run:
             made = [line for line in lines if line.line in made_up]
             rows = [(line.wanted.address, logins[line.line], made_up[line.line].decode()) for line in made]
-            write_passwords(generate, ("address", "login", "password"), rows)
+            _handout.write(generate, HANDOUT, rows)
+
+
+def _password(line: Line, known: dict[str, list[str]]) -> bytes:
+    """A password made up: by an earlier run that wrote it down, or now."""
+    row = known.get(line.wanted.address)
+    return (row[2] if row else generated()).encode()
+
+
+def _completed(line: Line, known: dict[str, list[str]], made_up: bytes | None) -> Line:
+    """The row with its made-up password, and the login that was written down beside it."""
+    if made_up is None:
+        return line
+    row = known.get(line.wanted.address)
+    wanted = dataclasses.replace(line.wanted, login=line.wanted.login or (row[1] if row else None))
+    return dataclasses.replace(line, wanted=wanted, password=made_up)
 
 
 def _without_password(lines: list[Line], file: Path, generate: bool) -> list[Line]:
@@ -81,8 +100,9 @@ def _add_all(edit: Edit, lines: list[Line], file: Path, crypt: Callable[[Line], 
     refused: list[str] = []
     for line in lines:
         try:
+            there = mailboxes.login_of(edit, line.wanted, line.password)
             wanted = dataclasses.replace(line.wanted, crypt=crypt(line))
-            logins[line.line] = mailboxes.add(edit, wanted)
+            logins[line.line] = there or mailboxes.add(edit, wanted)
         except InputError as why:
             refused.append(f"line {line.line}: {why}")
     if refused:

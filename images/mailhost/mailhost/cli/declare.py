@@ -17,16 +17,18 @@ from mailhost.accounts.edit import Change, Edit, editing
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.layout import layout
 from mailhost.accounts.model import Accounts
+from mailhost.cli import _handout
 from mailhost.cli._common import counted, guarded, hands, home_state, json_option, newu_option, note
 from mailhost.cli._lint import lint
 from mailhost.cli._many import change_many
 from mailhost.cli._tables import print_json, print_table
-from mailhost.cli.passwords import generated, hashed, write_passwords
+from mailhost.cli.passwords import generated, hashed
 
 __all__ = ["apply", "export", "lint", "plan"]
 
 DEFAULT_FILE = Path("/etc/popbox/accounts/accounts.toml")
 """Where the images mount the operator's file."""
+HANDOUT = ("address", "password")
 FILE = click.argument("file", metavar="[FILE]", type=click.Path(path_type=Path), default=DEFAULT_FILE)
 keep_option = click.option(
     "--no-delete", is_flag=True, help="Keep domains, mailboxes and forwards that FILE does not name."
@@ -78,11 +80,12 @@ def apply(
       mailhost apply accounts.toml
     """
     made_up: dict[str, str] = {}
+    known = {} if generate is None else _handout.known(generate, HANDOUT)
 
     def new(address: str) -> str:
         if dry_run:
             return UNMADE
-        made_up[address] = generated()
+        made_up[address] = known[address][1] if address in known else generated()
         return hashed(made_up[address].encode(), "sha512")
 
     with _edit(home, file, None if generate is None else new, newu, dry=dry_run, keep=no_delete) as edit:
@@ -90,7 +93,7 @@ def apply(
         if gone and not yes and not dry_run:
             _ask(gone, file)
         if generate is not None and not dry_run:
-            write_passwords(generate, ("address", "password"), list(made_up.items()))
+            _handout.write(generate, HANDOUT, made_up.items())
 
 
 def _ask(gone: list[Change], file: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,20 +125,6 @@ def hashed(password: bytes, scheme: str) -> str:
 def generated() -> str:
     """A fresh password of 115 bits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(_GENERATED_DIGITS))
-
-
-def write_passwords(path: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """The one place where many made-up passwords are shown: a new CSV file that only its owner reads.
-
-    Raises:
-        InputError: the file is there already, or cannot be made.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as why:
-        raise InputError(f"cannot be made: {why.strerror}", file=str(path), field="--generate") from why
-    with os.fdopen(descriptor, "w", encoding="ascii") as out:
-        out.writelines(",".join(row) + "\n" for row in [head, *rows])
 
 
 @click.command()

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mailhost.accounts import sender
-from mailhost.accounts.edit import LOCALS
+from mailhost.accounts import assignfile
+from mailhost.accounts.edit import LOCALS, RCPTHOSTS
 from mailhost.accounts.errors import BusyError
 from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import Layout, require
 from mailhost.accounts.lint import assign, boxes, control, logins
 from mailhost.accounts.lint.facts import Facts, Finding, gather
+from mailhost.accounts.lists import Lines
 from mailhost.accounts.transaction import Transaction
-from mailhost.accounts.tree import rebuild
 
 RULES: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
     *control.RULES,
@@ -37,24 +37,48 @@ def lint(layout: Layout) -> list[Finding]:
     return sorted(found, key=lambda f: (f.level != "error", f.file, f.line, f.rule))
 
 
-def fix(findings: list[Finding], hands: Hands) -> list[Finding]:
-    """Mend what has one right answer; returns what was mended. The tables are made anew last, once.
+def fix(shown: list[Finding], hands: Hands) -> list[Finding]:
+    """Mend what has one right answer, of what was shown and is still so under the lock; returns what was mended.
+
+    Boxes and part files at once, each whole or not at all; then, as one change of the journal, the tables and at last
+    control/: no domain is accepted, and none is virtual, before users/cdb leads to its boxes.
 
     Raises:
         BusyError: the system refuses one; those before it are done.
-        InputError, HostError: as `tree.rebuild`.
+        InputError, HostError: as `tree.rebuild`; control/ is then as it was.
     """
+    wanted = [finding for finding in shown if finding.fixable]
+    if not wanted:
+        return []
     layout = hands.layout
-    mended = [finding for finding in findings if finding.mend is not None]
-    with Transaction(hands):
-        for finding in mended:
+    with Transaction(hands) as transaction:  # which finishes what an earlier run began: less may be wrong now
+        found = [finding for finding in lint(layout) if finding in wanted]
+        for finding in found:
             try:
                 finding.mend() if finding.mend is not None else None
             except OSError as why:
                 raise BusyError(f"{finding.file}: cannot be mended: {why.strerror}") from why
-        if any(finding.file == LOCALS for finding in mended):
-            sender.hup(layout.home)
-    again = [finding for finding in lint(layout) if finding.rebuild]
-    if again:
-        rebuild(hands)
-    return mended + again
+        tables = [finding for finding in lint(layout) if finding.rebuild]
+        if tables:
+            assignfile.stage(transaction, {}, set())
+        _stage_lists(transaction, found)
+        transaction.commit()
+    return wanted + [finding for finding in tables if finding not in wanted]
+
+
+def _stage_lists(transaction: Transaction, found: list[Finding]) -> None:
+    """Take virtual domains out of control/locals, tell the sender, and only then have them accepted."""
+    local = [finding.unlocal for finding in found if finding.unlocal]
+    refused = [finding.accept for finding in found if finding.accept]
+    home = transaction.layout.home
+    if local:
+        lines = Lines.of(LOCALS, transaction.read(home / LOCALS))
+        for domain in local:
+            lines.remove(domain)
+        transaction.put(home / LOCALS, lines.render())
+        transaction.hup()
+    if refused:
+        lines = Lines.of(RCPTHOSTS, transaction.read(home / RCPTHOSTS))
+        for domain in dict.fromkeys(refused):
+            lines.add(domain)
+        transaction.put(home / RCPTHOSTS, lines.render())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 from collections.abc import Iterator
 
-from mailhost.accounts import domains, files, journal, names
+from mailhost.accounts import domains, journal
 from mailhost.accounts.edit import LOCALS, RCPTHOSTS, VIRTUALDOMAINS, dash_cuts
-from mailhost.accounts.layout import Layout
 from mailhost.accounts.lint.facts import Facts, Finding
-from mailhost.accounts.lists import Lines
 from mailhost.qmail.control import accepts
 from mailhost.qmail.controlfile import ControlError, list_lines, read
 
@@ -38,9 +35,9 @@ def local_domain(facts: Facts) -> Iterator[Finding]:
     for domain, _, _ in facts.virtual():
         line = facts.controls.locals.find(domain.encode("latin-1"))
         if line is not None:
-            mend = functools.partial(_drop_line, facts.layout, LOCALS, domain) if _has_locals(facts) else None
+            unlocal = domain if domain.isascii() and _has_locals(facts) else ""
             text = f"{domain} is virtual too, but qmail delivers local domains to system accounts"
-            yield Finding("error", "domain-local", LOCALS, line.number, text, "take that line out", mend)
+            yield Finding("error", "domain-local", LOCALS, line.number, text, "take that line out", unlocal=unlocal)
 
 
 def _has_locals(facts: Facts) -> bool:
@@ -53,9 +50,9 @@ def not_accepted(facts: Facts) -> Iterator[Finding]:
         return
     for domain, _, number in facts.virtual():
         if not accepts(facts.controls, b"postmaster@" + domain.encode("latin-1")).accepted:
-            mend = functools.partial(_add_line, facts.layout, RCPTHOSTS, domain)
-            text = f"{domain} is not in {RCPTHOSTS}: its mail is refused"
-            yield Finding("error", "domain-refused", VIRTUALDOMAINS, number, text, f"add it to {RCPTHOSTS}", mend)
+            accept = domain if domain.isascii() else ""
+            text, cure = f"{domain} is not in {RCPTHOSTS}: its mail is refused", f"add it to {RCPTHOSTS}"
+            yield Finding("error", "domain-refused", VIRTUALDOMAINS, number, text, cure, accept=accept)
 
 
 def not_virtual(facts: Facts) -> Iterator[Finding]:
@@ -156,21 +153,6 @@ def relay_clients(facts: Facts) -> Iterator[Finding]:
     if text is not None:
         only = "is read by the stand-in only; real qmail takes RELAYCLIENT from tcpserver's rules (Q-RCPT-7)"
         yield Finding("warning", "relayclients-standin", RELAYCLIENTS, 0, only)
-
-
-def _drop_line(layout: Layout, file: str, entry: str) -> None:
-    path = layout.home / file
-    lines = Lines.of(file, path.read_bytes())
-    lines.remove(entry)
-    files.publish(files.stage(path, lines.render(), 0o644), path)
-
-
-def _add_line(layout: Layout, file: str, entry: str) -> None:
-    path = layout.home / file
-    lines = Lines.of(file, path.read_bytes())
-    if not lines.number(names.domain(entry)):
-        lines.add(entry)
-    files.publish(files.stage(path, lines.render(), 0o644), path)
 
 
 RULES = (
