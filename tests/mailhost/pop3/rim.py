@@ -39,7 +39,7 @@ class Rim:
             return event.data
         if isinstance(event, Authenticate):
             if (event.login, event.secret) == (b"joe", b"pw"):
-                return self.take(self.session.opened(BOX))
+                return self.take(self.session.opened(Listing(BOX.entries)))
             return self.take(self.session.refused(self.session.memory.profile.texts.refused))
         if isinstance(event, Transmit):
             return event.head + event.entry.path + b" %r\r\n.\r\n" % event.lines

@@ -188,7 +188,7 @@ def test_keep_moves_without_flags_and_never_overwrites(box: Box) -> None:
     drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=False)
     for _ in drop.scan():
         pass
-    for entry in drop.listing().fresh:
+    for _, entry in drop.listing().fresh:
         drop.keep(entry)
     drop.close()
     assert box.files() == ["cur/1:2,", "cur/2:2,", "new/2"]

@@ -245,17 +245,23 @@ class Maildrop:
     def listing(self, now: float | None = None) -> Listing:
         """The messages in this profile's order, with its ids; qmail's lacks those dated this second or later."""
         found = self._found
-        if found.listing is not None and len(found.listing.entries) == len(found.entries):
-            return found.listing
         if self.plain:
-            second = int(time.time() if now is None else now) * 1_000_000_000
-            found.listing = Listing(tuple(entry for entry in found.entries if entry.mtime_ns < second))
+            return self._past(found, int(time.time() if now is None else now) * 1_000_000_000)
+        if found.listing is not None:
             return found.listing
         uids = strict_uids([entry.path for entry in found.entries])
         pairs = zip(found.entries, uids, strict=True)
         found.entries = [entry if entry.uid == uid else entry._replace(uid=uid) for entry, uid in pairs]
         found.listing = Listing(tuple(found.entries))
         return found.listing
+
+    @staticmethod
+    def _past(found: Found, second: int) -> Listing:
+        """The messages dated before ``second``; what is kept need not be right, for clocks are also set back."""
+        kept, entries = found.listing, found.entries
+        if kept is None or len(kept.entries) != len(entries) or (entries and entries[-1].mtime_ns >= second):
+            kept = found.listing = Listing(tuple([entry for entry in entries if entry.mtime_ns < second]))
+        return kept
 
     def remove(self, entry: Entry) -> bool:
         """Unlink a message; False where that failed, as when another session was quicker (E-85)."""

@@ -76,7 +76,7 @@ class Openings:
             for _ in steps:
                 pass
             answer = self._listing(drop)
-            answer.prepare()
+            answer.prepare(self._profile.listed)
         except MaildropError as error:
             answer = self.reply(error.kind)
         finally:

@@ -72,6 +72,10 @@ class Profile:
     idle_s: float
     line_octets: int
 
+    def listed(self, count: int) -> bytes:
+        """The first line of a LIST or UIDL reply with ``count`` messages."""
+        return self.texts.done.data if self.plain else b"+OK %d messages\r\n" % count
+
 
 _COMMON = b"USER PASS QUIT NOOP STAT LIST UIDL DELE RETR RSET TOP APOP".split()
 _QUIET = Reply(b"+OK \r\n")

@@ -19,7 +19,7 @@ import zlib
 from array import array
 from typing import NamedTuple
 
-from mailhost.pop3.listing import Entry
+from mailhost.pop3.listing import RUN, Entry
 
 VERSION = b"1"
 
@@ -88,10 +88,17 @@ def _inside(paths: bytes, count: int) -> bool:
 
 def packed(name: bytes, stamps: tuple[int, ...], entries: list[Entry]) -> bytes:
     """The file's content; ``entries`` is not empty."""
-    paths, uids, *columns = zip(*entries, strict=True)
+    paths: list[bytes] = []
+    uids: list[bytes] = []
+    columns = [array(code) for code in _COLUMNS]
+    for start in range(0, len(entries), RUN):  # all at once would hold every session up for 50 ms
+        some_paths, some_uids, *numbers = zip(*entries[start : start + RUN], strict=True)
+        paths += some_paths
+        uids += some_uids
+        for column, part in zip(columns, numbers, strict=True):
+            column.extend(part)
     names = b"\0".join(paths)
-    numbers = [array(code, column).tobytes() for code, column in zip(_COLUMNS, columns, strict=True)]
-    body = b"".join([names, b"\0".join(uids), *numbers])
+    body = b"".join([names, b"\0".join(uids), *[column.tobytes() for column in columns]])
     described = [b"%d" % number for number in (len(entries), len(names), *stamps)]
     return b" ".join([name, VERSION, _ORDER, b"%d" % _checksum(described, body), *described]) + b"\n" + body
 

@@ -49,6 +49,7 @@ class Memory:
 
     __slots__ = (
         "deleted",
+        "deleted_octets",
         "errors",
         "failures",
         "features",
@@ -70,7 +71,7 @@ class Memory:
         self.login: bytes | None = None
         self.listing = NOTHING
         self.deleted: set[int] = set()
-        self.highest = 0
+        self.highest = self.deleted_octets = 0
         self.errors = 0
         self.failures = 0
         self.sasl: Exchange | None = None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from mailhost.pop3.events import Close, Event, Reply, Transmit, Update
-from mailhost.pop3.listing import Entry
+from mailhost.pop3.listing import Entry, Heading
 from mailhost.pop3.state import Memory, State
 
 _STRICT = re.compile(rb"[0-9]{1,10}\Z")
@@ -17,17 +17,17 @@ def stat(memory: Memory, _: bytes) -> Event:
     """STAT: in the qmail profile the count includes deleted messages, the octets do not (E-71)."""
     listing, deleted = memory.listing, memory.deleted
     count = len(listing.entries) if memory.profile.plain else len(listing.entries) - len(deleted)
-    return Reply(b"+OK %d %d\r\n" % (count, listing.size_without(deleted) if deleted else listing.total))
+    return Reply(b"+OK %d %d\r\n" % (count, listing.total - memory.deleted_octets))
 
 
 def list_(memory: Memory, argument: bytes) -> Event:
     """LIST [n]."""
-    return _one_or_all(memory, argument, lambda entry: b"%d" % entry.size, memory.listing.scan_lines)
+    return _one_or_all(memory, argument, lambda entry: b"%d" % entry.size, memory.listing.scan_reply)
 
 
 def uidl(memory: Memory, argument: bytes) -> Event:
     """UIDL [n]."""
-    return _one_or_all(memory, argument, lambda entry: entry.uid, memory.listing.uid_lines)
+    return _one_or_all(memory, argument, lambda entry: entry.uid, memory.listing.uid_reply)
 
 
 def retr(memory: Memory, argument: bytes) -> Event:
@@ -67,6 +67,7 @@ def dele(memory: Memory, argument: bytes) -> Event:
     if isinstance(number, Reply):
         return number
     memory.deleted.add(number)
+    memory.deleted_octets += memory.listing.entries[number - 1].size
     memory.highest = max(memory.highest, number)
     return memory.profile.texts.deleted
 
@@ -74,6 +75,7 @@ def dele(memory: Memory, argument: bytes) -> Event:
 def rset(memory: Memory, _: bytes) -> Event:
     """RSET: no marks, and LAST starts anew."""
     memory.deleted.clear()
+    memory.deleted_octets = 0
     memory.highest = 0
     return memory.profile.texts.reset
 
@@ -111,23 +113,16 @@ def updated(memory: Memory, *, failed: int) -> Event:
 
 
 def _one_or_all(
-    memory: Memory, argument: bytes, field: Callable[[Entry], bytes], lines: Callable[[set[int]], bytes]
+    memory: Memory, argument: bytes, field: Callable[[Entry], bytes], reply: Callable[[Heading, set[int]], bytes]
 ) -> Reply:
-    """``n field`` of one message, or the ``lines`` of all that are not marked."""
+    """``n field`` of one message, or the ``reply`` with all that are not marked."""
     argument = argument.strip(b" ")
     if not argument:
-        return Reply(_heading(memory) + lines(memory.deleted) + b".\r\n")
+        return Reply(reply(memory.profile.listed, memory.deleted))
     number = _number(memory, argument)
     if isinstance(number, Reply):
         return number
     return Reply(b"+OK %d %b\r\n" % (number, field(memory.listing.entries[number - 1])))
-
-
-def _heading(memory: Memory) -> bytes:
-    """The first line of LIST and UIDL without argument."""
-    if memory.profile.plain:
-        return memory.profile.texts.done.data
-    return b"+OK %d messages\r\n" % (len(memory.listing.entries) - len(memory.deleted))
 
 
 def _number(memory: Memory, argument: bytes) -> int | Reply:
