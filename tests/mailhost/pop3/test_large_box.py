@@ -81,6 +81,20 @@ def test_stat_after_marks_and_their_withdrawal(profile: str) -> None:
     assert getattr(session.take(b"STAT\r\n"), "data", None) == b"+OK 4 1111\r\n"
 
 
+def test_a_large_box_that_has_changed_is_not_taken_up_on_the_loop(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first slice of a scan is done there; what is known of 100,000 messages is looked through after it."""
+    monkeypatch.setattr("mailhost.pop3.maildrop.LARGE", 2)
+    for number in range(3):
+        box.put(f"{number}.h", b"x\n")
+    snapshot = Snapshot()
+    slices = []
+    for _ in range(2):
+        drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=False, snapshot=snapshot)
+        slices.append(len(list(drop.scan())))
+        drop.close()
+    assert slices == [0, 1]
+
+
 class Others:
     """Programs that work in a Maildir meanwhile, as delivery, IMAP servers, filters and restores do."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 
 from mailhost.pop3.events import Reply, Update
-from mailhost.pop3.listing import Listing
+from mailhost.pop3.listing import LARGE, Listing
 from mailhost.pop3.maildrop import Maildrop
 from mailhost.pop3.profiles import Profile
 from mailhost.pop3.snapshot import Snapshot
@@ -77,6 +78,8 @@ class Openings:
                 pass
             answer = self._listing(drop)
             answer.prepare(self._profile.listed)
+            if len(answer.entries) > LARGE:
+                _set_apart()
         except MaildropError as error:
             answer = self.reply(error.kind)
         finally:
@@ -124,6 +127,15 @@ def apply(drop: Maildrop, event: Update) -> int:
     for entry in event.keep:
         drop.keep(entry)
     return failed
+
+
+def _set_apart() -> None:
+    """Spare the garbage collector what is kept now: a look through 100,000 messages would hold all up for 40 ms.
+
+    What is not used any more goes all the same, by its reference counts; a session makes no cycles.
+    """
+    gc.freeze()
+    gc.collect(1)  # there is nothing left to look through: this sets its counts back, so the next scan is not met by it
 
 
 def _first(steps: Iterator[None]) -> bool:

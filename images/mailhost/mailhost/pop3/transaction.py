@@ -93,7 +93,7 @@ def last(memory: Memory, _: bytes) -> Event:
 def quit_(memory: Memory, _: bytes) -> Event:
     """QUIT: enter UPDATE; where nothing is to be done on disk, the session ends at once."""
     entries, deleted = memory.listing.entries, memory.deleted
-    delete: tuple[Entry, ...] = tuple(entries[n - 1] for n in sorted(deleted))
+    delete: tuple[Entry, ...] = tuple([entries[n - 1] for n in sorted(deleted)])
     keep = memory.listing.fresh_without(deleted)
     memory.state = State.UPDATE
     if not delete and not keep:
