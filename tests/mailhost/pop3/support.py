@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 HOWTO_HASH = "DmIMm9e5Hc8ic"  # the HOWTO's: the password is testpw
@@ -207,7 +208,25 @@ def http(server: Running, path: str) -> bytes:
 def worker_pids(server: Running) -> set[int]:
     """The children of the parent that have threads: the workers, and not root's helper."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    return {int(pid) for pid in children if len(list(Path(f"/proc/{pid}/task").iterdir())) > 1}
+    return {int(pid) for pid in children if _threads(pid) > 1}
+
+
+def _threads(pid: str) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except FileNotFoundError:
+        return 0
+
+
+@contextlib.contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """While one worker stands still the other takes every connection."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert eventually(lambda: ") T " in Path(f"/proc/{pid}/stat").read_text())
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def session_pids(server: Running) -> set[int]:

@@ -12,13 +12,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
 from tests.bench.pop3.fuzz import session
-from tests.mailhost.pop3.support import Box, Client, Running, eventually, http, memory_kib, worker_pids
+from tests.mailhost.pop3.support import Box, Client, Running, eventually, http, memory_kib, paused, worker_pids
 
 from mailhost.pop3.guard import FREE_FAILURES, SLOT_S
 
@@ -135,17 +135,6 @@ def both(server: Running) -> list[int]:
     """Its two workers, once their threads run; the first has the metrics port."""
     assert eventually(lambda: len(worker_pids(server)) == 2)
     return sorted(worker_pids(server))
-
-
-@contextlib.contextmanager
-def paused(pid: int) -> Iterator[None]:
-    """While one worker stands still the other takes every connection."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        assert eventually(lambda: ") T " in Path(f"/proc/{pid}/stat").read_text())
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_the_cap_of_an_address_holds_over_workers(box: Box, serve: Serve) -> None:

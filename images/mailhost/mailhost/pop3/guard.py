@@ -121,14 +121,15 @@ class Guard:
             self._shared.cells[entry[1]] += 1
 
     def _exit(self, key: str) -> None:
-        self._total -= 1
-        self._shared.totals[self._worker] = self._total
+        """The cell before the total: where that is 0, ``give_back`` looks for no cell that a killed worker has left."""
         entry = self._open[key]
         entry[0] -= 1
         if not entry[0]:
             del self._open[key]
         if entry[1] >= 0:
             self._shared.cells[entry[1]] = self._shared.cells[entry[1]] - 1 if entry[0] else 0
+        self._total -= 1
+        self._shared.totals[self._worker] = self._total
 
     def wait(self, peer: str, login: bytes, now: float) -> float | None:
         """Seconds before this login may be checked: 0 for nearly everybody, None for "come back later"."""

@@ -2,8 +2,8 @@
 
 After a HUP it hands them certificate and key too, which are often for root alone to read.
 
-Each message is a verb octet, the login's length and the login; the answer repeats them, so that a worker that died
-leaves nothing its successor could take for its own. Then ``+`` and fields, ``-`` for none, ``!`` for cannot tell.
+Each message is a tag, a verb octet, the login's length and the login; the answer repeats them, so that a worker that
+died leaves nothing its successor could take for its own. Then ``+`` and fields, ``-`` for none, ``!`` for cannot tell.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import select
 import signal
 import socket
 import struct
+import time
 from pathlib import Path
 
 from mailhost.accounts.poppasswd import PoppasswdError, Row
 from mailhost.pop3.rows import Files
 
 LOGIN_OCTETS = 1024
+TAG_OCTETS = 8
 PEM_OCTETS = 60_000
 """Certificate chain and key together; usual ones have 2,000 to 8,000 octets."""
 _ANSWER_OCTETS = 65_536
@@ -69,7 +71,7 @@ class Kept:
     def _ask(self, verb: bytes, *asked: bytes) -> list[bytes] | None:
         if max(map(len, asked)) > LOGIN_OCTETS:
             return None
-        question = verb + pack(list(asked))
+        question = _tag() + verb + pack(list(asked))
         answer = self._exchange(question)
         verdict, fields = answer[len(question) : len(question) + 1], answer[len(question) + 1 :]
         if verdict == b"!":
@@ -132,11 +134,11 @@ def serve(channels: list[socket.socket], files: Files, *, upgrade: bool = False,
                 by_fd.pop(fd).close()
                 continue
             with contextlib.suppress(OSError):
-                by_fd[fd].send(question + answer(question, files, upgrade=upgrade, pem=pem))
+                by_fd[fd].send(question + answer(question[TAG_OCTETS:], files, upgrade=upgrade, pem=pem))
 
 
 def answer(question: bytes, files: Files, *, upgrade: bool = False, pem: tuple[Path, ...] = ()) -> bytes:
-    """One answer, without the repeated question."""
+    """One answer, without tag and question repeated before it."""
     verb, (login, *more) = question[:1], unpack(question[1:])
     try:
         if verb == _UPGRADE:
@@ -155,6 +157,12 @@ def answer(question: bytes, files: Files, *, upgrade: bool = False, pem: tuple[P
         return b"-" if secret is None else b"+" + pack([secret])
     except (OSError, PoppasswdError):
         return b"!"
+
+
+def _tag() -> bytes:
+    """Tells this question from an equal one that a worker has asked and not lived to hear answered: a clock, for the
+    processes that use one channel one after the other know nothing of each other."""
+    return time.monotonic_ns().to_bytes(TAG_OCTETS, "big")
 
 
 def pack(fields: list[bytes]) -> bytes:

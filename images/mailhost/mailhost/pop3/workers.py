@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable
 
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+
+_PR_SET_PDEATHSIG = 1
 
 RESTART_S = 1.0
 """A worker that died is replaced not sooner than this after the last start, so that a fault does not spin."""
@@ -44,13 +47,25 @@ def supervise(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signum)
 
+    def replaced(worker: int) -> bool:
+        time.sleep(RESTART_S)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            if not stopping:
+                pids[_fork(worker, start)] = worker
+        except OSError:
+            return False
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return True
+
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     for worker in range(count):
         pids[_fork(worker, start)] = worker
     for signum in SIGNALS:
         signal.signal(signum, pass_on)
+    ready()  # before a TERM can close the sockets it names
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    ready()
     while pids:
         pid, status = os.wait()
         worker_died = pids.pop(pid, None)
@@ -63,22 +78,25 @@ def supervise(
             sys.stderr.write(f'{{"event": "worker died", "pid": {pid}, "status": {status}}}\n')
             sys.stderr.flush()
             died(worker_died)
-            time.sleep(RESTART_S)
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            if not stopping:
-                pids[_fork(worker_died, start)] = worker_died
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            while not replaced(worker_died):  # no process to be had now
+                pass
     return 111 if orphaned else 0
 
 
 def _fork(worker: int, start: Callable[[int], None]) -> int:
-    """A child that serves and exits; signals stay blocked until ``start`` has set handlers and unblocks them."""
+    """A child that serves and exits; signals stay blocked until ``start`` has set handlers and unblocks them.
+
+    It drains when its parent is killed: else it would hold the port for ever, without a helper to look logins up.
+    """
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
-        start(worker)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() == parent:
+            start(worker)
         status = 0
     except Exception:
         sys.excepthook(*sys.exc_info())
