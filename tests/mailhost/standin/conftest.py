@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.mailhost.standin.support import Home, Server
-
-Serve = Callable[..., Server]
+from tests.mailhost.standin.support import Home, Serve, Server
 
 
 @pytest.fixture

@@ -133,6 +133,10 @@ class Server:
             self.child.stdout.close()
 
 
+Serve = Callable[..., Server]
+"""Starts one on the test's home, with these options; the `serve` fixture."""
+
+
 def cli(home: Home, *argv: str) -> subprocess.CompletedProcess[str]:
     """Run ``mailhost ARGV`` on the home."""
     argv = (sys.executable, "-m", "mailhost", "--home", str(home.path), *argv)

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.mailhost.standin.support import Home, Server, wait_for
+from tests.mailhost.standin.support import Home, Serve, Server, wait_for
 
-Serve = Callable[..., Server]
 CONCURRENCY = 20
 KILLS = 5
 MESSAGES = int(os.environ.get("POPBOX_CRASH_MESSAGES", "1500"))

@@ -7,17 +7,14 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
-from tests.mailhost.standin.support import IDS, WITHIN_S, Home, Server, wait_for
+from tests.mailhost.standin.support import IDS, WITHIN_S, Home, Serve, Server, wait_for
 
 from mailhost.standin import queue, remote, smtp
 from mailhost.standin.report import Stopped
-
-Serve = Callable[..., Server]
 
 
 def sessions(server: Server) -> int:

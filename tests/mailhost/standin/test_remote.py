@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import smtplib
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
-from tests.mailhost.standin.support import IDS, WITHIN_S, Home, Server, cli, wait_for
+from tests.mailhost.standin.support import IDS, WITHIN_S, Home, Serve, Server, cli, wait_for
 
 from mailhost.standin.remote import Relay, parse_route
 from mailhost.standin.report import Stopped
-
-Serve = Callable[..., Server]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import click
 
 from mailhost.cli._address import host_and_port
 from mailhost.standin.log import Log
-from mailhost.standin.options import POPUSER_ID, SESSIONS, Options
+from mailhost.standin.options import POPUSER_ID, SESSIONS, SESSIONS_EACH, Options
 from mailhost.standin.server import serve
 
 
@@ -43,6 +43,13 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--cert", type=FILE, help="Certificate chain (PEM): offer STARTTLS.")
 @click.option("--key", type=FILE, help="Its private key, if not in the same file.")
 @click.option("--sessions", type=click.IntRange(1), default=SESSIONS, show_default=True, help="Sessions at once.")
+@click.option(
+    "--sessions-per-address",
+    type=click.IntRange(1),
+    default=SESSIONS_EACH,
+    show_default=True,
+    help="Sessions at once from one address, or from one IPv6 /64.",
+)
 @click.option("--uid", type=click.IntRange(1), default=POPUSER_ID, show_default=True, help="As root: become this uid.")
 @click.option("--gid", type=click.IntRange(1), default=POPUSER_ID, show_default=True, help="As root: become this gid.")
 @click.pass_obj
@@ -55,11 +62,13 @@ def standin(
     cert: Path | None,
     key: Path | None,
     sessions: int,
+    sessions_per_address: int,
     uid: int,
     gid: int,
 ) -> None:
     """Receive by SMTP and deliver by qmail's rules, from the same control files. Logs on stderr."""
     if key is not None and cert is None:
         raise click.UsageError("--key needs --cert")
-    options = Options(home, listen, allow_programs, remote, sink, cert, key, sessions, (uid, gid))
+    limits = (sessions, sessions_per_address)
+    options = Options(home, listen, allow_programs, remote, sink, cert, key, *limits, (uid, gid))
     sys.exit(serve(options, Log()))

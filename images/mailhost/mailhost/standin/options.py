@@ -7,6 +7,7 @@ from pathlib import Path
 
 POPUSER_ID = 888  # the HOWTO's uid and gid of all mail
 SESSIONS = 400  # our choice: sessions at once; each costs a socket and a few kB
+SESSIONS_EACH = SESSIONS // 2  # our choice, and Postfix's: one address takes at most half of what there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +22,5 @@ class Options:
     certificate: Path | None = None
     key: Path | None = None
     sessions: int = SESSIONS
+    sessions_each: int = SESSIONS_EACH
     ids: tuple[int, int] = (POPUSER_ID, POPUSER_ID)

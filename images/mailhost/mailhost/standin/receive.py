@@ -13,6 +13,7 @@ from typing import cast
 from mailhost.qmail.control import ControlError
 from mailhost.standin import fields, smtp
 from mailhost.standin.commit import Committer
+from mailhost.standin.crowd import Crowd
 from mailhost.standin.entry import Entry
 from mailhost.standin.log import Log
 from mailhost.standin.policy import HostPolicy, Policies
@@ -26,6 +27,7 @@ UNREAD_S = 2.0  # our choice: how long a peer that is told to go may leave its l
 WARNED = frozenset({421, 451, 452})  # replies that tell of trouble on this side; each makes a line of the log
 
 BUSY = Reply(421, (b"too many connections, try later (#4.3.2)",))
+CROWDED = Reply(421, (b"too many connections from your address, try later (#4.7.0)",))
 CLOSING = Reply(421, (b"going down, try later (#4.3.2)",))
 NOT_STORED = Reply(451, (b"qq write error or disk full (#4.3.0)",))
 
@@ -42,7 +44,7 @@ class Reception:
     log: Log
     interfaces: frozenset[str]
     uid: int
-    most: int
+    crowd: Crowd
     tls: ssl.SSLContext | None
     connections: set[Connection]
     closing: bool = False
@@ -64,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._storing = False
         self._unread = False
+        self._inside = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet, or say why not."""
@@ -75,13 +78,27 @@ class Connection(asyncio.Protocol):
         ip = str(self._transport.get_extra_info("peername")[0])
         ip = ip.removeprefix("::ffff:")  # an IPv4 peer of an IPv6 socket
         self._peer = fields.Peer(ip.encode(), b"unknown")
-        if self._shared.closing or len(self._shared.connections) > self._shared.most:
-            self._act((CLOSING if self._shared.closing else BUSY, Close(1)), f"{self._shared.most} are allowed")
+        if self._turned_away(ip):
             return
+        self._shared.crowd.enter(ip)
+        self._inside = True
         try:
             self._open(ip)
         except ControlError as error:
             self._act((smtp.NO_CONTROLS, Close(1)), str(error))
+
+    def _turned_away(self, ip: str) -> bool:
+        """True where there is no room, which the peer is told."""
+        crowd = self._shared.crowd
+        if self._shared.closing:
+            self._act((CLOSING, Close(1)))
+        elif crowd.full:
+            self._act((BUSY, Close(1)), f"{crowd.most} are allowed")
+        elif crowd.crowds(ip):
+            self._act((CROWDED, Close(1)), f"{crowd.most_each} are allowed from one address")
+        else:
+            return False
+        return True
 
     def _open(self, ip: str) -> None:
         snapshot = self._shared.policies.snapshot()
@@ -102,6 +119,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop what was arriving; what is being stored goes on, its fate is only not told."""
         self._shared.connections.discard(self)
+        if self._inside:
+            self._inside = False
+            self._shared.crowd.leave(self._peer.ip.decode())
         if self._draft is not None:
             self._warn("connection lost inside a message, nothing of it was stored")
         self._session = None
@@ -185,7 +205,7 @@ class Connection(asyncio.Protocol):
         """``linger``: a peer that was cut short may still be sending; closed with input unread, the system would
         reset the connection and take our last reply from it. So only our side ends, until it closes or ``cut`` does.
         """
-        crowded = self._shared.closing or len(self._shared.connections) > self._shared.most + LINGERING
+        crowded = self._shared.closing or len(self._shared.connections) > self._shared.crowd.inside + LINGERING
         if linger and not crowded and transport.can_write_eof():
             transport.write_eof()
         else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mailhost.qmail.control import Controls, suffixes
 from mailhost.standin import fields, maildir
+from mailhost.standin.exchangers import before_us, exchangers
 from mailhost.standin.report import Outcome, Report, Stopped
 from mailhost.standin.stored import Stored
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 SMTP_PORT = 25
 NO_ROUTE = "No line of control/smtproutes covers this host, and MX lookups are off. (#4.4.4)"
 NO_SUCH_NAME = "Sorry, this address cannot be said in SMTP: it holds a control character or brackets. (#5.1.3)"
-NO_HOST = "Sorry, I couldn't find any host named {}. (#5.1.2)"
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _NO_HOST = re.compile(rb'[ <>"]')
 _ROUTE = re.compile(rb"(?:\[([^]]*)\]|([^:]*))(?::(\d+))?")
@@ -93,7 +93,7 @@ class Relays:
         if route is None and not self._mx:
             raise Stopped(NO_ROUTE)
         port = route.port if route is not None else SMTP_PORT
-        return [Relay(name, port) for name in await exchangers(host)]
+        return [Relay(name, port) for name in await before_us(await exchangers(host))]
 
     def _route(self, host: bytes) -> Relay | None:
         """The smtproutes line for the host, a suffix, or everything; an empty relay means MX after all."""
@@ -184,30 +184,3 @@ def parse_route(value: bytes) -> Relay:
         raise Stopped("control/smtproutes has a line that cannot be understood. (#4.3.5)")
     host = (found[1] or found[2] or b"").decode("ascii", "replace")
     return Relay(host, int(found[3] or SMTP_PORT))
-
-
-async def exchangers(host: bytes) -> list[str]:
-    """The servers of a domain by preference: MX, else the host itself (RFC 5321 §5.1). Raises Stopped."""
-    import dns.asyncresolver
-    import dns.exception
-    import dns.rdtypes.ANY.MX
-    import dns.resolver
-
-    name = host.decode("ascii", "replace")
-    if not name:  # asked for an empty host, a client would get this one
-        raise Stopped(NO_HOST.format(name), permanent=True)
-    if name.startswith("[") and name.endswith("]"):
-        return [name[1:-1]]
-    try:
-        answer = await dns.asyncresolver.resolve(name, "MX")
-    except dns.resolver.NoAnswer:
-        return [name]
-    except (dns.resolver.NXDOMAIN, dns.name.LabelTooLong, dns.name.EmptyLabel) as error:
-        raise Stopped(NO_HOST.format(name), permanent=True) from error
-    except dns.exception.DNSException as error:
-        raise Stopped("CNAME lookup failed temporarily. (#4.4.3)") from error
-    records = sorted((one for one in answer if isinstance(one, dns.rdtypes.ANY.MX.MX)), key=lambda one: one.preference)
-    names = [str(one.exchange).rstrip(".") for one in records]
-    if names == [""]:
-        raise Stopped(f"{name} takes no mail, its MX record says. (#5.1.10)", permanent=True)
-    return names

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mailhost.qmail.control import ControlError, Controls, Line, Reader, Table, load
 from mailhost.standin.commit import Committer
+from mailhost.standin.crowd import Crowd
 from mailhost.standin.entry import Entry
 from mailhost.standin.interfaces import addresses
 from mailhost.standin.log import Log
@@ -222,7 +223,7 @@ class _Server:
     def _receive(self, queue: Queue, committer: Committer, work: Work, tls: ssl.SSLContext | None) -> Reception:
         return Reception(
             Policies(self._options.home), queue, committer, work, self._sender.add, self._log, addresses(),
-            os.getuid(), self._options.sessions, tls, set(),
+            os.getuid(), Crowd(self._options.sessions, self._options.sessions_each), tls, set(),
         )  # fmt: skip
 
     def _handle_signals(self) -> None:
