@@ -7,7 +7,6 @@ octets of files named on its input. Every answer is bounded, in octets and by th
 from __future__ import annotations
 
 import os
-import selectors
 import shlex
 import subprocess
 import tarfile
@@ -18,6 +17,8 @@ from itertools import islice
 from typing import IO, cast
 
 from popbox.errors import HostError
+from popbox.migrate import answer
+from popbox.migrate.answer import Answer
 from popbox.migrate.tree import (
     CHUNK_OCTETS,
     CONFIG_OCTETS,
@@ -34,7 +35,6 @@ from popbox.migrate.tree import (
     within,
 )
 
-SILENCE_S = 60.0  # our choice: longer than a slow disk needs to answer
 MOST_ENTRIES = 20_000_000  # our choice: 10 GB of our memory; a host with more is imported from a copy
 ARGUMENT_OCTETS = 64 << 10  # our choice: below every system's limit
 AT_ONCE = 4_096  # files asked for in one tar
@@ -173,13 +173,13 @@ class Remote:
         with self._run(argv, b"\0".join(names) + b"\0") as out:
             try:
                 archive = tarfile.open(  # noqa: SIM115 - it has nothing to close but `out`
-                    fileobj=out, mode="r|", bufsize=CHUNK_OCTETS, errors="surrogateescape"
+                    fileobj=cast("IO[bytes]", out), mode="r|", bufsize=CHUNK_OCTETS, errors="surrogateescape"
                 )
             except tarfile.ReadError as why:
                 archive = None
                 if names:
                     raise HostError(f"{self.name}: tar sent no archive: {why}") from why
-            for member in archive or ():
+            for member in archive or ():  # a cut between two members looks like the end
                 name = os.fsencode(member.name)
                 while at < len(names) and names[at].removeprefix(b"./") != name.removeprefix(b"./"):
                     yield some[at], Vanished("has vanished")
@@ -187,14 +187,27 @@ class Remote:
                 if at == len(names):
                     raise HostError(f"{self.name}: tar sent what was not asked for")
                 file = archive.extractfile(member) if archive and member.isreg() else None
-                yield some[at], TreeError("is no regular file any more") if file is None else _read_all(file)
+                yield some[at], TreeError("is no regular file any more") if file is None else self._body(file)
                 at += 1
+            while out.read(CHUNK_OCTETS):  # the padding behind it
+                pass
+            if names and out.tail.strip(b"\0"):
+                raise HostError(f"{self.name}: tar's archive is cut off")
         for one in some[at:]:
             yield one, Vanished("has vanished")
 
+    def _body(self, file: IO[bytes]) -> Body:
+        try:
+            while chunk := file.read(CHUNK_OCTETS):
+                yield chunk
+        except tarfile.ReadError as why:
+            raise HostError(f"{self.name}: tar's archive is cut off in the midst of a file") from why
+
     @contextmanager
-    def _run(self, argv: list[bytes], given: bytes = b"") -> Iterator[IO[bytes]]:
-        """Run a program there; gives its output. Raises HostError where the way itself failed or fell silent."""
+    def _run(self, argv: list[bytes], given: bytes = b"") -> Iterator[Answer]:
+        """Run a program there; gives its output. Raises HostError where the way itself failed or fell silent: at the
+        end of the output, before anybody takes what was cut off there for all that there is.
+        """
         command = [b" ".join(_quoted(word) for word in argv)] if self._shell else argv
         with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
             stdin.write(given)
@@ -207,42 +220,25 @@ class Remote:
                 start_new_session=True,
             )
             out = cast("IO[bytes]", child.stdout)
+
+            def ended() -> None:
+                code = child.wait(answer.SILENCE_S)
+                stderr.seek(0)
+                self.said = stderr.read(SAID_OCTETS).decode(errors="replace")
+                if code not in (0, 1, 2):  # find and tar: 1 or 2 where some of the files could not be had
+                    raise HostError(f"{self.name}: {os.fsdecode(argv[0])} ended with {code}", self.said)
+
+            bounded = Answer(out, self.name, ended)
             try:
-                yield cast("IO[bytes]", _Bounded(out, self.name))
-                while out.read(CHUNK_OCTETS):  # the padding behind an archive
+                yield bounded
+                while bounded.read(CHUNK_OCTETS):
                     pass
-            except BaseException:
-                child.kill()
-                raise
+            except subprocess.TimeoutExpired as why:
+                raise HostError(f"{self.name}: {os.fsdecode(argv[0])} does not end") from why
             finally:
+                child.kill() if child.poll() is None else None
                 out.close()
-                code = child.wait()
-            stderr.seek(0)
-            self.said = stderr.read(SAID_OCTETS).decode(errors="replace")
-            if code not in (0, 1, 2):  # find and tar: 1 or 2 where some of the files could not be had
-                raise HostError(f"{self.name}: {os.fsdecode(argv[0])} ended with {code}", self.said)
-
-
-class _Bounded:
-    """A pipe of which each read must bring something within SILENCE_S."""
-
-    def __init__(self, pipe: IO[bytes], name: str) -> None:
-        self._pipe, self._name = pipe, name
-        self._ready = selectors.DefaultSelector()
-        self._ready.register(pipe, selectors.EVENT_READ)
-
-    def read(self, octets: int = CHUNK_OCTETS) -> bytes:
-        """So many octets, fewer only at the end. Raises HostError."""
-        parts = []
-        while octets > 0:
-            if not self._ready.select(SILENCE_S):
-                raise HostError(f"{self._name}: nothing came for {SILENCE_S:.0f} s")
-            part = os.read(self._pipe.fileno(), octets)
-            if not part:
-                break
-            parts.append(part)
-            octets -= len(part)
-        return b"".join(parts)
+                child.wait()
 
 
 def _quoted(word: bytes) -> bytes:
@@ -268,7 +264,7 @@ def _in_pieces(paths: list[bytes]) -> Iterator[list[bytes]]:
         yield some
 
 
-def _pairs(out: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
+def _pairs(out: Answer) -> Iterator[tuple[bytes, bytes]]:
     """find's answer: head and link target, each ended by a NUL."""
     rest, head = b"", None
     while chunk := out.read(CHUNK_OCTETS):
@@ -288,8 +284,3 @@ def _is_config(path: bytes, entry: Entry) -> bool:
         return False
     named = name in (b"passwd", b"shadow", b"poppasswd", b"vpasswd") or name.startswith(b".qmail")
     return named or parent == b"control" or (name != b"cdb" and parent == b"users") or b"/users/domains/" in path
-
-
-def _read_all(file: IO[bytes]) -> Body:
-    while chunk := file.read(CHUNK_OCTETS):
-        yield chunk

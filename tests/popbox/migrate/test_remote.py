@@ -14,11 +14,12 @@ from tests.popbox.migrate.faults import FAULTS, JOE, append, edit, fifo, link
 from tests.popbox.migrate.oldhosts import HOSTS, audited, message, tree_of
 
 from popbox.errors import HostError
-from popbox.migrate import remote
+from popbox.migrate import answer
 from popbox.migrate.audit import Audit, audit
 from popbox.migrate.command import migrate
 from popbox.migrate.source import open_source
-from popbox.migrate.tree import TreeError
+from popbox.migrate.stores import contents
+from popbox.migrate.tree import Tree, TreeError, Wanted
 
 SSH = """\
 #!/bin/sh
@@ -95,15 +96,35 @@ def test_files_that_vanish_on_the_way_are_told_and_the_others_come(tmp_path: Pat
     root = HOSTS["howto"](tmp_path / "old", 6)
     tree = open_source(f"ssh:old.example.net:{root}")
     there = audit(tree, None, b"/var/qmail")
-    from popbox.migrate.stores import contents
-    from popbox.migrate.tree import Wanted
-
     wanted = [Wanted(m.path, m.entry) for m in contents(tree, there.host, there.held[0].box.store, 1 << 62).messages]
     for gone in (wanted[1], wanted[-1]):
         (root / os.fsdecode(gone.path).lstrip("/")).unlink()
     came = [(one, body if isinstance(body, TreeError) else b"".join(body)) for one, body in tree.bodies(wanted)]
     assert [one for one, _ in came] == wanted
     assert [str(text) for _, text in came if isinstance(text, TreeError)] == ["has vanished"] * 2
+
+
+def drained(tree: Tree, wanted: list[Wanted]) -> None:
+    """Read them all, and see that none is said to be missing."""
+    for one, body in tree.bodies(wanted):
+        assert not isinstance(body, TreeError), f"{one.path!r}: {body}"
+        b"".join(body)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_an_archive_that_is_cut_off_is_no_smaller_archive(tmp_path: Path, asked: Path, code: int) -> None:
+    """Cut at any record, behind a file too, and whatever the way's exit code: no file counts as vanished for it."""
+    root = HOSTS["howto"](tmp_path / "old", 3)
+    tree = open_source(f"ssh:old.example.net:{root}")
+    paths = [f"/{path.relative_to(root)}".encode() for path in sorted((root / JOE / "Maildir/new").iterdir())]
+    wanted = [Wanted(path, entry) for path in paths if (entry := tree.lstat(path))]
+    ssh = tmp_path / "bin/ssh"
+    whole = SSH.format(log=asked)
+    for records in range(1, 2 * len(wanted) + 1):
+        cut = whole.replace('exec sh -c "$*"', f'sh -c "$*" | head -c {512 * records}; exit {code}')
+        ssh.write_text(cut)
+        with pytest.raises(HostError, match=r"cut off|no archive"):
+            drained(tree, wanted)
 
 
 def test_hosts_that_cannot_be_reached_end_with_3_and_silence_ends(
@@ -116,7 +137,7 @@ def test_hosts_that_cannot_be_reached_end_with_3_and_silence_ends(
     for odd in ("ssh:old.example.net", "ssh:-oProxyCommand=x:/", "ssh::/x", "container:x:relative"):
         with pytest.raises(TreeError):
             open_source(odd)
-    monkeypatch.setattr(remote, "SILENCE_S", 0.2)
+    monkeypatch.setattr(answer, "SILENCE_S", 0.2)
     (tmp_path / "bin/ssh").write_text("#!/bin/sh\nexec sleep 30\n")
     with pytest.raises(HostError, match="nothing came for"):
         open_source("ssh:old.example.net:/")
