@@ -11,6 +11,7 @@ from popbox.migrate.tree import DIRECTORY, FILE, OUTSIDE, Entry, Tree, TreeError
 
 PARTS = (b"new", b"cur")
 UIDL_OCTETS = 70  # RFC 1939 §7
+COURIER_IDS = b"courierpop3dsizelist"
 
 
 class Message(NamedTuple):
@@ -80,8 +81,34 @@ def _maildir(tree: Tree, host: OldHost, real: bytes, now_ns: int) -> Contents:
             whole = whole and part == b"tmp"
         elif part != b"tmp":
             whole = _part(tree, host, path, part, messages) and whole
+    _beside(tree, host, real)
     _judge(host, messages, now_ns)
     return Contents(messages, None, whole)
+
+
+def _beside(tree: Tree, host: OldHost, real: bytes) -> None:
+    """What servers of IMAP keep in a Maildir: folders, which POP3 has not, and courier's own ids of messages."""
+    try:
+        found = tree.scan(real)
+    except TreeError:
+        return  # new, cur and tmp have said so
+    for name, entry in found:
+        path = real + b"/" + name
+        where = Where(file_of(path))
+        if name == COURIER_IDS and entry.kind == FILE:
+            host.wrong("uidl-courier", where, "courier-pop3d has served this Maildir")
+        elif entry.kind == DIRECTORY and name.startswith(b".") and tree.lstat(path + b"/cur"):
+            count = sum(_messages_in(tree, path + b"/" + part) for part in PARTS)
+            held = f"a folder of {count} message{'' if count == 1 else 's'}"
+            host.wrong("maildir-folder", where, held)
+            host.leave(where, held, "POP3 has no folders")
+
+
+def _messages_in(tree: Tree, path: bytes) -> int:
+    try:
+        return sum(entry.kind == FILE and not name.startswith(b".") for name, entry in tree.scan(path))
+    except TreeError:
+        return 0
 
 
 def _part(tree: Tree, host: OldHost, path: bytes, part: bytes, messages: list[Message]) -> bool:

@@ -91,6 +91,14 @@ def mail(name: str, days: int = 1) -> Callable[[Path], None]:
     return lambda root: message(root / JOE / "Maildir", name, days) and None  # type: ignore[func-returns-value]
 
 
+def folder(root: Path) -> None:
+    """An IMAP server's folder with one message, and a directory that is none."""
+    for part in ("tmp", "new", "cur"):
+        (root / JOE / "Maildir/.Sent" / part).mkdir(parents=True)
+    (root / JOE / "Maildir/.notes").mkdir()
+    message(root / JOE / "Maildir/.Sent", "1.sent", 1, seen=True)
+
+
 def ahead(root: Path) -> None:
     """A message from tomorrow."""
     file = message(root / JOE / "Maildir", "1.tomorrow", 1)
@@ -167,6 +175,8 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "message-future": ("howto", ahead, f"/{JOE}/Maildir/new/1.tomorrow"),
     "uidl-twice": ("howto", mail("1000000000.0.old.example.net:2,"), f"/{JOE}/Maildir/new/1000000000.0.old.example.net:2,"),
     "uidl-not-rfc1939": ("howto", mail("1." + "n" * 70), f"/{JOE}/Maildir/new/1." + "n" * 70),
+    "uidl-courier": ("howto", lambda root: put(root / JOE / "Maildir/courierpop3dsizelist", "/1 1\n") and None, f"/{JOE}/Maildir/courierpop3dsizelist"),  # type: ignore[func-returns-value]
+    "maildir-folder": ("howto", folder, f"/{JOE}/Maildir/.Sent"),
     "mbox-not-mbox": ("system", edit("home/ben/Mailbox", "From sue", "Frum sue"), "/home/ben/Mailbox"),
     "poppasswd-fields": ("howto", append(f"{QMAIL}/users/poppasswd", f"aa0003:{HASH}:popuser\n"), f"{USERS}/poppasswd:3"),
     "login-twice": ("howto", append(f"{QMAIL}/users/poppasswd", f"aa0001:{HASH}:popuser:/x\n"), f"{USERS}/poppasswd:3"),
