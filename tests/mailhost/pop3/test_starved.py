@@ -26,6 +26,7 @@ from mailhost.pop3.rows import Rows
 from mailhost.pop3.trouble import MaildropError
 
 Serve = Callable[..., Running]
+TEMPORARY = b"-ERR [SYS/TEMP] this maildrop cannot be opened now\r\n"
 PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\7\x7f\0\0\1\x10\xe1\0\x6e"
 
 
@@ -36,22 +37,21 @@ def descriptors(server: Running) -> int:
 @contextlib.contextmanager
 def starved(server: Running, left: int = 0) -> Iterator[None]:
     """While the server may open ``left`` descriptors and no more: what it has stays, as in any shortage."""
-    taken = {int(name) for name in os.listdir(f"/proc/{server.process.pid}/fd")}
+    pid, uid = server.process.pid, owner()[0]
+    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     free = [number for number in range(len(taken) + left + 1) if number not in taken]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    limit(server, free[left], hard)
+    limit(pid, uid, free[left], hard)
     try:
         yield
     finally:
-        limit(server, hard, hard)
+        limit(pid, uid, hard, hard)
 
 
-def limit(server: Running, soft: int, hard: int) -> None:
-    """As the server's user: root without CAP_SYS_RESOURCE, as in a container, may not do that to others."""
-    uid, gid = owner()
-    ids = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    command = ["prlimit", f"--pid={server.process.pid}", f"--nofile={soft}:{hard}"]
-    subprocess.run(command, check=True, **ids)  # type: ignore[call-overload]
+def limit(pid: int, uid: int, soft: int, hard: int) -> None:
+    """As the process's own user: root without CAP_SYS_RESOURCE, as in a container, may not do that to others."""
+    ids = {"user": uid, "group": owner()[1] if uid else 0, "extra_groups": []} if os.geteuid() == 0 else {}
+    subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={soft}:{hard}"], check=True, **ids)  # type: ignore[call-overload]
 
 
 def cpu_s(server: Running) -> float:
@@ -150,9 +150,6 @@ def test_not_one_descriptor(box: Box, serve: Serve, pem: Path, profile: str) -> 
     assert eventually(lambda: descriptors(server) <= before - 2)
 
 
-TEMPORARY = b"-ERR [SYS/TEMP] this maildrop cannot be opened now\r\n"
-
-
 def test_a_maildrop_that_can_be_opened_and_not_be_read_is_not_shown_as_empty(box: Box, serve: Serve) -> None:
     for number in range(200):
         box.put(f"{number}.h", b"x\n")
@@ -164,6 +161,21 @@ def test_a_maildrop_that_can_be_opened_and_not_be_read_is_not_shown_as_empty(box
         again = server.client()
     assert again.login().startswith(b"+OK")
     assert again.ask(b"STAT") == b"+OK 200 600\r\n"
+
+
+def test_the_helper_without_descriptors_answers_that_it_cannot_tell(box: Box, serve: Serve) -> None:
+    if os.geteuid():
+        pytest.skip("not root: there is no helper")
+    server = serve("--metrics", "127.0.0.1:0")
+    client, pid = server.client(), server.process.pid
+    (helper,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit(int(helper), 0, 3, hard)
+    assert client.login() == b"-ERR [SYS/TEMP] try again later\r\n"
+    assert http(server, "/ready").startswith(b"HTTP/1.1 503")
+    limit(int(helper), 0, hard, hard)
+    assert client.login().startswith(b"+OK")
+    assert http(server, "/ready").startswith(b"HTTP/1.1 200")
 
 
 def test_a_proxy_header_that_stays_away_costs_no_cpu(box: Box, serve: Serve) -> None:
