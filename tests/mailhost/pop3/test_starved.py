@@ -157,6 +157,7 @@ def test_a_maildrop_that_can_be_opened_and_not_be_read_is_not_shown_as_empty(box
     client = server.client()
     with starved(server, left=1):
         assert client.login() == TEMPORARY
+    assert eventually(lambda: "maildrop not opened" in server.log()), "a disk or a limit is the operator's business"
     with starved(server, left=2):  # enough for this: the Maildir, and one directory or message
         again = server.client()
     assert again.login().startswith(b"+OK")

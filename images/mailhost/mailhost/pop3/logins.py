@@ -165,6 +165,11 @@ class Logins:
 
     def _closed(self, connection: Connection, reply: Reply) -> Event:
         """The login was right and its maildrop cannot be had."""
+        if reply is not self._texts.in_use:  # an everyday thing, and counted
+            said = reply.data.decode("ascii").strip()
+            self._log.line(
+                "maildrop not opened", peer=connection.peer, login=connection.session.memory.login, said=said
+            )
         if connection.drop is not None:
             connection.drop.close()
             connection.drop = None
