@@ -42,6 +42,10 @@ HELD_OCTETS = 256 << 20  # our choice: all configuration files together
 SMALL_OCTETS = 1 << 20
 SAID_OCTETS = 4_096
 FIND = rb"%y\t%s\t%T@\t%m\t%U\t%p\0%l\0"
+LAST = (
+    b"/dev/null"  # asked for last: an answer without it is not whole, whatever ssh's exit code (0, when the program's
+)
+# own had come before the cut)
 KINDS = {b"f": FILE, b"d": DIRECTORY, b"l": LINK}
 
 
@@ -96,10 +100,15 @@ class Remote:
         for path in paths:
             self._entries.setdefault(path, None)
         for some in _in_pieces(paths):
-            argv = [b"find", *map(self._there, some), *options, b"-printf", FIND]
+            argv = [b"find", *map(self._there, some), LAST, *options, b"-printf", FIND]
+            whole = False
             with self._run(argv) as out:
                 for head, target in _pairs(out):
-                    self._note(head, target)
+                    whole = head.endswith(b"\t" + LAST)
+                    if not whole:
+                        self._note(head, target)
+            if not whole:
+                raise HostError(f"{self.name}: find's answer is cut off, or it is no GNU find", self.said)
 
     def _note(self, head: bytes, target: bytes) -> None:
         kind, size, when, mode, uid, there = head.split(b"\t", 5)
@@ -192,7 +201,7 @@ class Remote:
             while out.read(CHUNK_OCTETS):  # the padding behind it
                 pass
             if names and out.tail.strip(b"\0"):
-                raise HostError(f"{self.name}: tar's archive is cut off")
+                raise HostError(f"{self.name}: tar's archive is cut off", self.said)
         for one in some[at:]:
             yield one, Vanished("has vanished")
 
@@ -201,7 +210,7 @@ class Remote:
             while chunk := file.read(CHUNK_OCTETS):
                 yield chunk
         except tarfile.ReadError as why:
-            raise HostError(f"{self.name}: tar's archive is cut off in the midst of a file") from why
+            raise HostError(f"{self.name}: tar's archive is cut off in the midst of a file", self.said) from why
 
     @contextmanager
     def _run(self, argv: list[bytes], given: bytes = b"") -> Iterator[Answer]:

@@ -127,6 +127,24 @@ def test_an_archive_that_is_cut_off_is_no_smaller_archive(tmp_path: Path, asked:
             drained(tree, wanted)
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_list_that_is_cut_off_is_no_shorter_list(tmp_path: Path, asked: Path, code: int) -> None:
+    """Anywhere, between two names too: a message that is not listed would count as deleted in the final pass."""
+    root = HOSTS["howto"](tmp_path / "old", 3)
+    folder = f"/{JOE}/Maildir/new".encode()
+    source = f"ssh:old.example.net:{root}"
+    size = sum(len(f"{root}{path}") + 60 for path in (root / JOE / "Maildir/new").iterdir())
+    for octets in range(0, size, 23):
+        tree = open_source(source, "/")
+        tree.prepare([folder.rpartition(b"/")[0]], deep=False)  # so that the list of the folder is the next answer
+        whole = (tmp_path / "bin/ssh").read_text()
+        cut = f'sh -c "$*" > "{tmp_path}/said"; head -c {octets} "{tmp_path}/said"; exit {code}'
+        (tmp_path / "bin/ssh").write_text(whole.replace('exec sh -c "$*"', cut))
+        with pytest.raises(HostError, match=r"find's answer is cut off"):
+            tree.scan(folder)
+        (tmp_path / "bin/ssh").write_text(whole)
+
+
 def test_hosts_that_cannot_be_reached_end_with_3_and_silence_ends(
     tmp_path: Path, asked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

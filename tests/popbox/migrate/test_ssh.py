@@ -97,7 +97,9 @@ def test_a_cut_connection_is_told_and_the_next_run_completes(
     finally:
         cable.close()
     assert cable.cut.is_set()
-    assert re.search(r"ssh:old\.example\.net:.*: (find|tar) ended with 255\n", str(told.value))
+    # OpenSSH ends with 0 where the program's own exit code had come before the cut
+    assert re.search(r"ssh:old\.example\.net:.*: ((find|tar) ended with 255|.* is cut off.*)\n", str(told.value))
+    assert re.search(r"[Cc]onnection .*closed|Broken pipe|kex_exchange", str(told.value)), "ssh's own words"
     accounts = tmp_path / "far/accounts.toml"
     assert not accounts.exists() or accounts.read_text() == (tmp_path / "near/accounts.toml").read_text()
     come = {path.name: path.read_bytes() for path in (tmp_path / "far").rglob("Maildir/new/*")}
