@@ -1,164 +1,35 @@
-"""The mail host as the compose project that users deploy: compose.yaml, started through testcontainers."""
+"""The host itself: one compose project, and the methods of ``hosts.base.Host`` on it."""
 
 from __future__ import annotations
 
-import base64
-import json
-import shutil
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
-from testcontainers.compose import DockerCompose
 
 import docker
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
 from popbox.fields import Disk
-from popbox.hosts.base import Ability, Entry, Found, Ran, Service, tail
-from popbox.hosts.containers import Faults, small_disks
-from popbox.hosts.process import converse, run_bounded, undisturbed
+from popbox.hosts.base import Ability, Found, Ran, Service, tail
+from popbox.hosts.containers import Faults
+from popbox.hosts.docker.engine import PROJECT_LABEL, reap, thaw
+from popbox.hosts.docker.find import FIND, found_in
+from popbox.hosts.docker.stack import Stack
+from popbox.hosts.process import converse, undisturbed
 from popbox.hosts.readiness import wait_ready
 from popbox.hosts.state import Record, Registry, keep
 from popbox.hosts.warm import Cold, Warm
 from popbox.settings import Settings
 
-LOCAL_BASE = "qmail-base:local"
-PACKAGE_KEY = "https://download.opensuse.org/repositories/home:/notqmail/Debian_12/Release.key"
 HOME = "/var/qmail"
 POPUSER_UID = 888
-PROJECT_LABEL = "com.docker.compose.project"
 STOP_S = 10  # our choice: how long a service may drain before the engine kills it
 BUILD_S, UP_S, EXEC_S, DOWN_S = 900.0, 90.0, 60.0, 60.0  # our choice: about ten times what a small machine needs
 PYTHON = ("/opt/mailhost/bin/python3", "-I")  # the interpreter of images/mailhost/install
 INNER_PORT: dict[Service, int] = {"smtp": 25, "pop3": 110}
-
-# One program, one exec: every regular file below the folders of ``top`` that holds one of the needles (read from stdin,
-# a line each) or cannot be read, as JSON with its octets. What another session moves away meanwhile is left out.
-FIND = """
-import base64, json, os, stat, sys
-top, *folders = sys.argv[1:]
-needles = sys.stdin.buffer.read().splitlines(keepends=True)
-walk = [os.path.join(place, name) for one in folders for place, _, names in os.walk(f"{top}/{one}") for name in names]
-for path in sorted(walk):
-    try:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode):
-            continue
-        with open(path, "rb") as file:
-            octets, readable = file.read(), True
-    except FileNotFoundError:
-        continue
-    except PermissionError:
-        octets, readable = b"", False
-    if not needles or not readable or any(needle in octets for needle in needles):
-        entry = [os.path.relpath(path, top), found.st_mode & 0o7777, *found[4:7], found.st_mtime]
-        print(json.dumps([entry, base64.b64encode(octets).decode(), readable]))
-"""
-
-
-def unavailable() -> str:
-    """Why no Docker engine with Compose v2 can be used from here; empty when one can."""
-    try:
-        docker.from_env(timeout=5).ping()
-    except (DockerException, OSError) as error:
-        return f"the engine does not answer ({_reason(error)})"
-    if not shutil.which("docker"):
-        return "the program `docker` is not installed"
-    done = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False, timeout=EXEC_S)
-    return "" if done.returncode == 0 else "`docker compose` (Compose v2) is not installed"
-
-
-def projects() -> dict[str, str]:
-    """Compose projects with a container that takes mail, whoever started them -> their MTA. Empty without an engine."""
-    if unavailable():
-        return {}
-    found = {}
-    for container in docker.from_env(timeout=5).containers.list(all=True, filters={"label": PROJECT_LABEL}):
-        title = container.labels.get("org.opencontainers.image.title")
-        if title in ("popbox/qmail", "popbox/standin"):
-            found[container.labels[PROJECT_LABEL]] = "qmail" if title == "popbox/qmail" else "stand-in"
-    return found
-
-
-def _reason(error: BaseException) -> str:
-    """What the system said at the bottom of the libraries' errors, which hold one another as arguments and reasons."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    inner = [one for one in (*error.args, getattr(error, "reason", None)) if isinstance(one, BaseException)]
-    inner += [one for arg in error.args if isinstance(arg, tuple) for one in arg if isinstance(one, BaseException)]
-    found = inner or [one for one in (error.__cause__, error.__context__) if one is not None]
-    return _reason(found[0]) if found else (str(error).splitlines() or [type(error).__name__])[0][:120]
-
-
-def no_qmail(settings: Settings) -> str:
-    """Why no image with qmail can be had; empty when one can."""
-    base = settings.qmail_base or LOCAL_BASE
-    try:
-        docker.from_env(timeout=5).images.get(base)
-    except ImageNotFound:
-        return f"QMAIL_BASE names the image {base}, which is not here" if settings.qmail_base else _no_package()
-    return ""
-
-
-def _no_package() -> str:
-    try:
-        with urllib.request.urlopen(PACKAGE_KEY, timeout=3):
-            return ""
-    except (urllib.error.URLError, OSError):
-        return f"there is no image {LOCAL_BASE}, and the notqmail package repository does not answer"
-
-
-class Stack(DockerCompose):
-    """testcontainers' compose project with a deadline on every command and without output of its own."""
-
-    def __init__(self, settings: Settings, project: str, mta: str, own_disk: bool = False) -> None:
-        """The compose file's variables are handed over in a file, so that two stacks in one process do not mix."""
-        variables = {
-            "COMPOSE_PROJECT_NAME": project,
-            "COMPOSE_PROFILES": "qmail" if mta == "qmail" else "standin",
-            "POPBOX_SMTP_PORT": "127.0.0.1::25",
-            "POPBOX_POP3_PORT": "127.0.0.1::110",
-            "POPBOX_POP3S_PORT": "127.0.0.1::995",
-            "QMAIL_BASE": _base(settings) if mta == "qmail" else "",
-        }
-        self.env_path = settings.state / "compose" / f"{project}.env"
-        self.env_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.env_path.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-        self.disk_path = self.env_path.with_suffix(".disk.yaml")
-        files = ["compose.yaml"]
-        if own_disk:
-            self.disk_path.write_text(small_disks(mta))
-            files.append(str(self.disk_path))
-        super().__init__(settings.assets, compose_file_name=files, env_file=str(self.env_path), wait=False)
-
-    def command(self, *argv: str, within_s: float, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run ``docker compose ARGV``. Raises HostError at the deadline."""
-        command = [*self.compose_command_property, *argv]
-        return run_bounded(command, within_s=within_s, stdin=stdin, cwd=Path(self.context))
-
-    def must(self, *argv: str, within_s: float) -> str:
-        """Like ``command``, but a non-zero exit is a HostError that carries the command's last words."""
-        done = self.command(*argv, within_s=within_s)
-        if done.returncode:
-            raise HostError(
-                f"docker compose {argv[0]} ended with {done.returncode}", tail(done.stderr.decode(errors="replace"))
-            )
-        return done.stdout.decode(errors="replace")
-
-
-def _base(settings: Settings) -> str:
-    if settings.qmail_base:
-        return settings.qmail_base
-    with suppress(ImageNotFound):
-        docker.from_env(timeout=5).images.get(LOCAL_BASE)
-        return LOCAL_BASE
-    return ""
 
 
 class DockerHost:
@@ -269,8 +140,7 @@ class DockerHost:
             raise HostError(
                 f"looking for mail on {self.describe()} ended with {status}: {err.decode(errors='replace')}"
             )
-        lines = out.splitlines()
-        return [Found(Entry(*entry), base64.b64decode(octets), ok) for entry, octets, ok in map(json.loads, lines)]
+        return found_in(out)
 
     def read(self, path: str) -> bytes:
         """See Host."""
@@ -394,29 +264,11 @@ class DockerHost:
     def close(self) -> None:
         """See Host."""
         with undisturbed():
-            self._thaw()
+            thaw(self._engine, self._record.place)
             for warm in self._warm.values():
                 warm.close()
             self._stack.command("down", "--volumes", "--remove-orphans", "--timeout", "5", within_s=DOWN_S)
-            self._reap()
+            reap(self._engine, self._record.place)
             self._stack.env_path.unlink(missing_ok=True)
             self._stack.disk_path.unlink(missing_ok=True)
             self._registry.forget(self._record)
-
-    def _thaw(self) -> None:
-        """A paused container can neither be stopped nor removed."""
-        mine: dict[str, str | list[str] | bool] = {"label": f"{PROJECT_LABEL}={self._record.place}", "status": "paused"}
-        with suppress(NotFound, APIError):
-            for container in self._engine.containers.list(all=True, filters=mine):
-                container.unpause()
-
-    def _reap(self) -> None:
-        """Remove by label whatever ``down`` missed: an interrupted ``up`` may have created it meanwhile."""
-        mine: dict[str, str | list[str] | bool] = {"label": f"{PROJECT_LABEL}={self._record.place}"}
-        with suppress(NotFound, APIError):
-            for container in self._engine.containers.list(all=True, filters=mine):
-                container.remove(force=True, v=True)
-            for volume in self._engine.volumes.list(filters=mine):
-                volume.remove(force=True)
-            for network in self._engine.networks.list(filters=mine):
-                network.remove()
