@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -16,6 +17,8 @@ from popbox.settings import Settings
 LOCAL_BASE = "qmail-base:local"
 PACKAGE_KEY = "https://download.opensuse.org/repositories/home:/notqmail/Debian_12/Release.key"
 PROJECT_LABEL = "com.docker.compose.project"
+OUR_LABEL = "org.opencontainers.image.vendor=popbox"  # images/*/Dockerfile
+SWEEP_S = 10.0  # our choice: a pile of hundreds goes over several builds and holds none of them up
 ASK_S = 60.0  # our choice: about ten times what a small machine needs
 
 
@@ -99,3 +102,19 @@ def reap(engine: docker.DockerClient, project: str) -> None:
             volume.remove(force=True)
         for network in engine.networks.list(filters=mine):
             network.remove()
+
+
+def sweep(engine: docker.DockerClient) -> None:
+    """Remove images of ours that have no tag and that no container uses, the newest first, for at most SWEEP_S.
+
+    Compose writes the project's name into each image it builds, so that every run un-tags the images of the one before.
+    What is in use the engine refuses to remove; what another popbox removed meanwhile is gone. Neither is an error.
+    """
+    deadline = time.monotonic() + SWEEP_S
+    with suppress(APIError, OSError):  # tidying never fails a build
+        dangling = engine.api.images(filters={"dangling": True, "label": OUR_LABEL})
+        for image in sorted(dangling, key=lambda one: -one["Created"]):
+            if time.monotonic() > deadline:
+                return
+            with suppress(APIError):
+                engine.api.remove_image(image["Id"], noprune=True)  # an untagged parent may be somebody else's

@@ -15,7 +15,7 @@ from popbox.errors import ConnectionFailed, HostError
 from popbox.fields import Disk
 from popbox.hosts.base import Ability, Found, Ran, Service, tail
 from popbox.hosts.containers import Faults
-from popbox.hosts.docker.engine import PROJECT_LABEL, reap, thaw
+from popbox.hosts.docker.engine import PROJECT_LABEL, reap, sweep, thaw
 from popbox.hosts.docker.find import FIND, found_in
 from popbox.hosts.docker.stack import Stack
 from popbox.hosts.process import converse, undisturbed
@@ -64,6 +64,7 @@ class DockerHost:
 
     def _bring_up(self) -> None:
         self._stack.must("build", "--quiet", within_s=BUILD_S)
+        sweep(self._engine)
         deadline = time.monotonic() + UP_S
         try:
             self._stack.must("up", "--detach", "--quiet-pull", within_s=UP_S)

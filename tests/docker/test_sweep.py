@@ -1,0 +1,71 @@
+"""Untagged images of ours go after a build; what is in use, tagged or somebody else's stays."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from docker.errors import ImageNotFound
+
+import docker
+from popbox.hosts.docker.engine import OUR_LABEL, sweep
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]
+EMPTY_TAR = bytes(10240)
+Make = Callable[..., str]
+
+
+@pytest.fixture
+def make(engine: docker.DockerClient) -> Iterator[Make]:
+    """A function that makes an image with nothing in it, with these labels and this tag; all are removed afterwards."""
+    made: list[str] = []
+
+    def one(*labels: str, tag: str = "") -> str:
+        changes = [f"--change=LABEL {label}" for label in (*labels, f"popbox.test={secrets.token_hex(8)}")]
+        command = ["docker", "import", *changes, "-", *([tag] if tag else [])]
+        done = subprocess.run(command, input=EMPTY_TAR, capture_output=True, check=True, timeout=60)
+        made.append(done.stdout.decode().strip())
+        return made[-1]
+
+    yield one
+    for image in made:
+        subprocess.run(["docker", "rmi", "--force", image], capture_output=True, check=False, timeout=60)
+
+
+def here(engine: docker.DockerClient, image: str) -> bool:
+    try:
+        engine.api.inspect_image(image)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def test_only_what_is_ours_untagged_and_unused_goes(make: Make, engine: docker.DockerClient) -> None:
+    ours = make(OUR_LABEL)
+    strangers = [
+        make(),
+        make("org.opencontainers.image.vendor=popbox-not"),
+        make("org.opencontainers.image.title=popbox"),
+    ]
+    tagged = make(OUR_LABEL, tag=f"popbox-test-sweep:{secrets.token_hex(8)}")
+    used = make(OUR_LABEL)
+    container = engine.api.create_container(used, "none")["Id"]
+    try:
+        sweep(engine)
+        assert not here(engine, ours)
+        assert [one for one in (*strangers, tagged, used) if not here(engine, one)] == []
+    finally:
+        engine.api.remove_container(container)
+    sweep(engine)
+    assert not here(engine, used), "its container is gone"
+
+
+def test_sweepers_do_not_disturb_each_other(make: Make) -> None:
+    images = [make(OUR_LABEL) for _ in range(6)]
+    engines = [docker.from_env() for _ in range(3)]
+    with ThreadPoolExecutor(len(engines)) as pool:
+        assert list(pool.map(sweep, engines)) == [None] * len(engines)
+    assert not [one for one in images if here(engines[0], one)]
