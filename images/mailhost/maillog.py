@@ -127,13 +127,23 @@ def copy(lines: IO[bytes], counters: Counters) -> None:
 
 def run(argv: list[str], counters: Counters) -> int:
     """Be PROGRAM's log and its parent: signals go on to it, its end is ours."""
-    child = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    signals, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told)
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
-        signal.signal(signum, lambda number, _: child.send_signal(number))
+        signal.signal(signum, lambda *_: None)
+    child = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    threading.Thread(target=pass_on, args=(signals, child), daemon=True).start()
     assert child.stderr is not None  # for the type checker: it was asked for
     copy(child.stderr, counters)
     code = child.wait()
     return code if code >= 0 else 128 - code
+
+
+def pass_on(signals: int, child: subprocess.Popen[bytes]) -> None:
+    """Each signal as it comes, by its number in a pipe: a handler would not run while we wait for the next line."""
+    while number := os.read(signals, 1):
+        child.send_signal(number[0])
 
 
 def main() -> int:

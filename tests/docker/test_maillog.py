@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -99,6 +100,18 @@ def test_a_program_gets_our_signals_and_gives_its_code() -> None:
         assert (lines, child.stdout.readline().split()[-1]) == ({b"ready", b"up"}, b"told")
     killed = subprocess.run([*MAILLOG, "sh", "-c", "kill -9 $$"], check=False)
     assert killed.returncode == 128 + signal.SIGKILL
+
+
+def test_a_signal_that_interrupts_nothing_is_passed_on(tmp_path: Path) -> None:
+    """To a thread other than the one that waits for a line: as if it had come just before that began to wait."""
+    script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+    argv = [*MAILLOG, "--metrics", "127.0.0.1:0", "sh", "-c", script]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert child.stdout.readline() == b"ready\n"
+        others = {int(path.name) for path in Path(f"/proc/{child.pid}/task").iterdir()} - {child.pid}
+        ctypes.CDLL(None).tgkill(child.pid, min(others), signal.SIGTERM)
+        assert child.wait(10) == 7
 
 
 def test_an_address_that_cannot_be_had_is_said() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import select
@@ -146,7 +147,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """No process to be had (pids.max, memory): that must not end the parent, and with it the others."""
     monkeypatch.setattr(workers, "RESTART_S", 0.01)
     tries: list[int] = []
@@ -163,16 +166,41 @@ def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(monkeypatch: pyt
         return pid
 
     monkeypatch.setattr(workers, "_fork", fork)
-    before = {signum: signal.getsignal(signum) for signum in workers.SIGNALS}
     stopped, dead = threading.Event(), list[int]()
+    parent = os.fork()
+    if parent == 0:  # who supervises has signals blocked for good, and reaps whatever ends
+        try:
+            code = workers.supervise(1, lambda _: None, lambda: None, dead.append, stopped.set)
+            (tmp_path / "told").write_text(repr((code, tries, dead, stopped.is_set())))
+        finally:
+            os._exit(0)
+    os.waitpid(parent, 0)
+    assert (tmp_path / "told").read_text() == repr((0, [0] * 4, [0], True))
+
+
+def test_a_signal_that_interrupts_nothing_is_heeded(box: Box, serve: Serve) -> None:
+    """To a thread that does not wait for events: as if it had come just before the other began to wait for them."""
+    server = serve("--workers", "1")
+    pid = server.process.pid
+    others = {int(name) for name in os.listdir(f"/proc/{pid}/task")} - {pid}
+    ctypes.CDLL(None).tgkill(pid, min(others), signal.SIGHUP)
+    assert eventually(lambda: '"reloaded"' in server.log())
+
+
+def test_a_parent_that_inherits_ignored_sigchld_replaces_a_worker(box: Box) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert workers.supervise(1, lambda _: None, lambda: None, dead.append, stopped.set) == 0
+        server = Running(box.home, "--workers", "2")
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-    assert tries == [0] * 4
-    assert dead == [0]
-    assert stopped.is_set()
+        signal.signal(signal.SIGCHLD, before)
+    try:
+        assert eventually(lambda: len(worker_pids(server)) == 2)
+        pids = worker_pids(server)
+        os.kill(min(pids), signal.SIGKILL)
+        assert eventually(lambda: "worker died" in server.log())
+        assert eventually(lambda: len(worker_pids(server)) == 2 and min(pids) not in worker_pids(server), 10)
+    finally:
+        assert server.stop() == 0
 
 
 def test_an_answer_to_a_dead_worker_is_not_taken_for_one_to_its_successor(tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ def prepare(server: Server, source: Source | None) -> Server:
             return False
         return True
 
+    server.loop.heed_signals()
     signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))
     if server.options.cert is not None:
         watch(server.loop, server.options.cert, server.options.key, reload)

@@ -12,6 +12,7 @@ import heapq
 import itertools
 import os
 import select
+import signal
 import time
 from collections.abc import Callable
 
@@ -57,6 +58,14 @@ class Loop:
         if self._waiting:  # else the loop looks before it waits again
             with contextlib.suppress(BlockingIOError):  # a full pipe wakes the loop as well as one more octet
                 os.write(self._wake_out, b"!")
+
+    def heed_signals(self) -> None:
+        """Have every signal end a wait; in the main thread.
+
+        One that comes between Python's last look for signals and the system call that waits, or in another thread,
+        interrupts nothing: its handler would run when something else happens, on an idle server perhaps never.
+        """
+        signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
 
     def forget(self, fd: int) -> None:
         """As ``remove``, for a descriptor that is closed at once: the kernel takes it out of the epoll set itself."""

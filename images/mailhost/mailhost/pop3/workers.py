@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+_AWAITED = (*SIGNALS, signal.SIGCHLD)
 
 _PR_SET_PDEATHSIG = 1
 
 RESTART_S = 1.0
-"""A worker that died is replaced not sooner than this after the last start, so that a fault does not spin."""
+"""A worker that died is replaced after this time, so that a fault does not spin."""
 
 
 def supervise(
@@ -35,52 +36,77 @@ def supervise(
 
     ``stop`` is called at TERM or INT: listening sockets must be closed here too, or the kernel goes on queueing.
     """
-    pids: dict[int, int] = {}
-    stopping = orphaned = False
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started us may have had it ignored
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)  # for good: they are waited for, so none comes between two looks
+    crew = _Crew(start, died, stop, helper)
+    for worker in range(count):
+        crew.pids[_fork(worker, start)] = worker
+    ready()
+    while crew.pids or crew.missing:
+        crew.wait()
+    return 111 if crew.orphaned else 0
 
-    def pass_on(signum: int, _: object) -> None:
-        nonlocal stopping
-        if signum != signal.SIGHUP and not stopping:
-            stopping = True
-            stop()
-        for pid in list(pids):
+
+class _Crew:
+    """The workers that run, and when those that are ``missing`` are due (worker -> monotonic seconds)."""
+
+    def __init__(
+        self, start: Callable[[int], None], died: Callable[[int], None], stop: Callable[[], None], helper: int
+    ) -> None:
+        self._start, self._died, self._stop, self._helper = start, died, stop, helper
+        self.pids: dict[int, int] = {}
+        self.missing: dict[int, float] = {}
+        self.stopping = self.orphaned = False
+
+    def wait(self) -> None:
+        """Until a signal comes, a child ends, or a worker is due; and do what follows from it."""
+        if self.missing:
+            found = signal.sigtimedwait(_AWAITED, max(0.0, min(self.missing.values()) - time.monotonic()))
+        else:
+            found = signal.sigwaitinfo(_AWAITED)
+        if found is not None and found.si_signo != signal.SIGCHLD:
+            self._pass_on(found.si_signo)
+        self._reap()
+        for worker in [worker for worker, due in self.missing.items() if due <= time.monotonic()]:
+            self._replace(worker)
+
+    def _pass_on(self, signum: int) -> None:
+        if signum != signal.SIGHUP and not self.stopping:
+            self.stopping = True
+            self.missing.clear()
+            self._stop()
+        for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signum)
 
-    def replaced(worker: int) -> bool:
-        time.sleep(RESTART_S)
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            if not stopping:
-                pids[_fork(worker, start)] = worker
-        except OSError:
-            return False
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        return True
+    def _reap(self) -> None:
+        """One SIGCHLD may stand for several children."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._ended(*ended)
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    for worker in range(count):
-        pids[_fork(worker, start)] = worker
-    for signum in SIGNALS:
-        signal.signal(signum, pass_on)
-    ready()  # before a TERM can close the sockets it names
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    while pids:
-        pid, status = os.wait()
-        worker_died = pids.pop(pid, None)
-        if helper and pid == helper and not stopping:
+    def _ended(self, pid: int, status: int) -> None:
+        worker = self.pids.pop(pid, None)
+        if self.stopping:
+            return
+        if pid == self._helper:
             sys.stderr.write('{"event": "the root helper has gone", "consequence": "the server ends with 111"}\n')
             sys.stderr.flush()
-            orphaned = True
-            pass_on(signal.SIGTERM, None)
-        elif worker_died is not None and not stopping:
+            self.orphaned = True
+            self._pass_on(signal.SIGTERM)
+        elif worker is not None:
             sys.stderr.write(f'{{"event": "worker died", "pid": {pid}, "status": {status}}}\n')
             sys.stderr.flush()
-            died(worker_died)
-            while not replaced(worker_died):  # no process to be had now
-                pass
-    return 111 if orphaned else 0
+            self._died(worker)
+            self.missing[worker] = time.monotonic() + RESTART_S
+
+    def _replace(self, worker: int) -> None:
+        """Start it; where there is no process to be had now, try again later."""
+        try:
+            self.pids[_fork(worker, self._start)] = worker
+            del self.missing[worker]
+        except OSError:
+            self.missing[worker] = time.monotonic() + RESTART_S
 
 
 def _fork(worker: int, start: Callable[[int], None]) -> int:
@@ -94,6 +120,7 @@ def _fork(worker: int, start: Callable[[int], None]) -> int:
         return pid
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() == parent:
             start(worker)
