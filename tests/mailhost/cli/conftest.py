@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host, with_popuser
+from tests.mailhost.pop3.support import new_home, remove
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +34,16 @@ def howto(host: Host) -> Host:
     host.ok("domain", "add", "domain.com")
     host.ok("mailbox", "add", "joe@domain.com", "--login", "testid", "--crypt", HOWTO_CRYPT)
     return host
+
+
+@pytest.fixture
+def served() -> Iterator[Host]:
+    """The HOWTO's host in a place that popuser can reach, as a server needs it."""
+    place = new_home()
+    place.chmod(0o755)
+    host = Host(place / "qmail")
+    host.ok("init", "--me", "mail.example.net")
+    host.ok("domain", "add", "domain.com")
+    host.ok("mailbox", "add", "joe@domain.com", "--login", "testid", "--crypt", HOWTO_CRYPT)
+    yield host
+    remove(place)

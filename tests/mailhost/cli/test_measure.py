@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
-from tests.mailhost.pop3.support import Running, new_home, owner, remove
+from tests.mailhost.pop3.support import Running, owner
 
 from mailhost.pop3.sizes import SAVED_FROM
 
@@ -18,20 +17,13 @@ JOE = "popboxes/domain-com/joe/Maildir"
 
 
 @pytest.fixture
-def howto() -> Iterator[Host]:
-    """A large box, joe@domain.com, and a small one, ann@domain.com, where popuser can reach them."""
-    place = new_home()
-    place.chmod(0o755)
-    host = Host(place / "qmail")
-    host.ok("init", "--me", "mail.example.net")
-    host.ok("domain", "add", "domain.com")
-    host.ok("mailbox", "add", "joe@domain.com", "--login", "testid", "--crypt", HOWTO_CRYPT)
-    host.ok("mailbox", "add", "ann@domain.com", "--login", "second", "--crypt", HOWTO_CRYPT)
+def howto(served: Host) -> Host:
+    """A large box, joe@domain.com, and a small one, ann@domain.com."""
+    served.ok("mailbox", "add", "ann@domain.com", "--login", "second", "--crypt", HOWTO_CRYPT)
     for number in range(SAVED_FROM):
-        put(host.home / JOE / "cur" / f"{number:05}.h", b"\n" * (number % 9))
-    put(host.home / "popboxes/domain-com/ann/Maildir/new/1.h", b"Subject: x\n\n")
-    yield host
-    remove(place)
+        put(served.home / JOE / "cur" / f"{number:05}.h", b"\n" * (number % 9))
+    put(served.home / "popboxes/domain-com/ann/Maildir/new/1.h", b"Subject: x\n\n")
+    return served
 
 
 def put(path: Path, octets: bytes) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
-from tests.mailhost.pop3.support import Running, new_home, remove
+from tests.mailhost.pop3.support import Running
 
 from mailhost.accounts import hashing
 
@@ -18,16 +17,9 @@ WITHIN_S = 10
 
 
 @pytest.fixture
-def howto() -> Iterator[Host]:
-    """The HOWTO's host, where popuser can reach it."""
-    place = new_home()
-    place.chmod(0o755)
-    host = Host(place / "qmail")
-    host.ok("init", "--me", "mail.example.net")
-    host.ok("domain", "add", "domain.com")
-    host.ok("mailbox", "add", "joe@domain.com", "--login", "testid", "--crypt", HOWTO_CRYPT)
-    yield host
-    remove(place)
+def howto(served: Host) -> Host:
+    """Where the root helper and checkpoppasswd can work."""
+    return served
 
 
 def stored(host: Host) -> str:
