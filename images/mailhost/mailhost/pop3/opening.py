@@ -63,7 +63,7 @@ class Openings:
         try:
             steps = drop.scan()
             if _first(steps):
-                return self._listing(drop)
+                return self._counted(drop, drop.listing())
         except MaildropError as error:
             return self.reply(error.kind)
         drop.lend()
@@ -76,14 +76,14 @@ class Openings:
         try:
             for _ in steps:
                 pass
-            answer = self._listing(drop)
+            answer = drop.listing()
             answer.prepare(self._profile.listed)
             if len(answer.entries) > LARGE:
                 _set_apart()
         except MaildropError as error:
             answer = self.reply(error.kind)
         finally:
-            self._back(drop, lambda: done(answer))
+            self._back(drop, lambda: done(self._counted(drop, answer)))
         drop.remember()
 
     def _back(self, drop: Maildrop, report: Work) -> None:
@@ -95,11 +95,12 @@ class Openings:
 
         self._post(arrive)
 
-    def _listing(self, drop: Maildrop) -> Listing:
-        listing, snapshot = drop.listing(), drop.snapshot
-        count = len(listing.entries)
-        self._entries, snapshot.counted = self._entries + count - snapshot.counted, count
-        return listing
+    def _counted(self, drop: Maildrop, answer: Listing | Reply) -> Listing | Reply:
+        """The answer, its entries in the sum of all that is kept; on the loop, as threads would lose counts."""
+        if isinstance(answer, Listing):
+            count, snapshot = len(answer.entries), drop.snapshot
+            self._entries, snapshot.counted = self._entries + count - snapshot.counted, count
+        return answer
 
     def update(self, drop: Maildrop, event: Update, done: Callable[[int], None]) -> int | None:
         """Make QUIT's changes: how many removals failed, or None and ``done(how many)`` on the loop later."""
