@@ -4,7 +4,8 @@ The services are frozen for as long as it takes to link the message files (which
 archive is written afterwards, from that snapshot. A frozen service drops nothing: clients wait.
 
 The archive is a tar, gzipped where its name says so: ``popbox.json`` (the manifest), then control/, users/, alias/,
-popboxes/ and queue/ as they lay in the qmail home, numbers for owners.
+popboxes/ and queue/ as they lay in the qmail home, numbers for owners; at last ``popbox.end``, which says how many
+these were. Nothing else tells an archive that was cut from a whole one: for a tar reader both just end.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import SERVICES, Host
 from popbox.operate import on_host
 
-MANIFEST, FORMAT = "popbox.json", 1
+MANIFEST, END, FORMAT = "popbox.json", "popbox.end", 2
 UP_S = 60.0  # our choice: how long a restored service may take to answer
+GZIP_OCTETS = 18  # head and tail of the shortest gzip file (RFC 1952); tarfile stumbles over less
 PIECE_OCTETS = 1 << 20
 
 
@@ -84,17 +86,23 @@ def _pack(host: Host, manifest: dict[str, Any], path: Path, gzipped: bool) -> No
     """The manifest as the first member, then the host's own stream, member for member."""
     child = subprocess.Popen(_argv(host, "pack"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     with child, tarfile.open(path, "w:gz" if gzipped else "w", format=tarfile.PAX_FORMAT) as archive:
-        octets = json.dumps(manifest, indent=1).encode() + b"\n"
-        about = tarfile.TarInfo(MANIFEST)
-        about.size, about.mtime, about.mode = len(octets), time.time(), 0o644
-        archive.addfile(about, io.BytesIO(octets))
+        _note(archive, MANIFEST, manifest)
         assert child.stdout
+        count = 0
         with tarfile.open(fileobj=child.stdout, mode="r|") as stream:
-            for member in _members(stream):
+            for count, member in enumerate(_rest(stream), 1):  # noqa: B007 - wanted behind the loop
                 archive.addfile(member, stream.extractfile(member) if member.isreg() else None)
+        _note(archive, END, {"members": count})
     path.chmod(0o600)  # it holds everybody's mail and hashes
     if child.returncode:
         raise HostError(f"packing on {host.describe()} ended with {child.returncode}")
+
+
+def _note(archive: tarfile.TarFile, name: str, facts: dict[str, Any]) -> None:
+    octets = json.dumps(facts, indent=1).encode() + b"\n"
+    about = tarfile.TarInfo(name)
+    about.size, about.mtime, about.mode = len(octets), time.time(), 0o644
+    archive.addfile(about, io.BytesIO(octets))
 
 
 def restore(host: Host, path: Path) -> dict[str, Any]:
@@ -102,9 +110,7 @@ def restore(host: Host, path: Path) -> dict[str, Any]:
 
     The archive is read to its end once before anything is done: one that is cut short or damaged changes nothing.
     """
-    with _opened(path) as (archive, manifest):
-        for _ in _members(archive):
-            pass
+    manifest = read_whole(path)
     _check(host, path, manifest)
     with _opened(path) as (archive, _):
         for service in SERVICES:
@@ -115,9 +121,19 @@ def restore(host: Host, path: Path) -> dict[str, Any]:
     return manifest
 
 
+def read_whole(path: Path) -> dict[str, Any]:
+    """The manifest of an archive that was read to its end. Raises ArchiveError: it is none, or not whole; OSError."""
+    with _opened(path) as (archive, manifest):
+        for _ in _members(archive):
+            pass
+    return manifest
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[tarfile.TarFile, dict[str, Any]]]:
     """The archive, read up to behind its manifest."""
+    if path.stat().st_size < GZIP_OCTETS:
+        raise ArchiveError(f"{path}: not a whole tar archive: {path.stat().st_size} octets")
     try:
         with tarfile.open(path, "r|*") as archive:
             first = archive.next()
@@ -163,7 +179,19 @@ def _copy(archive: tarfile.TarFile, sink: IO[bytes]) -> None:
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Those that are still to come: iteration would begin with those read before, which a stream has no more."""
+    """The host's own, those between the manifest and the end. Raises TarError: there is no end, or another number."""
+    for count, member in enumerate(_rest(archive)):
+        if member.name == END:
+            file = archive.extractfile(member)
+            if file is None or json.load(file) != {"members": count}:
+                raise tarfile.ReadError(f"{END}: {count} members are there, it says another number")
+            return
+        yield member
+    raise tarfile.ReadError(f"it ends without {END}")
+
+
+def _rest(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """What is still to come: iteration would begin with those read before, which a stream has no more."""
     while (member := archive.next()) is not None:
         yield member
 
