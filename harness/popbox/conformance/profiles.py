@@ -88,6 +88,7 @@ DOVECOT = Profile(
         "rset-takes-argument": MEASURED,
         "quit-takes-argument": MEASURED,
         "capa-takes-argument": MEASURED,
+        "capa-less-after-login": MEASURED,
         "auth-long-line": MEASURED,
     },
     may={

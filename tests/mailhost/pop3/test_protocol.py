@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.mailhost.pop3.rim import BOX, Rim, entry
 
-from mailhost.pop3.events import Authenticate, Close, Update
+from mailhost.pop3.events import Authenticate, Close, Reply, Update
 from mailhost.pop3.listing import Listing
 from mailhost.pop3.profiles import PROFILES, QMAIL, RFC1939, Profile
 from mailhost.pop3.protocol import KNOWN_VERBS, TABLE, Session
@@ -327,7 +327,27 @@ def test_capabilities_in_both_states() -> None:
     assert {b"RESP-CODES", b"AUTH-RESP-CODE", b"EXPIRE NEVER", b"UTF8", b"LANG", b"UIDL", b"TOP"} <= set(before)
     rim.feed(b"USER joe\r\nPASS pw\r\n")
     assert b"IMPLEMENTATION popbox-rfc1939" in before
-    assert rim.feed(b"CAPA\r\n").split(b"\r\n") == before, "RFC 2449 §5: what can be had before login stands in both"
+    before.remove(b"STLS")
+    after = rim.feed(b"CAPA\r\n").split(b"\r\n")
+    assert after == before, "RFC 2449 §5: the same in both states; RFC 2595 §4: STLS in AUTHORIZATION only"
+
+
+def test_stls_is_not_announced_after_login_in_the_qmail_profile_either() -> None:
+    rim = Rim(QMAIL, Features(tls=True))
+    assert b"STLS" in rim.feed(b"CAPA\r\n").split(b"\r\n")
+    rim.feed(b"USER joe\r\n")
+    rim.feed(b"PASS pw\r\n")
+    assert b"STLS" not in rim.feed(b"CAPA\r\n").split(b"\r\n")
+
+
+def test_behind_popup_no_capability_is_announced_that_popup_lacks() -> None:
+    session = Session.logged_in(RFC1939, BOX)
+    session.receive(b"CAPA\r\n")
+    event = session.next_event()
+    assert isinstance(event, Reply)
+    tags = {line.split(b" ")[0] for line in event.data.split(b"\r\n")}
+    assert {b"USER", b"UIDL", b"TOP", b"LANG"} <= tags
+    assert not tags & {b"SASL", b"UTF8", b"STLS"}
 
 
 def test_without_tls_no_password_where_the_operator_says_so() -> None:

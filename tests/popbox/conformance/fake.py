@@ -240,7 +240,8 @@ class Talk(Transaction):
 
     def _capa(self, _: str) -> bytes:
         words = CAPABILITIES.split("|")
-        return listed("", [*words, "STLS"] if self.server.tls and not self.secure else words)
+        now = not self.secure and (not self.logged_in or self.server.has("stls-after-login"))
+        return listed("", [*words, "STLS"] if self.server.tls and now else words)
 
     def _utf8(self, _: str) -> bytes:
         return ok("UTF8")

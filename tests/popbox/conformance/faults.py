@@ -287,6 +287,7 @@ SESSIONS: dict[str, Faults] = {
 CAPA: dict[str, Faults] = {
     "capa-supported": refuses("CAPA"),
     "capa-after-login": says("CAPA", err("no"), lambda exchange: exchange.logged_in),
+    "capa-both-states": says("CAPA", swap_in("UIDL\r\n", ""), lambda exchange: exchange.logged_in),
     "capa-form": swap("CAPA", "IMPLEMENTATION", "IMPLEMENTATION:"),
     "capa-once": swap("CAPA", "TOP", "UIDL"),
     "capa-argument": does("ignores-arguments"),
@@ -318,6 +319,7 @@ CAPA: dict[str, Faults] = {
     "auth-long": does("short-sasl-lines", "splits-long-lines"),
     "stls": does("stls-fails"),
     "stls-not-twice": swap("CAPA", r"UIDL\r\n", "UIDL\r\nSTLS\r\n"),
+    "stls-not-after-login": does("stls-after-login"),
     "stls-refused-within": does("stls-twice"),
     "stls-forgets": does("stls-remembers"),
     "stls-injection": does("stls-injection"),

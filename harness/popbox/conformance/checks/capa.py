@@ -30,6 +30,18 @@ def capa_after_login(box: Box) -> None:
     expect(capabilities_of(box.session()) is not None, "it is refused after login")
 
 
+@check(
+    "RFC 2449 §5", "What CAPA announces before login it announces after it too (but for STLS).", "capa-less-after-login"
+)
+def capa_both_states(box: Box) -> None:
+    before = box.capabilities()
+    need(bool(before), "the server has no CAPA")
+    after = capabilities_of(box.session())
+    need(after is not None, "CAPA is refused after login")
+    left = sorted(tag for tag in before if tag not in (after or {}) and tag != b"STLS")
+    expect(not left, f"after login there is no {b', '.join(left).decode('latin-1')}")
+
+
 @check("RFC 2449 §3", "A capability is a tag of letters, digits, . - / and _, then arguments.", "capa-form")
 def capa_form(box: Box) -> None:
     need(bool(box.capabilities()), "the server has no CAPA")

@@ -47,6 +47,14 @@ def stls_not_twice(box: Box) -> None:
         expect(b"STLS" not in (capabilities_of(session) or {}), "CAPA under TLS announces it")
 
 
+@check("RFC 2595 §4", "After login, STLS is not announced.", "stls-announced-after-login", Need.CLEAR)
+def stls_not_after_login(box: Box) -> None:
+    _offered(box)
+    announced = capabilities_of(box.session())
+    need(announced is not None, "the server has no CAPA after login")
+    expect(b"STLS" not in (announced or {}), "CAPA after login announces it")
+
+
 @check("RFC 2595 §4", "Under TLS, STLS is refused.", "stls-within-tls", Need.CLEAR)
 def stls_refused_within(box: Box) -> None:
     _offered(box)

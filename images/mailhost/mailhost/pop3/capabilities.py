@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from mailhost.pop3.events import Reply
-from mailhost.pop3.state import Memory
+from mailhost.pop3.state import Memory, State
 
 
 def capability_reply(memory: Memory) -> Reply:
-    """The multi-line reply to CAPA, the same before and after login: RFC 2449 §5 has it so, with a MUST."""
+    """The multi-line reply to CAPA: the same before and after login (RFC 2449 §5, a MUST), but for STLS.
+
+    STLS alone is registered for the AUTHORIZATION state only (RFC 2595 §4); every other capability is for both states.
+    """
     words = _qmail(memory) if memory.profile.plain else _standard(memory)
     words.append(b"IMPLEMENTATION popbox-" + memory.profile.name.encode("ascii"))
     return Reply(b"+OK capabilities\r\n" + b"".join(word + b"\r\n" for word in words) + b".\r\n")
@@ -16,7 +19,9 @@ def capability_reply(memory: Memory) -> Reply:
 def _standard(memory: Memory) -> list[bytes]:
     """The list of the rfc1939 profile."""
     features = memory.features
-    words = [b"TOP", b"UIDL", b"PIPELINING", b"RESP-CODES", b"AUTH-RESP-CODE", b"EXPIRE NEVER", b"UTF8", b"LANG"]
+    words = [b"TOP", b"UIDL", b"PIPELINING", b"RESP-CODES", b"AUTH-RESP-CODE", b"EXPIRE NEVER", b"LANG"]
+    if not features.behind_popup:
+        words.append(b"UTF8")
     if features.login_delay_s:
         words.append(b"LOGIN-DELAY %d" % features.login_delay_s)
     if features.plaintext:
@@ -24,20 +29,23 @@ def _standard(memory: Memory) -> list[bytes]:
     mechanisms = sasl_mechanisms(memory)
     if mechanisms:
         words.append(b"SASL " + b" ".join(mechanisms))
-    if features.tls and not features.secure:
-        words.append(b"STLS")
-    return words
+    return words + _stls(memory)
 
 
 def _qmail(memory: Memory) -> list[bytes]:
     """The qmail profile answers CAPA only so that a client can find STLS, which the old host did not have."""
-    words = [b"TOP", b"UIDL", b"USER"]
-    if memory.features.tls and not memory.features.secure:
-        words.append(b"STLS")
-    return words
+    return [b"TOP", b"UIDL", b"USER", *_stls(memory)]
+
+
+def _stls(memory: Memory) -> list[bytes]:
+    """STLS, where it can be said now."""
+    features = memory.features
+    return [b"STLS"] if features.tls and not features.secure and memory.state is State.AUTHORIZATION else []
 
 
 def sasl_mechanisms(memory: Memory) -> list[bytes]:
     """The mechanisms AUTH takes now; PLAIN shows the password, so it goes where USER and PASS go."""
+    if memory.features.behind_popup:
+        return []
     names = [b"PLAIN"] if memory.features.plaintext else []
     return [*names, b"SCRAM-SHA-256"] if memory.features.scram else names

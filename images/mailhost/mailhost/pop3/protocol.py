@@ -82,7 +82,7 @@ class Session:
     @classmethod
     def logged_in(cls, profile: Profile, listing: Listing) -> Session:
         """A session that begins in TRANSACTION, as pop3d serves it behind popup."""
-        session = cls(profile, Features())
+        session = cls(profile, Features(behind_popup=True))
         session.memory.open(listing)
         return session
 

@@ -29,7 +29,9 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the operator has switched on. ``tls`` means STLS can be had, ``secure`` that TLS is on already.
+    """What the operator has switched on. ``tls`` means STLS is offered, ``secure`` that TLS is on already.
+
+    ``behind_popup``: another program did the login, and that one knows neither AUTH nor UTF8.
 
     ``max_errors`` unusable lines and ``max_logins`` failed logins end the session (our choice: no client needs more).
     """
@@ -39,6 +41,7 @@ class Features:
     plaintext: bool = True
     apop: bool = False
     scram: bool = False
+    behind_popup: bool = False
     login_delay_s: int = 0
     max_errors: int = 50
     max_logins: int = 3
