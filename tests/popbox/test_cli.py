@@ -73,6 +73,19 @@ def test_the_demo_names_its_world_first_and_last(tmp_path: Path) -> None:
     assert "qmail " not in done.stdout.replace("real qmail", "")
 
 
+@pytest.mark.parametrize(("umask", "place"), [(0o077, "plain"), (0o027, "größe und mehr")])
+def test_the_demo_works_under_any_umask_below_any_name(tmp_path: Path, umask: int, place: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="popbox-test-") as top:
+        Path(top).chmod(0o755)
+        (below := Path(top, place)).mkdir(mode=0o755)
+        done = subprocess.run(
+            [sys.executable, "-m", "popbox", "demo", "--host", "local"],
+            env={**os.environ, "XDG_STATE_HOME": str(tmp_path), "TMPDIR": str(below)},
+            umask=umask, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, list(below.iterdir())) == (0, []), done.stdout + done.stderr
+
+
 def test_the_demo_works_without_root(tmp_path: Path) -> None:
     """In a user namespace we are uid 1000, whoever runs the tests: no setuid, no chown, no port below 1024."""
     as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]

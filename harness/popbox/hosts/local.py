@@ -66,9 +66,10 @@ class LocalHost:
         return host
 
     def _bring_up(self, deadline: float, own_disk: bool) -> None:
-        self._root.chmod(0o755)  # popuser must pass through when we are root
-        self._check_way()
         Path(self.home()).mkdir()
+        for path in (self._root, Path(self.home())):
+            path.chmod(0o755)  # popuser must pass through when we are root, whatever the umask
+        self._check_way()
         (self._root / "log").mkdir()
         if own_disk:
             self._no_disk = self._mount()
@@ -173,6 +174,8 @@ class LocalHost:
         with self._place("write", path) as file:
             new = not file.exists()
             file.write_bytes(octets)
+            if new:
+                file.chmod(0o644)  # whatever the umask: each MTA reads its control files as a user of its own
             if new and path.startswith("popboxes/") and os.geteuid() == 0:
                 os.chown(file, POPUSER_UID, POPUSER_UID)
 

@@ -36,7 +36,7 @@ def test_init_remembers_how_logins_are_numbered(empty: Host) -> None:
     assert empty.text("users/logins") == "policy pop00001\n"
 
 
-@pytest.mark.parametrize("home", ["/tmp/a:b", "/tmp/a\nb"])
+@pytest.mark.parametrize("home", ["/tmp/a:b", "/tmp/a\nb", "/tmp/gr\udcf6\udcdfe"])
 def test_a_home_that_cannot_stand_in_users_assign(home: str) -> None:
     assert "stands in users/assign" in Host(Path(home)).run("init").stderr
 

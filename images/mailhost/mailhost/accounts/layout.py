@@ -101,7 +101,8 @@ def layout(home: Path) -> Layout:
     """
     text = str(home)
     if not home.is_absolute() or any(c in ":\n\0" for c in text) or not text.isprintable():
-        raise InputError("must be absolute, without ':' or control characters: it stands in users/assign", field="home")
+        rule = "must be absolute, valid UTF-8, without ':' or control characters: it stands in users/assign"
+        raise InputError(rule, field="home")
     return Layout(home, _identity())
 
 

@@ -13,6 +13,7 @@ that POP3 never sees (H-13). Any other line that qmail-newu would take is *forei
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import Enum
 
@@ -78,7 +79,7 @@ class Part:
         address = self.prefix + "-" + local + ("-" if kind is Kind.EXTENSIONS else "")
         owner = f"{identity.user}:{identity.uid}:{identity.gid}"
         line = f"{'+' if wild else '='}{address}:{owner}:{self.directory}/{box}:{'-' if wild else ''}::"
-        self.entries[kind, local] = Entry(kind, local, box, line.encode())
+        self.entries[kind, local] = Entry(kind, local, box, os.fsencode(line))
 
     def remove(self, kind: Kind, local: str) -> None:
         """Take one line out; nothing happens where it is not in."""
@@ -102,7 +103,7 @@ def parse(text: bytes, prefix: str, directory: str, file: str) -> Part:
             file=file,
             line=text.count(b"\n") + 1,
         )
-    starts = (f"={prefix}-".encode(), f"+{prefix}-".encode(), directory.encode() + b"/")
+    starts = (f"={prefix}-".encode(), f"+{prefix}-".encode(), os.fsencode(directory) + b"/")
     for number, line in enumerate(text.split(b"\n")[:-1], start=1):
         entry = _entry(line, number, starts, file)
         key = entry.kind, entry.local
@@ -122,8 +123,10 @@ def _entry(line: bytes, number: int, starts: tuple[bytes, bytes, bytes], file: s
         raise InputError("text after the seventh colon is ignored by qmail (Q-ASSIGN-7)", file=file, line=number)
     exact, wild, directory = starts
     address, home, dash, ext = fields[0].lower(), fields[4], fields[5], fields[6]
-    box = home.removeprefix(directory).decode("ascii", "replace")
-    ours = home.startswith(directory) and "/" not in box and bool(box) and not ext and line.isascii()
+    rest = home.removeprefix(directory)  # where the host itself lies may be named in any octets
+    plain = rest.isascii() and b"".join(fields[:4]).isascii()
+    ours = home.startswith(directory) and b"/" not in rest and bool(rest) and not ext and plain
+    box = rest.decode("ascii", "replace")
     if ours and address.startswith(exact) and not dash:
         return Entry(Kind.EXACT, address[len(exact) :].decode(), box, line)
     if ours and address == wild and dash == b"-":

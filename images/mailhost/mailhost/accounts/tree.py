@@ -68,12 +68,12 @@ def _directories(layout: Layout, *, dry_run: bool = False) -> list[str]:
     """Make the directories that are missing, 0755."""
     made = []
     try:
-        for path in (layout.home, *(layout.home / name for name in DIRECTORIES)):
+        # The directories above the home too: popuser must pass them (Q-PERM-6), whatever the umask.
+        above = [path for path in reversed(layout.home.parents) if not path.exists()]
+        for path in (*above, layout.home, *(layout.home / name for name in DIRECTORIES)):
             if not path.is_dir() and dry_run:
                 made.append(layout.shown(path))
             elif not path.is_dir():
-                if path == layout.home:
-                    path.parent.mkdir(parents=True, exist_ok=True)
                 # The owner of alias/ is who delivers there (Q-GETPW-3, Q-LSP-9): root never does, so that unknown
                 # addresses would wait instead of bouncing. Where qmail is installed, alias/ is there already.
                 alias = path == layout.alias and os.geteuid() == 0

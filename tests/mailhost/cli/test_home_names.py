@@ -1,0 +1,59 @@
+"""The qmail home may lie below a directory with any name that a line of users/assign can hold."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from tests.mailhost.cli.support import HOWTO_CRYPT, Host
+
+TALK = [
+    ["init", "--me", "mail.example.net"],
+    ["domain", "add", "domain.com"],
+    ["mailbox", "add", "joe@domain.com", "--login", "testid", "--crypt", HOWTO_CRYPT, "--extensions"],
+    ["mailbox", "show", "joe@domain.com"],
+    ["mailbox", "list", "--json"],
+    ["forward", "add", "sales@domain.com", "joe@domain.com", "someone@elsewhere.example"],
+    ["catchall", "set", "domain.com", "joe@domain.com"],
+    ["domain", "show", "domain.com"],
+    ["export"],
+    ["lint", "--json"],
+    ["rebuild"],
+    ["mailbox", "rename", "joe@domain.com", "jane@domain.com"],
+    ["mailbox", "del", "jane@domain.com"],
+]
+
+
+def spoken(home: Path) -> list[tuple[int, str]]:
+    """Exit code and output of each verb, the home's own path taken out and columns squeezed."""
+    host, said = Host(home), []
+    for words in TALK:
+        ran = host.run(*words)
+        text = (
+            (ran.stdout + ran.stderr)
+            .replace(str(home), "HOME")
+            .replace(str(home).encode("unicode_escape").decode(), "HOME")
+        )
+        said.append((ran.exit_code, re.sub(r" {2,}", "  ", text)))
+    return said
+
+
+@pytest.mark.parametrize("name", ["größe", "with two  spaces", "почта"])
+def test_every_verb_says_the_same_below_any_name(tmp_path: Path, name: str) -> None:
+    plain = spoken(tmp_path / "plain" / "qmail")
+    assert [code for code, _ in plain] == [0] * len(TALK)
+    assert spoken(tmp_path / name / "qmail") == plain
+
+
+def test_directories_above_a_new_home_may_be_passed_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        Host(tmp_path / "srv" / "mail" / "qmail").ok("init", "--me", "mail.example.net")
+    finally:
+        os.umask(before)
+    modes = [
+        path.stat().st_mode & 0o777 for path in (tmp_path / "srv", tmp_path / "srv/mail", tmp_path / "srv/mail/qmail")
+    ]
+    assert modes == [0o755] * 3
