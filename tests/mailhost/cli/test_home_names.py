@@ -28,6 +28,7 @@ TALK = [
 
 def spoken(home: Path) -> list[tuple[int, str]]:
     """Exit code and output of each verb, the home's own path taken out and columns squeezed."""
+    home.parent.mkdir()
     host, said = Host(home), []
     for words in TALK:
         ran = host.run(*words)
