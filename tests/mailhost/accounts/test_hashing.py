@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from mailhost.accounts import hashing
+from mailhost.accounts import credentials, hashing
+from mailhost.accounts.errors import InputError
+from popbox.migrate.dialects.poppasswd import CRYPT
 
 HOWTO = b"DmIMm9e5Hc8ic"
 ODD = [
@@ -24,6 +26,32 @@ ODD = [
     b"$6$",
     b"$6$salt$",
     b"$9$a$b",
+]
+
+COSTLY = [
+    b"$6$rounds=999999999$abcdefgh$" + b"x" * 86,
+    b"$6$rounds=1000001$abcdefgh$" + b"x" * 86,
+    b"$6$rounds=-1$abcdefgh$" + b"x" * 86,
+    b"$6$rounds= 1$abcdefgh$" + b"x" * 86,
+    b"$6$rounds=99999999999999999999$abcdefgh$" + b"x" * 86,
+    b"$5$rounds=999999999$abcdefgh$" + b"x" * 43,
+    b"$6$" + b"s" * 4000 + b"$" + b"x" * 86,
+    b"$2b$31$" + b"x" * 53,
+    b"$2a$14$" + b"x" * 53,
+    b"$2y$9$" + b"x" * 53,
+    b"$2b$013$" + b"x" * 53,
+    b"$y$jFT$salt$" + b"x" * 43,
+    b"$y$jBU$salt$" + b"x" * 43,
+    b"$y$.BT$salt$" + b"x" * 43,
+    b"$y$j9T.....$salt$" + b"x" * 43,
+    b"$y$kzzzzz$salt$" + b"x" * 43,
+]
+BEARABLE = [
+    b"$6$rounds=656000$abcdefgh$" + b"x" * 86,
+    b"$5$rounds=1000000$abcdefgh$" + b"x" * 43,
+    b"$2b$12$" + b"x" * 53,
+    b"$y$j9T$" + b"s" * 22 + b"$" + b"x" * 43,
+    b"$y$jBT$" + b"s" * 86 + b"$" + b"x" * 43,
 ]
 
 
@@ -59,6 +87,36 @@ def test_rounds_written_in_the_hash_count() -> None:
 def test_q_cpw_6_odd_fields_admit_nobody(stored: bytes, password: bytes) -> None:
     assert hashing.scheme_of(stored) is None
     assert not hashing.verify(password, stored)
+
+
+@pytest.mark.parametrize("stored", COSTLY)
+def test_a_hash_that_would_hold_a_thread_is_not_checked(stored: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "_crypt", lambda *_: pytest.fail("it was checked"))
+    assert hashing.excess(stored) is not None
+    assert hashing.scheme_of(stored) is None
+    assert not hashing.verify(b"x", stored)
+    with pytest.raises(InputError, match="each login attempt would hold a thread") as refused:
+        credentials.check_crypt("!" + stored.decode())
+    assert stored.decode() not in str(refused.value)
+
+
+@pytest.mark.parametrize("stored", BEARABLE)
+def test_usual_costs_are_taken(stored: bytes) -> None:
+    assert hashing.excess(stored) is None
+    assert hashing.scheme_of(stored) is not None
+
+
+@pytest.mark.parametrize("stored", [*ODD, *COSTLY, *BEARABLE, HOWTO])
+def test_migrate_audit_knows_the_same_bounds(stored: bytes) -> None:
+    assert (CRYPT.fullmatch(stored) is not None) == (hashing.scheme_of(stored) is not None)
+
+
+def test_a_password_of_any_length_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round of sha512-crypt reads the whole password: libxcrypt refuses long ones, glibc's own crypt does not."""
+    monkeypatch.setattr(hashing, "_crypt", lambda *_: pytest.fail("it was hashed"))
+    assert not hashing.verify(b"x" * (hashing.PASSWORD_OCTETS + 1), BEARABLE[0])
+    with pytest.raises(hashing.HashError, match="at most 512 octets"):
+        hashing.make(b"x" * (hashing.PASSWORD_OCTETS + 1))
 
 
 @pytest.mark.parametrize("octet", range(256))

@@ -193,6 +193,8 @@ def test_dry_runs_make_no_password_up(host: Host, tmp_path: Path, monkeypatch: p
         ('[domains."d.com".mailboxes.a]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"\n'
          '[domains."d.com".mailboxes.b]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"',
          "a.toml: [domains.\"d.com\".mailboxes.b]: login: 'x' is the login of [domains.\"d.com\".mailboxes.a] too"),
+        (f'[domains."d.com".mailboxes.a]\nlogin="x"\ncrypt="$6$rounds=999999999$abcdefgh${"x" * 86}"',
+         "a.toml: [domains.\"d.com\".mailboxes.a]: crypt: crypt: asks for other than 1 to 1,000,000 rounds"),
         ("nonsense", "is not TOML"),
     ],
 )  # fmt: skip
@@ -339,6 +341,7 @@ def test_generate_takes_no_file_that_is_not_its_own(host: Host, tmp_path: Path, 
         ("address,password\njoe@d.com\n", "line 2: has 1 columns, the header 2"),
         ("address,password\njoe,x\n", "line 2: address 'joe': has no @"),
         ("address,crypt\njoe@d.com,secret\n", "line 2: crypt: is not a crypt"),
+        (f"address,crypt\njoe@d.com,$2b$31${'x' * 53}\n", "line 2: crypt: asks for a bcrypt cost other than 04 to 13"),
         ("address,crypt,password\njoe@d.com,DmIMm9e5Hc8ic,x\n", "line 2: give a password or a crypt"),
         ("address,extensions\njoe@d.com,maybe\n", "line 2: extensions: is yes or no"),
         ('address\n"joe@d.com\n', "is not CSV"),

@@ -129,6 +129,13 @@ CASES: list[tuple[str, Break, str, int, bool]] = [
     ("poppasswd-open", chmod("users/poppasswd", 0o644), "users/poppasswd", 0, True),
     ("poppasswd-missing", remove("users/poppasswd"), "users/poppasswd", 0, False),
     ("login-twice", lambda h: add("users/poppasswd", h.text("users/poppasswd"))(h), "users/poppasswd", 2, False),
+    (
+        "hash-costly",
+        edit("users/poppasswd", ":DmIMm9e5Hc8ic:", f":$6$rounds=999999999$abcdefgh${'x' * 86}:"),
+        "users/poppasswd",
+        1,
+        False,
+    ),
     ("hash-odd", edit("users/poppasswd", ":DmIMm9e5Hc8ic:", ":plain:"), "users/poppasswd", 1, False),
     ("hash-weak", lambda h: None, "users/poppasswd", 1, False),
     ("realuser-unknown", edit("users/poppasswd", ":popuser:", ":nosuchuser:"), "users/poppasswd", 1, False),

@@ -82,6 +82,15 @@ def test_a_crypt_that_is_no_hash_is_refused_unshown(howto: Host, crypt: str) -> 
     assert not crypt or crypt not in said
 
 
+def test_a_hash_that_would_hold_a_thread_for_minutes_is_refused(howto: Host) -> None:
+    evil, before = f"$6$rounds=999999999$abcdefgh${'x' * 86}", howto.text("users/poppasswd")
+    for verb, address in (("add", "ann@domain.com"), ("passwd", "joe@domain.com")):
+        said = howto.refused("mailbox", verb, address, "--crypt", evil)
+        assert "crypt: asks for other than 1 to 1,000,000 rounds" in said
+        assert evil not in said
+    assert howto.text("users/poppasswd") == before
+
+
 def test_extensions_are_two_lines_and_a_default_file(howto: Host) -> None:
     howto.ok("mailbox", "add", "ann@domain.com", "--crypt", HOWTO_CRYPT, "--extensions")
     assert f"+domain-com-ann-:{howto.owner}:{howto.home}/{BOX}/ann:-::\n" in howto.text("users/assign")

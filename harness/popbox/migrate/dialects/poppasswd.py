@@ -13,13 +13,17 @@ from popbox.migrate.oldhost import Login, OldHost
 from popbox.migrate.tree import FILE, Tree, look
 
 FOR_OTHERS = 0o004
-# The schemes that mailhost takes: des, md5, sha256, sha512, bcrypt, yescrypt; `!` before one locks it.
+# The hashes that mailhost takes: des, md5, sha256, sha512, bcrypt, yescrypt, with its bounds on the work of one check
+# (a test holds the two together); `!` before one locks it.
+_ROUNDS = rb"(?:rounds=(?:\d{1,6}|1000000)\$)?"
 _DIGIT = rb"[./0-9A-Za-z]"
 CRYPT = re.compile(
-    rb"(?:" + _DIGIT + rb"{13}|\$1\$[^$:!*;\\\s]{0,8}\$" + _DIGIT + rb"{22}|\$5\$(?:rounds=\d+\$)?[^$:!*;\\\s]{0,16}\$"
-    + _DIGIT + rb"{43}|\$6\$(?:rounds=\d+\$)?[^$:!*;\\\s]{0,16}\$" + _DIGIT + rb"{86}|\$2[abxy]?\$\d\d\$" + _DIGIT
-    + rb"{53}|\$y\$[^$:!*;\\\s]+\$[^$:!*;\\\s]*\$" + _DIGIT + rb"{43})"
+    rb"(?:" + _DIGIT + rb"{13}|\$1\$[^$:!*;\\\s]{0,8}\$" + _DIGIT + rb"{22}|\$5\$" + _ROUNDS + rb"[^$:!*;\\\s]{0,16}\$"
+    + _DIGIT + rb"{43}|\$6\$" + _ROUNDS + rb"[^$:!*;\\\s]{0,16}\$" + _DIGIT + rb"{86}|\$2[abxy]?\$(?:0\d|1[0-3])\$"
+    + _DIGIT + rb"{53}|\$y\$j[./0-9AB][./0-9A-T]\$[^$:!*;\\\s]{0,86}\$" + _DIGIT + rb"{43})"
 )  # fmt: skip
+
+_ODD = "is of no known scheme, or asks for more work than one login may cost"
 
 
 def read_poppasswd(tree: Tree, host: OldHost, path: bytes, users: set[bytes] | None) -> None:
@@ -66,7 +70,7 @@ def _row(
 def judged(host: OldHost, name: str, crypt: bytes, where: Where, weak: list[Where]) -> bytes:
     """The hash, where it is one that admits somebody or is locked by ``!``; else empty, which is imported locked."""
     if not CRYPT.fullmatch(crypt.removeprefix(b"!")):
-        what = "is empty" if not crypt else "is a lock" if set(crypt) <= set(b"!*x") else "is of no known scheme"
+        what = "is empty" if not crypt else "is a lock" if set(crypt) <= set(b"!*x") else _ODD
         host.wrong("login-hash", where, f"{name}: the second field {what}")
         return b""
     if len(crypt.removeprefix(b"!")) == 13:

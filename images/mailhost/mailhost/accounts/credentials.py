@@ -43,8 +43,11 @@ def check_crypt(crypt: str) -> None:
     """See that a hash can stand in users/poppasswd: one of crypt(3)'s schemes, perhaps locked with ``!``.
 
     Raises:
-        InputError: it cannot; the text does not show it.
+        InputError: it cannot, or its check would cost too much; the text does not show it.
     """
+    costly = hashing.excess(crypt.removeprefix("!").encode("utf-8", "replace"))
+    if costly is not None:
+        raise InputError(f"{costly}: each login attempt would hold a thread of the POP3 server", field="crypt")
     if hashing.scheme_of(crypt.removeprefix("!").encode("utf-8", "replace")) is None:
         known = ", ".join(hashing.SCHEMES)
         raise InputError(
@@ -126,6 +129,8 @@ def set_enabled(edit: Edit, local: str, domain: str, *, enabled: bool) -> None:
         crypt = bare if enabled else LOCK + bare
         if crypt == row.crypt:
             continue
+        if enabled and (costly := hashing.excess(bare)):
+            raise InputError(f"its hash {costly}; set a new password", field=f"{local}@{domain}")
         if enabled and hashing.scheme_of(bare) is None:
             raise InputError("has no password to go back to; set one", field=f"{local}@{domain}")
         edit.rows.set(Row(row.login, crypt, row.realuser, row.home))

@@ -47,12 +47,61 @@ DES_OCTETS = 8
 """What DES crypt looks at; whatever is typed behind it is right too (Q-CPW-7)."""
 
 
+HASH_OCTETS = 256
+"""The longest hash that is taken: the longest of our schemes with all its parameters has some 130."""
+
+PASSWORD_OCTETS = 512
+"""The longest password that is hashed, libxcrypt's own limit: without one each round of sha512-crypt reads it all."""
+
+ROUNDS = 1_000_000
+"""Most rounds of sha256 and sha512 crypt: 0.3 and 0.7 s. passlib's own hashes have up to 656,000; the form allows a
+thousand times more, and two logins with such a hash would hold all threads of a server that check passwords."""
+
+BCRYPT_COST = 13
+"""Highest cost of bcrypt: 0.6 s."""
+
+_YESCRYPT = b"j", _DIGITS[:14], _DIGITS[:32]
+"""Parameters of yescrypt: its usual flavour, N up to 2^14, r up to 32 (64 MiB, 0.1 s), and none of the rare others."""
+
+
 class HashError(ValueError):
     """A password cannot be hashed as asked; the text never holds the password."""
 
 
 def scheme_of(stored: bytes) -> str | None:
-    """Name the scheme of a stored hash; None for a locked (``!``, ``*``), empty or odd field, which admits nobody."""
+    """Name the scheme of a stored hash; None for a locked (``!``, ``*``), empty or odd field, which admits nobody.
+
+    Odd is also what asks for more work than one login may cost, see ``excess``.
+    """
+    return None if excess(stored) else _scheme_of(stored)
+
+
+def excess(stored: bytes) -> str | None:
+    """Which rule about the work of one check a stored hash breaks, or None; the text never shows the hash.
+
+    The only owner of these bounds: writers, ``lint`` and every check of a password ask here.
+    """
+    if len(stored) > HASH_OCTETS:
+        return f"has more than {HASH_OCTETS} octets"
+    fields = stored.split(b"$", 3)
+    if len(fields) < 4 or fields[0]:
+        return None
+    _, name, cost, _ = fields
+    if name in (b"5", b"6") and cost.startswith(b"rounds="):
+        digits = cost[7:]
+        if not digits.isdigit() or len(digits) > len(str(ROUNDS)) or int(digits) > ROUNDS:
+            return f"asks for other than 1 to {ROUNDS:,} rounds"
+    elif name[:1] == b"2" and (len(cost) != 2 or not cost.isdigit() or int(cost) > BCRYPT_COST):
+        return f"asks for a bcrypt cost other than 04 to {BCRYPT_COST}"
+    elif name == b"y" and (
+        len(cost) != 3 or any(octet not in known for octet, known in zip(cost, _YESCRYPT, strict=True))
+    ):
+        return "has other yescrypt parameters than flavour j, N up to 2^14 and r up to 32"
+    return None
+
+
+def _scheme_of(stored: bytes) -> str | None:
+    """The scheme, whatever its check costs."""
     if stored.translate(None, _GRAPHIC):
         return None
     settings, _, checksum = stored.rpartition(b"$")
@@ -76,7 +125,7 @@ def verify(password: bytes, stored: bytes) -> bool:
 
     The comparison takes the same time wherever the two differ. A password with a NUL is refused: crypt(3) stops there.
     """
-    if scheme_of(stored) is None or b"\0" in password:
+    if scheme_of(stored) is None or b"\0" in password or len(password) > PASSWORD_OCTETS:
         return False
     made = _crypt(password, stored)
     return made is not None and _compare_digest(made, stored)
@@ -86,12 +135,15 @@ def make(password: bytes, scheme: str = DEFAULT) -> str:
     """Hash ``password`` with a fresh salt.
 
     Raises:
-        HashError: unknown scheme, empty password, a NUL in it, or a scheme this system's crypt(3) does not know.
+        HashError: unknown scheme, empty or over-long password, a NUL in it, or a scheme this system's crypt(3) does
+            not know.
     """
     if scheme not in SCHEMES:
         raise HashError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
     if not password or b"\0" in password:
         raise HashError("a password is one or more octets, none of them NUL")
+    if len(password) > PASSWORD_OCTETS:
+        raise HashError(f"a password has at most {PASSWORD_OCTETS} octets")
     made = _crypt(password, _setting(scheme))
     if made is None or scheme_of(made) != scheme:
         raise HashError(f"crypt(3) of this system cannot make {scheme} hashes")

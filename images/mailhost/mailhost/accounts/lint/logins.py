@@ -45,8 +45,13 @@ def twice(facts: Facts) -> Iterator[Finding]:
 
 
 def hashes(facts: Facts) -> Iterator[Finding]:
-    """Weak hashes, and fields that are none; a locked one (`!`) is meant."""
+    """Costly and weak hashes, and fields that are none; a locked one (`!`) is meant."""
     for row in facts.rows:
+        costly = hashing.excess(row.crypt.removeprefix(b"!"))
+        if costly is not None:
+            text = f"{_text(row.login)} has a hash that {costly}: it is not checked, this login never works"
+            yield Finding("error", "hash-costly", FILE, row.line, text)
+            continue
         if row.crypt.startswith(b"!"):
             continue
         scheme = hashing.scheme_of(row.crypt)
