@@ -13,7 +13,10 @@ from popbox.hosts.state import Record
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One host. ``services`` maps a service to where it listens; ``wrong`` says what does not answer, and how."""
+    """One host. ``services`` maps a service to where it listens; ``wrong`` says what does not answer, and how.
+
+    ``waits``: what of the host's accounts.toml is not applied, and why; empty where nothing waits.
+    """
 
     name: str
     host: str
@@ -23,6 +26,7 @@ class Status:
     wrong: dict[str, str]
     domains: int | None
     mailboxes: int | None
+    waits: str = ""
 
     @property
     def well(self) -> bool:
@@ -49,7 +53,17 @@ def look(name: str, record: Record, host: Host) -> Status:
         except (PopboxError, ValueError) as error:
             wrong.setdefault("accounts", str(error).splitlines()[0])
             counts.append(None)
-    return Status(name, record.host, record.mta, record.place, services, wrong, *counts)
+    return Status(name, record.host, record.mta, record.place, services, wrong, counts[0], counts[1], _waits(host))
+
+
+def _waits(host: Host) -> str:
+    """What `mailhost governed` says waits for a person; no answer, or an older mailhost's, says nothing."""
+    try:
+        ran = host.run("governed", "--json")
+        said = json.loads(ran.stdout) if ran.code == 0 else None
+    except (PopboxError, ValueError):
+        return ""
+    return str(said.get("waits", "")) if isinstance(said, dict) else ""
 
 
 def _count(host: Host, what: str) -> int:
@@ -69,4 +83,5 @@ def lines(one: Status) -> list[str]:
     ]
     accounts = f"{one.domains} domains, {one.mailboxes} mailboxes"
     wrong = one.wrong.get("accounts")
-    return [head, *said, f"  {'FAIL' if wrong else 'ok  '} accounts: {wrong or accounts}"]
+    waits = [f"  wait accounts: {one.waits}"] if one.waits else []
+    return [head, *said, f"  {'FAIL' if wrong else 'ok  '} accounts: {wrong or accounts}", *waits]

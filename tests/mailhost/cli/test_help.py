@@ -28,6 +28,8 @@ OURS = (
     "catchall",
     "alias",
     "apply",
+    "follow",
+    "governed",
     "plan",
     "export",
     "lint",
@@ -53,13 +55,19 @@ def test_help_has_a_sentence_and_an_example(verb: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [v for v in verbs() if v[-1] not in {"list", "show", "plan", "export", "mkpasswd", "measure"}], ids=" ".join
+    "verb",
+    [
+        v
+        for v in verbs()
+        if v[-1] not in {"list", "show", "plan", "export", "mkpasswd", "measure", "follow", "governed"}
+    ],
+    ids=" ".join,
 )
 def test_every_change_has_a_dry_run(verb: tuple[str, ...]) -> None:
     assert "--dry-run" in CliRunner().invoke(main, [*verb, "--help"]).output
 
 
-@pytest.mark.parametrize("verb", [v for v in verbs() if v[-1] in {"list", "show", "plan", "lint"}])
+@pytest.mark.parametrize("verb", [v for v in verbs() if v[-1] in {"list", "show", "plan", "lint", "governed"}])
 def test_every_list_has_json(verb: tuple[str, ...]) -> None:
     assert "--json" in CliRunner().invoke(main, [*verb, "--help"]).output
 

@@ -105,6 +105,20 @@ def test_a_dead_service_is_named(state: Path) -> None:
     assert popbox("status", "--json")[0] == 1
 
 
+def test_a_host_that_a_file_governs_says_so_and_what_waits(state: Path, tmp_path: Path) -> None:
+    popbox("up", "--host", "local")
+    (tmp_path / "accounts.toml").write_text(ACCOUNTS)
+    record = Path(Registry(state).all()[0].place, "home/users/.mailhost/governed")
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(json.dumps({"file": "/etc/of/the/host.toml", "waits": "takes away domain.com"}))
+    code, said = popbox("status")
+    assert (code, "wait accounts: takes away domain.com" in said) == (0, True)
+    code, said = popbox("provision", str(tmp_path / "accounts.toml"), "--yes")
+    assert (code, "/etc/of/the/host.toml is" in said) == (2, True)
+    code, said = popbox("exec", "domain", "add", "domain.com")
+    assert (code, "this file governs the accounts of this host" in said) == (2, True)
+
+
 def test_without_a_host_or_with_several_the_words_say_what_to_do(state: Path) -> None:
     assert popbox("status")[0] == 3
     assert popbox("logs") == (3, "no host is up: `popbox up` brings one up, `docker compose up --wait` a deployment")

@@ -21,6 +21,10 @@ sales = ["joe@domain.com", "someone@elsewhere.example"]
 
 [domains."domain.net"]
 alias_of = "domain.com"                        # another name; has no other key
+
+[removals]                                     # optional
+agreed = ["old.example", "ann@domain.com"]     # may go with nobody watching, however much it is
+# end of accounts
 """
 
 from __future__ import annotations
@@ -95,6 +99,11 @@ def domain_table(name: str) -> str:
     return f"[domains.{_bare(name)}]"
 
 
+def mailbox_table(domain: str, local: str) -> str:
+    """The table of a mailbox as errors name it."""
+    return f"[domains.{_bare(domain)}.mailboxes.{_bare(local)}]"
+
+
 def _bare(key: str) -> str:
     """A key as TOML writes it."""
     plain = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
@@ -107,13 +116,31 @@ def load(path: Path) -> Accounts:
     Raises:
         InputError: the file cannot be read, is not TOML, or says something that is not a declaration.
     """
+    return decode(octets_of(path), path)
+
+
+def octets_of(path: Path) -> bytes:
+    """A declaration's octets.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes()
     except OSError as why:
         raise InputError(f"cannot be read: {why.strerror}", file=str(path)) from why
+
+
+def decode(octets: bytes, path: Path) -> Accounts:
+    """Read a declaration that was read from ``path``.
+
+    Raises:
+        InputError: as `load`.
+    """
+    try:
+        return parse(octets.decode("utf-8"), str(path))
     except UnicodeDecodeError as why:
         raise InputError(f"is not UTF-8 at octet {why.start}", file=str(path)) from why
-    return parse(text, str(path))
 
 
 def parse(text: str, file: str) -> Accounts:
@@ -126,12 +153,15 @@ def parse(text: str, file: str) -> Accounts:
         top = _Table(file, "", tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as why:
         raise InputError(f"is not TOML: {why}", file=file) from why
-    top.only("logins", "system", "domains")
+    top.only("logins", "system", "domains", "removals")
     accounts = Accounts()
     _logins(top.table("logins"), accounts)
     system = top.table("system")
     system.only(*TRIO)
     accounts.system = {name: _targets(system, name) for name in TRIO if name in system.keys}
+    removals = top.table("removals")
+    removals.only("agreed")
+    accounts.removals = tuple(_value(removals, "agreed", one, _removal) for one in removals.texts("agreed"))
     domains = top.table("domains")
     for key in domains.keys:
         name = _named(domains, key, names.domain)
@@ -141,6 +171,14 @@ def parse(text: str, file: str) -> Accounts:
     _check_aliases(domains, accounts)
     _check_logins(domains, accounts)
     return accounts
+
+
+def _removal(text: str) -> str:
+    """A domain, an address (also ``*@domain``, ``joe-*@domain``), or one of the host's own three."""
+    local, at, domain = text.rpartition("@")
+    if not at:
+        return text if text in TRIO else names.domain(domain)
+    return f"{local.lower()}@{names.domain(domain)}"
 
 
 def _logins(table: _Table, accounts: Accounts) -> None:

@@ -35,12 +35,16 @@ class Domain:
 
 @dataclass(slots=True)
 class Accounts:
-    """A whole host: domains in the order of control/virtualdomains, the ~alias trio, and the login numbers given."""
+    """A whole host: domains in the order of control/virtualdomains, the ~alias trio, and the login numbers given.
+
+    ``removals``: domains and addresses that a declaration agrees to have taken away with nobody watching.
+    """
 
     domains: dict[str, Domain] = field(default_factory=dict)
     system: dict[str, tuple[str, ...]] = field(default_factory=dict)
     policy: str | None = None
     last: dict[str, int] = field(default_factory=dict)
+    removals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

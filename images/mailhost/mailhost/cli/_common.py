@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from mailhost.accounts import state
+from mailhost.accounts import governed, state
 from mailhost.accounts.edit import Change, Edit, editing
 from mailhost.accounts.errors import AccountsError, BusyError, HostError
 from mailhost.accounts.files import mark
@@ -76,8 +76,14 @@ def _run_newu(program: str, home: Path) -> None:
 
 
 @contextmanager
-def change(hands: Hands, *, dry_run: bool, quiet: bool = False) -> Iterator[Edit]:
-    """Put a change together and make it; with ``dry_run`` only say what it would be. Says each thing on stdout."""
+def change(hands: Hands, *, table: str | None, dry_run: bool, quiet: bool = False) -> Iterator[Edit]:
+    """Put a change together and make it; with ``dry_run`` only say what it would be. Says each thing on stdout.
+
+    ``table`` is where an accounts.toml would say this: on a host that such a file governs the change is refused. None
+    where the caller has seen that the file does not say it.
+    """
+    if table is not None:
+        governed.refuse(hands.layout, table)
     with editing(hands) as edit:
         yield edit
         if not dry_run:

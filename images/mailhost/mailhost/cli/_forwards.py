@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mailhost.accounts import forwards, mailboxes, names
+from mailhost.accounts.declaration import domain_table
 from mailhost.accounts.errors import InputError
 from mailhost.cli._common import change, dry_run_option, guarded, hands, home_state, json_option, newu_option
 from mailhost.cli._tables import print_json, print_table
@@ -32,7 +33,7 @@ def forward_add(home: Path, address: str, targets: tuple[str, ...], newu: str | 
       mailhost forward add sales@domain.com joe@domain.com someone@elsewhere.example
     """
     local, domain = names.address(address)
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=domain_table(domain), dry_run=dry_run) as edit:
         forwards.add(edit, local, domain, [names.target(target) for target in targets])
 
 
@@ -51,7 +52,7 @@ def forward_del(home: Path, address: str, targets: tuple[str, ...], newu: str | 
       mailhost forward del sales@domain.com someone@elsewhere.example
     """
     local, domain = names.address(address)
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=domain_table(domain), dry_run=dry_run) as edit:
         forwards.remove(edit, local, domain, [names.target(target) for target in targets])
 
 
@@ -101,7 +102,7 @@ def catchall_set(home: Path, domain: str, address: str, newu: str | None, *, dry
     """
     domain = names.domain(domain)
     local, host = names.address(address) if "@" in address else (names.local_part(address), domain)
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=domain_table(domain), dry_run=dry_run) as edit:
         edit.domain_prefix(domain)
         if host != domain:
             rule = f"must be in {domain}; forward an address of {domain} there, and name that one"
@@ -122,8 +123,9 @@ def catchall_unset(home: Path, domain: str, newu: str | None, *, dry_run: bool) 
     Example:
       mailhost catchall unset domain.com
     """
-    with change(hands(home, newu), dry_run=dry_run) as edit:
-        forwards.set_catchall(edit, names.domain(domain), None)
+    domain = names.domain(domain)
+    with change(hands(home, newu), table=domain_table(domain), dry_run=dry_run) as edit:
+        forwards.set_catchall(edit, domain, None)
 
 
 @catchall.command("list")
@@ -166,7 +168,7 @@ def alias_add(home: Path, address: str, mailbox: str, newu: str | None, *, dry_r
     """
     local, domain = names.address(address)
     box, host = names.address(mailbox) if "@" in mailbox else (names.local_part(mailbox), domain)
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=domain_table(domain), dry_run=dry_run) as edit:
         edit.domain_prefix(domain)
         if host != domain:
             rule = "must be in the same domain; `mailhost forward add` goes anywhere"
@@ -188,7 +190,7 @@ def alias_del(home: Path, address: str, newu: str | None, *, dry_run: bool) -> N
       mailhost alias del info@domain.com
     """
     local, domain = names.address(address)
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=domain_table(domain), dry_run=dry_run) as edit:
         mailboxes.remove_alias(edit, local, domain)
 
 
@@ -206,7 +208,7 @@ def alias_system(home: Path, name: str, targets: tuple[str, ...], newu: str | No
     Example:
       mailhost alias system all joe@domain.com
     """
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table="[system]", dry_run=dry_run) as edit:
         for each in forwards.TRIO if name == "all" else (name,):
             forwards.set_system(edit, each, tuple(names.target(target) for target in targets))
 

@@ -56,7 +56,7 @@ def import_(
     with progress("hashing", sum(line.password is not None for line in lines)) as bar:
         crypts = table.hash_all(lines, scheme, bar) if not dry_run else {}
     logins: dict[int, str] = {}
-    with change_many(home, newu, dry_run=dry_run) as edit:
+    with change_many(home, newu, table="[domains]", dry_run=dry_run) as edit:
         if add_domains:
             _add_domains(edit, lines)
         _add_all(edit, lines, file, lambda line: crypts.get(line.line, line.wanted.crypt) or UNMADE, logins)

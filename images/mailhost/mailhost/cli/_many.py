@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from mailhost.accounts import governed
 from mailhost.accounts.edit import Change, Edit, editing
 from mailhost.accounts.journal import Hands
 from mailhost.cli._common import hands, note, sentence
@@ -36,9 +37,11 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def change_many(home: Path, newu: str | None, *, dry_run: bool) -> Iterator[Edit]:
-    """Like `change` of the single verbs, for any number of them."""
+def change_many(home: Path, newu: str | None, *, table: str | None, dry_run: bool) -> Iterator[Edit]:
+    """Like `change` of the single verbs, for any number of them; ``table`` too means the same."""
     base = hands(home, newu)
+    if table is not None:
+        governed.refuse(base.layout, table)
     with editing(base) as edit:
         yield edit
         if not dry_run:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mailhost.accounts import credentials, names
+from mailhost.accounts import credentials, governed, names
 from mailhost.cli._common import change, dry_run_option, guarded, hands
 from mailhost.cli.passwords import WAYS, read_password
 
@@ -28,5 +28,8 @@ def rehash(home: Path, login: str, password_file: Path | None, *, password_stdin
       printf %s testpw | mailhost mailbox rehash testid --password-stdin
     """
     password = read_password(stdin=password_stdin, file=password_file, ways=WAYS[:2])
-    with change(hands(home, None), dry_run=dry_run) as edit:
-        credentials.strengthen(edit, names.login(login), password)
+    with change(hands(home, None), table=None, dry_run=dry_run) as edit:
+        row = edit.rows.get(names.login(login).encode())
+        if row is not None:
+            governed.refuse_hash(edit.layout, row.crypt)
+        credentials.strengthen(edit, login, password)

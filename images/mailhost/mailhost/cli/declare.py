@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mailhost.accounts import declaration, files, state
+from mailhost.accounts import declaration, files, state, unattended
 from mailhost.accounts.apply import NewPassword
 from mailhost.accounts.apply import apply as apply_to
 from mailhost.accounts.credentials import UNMADE
@@ -19,6 +19,7 @@ from mailhost.accounts.layout import layout
 from mailhost.accounts.model import Accounts
 from mailhost.cli import _handout
 from mailhost.cli._common import counted, guarded, hands, home_state, json_option, newu_option, note
+from mailhost.cli._guard import Guard, guard_of
 from mailhost.cli._lint import lint
 from mailhost.cli._many import change_many
 from mailhost.cli._tables import print_json, print_table
@@ -37,13 +38,18 @@ keep_option = click.option(
 
 @contextmanager
 def _edit(
-    home: Path, file: Path, new: NewPassword | None, newu: str | None, *, dry: bool, keep: bool
+    home: Path, file: Path, new: NewPassword | None, newu: str | None, guard: Guard, *, dry: bool, keep: bool
 ) -> Iterator[Edit]:
-    wanted = declaration.load(file)
-    with change_many(home, newu, dry_run=dry) as edit:
+    octets = declaration.octets_of(file)
+    guard.read(octets)
+    wanted = declaration.decode(octets, file)
+    with change_many(home, newu, table=None, dry_run=dry) as edit:
         now = _now(home)
+        guard.planned(now, wanted, deletes=not keep)
         apply_to(edit, now, wanted, file, new, delete=not keep)
         yield edit
+    if not dry and not keep:
+        guard.applied(octets)
 
 
 def _now(home: Path) -> Accounts:
@@ -64,15 +70,33 @@ def _now(home: Path) -> Accounts:
 @click.option("--yes", is_flag=True, help="Do not ask before taking anything away.")
 @keep_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing; `plan` prints it as a table.")
+@click.option(
+    "--unattended",
+    "still_s",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Nobody watches, and FILE has stood still for so long: take away a little at most. `follow` runs this.",
+)
+@click.option("--sha256", metavar="HEX", help="With --unattended: FILE must still be the text that stood still.")
 @newu_option
 @click.pass_obj
 @guarded
 def apply(
-    home: Path, file: Path, generate: Path | None, newu: str | None, *, yes: bool, no_delete: bool, dry_run: bool
+    home: Path,
+    file: Path,
+    generate: Path | None,
+    newu: str | None,
+    still_s: float | None,
+    sha256: str | None,
+    *,
+    yes: bool,
+    no_delete: bool,
+    dry_run: bool,
 ) -> None:
     """Make the host what FILE says. What FILE does not name is taken away; its mail goes to popboxes/.removed.
 
-    FILE is /etc/popbox/accounts/accounts.toml where none is given: the one that the images mount.
+    FILE is /etc/popbox/accounts/accounts.toml where none is given: the one that the images mount. On a host that a file
+    governs no other one is applied; what waits there for a person is agreed to by this command.
 
     \b
     Example:
@@ -88,9 +112,11 @@ def apply(
         made_up[address] = known[address][1] if address in known else generated()
         return hashed(made_up[address].encode(), "sha512")
 
-    with _edit(home, file, None if generate is None else new, newu, dry=dry_run, keep=no_delete) as edit:
+    guard = guard_of(layout(home), file, still_s, sha256)
+    made = None if generate is None else new
+    with _edit(home, file, made, newu, guard, dry=dry_run, keep=no_delete) as edit:
         gone = [change for change in edit.changes if change.action == "remove"]
-        if gone and not yes and not dry_run:
+        if gone and not yes and not dry_run and still_s is None:
             _ask(gone, file)
         if generate is not None and not dry_run:
             _handout.write(generate, HANDOUT, made_up.items())
@@ -148,7 +174,7 @@ def export(home: Path, output: Path | None) -> None:
     Example:
       mailhost export -o accounts.toml
     """
-    text = declaration.render(home_state(home))
+    text = f"{declaration.render(home_state(home))}{unattended.END_MARK}\n"
     if output is None:
         click.echo(text, nl=False)
         return

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from mailhost.accounts import domains, names, state, tree
+from mailhost.accounts import domains, governed, names, state, tree
+from mailhost.accounts.declaration import domain_table
 from mailhost.accounts.edit import RCPTHOSTS, VIRTUALDOMAINS
 from mailhost.accounts.layout import layout
 from mailhost.accounts.lists import Lines
@@ -31,6 +32,8 @@ def init(home: Path, me: str | None, logins: str | None, newu: str | None, *, dr
     Example:
       mailhost --home /var/qmail init --me mail.example.net
     """
+    if logins is not None:
+        governed.refuse(layout(home), "[logins]: policy")
     made = tree.init(hands(home, newu), me, logins, dry_run=dry_run)
     for path in made:
         click.echo(f"would make {path}" if dry_run else f"made {path}")
@@ -76,7 +79,7 @@ def add(home: Path, name: str, prefix: str | None, newu: str | None, *, dry_run:
     Example:
       mailhost domain add domain.com
     """
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=domain_table(name), dry_run=dry_run) as edit:
         domains.add(edit, names.domain(name), prefix)
 
 
@@ -94,7 +97,7 @@ def alias(home: Path, name: str, target: str, newu: str | None, *, dry_run: bool
     Example:
       mailhost domain alias domain.net domain.com
     """
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=domain_table(name), dry_run=dry_run) as edit:
         domains.add_alias(edit, names.domain(name), names.domain(target))
 
 
@@ -112,7 +115,7 @@ def delete(home: Path, name: str, newu: str | None, *, purge: bool, dry_run: boo
     Example:
       mailhost domain del domain.com --dry-run
     """
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=domain_table(name), dry_run=dry_run) as edit:
         domains.remove(edit, names.domain(name), purge=purge)
 
 

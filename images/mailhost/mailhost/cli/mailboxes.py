@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from mailhost.accounts import credentials, hashing, mailboxes, names
+from mailhost.accounts import credentials, governed, hashing, mailboxes, names
 from mailhost.accounts.boxes import Delivery
+from mailhost.accounts.declaration import mailbox_table
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.layout import layout
 from mailhost.accounts.model import Accounts, Mailbox
@@ -70,7 +71,7 @@ def add(
     local, domain = names.address(address)
     given = secret()
     delivery = Delivery.MBOX if mbox else Delivery.MAILDIR
-    with change(hands(home, newu), dry_run=dry_run, quiet=as_json) as edit:
+    with change(hands(home, newu), table=mailbox_table(domain, local), dry_run=dry_run, quiet=as_json) as edit:
         wanted = mailboxes.Wanted(local, domain, given.crypt, login, extensions, delivery, name)
         login = mailboxes.add(edit, wanted)
     if as_json:
@@ -94,7 +95,7 @@ def delete(home: Path, address: str, newu: str | None, *, purge: bool, dry_run: 
       mailhost mailbox del joe@domain.com
     """
     local, domain = names.address(address)
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=mailbox_table(domain, local), dry_run=dry_run) as edit:
         mailboxes.remove(edit, local, domain, purge=purge)
 
 
@@ -114,8 +115,9 @@ def passwd(home: Path, address: str, login: str | None, secret: Callable[[], Sec
       printf %s "$NEW" | mailhost mailbox passwd joe@domain.com --password-stdin
     """
     local, domain = names.address(address)
+    governed.refuse_password(layout(home), local, domain)
     given = secret()
-    with change(hands(home, None), dry_run=dry_run) as edit:
+    with change(hands(home, None), table=None, dry_run=dry_run) as edit:
         credentials.set_crypt(edit, local, domain, given.crypt, login)
     if given.shown is not None:
         click.echo(f"password: {given.shown}")
@@ -139,7 +141,7 @@ def rename(home: Path, address: str, new: str, newu: str | None, *, dry_run: boo
     new_local, new_domain = names.address(new) if "@" in new else (names.local_part(new), domain)
     if new_domain != domain:
         raise InputError("a mailbox stays in its domain; add one there and move the mail", field=new)
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=mailbox_table(domain, local), dry_run=dry_run) as edit:
         mailboxes.rename(edit, local, domain, new_local)
 
 
@@ -153,7 +155,8 @@ def _switch(name: str, text: str, *, enabled: bool) -> None:
     @guarded
     def switch(home: Path, address: str, *, dry_run: bool) -> None:
         local, domain = names.address(address)
-        with change(hands(home, None), dry_run=dry_run) as edit:
+        governed.refuse_password(layout(home), local, domain)
+        with change(hands(home, None), table=None, dry_run=dry_run) as edit:
             credentials.set_enabled(edit, local, domain, enabled=enabled)
 
 
@@ -179,7 +182,7 @@ def set_(
       mailhost mailbox set joe@domain.com --extensions
     """
     local, domain = names.address(address)
-    with change(hands(home, newu), dry_run=dry_run) as edit:
+    with change(hands(home, newu), table=mailbox_table(domain, local), dry_run=dry_run) as edit:
         if extensions is not None:
             mailboxes.set_extensions(edit, local, domain, on=extensions)
         if mbox is not None:

@@ -1,0 +1,197 @@
+"""`mailhost follow` and `governed`: a host whose accounts are one file's, which is applied with nobody watching."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from mailhost.accounts import governed as record
+from mailhost.accounts.errors import AccountsError, BusyError, InputError
+from mailhost.accounts.layout import Layout, layout
+from mailhost.cli._common import guarded, json_option
+from mailhost.cli._tables import print_facts, print_json
+from mailhost.cli.declare import FILE
+
+LOOK_S = 3.0
+"""Between two looks; a text counts when two of them saw the same (our choice: an editor saves in less)."""
+AGAIN_S = 60.0
+"""When a text that was refused is tried again, for what it needs beside itself (a password file, disk space)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What tells one text of the file from another."""
+
+    inode: int
+    octets: int
+    mtime_ns: int
+    ctime_ns: int
+    sha256: str
+
+
+def look(file: Path) -> Look | None:
+    """The file as it is now, None where there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as opened:
+            found = os.fstat(opened.fileno())
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as why:
+        raise InputError(f"cannot be read: {why.strerror}", file=str(file)) from why
+    return Look(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, digest)
+
+
+class Follower:
+    """Looks, and applies what stood still. ``say`` is told what a person should see, once."""
+
+    def __init__(self, home: Path, file: Path, every_s: float) -> None:
+        self.layout: Layout = layout(home)
+        self.home, self.file, self.every_s = home, file, every_s
+        self._seen: Look | None = None
+        self._since = 0.0
+        self._tried: Look | None = None
+        self._try_at = 0.0
+        self._said = ""
+
+    def round(self) -> None:
+        """One look, and the apply where it is due."""
+        try:
+            seen = look(self.file)
+        except InputError as why:
+            self._refused(str(why))
+            return
+        if seen is None:
+            if record.read(self.layout) is not None:
+                self._say(f"{self.file} is gone; the accounts stay as they are, and governed by it")
+            self._seen = None
+            return
+        now = time.monotonic()
+        if seen != self._seen:
+            self._seen, self._since = seen, now
+            record.note(self.layout, self.file)
+        elif seen != self._tried or now >= self._try_at:
+            self._apply(seen, now - self._since)
+
+    def begin(self) -> None:
+        """At the start of a host: what has stood still long enough by its dates is applied now, anything else soon."""
+        try:
+            seen = look(self.file)
+        except InputError as why:
+            self._refused(str(why))
+            return
+        if seen is None:
+            record.release(self.layout)
+            return
+        record.note(self.layout, self.file)
+        still_s = max(0.0, time.time() - max(seen.mtime_ns, seen.ctime_ns) / 1e9)
+        if still_s < self.every_s:
+            time.sleep(self.every_s - still_s)
+            still_s = self.every_s
+        if look(self.file) == seen:
+            self._apply(seen, still_s)
+
+    def _apply(self, seen: Look, still_s: float) -> None:
+        """In a process of its own: the accounts of a large host are not kept in memory from one change to the next."""
+        verb = ["apply", "--unattended", f"{still_s:.3f}", "--sha256", seen.sha256, "--", str(self.file)]
+        argv = [sys.executable, "-P", "-m", "mailhost", "--home", str(self.home), *verb]
+        began = time.monotonic()
+        done = subprocess.run(argv, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        text = done.stdout.decode("utf-8", "replace").strip()
+        now = time.monotonic()
+        self._tried, self._try_at = seen, now + AGAIN_S
+        if done.returncode == 0:
+            self._try_at, self._said = float("inf"), ""
+            self._say(text)
+            self._said = ""
+        elif done.returncode == BusyError.exit_code:
+            self._try_at = now + 2 * (now - began)  # a large file's try takes a while; most of the time is not ours
+            self._refused(text, "not applied yet")
+        else:
+            self._refused(text)
+
+    def _refused(self, why: str, end: str = "not applied") -> None:
+        why = why.removeprefix("mailhost: ")
+        record.note(self.layout, self.file, waits=why)
+        self._say(f"{why}\n{end}")
+
+    def _say(self, text: str) -> None:
+        """Each thing once, until something else happens."""
+        if text != self._said:
+            self._said = text
+            for line in text.splitlines():
+                click.echo(f"accounts: {line}")
+            sys.stdout.flush()
+
+
+@click.command()
+@FILE
+@click.option("--once", is_flag=True, help="Apply it where it has stood still, and end: before the host takes mail.")
+@click.option("--every", "every_s", type=click.FloatRange(0.1), default=LOOK_S, show_default=True, metavar="SECONDS")
+@click.pass_obj
+def follow(home: Path, file: Path, every_s: float, *, once: bool) -> None:
+    """Keep the host as FILE says, with nobody watching; single verbs then refuse to change what FILE would take back.
+
+    A text is applied when two looks saw the same and it ends whole; what takes something away, when it has stood still
+    for a minute or ends in the line `# end of accounts`. More than three addresses, or a domain with mail in it, go
+    only when a person agrees (`mailhost apply`, or [removals] in FILE). What is not applied is logged, and `governed`
+    says it. Where there is no FILE at the start, none governs the host.
+
+    \b
+    Example:
+      mailhost follow --once && mailhost follow &
+    """
+    follower = Follower(home, file, every_s)
+    if once:
+        _safely(follower.begin)
+        return
+    stop = threading.Event()  # a change that has begun is finished first
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.is_set():
+        _safely(follower.round)
+        stop.wait(every_s)
+
+
+def _safely(step: Callable[[], None]) -> None:
+    """A record that cannot be kept (a full disk) ends neither the start of a host nor the looking."""
+    try:
+        step()
+    except AccountsError as why:
+        click.echo(f"accounts: {why}")
+
+
+@click.command()
+@json_option
+@click.pass_obj
+@guarded
+def governed(home: Path, *, as_json: bool) -> None:
+    """Say which file governs the accounts of this host, when it was applied, and what of it waits.
+
+    \b
+    Example:
+      mailhost governed --json
+    """
+    found = record.read(layout(home))
+    if as_json:
+        print_json(None if found is None else asdict(found))
+    elif found is None:
+        click.echo("no file governs the accounts of this host: `mailhost` verbs change them")
+    else:
+        facts = [("applied", f"{found.at}, SHA-256 {found.applied}" if found.at else "never yet")]
+        facts += [("waits", found.waits)] if found.waits else []
+        print_facts(f"{found.file} governs the accounts of this host", facts)
