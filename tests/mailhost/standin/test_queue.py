@@ -115,6 +115,55 @@ def test_a_directory_that_cannot_be_synced_takes_the_message_back(
     assert store.numbers() == []
 
 
+def test_what_was_refused_and_could_not_be_removed_is_removed_by_the_next_commit(
+    store: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = store.draft(b"s", RECIPIENTS, Trace(b"x", 1))
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", lambda fd: None if fd == draft.fd else _raise(OSError(errno.EIO, "io")))
+        failing.setattr(os, "unlink", lambda *_args, **_kwargs: _raise(OSError(errno.EROFS, "read-only")))
+        (result,) = store.commit([draft])
+    assert isinstance(result, OSError)
+    assert store.numbers() == [draft.number]
+    kept = put(store)
+    assert store.numbers() == [kept.number]
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_a_journal_line_that_was_cut_short_spoils_no_line_after_it(store: Queue) -> None:
+    kept = put(store)
+    store.record(kept.number, entry.record_done(0))
+    with (store.root / "state" / str(kept.number)).open("ab") as cut:
+        cut.write(b"Z L 17")
+    store.record(kept.number, entry.record_failed(1, b"no\n"))
+    assert list(store.load()) == [(kept.number, (kept, entry.Journal({0, 1}, {1: b"no\n"}, {})))]
+
+
+def test_a_full_disk_while_the_journal_is_written_spoils_no_line_after_it(
+    store: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, real = put(store), os.write
+    with monkeypatch.context() as full:
+        full.setattr(
+            os, "write", lambda fd, octets: real(fd, octets[:2]) if len(octets) > 2 else _raise(OSError(28, ""))
+        )
+        with pytest.raises(OSError):
+            store.record(kept.number, entry.record_done(0))
+    store.record(kept.number, entry.record_done(1))
+    assert store.journal(kept.number).done == {1}
+
+
+def test_sweep_tries_all_before_it_complains(store: Queue) -> None:
+    (store.root / "tmp/1").mkdir()
+    (store.root / "tmp/2").write_bytes(b"")
+    with pytest.raises(OSError):
+        store.sweep()
+    assert [path.name for path in (store.root / "tmp").iterdir()] == ["1"]
+
+
 def test_remove_takes_the_journal_last(store: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = put(store)
     store.record(kept.number, entry.record_done(0))

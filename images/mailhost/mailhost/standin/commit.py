@@ -1,4 +1,8 @@
-"""Group commit: one thread makes all drafts that wait durable together, so that their syncs are shared."""
+"""Group commit: one thread makes all drafts that wait durable together, so that their syncs are shared.
+
+``Queue.commit`` answers for every draft, whatever the disk does. Should the thread end all the same, the process ends
+with it (``alarm``): without it, all mail would wait for ever.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import queue
 import threading
 from collections.abc import Callable
 
+from mailhost.standin.draft import Draft
 from mailhost.standin.entry import Entry
-from mailhost.standin.queue import Draft, Queue
+from mailhost.standin.queue import Queue
 
 BATCH = 64  # our choice: bounds how long the first of a batch waits for the last
 Done = Callable[[Entry | OSError], None]

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 
-from mailhost.standin.queue import naming, sync_directory, write_all
+from mailhost.standin.draft import naming, sync_directory, write_all
 from mailhost.standin.report import Stopped
 from mailhost.standin.stored import Stored
 
@@ -44,8 +44,18 @@ def _deliver(directory: bytes, fields: bytes, message: Stored) -> None:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108 - bytes path
-        sync_directory(directory + b"/new")
+        _settle(directory + b"/new", name)
         return
+
+
+def _settle(new: bytes, name: bytes) -> None:
+    """Make the link durable, or take it away: the next try makes another. Raises OSError."""
+    try:
+        sync_directory(new)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new + b"/" + name)  # noqa: PTH108 - bytes path
+        raise
 
 
 def _fill(fd: int, fields: bytes, message: Stored) -> None:

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 
-from mailhost.standin.queue import naming, sync_directory, write_all
+from mailhost.standin.draft import naming, shut, sync_directory, write_all
 from mailhost.standin.report import Stopped, unable
 from mailhost.standin.stored import Stored
 
@@ -38,13 +38,15 @@ def deliver(path: bytes, name: bytes, head: bytes, message: Stored, lock_s: floa
                 _append(fd, head, message)
             if not before:
                 sync_directory(os.path.dirname(path))  # noqa: PTH120 - bytes path
-        except OSError as error:
+        except BaseException:  # half a message in it would spoil the next one
             if locked:
                 with contextlib.suppress(OSError):
                     os.ftruncate(fd, before)
-            raise unable(f"write {shown}", error) from error
+            raise
+    except OSError as error:
+        raise unable(f"write {shown}", error) from error
     finally:
-        os.close(fd)
+        shut(fd)
 
 
 def _append(fd: int, head: bytes, message: Stored) -> None:

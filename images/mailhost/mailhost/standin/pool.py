@@ -18,7 +18,7 @@ Job = Callable[[], None]
 
 
 class Pool:
-    """``submit`` and ``stretch`` are called from one thread. A job must not raise."""
+    """``submit`` and ``stretch`` are called from one thread. A job must not raise: its thread would end."""
 
     def __init__(self, most: int) -> None:
         """``most`` threads at the utmost."""
@@ -30,7 +30,7 @@ class Pool:
         self._ended = threading.Semaphore(0)
 
     def submit(self, job: Job) -> None:
-        """Run ``job`` as soon as a thread is free."""
+        """Run ``job`` as soon as a thread is free. Where the system grants no thread now, ``stretch`` asks again."""
         self._jobs.put(job)
         if self._threads < USUAL:
             self._add()
@@ -57,7 +57,11 @@ class Pool:
         with self._lock:
             self._threads += 1
             usual = self._threads <= USUAL
-        threading.Thread(target=self._run, args=(usual,), name="delivery", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(usual,), name="delivery", daemon=True).start()
+        except (RuntimeError, MemoryError):  # "can't start new thread": the limit of processes, or memory
+            with self._lock:
+                self._threads -= 1
 
     def _run(self, usual: bool) -> None:
         job: Job | None = None

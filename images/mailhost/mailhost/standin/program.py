@@ -6,7 +6,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 
-from mailhost.standin.queue import write_all
+from mailhost.standin.draft import shut, write_all
 from mailhost.standin.report import REPORT_OCTETS, Stopped
 from mailhost.standin.stored import Stored
 
@@ -54,7 +54,7 @@ def _run(command: bytes, home: bytes, environment: dict[bytes, bytes], message: 
     except OSError as error:
         raise Stopped("Unable to run the program. (#4.3.0)") from error
     finally:
-        os.close(fd)
+        shut(fd)
     return _wait(child)
 
 

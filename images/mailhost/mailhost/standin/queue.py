@@ -8,6 +8,7 @@ Every state and what a crash leaves behind is written down in README.md.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailhost.standin import fields
+from mailhost.standin.draft import Draft, naming, shut, write_all
 from mailhost.standin.entry import (
     HEAD_OCTETS,
     Damaged,
@@ -29,8 +31,9 @@ from mailhost.standin.entry import (
 )
 
 DIRECTORIES = ("tmp", "msg", "state")
-SPOOL_OCTETS = 1 << 18  # our choice: a message up to this is held in memory until it is complete, in each session
 _BLOCK = 1 << 18
+
+Kept = tuple[Entry, Journal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,49 +43,6 @@ class Trace:
     who: bytes
     uid: int
     below: bytes = b""
-
-
-class Draft:
-    """A message that is arriving. A write error is kept and comes up in ``Queue.commit``: the reply is given then."""
-
-    def __init__(self, path: Path, number: int, head: bytes, entry: Entry) -> None:
-        """``head``: envelope and trace fields; ``entry`` holds the envelope, its size is not yet known."""
-        self.path = path
-        self.number = number
-        self.entry = entry
-        self.error: OSError | None = None
-        self.fd = -1
-        self._held = bytearray(head)  # not a list of pieces: a client that sends single octets would make it large
-        self.octets = len(head)
-
-    def write(self, octets: bytes) -> None:
-        """Add to the message."""
-        self._held += octets
-        self.octets += len(octets)
-        if len(self._held) > SPOOL_OCTETS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Put what is held into the file, which is made by the first call. After an error nothing is kept."""
-        if self.error is None:
-            try:
-                if self.fd < 0:
-                    self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                with naming(self.path):
-                    write_all(self.fd, self._held)
-            except OSError as error:
-                self.error = error
-                self.discard()  # a full disk is not kept full until the client has sent the rest
-        self._held = bytearray()
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        self._held = bytearray()
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-            with contextlib.suppress(OSError):
-                self.path.unlink()
 
 
 class Queue:
@@ -95,6 +55,7 @@ class Queue:
         self._msg_fd = os.open(self._msg, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._last = max(self.numbers(), default=0)
         self._numbering = threading.Lock()
+        self._refused: set[int] = set()
 
     def close(self) -> None:
         """Give the directory back."""
@@ -114,35 +75,49 @@ class Queue:
         return Draft(self._tmp / str(number), number, envelope + head, entry)
 
     def commit(self, drafts: Iterable[Draft]) -> list[Entry | OSError]:
-        """Make the drafts durable together; each ends as an Entry, or as the error and without trace."""
+        """Make the drafts durable together; each ends as an Entry, or as the error and without trace. Never raises.
+
+        Called by one thread only. A refused message that could not be taken back now is taken back by a later call.
+        """
         batch = list(drafts)
+        try:
+            self._take_back()
+            return self._commit(batch)
+        except Exception as error:  # out of memory, or a fault of our own: who waits must hear of it
+            for draft in batch:
+                draft.discard()
+                self._refused.add(draft.number)
+            return [OSError(errno.EIO, f"internal trouble: {error!r}") for _ in batch]
+
+    def _commit(self, batch: list[Draft]) -> list[Entry | OSError]:
         for draft in batch:
             draft.flush()
-        results = [self._sync(draft) for draft in batch]
+        results = [self._place(draft) for draft in batch]
         try:
             with naming(self._msg):
                 os.fsync(self._msg_fd)
         except OSError as error:
-            for draft, result in zip(batch, results, strict=True):
-                if isinstance(result, Entry):
-                    self.remove(draft.number)
+            self._refused.update(result.number for result in results if isinstance(result, Entry))
+            self._take_back()
             return [error if isinstance(result, Entry) else result for result in results]
         return results
 
-    def _sync(self, draft: Draft) -> Entry | OSError:
+    def _place(self, draft: Draft) -> Entry | OSError:
         try:
-            if draft.error is not None:
-                raise draft.error
-            with naming(draft.path):
-                os.fsync(draft.fd)
-            draft.path.rename(self._msg / str(draft.number))
+            draft.seal()
+            draft.move(self._msg / str(draft.number))
         except OSError as error:
             draft.discard()
             return error
-        os.close(draft.fd)
-        draft.fd = -1
         seen = draft.entry
         return Entry(seen.number, seen.sender, seen.recipients, seen.uid, seen.offset, draft.octets - seen.offset)
+
+    def _take_back(self) -> None:
+        """Remove what was placed and then refused: a client that was told 451 sends it again."""
+        for number in sorted(self._refused):
+            with contextlib.suppress(OSError):
+                self.remove(number, journal=False)
+                self._refused.discard(number)
 
     def read(self, number: int) -> Entry:
         """The envelope of an accepted message. Raises FileNotFoundError, OSError, Damaged."""
@@ -151,7 +126,7 @@ class Queue:
             head = os.pread(fd, HEAD_OCTETS, 0)
             return decode(number, os.pread(fd, offset_of(head), 0), os.fstat(fd).st_size)
         finally:
-            os.close(fd)
+            shut(fd)
 
     def open(self, number: int) -> int:
         """A descriptor of the whole queue file; the message starts at the entry's offset."""
@@ -165,15 +140,18 @@ class Queue:
             return Journal()
 
     def record(self, number: int, line: bytes) -> None:
-        """Add a line to the journal. Not synced: what a power cut takes away is a try that will be made again."""
-        fd = os.open(self._state / str(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        """Add a line to the journal. Not synced: what a power cut takes away is a try that will be made again.
+
+        Raises OSError. A line that a crash or a full disk cut short is taken away first: it did not happen.
+        """
+        fd = os.open(self._state / str(number), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            before = os.fstat(fd).st_size
-            if os.write(fd, line) != len(line):
-                os.ftruncate(fd, before)
-                raise OSError("journal line cut short")
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                os.ftruncate(fd, os.pread(fd, size, 0).rfind(b"\n") + 1)
+            write_all(fd, line)
         finally:
-            os.close(fd)
+            shut(fd)
 
     def remove(self, number: int, *, journal: bool = True) -> None:
         """The message is finished; ``journal``: there may be one. It goes last: without it, all would go out anew."""
@@ -182,17 +160,26 @@ class Queue:
             (self._state / str(number)).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Clear what a crash left: arriving files and journals of finished messages. Returns how many there were."""
+        """Clear what a crash left: arriving files and journals of finished messages. Returns how many there were.
+
+        Raises OSError, the first one, when all have been tried.
+        """
         kept = set(self.numbers())
         stale = [self._tmp / name for name in os.listdir(self._tmp)]
         stale += [self._state / name for name in os.listdir(self._state) if not name.isdigit() or int(name) not in kept]
+        failed: list[OSError] = []
         for path in stale:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
         return len(stale)
 
-    def load(self) -> Iterator[tuple[int, tuple[Entry, Journal] | Exception]]:
-        """Every accepted message with its journal, oldest first; a damaged one as the error that says so."""
-        for number in self.numbers():
+    def load(self, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, Kept | Damaged | OSError]]:
+        """Accepted messages (all, or these) with their journals, oldest first; what cannot be read as the error."""
+        for number in self.numbers() if numbers is None else sorted(numbers):
             try:
                 yield number, (self.read(number), self.journal(number))
             except FileNotFoundError:
@@ -246,35 +233,6 @@ def _directory(name: str | Path, below: int | None, ids: tuple[int, int] | None)
         if ids is not None and os.fstat(fd).st_uid == 0:
             os.fchown(fd, *ids)
         yield fd
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def naming(path: bytes | Path) -> Iterator[None]:
-    """An error on an open descriptor does not say of which file; inside here it does."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = os.fspath(path)
-        raise
-
-
-def write_all(fd: int, octets: bytes | bytearray) -> None:
-    """Write all of it: a regular file takes less than asked only when the disk is full, and then says so."""
-    with memoryview(octets) as view:
-        done = 0
-        while done < len(view):
-            done += os.write(fd, view[done:])
-
-
-def sync_directory(directory: bytes | Path) -> None:
-    """Make the names in ``directory`` durable. Raises OSError."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with naming(directory):
-            os.fsync(fd)
     finally:
         os.close(fd)
 

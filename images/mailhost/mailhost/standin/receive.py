@@ -14,10 +14,11 @@ from mailhost.qmail.control import ControlError
 from mailhost.standin import fields, smtp
 from mailhost.standin.commit import Committer
 from mailhost.standin.crowd import Crowd
+from mailhost.standin.draft import Draft
 from mailhost.standin.entry import Entry
 from mailhost.standin.log import Log
 from mailhost.standin.policy import HostPolicy, Policies
-from mailhost.standin.queue import Draft, Queue, Trace
+from mailhost.standin.queue import Queue, Trace
 from mailhost.standin.report import because
 from mailhost.standin.smtp import Abandoned, Close, Content, Ended, Envelope, Event, Reply, Session, StartTls
 from mailhost.standin.work import Work
@@ -237,7 +238,7 @@ class Connection(asyncio.Protocol):
         self._storing = False
         why = "" if isinstance(result, Entry) else because(result)
         if isinstance(result, Entry):
-            self._shared.accepted(result)
+            self._loop.call_soon(self._shared.accepted, result)  # trouble there must not keep the reply back
             reply = Reply(250, (b"ok %d qp %d" % (time.time(), result.number),))
         else:
             reply = NOT_STORED

@@ -26,11 +26,13 @@ class Report:
     """The end of one delivery attempt; ``text`` goes into the log, and into the bounce when it failed.
 
     ``cause`` goes into the log only: the file and the error behind a text of qmail's that names neither.
+    ``queued``: all is delivered, and the queue file could not be removed.
     """
 
     outcome: Outcome
     text: bytes = b""
     cause: str = field(default="", compare=False)
+    queued: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, outcome: Outcome, text: bytes, cause: str = "") -> Report:

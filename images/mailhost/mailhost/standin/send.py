@@ -18,9 +18,9 @@ from mailhost.standin.message import Channel, Later, Message
 from mailhost.standin.pool import Pool
 from mailhost.standin.remote import Remote
 from mailhost.standin.report import Outcome, Report
-from mailhost.standin.work import Work
+from mailhost.standin.work import Gone, Work
 
-BOUNCE_RETRY_S = 60.0  # our choice: a bounce that could not be queued (disk full) is tried again this much later
+RETRY_S = 60.0  # our choice: what the disk of the queue did not take (a bounce, a removal) is tried again then
 POOL_WATCH_S = 0.02  # our choice: how long deliveries wait for a thread before there is one more
 _LETTERS = {True: b"L", False: b"R"}
 
@@ -162,6 +162,8 @@ class Sender:
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.line(f"alert: a task of the sender died: {error!r}")
         self._check_idle()
 
     def _ended(self, number: int, message: Message, index: int, report: Report | None) -> None:
@@ -201,9 +203,9 @@ class Sender:
         if report.outcome is Outcome.FAILURE:
             message.journal.failed[index] = report.text
             self._record(message, record_failed(index, report.text))
-        elif sole and local:
+        elif sole and local and not report.queued:
             message.removed = True
-        elif not message.finished or message.journal.failed:
+        elif not message.finished or message.journal.failed or report.queued:
             self._record(message, record_done(index))
 
     def _again(self, message: Message, local: bool) -> None:
@@ -229,17 +231,18 @@ class Sender:
         number = message.entry.number
         try:
             bounced = await asyncio.to_thread(self._work.bounce, message.entry, message.failures())
-        except FileNotFoundError:
+        except Gone:
             message.removed = True
-        except OSError as error:
-            self._log.line("warning: unable to queue the bounce of msg ", number, f": {error.strerror}; trying later")
-            self._loop.call_later(BOUNCE_RETRY_S, self._finish_later, message)
+        except Exception as error:  # of the disk, or no thread to be had: the sender must hear of what failed
+            self._log.line("warning: unable to queue the bounce of msg ", number, f": {_why(error)}; trying later")
+            self._loop.call_later(RETRY_S, self._finish_later, message)
             return
         else:
             if bounced is None:
                 self._log.line("triple bounce: discarding bounce/", number)
             else:
                 self._log.line("bounce msg ", number, " qp ", bounced)
+            message.journal.failed.clear()  # told: should the removal fail, it is not told again
         self._remove(message)
 
     def _finish_later(self, message: Message) -> None:
@@ -251,7 +254,9 @@ class Sender:
             if not message.removed:
                 self._work.queue.remove(message.entry.number)
         except OSError as error:
-            self._log.line("alert: unable to remove msg ", message.entry.number, f": {error.strerror}")
+            self._log.line("alert: unable to remove msg ", message.entry.number, f": {_why(error)}; trying later")
+            self._loop.call_later(RETRY_S, self._finish_later, message)
+            return
         self._log.line("end msg ", message.entry.number)
 
     def _status(self) -> None:
@@ -267,3 +272,7 @@ class Sender:
 
 def _trouble(error: Exception) -> Report:
     return Report.of(Outcome.DEFERRAL, f"Internal trouble: {error!r}. (#4.3.0)\n".encode("utf-8", "replace"))
+
+
+def _why(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else repr(error)

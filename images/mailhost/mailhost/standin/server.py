@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mailhost.qmail.control import ControlError, Controls, Line, Reader, Table, load
+from mailhost.standin import alarm
 from mailhost.standin.commit import Committer
 from mailhost.standin.crowd import Crowd
 from mailhost.standin.entry import Entry
@@ -26,6 +27,8 @@ from mailhost.standin.policy import Policies
 from mailhost.standin.queue import Queue, make, open_lock
 from mailhost.standin.receive import Connection, Reception
 from mailhost.standin.remote import Relays, Remote, Sink
+from mailhost.standin.report import because
+from mailhost.standin.resume import Resumption
 from mailhost.standin.send import Sender
 from mailhost.standin.work import Work
 
@@ -60,8 +63,12 @@ def serve(options: Options, log: Log) -> int:
         log.line(CANNOT, str(error))
         return 111
     os.umask(0o077)
-    with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_Server(options, controls, log).run(listener, root, tls, way))
+    try:
+        with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_Server(options, controls, log).run(listener, root, tls, way))
+    except OSError as error:
+        log.line(CANNOT, because(error))
+        return 111
 
 
 def bind(address: tuple[str, int]) -> socket.socket:
@@ -193,6 +200,7 @@ class _Server:
 
     async def run(self, listener: socket.socket, root: Path, tls: ssl.SSLContext | None, way: Remote) -> int:
         loop = asyncio.get_running_loop()
+        alarm.watch(loop, self._log)
         queue = Queue(root)
         committer = Committer(queue)
         work = Work(
@@ -204,7 +212,7 @@ class _Server:
         self._handle_signals()
         if tls is not None:
             self._watch_certificate(tls, marks(self._options))
-        self._resume(queue)
+        Resumption(queue, self._sender, self._log).begin()
         server = await loop.create_server(lambda: Connection(self._reception), sock=listener)
         host, port = listener.getsockname()[:2]
         print(f"listening smtp {host}:{port}", flush=True)
@@ -241,23 +249,13 @@ class _Server:
 
     def _watch_certificate(self, tls: ssl.SSLContext, before: list[tuple[int, int, int]]) -> None:
         now = marks(self._options)
+        self._loop.call_later(CERT_WATCH_S, self._watch_certificate, tls, now)  # first: nothing below may end it
         if now != before:
             try:
                 renew(tls, self._options)
                 self._log.line("status: certificate renewed")
             except (CannotStart, OSError) as error:
                 self._log.line(f"alert: {error}; the old certificate stays")
-        self._loop.call_later(CERT_WATCH_S, self._watch_certificate, tls, now)
-
-    def _resume(self, queue: Queue) -> None:
-        swept = queue.sweep()
-        if swept:
-            self._log.line("status: cleared ", swept, " unfinished files of an earlier run")
-        for number, found in queue.load():
-            if isinstance(found, Exception):
-                self._log.line("alert: msg ", number, f" cannot be read and stays where it is: {found}")
-            else:
-                self._sender.resume(*found)
 
     async def _end_sessions(self) -> None:
         for connection in list(self._reception.connections):

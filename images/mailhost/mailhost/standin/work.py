@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from mailhost.qmail.control import Controls
 from mailhost.qmail.rewrite import Local, rewrite
 from mailhost.standin import bounce, local
 from mailhost.standin.commit import Committer
+from mailhost.standin.draft import shut
 from mailhost.standin.entry import Entry, Recipient
 from mailhost.standin.owners import Owners
 from mailhost.standin.queue import Queue, Trace
@@ -21,6 +23,10 @@ from mailhost.standin.stored import Stored
 
 UNREADABLE = b"Unable to read the message in the queue. (#4.3.0)\n"
 Arrived = Callable[[Entry], None]
+
+
+class Gone(Exception):
+    """The message is no longer in the queue: an operator deleted it."""
 
 
 def routed(controls: Controls, recipients: Iterable[bytes]) -> tuple[Recipient, ...]:
@@ -55,14 +61,16 @@ class Work:
             return Report(Outcome.DEFERRAL, UNREADABLE)
         try:
             report = local.deliver(self._place, sender, address, Stored(fd, entry.offset))
-            if report.outcome is Outcome.SUCCESS and len(entry.recipients) == 1:
-                self.queue.remove(entry.number, journal=journal)
         except OSError:
             return Report(Outcome.DEFERRAL, UNREADABLE)
-        else:
-            return report
         finally:
-            os.close(fd)
+            shut(fd)
+        if report.outcome is Outcome.SUCCESS and len(entry.recipients) == 1:
+            try:
+                self.queue.remove(entry.number, journal=journal)
+            except OSError:  # delivered it is: tried again it would come twice
+                return dataclasses.replace(report, queued=True)
+        return report
 
     async def remote(self, entry: Entry, way: Remote, sender: bytes, address: bytes) -> Report | None:
         """One remote delivery; None when the message is no longer there."""
@@ -77,19 +85,22 @@ class Work:
         except OSError:
             return Report(Outcome.DEFERRAL, UNREADABLE)
         finally:
-            os.close(fd)
+            shut(fd)
 
     def bounce(self, entry: Entry, failures: list[tuple[bytes, bytes]]) -> int | None:
-        """Queue the bounce of a finished message; its number, or None for a triple bounce. Raises OSError."""
+        """Queue the bounce of a finished message; its number, or None for a triple bounce. Raises Gone, OSError."""
         what = bounce.build(self.controls, entry.sender, failures, time.time())
         if what is None:
             return None
-        fd = self.queue.open(entry.number)
+        try:
+            fd = self.queue.open(entry.number)
+        except FileNotFoundError as error:
+            raise Gone from error
         try:
             message = Stored(fd, entry.offset)
             return self._hand_in(what.sender, (what.recipient,), b"for bounce", what.head, message)
         finally:
-            os.close(fd)
+            shut(fd)
 
     def _forward(self, sender: bytes, recipients: tuple[bytes, ...], head: bytes, message: Stored) -> int:
         return self._hand_in(sender, recipients, b"by uid %d" % os.getuid(), head, message)
