@@ -1,4 +1,7 @@
-"""What all tests share: the closing table also counts the tests that ran real qmail's programs on this machine."""
+"""What all tests share: needs are looked at before anything is set up, and the closing table counts them by name.
+
+The table also counts the tests that ran real qmail's programs on this machine.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from tests.needs import NEEDS, PREFIX, require
 
 from popbox.pytest_plugin import EXERCISED, SKIPPED
 
@@ -13,14 +17,29 @@ HERE = Path(__file__).parent
 PROGRAMS = "real qmail's programs in /var/qmail"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A need that is not in the table would never be met."""
+    for item in items:
+        for mark in item.iter_markers("needs"):
+            if unknown := set(mark.args) - NEEDS.keys():
+                raise pytest.UsageError(f"{item.nodeid} needs {', '.join(sorted(unknown))}: not in tests/needs.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what cannot run here before any of its fixtures begins."""
+    for mark in item.iter_markers("needs"):
+        require(*mark.args)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note each test marked ``realqmail`` that drives the programs themselves, and why one was skipped."""
+    """Note what a skipped test lacked, and each test marked ``realqmail`` that drives the programs themselves."""
     report = yield
+    reason = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else ""
     folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
-    if folder in ("parity", "contract") and item.get_closest_marker("realqmail"):
-        if report.skipped and isinstance(report.longrepr, tuple):
-            report.user_properties.append((SKIPPED, f"{PROGRAMS}: {report.longrepr[2].removeprefix('Skipped: ')}"))
-        elif report.when == "call":
-            report.user_properties.append((EXERCISED, PROGRAMS))
+    if report.skipped and reason.startswith(PREFIX):
+        report.user_properties.append((SKIPPED, reason.removeprefix(PREFIX)))
+    elif report.when == "call" and folder in ("parity", "contract") and item.get_closest_marker("realqmail"):
+        report.user_properties.append((EXERCISED, PROGRAMS))
     return report

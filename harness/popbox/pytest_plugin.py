@@ -215,6 +215,7 @@ class ScenarioItem(pytest.Item):
             result = run(file, plugin.hosts.host(choice))
         plugin.results.append(result)
         if result.verdict is Verdict.SKIPPED:
+            note_skipped(self, f"scenario in {self.host}/{self.mta}", result.reason)
             pytest.skip(result.reason)
         if result.verdict is Verdict.FAILED:
             steps = [line for step in result.steps for line in step_lines(step)]
@@ -262,7 +263,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     ]
     noted = Counter(tuple(entry) for report in reports for entry in report.user_properties)
     lines = [f"  exercised  {what}  (tests: {count})" for (kind, what), count in noted.items() if kind == EXERCISED]
-    lines += [f"  skipped    {what}" for kind, what in noted if kind == SKIPPED]
+    lines += [f"  skipped    {what}  (tests: {count})" for (kind, what), count in noted.items() if kind == SKIPPED]
     if lines:
         terminalreporter.section("popbox: hosts and MTAs")
         for line in sorted(lines):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.mailhost.pop3.chain import converse, end, interpreter, program
+from tests import needs
+from tests.mailhost.pop3.chain import converse, end, program
 from tests.mailhost.pop3.support import Box, new_home, owner, remove
 
 REAL = Path("/var/qmail/bin")
 OURS, THEIRS = "ours", "real"
-needs_owner = pytest.mark.skipif(interpreter() is None, reason="no Python that the boxes' owner can execute")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the real programs change their uid: needs root")
+needs_owner = pytest.mark.needs("popuser's Python")
+needs_root = pytest.mark.needs("root")  # the real programs change their uid
 
 
 @pytest.fixture
@@ -35,9 +35,7 @@ def checker(box: Box, whose: str) -> list[str]:
 
 def reference(folder: Path) -> Path:
     """A checkpassword that is not ours: bench/pop3/checkpw.c, compiled; it knows poppasswd files."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler for the reference checkpassword")
+    compiler = needs.program("C compiler")
     source = Path(__file__).parents[1] / "bench" / "pop3" / "checkpw.c"
     path = folder / "reference"
     subprocess.run([compiler, "-o", str(path), str(source), "-lcrypt"], check=True)
@@ -51,10 +49,8 @@ def part(box: Box, name: str, whose: str) -> str:
     """popup or pop3d of either house."""
     if whose == OURS:
         return program(box.home, name)
-    path = REAL / f"qmail-{name}"
-    if not path.exists():
-        pytest.skip(f"{path} is not installed")
-    return str(path)
+    needs.require("real qmail")
+    return str(REAL / f"qmail-{name}")
 
 
 @needs_owner
@@ -104,9 +100,7 @@ def test_every_mix_refuses_a_wrong_password(box: Box, front: str, middle: str) -
 @pytest.mark.parametrize("front", [OURS, THEIRS])
 def test_debians_checkpw_fits_too(box: Box, front: str, back: str) -> None:
     """checkpw looks a system account up and compares with ``.password`` in its Maildir, in the clear."""
-    checkpw = shutil.which("checkpw")
-    if checkpw is None:
-        pytest.skip("Debian's checkpw is not installed")
+    checkpw = needs.program("checkpw")
     (box.maildir / ".password").write_text("testpw")
     (box.maildir / ".password").chmod(0o600)
     os.chown(box.maildir / ".password", *owner())
@@ -121,8 +115,7 @@ def test_debians_checkpw_fits_too(box: Box, front: str, back: str) -> None:
 
 def with_account(box: Box) -> list[str]:
     """The words that run a command where the system has an account popuser with the box as its home."""
-    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no private mount namespace to be had (unshare -m)")
+    needs.require("mount namespace")
     uid, gid = owner()
     others = [line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith("popuser:")]
     accounts = box.home / "passwd"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import subprocess
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.mailhost.pop3.chain import interpreter, program
+from tests.mailhost.pop3.chain import program
 from tests.mailhost.pop3.support import Box, new_home, owner, remove
 
 REAL = Path("/var/qmail/bin/qmail-pop3d")
@@ -60,9 +59,7 @@ MESSAGES = {
 
 pytestmark = [
     pytest.mark.realqmail,
-    pytest.mark.skipif(not REAL.exists(), reason=f"{REAL} is not installed"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="runs both as popuser: needs root"),
-    pytest.mark.skipif(interpreter() is None, reason="no Python that the boxes' owner can execute"),
+    pytest.mark.needs("real qmail", "root", "popuser's Python"),  # both programs run as popuser
 ]
 
 

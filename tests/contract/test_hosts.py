@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.needs import lacks, require
 
 from popbox.errors import HostError
 from popbox.fields import Service
@@ -25,10 +26,9 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A host with small disks and joe@domain.com."""
     name, _, mta = request.param.partition("/")
     settings = Settings(find_assets(), tmp_path_factory.mktemp("state"), None)
-    try:
-        choice: Choice = choose(name, mta, settings)
-    except HostError as error:
-        pytest.skip(error.what)
+    if name == "docker":
+        require("qmail image" if mta == "qmail" else "host docker")
+    choice: Choice = choose(name, mta, settings)
     with closing(start(choice, settings, own_disk=True)) as up:
         assert up.run("domain", "add", "domain.com").code == 0
         assert up.run("mailbox", "add", "joe@domain.com", "--login", "joe", "--crypt", "DmIMm9e5Hc8ic").code == 0
@@ -99,7 +99,7 @@ def test_a_cable(host: Host, service: Service) -> None:
 
 def test_disks(host: Host) -> None:
     if why := host.cannot(Ability.OWN_DISK):
-        pytest.skip(why)
+        lacks("own disks", why)
     for disk in ("queue", "popboxes"):
         host.fill(disk, True)
         assert [one for one in host.ailments() if one.startswith(f"{disk}: the disk is full")]

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 
 import pytest
+from tests.needs import require
 
 import docker
-from popbox.hosts.docker import no_qmail, unavailable
-from popbox.pytest_plugin import note_exercised, note_skipped
+from popbox.pytest_plugin import note_exercised
 from popbox.settings import Settings, find_assets
 
 Snapshot = Callable[[set[str]], set[str]]
@@ -21,22 +21,19 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(find_assets(), tmp_path_factory.mktemp("state"), os.environ.get("QMAIL_BASE"))
 
 
-@pytest.fixture(autouse=True)
-def engine(request: pytest.FixtureRequest) -> docker.DockerClient:
+@pytest.fixture
+def engine() -> docker.DockerClient:
     """The engine; a skip that says what is missing where none answers."""
-    if why := unavailable():
-        note_skipped(request.node, "docker", why)
-        pytest.skip(why)
+    require("host docker")
     return docker.from_env()
 
 
 @pytest.fixture(params=["stand-in", pytest.param("qmail", marks=pytest.mark.realqmail)])
-def mta(request: pytest.FixtureRequest, settings: Settings, engine: docker.DockerClient) -> str:
+def mta(request: pytest.FixtureRequest, engine: docker.DockerClient) -> str:
     """Each MTA in turn; real qmail only where an image of it can be had."""
     wanted: str = request.param
-    if wanted == "qmail" and (why := no_qmail(settings)):
-        note_skipped(request.node, "docker/qmail", why)
-        pytest.skip(why)
+    if wanted == "qmail":
+        require("qmail image")
     note_exercised(request.node, f"host docker, MTA {wanted}")
     return wanted
 

@@ -17,15 +17,9 @@ from tests.popbox import ROOT
 from popbox.clients.smtp import Smtp
 from popbox.clients.wire import Address
 from popbox.errors import PopboxError
-from popbox.hosts.docker import LOCAL_BASE, no_qmail, unavailable
-from popbox.settings import Settings
+from popbox.hosts.docker import LOCAL_BASE
 
 MESSAGE = b"From: <a@b.example>\nSubject: %s\n\nhello\n"
-
-
-def missing() -> str:
-    """Why no stack with real qmail can be had; empty when one can."""
-    return unavailable() or no_qmail(Settings(ROOT, ROOT, os.environ.get("QMAIL_BASE")))
 
 
 def until(true: Callable[[], Any], awaited: str, within_s: float = 20.0) -> Any:

@@ -19,7 +19,7 @@ from popbox.settings import Settings
 from popbox.testing import MailHost
 from popbox.verbs.context import wait_until
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(300)]
 
 # The queue's names are numbers that change; the lock is taken by every command.
 LEFT_OUT = ("queue/", "users/.mailhost/lock", "popbox.json", "popbox.end")

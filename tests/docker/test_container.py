@@ -9,7 +9,7 @@ import docker
 from popbox.container import MailHostContainer
 from popbox.errors import HostError
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(300)]
 
 
 def test_a_container_takes_mail_hands_it_out_and_leaves_nothing(

@@ -6,13 +6,13 @@ import copy
 import json
 import os
 import re
-import shutil
 import subprocess
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from tests.needs import require
 from tests.popbox import ROOT
 
 IMAGES = ROOT / "images"
@@ -21,11 +21,6 @@ SWARM = IMAGES / "deploy/swarm"
 API = "1.29"
 SERVICES = ("qmail", "pop3")
 Object = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def engine() -> None:
-    """In place of the one that skips where no engine answers."""
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +37,7 @@ def swarm() -> Object:
 
 
 def by_docker(*argv: str) -> Object:
-    if not shutil.which("docker") or subprocess.run(["docker", argv[0], "--help"], capture_output=True).returncode:
-        pytest.skip(f"`docker {argv[0]}` is not installed")
+    require("docker stack" if argv[0] == "stack" else argv[0])
     needed = {"POPBOX_ACCOUNTS_FILE": "/x", "POPBOX_TLS": "/x", "POPBOX_NFS": "x", "POPBOX_NFS_PATH": "/x"}
     environ = {name: value for name, value in os.environ.items() if not name.startswith("POPBOX_")}
     if argv[0] == "stack":

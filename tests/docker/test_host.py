@@ -25,7 +25,7 @@ from popbox.runner import run
 from popbox.scenario import load
 from popbox.settings import Settings
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(300)]
 HOWTO = ROOT / "scenarios/howto-telnet.toml"
 
 

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.docker.stacks import MESSAGE, Stack, missing, started, until
+from tests.docker.stacks import MESSAGE, Stack, started, until
+from tests.needs import require
 
 from popbox.pytest_plugin import note_exercised
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(300)]
 
 # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID: bits 0, 1, 3, 4, 5, 6, 7 of capability(7).
 QMAIL_CAPABILITIES = 0b1111_1011
@@ -22,8 +23,7 @@ SLOW_DELIVERY_S = 3
 @pytest.fixture(scope="module")
 def qmail() -> Iterator[Stack]:
     """A stack with real qmail and two boxes; joe's mail is delivered at once, slow's takes three seconds."""
-    if why := missing():
-        pytest.skip(why)
+    require("qmail image")
     for stack in started("qmail"):
         stack.sh(
             "pop3", f"printf '|sleep {SLOW_DELIVERY_S}\\n./Maildir/\\n' >/var/qmail/popboxes/domain-com/slow/.qmail"

@@ -12,7 +12,7 @@ import tarfile
 import pytest
 from tests.popbox import ROOT
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.slow, pytest.mark.timeout(600)]
 # The engine puts its own into every container; they are no part of the image.
 ENGINES = {".dockerenv", "etc/hosts", "etc/hostname", "etc/resolv.conf", "dev/console"}
 

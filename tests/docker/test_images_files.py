@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.needs import require
 from tests.popbox import ROOT
 
 IMAGES = ROOT / "images"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-
-
-@pytest.fixture(autouse=True)
-def engine() -> None:
-    """In place of the one that skips where no engine answers."""
 
 
 def names(lines: list[str]) -> set[str]:
@@ -69,8 +64,7 @@ def test_a_script_parses_and_can_be_run(script: Path) -> None:
 def compose() -> dict[str, Any]:
     """compose.yaml as Compose itself reads it, with both profiles."""
     command = ["docker", "compose", "--profile", "*", "config", "--format", "json"]
-    if not shutil.which("docker") or subprocess.run([*command[:2], "version"], capture_output=True).returncode:
-        pytest.skip("`docker compose` is not installed")
+    require("compose")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     read: dict[str, Any] = json.loads(done.stdout)
     return read

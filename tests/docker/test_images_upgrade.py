@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.docker.stacks import Stack, missing, until
+from tests.docker.stacks import Stack, until
+from tests.needs import require
 from tests.popbox import ROOT
 
 from popbox.pytest_plugin import note_exercised
 
-pytestmark = [pytest.mark.docker, pytest.mark.realqmail, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.docker, pytest.mark.needs("qmail image"), pytest.mark.realqmail, pytest.mark.timeout(400)]
 
 AUTHORITY = trustme.CA()
 TLS_GROUP = 890
@@ -36,12 +37,8 @@ crypt = "DmIMm9e5Hc8ic"
 def first_tree(folder: Path) -> Path:
     """compose.yaml and images/ of the project's first commit."""
     git = ["git", "-C", str(ROOT)]
-    roots = subprocess.run([*git, "rev-list", "--max-parents=0", "HEAD"], capture_output=True, text=True, check=False)
-    shallow = subprocess.run(
-        [*git, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True, check=False
-    )
-    if roots.returncode or shallow.stdout.strip() != "false":
-        pytest.skip("this is no clone with its history, so there is no previous version to begin with")
+    require("git history")
+    roots = subprocess.run([*git, "rev-list", "--max-parents=0", "HEAD"], capture_output=True, text=True, check=True)
     first = roots.stdout.split()[-1]
     archive = subprocess.run([*git, "archive", first, "compose.yaml", "images"], capture_output=True, check=True)
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
@@ -75,8 +72,6 @@ class Upgraded:
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
     """Filled by the first images; stopped never, only its containers made anew from these images."""
-    if why := missing():
-        pytest.skip(why)
     tls, accounts = tmp_path_factory.mktemp("tls"), tmp_path_factory.mktemp("accounts")
     for folder in (tls, tls.parent, accounts):
         folder.chmod(0o755)

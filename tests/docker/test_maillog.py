@@ -34,11 +34,6 @@ triple bounce: discarding bounce/7
 unterminated"""
 
 
-@pytest.fixture(autouse=True)
-def engine() -> None:
-    """In place of the one that skips where no engine answers."""
-
-
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return int(sock.getsockname()[1])

@@ -23,11 +23,6 @@ AUTHORITY = trustme.CA()
 Open = Callable[..., smtplib.SMTP]
 
 
-@pytest.fixture(autouse=True)
-def engine() -> None:
-    """In place of the one that skips where no engine answers."""
-
-
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """A chain and its key."""

@@ -20,11 +20,10 @@ import pytest
 import yaml
 from tests.popbox import ROOT
 
-from popbox.hosts.docker import LOCAL_BASE, no_qmail, unavailable
+from popbox.hosts.docker import LOCAL_BASE
 from popbox.pytest_plugin import note_exercised
-from popbox.settings import Settings
 
-pytestmark = [pytest.mark.docker, pytest.mark.realqmail, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.docker, pytest.mark.needs("qmail image"), pytest.mark.realqmail, pytest.mark.timeout(400)]
 
 STACK = ROOT / "images/deploy/swarm/stack.yaml"
 LOAD = ROOT / "tests/docker/pop3_load.py"
@@ -42,9 +41,6 @@ def docker(*argv: str, within_s: float = 120, **more: Any) -> str:
 @pytest.fixture(scope="module")
 def swarm() -> Iterator[None]:
     """One at a time on this engine; a Swarm that was there before stays."""
-    why = unavailable() or no_qmail(Settings(ROOT, ROOT, os.environ.get("QMAIL_BASE")))
-    if why:
-        pytest.skip(why)
     with Path("/tmp/popbox-swarmtest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ours = docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "inactive"

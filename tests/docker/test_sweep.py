@@ -13,7 +13,7 @@ from docker.errors import ImageNotFound
 import docker
 from popbox.hosts.docker.engine import OUR_LABEL, sweep
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(120)]
 EMPTY_TAR = bytes(10240)
 Make = Callable[..., str]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from tests.needs import lacks
 
 HOME = Path("/var/qmail")
 MAIL_USER = 888  # the HOWTO's popuser
@@ -25,17 +26,7 @@ CLONE_NEWNS = 0x00020000
 Result = TypeVar("Result")
 
 
-def missing() -> str | None:
-    """Why the real programs cannot be run here; None when they can."""
-    if not (HOME / "bin/qmail-newu").exists():
-        return "no real qmail: /var/qmail/bin/qmail-newu does not exist"
-    if os.geteuid() != 0:
-        return "real qmail needs root: for a private copy of /var/qmail and for its users"
-    return None
-
-
-REASON = missing()
-MARKS = [pytest.mark.realqmail, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
+MARKS = [pytest.mark.realqmail, pytest.mark.needs("real qmail", "root", "mount namespace")]
 
 
 def privately(work: Callable[[], Result]) -> Result:
@@ -51,7 +42,7 @@ def privately(work: Callable[[], Result]) -> Result:
     assert answer, "the child that runs the real programs died"
     kind, result = pickle.loads(answer)  # noqa: S301 - our own child wrote it
     if kind == "skip":
-        pytest.skip(result)
+        lacks("mount namespace", str(result))
     if kind == "error":
         pytest.fail(result)
     return result  # type: ignore[no-any-return]

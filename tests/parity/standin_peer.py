@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,17 +18,7 @@ import pytest
 REAL = Path("/var/qmail")
 
 
-def missing() -> str:
-    """Why real qmail cannot be run here; empty when it can."""
-    if not (REAL / "bin/qmail-smtpd").exists():
-        return "no real qmail at /var/qmail"
-    if os.geteuid() != 0:
-        return "real qmail needs root for a private mount namespace"
-    done = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False)
-    return "" if done.returncode == 0 else "no private mount namespace to be had (unshare -m)"
-
-
-needs_qmail = [pytest.mark.realqmail, pytest.mark.skipif(bool(missing()), reason=missing() or "present")]
+needs_qmail = [pytest.mark.realqmail, pytest.mark.needs("real qmail", "root", "mount namespace")]
 
 
 def scratch_copy(where: Path) -> Path:

@@ -132,7 +132,7 @@ def test_what_is_done_behind_the_mtas_back_is_caught(fault: str, host: LocalHost
     assert result.logs, "a failed run keeps the logs"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.needs("root")  # who can give a file away
 def test_a_file_of_another_owner_is_caught(host: LocalHost) -> None:
     proof = message(play(host, "owner.example", lambda box: os.chown(its_file(box), 0, 0)))
     assert (proof.ended, proof.verdict) == (Fate.WRONG_OWNER, Looked.FAILED)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.needs import lacks
 from tests.popbox import ROOT
 
 from popbox.hosts.base import closing
@@ -68,7 +69,7 @@ def test_a_fault_is_named(fault: str, tmp_path: Path) -> None:
     with closing(LocalHost.start(Registry(tmp_path), own_disk=file.scenario.needs.own_disk)) as host:
         result = run(file, host)
     if result.verdict is Verdict.SKIPPED:
-        pytest.skip(result.reason)  # no right to mount a small file system
+        lacks("own disks", result.reason)  # no right to mount a small file system
     said, hint = failed(result)
     want_said, want_hint = CAUSES[fault]
     assert re.search(want_said, said), said

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html as escaping
 import json
 import re
-import shutil
 import struct
 import subprocess
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from tests.needs import program
 
 from popbox.model import Observation, Report, Result, StepResult, Verdict
 from popbox.proof import Copy, Fate, Looked, MaildirLeg, Message, Pop3Leg, QueueLeg, Retrieved, SmtpLeg
@@ -183,8 +183,7 @@ def test_the_page_says_all_that_the_result_says() -> None:
     ]
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-browser = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine (.ci/peers installs it)")
+browser = pytest.mark.needs("chromium")
 LOOK = """<!doctype html><title></title><iframe width="{width}" height="800" srcdoc="{page}"></iframe><script>
 onload = () => {{
   const inner = document.querySelector("iframe").contentWindow, doc = inner.document, body = doc.body;
@@ -202,7 +201,8 @@ onload = () => {{
 def chromium(tmp_path: Path, *argv: str) -> str:
     """Run headless Chromium; no sandbox, since CI is root in a container and the page is our own."""
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run([CHROMIUM, *flags, *argv], capture_output=True, text=True, timeout=100, check=False)
+    argv = (program("chromium"), *flags, *argv)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import threading
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.needs import program
 
 SOURCE = Path(__file__).parent / "load.c"
 BODY = b"Subject: x\r\n\r\nbody\r\n"
@@ -17,9 +17,7 @@ BODY = b"Subject: x\r\n\r\nbody\r\n"
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> str:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler for the load generator")
+    compiler = program("C compiler")
     path = tmp_path_factory.mktemp("load") / "load"
     subprocess.run([compiler, "-O1", "-o", str(path), str(SOURCE)], check=True)
     return str(path)

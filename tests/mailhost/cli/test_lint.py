@@ -60,7 +60,7 @@ def moved_out(host: Host, path: str) -> None:
 
 
 LINE = "=domain-com-x:popuser:888:888:/x:::\n"
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+AS_ROOT = pytest.mark.needs("root")
 
 # rule, what makes it, file and line of the finding, whether --fix mends it
 CASES: list[tuple[str, Break, str, int, bool]] = [
@@ -255,7 +255,7 @@ def test_fix_follows_no_link_out_of_the_home(howto: Host, linked: str) -> None:
     assert (sorted(out.iterdir()) if out.is_dir() else []) == before[1]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.needs("root")
 @pytest.mark.parametrize("swapped", [BOX + "/Maildir", BOX + "/Maildir/new"])
 def test_q_perm_fix_follows_no_link_that_popuser_puts_there_after_the_look(
     howto: Host, swapped: str, monkeypatch: pytest.MonkeyPatch
@@ -279,7 +279,7 @@ def test_q_perm_fix_follows_no_link_that_popuser_puts_there_after_the_look(
     assert [path.name for path in out.iterdir()] == ["new"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.needs("root")
 def test_a_maildir_that_is_a_link_is_not_completed_elsewhere(howto: Host, tmp_path: Path) -> None:
     """A change that makes a box whole again (a replay, `apply`) gives nothing away behind a link of popuser's."""
     (tmp_path / "etc/tmp").mkdir(parents=True)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.mailhost.pop3.chain import converse, end, interpreter, program
+from tests.mailhost.pop3.chain import converse, end, program
 from tests.mailhost.pop3.support import Box, owner
 
-pytestmark = pytest.mark.skipif(interpreter() is None, reason="no Python that the boxes' owner can execute")
+pytestmark = pytest.mark.needs("popuser's Python")
 
 GOOD = b"testid\0testpw\0<1.2@mx>\0"
 
@@ -220,9 +220,8 @@ def test_pop3d_leaves_all_as_it_was_when_the_client_vanishes(box: Box) -> None:
     assert box.files() == ["new/1.h"]
 
 
+@pytest.mark.needs("root")  # who is refused
 def test_pop3d_refuses_root(box: Box) -> None:
-    if os.geteuid():
-        pytest.skip("not root")
     client, process = converse([program(box.home, "pop3d"), "./Maildir"], cwd=box.box)
     assert client.end() == b""
     assert end(client, process) == (1, "pop3d: invoked as uid 0, terminating\n")

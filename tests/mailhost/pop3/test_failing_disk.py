@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.mailhost.pop3.chain import converse, end, interpreter, program
+from tests.mailhost.pop3.chain import converse, end, program
 from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, eventually, owner
 
 from mailhost.pop3 import sizes
@@ -180,10 +180,9 @@ def test_the_server_cuts_the_connection_and_others_go_on(box: Box, serve: Serve,
     assert server.client().login().startswith(b"+OK"), "its lock has gone with it"
 
 
+@pytest.mark.needs("popuser's Python")
 def test_pop3d_breaks_off_without_a_word(box: Box) -> None:
     """popup would add ``-ERR`` to what stands in the middle of a message if it ended with another code than 0."""
-    if interpreter() is None:
-        pytest.skip("no Python that popuser could run")
     place = box.put("1.large", LARGE)
     uid, gid = owner()
     ids = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}

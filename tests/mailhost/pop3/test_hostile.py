@@ -108,11 +108,10 @@ def test_ready_is_not_said_when_nobody_new_would_be_let_in(box: Box, serve: Serv
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.needs("root")  # only root has the helper
 def test_when_the_helper_that_reads_passwords_is_gone_it_ends_to_be_started_anew(
     box: Box, serve: Serve, workers: str
 ) -> None:
-    if os.geteuid():
-        pytest.skip("not root: there is no helper")
     server = serve("--workers", workers)
     client = server.client()
     assert client.login().startswith(b"+OK")
@@ -226,9 +225,8 @@ def test_a_banner_name_that_would_break_banner_or_log_is_refused(box: Box, name:
     assert "control/me: line 1" in " ".join(read.stderr.split())
 
 
+@pytest.mark.needs("IPv6")
 def test_all_ipv4_and_all_ipv6_addresses_on_one_port(box: Box, serve: Serve) -> None:
-    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
-        pytest.skip("no IPv6 here")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     serve("--listen", f"0.0.0.0:{port}", "--listen", f"[::]:{port}", "--profile", "qmail")

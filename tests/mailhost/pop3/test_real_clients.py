@@ -6,13 +6,13 @@ import mailbox
 import os
 import poplib
 import pwd
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.mailhost.pop3.support import Box, Running
+from tests.needs import program
 
 Serve = Callable[..., Running]
 PROFILES = ["rfc1939", "qmail"]
@@ -29,13 +29,6 @@ def fill(box: Box) -> list[bytes]:
     for number, text in enumerate(texts, 1):
         box.put(f"{number}.h", text, age_s=100 - number)
     return texts
-
-
-def need(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
 
 
 def body(text: bytes) -> bytes:
@@ -82,7 +75,7 @@ def test_curl(box: Box, serve: Serve, profile: str, tmp_path: Path) -> None:
     if profile == "qmail":  # its banner holds a timestamp, as qmail-popup's, and then curl insists on APOP
         (box.home / "users" / "popsecrets").write_text("testid:apop:testpw\n")
     url = f"pop3://127.0.0.1:{serve('--profile', profile).ports['pop3']}"
-    command = [need("curl"), "-sS", "--user", "testid:testpw"]
+    command = [program("curl"), "-sS", "--user", "testid:testpw"]
     assert run([*command, f"{url}/"], tmp_path).split()[::2] == [b"1", b"2"]
     assert body(run([*command, f"{url}/2"], tmp_path)) == body(texts[1])
     run([*command, "-X", "DELE", "-I", f"{url}/1"], tmp_path)
@@ -98,7 +91,7 @@ def test_perls_net_pop3(box: Box, serve: Serve, profile: str, tmp_path: Path) ->
         'print @{$p->get(1)}; $p->delete(1); $p->quit or die "quit"'
     )
     port = serve("--profile", profile).ports["pop3"]
-    assert body(run([need("perl"), "-e", script, str(port)], tmp_path)) == body(texts[0])
+    assert body(run([program("perl"), "-e", script, str(port)], tmp_path)) == body(texts[0])
     assert box.files() == ["cur/2.h:2,"]
 
 
@@ -113,7 +106,7 @@ def test_fetchmail(box: Box, serve: Serve, profile: str, tmp_path: Path) -> None
         f'  username testid password testpw fetchall no rewrite sslproto "" mda "cat > {tmp_path}/got/$$"\n'
     )
     rc.chmod(0o600)
-    run([need("fetchmail"), "-f", str(rc), "--nosyslog", "--pidfile", str(tmp_path / "pid")], tmp_path)
+    run([program("fetchmail"), "-f", str(rc), "--nosyslog", "--pidfile", str(tmp_path / "pid")], tmp_path)
     got = [path.read_bytes() for path in (tmp_path / "got").iterdir()]
     assert sorted(map(body, got)) == expected(texts)
     assert box.files() == []
@@ -132,7 +125,7 @@ def test_mpop(box: Box, serve: Serve, profile: str, tmp_path: Path) -> None:
         f"delivery maildir {target}\nuidls_file {tmp_path}/uidls\nkeep off\n"
     )
     rc.chmod(0o600)
-    run([need("mpop"), "-C", str(rc), "a"], tmp_path)
+    run([program("mpop"), "-C", str(rc), "a"], tmp_path)
     assert delivered(target) == expected(texts)
     assert box.files() == []
 
@@ -152,7 +145,7 @@ def test_getmail(box: Box, serve: Serve, profile: str) -> None:
     )
     for path in (folder, target, *target.iterdir()):
         os.chown(path, *somebody())
-    command = [need("getmail"), "-g", str(folder), "-r", str(folder / "rc")]
+    command = [program("getmail"), "-g", str(folder), "-r", str(folder / "rc")]
     run([*as_somebody(), *command], folder)
     assert delivered(target) == expected(texts)
     assert box.files() == []
@@ -169,7 +162,7 @@ def somebody() -> tuple[int, int]:
 def as_somebody() -> list[str]:
     """The words that run a command as ``somebody``, where the tests run as root."""
     uid, gid = somebody()
-    return [] if os.geteuid() else [need("setpriv"), f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
+    return [] if os.geteuid() else [program("setpriv"), f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -186,7 +179,7 @@ def test_mutt(box: Box, serve: Serve, profile: str, tmp_path: Path) -> None:
         f"set folder={tmp_path}\nset header_cache=\nset delete=no\nset move=no\nset quit=yes\n"
         f"push '<tag-pattern>~A<enter><tag-prefix><copy-message><kill-line>{target}<enter><exit>'\n"
     )
-    script = need("script")
-    command = f"TERM=vt100 {need('mutt')} -n -F {rc} -f pop://testid@127.0.0.1:{port}/"
+    script = program("script")
+    command = f"TERM=vt100 {program('mutt')} -n -F {rc} -f pop://testid@127.0.0.1:{port}/"
     run([script, "-qec", command, "/dev/null"], tmp_path)
     assert delivered(target) == expected(texts)

@@ -306,10 +306,9 @@ def test_a_connection_lost_while_its_box_is_scanned_leaves_no_lock(box: Box, ser
 
 
 @pytest.mark.slow
+@pytest.mark.needs("descriptors")
 def test_five_thousand_idle_connections_are_held(box: Box, serve: Serve) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < 6_000:
-        pytest.skip(f"at most {hard} descriptors here")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     held: list[socket.socket] = []
     try:
@@ -351,9 +350,8 @@ def test_proxy_header_from_a_trusted_address(box: Box, serve: Serve) -> None:
     assert bare.end() == b""
 
 
+@pytest.mark.needs("root")  # who has something to give up
 def test_as_root_no_octet_is_read_by_root(box: Box, serve: Serve) -> None:
-    if os.geteuid():
-        pytest.skip("not root: there is nothing to give up")
     server = serve("--workers", "2")
     server.client().close()
     assert eventually(lambda: len(session_pids(server)) == 1)

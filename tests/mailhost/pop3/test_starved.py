@@ -164,9 +164,8 @@ def test_a_maildrop_that_can_be_opened_and_not_be_read_is_not_shown_as_empty(box
     assert again.ask(b"STAT") == b"+OK 200 600\r\n"
 
 
+@pytest.mark.needs("root")  # only root has the helper
 def test_the_helper_without_descriptors_answers_that_it_cannot_tell(box: Box, serve: Serve) -> None:
-    if os.geteuid():
-        pytest.skip("not root: there is no helper")
     server = serve("--metrics", "127.0.0.1:0")
     client, pid = server.client(), server.process.pid
     (helper,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

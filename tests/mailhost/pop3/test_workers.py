@@ -113,9 +113,8 @@ def test_a_worker_killed_under_load_takes_only_its_own_and_its_counts_are_given_
     assert server.stop() == 0
 
 
+@pytest.mark.needs("root")  # only root has the helper
 def test_the_helper_killed_under_load_ends_no_session(box: Box, serve: Serve) -> None:
-    if os.geteuid():
-        pytest.skip("not root: there is no helper")
     server = start(serve)
     clients = crowd(box, server)
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()

@@ -22,7 +22,7 @@ def who(item: int) -> bytes:
     return b"%d %s" % (item, b"here" if os.getpid() == HERE else b"beside")
 
 
-two_processors = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+two_processors = pytest.mark.needs("two processors")
 
 
 @two_processors

@@ -13,7 +13,7 @@ from mailhost.qmail.dotqmail import NO_MAILBOX, Kind
 from mailhost.qmail.failure import Failure, error_text, is_temporary
 from mailhost.qmail.lookup import Assignment
 
-as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+as_root = pytest.mark.needs("root")  # who can become another user
 
 
 def owner(home: bytes, dash: bytes = b"", ext: bytes = b"") -> Assignment:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.mailhost.qmail.support import Home
+from tests.needs import require
 
 from mailhost.qmail.hints import Hint, hints
 from mailhost.qmail.route import route
@@ -36,8 +37,8 @@ def rewrite_dot_qmail(text: str, mode: int = 0o600, name: str = ".qmail") -> Tra
 
 def maildir(name: str, mode: int, uid: int | None = None) -> Trap:
     def spring(host: Home) -> None:
-        if uid is not None and os.geteuid() != 0:
-            pytest.skip("only root can give a directory to somebody else")
+        if uid is not None:
+            require("root")  # who can give a directory to somebody else
         path = host.path / "box/joe/Maildir" / name
         path.chmod(mode)
         os.chown(path, uid if uid is not None else -1, -1)

@@ -197,7 +197,7 @@ def test_what_is_said_ahead_of_tls_is_forgotten(home: Home, serve: Serve) -> Non
             assert secure.recv(100) == b"503 MAIL first (#5.5.1)\r\n"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it is root that must not be led astray")
+@pytest.mark.needs("root")  # who must not be led astray
 def test_root_follows_no_link_that_popuser_put_into_the_queue(home: Home, serve: Serve) -> None:
     aim = home.path / "root-owned"
     aim.mkdir()

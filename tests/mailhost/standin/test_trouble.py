@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -41,7 +40,7 @@ def test_q_data_10_a_full_disk_gives_451_and_loses_nothing(home: Home, serve: Se
     assert len(home.mail()) == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small tmpfs")
+@pytest.mark.needs("mount namespace")
 def test_a_full_file_system_gives_4xx_and_what_was_accepted_arrives(home: Home, serve: Serve) -> None:
     box = home.box("joe")
     argv = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=512k,mode=0755 none "$1" && shift && exec "$@"', "sh"]
@@ -65,7 +64,7 @@ def test_a_full_file_system_gives_4xx_and_what_was_accepted_arrives(home: Home, 
     assert server.send("joe@d.com").startswith(b"250")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount the mailbox read-only")
+@pytest.mark.needs("mount namespace")
 def test_a_read_only_mailbox_and_a_full_one_defer_and_later_deliver(home: Home, serve: Serve) -> None:
     """As a harness breaks it: the file system below the mailbox is read-only, then full, then well again."""
     box = home.box("joe", {".qmail": "./Maildir/\n./Mailbox\n"})

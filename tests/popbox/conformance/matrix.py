@@ -7,7 +7,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.popbox.conformance.servers import LOGIN, PASSWORD, SERVERS, missing
+from tests.needs import why_not
+from tests.popbox.conformance.servers import LOGIN, PASSWORD, SERVERS
 
 from popbox.conformance.box import Options
 from popbox.conformance.catalogue import CHECKS
@@ -39,8 +40,8 @@ def main() -> None:
     """Print Markdown."""
     results: dict[str, tuple[str, list[Finding]]] = {}
     for name in SERVERS:
-        if missing(name):
-            print(f"{name}: {missing(name)}", file=sys.stderr)
+        if why := why_not(*SERVERS[name][2]):
+            print(f"{name}: {why}", file=sys.stderr)
             continue
         results[name] = measure(name)
         print(name, summary(results[name][1], PROFILES[SERVERS[name][0]]), file=sys.stderr)

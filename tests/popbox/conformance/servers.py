@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
+from tests.needs import COURIER, PEERS
 
 from popbox.clients.wire import Address
 
 LOGIN, PASSWORD = "testid", "testpw"
 HASH = "DmIMm9e5Hc8ic"  # of "testpw", from the HOWTO
 POPUSER = 888
-PEERS = Path(os.environ.get("POPBOX_POP3_PEERS", "/opt/popbox-pop3-peers"))  # unpacked packages
 LIBRARIES = ":".join(f"{PEERS}/{part}" for part in ("usr/lib", "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"))
-COURIER = PEERS / "usr/lib/courier/courier/courierpop3d"
 START_S = 10.0
 
 
@@ -217,20 +216,12 @@ def courier(place: Path) -> Iterator[Served]:
         yield Served(Address("127.0.0.1", port), box, "courier-pop 1.0.16")
 
 
-QMAIL_PROGRAMS = ("/usr/bin/tcpserver", "/var/qmail/bin/qmail-popup", "/var/qmail/bin/qmail-pop3d")
+QMAIL_NEEDS = ("real qmail", "tcpserver", "perl", "root")
 SERVERS: dict[str, tuple[str, Callable[[Path], AbstractContextManager[Served]], tuple[str, ...]]] = {
     "popbox": ("rfc1939", lambda place: ours(place, "rfc1939"), ()),
     "popbox, qmail profile": ("qmail", lambda place: ours(place, "qmail"), ()),
-    "qmail": ("qmail", qmail, QMAIL_PROGRAMS),
-    "dovecot": ("dovecot", dovecot, ("/usr/sbin/dovecot", "/usr/lib/dovecot/pop3")),
-    "courier": ("courier", courier, (*QMAIL_PROGRAMS[:2], str(COURIER))),
+    "qmail": ("qmail", qmail, QMAIL_NEEDS),
+    "dovecot": ("dovecot", dovecot, ("dovecot", "root")),
+    "courier": ("courier", courier, ("courier", *QMAIL_NEEDS)),
 }
-"""Name -> profile to judge it by, how to start it, and the programs without which it cannot be had."""
-
-
-def missing(name: str) -> str:
-    """Why a server cannot be run here; empty where it can."""
-    absent = [program for program in SERVERS[name][2] if not Path(program).exists()]
-    if absent:
-        return f"not installed: {', '.join(absent)}"
-    return "needs root, to become popuser" if SERVERS[name][2] and os.geteuid() else ""
+"""Name -> profile to judge it by, how to start it, and what of tests/needs.py it needs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from tests.popbox.conformance.servers import (
     LIBRARIES,
     PASSWORD,
     POPUSER,
-    QMAIL_PROGRAMS,
+    QMAIL_NEEDS,
     child,
     free_port,
     greeted,
@@ -150,25 +149,17 @@ def dovecot(place: Path, root: Path, more: str = "") -> Iterator[Address]:
         yield Address("127.0.0.1", port)
 
 
-DOVECOT_PROGRAMS = ("/usr/sbin/dovecot", "/usr/lib/dovecot/pop3")
+DOVECOT_NEEDS = ("dovecot", "root")
 ON_DISK: dict[str, tuple[Starter, tuple[str, ...]]] = {
-    "qmail": (qmail, QMAIL_PROGRAMS),
-    "dovecot": (dovecot, DOVECOT_PROGRAMS),
-    "dovecot %f": (lambda place, root: dovecot(place, root, "pop3_uidl_format = %f\n"), DOVECOT_PROGRAMS),
+    "qmail": (qmail, QMAIL_NEEDS),
+    "dovecot": (dovecot, DOVECOT_NEEDS),
+    "dovecot %f": (lambda place, root: dovecot(place, root, "pop3_uidl_format = %f\n"), DOVECOT_NEEDS),
     "dovecot %f, no flag updates": (
         lambda place, root: dovecot(place, root, "pop3_uidl_format = %f\npop3_no_flag_updates = yes\n"),
-        DOVECOT_PROGRAMS,
+        DOVECOT_NEEDS,
     ),
-    "courier": (courier, (*QMAIL_PROGRAMS[:2], str(COURIER))),
+    "courier": (courier, ("courier", *QMAIL_NEEDS)),
     "popbox": (lambda place, root: ours(place, root, "rfc1939"), ()),
     "popbox, qmail profile": (lambda place, root: ours(place, root, "qmail"), ()),
 }
-"""Name -> how to start it on a root of boxes, and the programs without which it cannot be had."""
-
-
-def missing(name: str) -> str:
-    """Why a server cannot be run here; empty where it can."""
-    absent = [program for program in ON_DISK[name][1] if not (Path(program).exists() or shutil.which(program))]
-    if absent:
-        return f"not installed: {', '.join(absent)}"
-    return "needs root, to become popuser" if ON_DISK[name][1] and os.geteuid() else ""
+"""Name -> how to start it on a root of boxes, and what of tests/needs.py it needs."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from tests.needs import why_not
 from tests.popbox.conformance.servers import first_line
-from tests.popbox.migrate.houses import ON_DISK, box, csv, logins, missing, moved, put, snapshot, text
+from tests.popbox.migrate.houses import ON_DISK, box, csv, logins, moved, put, snapshot, text
 
 from popbox.migrate.command import migrate
 
@@ -74,8 +75,8 @@ def main() -> None:
     print("|---|---|" + "---|" * (len(ASPECTS) + 2))
     for old in OLD:
         for new in NEW:
-            if missing(old) or missing(new):
-                print(f"{old}, {new}: {missing(old) or missing(new)}", file=sys.stderr)
+            if why := why_not(*ON_DISK[old][1], *ON_DISK[new][1]):
+                print(f"{old}, {new}: {why}", file=sys.stderr)
                 continue
             print(row(old, new, *measure(old, new)))
     print(f"\n{first_line('/usr/sbin/dovecot', '--version')}")

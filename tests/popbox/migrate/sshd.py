@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.needs import program
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 WITHIN_S = 60.0
@@ -37,14 +38,6 @@ Host old.example.net
     UserKnownHostsFile {place}/known_hosts
     GlobalKnownHostsFile /dev/null
 """
-
-
-def missing() -> str | None:
-    """Why there can be no sshd here; None where there can."""
-    for name in ("sshd", "ssh", "ssh-keygen"):
-        if shutil.which(name, path=PATH) is None:
-            return f"no {name} here: apt-get install openssh-server openssh-client (.ci/peers does)"
-    return None
 
 
 def free_port() -> int:
@@ -76,7 +69,7 @@ class OldHost:
 
     def command(self) -> str:
         """A program named ssh that is the real one with this configuration in the place of the user's own."""
-        return f'#!/bin/sh\nexec {shutil.which("ssh", path=os.defpath)} -F {self.place}/config "$@"\n'
+        return f'#!/bin/sh\nexec {program("ssh")} -F {self.place}/config "$@"\n'
 
 
 @contextlib.contextmanager
@@ -96,7 +89,7 @@ def running(place: Path) -> Iterator[OldHost]:
 def _start(host: OldHost) -> subprocess.Popen[bytes]:
     """Start it; once more elsewhere where somebody else took the port meanwhile."""
     deadline = time.monotonic() + WITHIN_S
-    sshd = str(shutil.which("sshd", path=PATH))
+    sshd = program("sshd")
     while True:
         (host.place / "sshd_config").write_text(CONFIG.format(port=host.port, place=host.place))
         with (host.place / "log").open("wb") as log:

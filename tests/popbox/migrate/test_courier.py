@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner
 from tests.popbox.migrate.conftest import Verify
 from tests.popbox.migrate.faults import JOE
-from tests.popbox.migrate.houses import ON_DISK, box, csv, missing, moved, ours
+from tests.popbox.migrate.houses import ON_DISK, box, csv, moved, ours
 from tests.popbox.migrate.oldhosts import HOSTS, message
 
 from popbox.migrate.command import migrate
 from popbox.migrate.stores import COURIER_IDS
 
 MESSAGES = 6
-pytestmark = [pytest.mark.realqmail, pytest.mark.skipif(missing("courier") != "", reason=missing("courier") or "")]
+pytestmark = [pytest.mark.realqmail, pytest.mark.needs(*ON_DISK["courier"][1])]
 
 
 def by_imap(maildir: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.popbox.conformance.servers import HASH
 from tests.popbox.migrate.conftest import Verify
 from tests.popbox.migrate.damage import DAMAGES
-from tests.popbox.migrate.houses import ON_DISK, box, csv, logins, missing, moved, ours, snapshot
+from tests.popbox.migrate.houses import ON_DISK, box, csv, logins, moved, ours, snapshot
 
 EACH = 20
 CLEAN = 1000
@@ -109,9 +109,8 @@ def test_a_wrong_password_is_named_by_its_side(place: Path, verify: Verify) -> N
 
 
 @pytest.mark.realqmail
+@pytest.mark.needs(*ON_DISK["qmail"][1])
 def test_damage_on_the_way_from_real_qmail(place: Path, verify: Verify) -> None:
-    if missing("qmail"):
-        pytest.skip(missing("qmail"))
     for name in ("clean", *DAMAGES):
         box(place / "old", damaged(name, 0), 5)
     new = moved(place / "old", place / "new")

@@ -7,10 +7,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from tests.needs import require
 from tests.popbox.conformance.servers import PASSWORD
 from tests.popbox.migrate.conftest import Verify
 from tests.popbox.migrate.damage import lost, renamed
-from tests.popbox.migrate.houses import ON_DISK, box, csv, missing, moved, ours, put, snapshot, text
+from tests.popbox.migrate.houses import ON_DISK, box, csv, moved, ours, put, snapshot, text
 from tests.popbox.migrate.matrix import NEW, OLD, measure, row
 
 from popbox.clients.wire import Address
@@ -22,16 +23,11 @@ from popbox.migrate.verify.work import Work
 README = Path(__file__).parents[3] / "harness/popbox/migrate/README.md"
 
 
-def need(name: str) -> None:
-    if missing(name):
-        pytest.skip(missing(name))
-
-
 @pytest.mark.realqmail
 @pytest.mark.parametrize("new", NEW)
 @pytest.mark.parametrize("old", OLD)
 def test_the_published_row(old: str, new: str) -> None:
-    need(old)
+    require(*ON_DISK[old][1])
     published = [line for line in README.read_text().splitlines() if line.startswith(f"| {old} | {new} |")]
     assert published == [row(old, new, *measure(old, new))]
 
@@ -40,7 +36,7 @@ def test_the_published_row(old: str, new: str) -> None:
 @pytest.mark.parametrize("old", ["qmail", "dovecot", "dovecot %f, no flag updates", "popbox, qmail profile", "popbox"])
 def test_new_is_untouched(place: Path, verify: Verify, old: str) -> None:
     """Dovecot with its defaults is the exception that README.md names: folder and flags change at login and RETR."""
-    need(old)
+    require(*ON_DISK[old][1])
     box(place / "old", "ann", 6)
     new = moved(place / "old", place / "new")
     before = snapshot(place / "old")
@@ -75,7 +71,7 @@ def work(old: Address, new: Address) -> Work:
 )
 def test_real_clients_download_what_is_foreseen(place: Path, verify: Verify, old: str, client: str) -> None:
     """Two UIDLs changed, one message lost, one new: a client fetches three, or all where every UIDL is another."""
-    need(old)
+    require(*ON_DISK[old][1])
     ann = box(place / "old", "ann", 7)
     put(ann, "1700099999.dots.old.example", b"Subject: dots\n\n.\n..\n.x\n" + text(1), 50)
     new = moved(place / "old", place / "new")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.needs import require
 from tests.popbox.migrate.faults import FAULTS, JOE, append, edit, fifo, link
 from tests.popbox.migrate.oldhosts import HOSTS, audited, message, tree_of
 
@@ -164,8 +165,7 @@ def test_hosts_that_cannot_be_reached_end_with_3_and_silence_ends(
 @pytest.fixture
 def container(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A container with an old host at its root."""
-    if subprocess.run(["docker", "image", "inspect", "debian:bookworm-slim"], capture_output=True).returncode:
-        pytest.skip("no Docker engine with debian:bookworm-slim")
+    require("base image")
     root, name = HOSTS["vpopmail"](tmp_path / "old", 5), f"popbox-migrate-{uuid.uuid4().hex[:8]}"
     argv = ["docker", "run", "-d", "--rm", "--network", "none", "--name", name, "-l", "popbox.test=migrate"]
     subprocess.run([*argv, "debian:bookworm-slim", "sleep", "300"], check=True, capture_output=True)

@@ -148,7 +148,7 @@ def test_uidls_order_and_octets_survive_the_move(old: Path, home: Path, tmp_path
 
 
 @pytest.mark.realqmail
-@pytest.mark.skipif(not POP3D.exists(), reason="no real qmail: /var/qmail/bin/qmail-pop3d does not exist")
+@pytest.mark.needs("real qmail")
 def test_against_real_qmail_pop3d(old: Path, home: Path, tmp_path: Path) -> None:
     before = by_real_qmail(old / "var/qmail/popboxes/domain-com/joe")
     assert len(before) == 30

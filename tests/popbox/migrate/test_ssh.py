@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from tests.popbox.migrate.oldhosts import HOSTS, audited, message, tree_of
-from tests.popbox.migrate.sshd import Cable, OldHost, missing, running
+from tests.popbox.migrate.sshd import Cable, OldHost, running
 
 from popbox.errors import HostError
 from popbox.migrate.audit import audit
@@ -20,8 +20,7 @@ from popbox.migrate.source import open_source
 
 JOE = "var/qmail/popboxes/domain-com/joe"
 MESSAGES, OCTETS = 24, 20_000
-REASON = missing()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+pytestmark = pytest.mark.needs("sshd", "ssh", "ssh-keygen")
 
 
 @pytest.fixture(scope="module")

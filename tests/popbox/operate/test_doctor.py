@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def missing(settings: Settings) -> dict[str, str]:
     return {one.name: one.said for one in examine(settings) if not one.there}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@pytest.mark.needs("root")  # who becomes another user
 def test_a_directory_that_popuser_cannot_pass_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = tmp_path / "closed"
     (closed / "tmp").mkdir(parents=True)
