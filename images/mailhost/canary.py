@@ -13,6 +13,7 @@ import ssl
 import sys
 from pathlib import Path
 
+LOGIN = "popbox-canary"  # as declare-canary has it
 PASSWORD = Path("/var/qmail/users/canary")
 TIMEOUT_S = 8
 
@@ -30,7 +31,7 @@ def main() -> int:
     """Exit codes: 0 the login works, 1 it does not."""
     try:
         session = connect()
-        session.user("canary")
+        session.user(LOGIN)
         session.pass_(PASSWORD.read_text("ascii").strip())
         session.stat()
         session.quit()

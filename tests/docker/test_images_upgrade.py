@@ -172,9 +172,9 @@ def test_the_canary_opens_and_only_popuser_knows_its_password(upgraded: Upgraded
     for service in ("qmail", "pop3"):
         assert password not in stack.sh(service, seen)
         assert password not in stack.compose("logs", "--no-color", service)
-    stack.sh("qmail", "sed -i 's/^canary:/oanary:/' /var/qmail/users/poppasswd")
+    stack.sh("qmail", "sed -i 's/^popbox-canary:/qopbox-canary:/' /var/qmail/users/poppasswd")
     assert "AUTH" in stack.sh("pop3", "canary || echo fails", check=False)
-    stack.sh("qmail", "sed -i 's/^oanary:/canary:/' /var/qmail/users/poppasswd")
+    stack.sh("qmail", "sed -i 's/^qopbox-canary:/popbox-canary:/' /var/qmail/users/poppasswd")
 
 
 def test_accounts_follow_the_file_and_survive_a_bad_one(upgraded: Upgraded) -> None:
@@ -186,7 +186,7 @@ def test_accounts_follow_the_file_and_survive_a_bad_one(upgraded: Upgraded) -> N
     logged_in(secure(upgraded), "annid").quit()
     file.write_text(ACCOUNTS)
     assert "ann@domain.com" in stack.compose("exec", "-T", "qmail", "mailhost", "apply", "--yes")
-    assert "canary" in stack.sh("qmail", "cat /var/qmail/users/poppasswd"), "it is not the file's to take away"
+    assert "popbox-canary:" in stack.sh("qmail", "cat /var/qmail/users/poppasswd"), "it is not the file's to take away"
 
 
 def metrics(upgraded: Upgraded, service: str, inner: int) -> dict[str, float]:
