@@ -123,9 +123,22 @@ def load(chain: str, key: str) -> object | None:
     try:
         context.load_cert_chain(chain, key)
     except OSError as why:
-        log(f"cannot use {chain} with {key}: {why}")
+        log(f"cannot use {chain} with {key}: {unreadable(chain, key) or why}")
         return None
     return context
+
+
+def unreadable(*files: str) -> str:
+    """The first file that this process may not read, whose it is, and who we are; empty where there is none."""
+    for file in files:
+        if not os.access(file, os.R_OK):
+            try:
+                found = os.stat(file)  # noqa: PTH116 - pathlib costs milliseconds a session
+            except OSError as why:
+                return f"{file}: {why.strerror}"
+            owner = f"belongs to {found.st_uid}:{found.st_gid} with mode {found.st_mode & 0o7777:04o}"
+            return f"{file} {owner}; {os.geteuid()}:{os.getegid()} must be able to read it"
+    return ""
 
 
 def log(what: str) -> None:

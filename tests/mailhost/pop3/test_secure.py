@@ -11,6 +11,8 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +142,43 @@ def test_a_renewed_certificate_is_served_without_a_signal_and_half_of_one_is_not
     fresh = issue(pem)
     assert eventually(lambda: served(server) == fresh)
     assert running.ask(b"NOOP").startswith(b"+OK"), "a session that runs goes on"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_key_that_cannot_be_used_leaves_pop3_in_clear_and_is_taken_when_it_can(
+    box: Box, serve: Serve, pem: Path, workers: str
+) -> None:
+    key = pem.with_name("key.pem")
+    named = ("--cert", str(pem), "--key", str(key), "--workers", workers)
+    server = serve("--tls-listen", "127.0.0.1:0", *named)
+    assert f"no TLS until this is mended: {key}: No such file or directory" in server.log()
+    client = server.client()
+    assert b"STLS\r\n" not in client.lines(b"CAPA")
+    assert client.login().startswith(b"+OK")
+    with pytest.raises((OSError, ssl.SSLError)):
+        served(server)
+    assert "no certificate that can be used yet" in server.log()
+    fresh = pem.with_name("fresh.pem")
+    fresh.write_bytes(pem.read_bytes())
+    fresh.chmod(0o600)
+    fresh.rename(key)
+
+    def everywhere() -> bool:
+        with contextlib.suppress(OSError):
+            return all(served(server) for _ in range(8))
+        return False
+
+    assert eventually(everywhere)
+    assert b"STLS\r\n" in server.client().lines(b"CAPA")
+
+
+def test_only_tls_and_no_certificate_is_a_failure_that_names_the_file(box: Box) -> None:
+    verb = ["mailhost", "--home", str(box.home), "serve", "pop3", "--tls-listen", "127.0.0.1:0", "--cert", "/none.pem"]
+    done = subprocess.run([sys.executable, "-m", *verb], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        111,
+        "mailhost serve pop3: /none.pem: No such file or directory\n",
+    )
 
 
 def test_a_worker_that_replaces_another_has_the_newest_certificate(box: Box, serve: Serve, pem: Path) -> None:

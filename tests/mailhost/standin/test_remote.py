@@ -77,6 +77,25 @@ def test_without_a_route_remote_mail_waits(home: Home, serve: Serve) -> None:
     assert "remote deferred  x@elsewhere.example  next try" in listed
 
 
+def test_a_key_that_cannot_be_used_leaves_mail_in_clear_and_is_taken_when_it_can(home: Home, serve: Serve) -> None:
+    home.box("joe")
+    pem = home.path / "cert.pem"
+    server = serve("--cert", str(pem))
+    server.wait_log(f"alert: unable to use certificate: {pem}: No such file or directory; no STARTTLS until")
+    with smtplib.SMTP("127.0.0.1", server.port, timeout=WITHIN_S) as client:
+        client.ehlo()
+        assert not client.has_extn("starttls")
+        client.sendmail("s@d.com", ["joe@d.com"], "Subject: in clear\n\nx\n")
+    ready = pem.with_name("ready.pem")
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(ready))
+    os.chown(ready, *IDS)
+    ready.rename(pem)
+    server.wait_log("status: certificate can be used now")
+    with smtplib.SMTP("127.0.0.1", server.port, timeout=WITHIN_S) as client:
+        client.ehlo()
+        assert client.has_extn("starttls")
+
+
 def test_starttls(home: Home, serve: Serve, tmp_path: Path) -> None:
     home.box("joe")
     authority = trustme.CA()

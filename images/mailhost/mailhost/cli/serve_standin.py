@@ -26,7 +26,7 @@ class Endpoint(click.ParamType[tuple[str, int]]):
             self.fail(str(why), param, ctx)
 
 
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+FILE = click.Path(path_type=Path)  # not looked at here: one that cannot be read is the log's to name, mail goes on
 
 
 @click.command()

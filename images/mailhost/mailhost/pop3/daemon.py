@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from mailhost.pop3.privileges import harden, raise_descriptor_limit
 from mailhost.pop3.rows import Source
 from mailhost.pop3.server import Server, Sockets
 from mailhost.pop3.workers import SIGNALS, supervise
+from mailhost.system import pem
 
 if TYPE_CHECKING:
     import ssl
@@ -72,6 +74,26 @@ def load_tls(options: Options, source: Source | None = None) -> ssl.SSLContext |
     return tls.load_texts(source.pem()) if isinstance(source, keeper.Kept) else tls.load(options.cert, options.key)
 
 
+def first_tls(options: Options) -> ssl.SSLContext | None:
+    """The certificate at the start. Where there is a plain port too, one that cannot be used is said and waited for.
+
+    Raises:
+        OSError: it cannot be used, and without it there is nothing to serve.
+    """
+    try:
+        return load_tls(options)
+    except OSError as error:
+        why = pem.trouble(_files(options), error)
+        if not options.listen:
+            raise OSError(why) from error
+        print(f"mailhost serve pop3: no TLS until this is mended: {why}", file=sys.stderr, flush=True)
+        return None
+
+
+def _files(options: Options) -> tuple[Path, ...]:
+    return tuple(path for path in (options.cert, options.key) if path is not None)
+
+
 def newest_tls(options: Options, source: Source | None, earlier: ssl.SSLContext | None) -> ssl.SSLContext | None:
     """The certificate as it is now, for a worker that replaces one after a HUP; else the one the server began with."""
     with contextlib.suppress(OSError):
@@ -85,7 +107,7 @@ def run(options: Options) -> int:
     Raises:
         OSError: an address cannot be bound, a certificate cannot be used, or root cannot be given up.
     """
-    tls = load_tls(options)  # before root goes: keys are often readable by root alone
+    tls = first_tls(options)  # before root goes: keys are often readable by root alone
     sockets = Sockets(
         tuple(bind(address) for address in options.listen),
         tuple(bind(address) for address in options.tls_listen),
@@ -94,9 +116,8 @@ def run(options: Options) -> int:
     raise_descriptor_limit()
     sources: list[Source | None] = [None] * options.workers
     if os.geteuid() == 0:
-        pem = tuple(path for path in (options.cert, options.key) if path is not None)
-        users = options.home / "users"
-        sources = [*keeper.start(users, options.workers, upgrade=options.upgrade_hashes, pem=pem)]
+        users, files = options.home / "users", _files(options)
+        sources = [*keeper.start(users, options.workers, upgrade=options.upgrade_hashes, pem=files)]
         uid, gid, _ = popuser.account()
         popuser.become(uid, gid)
     harden()
@@ -135,14 +156,15 @@ def prepare(server: Server, source: Source | None) -> Server:
             server.reload(load_tls(server.options, source))
         except OSError as error:  # half a renewal, or a key that this uid must not read: the old one goes on
             if not again:
-                server.log.line("certificate not reloaded", error=str(error))
+                why = str(error) if source else pem.trouble(_files(server.options), error)
+                server.log.line("certificate not reloaded", error=why)
             return False
         return True
 
     server.loop.heed_signals()
     signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))
     if server.options.cert is not None:
-        watch(server.loop, server.options.cert, server.options.key, reload)
+        watch(server.loop, server.options.cert, server.options.key, reload, loaded=server.tls is not None)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: server.loop.post(server.drain))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -159,7 +181,7 @@ def mind(server: Server, kept: keeper.Kept) -> None:
     server.loop.add(kept.fileno(), select.EPOLLHUP, gone)
 
 
-def watch(loop: Loop, cert: Path, key: Path | None, reload: Callable[[bool], bool]) -> None:
+def watch(loop: Loop, cert: Path, key: Path | None, reload: Callable[[bool], bool], *, loaded: bool) -> None:
     """Have a renewed certificate read without a HUP; ``reload(again)`` says whether it was, else it is tried again.
 
     That may be half a renewal, and it may be that there was no descriptor to read a whole one.
@@ -172,4 +194,7 @@ def watch(loop: Loop, cert: Path, key: Path | None, reload: Callable[[bool], boo
             loaded = reload(now == before)
         loop.later(CERT_WATCH_S, lambda: look(now, loaded))
 
-    look(marks(cert, key), loaded=True)
+    def begin() -> None:
+        look(marks(cert, key), loaded)
+
+    begin() if loaded else loop.later(CERT_WATCH_S, begin)

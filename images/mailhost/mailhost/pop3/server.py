@@ -50,6 +50,7 @@ ACCEPTS = 16
 """Connections taken from one socket before the sessions get their turn."""
 
 _SCARCE = "hardly a descriptor is left"
+_NO_TLS = "no certificate that can be used yet"
 
 # Looked up once: an Enum member costs a call each time, and these count every connection.
 _CONNECTIONS, _OPEN = int(Count.CONNECTIONS), int(Count.OPEN)
@@ -167,7 +168,8 @@ class Server:
         """A new connection: the banner, or first a PROXY header or a TLS handshake."""
         proxied = peer in self._trusted
         scarce = fd >= self._room.connection
-        refusal = _SCARCE if scarce else self.guard.admit(peer, self.unauthenticated, balancer=proxied)
+        refusal = _SCARCE if scarce else _NO_TLS if secure and self.tls is None else None
+        refusal = refusal or self.guard.admit(peer, self.unauthenticated, balancer=proxied)
         if refusal is not None:
             self._turn_away(fd, peer, refusal)
             return

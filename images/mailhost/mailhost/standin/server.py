@@ -31,6 +31,7 @@ from mailhost.standin.report import because
 from mailhost.standin.resume import Resumption
 from mailhost.standin.send import Sender
 from mailhost.standin.work import Work
+from mailhost.system import pem
 
 LOCK = "queue/lock/sendmutex"
 CANNOT = "alert: cannot start: "
@@ -53,7 +54,7 @@ def serve(options: Options, log: Log) -> int:
     """Run until TERM or INT; the exit code: 0 ended as asked, 111 could not start."""
     try:
         listener = bind(options.listen)
-        tls = tls_context(options)
+        tls = first_context(options, log)
         hold_signals()
         allow_descriptors(options.sessions)
         root = prepare(options)
@@ -113,8 +114,18 @@ def tls_context(options: Options) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(options.certificate, options.key)
     except OSError as error:
-        raise CannotStart(f"unable to use certificate {options.certificate}: {error}") from error
+        why = pem.trouble(filter(None, (options.certificate, options.key)), error)
+        raise CannotStart(f"unable to use certificate: {why}") from error
     return context
+
+
+def first_context(options: Options, log: Log) -> ssl.SSLContext | None:
+    """The certificate at the start; one that cannot be used is said, and mail is taken without STARTTLS till it can."""
+    try:
+        return tls_context(options)
+    except CannotStart as error:
+        log.line(f"alert: {error}; no STARTTLS until this is mended")
+        return None
 
 
 def renew(context: ssl.SSLContext, options: Options) -> None:
@@ -210,8 +221,8 @@ class _Server:
         self._sender = Sender(work, way, self._log)
         self._reception = self._receive(queue, committer, work, tls)
         self._handle_signals()
-        if tls is not None:
-            self._watch_certificate(tls, marks(self._options))
+        if self._options.certificate is not None:
+            self._watch_certificate(marks(self._options))
         Resumption(queue, self._sender, self._log).begin()
         server = await loop.create_server(lambda: Connection(self._reception), sock=listener)
         host, port = listener.getsockname()[:2]
@@ -247,10 +258,14 @@ class _Server:
         except ControlError as error:
             self._log.line("alert: unable to reread ", error.file)  # the old tables stay (Q-SEND-10)
 
-    def _watch_certificate(self, tls: ssl.SSLContext, before: list[tuple[int, int, int]]) -> None:
-        now = marks(self._options)
-        self._loop.call_later(CERT_WATCH_S, self._watch_certificate, tls, now)  # first: nothing below may end it
-        if now != before:
+    def _watch_certificate(self, before: list[tuple[int, int, int]]) -> None:
+        now, tls = marks(self._options), self._reception.tls
+        self._loop.call_later(CERT_WATCH_S, self._watch_certificate, now)  # first: nothing below may end it
+        if tls is None:
+            with contextlib.suppress(CannotStart):  # said at the start; what mends it may leave dates and sizes alone
+                self._reception.tls = tls_context(self._options)
+                self._log.line("status: certificate can be used now")
+        elif now != before:
             try:
                 renew(tls, self._options)
                 self._log.line("status: certificate renewed")

@@ -1,0 +1,1 @@
+"""What the programs of the mail host share of the operating system; imports nothing else of ours."""

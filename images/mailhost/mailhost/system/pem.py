@@ -1,0 +1,38 @@
+"""Why a certificate or its key cannot be used: the file, its owner and mode, and who would have to read it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def trouble(files: Iterable[Path], error: OSError) -> str:
+    """One line for the log. ``error`` is what `ssl` said, which names no file; it is the text where all can be read."""
+    named = list(files)
+    for path in named:
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+        except PermissionError:
+            return f"{path}: {_who(path)}"
+        except OSError as why:
+            return f"{path}: {why.strerror}"
+    return f"{' and '.join(map(str, named))}: not a certificate and its key in PEM: {error}"
+
+
+def _who(path: Path) -> str:
+    """Whose the file is, or the folder that hides it, beside who this process is."""
+    closed = path
+    for each in (path, *path.parents):
+        try:
+            found = each.stat()
+        except OSError:
+            continue
+        closed = each
+        break
+    groups = " ".join(str(gid) for gid in sorted({os.getegid(), *os.getgroups()}))
+    what = "" if closed == path else f"the folder {closed} "
+    owner = f"belongs to {found.st_uid}:{found.st_gid} with mode {stat.S_IMODE(found.st_mode):04o}"
+    need = "read it" if closed == path else "search it"
+    return f"{what}{owner}; uid {os.geteuid()} with the groups {groups} must be able to {need}"

@@ -1,0 +1,61 @@
+"""Why a certificate cannot be used, as the log says it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ASK = """
+import os, sys
+from pathlib import Path
+from mailhost.system import pem
+if os.geteuid() == 0:
+    os.setgroups([890])
+    os.setgid(888)
+    os.setuid(888)
+print(pem.trouble([Path(name) for name in sys.argv[1:]], OSError("what ssl said")))
+"""
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """Beside whose folders anybody may search, as far as they are ours."""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    path = tmp_path / "privkey.pem"
+    path.write_text("x")
+    return path
+
+
+def asked(*files: Path) -> str:
+    """By popuser where we are root, to whom nothing is closed; else by ourselves."""
+    done = subprocess.run([sys.executable, "-c", ASK, *map(str, files)], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def who() -> str:
+    groups = [888, 890] if os.geteuid() == 0 else sorted({os.getegid(), *os.getgroups()})
+    return f"uid {os.geteuid() or 888} with the groups {' '.join(map(str, groups))}"
+
+
+def test_a_file_that_may_not_be_read_is_named_with_owner_mode_and_rule(key: Path) -> None:
+    key.chmod(0)
+    assert (
+        asked(key) == f"{key}: belongs to {os.geteuid()}:{os.getegid()} with mode 0000; {who()} must be able to read it"
+    )
+
+
+def test_a_folder_that_may_not_be_searched_is_named(key: Path) -> None:
+    key.parent.chmod(0o600)
+    owner = f"belongs to {os.geteuid()}:{os.getegid()} with mode 0600"
+    assert asked(key) == f"{key}: the folder {key.parent} {owner}; {who()} must be able to search it"
+    key.parent.chmod(0o755)
+
+
+def test_a_missing_file_and_one_that_is_no_key(key: Path) -> None:
+    assert asked(key, key.parent / "none") == f"{key.parent / 'none'}: No such file or directory"
+    assert asked(key) == f"{key}: not a certificate and its key in PEM: what ssl said"
