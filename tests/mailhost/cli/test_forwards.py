@@ -173,3 +173,18 @@ def test_a_link_in_alias_is_replaced_and_not_followed(howto: Host, tmp_path: Pat
     assert (tmp_path / "cron").read_text() == ""
     assert howto.text("alias/.qmail-root") == "&joe@domain.com\n"
     assert not (howto.home / "alias/.qmail-root").is_symlink()
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "program"])
+def test_nothing_of_a_links_target_comes_over(howto: Host, target: str, tmp_path: Path) -> None:
+    """Neither a device's mode nor a program's set-uid bit nor an owner whom a plain user cannot make one's own."""
+    link = howto.home / "alias/.qmail-root"
+    (tmp_path / "program").touch()
+    (tmp_path / "program").chmod(0o4755)
+    link.symlink_to(tmp_path / target)
+    owner = link.lstat().st_uid, link.lstat().st_gid
+    plain = howto.home / "alias/.qmail-postmaster"
+    howto.ok("alias", "system", "postmaster", "joe@domain.com")
+    howto.ok("alias", "system", "root", "joe@domain.com")
+    assert link.lstat().st_mode == plain.lstat().st_mode
+    assert (link.lstat().st_uid, link.lstat().st_gid) == owner

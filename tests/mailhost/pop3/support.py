@@ -18,6 +18,14 @@ from pathlib import Path
 
 HOWTO_HASH = "DmIMm9e5Hc8ic"  # the HOWTO's: the password is testpw
 OLD_S = 100
+PROGRAM = ["-m", "mailhost"]
+SEEN = """
+import mailhost.pop3.privileges as own
+own._PR_SET_DUMPABLE = own._PR_SET_NO_NEW_PRIVS
+from mailhost.cli import main
+main(prog_name="mailhost")
+"""
+"""The same, but a plain user may look at its descriptors in /proc: the real one is closed to all but root."""
 
 
 def owner() -> tuple[int, int]:
@@ -85,7 +93,7 @@ class Running:
 
     def __init__(self, home: Path, *arguments: str, descriptors: int = 0) -> None:
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
-        command = [sys.executable, "-m", "mailhost", "--home", str(home), "serve", "pop3", *arguments]
+        command = [sys.executable, *PROGRAM, "--home", str(home), "serve", "pop3", *arguments]
         if not any(word.startswith("--listen") for word in arguments):
             command += ["--listen", "127.0.0.1:0"]
         if "--workers" not in arguments:

@@ -36,7 +36,7 @@ def test_the_published_row(old: str, new: str) -> None:
 @pytest.mark.parametrize("old", ["qmail", "dovecot", "dovecot %f, no flag updates", "popbox, qmail profile", "popbox"])
 def test_new_is_untouched(place: Path, verify: Verify, old: str) -> None:
     """Dovecot with its defaults is the exception that README.md names: folder and flags change at login and RETR."""
-    require(*ON_DISK[old][1])
+    require(*ON_DISK[old][1], *(CLIENTS if old == "qmail" else ()))
     box(place / "old", "ann", 6)
     new = moved(place / "old", place / "new")
     before = snapshot(place / "old")
@@ -71,7 +71,7 @@ def work(old: Address, new: Address) -> Work:
 )
 def test_real_clients_download_what_is_foreseen(place: Path, verify: Verify, old: str, client: str) -> None:
     """Two UIDLs changed, one message lost, one new: a client fetches three, or all where every UIDL is another."""
-    require(*ON_DISK[old][1])
+    require(client, *ON_DISK[old][1])
     ann = box(place / "old", "ann", 7)
     put(ann, "1700099999.dots.old.example", b"Subject: dots\n\n.\n..\n.x\n" + text(1), 50)
     new = moved(place / "old", place / "new")
@@ -92,6 +92,7 @@ def test_real_clients_download_what_is_foreseen(place: Path, verify: Verify, old
     assert report["boxes"][0]["downloads"]["uidl_known"] == tried["again"] - 1
 
 
+@pytest.mark.needs("getmail")
 def test_an_oracle_that_contradicts_is_a_difference(
     place: Path, verify: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def test_an_oracle_that_contradicts_is_a_difference(
     assert "then 1 from the new: WRONG: 0 were foreseen" in report["output"]
 
 
+@pytest.mark.needs("getmail")
 def test_the_client_never_sees_the_password(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     box(place / "old", "ann", 1)
     seen: list[str] = []

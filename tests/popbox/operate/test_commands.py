@@ -148,5 +148,11 @@ def test_a_deployment_is_found_by_its_project_and_is_not_ours_to_remove(
     found = targets(settings)
     assert list(found) == ["mail"], "a run of some popbox, perhaps another user's, is no deployment"
     assert found["mail"].owner == NOBODY
-    assert target(settings, "mail").describe() == "host docker, MTA qmail"
     assert popbox("down")[1] == "no host is up\n"
+
+
+@pytest.mark.docker
+@pytest.mark.needs("engine")
+def test_a_deployment_says_what_it_is(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker, "projects", lambda: {"mail": "qmail"})
+    assert target(Settings(find_assets(), state, None), "mail").describe() == "host docker, MTA qmail"

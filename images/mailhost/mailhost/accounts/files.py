@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -80,9 +81,9 @@ def remove_staged(directory: Path) -> None:
 
 
 def _dress(descriptor: int, path: Path, mode: int) -> None:
-    """Give the staged file the mode and owner of the one it will replace."""
+    """Give the staged file the mode and owner of the one it will replace; of a link the owner, never its target's."""
     try:
-        old = path.stat()
+        old = path.lstat()
     except FileNotFoundError:
         os.fchmod(descriptor, mode)
         return
@@ -92,7 +93,7 @@ def _dress(descriptor: int, path: Path, mode: int) -> None:
             os.fchown(descriptor, old.st_uid, old.st_gid)
         except PermissionError as why:
             raise HostError(f"{path}: belongs to {old.st_uid}:{old.st_gid}, which this user cannot keep") from why
-    os.fchmod(descriptor, old.st_mode & 0o7777)
+    os.fchmod(descriptor, mode if stat.S_ISLNK(old.st_mode) else old.st_mode & 0o7777)
 
 
 def write_all(descriptor: int, text: bytes) -> None:
