@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from tests.mailhost.pop3.support import Box, Running
 
+from mailhost.pop3 import maildrop
 from mailhost.pop3.events import Update
 from mailhost.pop3.maildrop import Maildrop
 from mailhost.pop3.opening import apply
@@ -30,7 +31,7 @@ def killed_before_change(box: Box, number: int) -> None:
     pid = os.fork()
     if pid == 0:
         left = iter(range(number))
-        change = {name: getattr(os, name) for name in ("unlink", "rename")}
+        change = {"unlink": os.unlink, "rename": maildrop.rename_new}
 
         def counted(name: str) -> Callable[..., None]:
             def work(*arguments: object, **keywords: object) -> None:
@@ -40,7 +41,7 @@ def killed_before_change(box: Box, number: int) -> None:
 
             return work
 
-        os.unlink, os.rename = counted("unlink"), counted("rename")
+        os.unlink, maildrop.rename_new = counted("unlink"), counted("rename")
         apply(drop, Update(entries[::2], entries[1::2]))
         os._exit(0)
     _, status = os.waitpid(pid, 0)

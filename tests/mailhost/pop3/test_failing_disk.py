@@ -261,8 +261,8 @@ def test_a_box_that_cannot_be_locked_for_want_of_locks_is_not_in_use(box: Box, m
 def test_quit_on_a_disk_that_takes_no_change_says_so_and_loses_nothing(
     box: Box, drop: Maildrop, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    for call in ("unlink", "rename"):
-        monkeypatch.setattr(os, call, failing(call, code))
+    monkeypatch.setattr(os, "unlink", failing("unlink", code))
+    monkeypatch.setattr("mailhost.pop3.maildrop.rename_new", failing("rename", code))
     delete, keep = drop.listing().entries
     assert apply(drop, Update((delete,), (keep,))) == 1
     assert box.files() == ["new/1.small", "new/2.large"]

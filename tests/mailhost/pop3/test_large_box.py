@@ -30,7 +30,7 @@ def test_listings_without_marked_messages_are_what_is_left(profile: Profile, cou
     dice = random.Random(count)
     uids = [*ODD, *(b"%d.h" % number for number in range(count))][:count]
     if not profile.plain:
-        uids = strict_uids([b"new/" + uid for uid in uids])
+        uids = strict_uids([entry(uid, 1) for uid in uids], {})
     entries = [entry(uid, dice.randrange(10**6))._replace(uid=uid) for uid in uids]
     listing = Listing(tuple(entries))
     for _ in range(8):

@@ -188,7 +188,7 @@ def test_a_message_changed_in_place_is_measured_again_at_the_next_login(box: Box
     drop = opened(box)
     entry = drop.listing().entries[0]
     (box.maildir / "new" / "0.h").write_bytes(b"edited\n")
-    Transfer(drop, Transmit(entry, None, b"+OK\r\n", Reply(b"-ERR\r\n"))).close()
+    Transfer(drop.open(entry.path), drop, Transmit(entry, None, b"+OK\r\n", Reply(b"-ERR\r\n"))).close()
     assert not (box.maildir / "popbox-sizes").exists()
     looked.clear()
     after = opened(box, drop.snapshot)

@@ -6,7 +6,8 @@ import os
 import time
 
 from mailhost.pop3 import sizes
-from mailhost.pop3.maildrop import RACY_NS, Maildrop
+from mailhost.pop3.maildrop import Maildrop
+from mailhost.pop3.names import RACY_NS
 from mailhost.pop3.trouble import MaildropError, refusal
 
 

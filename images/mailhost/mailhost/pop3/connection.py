@@ -249,10 +249,14 @@ class Connection:
 
     def _begin(self, event: Transmit) -> None:
         """Send a message, or the first piece of one."""
+        if self.drop is None:
+            self._out.append(event.missing.data)
+            return
         try:
-            if self.drop is None:
-                raise FileNotFoundError
             data, self._transfer = begin(self.drop, event)
+        except FileNotFoundError:
+            self._work(self._server.search(self, self.drop, event))
+            return
         except OSError:
             self._out.append(event.missing.data)
             return

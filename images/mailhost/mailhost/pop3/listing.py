@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Container, Mapping
 from itertools import chain, compress
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ HAS_DOT = 4
 PARTIAL = 8
 """The last line has no line end."""
 
+
+_TWIN = b".twin"
 
 Heading = Callable[[int], bytes]
 """The first line of a reply that lists so many messages, with its line end."""
@@ -47,9 +50,9 @@ class Entry(NamedTuple):
 class Listing:
     """The entries of one maildrop in message order; shared by sessions, so nothing in it changes after it is made.
 
-    ``total`` is the sum of sizes, ``fresh`` what lies in new/. The replies to LIST and UIDL are rendered once: a client
-    that polls a large box asks for the same octets each time, and sessions that have not read them yet share them. So
-    a listing is one profile's, and ``heading`` the same each time.
+    ``total`` is the sum of sizes, ``fresh`` what QUIT moves: what lies in new/, and twins. The replies to LIST and UIDL
+    are rendered once: a client that polls a large box asks for the same octets each time, and sessions that have not
+    read them yet share them. So a listing is one profile's, and ``heading`` the same each time.
     """
 
     __slots__ = ("_scan_reply", "_uid_reply", "entries", "fresh", "total")
@@ -58,6 +61,9 @@ class Listing:
         self.entries = entries
         self.total = sum([entry.size for entry in entries])
         self.fresh = tuple([(n, entry) for n, entry in enumerate(entries, 1) if entry.path.startswith(b"new/")])
+        moving = [(n, entry) for n, entry in enumerate(entries, 1) if _TWIN in entry.uid and renamed(entry)]
+        if moving:
+            self.fresh = tuple(sorted({*self.fresh, *moving}))
         """Numbers and entries."""
         self._scan_reply: bytes | None = None
         self._uid_reply: bytes | None = None
@@ -94,7 +100,7 @@ class Listing:
         return b"\r\n".join(compress(lines, shown))
 
     def fresh_without(self, deleted: set[int]) -> tuple[Entry, ...]:
-        """What lies in new/, but for the messages whose number is in ``deleted``."""
+        """What QUIT moves, but for the messages whose number is in ``deleted``."""
         return tuple([entry for number, entry in self.fresh if number not in deleted])
 
 
@@ -117,23 +123,55 @@ def legal_uid(name: bytes) -> bool:
 _UID_OCTET_SET = bytes(range(0x21, 0x7F))
 
 
-def strict_uids(paths: list[bytes]) -> list[bytes]:
-    """Unique ids that RFC 1939 allows, one for each path, the same at every login.
+def strict_uids(entries: list[Entry], earlier: Mapping[int, Entry]) -> list[bytes]:
+    """Unique ids that RFC 1939 allows, one for each entry, the same at every login.
 
     A legal base name is its own id, as in qmail-pop3d. An illegal one is hashed. Of twins (one base name in new/ and
-    cur/, or with two suffixes) the first in path order keeps the id, the others get a hash of their whole path:
-    such a twin in new/ stays there (``Maildrop.keep``), so that its id stays too.
+    cur/, or with two suffixes) one keeps that id: the one that was listed with it before (``earlier``, by inode), else
+    the one in cur/, else the oldest. The others get ``twin_uid``, and QUIT makes it their name (``Maildrop.keep``): so
+    it stays theirs, whatever becomes of the first.
     """
-    names = [base_name(path) for path in paths]
-    uids = [name if legal_uid(name) else _hashed(name) for name in names]
-    if len(set(uids)) == len(uids):
+    uids = [e.uid if legal_uid(e.uid) else _hashed(base_name(e.path)) for e in entries]
+    taken = set(uids)
+    if len(taken) == len(uids):
         return uids
-    seen: set[bytes] = set()
-    for index in sorted(range(len(paths)), key=paths.__getitem__):
-        if uids[index] in seen:
-            uids[index] = _hashed(paths[index])
-        seen.add(uids[index])
+    groups: dict[bytes, list[int]] = {}
+    for index, uid in enumerate(uids):
+        groups.setdefault(uid, []).append(index)
+
+    def newness(index: int) -> tuple[bool, bool, int, bytes]:
+        entry = entries[index]
+        before = earlier.get(entry.inode)
+        known = before is not None and before.uid == uids[index] and base_name(before.path) == base_name(entry.path)
+        return not known, entry.path.startswith(b"new/"), entry.mtime_ns, entry.path
+
+    for group in [group for group in groups.values() if len(group) > 1]:
+        for index in sorted(group, key=newness)[1:]:
+            uids[index] = twin_uid(base_name(entries[index].path), entries[index].inode, taken)
+            taken.add(uids[index])
     return uids
+
+
+def twin_uid(name: bytes, inode: int, taken: Container[bytes] = ()) -> bytes:
+    """The id, and later the base name, of a message whose base name ``name`` is another's too: it begins with the same
+    time, and is no longer than an id may be."""
+    digits = name[: len(name) - len(name.lstrip(b"0123456789"))][:20] or b"0"
+    for count in itertools.count():
+        mark = hashlib.blake2b(b"%b\0%d\0%d" % (name, inode, count), digest_size=16).hexdigest()
+        uid = digits + _TWIN + mark.encode("ascii")
+        if uid not in taken:
+            return uid
+    raise AssertionError("unreachable")
+
+
+def settled_name(entry: Entry) -> bytes:
+    """The base name a message has from QUIT on: its own, or a twin's id."""
+    return entry.uid if _TWIN in entry.uid and b"/" not in entry.uid else base_name(entry.path)
+
+
+def renamed(entry: Entry) -> bool:
+    """Whether that is another base name than it has now."""
+    return settled_name(entry) != base_name(entry.path)
 
 
 def _hashed(name: bytes) -> bytes:

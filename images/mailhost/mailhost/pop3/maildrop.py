@@ -13,11 +13,14 @@ import fcntl
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 
 from mailhost.pop3 import sizes
 from mailhost.pop3.content import CHUNK_OCTETS, Measure, measure
-from mailhost.pop3.listing import LARGE, Entry, Listing, base_name, strict_uids
+from mailhost.pop3.events import Transmit
+from mailhost.pop3.listing import LARGE, Entry, Listing, base_name, renamed, settled_name, strict_uids, twin_uid
+from mailhost.pop3.names import RACY_NS, Names, rename_new, same_file
 from mailhost.pop3.order import by_second, by_time, in_order
 from mailhost.pop3.snapshot import Found, Snapshot
 from mailhost.pop3.trouble import MaildropError, refusal, skipped
@@ -25,8 +28,8 @@ from mailhost.pop3.trouble import MaildropError, refusal, skipped
 SLICE = 64
 """Files looked at between two yields of a scan: below 1 ms when they are in the page cache."""
 
-RACY_NS = 2_000_000_000
-"""A directory changed less than this before it was read may change again without a new mtime (coarse clocks)."""
+PASSES = 3
+"""So often a scan begins again while a reader renames messages under it."""
 
 TMP_AGE_S = 129_600
 """Files in tmp/ not accessed for 36 hours are left from failed deliveries (Q-POP3-3, maildir(5))."""
@@ -43,7 +46,7 @@ class Maildrop:
     ``path`` is the Maildir (octets); ``snapshot`` what an earlier session left, for a quick start.
     """
 
-    __slots__ = ("_closing", "_doubt", "_fd", "_found", "_lent", "_path", "plain", "snapshot")
+    __slots__ = ("_closing", "_doubt", "_fd", "_found", "_lent", "_moved", "_names", "_path", "plain", "snapshot")
 
     def __init__(self, path: bytes, *, plain: bool, lock: bool, snapshot: Snapshot | None = None) -> None:
         """Open, and lock where asked.
@@ -56,7 +59,8 @@ class Maildrop:
         self.snapshot = snapshot or Snapshot()
         self._found = self.snapshot.found
         self._path = path
-        self._lent = self._closing = self._doubt = False
+        self._names: Names | None = None
+        self._lent = self._closing = self._doubt = self._moved = False
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -122,6 +126,11 @@ class Maildrop:
         self._found = snapshot.found = found
 
     @property
+    def large(self) -> bool:
+        """Whether reading its directories takes so long that it is work for a thread."""
+        return len(self._found.entries) > LARGE
+
+    @property
     def settled(self) -> bool:
         """Whether what the scan found may be kept: both directories had been left alone for a while."""
         return bool(self._found.stamps)
@@ -166,18 +175,45 @@ class Maildrop:
         return new.st_mtime_ns, new.st_ctime_ns, new.st_ino, cur.st_mtime_ns, cur.st_ctime_ns, cur.st_ino
 
     def _read(self, before: Found, stamps: tuple[int, ...], now: float) -> Generator[None, None, Found]:
-        """Read both directories anew, taking over what is known of files that are still there."""
+        """Read both directories anew, taking over what is known of files that are still there.
+
+        Where a reader has renamed a message meanwhile it may have been seen twice, or not at all: so once more.
+        """
         self._doubt = False
         if len(before.entries) > LARGE:
             yield  # what follows takes 10 ms for 100,000: not in the first slice, which is done on the loop
         earlier = {entry.inode: entry for entry in before.entries}
-        entries: list[Entry] = []
-        for folder in (b"new/", b"cur/"):
-            yield from self._read_folder(folder, earlier, entries)
+        known = earlier
+        for _ in range(PASSES):
+            entries: list[Entry] = []
+            self._moved = False
+            for folder in (b"new/", b"cur/"):
+                yield from self._read_folder(folder, known, entries)
+            if self.plain or not self._renamed_since(stamps):
+                break
+            known = known | {entry.inode: entry for entry in entries}
+            stamps = self._stamps()
+            yield
+        if not self.plain:
+            entries = self._once(entries)
         changed = max(stamps[0], stamps[1], stamps[3], stamps[4])  # ctimes too: tar, rsync and touch put mtimes back
         settled = changed < int(now * 1e9) - RACY_NS
         entries = in_order(entries, by_second if self.plain else by_time)
-        return Found(stamps if settled and not self._doubt else (), entries)
+        found = Found(stamps if settled and not self._doubt else (), entries)
+        found.earlier = earlier
+        return found
+
+    def _renamed_since(self, stamps: tuple[int, ...]) -> bool:
+        """Whether messages were renamed while the directories were read: deliveries change new/ only."""
+        return self._moved or self._stamps()[3:] != stamps[3:]
+
+    def _once(self, entries: list[Entry]) -> list[Entry]:
+        """A message seen under two names, by its last one; where both are there it is two messages, by hard links."""
+        if len({entry.inode for entry in entries}) == len(entries):
+            return entries
+        last = {entry.inode: entry for entry in entries}
+        count = Counter(entry.inode for entry in entries)
+        return [e for e in entries if count[e.inode] == 1 or e is last[e.inode] or self._exists(e.path)]
 
     def _read_folder(self, folder: bytes, earlier: dict[int, Entry], entries: list[Entry]) -> Iterator[None]:
         """Add what may be a message in one directory; a first look into a large box is this loop and little else."""
@@ -206,7 +242,9 @@ class Maildrop:
 
     def _unread(self, error: OSError) -> None:
         """No entry for this file; where it is there all the same, the next login looks again."""
-        if not skipped(error, self._path):
+        if skipped(error, self._path):
+            self._moved = True
+        else:
             self._doubt = True
 
     def _stat(self, path: bytes) -> Entry | None:
@@ -244,6 +282,31 @@ class Maildrop:
         """A descriptor of one message; O_NONBLOCK and O_NOFOLLOW guard against what was swapped in meanwhile."""
         return os.open(path, _OPEN, dir_fd=self._fd)
 
+    def search(self, event: Transmit) -> Transmit | None:
+        """The same with the message's open file, where it has been renamed since it was listed; None where it has gone.
+
+        In the qmail profile none is searched for: qmail-pop3d says that it cannot open it.
+        """
+        entry = event.entry
+        if self.plain:
+            return None
+        try:
+            return event._replace(fd=self._named().use(entry, lambda path: self._open_same(path, entry)))
+        except OSError:
+            return None
+
+    def _named(self) -> Names:
+        if self._names is None:
+            self._names = Names(self._path)
+        return self._names
+
+    def _open_same(self, path: bytes, entry: Entry) -> int:
+        fd = self.open(path)
+        if same_file(os.fstat(fd), entry):
+            return fd
+        os.close(fd)
+        raise FileNotFoundError
+
     def listing(self, now: float | None = None) -> Listing:
         """The messages in this profile's order, with its ids; qmail's lacks those dated this second or later."""
         found = self._found
@@ -251,7 +314,8 @@ class Maildrop:
             return self._past(found, int(time.time() if now is None else now) * 1_000_000_000)
         if found.listing is not None:
             return found.listing
-        uids = strict_uids([entry.path for entry in found.entries])
+        uids = strict_uids(found.entries, found.earlier)
+        found.earlier = {}
         pairs = zip(found.entries, uids, strict=True)
         found.entries = [entry if entry.uid == uid else entry._replace(uid=uid) for entry, uid in pairs]
         found.listing = Listing(tuple(found.entries))
@@ -266,22 +330,57 @@ class Maildrop:
         return kept
 
     def remove(self, entry: Entry) -> bool:
-        """Unlink a message; False where that failed, as when another session was quicker (E-85)."""
+        """Unlink a message, also under a name it got meanwhile; False where that failed, as when another session was
+        quicker (E-85), or where another message has its name."""
         try:
-            os.unlink(entry.path, dir_fd=self._fd)
+            self._unlink(entry.path, entry)
+        except FileNotFoundError:
+            return not self.plain and self._removed_elsewhere(entry)
         except OSError:
             return False
         return True
 
-    def keep(self, entry: Entry) -> None:
-        """Move a message from new/ to cur/ under the suffix ``:2,`` (Q-POP3-17); a vanished one is let go.
+    def _removed_elsewhere(self, entry: Entry) -> bool:
+        try:
+            self._named().use(entry, lambda path: self._unlink(path, entry))
+        except OSError:
+            return False
+        return True
 
-        qmail-pop3d overwrites a file of that name in cur/. Here a twin stays in new/ instead: no message is lost.
+    def _unlink(self, path: bytes, entry: Entry) -> None:
+        """Raises FileNotFoundError where another message has taken the name: nobody has asked for its removal."""
+        if not same_file(os.lstat(path, dir_fd=self._fd), entry):
+            raise FileNotFoundError
+        os.unlink(path, dir_fd=self._fd)
+
+    def keep(self, entry: Entry) -> None:
+        """Move a message from new/ to cur/ under the suffix ``:2,`` (Q-POP3-17), and a twin to the name of its id.
+
+        A vanished one is let go. qmail-pop3d overwrites a file of that name in cur/. Here that file, which nobody has
+        listed, gets a twin's name (in the qmail profile the message stays in new/): none is lost, and each id stays.
         """
-        target = b"cur/" + entry.path[4:] + b":2,"
         with contextlib.suppress(OSError):
-            if not self._exists(target):
-                os.rename(entry.path, target, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            try:
+                self._settle(entry.path, entry)
+            except FileNotFoundError:
+                if renamed(entry):
+                    self._named().use(entry, lambda path: self._settle(path, entry))
+
+    def _settle(self, path: bytes, entry: Entry) -> None:
+        if not same_file(os.lstat(path, dir_fd=self._fd), entry):
+            raise FileNotFoundError
+        name = base_name(path)
+        suffix = path[4 + len(name) :] + (b":2," if path.startswith(b"new/") else b"")
+        target = b"cur/" + settled_name(entry) + suffix
+        try:
+            rename_new(path, target, self._fd)
+        except FileExistsError:
+            if self.plain or renamed(entry):
+                return
+            inode = os.lstat(target, dir_fd=self._fd).st_ino
+            if inode != entry.inode:
+                rename_new(target, b"cur/" + twin_uid(name, inode) + suffix, self._fd)
+                rename_new(path, target, self._fd)
 
     def _exists(self, path: bytes) -> bool:
         try:

@@ -6,8 +6,8 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 
-from mailhost.pop3.events import Reply, Update
-from mailhost.pop3.listing import LARGE, Listing
+from mailhost.pop3.events import Reply, Transmit, Update
+from mailhost.pop3.listing import LARGE, Listing, renamed
 from mailhost.pop3.maildrop import Maildrop
 from mailhost.pop3.profiles import Profile
 from mailhost.pop3.snapshot import Snapshot
@@ -104,7 +104,7 @@ class Openings:
 
     def update(self, drop: Maildrop, event: Update, done: Callable[[int], None]) -> int | None:
         """Make QUIT's changes: how many removals failed, or None and ``done(how many)`` on the loop later."""
-        if len(event.delete) + len(event.keep) <= INLINE_CHANGES:
+        if len(event.delete) + len(event.keep) <= INLINE_CHANGES and not drop.large:
             return apply(drop, event)
         drop.lend()
         self._run(lambda: self._apply(drop, event, done))
@@ -117,16 +117,40 @@ class Openings:
         finally:
             self._back(drop, lambda: done(failed))
 
+    def search(
+        self, drop: Maildrop, event: Transmit, done: Callable[[Transmit | None], None]
+    ) -> Transmit | Reply | None:
+        """A message that is not where it was listed: open it where it lies now; None and ``done`` on the loop later."""
+        if not drop.large:
+            return drop.search(event) or event.missing
+        drop.lend()
+        self._run(lambda: self._search(drop, event, done))
+        return None
+
+    def _search(self, drop: Maildrop, event: Transmit, done: Callable[[Transmit | None], None]) -> None:
+        found: Transmit | None = None
+        try:
+            found = drop.search(event)
+        finally:
+            self._back(drop, lambda: done(found))
+
     def reply(self, kind: str) -> Reply:
         """What the client is told when a maildrop cannot be opened."""
         return self._profile.texts.maildrop(kind)
 
 
 def apply(drop: Maildrop, event: Update) -> int:
-    """Removals, then moves from new/ to cur/; how many removals failed."""
+    """Twins get their names, then removals, then moves from new/ to cur/; how many removals failed.
+
+    Twins first: when the other one has gone, nothing but its name tells which of the two is left.
+    """
+    for entry in event.keep:
+        if renamed(entry):
+            drop.keep(entry)
     failed = sum(not drop.remove(entry) for entry in event.delete)
     for entry in event.keep:
-        drop.keep(entry)
+        if not renamed(entry):
+            drop.keep(entry)
     return failed
 
 

@@ -15,7 +15,7 @@ from mailhost.pop3.opening import apply
 from mailhost.pop3.profiles import PROFILES, QMAIL, Profile
 from mailhost.pop3.protocol import Session
 from mailhost.pop3.stdio import write
-from mailhost.pop3.transfer import begin
+from mailhost.pop3.transfer import Transfer, begin
 from mailhost.pop3.trouble import MaildropError
 
 
@@ -100,7 +100,7 @@ def act(session: Session, drop: Maildrop, event: Event, out: list[bytes]) -> boo
 def transmit(drop: Maildrop, event: Transmit, out: list[bytes]) -> bool:
     """Send one message; a large one leaves in pieces, so that memory stays small. False when it broke off."""
     try:
-        data, transfer = begin(drop, event)
+        data, transfer = opened(drop, event)
     except OSError:
         data, transfer = event.missing.data, None
     out.append(data)
@@ -114,6 +114,17 @@ def transmit(drop: Maildrop, event: Transmit, out: list[bytes]) -> bool:
     if transfer is not None:
         transfer.close()
     return True
+
+
+def opened(drop: Maildrop, event: Transmit) -> tuple[bytes, Transfer | None]:
+    """``begin``, also for a message that was renamed since it was listed. Raises OSError."""
+    try:
+        return begin(drop, event)
+    except FileNotFoundError:
+        found = drop.search(event)
+        if found is None:
+            raise
+        return begin(drop, found)
 
 
 if __name__ == "__main__":

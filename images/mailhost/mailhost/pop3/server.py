@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from mailhost.pop3.connection import Connection
 from mailhost.pop3.credentials import Credentials
 from mailhost.pop3.descriptors import room
-from mailhost.pop3.events import Event, Update
+from mailhost.pop3.events import Event, Transmit, Update
 from mailhost.pop3.guard import Guard
 from mailhost.pop3.log import Log
 from mailhost.pop3.logins import Logins
@@ -38,6 +38,7 @@ from mailhost.pop3.threads import Threads
 if TYPE_CHECKING:
     import ssl
 
+    from mailhost.pop3.maildrop import Maildrop
     from mailhost.pop3.tls import Tls
 
 SWEEP_S = 1.0
@@ -209,6 +210,16 @@ class Server:
         from mailhost.pop3.tls import Tls  # loaded with the certificate: without one it would cost 4 MB
 
         return Tls(fd, self.tls)
+
+    def search(self, connection: Connection, drop: Maildrop, event: Transmit) -> Event | None:
+        """A message was not where it had been listed: the event with its open file, or the reply that it has gone."""
+
+        def later(found: Transmit | None) -> None:
+            if connection.fd < 0 and found is not None:
+                os.close(found.fd)
+            connection.resume(found or event.missing)
+
+        return self.openings.search(drop, event, later)
 
     def update(self, connection: Connection, event: Update) -> Event | None:
         """QUIT's changes on disk, all before the reply (RFC 1939 §6)."""

@@ -12,14 +12,16 @@ SAVE_EVERY_S = 3_600
 class Found:
     """What one scan found: all ``entries`` in order, and the ``stamps`` of the directories, () where they may lie.
 
-    Replaced as a whole: several sessions, and threads, may share a snapshot. ``listing`` is made when first asked for.
+    Replaced as a whole: several sessions, and threads, may share a snapshot. ``listing`` is made when first asked for;
+    until then ``earlier`` has, by inode, what the scan before had found.
     """
 
-    __slots__ = ("entries", "listing", "stamps")
+    __slots__ = ("earlier", "entries", "listing", "stamps")
 
     def __init__(self, stamps: tuple[int, ...] = (), entries: list[Entry] | None = None) -> None:
         self.stamps = stamps
         self.entries = entries or []
+        self.earlier: dict[int, Entry] = {}
         self.listing: Listing | None = None
 
 

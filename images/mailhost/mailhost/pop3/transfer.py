@@ -16,12 +16,19 @@ def begin(drop: Maildrop, event: Transmit) -> tuple[bytes, Transfer | None]:
     """The first octets of a reply, and what brings the others, None where these were all.
 
     Raises:
-        OSError: the message cannot be opened or read, or is no regular file any more; nothing of it has been sent.
+        FileNotFoundError: the message is not where it was listed; ``Maildrop.search`` may find it.
+        OSError: it cannot be opened or read, or is no regular file any more. In all cases nothing of it has been sent.
     """
-    data = _whole(drop, event)
+    fd = drop.open(event.entry.path) if event.fd < 0 else event.fd
+    try:
+        data = _whole(fd, drop, event)
+    except OSError:
+        os.close(fd)
+        raise
     if data is not None:
+        os.close(fd)
         return data, None
-    transfer = Transfer(drop, event)
+    transfer = Transfer(fd, drop, event)
     try:
         data = transfer.piece()
     except OSError:
@@ -33,26 +40,28 @@ def begin(drop: Maildrop, event: Transmit) -> tuple[bytes, Transfer | None]:
     return data, None
 
 
-def _whole(drop: Maildrop, event: Transmit) -> bytes | None:
+def _whole(fd: int, drop: Maildrop, event: Transmit) -> bytes | None:
     """A reply in one piece; None where that takes a ``Transfer``: TOP, a large message, one that is not as measured.
 
     Raises:
-        OSError: as ``begin``.
+        OSError: it cannot be read.
     """
     entry = event.entry
-    if event.lines is not None or entry.disk > CHUNK_OCTETS:
+    if event.lines is not None or entry.disk > CHUNK_OCTETS or not _same(os.fstat(fd), entry):
         return None
-    fd = drop.open(entry.path)
-    try:
-        found = os.fstat(fd)
-        if not _same(found, entry):
-            return None
-        data = os.read(fd, entry.disk)
-        if len(data) != entry.disk:  # cut short this very moment
-            return None
-        return event.head + encoded(data, entry.facts, plain=drop.plain)
-    finally:
-        os.close(fd)
+    data = os.read(fd, entry.disk)
+    if len(data) != entry.disk:  # cut short this very moment
+        os.lseek(fd, 0, os.SEEK_SET)
+        return None
+    return event.head + encoded(data, entry.facts, plain=drop.plain)
+
+
+def _regular(fd: int) -> os.stat_result:
+    """What fstat says. Raises OSError, also where it is no regular file."""
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "no regular file")
+    return found
 
 
 def _same(found: os.stat_result, entry: Entry) -> bool:
@@ -70,18 +79,16 @@ class Transfer:
 
     __slots__ = ("_encoder", "_fd", "_found", "_head", "_left", "done")
 
-    def __init__(self, drop: Maildrop, event: Transmit) -> None:
-        """Open the file and see whether it is still the one that was measured.
+    def __init__(self, fd: int, drop: Maildrop, event: Transmit) -> None:
+        """See whether ``fd``, which is closed with this, is still the file that was measured.
 
         Raises:
-            OSError: it cannot be opened, or is no regular file any more.
+            OSError: it is no regular file any more.
         """
         entry = event.entry
-        self._fd = drop.open(entry.path)
+        self._fd = fd
         try:
-            found = os.fstat(self._fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise FileNotFoundError
+            found = _regular(fd)
         except OSError:
             self.close()
             raise
