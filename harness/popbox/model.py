@@ -67,10 +67,11 @@ class Scenario(Table):
 
 
 class Verdict(StrEnum):
-    """How a step or a scenario ended."""
+    """How a scenario ended. ``NOT_PROVED``: nothing failed, and nobody could look at what became of its mail."""
 
     PASSED = "passed"
     FAILED = "failed"
+    NOT_PROVED = "not proved"
     SKIPPED = "skipped"
 
 

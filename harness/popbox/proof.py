@@ -96,7 +96,7 @@ class Retrieved(Fact):
     by: str
     login: str
     number: int
-    octets: int = Field(ge=0, description="as sent over the wire, CR LF line ends, without dot-stuffing and the end")
+    octets: int = Field(ge=0, description="as they came over the wire, line ends too; without dot-stuffing and the end")
     sha256: str
 
 

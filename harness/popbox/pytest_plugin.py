@@ -74,6 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--popbox-host", choices=get_args(HostName), help="where the mail host runs (default auto)")
     group.addoption("--popbox-mta", choices=get_args(MtaName), help="what takes the mail (default auto)")
     group.addoption("--popbox-keep", action="store_true", help="leave the hosts up; `popbox down` removes them")
+    group.addoption("--popbox-allow-empty", action="store_true", help="0 also where every scenario was skipped")
     group.addoption("--popbox-report", metavar="DIR", type=Path, help="write HOST-MTA.json and HOST-MTA.html here")
 
 
@@ -99,10 +100,22 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """xdist, in a worker: hand over what was seen."""
+    """xdist, in a worker: hand over what was seen. Else: a run of which every scenario was skipped is no success."""
     if session.config.stash[PLUGIN].is_worker:
         results = session.config.stash[PLUGIN].results
         session.config.workeroutput[RESULTS] = [one.model_dump_json() for one in results]  # type: ignore[attr-defined]
+    elif session.exitstatus == pytest.ExitCode.OK and _nothing_ran(session.config):
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def _nothing_ran(config: pytest.Config) -> bool:
+    """Whether the run was of scenarios alone and all of them were skipped, unless ``--popbox-allow-empty``."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or config.getoption("popbox_allow_empty"):
+        return False
+    reports = {kind: reporter.stats.get(kind, []) for kind in ("passed", "failed", "error", "xfailed", "xpassed")}
+    skipped = [one.nodeid.partition("::")[0] for one in reporter.stats.get("skipped", [])]
+    return bool(skipped) and not any(reports.values()) and all(path.endswith(".toml") for path in skipped)
 
 
 def _wanted(config: pytest.Config) -> tuple[HostName, MtaName] | None:
@@ -217,7 +230,7 @@ class ScenarioItem(pytest.Item):
         if result.verdict is Verdict.SKIPPED:
             note_skipped(self, f"scenario in {self.host}/{self.mta}", result.reason)
             pytest.skip(result.reason)
-        if result.verdict is Verdict.FAILED:
+        if result.verdict in (Verdict.FAILED, Verdict.NOT_PROVED):
             steps = [line for step in result.steps for line in step_lines(step)]
             raise ScenarioFailed("\n".join([*steps, *result_lines(result)]))
 
@@ -268,6 +281,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("popbox: hosts and MTAs")
         for line in sorted(lines):
             terminalreporter.write_line(line)
+    if _nothing_ran(config):
+        terminalreporter.write_line("popbox: every scenario was skipped, so nothing is proved: exit code 5")
     if folder := config.getoption("popbox_report"):
         for path in config.stash[PLUGIN].write_reports(folder):
             terminalreporter.write_line(f"report: {path}")

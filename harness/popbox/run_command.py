@@ -23,7 +23,7 @@ from popbox.scenario import ScenarioFile, load, load_all
 from popbox.settings import Settings
 from popbox.suite import JOBS, run_all
 
-PASSED, FAILED = 0, 1
+PASSED, FAILED, NOTHING_PROVED = 0, 1, 4
 DEMO = "howto-telnet.toml"
 Form = Callable[[Report], str]
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -42,6 +42,8 @@ class Options:
     json: Path | None
     html: Path | None
     remote: Remote | None = None
+    allow_unproved: bool = False
+    allow_empty: bool = False
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,10 +74,16 @@ def demo(settings: Settings, /, **given: Any) -> int:
 @click.option("--jobs", "-j", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Scenarios at a time.")
 @click.option("--host", type=click.Choice(["auto", "local", "docker", "remote"]), default="auto", show_default=True)
 @remote_options
+@click.option("--allow-unproved", is_flag=True, help="0 also where nobody looked at what became of a message.")
+@click.option("--allow-empty", is_flag=True, help="0 also where every scenario was skipped.")
 @options
 @click.pass_obj
 def run(settings: Settings, /, scenarios: tuple[Path, ...], **given: Any) -> int:
-    """Run scenario files, or all in a directory; without any, those that come with popbox."""
+    """Run scenario files, or all in a directory; without any, those that come with popbox.
+
+    Exit codes: 0 passed, 1 failed, 2 unusable input, 3 host unavailable, 4 nothing failed and not all is proved:
+    nobody could look at what became of a message, or every scenario was skipped.
+    """
     files = load_all(list(scenarios) or [settings.assets / "scenarios"])
     remote = read_remote(given)
     return _go(settings, files, Options(remote=remote, **given))
@@ -100,7 +108,17 @@ def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcript
     for path in outputs:
         click.echo(f"report: {path}")
     click.echo(f"{summary(results)}; host {choice.host}, MTA {choice.mta}")
-    return FAILED if any(result.verdict is Verdict.FAILED for result in results) else PASSED
+    return exit_code(results, wish)
+
+
+def exit_code(results: list[Result], wish: Options) -> int:
+    """Zero only for a proof, or for what was asked to count as one."""
+    verdicts = {result.verdict for result in results}
+    if Verdict.FAILED in verdicts:
+        return FAILED
+    unproved = Verdict.NOT_PROVED in verdicts and not wish.allow_unproved
+    empty = verdicts <= {Verdict.SKIPPED} and not wish.allow_empty
+    return NOTHING_PROVED if unproved or empty else PASSED
 
 
 def _choice(wish: Options, settings: Settings) -> Choice:

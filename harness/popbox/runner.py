@@ -80,15 +80,21 @@ class Run:
             for one in messages
             if one.verdict is Looked.FAILED
         ]
+        unseen = [
+            f"message {one.id!r}: accepted, but nobody looked at what became of it: {one.why}"
+            for one in messages
+            if one.verdict is Looked.NOT_LOOKED_AT
+        ]
         reason = failed or next(iter(wrong), "")
+        verdict = Verdict.FAILED if reason else Verdict.NOT_PROVED if unseen else Verdict.PASSED
         result = Result(
             scenario=str(context.file.path),
             title=scenario.title,
             proves=scenario.proves,
             host=context.host.name,
             mta=context.host.mta,
-            verdict=Verdict.SKIPPED if skipped else Verdict.FAILED if reason else Verdict.PASSED,
-            reason=skipped or reason,
+            verdict=Verdict.SKIPPED if skipped else verdict,
+            reason=skipped or reason or next(iter(unseen), ""),
             steps=tuple(self.steps),
             messages=messages,
             logs=_logs(context) if reason else {},

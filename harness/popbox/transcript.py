@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 
@@ -82,6 +83,19 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
         return variables[name]
 
     return VARIABLE.sub(value, text)
+
+
+def logins_in(text: str) -> list[tuple[str, str]]:
+    """Login and password of each USER and PASS in a POP3 transcript that expects the password to be taken."""
+    found, login = [], ""
+    lines = parse(text)
+    for line, after in pairwise(lines):
+        verb, _, argument = line.text.partition(" ")
+        if line.kind is Kind.CLIENT and verb.upper() == "USER":
+            login = argument
+        elif line.kind is Kind.CLIENT and verb.upper() == "PASS" and login and after.text.startswith("+OK"):
+            found.append((login, argument))
+    return found
 
 
 def match(line: Line, answer: str, variables: Mapping[str, str]) -> dict[str, str] | None:

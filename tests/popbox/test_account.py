@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from tests.popbox.peer import peer
@@ -97,6 +99,10 @@ def test_a_sound_message_is_proved_on_every_leg(host: LocalHost) -> None:
     assert all(at_s is not None and 0 <= at_s < 30 for at_s in times)
 
 
+def without_token(message: bytes) -> bytes:
+    return re.sub(rb"X-Popbox-Token: [^\n]*\n", b"", message)
+
+
 def to_another_box(box: Path) -> None:
     shutil.move(its_file(box), box.parent / "eve/Maildir/new/moved")
 
@@ -115,6 +121,23 @@ SABOTAGE: dict[str, tuple[Callable[[Path], object], Fate, str]] = {
         "does not end with the octets that were sent",
     ),
     "cut": (lambda box: os.truncate(its_file(box), its_file(box).stat().st_size - 1), Fate.CORRUPTED, "does not end"),
+    "doubled-without-token": (
+        lambda box: put(
+            box / "Maildir/cur/x:2,", re.sub(rb"X-Popbox-[^\n]*\n", b"", its_file(box).read_bytes()), its_file(box)
+        ),
+        Fate.DOUBLED,
+        "a second copy, without its token in the header: popboxes/",
+    ),
+    "doubled-with-another": (
+        lambda box: put(box / "Maildir/new/y", its_file(box).read_bytes().replace(b": pb-", b": pb-0"), its_file(box)),
+        Fate.DOUBLED,
+        "a second copy, without its token in the header: popboxes/",
+    ),
+    "doubled-late": (
+        lambda box: Timer(1.0, put, (box / "Maildir/cur/z", its_file(box).read_bytes(), its_file(box))).start(),
+        Fate.DOUBLED,
+        "2 files hold it",
+    ),
     "wrong-mode": (lambda box: its_file(box).chmod(0o640), Fate.WRONG_MODE, "has mode 0640"),
     "wrong-place": (to_another_box, Fate.WRONG_PLACE, "it lies in popboxes/wrong-place-example/eve/Maildir, and not"),
 }

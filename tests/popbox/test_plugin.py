@@ -36,7 +36,11 @@ def test_a_need_that_the_world_does_not_meet_is_a_skip(project: pytest.Pytester)
     (project.path / "scenarios/area-behaviour.toml").write_text(SCENARIO)
     done = project.runpytest_subprocess("-rs", "scenarios")
     done.assert_outcomes(skipped=2)
-    done.stdout.fnmatch_lines(["*needs host docker, this is local*"])
+    done.stdout.fnmatch_lines(["popbox: every scenario was skipped*", "*needs host docker, this is local*"])
+    assert done.ret == pytest.ExitCode.NO_TESTS_COLLECTED, "nothing is proved"
+    assert project.runpytest_subprocess("scenarios", "--popbox-allow-empty").ret == 0
+    project.makepyfile("def test_other(): pass")
+    assert project.runpytest_subprocess().ret == 0, "a run of other tests too is theirs to judge"
 
 
 def test_a_malformed_file_fails_with_its_golden_words(project: pytest.Pytester) -> None:

@@ -54,6 +54,7 @@ def a_message(fate: Fate, verdict: Looked, text: str) -> Message:
 
 def a_result(verdict: Verdict, text: str, proves: list[str]) -> Result:
     passed = verdict is not Verdict.FAILED
+    looked = Looked.NOT_LOOKED_AT if verdict is Verdict.SKIPPED else Looked(verdict.value)
     seen = Observation(
         passed=passed, said=text, hint=text, transcript=(f"C: {text}",), evidence={text: text, "two": f"{text}\n{text}"}
     )
@@ -66,7 +67,7 @@ def a_result(verdict: Verdict, text: str, proves: list[str]) -> Result:
         verdict=verdict,
         reason="" if passed else text,
         steps=(StepResult(number=0, name=text, verb="send", seen=seen, took_s=0.1),),
-        messages=(a_message(Fate.ONCE if passed else Fate.LOST, Looked(verdict.value), text),),
+        messages=(a_message(Fate.ONCE if passed else Fate.LOST, looked, text),),
         logs={} if passed else {"smtp": text},
         began=NOW,
         took_s=1.5,

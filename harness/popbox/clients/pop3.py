@@ -6,6 +6,7 @@ import ssl
 from types import TracebackType
 from typing import Self
 
+from popbox.clients.body import Body
 from popbox.clients.wire import Address, Wire, readable
 from popbox.errors import PopboxError
 
@@ -77,9 +78,16 @@ class Pop3:
         pairs = (readable(line).split(" ", 1) for line in self.multiline(verb))
         return {int(number): value for number, value in pairs}
 
+    def body(self, number: int) -> Body:
+        """RETR: the message as it came over the wire."""
+        before = len(self.wire.log) + 1  # the command itself
+        self.multiline(f"RETR {number}")
+        status, *lines, end = self.wire.log[before:]
+        return Body(status, tuple(lines), end)
+
     def retrieve(self, number: int) -> bytes:
         """RETR: the message with LF line ends, each sent line ended by one."""
-        return b"".join(line + b"\n" for line in self.multiline(f"RETR {number}"))
+        return self.body(number).text
 
     def head(self, number: int) -> bytes:
         """TOP n 0: the header, with LF line ends; the whole message where the server has no TOP."""

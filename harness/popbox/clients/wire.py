@@ -35,6 +35,7 @@ class Logged:
     text: str
     at_s: float
     octets: bytes = b""  # as they went, but for a secret: then those of ``text``
+    ended: bytes = b"\r\n"  # the line end as it went: CR LF, or from some servers a bare LF
 
     def __str__(self) -> str:
         """The transcript form: ``C: text`` or ``S: text``."""
@@ -139,9 +140,9 @@ class Wire:
             self._buffer += self._receive(deadline, awaited)
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
-        line = line.removesuffix(b"\r")
-        self._note("S", line)
-        return line
+        bare = line.removesuffix(b"\r")
+        self._note("S", bare, line[len(bare) :] + b"\n")
+        return bare
 
     def _receive(self, deadline: float, awaited: str) -> bytes:
         try:
@@ -160,5 +161,5 @@ class Wire:
     def _last(self) -> str:
         return str(self.log[-1]) if self.log else "nothing"
 
-    def _note(self, side: str, line: bytes) -> None:
-        self.log.append(Logged(side, readable(line), time.monotonic() - self.began, line))
+    def _note(self, side: str, line: bytes, ended: bytes = b"\r\n") -> None:
+        self.log.append(Logged(side, readable(line), time.monotonic() - self.began, line, ended))

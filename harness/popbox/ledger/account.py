@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from popbox.errors import HostError
 from popbox.hosts.base import Found
-from popbox.ledger import TOKEN_FIELD, queued_as
+from popbox.ledger import TOKEN_FIELD, boxes, queued_as
 from popbox.ledger.copies import Stored, copies
 from popbox.ledger.foretold import Foretold, Taken, foretell
 from popbox.ledger.judge import Evidence, judge
@@ -20,6 +20,8 @@ from popbox.proof import Fate, Looked, Message
 from popbox.verbs.context import Context, Sent, wait_until
 
 DRAIN_S = 10.0  # our choice: a message that is neither delivered nor put off by then is stuck in the queue
+LATE_S = 1.5  # our choice: the boxes are looked at no sooner after a copy came; one that comes a second later is seen
+REMOTE_LATE_S = 3.0  # our choice: the same after the last step, on a host whose clock and queue are not ours
 
 
 @dataclass(slots=True)
@@ -32,6 +34,9 @@ class Seen:
     no_files: str = ""
     handed: list[Handed] = field(default_factory=list)
     fetched: dict[str, list[Handed] | str] = field(default_factory=dict)  # box -> what popbox itself got there
+    unknown: list[tuple[str, bytes]] = field(
+        default_factory=list
+    )  # new in a box, and no message of ours: where, octets
 
 
 def account(context: Context, taken: list[Taken]) -> tuple[Message, ...]:
@@ -41,7 +46,10 @@ def account(context: Context, taken: list[Taken]) -> tuple[Message, ...]:
     seen = Seen()
     _read_log(context, seen)
     _search(context, seen)
-    _pick_up(context, seen)
+    if seen.no_files:
+        _ask_pop3(context, seen)
+    else:
+        _pick_up(context, seen)
     return tuple(_message(context, seen, sent, taken) for sent in context.offered)
 
 
@@ -73,11 +81,43 @@ def _at_rest(told: list[Story]) -> bool:
 
 
 def _search(context: Context, seen: Seen) -> None:
+    """All copies, and what else is new in the boxes; again where a copy is so young that another may follow."""
     needles = tuple(f"{TOKEN_FIELD}: {sent.token}\n" for sent in context.offered)
     try:
         seen.found = context.host.search(needles)
+        newest = max((one.entry.mtime for one in seen.found), default=0.0)
+        if (young_s := newest + LATE_S - time.time()) > 0:
+            time.sleep(min(LATE_S, young_s))
+            seen.found = context.host.search(needles)
+        for place, before in context.before.items():
+            found = [one for one in context.host.find(place, "") if boxes.base(one) not in before]
+            seen.unknown += [
+                (f"{place}/{one.entry.path}", one.octets) for one in found if not _ours(context, one.octets)
+            ]
     except HostError as error:
         seen.no_files = error.what
+
+
+def _ours(context: Context, octets: bytes) -> bool:
+    """Whether it is a message of the run, by its header, or a bounce of one."""
+    of_bounce = octets.startswith(b"Return-Path: <>\n")
+    where = b"\n" + (octets if of_bounce else octets.partition(b"\n\n")[0] + b"\n")
+    return any(f"\n{TOKEN_FIELD}: {sent.token}\n".encode() in where for sent in context.offered)
+
+
+def _ask_pop3(context: Context, seen: Seen) -> None:
+    """A host that shows no files: what the sessions got, and a last look at what is new in the boxes."""
+    heard = [hear(step, wire) for step, wire in context.played]
+    seen.handed = [one for conversation in heard for one in conversation.handed()]
+    if context.logins and any(sent.accepted for sent in context.offered):
+        time.sleep(REMOTE_LATE_S)
+        for login, known in context.logins.items():
+            got = seen.fetched[login] = boxes.new_in(context.host, login, known)
+            new = got if isinstance(got, list) else []
+            seen.handed += [one for one in new if any(one.holds(sent.token) for sent in context.offered)]
+            if known.before is not None:
+                others = [one for one in new if not _ours(context, one.octets)]
+                seen.unknown += [(f"RETR {one.number} of {one.login}", one.octets) for one in others]
 
 
 def _pick_up(context: Context, seen: Seen) -> None:
@@ -137,6 +177,7 @@ def _evidence(context: Context, seen: Seen, sent: Sent, right: Foretold) -> Evid
         dead=context.host.alive("smtp"),
         unserved=tuple(_unserved(kept, seen, sent.token)),
         unreadable=tuple(one.entry.path for one in seen.found if not one.readable),
+        twins=tuple(where for where, octets in seen.unknown if boxes.is_copy(octets, sent.octets)),
     )
 
 
@@ -155,8 +196,10 @@ def _not_taken(sent: Sent, evidence: Evidence) -> tuple[Fate, str]:
     how = (
         f"refused at {sent.receipt.command}: {sent.reply}" if sent.receipt else f"the conversation broke: {sent.broke}"
     )
-    if evidence.stored:
-        return Fate.WRONG_PLACE, f"{how}; and yet it lies in {evidence.stored[0].entry.path}"
+    if yet := [*(one.entry.path for one in evidence.stored), *evidence.twins]:
+        return Fate.WRONG_PLACE, f"{how}; and yet it lies in {yet[0]}"
+    if evidence.handed:
+        return Fate.WRONG_PLACE, f"{how}; and yet RETR {evidence.handed[0].number} of {evidence.handed[0].login} is it"
     return Fate.SMTP, how
 
 

@@ -16,6 +16,7 @@ IN_MAILDIR = re.compile(r"(.+)/(new|cur|tmp)/[^/]+")
 FROM_LINE = re.compile(rb"^From [^\n]*\n", re.MULTILINE)
 QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)  # mbox(5): what qmail-local adds to lines that look so
 HEADER_LINE = re.compile(rb"[!-9;-~]+:|[ \t]")
+UNFIT = re.compile(rb"[\r\0]")  # RFC 5322 §2.2: neither stands in a header field
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ def _kind(
 def whole(octets: bytes, sent: bytes) -> bool:
     """Whether a copy is what was sent, with nothing but header lines (those of the delivery) before it."""
     added = octets.removesuffix(sent)
-    return octets.endswith(sent) and all(HEADER_LINE.match(line) for line in added.splitlines())
+    lines = added.removesuffix(b"\n").split(b"\n") if added else []
+    clean = all(HEADER_LINE.match(line) and not UNFIT.search(line) for line in lines)
+    return octets.endswith(sent) and clean and (not added or added.endswith(b"\n"))
 
 
 def fault(stored: Stored, sent: bytes, uid: int) -> tuple[Fate, str] | None:

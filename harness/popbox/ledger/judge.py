@@ -27,6 +27,7 @@ class Evidence:
     dead: str = ""  # how the MTA's process ended, if it did
     unserved: tuple[str, ...] = ()  # boxes that hold it and whose POP3 does not, in words
     unreadable: tuple[str, ...] = ()  # files below popboxes/ that even popuser cannot read
+    twins: tuple[str, ...] = ()  # what is new in its boxes, has its lines, and carries no token of this run; in words
 
     def attempts(self) -> list[Attempt]:
         """All delivery attempts, those of forwarded copies too."""
@@ -43,20 +44,32 @@ def judge(seen: Evidence) -> Judgement:
     for stored in seen.stored:
         if wrong := fault(stored, seen.octets, seen.uid):
             return wrong
-    return _accounted(seen) or _served(seen) or _unfinished(seen)
+    return _twins(seen) or _accounted(seen) or _served(seen) or _unfinished(seen)
 
 
 def _without_files(seen: Evidence) -> Judgement:
     """A host that does not show its files: POP3 and the log are all there is."""
-    if wrong := _served(seen):
-        return wrong
     if doubled := _handed_twice(seen, 1):
         return Fate.DOUBLED, doubled
+    if wrong := _twins(seen) or _served(seen):
+        return wrong
     if seen.handed:
         return Fate.ONCE, f"POP3 hands it out once; the files were not looked at: {seen.no_files}"
     if seen.no_log:
         return Fate.UNKNOWN, f"no log: {seen.no_log}; no files: {seen.no_files}"
-    return _unfinished(seen)
+    fate, why = _unfinished(seen)
+    if fate is Fate.DISCARDED and seen.expected != ():  # the log alone does not say where it lies
+        return Fate.UNKNOWN, f"{_success(seen)}, and nobody looked where: {seen.no_files}; POP3 was not asked for it"
+    return fate, why
+
+
+def _twins(seen: Evidence) -> Judgement | None:
+    """A copy that lost its token: one too many, or all that came of the message."""
+    if seen.twins and (seen.stored or seen.handed):
+        return Fate.DOUBLED, f"a second copy, without its token in the header: {'; '.join(seen.twins)}"
+    if seen.twins:
+        return Fate.CORRUPTED, f"it came without its token in the header: {'; '.join(seen.twins)}"
+    return None
 
 
 def _accounted(seen: Evidence) -> Judgement | None:
@@ -108,9 +121,14 @@ def _all_succeeded(seen: Evidence) -> bool:
 def _served(seen: Evidence) -> Judgement | None:
     """What POP3 handed out must be what was sent, and one of the files where they are still there."""
     for one in seen.handed:
+        words = f"{one.by}, login {one.login}: RETR {one.number}"
         if not served_whole(one, seen):
-            words = f"{one.by}, login {one.login}: RETR {one.number} handed out {len(one.octets)} octets"
-            return Fate.POP3, f"{words} that are not those that were sent and stored"
+            return (
+                Fate.POP3,
+                f"{words} handed out {len(one.octets)} octets that are not those that were sent and stored",
+            )
+        if wrong := one.fault():
+            return Fate.POP3, f"{words}: {wrong}"
     if doubled := _handed_twice(seen, max(1, len(seen.stored))):
         return Fate.POP3, doubled
     return (Fate.POP3, seen.unserved[0]) if seen.unserved else None

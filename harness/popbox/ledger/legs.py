@@ -96,9 +96,9 @@ def _lies(stored: list[Stored], bounces: list[Stored]) -> str:
 
 def _pop3(sent: Sent, seen: Evidence, fate: Fate, fetched: Fetched) -> Pop3Leg:
     retrieved = tuple(one.shown() for one in seen.handed)
-    if fate is Fate.POP3 or not all(served_whole(one, seen) for one in seen.handed):
-        broken = [one for one in seen.handed if not served_whole(one, seen)]
-        said = seen.unserved[0] if seen.unserved else _handed(broken or seen.handed)
+    broken = [one for one in seen.handed if one.fault() or not served_whole(one, seen)]
+    if broken or fate is Fate.POP3 or (fate is Fate.DOUBLED and seen.no_files):
+        said = seen.unserved[0] if seen.unserved else "; ".join([_handed(broken or seen.handed), *seen.twins])
         return Pop3Leg(verdict=Looked.FAILED, said=said, retrieved=retrieved)
     if seen.handed:
         at_s = _since(sent, min(one.at for one in seen.handed))
@@ -107,7 +107,12 @@ def _pop3(sent: Sent, seen: Evidence, fate: Fate, fetched: Fetched) -> Pop3Leg:
 
 
 def _handed(handed: list[Handed]) -> str:
-    return "; ".join(f"RETR {one.number} of {one.login or 'an unknown login'} ({one.by})" for one in handed)
+    said = []
+    for one in handed:
+        wrong = one.fault()
+        who = f"RETR {one.number} of {one.login or 'an unknown login'} ({one.by})"
+        said.append(f"{who}: {wrong}" if wrong else who)
+    return "; ".join(said)
 
 
 def _not_fetched(seen: Evidence, fetched: Fetched) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
+from popbox.clients.body import Body
 from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.clients.wire import Logged, Wire
 from popbox.errors import ConnectionFailed, HostError, StepTimeout
@@ -25,14 +27,24 @@ MULTILINE = ("RETR", "TOP", "LIST", "UIDL", "CAPA")
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """One RETR: ``octets`` with LF line ends, without dot-stuffing. ``deleted`` once DELE and QUIT took it away."""
+    """One RETR. ``listed`` is the size that LIST told; ``deleted`` once DELE and QUIT took the message away."""
 
     by: str
     login: str
     number: int
-    octets: bytes
+    body: Body
     at: float  # wall clock, seconds
     deleted: bool = False
+    listed: int | None = None
+
+    @property
+    def octets(self) -> bytes:
+        """The message with LF line ends, without dot-stuffing."""
+        return self.body.text
+
+    def fault(self) -> str:
+        """What is wrong with how it came over the wire; empty when nothing is."""
+        return next(self.body.faults(self.listed), "")
 
     def holds(self, token: str) -> bool:
         """Whether it is the message with that token, and not a bounce of it."""
@@ -41,7 +53,7 @@ class Handed:
 
     def shown(self) -> Retrieved:
         """For the report: octets and digest as they went over the wire."""
-        wire = self.octets.replace(b"\n", b"\r\n")
+        wire = self.body.wire
         digest = hashlib.sha256(wire).hexdigest()
         return Retrieved(by=self.by, login=self.login, number=self.number, octets=len(wire), sha256=digest)
 
@@ -53,14 +65,16 @@ class Heard:
     by: str
     login: str = ""
     password: str = ""  # once it was taken
-    got: dict[int, tuple[bytes, float]] = field(default_factory=dict)
+    got: dict[int, tuple[Body, float]] = field(default_factory=dict)
+    listed: dict[int, int] = field(default_factory=dict)
     marked: set[int] = field(default_factory=set)
     quit_: bool = False
 
     def handed(self) -> Iterator[Handed]:
         """Each message that it handed out."""
-        for number, (octets, at) in self.got.items():
-            yield Handed(self.by, self.login, number, octets, at, self.quit_ and number in self.marked)
+        for number, (body, at) in self.got.items():
+            deleted = self.quit_ and number in self.marked
+            yield Handed(self.by, self.login, number, body, at, deleted, self.listed.get(number))
 
 
 def hear(step: int, wire: Wire) -> Heard:
@@ -73,22 +87,26 @@ def hear(step: int, wire: Wire) -> Heard:
         if line.side == "C":
             asked.append(line.text.split(" ", 2) or [""])
         elif asked and line.text.startswith("+OK"):
-            _accepted(heard, asked.pop(0), lines, began)
+            _accepted(heard, asked.pop(0), line, lines, began)
         elif asked:
             asked.pop(0)
     return heard
 
 
-def _accepted(heard: Heard, command: list[str], lines: Iterator[Logged], began: float) -> None:
+def _accepted(heard: Heard, command: list[str], status: Logged, lines: Iterator[Logged], began: float) -> None:
     verb, number = command[0].upper(), int(command[1]) if command[1:] and command[1].isdigit() else 0
     if verb == "USER" and command[1:]:
         heard.login = " ".join(command[1:])
     elif verb == "PASS":
         heard.password = " ".join(command[1:])
     elif verb in MULTILINE and (verb in ("RETR", "TOP", "CAPA") or not number):
-        body, at_s = _body(lines)
-        if verb == "RETR":
-            heard.got[number] = body, began + at_s
+        body = Body.read(status, lines)
+        if verb == "RETR" and body:
+            heard.got[number] = body, began + body.end.at_s
+        elif verb == "LIST" and body:
+            heard.listed |= dict(filter(None, (_size(line.text) for line in body.lines)))
+    elif verb == "LIST" and (one := _size(status.text.removeprefix("+OK "))):
+        heard.listed[one[0]] = one[1]
     elif verb == "DELE":
         heard.marked.add(number)
     elif verb == "RSET":
@@ -97,14 +115,15 @@ def _accepted(heard: Heard, command: list[str], lines: Iterator[Logged], began: 
         heard.quit_ = True
 
 
-def _body(lines: Iterator[Logged]) -> tuple[bytes, float]:
-    body, at_s = b"", 0.0
-    for line in lines:
-        at_s = line.at_s
-        if line.octets == b".":
-            break
-        body += line.octets.removeprefix(b".") + b"\n"
-    return body, at_s
+def sizes_of(session: Pop3) -> dict[int, int]:
+    """LIST: message number -> octets, where what stands there is a number."""
+    return {number: int(size) for number, size in session.listing().items() if size.isdecimal()}
+
+
+def _size(line: str) -> tuple[int, int] | None:
+    """A line of LIST: number and octets."""
+    words = line.split()
+    return (int(words[0]), int(words[1])) if len(words) >= 2 and words[0].isdecimal() and words[1].isdecimal() else None
 
 
 def known_logins(host: Host, boxes: set[str], heard: Iterable[Heard]) -> dict[str, tuple[str, str]]:
@@ -134,9 +153,12 @@ def fetch(host: Host, login: str, password: str, tokens: set[str]) -> list[Hande
             session.login(login, password)
             count, _octets = session.stat()
             for number in range(count, max(0, count - MOST_MESSAGES), -1):
-                got.append(Handed("popbox", login, number, session.retrieve(number), time.time()))
+                got.append(Handed("popbox", login, number, session.body(number), time.time()))
                 if all(any(one.holds(token) for one in got) for token in tokens):
                     break
+            with suppress(Pop3Refused, ConnectionFailed, StepTimeout, ValueError):
+                sizes = sizes_of(session)
+                got = [replace(one, listed=sizes.get(one.number)) for one in got]
     except (Pop3Refused, ConnectionFailed, StepTimeout, HostError, ValueError) as error:
         return f"{login} over POP3: {error}"
     return got

@@ -47,14 +47,21 @@ STATEMENTS = {
 }
 
 
+WORST_FIRST = (Verdict.FAILED, Verdict.NOT_PROVED, Verdict.PASSED, Verdict.SKIPPED)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the checklist; no verdict where nothing in this run speaks of it."""
+    """One line of the checklist; no verdict where nothing in this run speaks of it.
+
+    ``by`` are the results that have that verdict; one that was skipped proves nothing and stands in ``skipped``.
+    """
 
     statement: str
     words: str
     verdict: Verdict | None
     by: tuple[Result, ...]
+    skipped: tuple[Result, ...] = ()
 
 
 def checklist(results: Iterable[Result]) -> list[Line]:
@@ -63,15 +70,15 @@ def checklist(results: Iterable[Result]) -> list[Line]:
     for result in results:
         for statement in result.proves:
             proofs.setdefault(statement, []).append(result)
-    return [
-        Line(statement, STATEMENTS.get(statement, ""), _worst(by), tuple(by))
-        for statement, by in sorted(proofs.items(), key=lambda item: _order(item[0]))
-    ]
+    return [_line(statement, by) for statement, by in sorted(proofs.items(), key=lambda item: _order(item[0]))]
 
 
-def _worst(by: list[Result]) -> Verdict | None:
-    verdicts = {result.verdict for result in by}
-    return next((one for one in (Verdict.FAILED, Verdict.PASSED, Verdict.SKIPPED) if one in verdicts), None)
+def _line(statement: str, of_it: list[Result]) -> Line:
+    verdicts = {result.verdict for result in of_it}
+    worst = next((one for one in WORST_FIRST if one in verdicts), None)
+    skipped = tuple(result for result in of_it if result.verdict is Verdict.SKIPPED)
+    by = tuple(result for result in of_it if result.verdict is worst and result not in skipped)
+    return Line(statement, STATEMENTS.get(statement, ""), worst, by, skipped)
 
 
 def _order(statement: str) -> tuple[bool, int, str]:

@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from popbox.model import Report, Verdict
 from popbox.proof import Fate, Leg, Looked, Message
-from popbox.report.howto import checklist
+from popbox.report.howto import WORST_FIRST, checklist
 from popbox.report.text import summary
 
-MARKS = {"passed": "✓", "failed": "✗", "skipped": "–", "not looked at": "?"}
+MARKS = {"passed": "✓", "failed": "✗", "skipped": "–", "not proved": "?", "not looked at": "?"}
 # Control characters, and those that turn the direction of text: a subject must not be able to hide what follows it.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 CENTRES = (12.5, 37.5, 62.5, 87.5)  # of the four legs, percent of the width
@@ -30,7 +30,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {"plain": plain, "mark": MARKS.__getitem__, "seconds": seconds, "word": _word}
     environment.globals |= {"path": path, "edges": edges}
-    proved = [line for line in checklist(report.results) if line.by or _speaks_of_howto(report)]
+    proved = [line for line in checklist(report.results) if line.verdict or _speaks_of_howto(report)]
     return environment.get_template("report.html.j2").render(
         report=report,
         verdict=_verdict(report),
@@ -75,7 +75,7 @@ def edges(message: Message) -> list[tuple[float, float, str, str]]:
 
 def _verdict(report: Report) -> Verdict:
     verdicts = {result.verdict for result in report.results}
-    return next((one for one in (Verdict.FAILED, Verdict.PASSED) if one in verdicts), Verdict.SKIPPED)
+    return next((one for one in WORST_FIRST if one in verdicts), Verdict.SKIPPED)
 
 
 def _fates(report: Report) -> list[tuple[str, str, int]]:

@@ -24,8 +24,15 @@ from popbox.report.text import message_lines, result_lines, step_lines, whole_li
 from popbox.runner import Watcher
 from popbox.scenario import ScenarioFile
 
-STYLES = {"ok": "green", "FAIL": "bold red", "PASSED:": "green", "FAILED:": "bold red", "SKIPPED:": "yellow"}
-STYLES |= {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+STYLES = {
+    "ok": "green",
+    "FAIL": "bold red",
+    "PASSED:": "green",
+    "FAILED:": "bold red",
+    "SKIPPED:": "yellow",
+    "NOT": "yellow",
+}
+STYLES |= {"passed": "green", "failed": "bold red", "skipped": "yellow", "not": "yellow"}
 
 
 class Screen(Watcher):
@@ -63,7 +70,9 @@ class Screen(Watcher):
         if self.steps:
             self._say_all([*message_lines(result), *result_lines(result)])
         else:
-            self._say_all(whole_lines(result) if result.verdict is Verdict.FAILED else result_lines(result))
+            self._say_all(
+                whole_lines(result) if result.verdict in (Verdict.FAILED, Verdict.NOT_PROVED) else result_lines(result)
+            )
 
     def _say_all(self, lines: Iterable[str]) -> None:
         with self._lock:

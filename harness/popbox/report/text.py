@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from popbox.model import Result, StepResult, Verdict
 from popbox.proof import Leg, Looked
+from popbox.report import howto
 
 MARK = {True: "ok  ", False: "FAIL"}
 
@@ -57,17 +58,14 @@ def whole_lines(result: Result) -> Iterator[str]:
 
 def checklist(results: list[Result]) -> Iterator[str]:
     """The HOWTO's statements as a checklist, where more than one scenario ran: each with what proves it."""
-    proofs: dict[str, list[Result]] = {}
-    for result in results:
-        for statement in result.proves:
-            proofs.setdefault(statement, []).append(result)
-    if len(results) < 2 or not proofs:
+    lines = [line for line in howto.checklist(results) if line.verdict]
+    if len(results) < 2 or not lines:
         return
     yield "\nThe HOWTO, statement by statement:"
-    for statement, by in sorted(proofs.items(), key=lambda item: (len(item[0]), item[0])):
-        verdicts = {result.verdict for result in by}
-        verdict = next(one for one in (Verdict.FAILED, Verdict.PASSED, Verdict.SKIPPED) if one in verdicts)
-        yield f"  {verdict.value:8} {statement:5} {'; '.join(result.title for result in by)}"
+    for line in lines:
+        proofs = "; ".join(result.title for result in line.by)
+        why = "; ".join(dict.fromkeys(result.reason for result in line.skipped))
+        yield f"  {line.verdict:8} {line.statement:5} {proofs or f'no proof in this run: {why}'}"
 
 
 def summary(results: Iterable[Result]) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from popbox.breakage import Break
 from popbox.clients.smtp import Receipt
 from popbox.clients.wire import Wire
 from popbox.errors import HostError, PopboxError
-from popbox.hosts.base import Found, Host, Service
+from popbox.hosts.base import Ability, Found, Host, Service
 from popbox.ledger import TOKEN_FIELD
+from popbox.ledger.boxes import Login, Names, listed, lying
 from popbox.ledger.expect import Route
 from popbox.scenario import ScenarioFile
-from popbox.transcript import expand
+from popbox.steps import ExpectRetrieved, Telnet
+from popbox.transcript import TranscriptError, expand, logins_in
 
 
 @dataclass(slots=True)
@@ -74,11 +77,34 @@ class Context:
     boxes: dict[str, str] = field(default_factory=dict)  # address -> Maildir, as the host has shown it
     visible_at: float = 0.0  # wall clock: from then on every delivered message is listed (Q-POP3-4)
     log_from: dict[Service, int] = field(default_factory=dict)
+    before: dict[str, Names] = field(default_factory=dict)  # Maildir -> what lay there before a message was sent
+    logins: dict[str, Login] = field(default_factory=dict)  # the same of boxes that only POP3 shows, by login
 
     def close(self) -> None:
         """End the conversations that are still open."""
         for wire in self.sessions.values():
             wire.hang_up()
+
+    def look_first(self, routes: tuple[Route, ...]) -> None:
+        """Note what the boxes hold before a message goes there, so that at the end what is new can be told."""
+        for place in {place for route in routes for place in route.places if place.endswith("/Maildir")}:
+            if place not in self.before and (names := lying(self.host, place)) is not None:
+                self.before[place] = names
+        if self.host.cannot(Ability.FILES):
+            for login, password in self._to_be_retrieved():
+                if login not in self.logins:
+                    self.logins[login] = Login(password, listed(self.host, login, password))
+
+    def _to_be_retrieved(self) -> Iterator[tuple[str, str]]:
+        """Login and password of each step that fetches by POP3, where its variables are known already."""
+        for step in self.file.scenario.step:
+            pairs: list[tuple[str, str]] = []
+            if isinstance(step.spec, ExpectRetrieved):
+                pairs = [(step.spec.login, step.spec.password.get_secret_value())]
+            elif isinstance(step.spec, Telnet) and step.spec.service == "pop3":
+                pairs = logins_in(step.spec.transcript)
+            with suppress(TranscriptError):
+                yield from [(self.text(login), self.text(password)) for login, password in pairs]
 
     def log(self, service: Service) -> str:
         """What the service has logged since this run began."""

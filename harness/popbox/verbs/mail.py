@@ -19,6 +19,7 @@ To: {to}
 Subject: a test message of popbox
 
 This message was sent to prove that it arrives.
+.This line begins with a dot, which SMTP and POP3 double on the way and undouble at its end.
 """
 
 
@@ -49,6 +50,7 @@ def _message(context: Context, spec: Send) -> bytes:
 def _offer(context: Context, spec: Send, token: str, octets: bytes, deadline: float) -> smtp.Receipt:
     """Send it, and leave a note for the ledger, also where the conversation breaks (raises as ``deliver`` does)."""
     routes = tuple(ask(context.host, one) for one in spec.to)
+    context.look_first(routes)
     note = Sent(spec.id, token, octets, spec.sender, tuple(spec.to), routes, context.step)
     context.offered.append(note)
     began = time.monotonic()
