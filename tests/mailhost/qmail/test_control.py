@@ -99,6 +99,12 @@ def test_q_rcpt_9_badmailfrom_knows_senders_and_whole_domains(host: Home, sender
     assert b"badmailfrom" in BAD_SENDER
 
 
+@pytest.mark.parametrize(("text", "bad"), [(b"s@x\n", False), (b"s@x\0\n", True), (b"\0\n", False), (b"a\0\0b", True)])
+def test_q_rcpt_9_a_nul_makes_an_empty_entry_which_bars_the_empty_sender(host: Home, text: bytes, bad: bool) -> None:
+    host.control("badmailfrom", text)
+    assert (badmailfrom(host.controls(), b"") is not None) is bad
+
+
 def test_q_rcpt_10_morercpthosts_counts_only_as_a_cdb(host: Home) -> None:
     host.control("rcpthosts", "d.com\n")
     host.control("morercpthosts", "More.org\n.wild.org\n")

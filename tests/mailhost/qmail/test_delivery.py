@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -58,6 +59,20 @@ def test_q_mbox_1_an_mbox_is_made_where_it_can_be(host: Home, line: str, reason:
     assert not (host.path / "box/joe/Mailbox").exists()
 
 
+def test_e_59_what_cannot_be_synced_defers(host: Home) -> None:
+    text = "Unable to write /dev/null: invalid argument. (#4.3.0)"
+    assert look(host, "/dev/null\n").failure == Failure(permanent=False, text=text)
+    fifo = host.path / "box/fifo"
+    os.mkfifo(fifo)
+    Home.own(fifo)
+    waits = Failure(permanent=False, text=f"Unable to open {fifo}: device not configured. (#4.2.1)")
+    assert look(host, f"{fifo}\n").failure == waits
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    read = Failure(permanent=False, text=f"Unable to write {fifo}: invalid argument. (#4.3.0)")
+    assert look(host, f"{fifo}\n").failure == read
+    os.close(reader)
+
+
 @as_root
 def test_files_are_tried_as_the_user_of_the_entry(host: Home) -> None:
     box = host.box("joe", "./Maildir/\n./Mailbox\n", maildir=True)
@@ -104,3 +119,15 @@ def test_names_of_errors() -> None:
     assert error_text(2) == "file does not exist"
     assert is_temporary(28)
     assert not is_temporary(2)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ELOOP, "symbolic link loop"), (errno.EINVAL, "invalid argument"), (errno.ENXIO, "device not configured"),
+        (errno.EDQUOT, "disk quota exceeded"), (errno.EFBIG, "file too big"), (errno.ESTALE, "stale NFS file handle"),
+        (errno.EBADE, "unknown error"),
+    ],
+)  # fmt: skip
+def test_q_err_1_qmails_own_words(number: int, words: str) -> None:
+    assert error_text(number) == words

@@ -95,6 +95,7 @@ TRAPS: list[tuple[str, Trap, str, str]] = [
     ("joe@domain.com", rewrite_dot_qmail("./Maildir/\n", 0o700), "E-45", "chmod -x"),
     ("joe@domain.com", rewrite_dot_qmail("|true\n", 0o700), "E-45", "chmod -x"),
     ("joe@domain.com", rewrite_dot_qmail("./Maildir\n"), "E-46", "no / at its end"),
+    ("joe@domain.com", rewrite_dot_qmail("/dev/null\n"), "E-59", "names no file that can be synced"),
     ("joe@domain.com", rewrite_dot_qmail(" ./Maildir/\n"), "E-48", "is a forward"),
     ("joe@domain.com", rewrite_dot_qmail("./Maildir/\r\n"), "Q-LINE-5", "carriage return"),
     ("joe@domain.com", rewrite_dot_qmail("./None/\n"), "H-34", "./None: file does not exist (maildirmake"),

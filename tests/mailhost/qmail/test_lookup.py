@@ -111,6 +111,13 @@ def test_e_29_e_30_h_14_q_lsp_9_uids(uid: str, value: int, failure: Failure | No
     assert (found.uid, found.gid, found.failure) == (value, 0, failure)
 
 
+@pytest.mark.parametrize(("uid", "gid", "failure"), [("0", "4294967295", INTERNAL), ("5", "4294967295", INTERNAL)])
+def test_q_lsp_9_the_gid_is_set_before_the_uid_is_looked_at(uid: str, gid: str, failure: Failure) -> None:
+    found = lookup(cdb(f"=joe:u:{uid}:{gid}:/h:::"), b"joe")
+    assert found is not None
+    assert found.failure == failure
+
+
 def test_e_31_gid_0_is_accepted_and_the_user_need_not_exist() -> None:
     found = lookup(cdb("=joe:nobody knows:5:0:/h:::"), b"joe")
     assert found is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.mailhost.qmail.support import UID, Home
 
-from mailhost.qmail.dotqmail import NO_MAILBOX
+from mailhost.qmail.dotqmail import BLANK_FIRST, NO_MAILBOX, TOO_LONG
 from mailhost.qmail.lookup import CDB_TROUBLE, ROOT
 from mailhost.qmail.route import LOOPING, MOST_FORWARDS, Outcome, Route, Step, route
 
@@ -122,6 +122,45 @@ def test_e_37_h_16_default_delivery(howto: Home) -> None:
     assert way.outcome is Outcome.DELIVERED
     maildir = route(howto.path, b"joe@domain.com", default=b"./Maildir/")
     assert maildir.deliveries[0].instruction.argument == b"./Maildir/"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        (b"./Maildir/\n", [b"./Maildir/"]),
+        (b"./Maildir/\n&a@far.org\n\n\n", [b"./Maildir/", b"a@far.org"]),
+        (b"./Mail\0dir/", [b"./Maildir/"]),  # sh leaves NULs out of $(cat ...)
+        (b"", [b"./Mailbox"]),
+    ],
+)
+def test_q_def_1_control_defaultdelivery_is_for_a_box_without_a_file(
+    howto: Home, text: bytes, arguments: list[bytes]
+) -> None:
+    (howto.path / "box/joe/.qmail").unlink()
+    howto.control("defaultdelivery", text)
+    way = go(howto, "joe@domain.com")
+    assert [delivery.instruction.argument for delivery in way.deliveries] == arguments
+    assert way.steps[-1].file == ("control/defaultdelivery" if text else "default delivery")
+    given = route(howto.path, b"joe@domain.com", default=b"./Other")
+    assert given.deliveries[0].instruction.argument == b"./Other"
+
+
+def test_q_def_1_q_line_2_a_file_of_line_ends_defers(howto: Home) -> None:
+    (howto.path / "box/joe/.qmail").unlink()
+    howto.control("defaultdelivery", "\n")
+    assert go(howto, "joe@domain.com").failure == BLANK_FIRST
+
+
+def test_q_fwd_9_a_forward_that_is_too_long_bounces_after_all_else(howto: Home) -> None:
+    long = "a" * 995 + "@far.org"
+    qmail = howto.path / "box/joe/.qmail"
+    qmail.write_text(f"&{long[1:]}\n")
+    assert len(long) == 1003
+    assert go(howto, "joe@domain.com").outcome is Outcome.DELIVERED
+    qmail.write_text(f"./Maildir/\n&{long}\n")
+    assert go(howto, "joe@domain.com").failure == TOO_LONG
+    qmail.write_text(f"&{long}\n./Nowhere/\n")
+    assert go(howto, "joe@domain.com").outcome is Outcome.DEFERRED
 
 
 def test_e_42_comments_only_discard(howto: Home) -> None:

@@ -51,9 +51,15 @@ def test_q_bounce_4_and_e_69_the_prefix_goes_only_for_the_domains_own_entry(cont
         assert bounce.without_prefix(controls, address) == shown
 
 
-def test_q_bounce_5_a_report_cannot_end_its_paragraph(controls: Controls) -> None:
-    text = head(controls, b"s@x", (b"a\nb@c", b"one\n\n\ntwo"))
-    assert b"<a_b@c>:\none\n//two\n\n---" in text or b"<a_b@c>:\none\n/\ntwo\n\n---" in text
+@pytest.mark.parametrize(
+    ("report", "shown"),
+    [
+        (b"one\n\n\ntwo", b"one\n//two\n"), (b"\n\nx\n", b"//x\n"), (b"\n", b"\n"), (b"\n\n", b"/\n"),
+        (b"x\n\n\ny\n\n\n", b"x\n//y\n/\n"), (b"x\n\n", b"x\n\n"), (b"", b""), (b"x", b"x\n"),
+    ],
+)  # fmt: skip
+def test_q_bounce_5_a_report_cannot_end_its_paragraph(controls: Controls, report: bytes, shown: bytes) -> None:
+    assert b"\n<a_b@c>:\n" + shown + b"\n---" in head(controls, b"s@x", (b"a\nb@c", report))
 
 
 def test_q_bounce_6_7_and_e_70_double_and_triple(controls: Controls) -> None:
@@ -69,6 +75,24 @@ def test_q_bounce_8_verp() -> None:
     assert bounce.envelope_sender(verp, b"r@d") == b"list-owner-r=d@host"
     assert bounce.envelope_sender(b"plain@host", b"r@d") == b"plain@host"
     assert bounce.without_verp(verp) == b"list-owner-@host"
+
+
+def test_q_bounce_8_the_end_of_a_verp_sender_is_dropped_whatever_precedes_it(controls: Controls) -> None:
+    failures = [(b"a@b", b"r\n")]
+    assert bounce.envelope_sender(b"x-@[]", b"r@d") == b"x-@[]"
+    built = bounce.build(controls, b"x-@[]", failures, 0)
+    assert built
+    assert (built.sender, built.recipient) == (b"", b"x")
+    assert built.head.endswith(b"Return-Path: <x>\n")
+    assert bounce.build(controls, b"-@[]", failures, 0) == bounce.build(controls, b"", failures, 0)
+    assert bounce.build(controls, b"#@[]-@[]", failures, 0) is None
+
+
+def test_a_nul_in_a_control_file_ends_an_address(home: Home) -> None:
+    home.control("doublebounceto", b"s\0D\n")
+    built = bounce.build(load(home.path, Reader.SEND), b"", [(b"a@b", b"r\n")], 0)
+    assert built
+    assert built.recipient == b"s"
 
 
 def test_q_bounce_9_without_me(tmp_path: Path) -> None:

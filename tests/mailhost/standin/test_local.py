@@ -15,6 +15,7 @@ from tests.mailhost.standin.support import Home
 from mailhost.qmail.assign import Assignment
 from mailhost.qmail.failure import Failure
 from mailhost.standin import local, maildir, mbox
+from mailhost.standin.environment import Variables, environment
 from mailhost.standin.report import Outcome, Report
 from mailhost.standin.stored import Stored
 
@@ -148,7 +149,10 @@ def test_q_mbox_1_a_locked_file_is_waited_for(bench: Bench, tmp_path: Path) -> N
 
 def test_q_mbox_4_and_e_59_dev_null_defers(bench: Bench) -> None:
     bench.qmail("/dev/null\n")
-    assert bench.deliver().outcome is Outcome.DEFERRAL
+    assert bench.deliver() == Report(Outcome.DEFERRAL, b"Unable to write /dev/null: invalid argument. (#4.3.0)\n")
+    (bench.box / "loop").symlink_to("loop")
+    bench.qmail("./loop\n")
+    assert bench.deliver() == Report(Outcome.DEFERRAL, b"Unable to open ./loop: symbolic link loop. (#4.2.1)\n")
     bench.qmail("./Mailbox/x\n")
     assert bench.deliver() == Report(Outcome.DEFERRAL, b"Unable to open ./Mailbox/x: file does not exist. (#4.2.1)\n")
 
@@ -181,6 +185,21 @@ def test_q_prog_2_and_e_49_exit_codes(bench: Bench, code: int) -> None:
     assert len(bench.new()) == (1 if code == 0 else 0)
 
 
+@pytest.mark.parametrize("printed", ["x", "x\\n", "x\\n\\n", "\\n\\nx", ""])
+def test_q_log_9_a_failed_programs_output_is_its_report_as_it_is(bench: Bench, printed: str) -> None:
+    bench.qmail(f"|printf '{printed}'; exit 100\n")
+    assert bench.deliver() == Report(Outcome.FAILURE, printed.replace("\\n", "\n").encode())
+
+
+def test_a_nul_ends_what_a_line_names(bench: Bench) -> None:
+    bench.qmail("./Maildir\0x/\n./mbox\0y\n|echo hi >out\0z\n&a@b\0Tc@d\n")
+    assert bench.deliver().text == b"did 2+1+1\nqp 42\n"
+    assert len(bench.new()) == 1
+    assert (bench.box / "mbox").exists()
+    assert (bench.box / "out").read_bytes() == b"hi\n"
+    assert bench.forwarded[0][1] == (b"a@b",)
+
+
 def test_q_prog_1_the_message_alone_and_a_killed_program(bench: Bench) -> None:
     bench.qmail("|cat > out\n")
     assert bench.deliver(b"text\n") == Report(Outcome.SUCCESS, b"did 0+0+1\n")
@@ -202,6 +221,19 @@ def test_q_prog_3_and_q_dot_10_the_environment(bench: Bench) -> None:
     }  # fmt: skip
     assert {name: found.get(name) for name in wanted} == wanted
     assert "MAILHOST_HOME" not in found
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [
+        (b"a.b.c", [b"a.b", b"a", b"a"]), (b".test", [b""] * 3), (b".a.b", [b".a", b"", b""]), (b"d", [b"d"] * 3),
+        (b"d.", [b"d"] * 3), (b"a..b", [b"a.", b"a", b"a"]), (b"", [b""] * 3),
+    ],
+)  # fmt: skip
+def test_q_prog_3_the_labels_of_the_host(host: bytes, wanted: list[bytes]) -> None:
+    of = Variables(b"u", b"/h", b"l", host, b"e", None, b"s", b"n", b"d", b"r", b"f")
+    found = environment(of)
+    assert [found[name] for name in (b"HOST2", b"HOST3", b"HOST4")] == wanted
 
 
 def test_programs_are_off_unless_allowed(bench: Bench) -> None:
@@ -246,6 +278,16 @@ def test_q_fwd_5_a_queue_that_is_full(bench: Bench, monkeypatch: pytest.MonkeyPa
     report = bench.deliver()
     assert report.outcome is Outcome.DEFERRAL
     assert report.text.startswith(b"Unable to forward message: qq write error or disk full (#4.3.0).")
+
+
+def test_q_fwd_9_an_address_that_is_too_long_fails_for_good(bench: Bench) -> None:
+    bench.qmail("&" + "a" * 999 + "@d.c\n")
+    assert bench.deliver().text.startswith(b"Unable to forward message: envelope address too long for qq (#5.1.3).\n")
+    assert bench.deliver().outcome is Outcome.FAILURE
+    assert bench.forwarded == []
+    bench.qmail("&" + "a" * 998 + "@d.c\n")
+    bench.deliver()
+    assert len(bench.forwarded[0][1][0]) == 1002
 
 
 def test_q_local_7_e_54_e_55_loops(bench: Bench) -> None:

@@ -41,13 +41,11 @@ _PROGRAMS = {"rcpthosts": "qmail-smtpd", "locals": "qmail-send", "assign": "qmai
 @click.option(
     "--default-delivery",
     metavar="TEXT",
-    default="./Mailbox",
-    show_default=True,
-    help="What qmail-start was given for boxes without a .qmail file.",
+    help="What qmail-start was given for boxes without .qmail. [default: control/defaultdelivery, else ./Mailbox]",
 )
 @click.pass_context
 @guarded
-def explain(ctx: click.Context, address: str, as_json: bool, default_delivery: str) -> None:
+def explain(ctx: click.Context, address: str, as_json: bool, default_delivery: str | None) -> None:
     """Say what would happen to mail for ADDRESS, decision by decision, and why. No mail is sent.
 
     Every row names the file and the line that decided. Exit code 0: the mail would be delivered; 1: refused, bounced,
@@ -56,7 +54,8 @@ def explain(ctx: click.Context, address: str, as_json: bool, default_delivery: s
     home: Path = ctx.obj
     require(home)
     try:
-        way = route(home, os.fsencode(address), os.fsencode(default_delivery))
+        default = None if default_delivery is None else os.fsencode(default_delivery)
+        way = route(home, os.fsencode(address), default)
         text = json.dumps(_as_json(home, way), indent=2) if as_json else "\n".join(_as_text(home, way))
     except OSError as error:
         click.echo(f"mailhost: {error.filename or home}: {error.strerror or error}", err=True)

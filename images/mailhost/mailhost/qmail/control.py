@@ -13,6 +13,7 @@ __all__ = ["ControlError", "Controls", "Decision", "Line", "Reader", "Table", "a
 
 NOT_ALLOWED = b"553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"
 BAD_SENDER = b"553 sorry, your envelope sender is in my badmailfrom list (#5.7.1)"
+DEFAULT_DELIVERY = b"./Mailbox"  # qmail-start's first argument in the stock set-up
 MOST_DELIVERIES = 120  # conf-spawn of the stock build; larger concurrency files are cut to it (Q-SEND-15)
 
 
@@ -30,7 +31,7 @@ class Controls:
     """Every control file that matters to receiving and local delivery, defaults filled in. Names are the files' names.
 
     ``None`` means "no such file and no default": an absent rcpthosts accepts every domain, and without ``me``
-    there is no greeting. Times are seconds, sizes octets.
+    there is no greeting. Times are seconds, sizes octets. ``defaultdelivery``: for a box without .qmail (Q-DEF-1).
     """
 
     home: Path
@@ -55,6 +56,7 @@ class Controls:
     queuelifetime: int
     concurrencylocal: int
     concurrencyremote: int
+    defaultdelivery: bytes
     # qmail-remote
     helohost: bytes | None
     smtproutes: Table
@@ -136,6 +138,7 @@ def load(home: Path, reader: Reader = Reader.ALL) -> Controls:
         queuelifetime=files.count(send, "queuelifetime", 604800),
         concurrencylocal=min(files.count(send, "concurrencylocal", 10), MOST_DELIVERIES),
         concurrencyremote=min(files.count(send, "concurrencyremote", 20), MOST_DELIVERIES),
+        defaultdelivery=_default_delivery(files),
         helohost=files.line(remote, "helohost"),
         smtproutes=files.pairs(remote, "smtproutes"),
         timeoutconnect=files.count(remote, "timeoutconnect", 60),
@@ -149,6 +152,12 @@ def _locals(files: _Files) -> Table | None:
     if table is None and files.me is not None:
         return Table("control/me", (Line(files.me, b"", 1),))
     return table
+
+
+def _default_delivery(files: _Files) -> bytes:
+    """What the qmail image's run script hands to qmail-start, as sh reads it: no NULs, no line ends at the end."""
+    text = files.text(Reader.SEND, "defaultdelivery")
+    return text.replace(b"\0", b"").rstrip(b"\n") if text else DEFAULT_DELIVERY
 
 
 def _at_least_one(seconds: int) -> int:
@@ -209,7 +218,7 @@ def _accepts_more(controls: Controls, keys: list[bytes]) -> Decision:
 
 def badmailfrom(controls: Controls, sender: bytes) -> Line | None:
     """The badmailfrom line that bars this envelope sender, if any; the reply (BAD_SENDER) comes at RCPT (Q-RCPT-9)."""
-    if controls.badmailfrom is None or not sender:
+    if controls.badmailfrom is None:
         return None
     host = host_of(sender)
     return controls.badmailfrom.find(sender) or (None if host is None else controls.badmailfrom.find(b"@" + host))

@@ -61,6 +61,11 @@ def first_line(text: bytes | None) -> bytes | None:
     return text.split(b"\n", 1)[0].rstrip(BLANKS)
 
 
+def c_string(octets: bytes) -> bytes:
+    """What a C program sees of a text that it takes for a string: all up to a NUL."""
+    return octets.partition(b"\0")[0]
+
+
 def number(text: bytes | None, default: int) -> int:
     """The number a one-line file starts with, modulo 2^32; ``default`` when it starts with none (Q-CTL-4)."""
     line = first_line(text)

@@ -8,7 +8,9 @@ import stat
 from dataclasses import dataclass, replace
 
 from mailhost.qmail.asuser import as_user
-from mailhost.qmail.dotqmail import DEFAULT_DELIVERY, Found, Instruction, Kind, check_home, find, parse
+from mailhost.qmail.control import DEFAULT_DELIVERY
+from mailhost.qmail.controlfile import c_string
+from mailhost.qmail.dotqmail import ADDRESS_OCTETS, TOO_LONG, Found, Instruction, Kind, check_home, find, parse
 from mailhost.qmail.failure import Failure, error_text
 from mailhost.qmail.lookup import Assignment
 
@@ -41,7 +43,9 @@ def _inspect(assignment: Assignment, default: bytes) -> Inspection:
     if isinstance(found, Failure):
         return Inspection(found)
     instructions = tuple(_tried(assignment.home, line) for line in parse(found.text, found.executable, default))
-    first = next((line.failure for line in instructions if line.failure is not None), None)
+    # Forwards go out last and together (Q-FWD-1): the others' failures come before theirs.
+    in_order = sorted(instructions, key=lambda line: line.kind is Kind.FORWARD)
+    first = next((line.failure for line in in_order if line.failure is not None), None)
     return Inspection(first, found, instructions)
 
 
@@ -49,12 +53,14 @@ def _tried(home: bytes, instruction: Instruction) -> Instruction:
     """The instruction, with the failure its delivery would meet."""
     if instruction.failure is not None:
         return instruction
-    path = os.path.join(home, instruction.argument.split(b"\0", 1)[0])  # noqa: PTH118 - bytes
+    argument = c_string(instruction.argument)
+    path = os.path.join(home, argument)  # noqa: PTH118 - bytes
     if instruction.kind is Kind.MAILDIR:
         return replace(instruction, failure=_maildir_failure(path))
     if instruction.kind is Kind.MBOX:
-        return replace(instruction, failure=_mbox_failure(path, instruction.argument))
-    return instruction
+        return replace(instruction, failure=_mbox_failure(path, argument))
+    too_long = instruction.kind is Kind.FORWARD and len(argument) > ADDRESS_OCTETS
+    return replace(instruction, failure=TOO_LONG if too_long else None)
 
 
 def _maildir_failure(path: bytes) -> Failure | None:
@@ -73,9 +79,16 @@ def _mode(path: bytes) -> int:
 
 
 def _mbox_failure(path: bytes, argument: bytes) -> Failure | None:
-    """Whether the file could be opened for appending; it is not made (Q-MBOX-1)."""
+    """Whether the file could be opened for appending and synced; nothing is made or written (Q-MBOX-1, E-59)."""
+    action, code = "open", "#4.2.1"
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            action, code = "write", "#4.3.0"
+            if not stat.S_ISREG(os.fstat(fd).st_mode):  # /dev/null, a FIFO that somebody reads: they cannot be synced
+                os.fsync(fd)
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         directory = os.path.dirname(path)  # noqa: PTH120 - bytes
         if stat.S_ISDIR(_mode(directory)) and os.access(directory, os.W_OK | os.X_OK):
@@ -85,5 +98,5 @@ def _mbox_failure(path: bytes, argument: bytes) -> Failure | None:
         reason = error.errno or 0
     else:
         return None
-    name = os.fsdecode(argument)
-    return Failure(permanent=False, text=f"Unable to open {name}: {error_text(reason)}. (#4.2.1)")
+    text = f"Unable to {action} {os.fsdecode(argument)}: {error_text(reason)}. ({code})"
+    return Failure(permanent=False, text=text)

@@ -7,9 +7,9 @@ import stat
 from dataclasses import dataclass
 from enum import Enum
 
+from mailhost.qmail.control import DEFAULT_DELIVERY
 from mailhost.qmail.failure import Failure, error_text, is_temporary
 
-DEFAULT_DELIVERY = b"./Mailbox"  # qmail-start's first argument in the stock set-up
 WRITABLE = stat.S_IWOTH  # conf-patrn of the stock build; group-writable passes (Q-LOCAL-3, E-44)
 HOME_WRITABLE = Failure(permanent=False, text="Uh-oh: home directory is writable. (#4.7.0)")
 HOME_STICKY = Failure(permanent=False, text="Home directory is sticky: user is editing his .qmail file. (#4.2.1)")
@@ -20,6 +20,8 @@ USAGE = Failure(
 )
 NO_MAILBOX = Failure(permanent=True, text="Sorry, no mailbox here by that name. (#5.1.1)")
 BLANK_FIRST = Failure(permanent=False, text="Uh-oh: first line of .qmail file is blank. (#4.2.1)")
+ADDRESS_OCTETS = 1002  # what qmail-queue takes of a sender or recipient (Q-QUEUE-3, Q-FWD-9)
+TOO_LONG = Failure(permanent=True, text="Unable to forward message: envelope address too long for qq (#5.1.3).")
 FILE_AND_X = Failure(permanent=False, text="Uh-oh: .qmail has file delivery but has x bit set. (#4.7.0)")
 PROG_AND_X = Failure(permanent=False, text="Uh-oh: .qmail has prog delivery but has x bit set. (#4.7.0)")
 _DEFAULT = b"default"
@@ -153,7 +155,7 @@ def parse(text: bytes, executable: bool = False, default: bytes = DEFAULT_DELIVE
     """What the lines do, in order, ending early at a line that fails (Q-LINE-1..8).
 
     An empty ``text`` means ``default``, qmail-start's delivery instruction, for which the x bit does not count.
-    An empty result is a delivery to nowhere, with success.
+    An empty result is a delivery to nowhere, with success. A NUL in an argument ends it when it is used.
     """
     forward_only = executable and bool(text)
     result: list[Instruction] = []

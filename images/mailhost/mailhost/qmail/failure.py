@@ -5,22 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-# qmail has its own names for errno values; these are the ones that opening, reading and chdir can meet.
-_NAMES = {
-    errno.ENOENT: "file does not exist",
-    errno.EACCES: "access denied",
-    errno.EPERM: "permission denied",
-    errno.ENOTDIR: "not a directory",
-    errno.EISDIR: "is a directory",
-    errno.EIO: "input/output error",
-    errno.ELOOP: "too many symbolic links",
-    errno.ENAMETOOLONG: "file name too long",
-    errno.ENOSPC: "out of disk space",
-    errno.EROFS: "read-only file system",
-    errno.EMFILE: "process cannot open more files",
-    errno.ENFILE: "system cannot open more files",
-    errno.ENOMEM: "out of memory",
-}
+from mailhost.qmail.errnowords import WORDS
 
 # Trouble that may be gone at the next try (Q-DOT-7 "temporary errors").
 _TEMPORARY = frozenset(
@@ -28,7 +13,8 @@ _TEMPORARY = frozenset(
         errno.EINTR, errno.ENOMEM, errno.ETXTBSY, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EDEADLK,
         errno.EBUSY, errno.ENFILE, errno.EMFILE, errno.EFBIG, errno.ENOSPC, errno.ENETDOWN, errno.ENETUNREACH,
         errno.ENETRESET, errno.ECONNABORTED, errno.ECONNRESET, errno.ENOBUFS, errno.ECONNREFUSED, errno.EHOSTDOWN,
-        errno.EHOSTUNREACH, errno.EDQUOT, errno.ESTALE, errno.ENOLCK,
+        errno.EHOSTUNREACH, errno.EDQUOT, errno.ESTALE, errno.ENOLCK, errno.EUSERS,
+        errno.ETOOMANYREFS,
     }
 )  # fmt: skip
 
@@ -43,7 +29,7 @@ class Failure:
 
 def error_text(number: int | None) -> str:
     """The name qmail prints for an errno value."""
-    return _NAMES.get(number or 0, "unknown error")
+    return WORDS.get(number or 0, "unknown error")
 
 
 def is_temporary(number: int | None) -> bool:

@@ -55,11 +55,12 @@ class Assignment:
     @property
     def failure(self) -> Failure | None:
         """Why qmail-lspawn would not start qmail-local for this entry, if so (Q-LSP-9)."""
+        no_id = (1 << 32) - 1  # -1 as uid_t: the kernel refuses it
+        if self.gid == no_id:  # the gid is set first
+            return INTERNAL
         if self.uid == 0:
             return ROOT
-        if (1 << 32) - 1 in (self.uid, self.gid):  # -1 as uid_t: the kernel refuses it
-            return INTERNAL
-        return None
+        return INTERNAL if self.uid == no_id else None
 
 
 def lookup(cdb: Cdb, local: bytes) -> Assignment | None:

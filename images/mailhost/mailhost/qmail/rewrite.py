@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailhost.qmail.control import Controls, suffixes
-from mailhost.qmail.controlfile import Table
+from mailhost.qmail.controlfile import Table, c_string
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A recipient for qmail-lspawn: ``address`` = local part @ host; ``prefix`` is virtualdomains' text, else None."""
+    """A recipient for qmail-lspawn: ``address`` = local part @ host; ``prefix`` is virtualdomains' text, else None.
+
+    A NUL (envnoathost can hold one) ends the address once all rules have been applied: the queue ends it with NUL.
+    """
 
     address: bytes
     steps: tuple[Step, ...]
@@ -47,7 +50,7 @@ def rewrite(controls: Controls, rcpt: bytes) -> Local | Remote:
     line = controls.locals.find(host) if controls.locals is not None else None
     if line is not None and controls.locals is not None:
         steps.append(Step("locals", controls.locals.file, line.number, line.key, address))
-        return Local(address, tuple(steps))
+        return Local(c_string(address), tuple(steps))
     return _virtual(controls.virtualdomains, user, host, steps)
 
 
@@ -84,6 +87,6 @@ def _virtual(table: Table, user: bytes, host: bytes, steps: list[Step]) -> Local
         prefixed = line.value + b"-" + address if line.value else address
         steps.append(Step("virtualdomains", table.file, line.number, line.key, prefixed))
         if line.value:
-            return Local(prefixed, tuple(steps), prefix=line.value)
+            return Local(c_string(prefixed), tuple(steps), prefix=line.value)
         break
-    return Remote(address, tuple(steps))
+    return Remote(c_string(address), tuple(steps))

@@ -8,9 +8,10 @@ from enum import Enum
 from pathlib import Path
 
 from mailhost.qmail.assigntext import ASSIGN_FILE
-from mailhost.qmail.control import ControlError, Reader, accepts, load
+from mailhost.qmail.control import DEFAULT_DELIVERY, ControlError, Reader, accepts, load
+from mailhost.qmail.controlfile import c_string
 from mailhost.qmail.delivery import Inspection, inspect
-from mailhost.qmail.dotqmail import DEFAULT_DELIVERY, Instruction, Kind
+from mailhost.qmail.dotqmail import Instruction, Kind
 from mailhost.qmail.drift import Comparison, Drift
 from mailhost.qmail.failure import Failure
 from mailhost.qmail.lookup import CDB_FILE, Assignment, accounts_of, locate, split
@@ -77,9 +78,9 @@ class Route:
 class _World:
     """What all the ways of one question share: the host, its users/assign compared once, and how much is followed."""
 
-    def __init__(self, home: Path, default: bytes) -> None:
+    def __init__(self, home: Path, default: bytes | None) -> None:
         self.home = home
-        self.default = default
+        self.default = default  # None: what control/defaultdelivery says
         self.comparison = Comparison(home)
         self.forwards_left = MOST_FORWARDS
 
@@ -92,6 +93,7 @@ class _Way:
         self.address = address
         self.via = via
         self.steps: list[Step] = []
+        self.default = DEFAULT_DELIVERY
         self.rewritten: bytes | None = None
         self.assignment: Assignment | None = None
         self.drift = Drift()
@@ -137,6 +139,7 @@ class _Way:
         if controls.locals is None:
             self.steps.append(Step("locals", "control/me", 0, b"", b"neither it nor control/locals exists"))
             return self.fail("locals", SEND_CONTROLS)
+        self.default = controls.defaultdelivery if self.world.default is None else self.world.default
         rewritten = rewrite(controls, self.address)
         self.rewritten = rewritten.address
         self.steps += [Step(step.rule, step.file, step.line, step.key, step.address) for step in rewritten.steps]
@@ -164,15 +167,20 @@ class _Way:
 
     def local(self, rewritten: bytes, who: Assignment) -> Route:
         """qmail-local: what do the .qmail lines do?"""
-        self.inspection = inspection = inspect(who, self.world.default)
+        self.inspection = inspection = inspect(who, self.default)
         if inspection.found is not None:
             name = inspection.found.name
-            file = "default delivery" if name is None else os.fsdecode(who.home + b"/" + name)
+            file = self.default_file() if name is None else os.fsdecode(who.home + b"/" + name)
             self.steps.append(Step("dotqmail", file, 0, name or b"", b", ".join(inspection.found.tried)))
             self.deliveries = tuple(self.delivery(line, rewritten, inspection) for line in inspection.instructions)
         if inspection.failure is not None:
             return self.fail("dotqmail" if inspection.found is None else "delivery", inspection.failure)
         return self.end(Outcome.DELIVERED if inspection.instructions else Outcome.DISCARDED, "delivery")
+
+    def default_file(self) -> str:
+        """Where the delivery for a box without .qmail stands."""
+        by_file = self.world.default is None and self.default != DEFAULT_DELIVERY
+        return "control/defaultdelivery" if by_file else "default delivery"
 
     def delivery(self, instruction: Instruction, rewritten: bytes, inspection: Inspection) -> Delivery:
         """One line; a forward is followed unless another line fails, for then nothing is forwarded (Q-FWD-1)."""
@@ -180,11 +188,13 @@ class _Way:
         if not followed or self.world.forwards_left == 0:
             return Delivery(instruction)
         self.world.forwards_left -= 1
-        return Delivery(instruction, _Way(self.world, instruction.argument, (*self.via, rewritten)).send())
+        return Delivery(instruction, _Way(self.world, c_string(instruction.argument), (*self.via, rewritten)).send())
 
 
-def route(home: Path, address: bytes, default: bytes = DEFAULT_DELIVERY) -> Route:
-    """The way of a message for ``address`` that comes in by SMTP; ``default`` is qmail-start's delivery instruction.
+def route(home: Path, address: bytes, default: bytes | None = None) -> Route:
+    """The way of a message for ``address`` that comes in by SMTP.
+
+    ``default`` is qmail-start's delivery instruction; None: as the qmail image starts it, by control/defaultdelivery.
 
     Raises OSError when something else than a missing file keeps users/assign from being compared.
     """

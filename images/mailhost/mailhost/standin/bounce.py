@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mailhost.qmail.control import Controls, suffixes
+from mailhost.qmail.controlfile import c_string
 from mailhost.standin import fields
 
 DOUBLE_BOUNCE = b"#@[]"
 VERP_TAIL = b"-@[]"
+_EMPTY_LINE = re.compile(rb"(?<=\n)\n(?!\Z)")
 
 _FIRST = b"""Hi. This is the popbox stand-in mail program at %s.
 Your message did not reach the addresses below. Nothing more will be
@@ -33,27 +36,27 @@ class Bounce:
 
 def build(controls: Controls, sender: bytes, failures: Iterable[tuple[bytes, bytes]], now: float) -> Bounce | None:
     """The bounce for (routed recipient, report) pairs in order of failure; None: a triple bounce, dropped."""
+    sender = without_verp(sender)
     if sender == DOUBLE_BOUNCE:
         return None
     double = not sender
-    to = controls.doublebounceto + b"@" + controls.doublebouncehost if double else without_verp(sender)
+    to = controls.doublebounceto + b"@" + controls.doublebouncehost if double else sender
     first, line = (_AGAIN, _ORIGINAL) if double else (_FIRST, _COPY)
     head = b"Date: %s\nFrom: %s\nTo: %s\nSubject: failure notice\n\n" % (
         fields.date(now), fields.quoted(controls.bouncefrom + b"@" + controls.bouncehost), fields.quoted(to),
     )  # fmt: skip
     body = first % controls.bouncehost + b"\n"
     body += b"".join(_paragraph(controls, address, report) for address, report in failures)
-    text = head + body + line + b"\n\n" + fields.return_path(without_verp(sender))
-    return Bounce(DOUBLE_BOUNCE if double else b"", to, text)
+    text = head + body + line + b"\n\n" + fields.return_path(sender)
+    return Bounce(DOUBLE_BOUNCE if double else b"", c_string(to), text)
 
 
 def _paragraph(controls: Controls, address: bytes, report: bytes) -> bytes:
     """``<address>:``, the report, an empty line; the report must not end its paragraph early (Q-BOUNCE-5)."""
     shown = without_prefix(controls, address).replace(b"\n", b"_")
-    text = report + b"\n" if report and not report.endswith(b"\n") else report
-    while b"\n\n" in text:
-        text = text.replace(b"\n\n", b"\n/", 1)
-    return b"<" + shown + b">:\n" + text + b"\n"
+    text = b"<" + shown + b">:\n" + report
+    text += b"" if text.endswith(b"\n") else b"\n"
+    return _EMPTY_LINE.sub(b"/", text) + b"\n"
 
 
 def without_prefix(controls: Controls, address: bytes) -> bytes:
@@ -68,18 +71,17 @@ def without_prefix(controls: Controls, address: bytes) -> bytes:
 
 
 def without_verp(sender: bytes) -> bytes:
-    """Where bounces of a VERP sender go: ``owner-@host-@[]`` is answered at ``owner-@host`` (Q-BOUNCE-8)."""
-    return sender[: -len(VERP_TAIL)] if _is_verp(sender) else sender
+    """Where bounces of a VERP sender go: ``owner-@host-@[]`` is answered at ``owner-@host`` (Q-BOUNCE-8).
+
+    The end is dropped whatever stands before it: ``x-@[]`` is answered at ``x``, and ``-@[]`` is nobody.
+    """
+    return sender.removesuffix(VERP_TAIL)
 
 
 def envelope_sender(sender: bytes, recipient: bytes) -> bytes:
-    """The sender one recipient sees: ``owner-r=d@host`` for a VERP sender (Q-BOUNCE-8)."""
-    if not _is_verp(sender):
+    """The sender one recipient sees: ``owner-r=d@host`` for a VERP sender, which has an ``@`` more (Q-BOUNCE-8)."""
+    if not sender.endswith(VERP_TAIL) or b"@" not in without_verp(sender):
         return sender
     local, _, host = sender[: -len(VERP_TAIL)].rpartition(b"@")
     user, _, domain = recipient.rpartition(b"@")
     return local + user + b"=" + domain + b"@" + host
-
-
-def _is_verp(sender: bytes) -> bool:
-    return sender.endswith(VERP_TAIL) and b"@" in sender[: -len(VERP_TAIL)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailhost.qmail.controlfile import c_string
+
 
 @dataclass(frozen=True, slots=True)
 class Variables:
@@ -31,10 +33,10 @@ def environment(of: Variables) -> dict[bytes, bytes]:
     }  # fmt: skip
     host, ext = of.host, of.ext
     for number in (b"2", b"3", b"4"):
-        host = host.rpartition(b".")[0] or host
+        host = host.rpartition(b".")[0] if b"." in host else host
         ext = ext.partition(b"-")[2]
         values[b"HOST" + number] = host
         values[b"EXT" + number] = ext
     if of.default is not None:
         values[b"DEFAULT"] = of.default
-    return {name: value.partition(b"\0")[0] for name, value in values.items()}
+    return {name: c_string(value) for name, value in values.items()}

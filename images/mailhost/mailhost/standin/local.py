@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mailhost.qmail import assign, dotqmail
-from mailhost.qmail.dotqmail import Found, Instruction, Kind
+from mailhost.qmail.control import DEFAULT_DELIVERY
+from mailhost.qmail.controlfile import c_string
+from mailhost.qmail.dotqmail import ADDRESS_OCTETS, TOO_LONG, Found, Instruction, Kind
 from mailhost.qmail.failure import Failure
 from mailhost.qmail.lookup import Assignment
 from mailhost.qmail.route import LOOPING
@@ -37,7 +39,7 @@ class Place:
     forward: Forward
     owners: Owners
     programs: bool = False
-    default: bytes = dotqmail.DEFAULT_DELIVERY
+    default: bytes = DEFAULT_DELIVERY
 
 
 def deliver(place: Place, sender: bytes, address: bytes, message: Stored) -> Report:
@@ -102,15 +104,16 @@ class _Delivery:
         """Do one line; whether the lines after it are to be skipped."""
         if instruction.failure is not None:
             raise Stopped.by(instruction.failure)
+        argument = c_string(instruction.argument)
         if instruction.kind is Kind.MAILDIR:
-            maildir.deliver(self._path(instruction.argument), self._rpline + self._dtline, self._message)
+            maildir.deliver(self._path(argument), self._rpline + self._dtline, self._message)
         elif instruction.kind is Kind.MBOX:
             head = fields.mbox_from(self._sender, time.time()) + self._rpline + self._dtline
-            mbox.deliver(self._path(instruction.argument), instruction.argument, head, self._message)
+            mbox.deliver(self._path(argument), argument, head, self._message)
         elif instruction.kind is Kind.FORWARD:
-            self._forwards.append(instruction.argument)
+            self._forwards.append(argument)
         else:
-            return self._program(instruction.argument, found)
+            return self._program(argument, found)
         return False
 
     def _path(self, argument: bytes) -> bytes:
@@ -132,8 +135,11 @@ class _Delivery:
         """All forwards as one message, after everything else (Q-FWD-1, -2)."""
         if not self._forwards:
             return b""
+        sender = self._newsender()
+        if max(map(len, (sender, *self._forwards))) > ADDRESS_OCTETS:
+            raise Stopped.by(TOO_LONG)
         try:
-            number = self._place.forward(self._newsender(), tuple(self._forwards), self._dtline, self._message)
+            number = self._place.forward(sender, tuple(self._forwards), self._dtline, self._message)
         except OSError as error:
             text = "Unable to forward message: qq write error or disk full (#4.3.0)."
             raise Stopped(text) from error

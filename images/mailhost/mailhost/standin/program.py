@@ -31,7 +31,7 @@ def run(command: bytes, home: bytes, environment: dict[bytes, bytes], message: S
     if code < 0:
         raise Stopped(output + CRASHED)
     if code not in (0, SKIP_REST):
-        raise Stopped(output.removesuffix(b"\n"), permanent=code in PERMANENT)
+        raise Stopped(output, permanent=code in PERMANENT, raw=True)
     return Ended(output, code == SKIP_REST)
 
 

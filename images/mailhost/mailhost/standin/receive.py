@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from mailhost.qmail.control import ControlError
+from mailhost.qmail.controlfile import c_string
 from mailhost.standin import fields, smtp
 from mailhost.standin.commit import Committer
 from mailhost.standin.crowd import Crowd
@@ -104,7 +105,7 @@ class Connection(asyncio.Protocol):
     def _open(self, ip: str) -> None:
         snapshot = self._shared.policies.snapshot()
         policy = HostPolicy(snapshot, ip, self._shared.interfaces, starttls=self._shared.tls is not None)
-        self._peer = fields.Peer(ip.encode(), snapshot.controls.me or policy.greeting)
+        self._peer = fields.Peer(ip.encode(), c_string(snapshot.controls.me or policy.greeting))
         self._timeout_s = policy.timeout_s
         self._session = Session(policy)
         self._heard = self._loop.time()

@@ -44,11 +44,15 @@ class Report:
 
 
 class Stopped(Exception):
-    """A delivery cannot go on: bounced when ``permanent``, else tried again. ``text`` is the report, without LF."""
+    """A delivery cannot go on: bounced when ``permanent``, else tried again.
 
-    def __init__(self, text: str | bytes, *, permanent: bool = False) -> None:
+    ``text`` is the report, without LF; of a program (``raw``) what it printed, which may end in one or not (Q-LOG-9).
+    """
+
+    def __init__(self, text: str | bytes, *, permanent: bool = False, raw: bool = False) -> None:
         """``text`` as the sender or the operator will read it."""
         self.text = os.fsencode(text)
+        self._raw = raw
         self.permanent = permanent
         super().__init__(self.text.decode("utf-8", "replace"))
 
@@ -59,7 +63,7 @@ class Stopped(Exception):
 
     def report(self, said: bytes = b"") -> Report:
         """As a report; ``said`` is what programs printed before."""
-        text = said + (self.text + b"\n" if self.text else b"")
+        text = said + (self.text if self._raw or not self.text else self.text + b"\n")
         cause = because(self.__cause__) if isinstance(self.__cause__, OSError) else ""
         return Report.of(Outcome.FAILURE if self.permanent else Outcome.DEFERRAL, text, cause)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+from mailhost.qmail.dotqmail import ADDRESS_OCTETS
 from mailhost.standin import address
 from mailhost.standin.content import MOST_HOPS, BareLF, Decoder
 
 LINE_OCTETS = 1 << 20  # our choice: qmail-smtpd takes commands of any length; memory here is shared by all sessions
-QUEUE_ADDRESS_OCTETS = 1002  # what the queue holds (Q-QUEUE-3); a RELAYCLIENT suffix can reach it
 ENVELOPE_OCTETS = 1 << 21  # our choice: all recipients of a message, some 35,000 of them; qmail-smtpd has no limit
 RECIPIENT_OCTETS = 40  # what each costs beside its own octets
 
@@ -285,7 +285,7 @@ class Session:
         if self._too_big:
             return TOO_BIG
         longest = max(len(self._sender), *map(len, self._recipients))
-        return ADDRESS_TOO_LONG if longest > QUEUE_ADDRESS_OCTETS else None
+        return ADDRESS_TOO_LONG if longest > ADDRESS_OCTETS else None
 
 
 Handler = Callable[[Session, bytes], tuple[Event, ...]]

@@ -45,7 +45,7 @@ class Work:
         self.controls = controls
         self.queue = queue
         self._committer, self._arrived = committer, arrived
-        self._place = local.Place(self._forward, Owners(home), programs=programs)
+        self._place = local.Place(self._forward, Owners(home), programs, controls.defaultdelivery)
 
     def route(self, recipients: Iterable[bytes]) -> tuple[Recipient, ...]:
         """See ``routed``."""

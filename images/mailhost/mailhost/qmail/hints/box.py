@@ -60,6 +60,8 @@ def _line(line: Instruction, who: Assignment | None) -> Iterator[Hint]:
         yield Hint("Q-LINE-5", f"{where} ends in a carriage return, which is part of what it names")
     elif line.kind is Kind.MBOX and line.argument.endswith(b"aildir"):
         yield Hint("E-46", f"{where} has no / at its end: that is an mbox file, not a maildir")
+    elif line.kind is Kind.MBOX and line.failure is not None and line.failure.text.startswith("Unable to write"):
+        yield Hint("E-59", f"{where} names no file that can be synced: mail waits; a .qmail of comments only drops it")
     elif line.kind is Kind.FORWARD and b"aildir" in line.argument:
         yield Hint("E-48", f"{where} is a forward; a delivery to a file begins with . or /")
     elif line.kind is Kind.MAILDIR and line.failure not in (None, FILE_AND_X):
