@@ -244,8 +244,63 @@ def test_lines_that_somebody_put_into_assign_are_not_lost(howto: Host) -> None:
     (howto.home / "users/assign").write_text("=mine:joe:1000:1000:/home/joe:::\n.\n")
     assert "users/assign: line 1: is in no file" in howto.refused("rebuild", code=1)
     assert "users/assign: line 1" in howto.refused("mailbox", "add", "ann@domain.com", "--crypt", HOWTO_CRYPT, code=1)
-    howto.ok("rebuild", "--force")
+    assert "line 1, in no file of users/domains: would be taken out" in howto.ok("rebuild", "--force", "--dry-run")
+    before = howto.text("users/assign")
+    assert "line 1, in no file of users/domains: taken out" in howto.ok("rebuild", "--force")
     assert "mine" not in howto.text("users/assign")
+    assert howto.text("users/assign.old") == before
+
+
+def test_h20_a_line_added_by_hand_gets_mail_by_the_verb_that_the_hint_names(howto: Host) -> None:
+    """The HOWTO's first way: a line in users/assign, then qmail-newu. Each hint's verb does what it says."""
+    assign = howto.home / "users/assign"
+    line = f"=domain-com-ann:{howto.owner}:{howto.home}/popboxes/domain-com/joe:::\n"
+    assign.write_text(line + howto.text("users/assign"))
+    (hint,) = (
+        h for h in howto.run("explain", "ann@domain.com").stdout.splitlines() if "users/assign:1 would take" in h
+    )
+    assert "run `mailhost newu`" in hint
+    assert "take users/assign as it stands with `mailhost newu`" in howto.refused("rebuild", code=1)
+    assert howto.ok("newu") == "users/cdb made from 3 lines of users/assign\n"
+    assert "assigned  users/assign:1" in howto.run("explain", "ann@domain.com").stdout
+    assert assign.read_text().startswith(line)
+    said = howto.run("lint").stdout
+    assert "users/assign: line 1: error: is in no file of users/domains: put it into the one of its domain" in said
+    with (howto.home / "users/domains/domain.com").open("a") as part:
+        part.write(line)
+    howto.ok("rebuild")
+    assert line in howto.text("users/assign")
+    assert "assign-stale" not in howto.run("lint").stdout
+
+
+def test_h20_fix_makes_users_cdb_and_keeps_a_line_added_by_hand(howto: Host) -> None:
+    assign = howto.home / "users/assign"
+    assign.write_text(f"=domain-com-ann:{howto.owner}:{howto.home}/popboxes/domain-com/joe:::\n" + assign.read_text())
+    before = assign.read_bytes()
+    done = howto.run("lint", "--fix")
+    assert "mending users/cdb: newu" in done.stdout
+    assert assign.read_bytes() == before
+    assert "assigned  users/assign:1" in howto.run("explain", "ann@domain.com").stdout
+
+
+def test_newu_that_cannot_leaves_the_old_state_and_later_verbs_alone(howto: Host) -> None:
+    assign = howto.text("users/assign")
+    (howto.home / "users/assign").write_text("=half\n")
+    before = howto.text("users/domains/domain.com"), (howto.home / "users/cdb").read_bytes()
+    done = howto.run("newu")
+    assert (done.exit_code, "bad format in users/assign" in done.stderr) == (1, True)
+    assert before == (howto.text("users/domains/domain.com"), (howto.home / "users/cdb").read_bytes())
+    (howto.home / "users/assign").write_text(assign)
+    howto.ok("mailbox", "add", "ann@domain.com", "--crypt", HOWTO_CRYPT)
+
+
+def test_newmrh_makes_what_its_hint_says(howto: Host) -> None:
+    (howto.home / "control/morercpthosts").write_text("more.example\n")
+    assert "run `mailhost newmrh`" in howto.run("explain", "joe@more.example").stdout
+    howto.ok("newmrh")
+    after = howto.run("explain", "joe@more.example").stdout
+    assert "control/morercpthosts.cdb" in after
+    assert "newmrh" not in after
 
 
 def test_the_howtos_own_script_may_have_written_assign(howto: Host) -> None:

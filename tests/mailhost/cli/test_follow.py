@@ -217,7 +217,7 @@ VERBS = {
 OTHERS = {
     *("alias list", "catchall list", "domain list", "domain show", "forward list", "mailbox list", "mailbox show"),
     *("apply", "explain", "export", "follow", "governed", "lint", "mailbox measure", "mkpasswd", "plan", "queue"),
-    *("rebuild", "serve"),
+    *("newmrh", "newu", "rebuild", "serve"),
 }
 """They change no account, or are the file's own."""
 

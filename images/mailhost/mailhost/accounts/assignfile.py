@@ -16,20 +16,32 @@ END = b".\n"
 STAMP = "assign"
 """users/.mailhost/assign: the mark of the users/assign we wrote. Another one holds somebody's work, perhaps."""
 
+OLD = "assign.old"
+"""users/assign.old: the users/assign whose lines of somebody else's `rebuild --force` took out."""
+
 _ENTRIES = re.compile(rb"(?:[^:\n\0.#][^:\n\0]*(?::[^:\n\0]*){6}:[^\n\0]*\n)*+")
 """As many whole entries as there are (Q-ASSIGN-1..4); a line that starts with # is none that anybody wants (E-11)."""
 
 
-def stage(transaction: Transaction, changed: dict[str, bytes], removed: set[str], *, force: bool = False) -> None:
+def stage(transaction: Transaction, changed: dict[str, bytes], removed: set[str], *, force: bool = False) -> list[int]:
     """Stage changed parts, the users/assign that they give with the others, and the making of users/cdb.
+
+    Returns the numbers of the lines that ``force`` takes out; the file that had them is kept as users/assign.old.
 
     Raises:
         InputError: a part would break or cut short users/assign; nothing is staged for good then.
-        HostError: users/assign has lines that no part has, written by somebody else (``force`` overwrites them).
+        HostError: users/assign has lines that no part has, written by somebody else (``force`` takes them out).
     """
     layout = transaction.layout
-    if not force:
-        _keep_foreign(layout, changed)
+    foreign = [] if _ours(layout) else foreign_lines(layout, changed)
+    if foreign and not force:
+        raise HostError(
+            f"users/assign: line {foreign[0]}: is in no file of users/domains, so joining those would lose it. Put it "
+            "into the one of its domain, then `mailhost rebuild`; or take users/assign as it stands with "
+            "`mailhost newu`, which is qmail-newu; or have it taken out by `mailhost rebuild --force`"
+        )
+    if foreign:
+        transaction.put(layout.users / OLD, (layout.users / "assign").read_bytes())
     for name, text in changed.items():
         transaction.put(layout.parts / name, text)
     parts = sorted(({path.name for path in part_files(layout)} | set(changed)) - removed, key=os.fsencode)
@@ -46,6 +58,7 @@ def stage(transaction: Transaction, changed: dict[str, bytes], removed: set[str]
     new = transaction.put(layout.users / "assign", fill)
     transaction.put(layout.work / STAMP, b"%d %d %d\n" % new)
     transaction.newu()
+    return foreign
 
 
 def part_files(layout: Layout) -> list[Path]:
@@ -102,21 +115,18 @@ def _fault(line: bytes) -> str:
     return starts.get(line[:1], colons)
 
 
-def _keep_foreign(layout: Layout, changed: dict[str, bytes]) -> None:
-    """See that users/assign has no line that is in no part, unless we wrote that file ourselves."""
-    path = layout.users / "assign"
-    now = mark(path)
-    stamp = layout.work / STAMP
-    if now is None or (stamp.exists() and stamp.read_bytes() == b"%d %d %d\n" % now):
-        return
+def _ours(layout: Layout) -> bool:
+    """Whether users/assign is the one we wrote last, or is not there."""
+    now, stamp = mark(layout.users / "assign"), layout.work / STAMP
+    return now is None or (stamp.exists() and stamp.read_bytes() == b"%d %d %d\n" % now)
+
+
+def foreign_lines(layout: Layout, changed: dict[str, bytes] | None = None) -> list[int]:
+    """The numbers of the lines of users/assign that are in no part: added there by hand, as the HOWTO first does it."""
     known = {END.strip(), b""}
     for part in part_files(layout):
         known.update(part.read_bytes().splitlines())
-    for text in changed.values():
+    for text in (changed or {}).values():
         known.update(text.splitlines())
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if line not in known:
-            raise HostError(
-                f"users/assign: line {number}: is in no file of users/domains, so joining those would lose it. "
-                "Put it into one of them, or run `mailhost rebuild --force`"
-            )
+    lines = (layout.users / "assign").read_bytes().splitlines()
+    return [number for number, line in enumerate(lines, start=1) if line not in known]

@@ -116,7 +116,7 @@ def replay(steps: list[Step], hands: Hands) -> None:
         elif step.kind == "hup":
             signalled = _hup(layout)
         elif step.kind == "newu":
-            _newu(hands)
+            newu(hands)
         elif step.kind not in ("clear", "box"):
             _take_away(step, layout)
     (layout.work / NAME).unlink(missing_ok=True)
@@ -147,7 +147,8 @@ def _put(step: Step, layout: Layout, *, settle: bool) -> None:
         raise BusyError(f"{step.path}: cannot be written: {why.strerror}") from why
 
 
-def _newu(hands: Hands) -> None:
+def newu(hands: Hands) -> None:
+    """Make users/cdb from users/assign. Raises AccountsError: the old one still counts."""
     try:
         hands.newu(hands.layout.home)
     except AccountsError:

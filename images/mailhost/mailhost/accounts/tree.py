@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mailhost.accounts import assignfile, files, logins, names
+from mailhost.accounts import assignfile, files, journal, logins, names
 from mailhost.accounts.errors import BusyError, InputError
 from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import Layout
@@ -95,21 +95,36 @@ def _me(transaction: Transaction, me: str | None) -> str:
     return names.domain(me or os.uname().nodename)
 
 
-def rebuild(hands: Hands, *, force: bool = False, dry_run: bool = False) -> tuple[int, int]:
-    """Join the parts into users/assign and make users/cdb (or only see whether they can be); returns (parts, entries).
+def rebuild(hands: Hands, *, force: bool = False, dry_run: bool = False) -> tuple[int, int, list[int]]:
+    """Join the parts into users/assign and make users/cdb (or only see whether they can be).
+
+    Returns the numbers of parts and of entries, and the lines of the old users/assign that ``force`` took out.
 
     Raises:
         InputError: a part would break users/assign.
-        HostError: users/assign has lines of somebody else's (``force`` overwrites them), or users/cdb cannot be made.
+        HostError: users/assign has lines of somebody else's (``force`` takes them out), or users/cdb cannot be made.
     """
     layout = hands.layout
     with Transaction(hands) as transaction:
-        assignfile.stage(transaction, {}, set(), force=force)
+        gone = assignfile.stage(transaction, {}, set(), force=force)
         parts = assignfile.part_files(layout)
         entries = sum(map(_lines, parts))
         if not dry_run:
             transaction.commit()
-    return len(parts), entries
+    return len(parts), entries, gone
+
+
+def newu(hands: Hands) -> int:
+    """Make users/cdb from users/assign as it stands, which is not touched; returns its number of lines.
+
+    Not by the journal: a users/assign that cannot be made into one would stand in the way of every later change.
+
+    Raises:
+        HostError: it cannot be made; the old one still counts.
+    """
+    with Transaction(hands):
+        journal.newu(hands)
+    return _lines(hands.layout.users / "assign")
 
 
 def _lines(path: Path) -> int:

@@ -30,6 +30,8 @@ VERBS: dict[str, str] = {
     "lint": "mailhost.cli.declare",
     "mailbox": "mailhost.cli.mailboxes",
     "mkpasswd": "mailhost.cli.passwords",
+    "newmrh": "mailhost.cli.domains",
+    "newu": "mailhost.cli.domains",
     "plan": "mailhost.cli.declare",
     "queue": "mailhost.cli.queue",
     "rebuild": "mailhost.cli.domains",

@@ -10,6 +10,7 @@ import click
 from mailhost.accounts import domains, governed, names, state, tree
 from mailhost.accounts.declaration import domain_table
 from mailhost.accounts.edit import RCPTHOSTS, VIRTUALDOMAINS
+from mailhost.accounts.errors import HostError
 from mailhost.accounts.layout import layout
 from mailhost.accounts.lists import Lines
 from mailhost.accounts.logins import POLICIES
@@ -42,7 +43,7 @@ def init(home: Path, me: str | None, logins: str | None, newu: str | None, *, dr
 
 
 @click.command()
-@click.option("--force", is_flag=True, help="Overwrite lines of users/assign that are in no file of users/domains.")
+@click.option("--force", is_flag=True, help="Take lines out of users/assign that are in no file of users/domains.")
 @dry_run_option
 @newu_option
 @click.pass_obj
@@ -55,9 +56,50 @@ def rebuild(home: Path, newu: str | None, *, force: bool, dry_run: bool) -> None
       mailhost rebuild
       mailhost rebuild --newu /var/qmail/bin/qmail-newu
     """
-    parts, entries = tree.rebuild(hands(home, newu), force=force, dry_run=dry_run)
+    parts, entries, gone = tree.rebuild(hands(home, newu), force=force, dry_run=dry_run)
     joined = f"{counted(entries, 'entry', 'entries')} of {counted(parts, 'domain')}"
     click.echo(f"users/assign: would join {joined}" if dry_run else f"users/assign: {joined}; users/cdb made")
+    if gone:
+        which = ", ".join([*map(str, gone[:10]), *(["..."] if len(gone) > 10 else [])])
+        what = "would be taken out" if dry_run else "taken out; the file as it was is users/assign.old"
+        click.echo(f"users/assign: line {which}, in no file of users/domains: {what}")
+
+
+@click.command("newu")
+@newu_option
+@click.pass_obj
+@guarded
+def newu(home: Path, newu: str | None) -> None:
+    """Make users/cdb from users/assign as it stands, as qmail-newu does: after a line added there by hand.
+
+    Such a line gets mail from now on. The next verb that changes an address refuses to lose it: put it into the file of
+    its domain in users/domains for good, and run `mailhost rebuild`.
+
+    \b
+    Example:
+      mailhost newu
+    """
+    click.echo(f"users/cdb made from {counted(tree.newu(hands(home, newu)), 'line')} of users/assign")
+
+
+@click.command()
+@click.pass_obj
+@guarded
+def newmrh(home: Path) -> None:
+    """Make control/morercpthosts.cdb from control/morercpthosts, as qmail-newmrh does.
+
+    \b
+    Example:
+      mailhost newmrh
+    """
+    from mailhost.qmail.assign import NewuError
+    from mailhost.qmail.assign import newmrh as make
+
+    try:
+        make(home)
+    except NewuError as why:
+        raise HostError(f"control/morercpthosts.cdb could not be made, the old one still counts: {why}") from why
+    click.echo("control/morercpthosts.cdb made; the next connection sees it")
 
 
 @click.group()

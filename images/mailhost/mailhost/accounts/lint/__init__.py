@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mailhost.accounts import assignfile
+from mailhost.accounts import assignfile, journal
 from mailhost.accounts.edit import LOCALS, RCPTHOSTS
 from mailhost.accounts.errors import BusyError
 from mailhost.accounts.journal import Hands
@@ -58,9 +58,11 @@ def fix(shown: list[Finding], hands: Hands) -> list[Finding]:
                 finding.mend() if finding.mend is not None else None
             except OSError as why:
                 raise BusyError(f"{finding.file}: cannot be mended: {why.strerror}") from why
-        tables = [finding for finding in lint(layout) if finding.rebuild]
-        if tables:
+        tables = [finding for finding in lint(layout) if finding.rebuild or finding.newu]
+        if any(finding.rebuild for finding in tables):
             assignfile.stage(transaction, {}, set())
+        elif tables:
+            journal.newu(hands)
         _stage_lists(transaction, found)
         transaction.commit()
     return wanted + [finding for finding in tables if finding not in wanted]

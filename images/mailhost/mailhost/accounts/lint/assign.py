@@ -119,12 +119,21 @@ def stale_assign(facts: Facts) -> Iterator[Finding]:
         there = b""
     if there == joined:
         return
-    rebuild = not facts.broken
+    line = next(iter(_foreign(facts, there)), 0)
+    rebuild = not facts.broken and not line
     if not there.endswith(END):
         text = "does not end in a line with a single dot: qmail-newu refuses it"
+    elif line:
+        text = "is in no file of users/domains: put it into the one of its domain, then run `mailhost rebuild`"
     else:
         text = "is not what users/domains/* gives; run `mailhost rebuild`"
-    yield Finding("error", "assign-stale", ASSIGN, 0, text, "rebuild", rebuild=rebuild)
+    yield Finding("error", "assign-stale", ASSIGN, line, text, "rebuild", rebuild=rebuild)
+
+
+def _foreign(facts: Facts, assign: bytes) -> Iterator[int]:
+    """Lines of users/assign that are in no part; `--fix` joins no parts then, for that would lose them."""
+    known = {END.strip(), b""}.union(*(text.splitlines() for text in facts.parts.values()))
+    return (number for number, line in enumerate(assign.splitlines(), start=1) if line not in known)
 
 
 def stale_cdb(facts: Facts) -> Iterator[Finding]:
@@ -133,7 +142,7 @@ def stale_cdb(facts: Facts) -> Iterator[Finding]:
     try:
         there = cdb.read_bytes()
     except OSError as why:
-        yield Finding("error", "cdb-missing", CDB, 0, f"{why.strerror}: no box gets mail", "rebuild", rebuild=True)
+        yield Finding("error", "cdb-missing", CDB, 0, f"{why.strerror}: no box gets mail", "newu", newu=True)
         return
     wanted = io.BytesIO()
     try:
@@ -145,8 +154,8 @@ def stale_cdb(facts: Facts) -> Iterator[Finding]:
         )
         return
     if there != wanted.getbuffer():
-        text = "is not what users/assign gives; run `mailhost rebuild` (H-20)"
-        yield Finding("error", "cdb-stale", CDB, 0, text, "rebuild", rebuild=True)
+        text = "is not what users/assign gives; run `mailhost newu` (H-20)"
+        yield Finding("error", "cdb-stale", CDB, 0, text, "newu", newu=True)
 
 
 def _shown(octets: bytes) -> str:

@@ -20,8 +20,8 @@ from mailhost.qmail.controlfile import ControlError
 class Finding:
     """One thing that is wrong (``error``: mail or a login is lost or unsafe) or doubtful (``warning``).
 
-    How `--fix` mends it: ``mend`` does it in place; ``rebuild`` joins the tables anew; ``unlocal`` is a domain to take
-    out of control/locals, ``accept`` one to add to control/rcpthosts.
+    How `--fix` mends it: ``mend`` does it in place; ``rebuild`` joins the tables again, ``newu`` makes users/cdb;
+    ``unlocal`` is a domain to take out of control/locals, ``accept`` one to add to control/rcpthosts.
     """
 
     level: str
@@ -32,13 +32,14 @@ class Finding:
     cure: str = ""
     mend: Callable[[], object] | None = field(default=None, compare=False)
     rebuild: bool = False
+    newu: bool = False
     unlocal: str = ""
     accept: str = ""
 
     @property
     def fixable(self) -> bool:
         """True where `--fix` mends it."""
-        return self.mend is not None or self.rebuild or bool(self.unlocal or self.accept)
+        return self.mend is not None or self.rebuild or self.newu or bool(self.unlocal or self.accept)
 
     def __str__(self) -> str:
         where = f"{self.file}: line {self.line}" if self.line else self.file

@@ -32,7 +32,7 @@ _EXPLAINED = {
     PROG_AND_X: Hint("E-45", "an executable .qmail file may only forward: chmod -x"),
     USAGE: Hint("E-33", "the home directory of the entry must begin with /"),
     ROOT: Hint("H-14", "the entry's uid is 0 or not a number; it must be that of the mail user, popuser"),
-    CDB_TROUBLE: Hint("E-32", "users/cdb is damaged or unreadable, and no local mail is delivered: run qmail-newu"),
+    CDB_TROUBLE: Hint("E-32", "no local mail is delivered: users/cdb is damaged or unreadable; run `mailhost newu`"),
 }
 
 

@@ -40,7 +40,10 @@ def _refused(controls: Controls, route: Route) -> Iterator[Hint]:
     if rcpthosts.find(b"." + host):
         yield Hint("E-5", f"control/rcpthosts has .{name}, which covers its subdomains and not {name} itself")
     if _listed(set_table("", read(controls.home, "control/morercpthosts")), host):
-        yield Hint("Q-RCPT-10", "control/morercpthosts has it, morercpthosts.cdb has not: run qmail-newmrh")
+        yield Hint(
+            "Q-RCPT-10",
+            "control/morercpthosts has it, morercpthosts.cdb has not: run `mailhost newmrh`",
+        )
     here = [table for table in (controls.virtualdomains, controls.locals) if table is not None and _listed(table, host)]
     for table in here:
         yield Hint("H-2", f"{table.file} has the domain, control/rcpthosts has not")
@@ -110,10 +113,13 @@ def _stale(_controls: Controls, route: Route) -> Iterator[Hint]:
     elif drift.fresh == _of_cdb(route):
         return
     elif drift.stale and drift.fresh is None:
-        yield Hint("H-20", "users/assign has no line for it any more; users/cdb decides until qmail-newu is run")
+        yield Hint(
+            "H-20",
+            "users/assign has no line for it any more; users/cdb decides until `mailhost newu` runs",
+        )
     elif drift.stale:
         line = f"users/assign:{drift.fresh_line}"
-        yield Hint("H-20", f"{line} would take it, but delivery reads users/cdb: run qmail-newu (mailhost rebuild)")
+        yield Hint("H-20", f"{line} would take it, but delivery reads users/cdb: run `mailhost newu`")
 
 
 def _stale_elsewhere(_controls: Controls, route: Route) -> Iterator[Hint]:
