@@ -26,6 +26,7 @@ class Pop3:
     def __init__(self, address: Address, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
         """Connect and read the greeting; with ``tls`` the connection begins with a handshake."""
         self.wire = Wire(address, timeout_s)
+        self.received: Body | None = None  # what the last RETR gave
         try:
             if tls:
                 self.wire.secure(tls, address.host)
@@ -83,7 +84,8 @@ class Pop3:
         before = len(self.wire.log) + 1  # the command itself
         self.multiline(f"RETR {number}")
         status, *lines, end = self.wire.log[before:]
-        return Body(status, tuple(lines), end)
+        self.received = Body(status, tuple(lines), end)
+        return self.received
 
     def retrieve(self, number: int) -> bytes:
         """RETR: the message with LF line ends, each sent line ended by one."""

@@ -1,11 +1,15 @@
 """One message from end to end: sent by SMTP, waited for, fetched by POP3, taken away again; each leg with its time.
 
+It is looked for once: a second copy, also one that comes a moment later or without its token, fails the probe, and so
+do octets, line ends, dots or sizes that are not as POP3 has them.
+
 Made to run every minute for years: it finds its own messages by their header field, takes away those that an earlier
 run had to leave, looks at no more than the newest ``LOOK_AT`` messages, and ends at its deadline.
 """
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -19,11 +23,17 @@ from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.clients.smtp import Smtp
 from popbox.clients.wire import Address
 from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
+from popbox.ledger.boxes import is_copy
+from popbox.ledger.copies import whole
 
 PROBE_FIELD = "X-Popbox-Probe"
 LOOK_AT = 200  # our choice: the probe's box is its own; newest messages are last (H-35)
 PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0  # our choice: soon at first, then easy on a slow host
+TOKEN = re.compile(rb"pb-[0-9a-f]{16}")
+LATE_S = 1.5  # our choice: the box is looked at again so long after; a copy that comes a second later is seen
 
+Ids = dict[str, int] | None
+"""Unique-ids of a box, and the number of each message; None where they are not known."""
 LegName = Literal["smtp", "delivery", "pop3"]
 Security = Literal["none", "starttls", "implicit"]
 
@@ -72,22 +82,30 @@ def probe(plan: Plan) -> Probed:
     deadline = time.monotonic() + plan.within_s
     token = ledger.new_token()
     octets = _message(plan, token)
+    before = _lying(plan, deadline)
     try:
         with _leg(seen, "smtp"):
             _send(plan, octets, deadline)
         with _leg(seen, "delivery"):
             session, number = _wait_for(plan, token, deadline)
         with _leg(seen, "pop3"), session:
-            _fetch(session, number, octets, seen)
+            more = _fetch(session, number, octets, seen, before)
+        seen.failed = "delivery"
+        _only_once(more + _late(plan, octets, seen, before, deadline))
+        seen.failed = None
     except PopboxError as error:
         seen.why = str(error)
-        if seen.failed == "delivery" and not isinstance(error, NotListed):
+        if seen.failed == "delivery" and not isinstance(error, NotListed | Doubled):
             seen.failed = "pop3"  # the box could not be looked into
     return seen
 
 
 class NotListed(StepTimeout):
     """The box was looked into to the end, and the message did not come."""
+
+
+class Doubled(PopboxError):
+    """More than one copy came."""
 
 
 @contextmanager
@@ -110,6 +128,10 @@ def _message(plan: Plan, token: str) -> bytes:
         "Auto-Submitted: auto-generated",  # RFC 3834 §5: no vacation program answers
         "",
         "Sent by popbox probe, which takes it away again.",
+        ".This line begins with a dot,",
+        "..this one with two, and the next one is nothing else:",
+        ".",
+        f"{token} ends it.",
     ]
     return ledger.stamp("\n".join(lines).encode(), token)
 
@@ -185,6 +207,26 @@ def _newest(session: Pop3) -> range:
     return range(count, max(0, count - LOOK_AT), -1)
 
 
+def _lying(plan: Plan, deadline: float) -> Ids:
+    """What is in the box before the probe."""
+    try:
+        session = _login(plan, deadline)
+        if session is None:
+            return None
+        with session:
+            return _ids(session)
+    except PopboxError:
+        return None  # the legs will say what is wrong
+
+
+def _ids(session: Pop3) -> Ids:
+    """Unique-id -> message number; None where the server has no UIDL."""
+    try:
+        return {unique: number for number, unique in session.listing("UIDL").items()}
+    except (Pop3Refused, ValueError):
+        return None
+
+
 def _header(session: Pop3, number: int) -> list[bytes]:
     return session.multiline(f"TOP {number} 0")
 
@@ -195,15 +237,68 @@ def _own(session: Pop3, token: str) -> list[int]:
     return next(([number] for number in _newest(session) if wanted in _header(session, number)), [])
 
 
-def _fetch(session: Pop3, number: int, octets: bytes, seen: Probed) -> None:
-    """Compare, delete it and what earlier probes left, and end the session so that the deletion counts."""
-    got = session.retrieve(number)
-    if not got.rstrip(b"\n").endswith(octets.rstrip(b"\n")):  # qmail-pop3d adds an empty line (E-74)
+def _fetch(session: Pop3, number: int, octets: bytes, seen: Probed, before: Ids) -> list[str]:
+    """Compare, delete it and what earlier probes left, end the session so that the deletion counts; gives copies."""
+    listed = _size(session, number)
+    text = session.retrieve(number)
+    forms = (text, text.removesuffix(b"\n"))  # qmail-pop3d adds an empty line (E-74)
+    if not any(whole(form, octets) for form in forms):
         raise ConnectionFailed(f"message {number} does not end with the octets that were sent")
-    mine = f"{PROBE_FIELD}: ".encode()
-    for other in _newest(session):
-        if other != number and any(line.startswith(mine) for line in _header(session, other)):
-            session.command(f"DELE {other}")
-            seen.removed += 1
+    for wrong in session.received.faults(listed) if session.received else ():
+        raise ConnectionFailed(f"message {number}: {wrong}")
+    copies = _clear(session, octets, seen, before, number)
     session.command(f"DELE {number}")
     session.quit()
+    return copies
+
+
+def _size(session: Pop3, number: int) -> int | None:
+    """What ``LIST n`` tells."""
+    words = session.command(f"LIST {number}").split()
+    return int(words[1]) if len(words) >= 2 and words[1].isdecimal() else None
+
+
+def _clear(session: Pop3, octets: bytes, seen: Probed, before: Ids, own: int = 0) -> list[str]:
+    """Delete what probes left there, but for message ``own``; gives what of it is a copy of that one, in words."""
+    now, mine = _ids(session), f"{PROBE_FIELD}: ".encode()
+    known = before is not None and now is not None
+    old = {number for unique, number in (now or {}).items() if unique in (before or {})}
+    copies = []
+    for other in _newest(session):
+        if other == own:
+            continue
+        probes = any(line.startswith(mine) for line in _header(session, other))
+        if (probes or known) and other not in old and _is_second(session.retrieve(other), octets):
+            copies.append(f"message {other}, {'with' if probes else 'without'} the probe's header field")
+        else:
+            seen.removed += probes
+        if probes:
+            session.command(f"DELE {other}")
+    return copies
+
+
+def _is_second(message: bytes, octets: bytes) -> bool:
+    """Whether it is a copy of this probe's message, and not an earlier probe's that comes late, with its own token."""
+    token = TOKEN.findall(octets)[0]
+    theirs = TOKEN.findall(message)
+    others = len(set(theirs)) == 1 and len(theirs) == len(TOKEN.findall(octets))
+    return token in theirs or (is_copy(message, octets) and not others)
+
+
+def _late(plan: Plan, octets: bytes, seen: Probed, before: Ids, deadline: float) -> list[str]:
+    """Look again a moment later, where the deadline allows that."""
+    if time.monotonic() + LATE_S >= deadline:
+        return []
+    time.sleep(LATE_S)
+    session = _login(plan, deadline)
+    if session is None:
+        return []
+    with session:
+        copies = _clear(session, octets, seen, before)
+        session.quit()
+    return copies
+
+
+def _only_once(copies: list[str]) -> None:
+    if copies:
+        raise Doubled(f"it came {len(copies) + 1} times: {'; '.join(copies)}")
