@@ -13,12 +13,12 @@ PROGRAMS = ("popup", "checkpoppasswd", "pop3d")
 
 # For each part: which of our own modules it may import besides itself.
 MAY_IMPORT = {
-    "mailhost.qmail": (),
     "mailhost.system": (),
+    "mailhost.qmail": (),
     "mailhost.standin": ("mailhost.qmail", "mailhost.system"),
     "mailhost.pop3": ("mailhost.accounts.poppasswd", "mailhost.system"),
-    "mailhost.accounts": (),
-    "mailhost.accounts.lint": ("mailhost.accounts", "mailhost.qmail"),
+    "mailhost.accounts": ("mailhost.system",),
+    "mailhost.accounts.lint": ("mailhost.accounts", "mailhost.qmail", "mailhost.system"),
     "mailhost.cli": ("mailhost",),
     "mailhost": ("mailhost.cli",),
     "popbox": ("popbox",),

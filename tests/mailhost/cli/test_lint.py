@@ -19,6 +19,7 @@ from mailhost.accounts import lint as rules
 from mailhost.accounts.errors import BusyError
 from mailhost.accounts.layout import Identity
 from mailhost.accounts.lint import RULES
+from mailhost.system.beneath import Beneath
 
 RELAY = "control/relayclients"
 VIRTUAL = "control/virtualdomains"
@@ -286,10 +287,27 @@ def test_a_maildir_that_is_a_link_is_not_completed_elsewhere(howto: Host, tmp_pa
     shutil.rmtree(howto.home / BOX / "Maildir")
     (howto.home / BOX / "Maildir").symlink_to(tmp_path / "etc")
     identity = Identity("popuser", 888, 888)
-    with pytest.raises(BusyError, match="Maildir"):
-        boxes.make(str(howto.home / BOX), {}, identity, maildir=True, sync=True)
+    with Beneath(howto.home / "popboxes") as tree, pytest.raises(BusyError, match="Maildir: is a symbolic link"):
+        boxes.make(tree, BOX.removeprefix("popboxes/"), {}, identity, maildir=True, sync=True)
     assert [path.name for path in (tmp_path / "etc").iterdir()] == ["tmp"]
     assert (tmp_path / "etc/tmp").stat().st_uid == 0
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("name", ["Maildir", "Maildir/new", ".qmail"])
+def test_a_second_name_of_roots_file_is_not_given_away(howto: Host, tmp_path: Path, name: str) -> None:
+    """Where fs.protected_hardlinks is 0, the kernel's own default, popuser can make one."""
+    secret, here = tmp_path / "secret", howto.home / BOX / name
+    secret.write_text("of root")
+    secret.chmod(0o620)
+    here.rename(tmp_path / "aside")
+    here.hardlink_to(secret)
+    before = secret.stat()
+    done = howto.run("lint", "--fix")
+    assert done.exit_code in (1, 111)
+    assert str(here.relative_to(howto.home)) in done.output
+    after = secret.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
 
 
 def test_popboxes_on_another_disk_is_still_ours(howto: Host) -> None:

@@ -23,6 +23,8 @@ from mailhost.accounts.part import Kind, Part
 from mailhost.accounts.poppasswd import stamp_path
 from mailhost.accounts.rows import Rows
 from mailhost.accounts.transaction import Transaction
+from mailhost.system.beneath import Beneath
+from mailhost.system.reading import Refused
 
 RCPTHOSTS, VIRTUALDOMAINS, LOCALS = "control/rcpthosts", "control/virtualdomains", "control/locals"
 REMOVED = ".removed"
@@ -49,9 +51,9 @@ class BoxEdit:
 class Edit:
     """See the module. Use inside the transaction, with `rows` open."""
 
-    def __init__(self, transaction: Transaction, rows: Rows) -> None:
+    def __init__(self, transaction: Transaction, rows: Rows, popboxes: Beneath) -> None:
         """Reads the two control lists and the login numbers."""
-        self.transaction, self.rows = transaction, rows
+        self.transaction, self.rows, self.popboxes = transaction, rows, popboxes
         self.layout: Layout = transaction.layout
         home = self.layout.home
         rcpthosts = transaction.read(home / RCPTHOSTS)
@@ -137,16 +139,25 @@ class Edit:
         Raises:
             InputError: a line in it is none of ours, so it is not ours to rewrite.
         """
-        path = self.layout.box(prefix, box) / DOT_QMAIL
+        shown = f"popboxes/{prefix}/{box}/{DOT_QMAIL}"
         pending = self.boxes.get((prefix, box), BoxEdit()).texts.get(DOT_QMAIL)
-        text = pending.encode() if pending is not None else boxes.read(str(path))
+        try:
+            text = pending.encode() if pending is not None else self._read(prefix, box)
+        except Refused as why:
+            raise InputError(f"{why.strerror}; change that file by hand", file=shown) from why
         if text is None:
             return DotQmail(None)
         said = boxes.parse(text)
         if isinstance(said, int):
-            shown = self.layout.shown(path)
             raise InputError("this line is not of mailhost's making; change that file by hand", file=shown, line=said)
         return said
+
+    def _read(self, prefix: str, box: str) -> bytes | None:
+        return boxes.read(self.popboxes, f"{prefix}/{box}/{DOT_QMAIL}", self.layout.identity.uid)
+
+    def there(self, *parts: str) -> bool:
+        """Whether something stands at a path below popboxes/, if only a link."""
+        return self.popboxes.lstat("/".join(parts)) is not None
 
     def set_dot_qmail(self, part: Part, box: str, dot: DotQmail, *, fresh: bool = False) -> None:
         """Write a box's .qmail, and the same as .qmail-default where extensions or the catchall lead there (H-16)."""
@@ -155,7 +166,7 @@ class Edit:
         wild = (Kind.EXTENSIONS, box) in part.entries or (catchall is not None and catchall.box == box)
         texts = self.box(part.prefix, box).texts
         texts[DOT_QMAIL] = text
-        if wild or (not fresh and (self.layout.box(part.prefix, box) / DOT_DEFAULT).exists()):
+        if wild or (not fresh and self.there(part.prefix, box, DOT_DEFAULT)):
             texts[DOT_DEFAULT] = text if wild else None
 
     def set_aside(self, path: Path, *, purge: bool) -> None:
@@ -164,10 +175,14 @@ class Edit:
         base = self.layout.popboxes / REMOVED / path.relative_to(self.layout.popboxes)
         target = base.with_name(f"{base.name}.{stamp}")
         again = 2
-        while target.exists() or any(target == other for _, _, other in self.taken_away):
+        while self._is_taken(target):
             target, again = base.with_name(f"{base.name}.{stamp}.{again}"), again + 1
-        if path.exists():
+        if self.there(str(path.relative_to(self.layout.popboxes))):
             self.taken_away.append(("purge" if purge else "move", path, target))
+
+    def _is_taken(self, target: Path) -> bool:
+        there = self.there(str(target.relative_to(self.layout.popboxes)))
+        return there or any(target == other for _, _, other in self.taken_away)
 
     def stage(self) -> None:
         """Turn all edits into the transaction's steps, in the order of `journal`."""
@@ -196,19 +211,16 @@ class Edit:
         made = {*self.boxes, *((prefix,) for prefix, _ in self.boxes)}
         for kind, path, target in self.taken_away:
             again = path.relative_to(layout.popboxes).parts in made  # the box or its prefix is wanted again
-            if again:
-                transaction.clear(path, target)
-            elif kind == "move":
-                transaction.move(path, target)
-            if kind == "purge":
-                transaction.purge(target if again else path)
+            (transaction.clear if again else transaction.move)(path, target)
+            if kind == "purge":  # from there, where nobody makes new files by its old name
+                transaction.purge(target)
 
     def _stage_system(self) -> None:
         for name, text in self.system.items():
             path = self.layout.alias / name
             if text is not None:
                 self.transaction.put(path, text, follow=False)
-            elif path.exists():
+            elif os.path.lexists(path):
                 self.transaction.drop(path)
 
     def _fewer(self) -> Lines:
@@ -258,8 +270,13 @@ def editing(hands: Hands) -> Iterator[Edit]:
         BusyError: another writer has the lock, or the host has no users/.
         HostError, InputError: a file it begins with cannot be used.
     """
-    with Transaction(hands) as transaction, Rows(hands.layout.poppasswd, "users/poppasswd") as rows:
-        yield Edit(transaction, rows)
+    layout = hands.layout
+    with (
+        Transaction(hands) as transaction,
+        Rows(layout.poppasswd, "users/poppasswd") as rows,
+        layout.beneath(layout.popboxes) as popboxes,
+    ):
+        yield Edit(transaction, rows, popboxes)
 
 
 def dash_cuts(prefix: str) -> list[str]:

@@ -76,7 +76,8 @@ def remove_staged(directory: Path) -> None:
     """Remove what a writer left that died before its change was to happen; only under the writers' lock."""
     with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.startswith(".") and entry.name.rstrip("0123456789").endswith(SUFFIX):
+            ours = entry.name.startswith(".") and entry.name.rstrip("0123456789").endswith(SUFFIX)
+            if ours and not entry.is_dir(follow_symlinks=False):  # in alias/ its owner may have made one
                 Path(entry.path).unlink(missing_ok=True)
 
 
@@ -93,7 +94,7 @@ def _dress(descriptor: int, path: Path, mode: int) -> None:
             os.fchown(descriptor, old.st_uid, old.st_gid)
         except PermissionError as why:
             raise HostError(f"{path}: belongs to {old.st_uid}:{old.st_gid}, which this user cannot keep") from why
-    os.fchmod(descriptor, mode if stat.S_ISLNK(old.st_mode) else old.st_mode & 0o7777)
+    os.fchmod(descriptor, old.st_mode & 0o777 if stat.S_ISREG(old.st_mode) else mode)
 
 
 def write_all(descriptor: int, text: bytes) -> None:

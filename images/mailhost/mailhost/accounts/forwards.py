@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from mailhost.accounts import boxes, names
 from mailhost.accounts.boxes import DOT_QMAIL, DotQmail
 from mailhost.accounts.edit import Edit
 from mailhost.accounts.errors import InputError
+from mailhost.accounts.layout import Layout
 from mailhost.accounts.part import Kind
+from mailhost.system.beneath import Beneath
+from mailhost.system.reading import Refused
 
 TRIO = ("postmaster", "mailer-daemon", "root")
 """The addresses of the host itself that the HOWTO keeps in ~alias, and the only ones (H-6)."""
@@ -61,8 +66,8 @@ def remove(edit: Edit, local: str, domain: str, targets: list[str]) -> None:
         for gone in part.of_box(local):
             part.remove(gone.kind, gone.local)
         edit.forget_box(part.prefix, local)
-        path = edit.layout.box(part.prefix, local)
-        edit.set_aside(path, purge=not any((path / mail).exists() for mail in ("Maildir", "Mailbox")))
+        mail = any(edit.there(part.prefix, local, name) for name in ("Maildir", "Mailbox"))
+        edit.set_aside(edit.layout.box(part.prefix, local), purge=not mail)
     edit.say("remove", "forward", address, f"to {', '.join(targets or dot.forwards)}")
 
 
@@ -118,7 +123,10 @@ def set_system(edit: Edit, name: str, targets: tuple[str, ...]) -> None:
         raise InputError(
             f"is none of {', '.join(TRIO)}: ~alias has no others here (H-6)", field=f"system alias {name!r}"
         )
-    before = system(boxes.read(f"{edit.layout.alias}/{DOT_QMAIL}-{name}"), f"alias/{DOT_QMAIL}-{name}")
+    try:
+        before = system(edit.layout, name)
+    except Refused:
+        before = ()  # a link is replaced
     if before == targets:
         return
     made = DotQmail(None, tuple(names.target(target) for target in targets)).render()
@@ -127,14 +135,22 @@ def set_system(edit: Edit, name: str, targets: tuple[str, ...]) -> None:
     edit.say(action, "system alias", name, f"to {', '.join(targets)}" if targets else "")
 
 
-def system(text: bytes | None, shown: str) -> tuple[str, ...]:
+def system(layout: Layout, name: str) -> tuple[str, ...]:
     """The targets that a file of ~alias names; none for no file.
 
     Raises:
         InputError: a line is not a forward.
+        Refused: the file may not be read, see `boxes.read`.
     """
+    file = f"{DOT_QMAIL}-{name}"
+    try:
+        with Beneath(layout.alias) as alias:
+            text = boxes.read(alias, file, os.fstat(alias.fileno()).st_uid)
+    except FileNotFoundError:
+        return ()
     said = boxes.parse(text or b"")
     if isinstance(said, int) or said.delivery is not None:
         line = said if isinstance(said, int) else 1
-        raise InputError("this line is not of mailhost's making; change that file by hand", file=shown, line=line)
+        rule = "this line is not of mailhost's making; change that file by hand"
+        raise InputError(rule, file=f"alias/{file}", line=line)
     return said.forwards

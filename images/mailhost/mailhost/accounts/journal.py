@@ -14,13 +14,13 @@ Steps, in the order a change has them, chosen so that no mail accepted meanwhile
     put, hup   virtualdomains, then HUP and a short wait: from here the domains are virtual
     put        rcpthosts with the domains that come: only now is their mail accepted
     drop       part files of domains that went, .qmail-default files that no line leads to any more
-    move, purge   what was deleted is moved aside: nobody is led there any more
+    move, purge   what was deleted is moved aside, where it may also be removed: nobody is led there any more
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -31,6 +31,7 @@ from mailhost.accounts.errors import AccountsError, BusyError, HostError
 from mailhost.accounts.layout import Layout
 
 NAME = "journal"
+POPBOXES = "popboxes/"
 SETTLE_S = 0.3
 """How long a sender gets between HUP and the new rcpthosts: qmail-send reads its controls between two selects (T-7)."""
 SYNC_EACH = 64
@@ -97,19 +98,20 @@ def check(layout: Layout, steps: list[Step]) -> None:
             )
 
 
-def replay(steps: list[Step], hands: Hands) -> None:
-    """Do all steps in order and remove the journal. Safe to repeat from the start."""
+def replay(steps: list[Step], hands: Hands) -> list[str]:
+    """Do all steps in order and remove the journal. Safe to repeat from the start.
+
+    Returns what could not be purged and why: nobody is led there any more, so no other change has to wait for that.
+    """
     layout = hands.layout
     making = [step for step in steps if step.kind == "box"]
     signalled = False
+    left: list[str] = []
     for step in steps:
         if step.kind == "clear":
-            _take_away(step, layout)
-    for number, step in enumerate(making, start=1):
-        _make_box(step, layout, sync=len(making) <= SYNC_EACH)
-        hands.progress(number)
-    if len(making) > SYNC_EACH:
-        _sync_all()
+            _move(step, layout)
+    if making:
+        _make_boxes(making, hands)
     for step in steps:
         if step.kind == "put":
             _put(step, layout, settle=signalled)
@@ -117,14 +119,26 @@ def replay(steps: list[Step], hands: Hands) -> None:
             signalled = _hup(layout)
         elif step.kind == "newu":
             newu(hands)
-        elif step.kind not in ("clear", "box"):
-            _take_away(step, layout)
+        elif step.kind == "move":
+            _move(step, layout)
+        elif step.kind == "drop":
+            _drop(step, layout)
+        elif step.kind == "purge":
+            left += _purge(step, layout)
     (layout.work / NAME).unlink(missing_ok=True)
     files.sync_directory(layout.work)
+    return left
 
 
-def _make_box(step: Step, layout: Layout, *, sync: bool) -> None:
-    boxes.make(f"{layout.home}/{step.path}", step.files, layout.identity, maildir=step.maildir, sync=sync)
+def _make_boxes(steps: list[Step], hands: Hands) -> None:
+    layout, sync = hands.layout, len(steps) <= SYNC_EACH
+    with layout.beneath(layout.popboxes) as tree:
+        for number, step in enumerate(steps, start=1):
+            box = step.path.removeprefix(POPBOXES)
+            boxes.make(tree, box, step.files, layout.identity, maildir=step.maildir, sync=sync)
+            hands.progress(number)
+    if not sync:
+        _sync_all()
 
 
 def _sync_all() -> None:
@@ -166,20 +180,40 @@ def _hup(layout: Layout) -> bool:
         raise HostError("the sender (queue/lock/sendmutex) may not be signalled by this user: send it HUP") from why
 
 
-def _take_away(step: Step, layout: Layout) -> None:
-    """Move a directory aside, remove one with all in it, or drop a file; done before is done."""
-    path = layout.home / step.path
-    if step.kind == "purge":
-        shutil.rmtree(path, ignore_errors=False) if path.exists() else None
-        return
-    if step.kind == "drop":
-        if path.parent.exists():  # else it went with its box, before a crash
-            path.unlink(missing_ok=True)
-            files.sync_directory(path.parent)
-        return
-    target = layout.home / step.source
-    if path.exists() and not target.exists():  # the target's name was free: where it is there, this was done
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.rename(target)
-        files.sync_directory(target.parent)
-        files.sync_directory(path.parent)
+def _move(step: Step, layout: Layout) -> None:
+    """Move a directory of popboxes/ aside, or to its new name; done before is done."""
+    source, target = step.path.removeprefix(POPBOXES), step.source.removeprefix(POPBOXES)
+    with layout.beneath(layout.popboxes) as tree:
+        if tree.lstat(source) is None or tree.lstat(target) is not None:
+            return  # the target's name was free: where it is there, this was done
+        parts = target.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            with contextlib.suppress(FileExistsError):
+                tree.make("/".join(parts[:depth]), 0o700)
+        tree.rename(source, target)
+        tree.sync("/".join(parts))
+        tree.sync(source.rpartition("/")[0])
+
+
+def _purge(step: Step, layout: Layout) -> list[str]:
+    """Remove a directory of popboxes/ with all in it, and those above that are empty then; what stays, and why."""
+    path = step.path.removeprefix(POPBOXES)
+    with layout.beneath(layout.popboxes) as tree:
+        try:
+            tree.remove(path)
+        except OSError as why:
+            return [f"{step.path}: not all of it could be removed: {why.strerror or why}"]
+        while path := path.rpartition("/")[0]:
+            with contextlib.suppress(OSError):  # not empty, or gone before a crash
+                tree.remove_empty(path)
+    return []
+
+
+def _drop(step: Step, layout: Layout) -> None:
+    """Remove a file."""
+    inside = step.path.startswith(POPBOXES)
+    top = layout.popboxes if inside else (layout.home / step.path).parent
+    path = step.path.removeprefix(POPBOXES) if inside else step.path.rpartition("/")[2]
+    with layout.beneath(top) as tree, contextlib.suppress(FileNotFoundError):  # it went with its box, before a crash
+        tree.unlink(path)
+        tree.sync(path.rpartition("/")[0])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailhost.accounts.errors import BusyError, InputError
+from mailhost.system.beneath import Beneath
 
 POPUSER, POPUSER_UID, POPUSER_GID = "popuser", 888, 888  # the HOWTO's names and numbers
 
@@ -63,6 +64,18 @@ class Layout:
     def alias(self) -> Path:
         """alias/: the ~alias trio."""
         return self.home / "alias"
+
+    def beneath(self, directory: Path) -> Beneath:
+        """popboxes/ or another directory whose insides are not ours, opened.
+
+        Raises:
+            BusyError: it is missing, or cannot be opened.
+        """
+        require(directory)
+        try:
+            return Beneath(directory)
+        except OSError as why:
+            raise BusyError(f"{directory}: cannot be read: {why.strerror}") from why
 
     def box(self, prefix: str, name: str) -> Path:
         """The directory of one box or forward."""

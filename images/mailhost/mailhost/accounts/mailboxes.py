@@ -138,7 +138,7 @@ def rename(edit: Edit, local: str, domain: str, new: str) -> None:
         InputError: no such mailbox, or the new address is taken.
     """
     part = find(edit, local, domain)
-    if part.exact(new) or edit.layout.box(part.prefix, new).exists():
+    if part.exact(new) or edit.there(part.prefix, new):
         raise InputError("is declared already, or its directory exists", file=part.file, field=f"{new}@{domain}")
     for entry in part.of_box(local):
         part.remove(entry.kind, entry.local)

@@ -6,8 +6,9 @@ used here: a fault in writing must not be able to hide in reading.
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mailhost.accounts import boxes, forwards, journal, logins, part, poppasswd
@@ -19,6 +20,8 @@ from mailhost.accounts.lists import VirtualDomains
 from mailhost.accounts.model import Accounts, Domain, Foreign, Mailbox
 from mailhost.accounts.part import Kind, Part
 from mailhost.accounts.poppasswd import Row
+from mailhost.system.beneath import Beneath
+from mailhost.system.reading import Refused
 
 ByHome = dict[bytes, list[Row]]
 
@@ -45,15 +48,17 @@ def read(layout: Layout, *, only: str | None = None, private: bool = True) -> tu
     homes = by_home(layout) if private else None
     accounts = Accounts()
     owners = owners_of(layout, prefixes)
-    for name, prefix in prefixes.items():
-        if only is not None and prefix != prefixes[only]:
-            continue
-        if owners[prefix] != name:
-            accounts.domains[name] = Domain(prefix, alias_of=owners[prefix])
-        else:
-            accounts.domains[name] = _domain(layout, name, prefix, homes, foreign)
+    with contextlib.ExitStack() as stack:
+        tree = stack.enter_context(layout.beneath(layout.popboxes)) if private else None
+        for name, prefix in prefixes.items():
+            if only is not None and prefix != prefixes[only]:
+                continue
+            if owners[prefix] != name:
+                accounts.domains[name] = Domain(prefix, alias_of=owners[prefix])
+            else:
+                accounts.domains[name] = _Reader(layout, homes, tree, foreign).domain(name, prefix)
     if only is None and private:
-        _read_host(layout, accounts)
+        _read_host(layout, accounts, foreign)
     return accounts, foreign
 
 
@@ -110,36 +115,65 @@ def text_of(path: Path | str) -> bytes | None:
         raise BusyError(f"{path}: cannot be read: {why.strerror}") from why
 
 
-def _read_host(layout: Layout, accounts: Accounts) -> None:
+def _read_host(layout: Layout, accounts: Accounts, foreign: list[Foreign]) -> None:
     """What belongs to no domain: the trio and the numbers."""
     for name in forwards.TRIO:
-        file = f"{DOT_QMAIL}-{name}"
-        targets = forwards.system(boxes.read(str(layout.alias / file)), f"alias/{file}")
+        try:
+            targets = forwards.system(layout, name)
+        except Refused as why:
+            foreign.append(Foreign(f"alias/{DOT_QMAIL}-{name}", 0, str(why.strerror)))
+            continue
         if targets:
             accounts.system[name] = targets
     numbered = logins.parse(text_of(layout.users / logins.FILE), "users/logins")
     accounts.policy, accounts.last = numbered.stored, numbered.last
 
 
-def _domain(layout: Layout, name: str, prefix: str, homes: ByHome | None, foreign: list[Foreign]) -> Domain:
-    directory = str(layout.popboxes / prefix)
-    file = layout.shown(layout.parts / name)
-    read = part.parse(text_of(layout.parts / name) or b"", prefix, directory, file)
-    domain = Domain(prefix)
-    for entry in read.foreign():
-        foreign.append(Foreign(file, 0, f"{entry.line.decode('latin-1')} is not of mailhost's making"))
-    catchall = read.entries.get((Kind.CATCHALL, ""))
-    domain.catchall = catchall.box if catchall else None
-    if homes is None:
+@dataclass(slots=True)
+class _Reader:
+    """Reads domains; without ``homes`` and ``tree`` no boxes. What is not of our making goes to ``foreign``."""
+
+    layout: Layout
+    homes: ByHome | None
+    tree: Beneath | None
+    foreign: list[Foreign]
+
+    def domain(self, name: str, prefix: str) -> Domain:
+        """One domain that has a part of its own."""
+        layout, foreign = self.layout, self.foreign
+        directory = str(layout.popboxes / prefix)
+        file = layout.shown(layout.parts / name)
+        read = part.parse(text_of(layout.parts / name) or b"", prefix, directory, file)
+        domain = Domain(prefix)
+        for entry in read.foreign():
+            foreign.append(Foreign(file, 0, f"{entry.line.decode('latin-1')} is not of mailhost's making"))
+        catchall = read.entries.get((Kind.CATCHALL, ""))
+        domain.catchall = catchall.box if catchall else None
+        if self.homes is None or self.tree is None:
+            return domain
+        aliases = _aliases(read)
+        for box in [
+            entry.local for entry in read.entries.values() if entry.kind is Kind.EXACT and entry.box == entry.local
+        ]:
+            dot, rows = self._dot(self.tree, prefix, box), self.homes.get(layout.home_of(prefix, box), [])
+            _box(domain, read, box, tuple(aliases.pop(box, ())), dot, rows, foreign)
+        for box, names in aliases.items():
+            foreign.append(Foreign(file, 0, f"{', '.join(names)}@{name} lead into {box}, which has no line of its own"))
         return domain
-    aliases = _aliases(read)
-    for box in [
-        entry.local for entry in read.entries.values() if entry.kind is Kind.EXACT and entry.box == entry.local
-    ]:
-        _box(layout, domain, read, box, tuple(aliases.pop(box, ())), homes, foreign)
-    for box, names in aliases.items():
-        foreign.append(Foreign(file, 0, f"{', '.join(names)}@{name} lead into {box}, which has no line of its own"))
-    return domain
+
+    def _dot(self, tree: Beneath, prefix: str, box: str) -> DotQmail:
+        """What a box's .qmail says; without one qmail would deliver into ./Mailbox (Q-DOT-6)."""
+        path = f"{prefix}/{box}/{DOT_QMAIL}"
+        try:
+            text = boxes.read(tree, path, self.layout.identity.uid)
+        except Refused as why:
+            self.foreign.append(Foreign(f"popboxes/{path}", 0, str(why.strerror)))
+            return DotQmail(boxes.Delivery.MAILDIR)
+        said = boxes.parse(text) if text else DotQmail(boxes.Delivery.MBOX)
+        if isinstance(said, int):
+            self.foreign.append(Foreign(f"popboxes/{path}", said, "this line is not of mailhost's making"))
+            return DotQmail(boxes.Delivery.MAILDIR)
+        return said
 
 
 def _aliases(read: Part) -> dict[str, list[str]]:
@@ -152,18 +186,15 @@ def _aliases(read: Part) -> dict[str, list[str]]:
 
 
 def _box(
-    layout: Layout,
     domain: Domain,
     read: Part,
     box: str,
     aliases: tuple[str, ...],
-    homes: ByHome,
+    dot: DotQmail,
+    rows: list[Row],
     foreign: list[Foreign],
 ) -> None:
     """One box directory: a mailbox, a forward, or both."""
-    path = layout.home_of(read.prefix, box)
-    dot = _dot(layout, path, foreign)
-    rows = homes.get(path, [])
     if dot.forwards:
         domain.forwards[box] = dot.forwards
     if dot.delivery is None and (dot.forwards or not rows):
@@ -178,17 +209,6 @@ def _box(
         delivery=dot.delivery or boxes.Delivery.MAILDIR,
         aliases=aliases,
     )
-
-
-def _dot(layout: Layout, box: bytes, foreign: list[Foreign]) -> DotQmail:
-    """What a box's .qmail says; without one qmail would deliver into ./Mailbox (Q-DOT-6)."""
-    path = f"{os.fsdecode(box)}/{DOT_QMAIL}"
-    text = boxes.read(path)
-    said = boxes.parse(text) if text else DotQmail(boxes.Delivery.MBOX)
-    if isinstance(said, int):
-        foreign.append(Foreign(layout.shown(Path(path)), said, "this line is not of mailhost's making"))
-        return DotQmail(boxes.Delivery.MAILDIR)
-    return said
 
 
 def addresses(accounts: Accounts) -> Iterator[tuple[str, str, Mailbox]]:

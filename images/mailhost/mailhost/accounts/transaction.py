@@ -45,7 +45,8 @@ class Transaction:
     def _recover(self) -> None:
         steps = journal.read(self.layout)
         if steps is not None:
-            journal.replay(steps, self.hands)
+            for left in journal.replay(steps, self.hands):
+                self.hands.say(left)
             self.hands.say("finished a change that an earlier run had begun")
         layout = self.layout
         for directory in (layout.control, layout.users, layout.parts, layout.alias, layout.work):
@@ -122,13 +123,18 @@ class Transaction:
         self._steps.append(Step("drop", self._relative(path)))
 
     def commit(self) -> None:
-        """Make the change happen; on return it is on disk and the sender knows."""
+        """Make the change happen; on return it is on disk and the sender knows.
+
+        Raises:
+            BusyError: all is done, but of what was to be purged something is left; it says where.
+        """
         if not self._steps:
             return
         journal.check(self.layout, self._first_puts())
         journal.write(self.layout, self._steps)
         self._staged.clear()
-        journal.replay(self._steps, self.hands)
+        if left := journal.replay(self._steps, self.hands):
+            raise BusyError("; ".join(left))
 
     def _first_puts(self) -> list[Step]:
         """The puts whose target must still be as it was read: a second put to the same file follows the first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import stat
@@ -27,7 +26,7 @@ def homes(facts: Facts) -> Iterator[Finding]:
             status = os.stat(line.entry.home)  # noqa: PTH116 - octets, as the line has them
         except OSError as why:
             path = _path(line)
-            mend = functools.partial(_make, path, _identity(line)) if facts.own_box(path) else None
+            mend = functools.partial(_make, facts, path, _identity(line)) if facts.own_box(path) else None
             text = f"{path}: {why.strerror}: mail for {_shown(line)} is put off until it bounces"
             yield Finding("error", "home-missing", line.file, line.number, text, "make the box", mend)
             continue
@@ -95,7 +94,7 @@ def _maildir(facts: Facts, line: AssignLine, path: Path) -> Iterator[Finding]:
     missing = [name for name, uid in owners.items() if uid is None]
     if missing:
         own = path.name == "Maildir" and facts.own_box(path) and facts.own_box(path.parent)
-        mend = functools.partial(_make, path.parent, _identity(line)) if own else None
+        mend = functools.partial(_make, facts, path.parent, _identity(line)) if own else None
         text = f"lacks {', '.join(missing)}: mail is put off, or POP3 finds no mail"
         yield Finding("error", "maildir-incomplete", facts.shown(path), 0, text, "make it", mend)
         return
@@ -155,28 +154,31 @@ def _identity(line: AssignLine) -> Identity:
     return Identity(line.entry.user.decode("latin-1"), number(line.entry.uid), number(line.entry.gid))
 
 
-def _make(box: Path, identity: Identity) -> None:
+def _make(facts: Facts, path: Path, identity: Identity) -> None:
     """Make what is missing of a box, with a .qmail only where there is none."""
-    there = (box / boxes.DOT_QMAIL).exists()
-    texts = {} if there else {boxes.DOT_QMAIL: boxes.DotQmail(boxes.Delivery.MAILDIR).render().decode()}
-    boxes.make(str(box), dict(texts), identity, maildir=True, sync=True)
+    box = _beneath(facts, path)
+    with facts.layout.beneath(facts.layout.popboxes) as tree:
+        there = tree.lstat(f"{box}/{boxes.DOT_QMAIL}") is not None
+        texts = {} if there else {boxes.DOT_QMAIL: boxes.DotQmail(boxes.Delivery.MAILDIR).render().decode()}
+        boxes.make(tree, box, dict(texts), identity, maildir=True, sync=True)
 
 
 def _give(facts: Facts, path: Path, identity: Identity) -> None:
-    """chown, of what was looked at and of nothing that a link leads to meanwhile."""
-    with _held(facts, path) as descriptor:
-        os.fchown(descriptor, identity.uid, identity.gid)
+    """chown."""
+    with facts.layout.beneath(facts.layout.popboxes) as tree:
+        tree.give(_beneath(facts, path), identity.uid, identity.gid)
 
 
 def _shut(facts: Facts, path: Path, mode: int) -> None:
-    """chmod, as `_give`."""
-    with _held(facts, path) as descriptor:
-        os.fchmod(descriptor, mode)
+    """chmod."""
+    with facts.layout.beneath(facts.layout.popboxes) as tree:
+        tree.shut(_beneath(facts, path), mode)
 
 
-def _held(facts: Facts, path: Path) -> contextlib.AbstractContextManager[int]:
-    """A descriptor of something below popboxes/, links that were there when it was found to be ours followed once."""
-    return boxes.descriptor_of(path.resolve(), facts.layout.popboxes.resolve())
+def _beneath(facts: Facts, path: Path) -> str:
+    """A path below popboxes/ relative to it; it was found to be ours with links followed, now none of popuser's is."""
+    place, top = os.path.normpath(path), facts.layout.popboxes
+    return os.path.relpath(place, top if Path(place).is_relative_to(top) else top.resolve())
 
 
 def _shown(line: AssignLine) -> str:
