@@ -1,4 +1,4 @@
-"""The small parts: PROXY headers, rows, the root helper, remembered logins, counters."""
+"""The small parts: rows, the root helper, remembered logins, counters."""
 
 from __future__ import annotations
 
@@ -13,35 +13,7 @@ from mailhost.pop3 import keeper
 from mailhost.pop3.credentials import DUMMY_HASH, Credentials
 from mailhost.pop3.metrics import Count, Counters
 from mailhost.pop3.popsecrets import parse as parse_secrets
-from mailhost.pop3.proxy import SIGNATURE, ProxyError, Trusted, parse
 from mailhost.pop3.rows import Files, Rows, RowsError
-
-V4 = SIGNATURE + b"\x21\x11\x00\x0c" + socket.inet_aton("192.0.2.7") + b"\x7f\0\0\1" + b"\0\1\0\2"
-V6 = SIGNATURE + b"\x21\x21\x00\x24" + socket.inet_pton(socket.AF_INET6, "2001:db8::1") + bytes(20)
-LOCAL = SIGNATURE + b"\x20\x00\x00\x00"
-
-
-@pytest.mark.parametrize(("header", "peer"), [(V4, "192.0.2.7"), (V6, "2001:db8::1"), (LOCAL, None)])
-def test_proxy_headers_whole_in_pieces_and_with_more_behind(header: bytes, peer: str | None) -> None:
-    assert parse(header) == (peer, len(header))
-    assert parse(header + b"USER joe\r\n") == (peer, len(header))
-    assert all(parse(header[:end]) is None for end in range(1, len(header)))
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"PROXY TCP4 1", b"USER x\r\n", SIGNATURE + b"\x31\x11\0\0", V4[:14] + b"\xff\xff"]
-)
-def test_what_is_no_proxy_header(data: bytes) -> None:
-    with pytest.raises(ProxyError):
-        parse(data)
-
-
-def test_trusted_networks() -> None:
-    trusted = Trusted(("10.0.0.0/8", "2001:db8::1"))
-    assert "10.1.2.3" in trusted
-    assert "2001:db8::1" in trusted
-    assert "192.0.2.1" not in trusted
-    assert "10.1.2.3" not in Trusted(())
 
 
 def users(tmp_path: Path) -> Path:

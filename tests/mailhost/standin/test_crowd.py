@@ -8,8 +8,8 @@ import socket
 import pytest
 from tests.mailhost.standin.support import WITHIN_S, Home, Serve, Server, wait_for
 
-from mailhost.standin.crowd import Crowd
 from mailhost.standin.receive import LINGERING
+from mailhost.system.crowd import Crowd
 
 
 def connect(server: Server, source: str = "127.0.0.1") -> socket.socket:

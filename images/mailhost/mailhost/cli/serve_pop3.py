@@ -17,7 +17,7 @@ import click
 from mailhost.cli._address import host_and_port, shown
 from mailhost.pop3.options import DEFAULT_LIMITS, Address, Limits, Options
 from mailhost.pop3.profiles import PROFILES
-from mailhost.pop3.proxy import Trusted
+from mailhost.system.proxy import Trusted
 
 
 class AddressType(click.ParamType[Address]):
@@ -54,7 +54,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--upgrade-hashes-on-login", "upgrade_hashes", is_flag=True, help="Replace weak hashes as people log in.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes. [default: one a core, at most 8]")
 @click.option("--metrics", type=ADDRESS, help="Serve /metrics and /ready over HTTP here.")
-@click.option("--proxy-from", multiple=True, metavar="NETWORK", help="Want a PROXY v2 header from these addresses.")
+@click.option("--proxy-from", multiple=True, metavar="NETWORK", help="Want a PROXY header from these addresses.")
 @click.option("--hostname", default=None, help="Name in the banner. [default: control/me, else this host's name]")
 @click.option("--idle", "idle_s", type=click.FloatRange(1), help="Seconds of silence. [default: 600; qmail: 1200]")
 @click.option("--login-time", "login_s", type=click.FloatRange(1), default=DEFAULT_LIMITS.login_s)
@@ -110,7 +110,10 @@ def options_from(home: Path, given: dict[str, Any]) -> Options:
     Raises:
         ValueError: a --proxy-from is no network, or the name for the banner no host name.
     """
-    Trusted(given["proxy_from"])
+    try:
+        Trusted(given["proxy_from"])
+    except ValueError as error:
+        raise ValueError(f"--proxy-from: {error}") from error
     limits = {name: given.pop(name) for name in Limits.__slots__ if name in given}
     given["profile"] = PROFILES[given["profile"]]
     where = "--hostname" if given["hostname"] else f"{home}/control/me: line 1"

@@ -11,6 +11,7 @@ from mailhost.cli._address import host_and_port
 from mailhost.standin.log import Log
 from mailhost.standin.options import POPUSER_ID, SESSIONS, SESSIONS_EACH, Options
 from mailhost.standin.server import serve
+from mailhost.system.proxy import Trusted
 
 
 class Endpoint(click.ParamType[tuple[str, int]]):
@@ -50,6 +51,7 @@ FILE = click.Path(path_type=Path)  # not looked at here: one that cannot be read
     show_default=True,
     help="Sessions at once from one address, or from one IPv6 /64.",
 )
+@click.option("--proxy-from", multiple=True, metavar="NETWORK", help="Want a PROXY header from these addresses.")
 @click.option("--uid", type=click.IntRange(1), default=POPUSER_ID, show_default=True, help="As root: become this uid.")
 @click.option("--gid", type=click.IntRange(1), default=POPUSER_ID, show_default=True, help="As root: become this gid.")
 @click.pass_obj
@@ -63,12 +65,17 @@ def standin(
     key: Path | None,
     sessions: int,
     sessions_per_address: int,
+    proxy_from: tuple[str, ...],
     uid: int,
     gid: int,
 ) -> None:
     """Receive by SMTP and deliver by qmail's rules, from the same control files. Logs on stderr."""
     if key is not None and cert is None:
         raise click.UsageError("--key needs --cert")
+    try:
+        Trusted(proxy_from)
+    except ValueError as error:
+        raise click.UsageError(f"--proxy-from: {error}") from error
     limits = (sessions, sessions_per_address)
-    options = Options(home, listen, allow_programs, remote, sink, cert, key, *limits, (uid, gid))
+    options = Options(home, listen, allow_programs, remote, sink, cert, key, *limits, proxy_from, (uid, gid))
     sys.exit(serve(options, Log()))

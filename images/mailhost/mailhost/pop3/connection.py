@@ -7,12 +7,12 @@ import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mailhost.pop3 import proxy
 from mailhost.pop3.descriptors import send_last
 from mailhost.pop3.events import Authenticate, Close, Event, Lookup, Reply, StartTls, Transmit, Update
 from mailhost.pop3.metrics import Count
 from mailhost.pop3.protocol import Session
 from mailhost.pop3.transfer import Transfer, begin
+from mailhost.system import proxy
 
 if TYPE_CHECKING:
     from mailhost.pop3.maildrop import Maildrop
@@ -107,16 +107,19 @@ class Connection:
         """Who the balancer's client is. What is missing of the header wakes us again, or the sweep ends it."""
         try:
             found = header.read(self.fd)
-        except (proxy.ProxyError, OSError):
-            self.close("no PROXY header")
+        except (proxy.ProxyError, OSError) as error:
+            self.close(str(error) if isinstance(error, proxy.ProxyError) else "connection reset in the PROXY header")
             return
         if found is None:
             return
-        if found[0] is not None:
-            if not self._server.guard.identify(self.peer, found[0]):
+        if found.client is not None:
+            if not self._server.guard.identify(self.peer, found.client.ip):
+                self.peer = found.client.ip
+                if not self.handshaking:
+                    self._send(self.session.memory.profile.texts.temporary.data)
                 self.close("too many connections from this address")
                 return
-            self.peer = self.entered_as = found[0]
+            self.peer = self.entered_as = found.client.ip
         self.begin(secure=self.handshaking, proxied=False)
 
     def ready(self, mask: int) -> None:

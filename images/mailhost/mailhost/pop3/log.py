@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mailhost.pop3.authorization import QUIT_BEFORE_LOGIN
+from mailhost.system.proxy import NEVER_BEGAN
 
 if TYPE_CHECKING:
     from mailhost.pop3.connection import Connection
@@ -30,7 +31,7 @@ class Log:
     def session(self, connection: Connection, profile: str, now: float) -> None:
         """The line of a session that has ended; formatted by hand, since json takes a tenth of a short session."""
         c, memory = connection, connection.session.memory
-        if c.why == QUIT_BEFORE_LOGIN and c.peer in _LOOPBACK and not memory.failures:
+        if c.why == NEVER_BEGAN or (c.why == QUIT_BEFORE_LOGIN and c.peer in _LOOPBACK and not memory.failures):
             return  # a health check, every few seconds for years: it would bury what matters
         login, tls = memory.login or b"", "true" if c.secure else "false"
         shown = login.decode("ascii") if login.isalnum() else json.dumps(login.decode("latin-1"))[1:-1]

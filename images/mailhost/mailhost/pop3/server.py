@@ -29,11 +29,11 @@ from mailhost.pop3.metrics import Count, Counters
 from mailhost.pop3.opening import Openings
 from mailhost.pop3.options import Options
 from mailhost.pop3.protocol import Session, by_state
-from mailhost.pop3.proxy import Trusted
 from mailhost.pop3.rows import Rows, RowsError, Source
 from mailhost.pop3.state import Features, State
 from mailhost.pop3.status import StatusPort
 from mailhost.pop3.threads import Threads
+from mailhost.system.proxy import HEADER_S, Trusted
 
 if TYPE_CHECKING:
     import ssl
@@ -262,6 +262,8 @@ class Server:
         for connection in list(self.connections):
             if now - connection.last > idle:
                 connection.close("idle")
+            elif connection.proxied is not None and now - connection.started > HEADER_S:
+                connection.close("no PROXY header in time")
             elif not connection.logged_in and now - connection.started > self.options.limits.login_s:
                 connection.close("no login in time")
         self._sweeping = bool(self.connections)

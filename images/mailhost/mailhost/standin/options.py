@@ -23,4 +23,5 @@ class Options:
     key: Path | None = None
     sessions: int = SESSIONS
     sessions_each: int = SESSIONS_EACH
+    proxy_from: tuple[str, ...] = ()
     ids: tuple[int, int] = (POPUSER_ID, POPUSER_ID)

@@ -14,7 +14,6 @@ from mailhost.qmail.control import ControlError
 from mailhost.qmail.controlfile import c_string
 from mailhost.standin import fields, smtp
 from mailhost.standin.commit import Committer
-from mailhost.standin.crowd import Crowd
 from mailhost.standin.draft import Draft
 from mailhost.standin.entry import Entry
 from mailhost.standin.log import Log
@@ -23,6 +22,8 @@ from mailhost.standin.queue import Queue, Trace
 from mailhost.standin.report import because
 from mailhost.standin.smtp import Abandoned, Close, Content, Ended, Envelope, Event, Reply, Session, StartTls
 from mailhost.standin.work import Work
+from mailhost.system import proxy
+from mailhost.system.crowd import Crowd
 
 LINGERING = 64  # our choice: refused connections beyond the allowed ones that may stay to read why
 UNREAD_S = 2.0  # our choice: how long a peer that is told to go may leave its last reply unread
@@ -49,6 +50,7 @@ class Reception:
     crowd: Crowd
     tls: ssl.SSLContext | None
     connections: set[Connection]
+    trusted: proxy.Trusted
     closing: bool = False
 
 
@@ -69,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._storing = False
         self._unread = False
         self._inside = False
+        self._header: bytes | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet, or say why not."""
@@ -77,10 +80,42 @@ class Connection(asyncio.Protocol):
         if again:
             return
         self._shared.connections.add(self)
-        ip = str(self._transport.get_extra_info("peername")[0])
-        ip = ip.removeprefix("::ffff:")  # an IPv4 peer of an IPv6 socket
+        ip = proxy.normal(str(self._transport.get_extra_info("peername")[0]))
         self._peer = fields.Peer(ip.encode(), b"unknown")
-        if self._turned_away(ip):
+        if ip in self._shared.trusted:
+            self._header = b""
+            self._timer = self._loop.call_later(proxy.HEADER_S, self._give_up, "no PROXY header in time")
+        else:
+            self._welcome(ip)
+
+    def _read_header(self, header: bytes) -> None:
+        """Who the balancer's client is, and then what that one has said already."""
+        try:
+            found = proxy.parse(header)
+        except proxy.ProxyError as error:
+            self._give_up(str(error))
+            return
+        if found is None:
+            self._header = header
+            return
+        self._header = None
+        if self._timer is not None:
+            self._timer.cancel()
+        ip = found.client.ip if found.client is not None else self._peer.ip.decode()
+        self._peer = fields.Peer(ip.encode(), b"unknown")
+        self._welcome(ip, balancer=found.client is None)
+        if len(header) > found.octets:
+            self.data_received(header[found.octets :])
+
+    def _give_up(self, why: str) -> None:
+        """Nothing is said to whoever should have sent a header."""
+        self._warn(why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _welcome(self, ip: str, *, balancer: bool = False) -> None:
+        """Let ``ip`` in, or say why not; a ``balancer`` that speaks for itself has no limit of its own."""
+        if self._turned_away(ip, balancer=balancer):
             return
         self._shared.crowd.enter(ip)
         self._inside = True
@@ -89,14 +124,14 @@ class Connection(asyncio.Protocol):
         except ControlError as error:
             self._act((smtp.NO_CONTROLS, Close(1)), str(error))
 
-    def _turned_away(self, ip: str) -> bool:
+    def _turned_away(self, ip: str, *, balancer: bool) -> bool:
         """True where there is no room, which the peer is told."""
         crowd = self._shared.crowd
         if self._shared.closing:
             self._act((CLOSING, Close(1)))
         elif crowd.full:
             self._act((BUSY, Close(1)), f"{crowd.most} are allowed")
-        elif crowd.crowds(ip):
+        elif not balancer and crowd.crowds(ip):
             self._act((CROWDED, Close(1)), f"{crowd.most_each} are allowed from one address")
         else:
             return False
@@ -115,7 +150,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Input in any cut."""
         self._heard = self._loop.time()
-        if self._session is not None:
+        if self._header is not None:
+            self._read_header(self._header + data)
+        elif self._session is not None:
             self._act(self._session.feed(data))
 
     def connection_lost(self, exc: Exception | None) -> None:

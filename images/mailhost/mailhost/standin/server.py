@@ -18,7 +18,6 @@ from pathlib import Path
 from mailhost.qmail.control import ControlError, Controls, Line, Reader, Table, load
 from mailhost.standin import alarm
 from mailhost.standin.commit import Committer
-from mailhost.standin.crowd import Crowd
 from mailhost.standin.entry import Entry
 from mailhost.standin.interfaces import addresses
 from mailhost.standin.log import Log
@@ -32,6 +31,8 @@ from mailhost.standin.resume import Resumption
 from mailhost.standin.send import Sender
 from mailhost.standin.work import Work
 from mailhost.system import pem
+from mailhost.system.crowd import Crowd
+from mailhost.system.proxy import Trusted
 
 LOCK = "queue/lock/sendmutex"
 CANNOT = "alert: cannot start: "
@@ -243,6 +244,7 @@ class _Server:
         return Reception(
             Policies(self._options.home), queue, committer, work, self._sender.add, self._log, addresses(),
             os.getuid(), Crowd(self._options.sessions, self._options.sessions_each), tls, set(),
+            Trusted(self._options.proxy_from),
         )  # fmt: skip
 
     def _handle_signals(self) -> None:
