@@ -81,7 +81,7 @@ def _docker_stack() -> str:
 def _host_docker() -> str:
     from popbox.hosts.docker import unavailable
 
-    return unavailable()
+    return unavailable(os.environ)
 
 
 def _base_image() -> str:
@@ -94,7 +94,7 @@ def _qmail_image() -> str:
     from popbox.hosts.docker import no_qmail
     from popbox.settings import Settings
 
-    return no_qmail(Settings(ROOT, ROOT, os.environ.get("QMAIL_BASE")))
+    return no_qmail(Settings(ROOT, ROOT, os.environ.get("QMAIL_BASE"), dict(os.environ)))
 
 
 def _history() -> str:

@@ -23,11 +23,11 @@ MAY_IMPORT = {
     "mailhost": ("mailhost.cli",),
     "popbox": ("popbox",),
 }
-READS_ENVIRONMENT = ("mailhost.cli", "popbox.cli", "popbox.pytest_plugin")
+READS_ENVIRONMENT = ("mailhost.cli", "popbox.cli", "popbox.pytest_plugin", "popbox.container")
 # Checkpassword's interface is the environment: it is handed on to the program, with USER, HOME and SHELL set.
 HANDS_ENVIRONMENT_ON = tuple(f"mailhost.pop3.{program}" for program in PROGRAMS)
 IMPORTS_DOCKER = "popbox.hosts.docker"  # a package of that name, and nothing beside it
-FRONT_DOORS = ("popbox.cli", "popbox.pytest_plugin")  # __main__ is the cli itself
+FRONT_DOORS = ("popbox.cli", "popbox.pytest_plugin", "popbox.container")  # __main__ is the cli itself
 
 
 def modules() -> dict[str, ast.Module]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -11,8 +12,10 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main() -> NoReturn:
-    """Run popbox; SIGINT and SIGTERM end it after its hosts have been taken away."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Run popbox; SIGINT, SIGTERM and SIGHUP end it after its hosts have been taken away."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup(1) has HUP ignored
+            signal.signal(number, _interrupt)
     try:
         from click import Abort
 
@@ -25,14 +28,15 @@ def main() -> NoReturn:
             raise KeyboardInterrupt from None
     except KeyboardInterrupt:
         _deaf()
-        sys.stderr.write("popbox: interrupted; nothing was left behind\n")
+        with suppress(OSError):  # the terminal may be what has gone
+            sys.stderr.write("popbox: interrupted; nothing was left behind\n")
         code = INTERRUPTED
     sys.exit(code)
 
 
 def _deaf() -> None:
     """From here to the process's end there is nothing left to take away, and a signal must not change the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -11,11 +11,11 @@ import click
 
 from popbox.conformance.command import pop3_check
 from popbox.errors import HostError, PopboxError, ScenarioError
-from popbox.hosts.choose import remove_left
 from popbox.migrate.command import migrate
 from popbox.operate.backup_command import backup, restore
 from popbox.operate.commands import COMMANDS
 from popbox.operate.doctor_command import doctor
+from popbox.operate.down import down
 from popbox.operate.probe_command import probe_command
 from popbox.report import whole
 from popbox.run_command import demo, run
@@ -30,7 +30,7 @@ PASSED, FAILED, UNUSABLE, UNAVAILABLE = 0, 1, 2, 3
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Bring up a single-uid qmail host, send it mail, and prove what arrives on port 110."""
-    ctx.obj = Settings.from_environment(os.environ)
+    ctx.obj = Settings.from_environment(os.environ, lambda line: click.echo(f"popbox: {line}", err=True))
 
 
 cli.add_command(demo)
@@ -39,7 +39,7 @@ cli.add_command(pop3_check)
 cli.add_command(migrate)
 cli.add_command(probe_command)
 cli.add_command(doctor)
-for command in (*COMMANDS, backup, restore):
+for command in (*COMMANDS, backup, restore, down):
     cli.add_command(command)
 
 
@@ -69,16 +69,4 @@ def _say(error: Exception, code: int) -> int:
 def schema(what: str) -> int:
     """Print the JSON Schema of scenario files, for your editor, or of the report that `run --json` writes."""
     click.echo(scenario_schema_text() if what == "scenario" else whole.SCHEMA.read_text(), nl=False)
-    return PASSED
-
-
-@cli.command()
-@click.pass_obj
-def down(settings: Settings) -> int:
-    """Remove hosts that were kept, and those that a killed popbox left."""
-    gone = remove_left(settings)
-    for line in gone:
-        click.echo(f"removed {line}")
-    if not gone:
-        click.echo("no host is up")
     return PASSED

@@ -9,6 +9,9 @@ It is the compose project that users deploy, two containers, started and taken a
 
 from __future__ import annotations
 
+import atexit
+import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +32,7 @@ class MailHostContainer:
     def __init__(self, mta: MtaName = "auto") -> None:
         """``auto`` takes qmail where an image of it can be had; an explicit ``qmail`` that cannot is a HostError."""
         self._wanted: MtaName = mta
-        self._settings = Settings.from_environment({})
+        self._settings = Settings.from_environment(os.environ, logging.getLogger("popbox").info)
         self._host: Host | None = None
         self._mail: MailHost | None = None
 
@@ -39,18 +42,28 @@ class MailHostContainer:
         return self
 
     def start(self) -> Self:
-        """Bring it up and wait for both greetings. Raises HostError with the containers' logs; leaves nothing then."""
+        """Bring it up and wait for both greetings. Raises HostError with the containers' logs; leaves nothing then.
+
+        One that nobody stops goes with this process; when that is killed, with the next host that popbox starts.
+        """
         self._host = start(choose("docker", self._wanted, self._settings), self._settings)
+        atexit.register(self._stop_if_ours, os.getpid())
         self._mail = MailHost(self._host, "MailHostContainer", Path())
         return self
 
     def stop(self) -> None:
         """Take containers, volumes and networks away; harmless when done twice."""
-        if self._mail:
-            self._mail.close()
-        if self._host:
-            self._host.close()
-        self._host = self._mail = None
+        atexit.unregister(self._stop_if_ours)
+        mail, host, self._mail, self._host = self._mail, self._host, None, None
+        if mail:
+            mail.close()
+        if host:
+            host.close()
+
+    def _stop_if_ours(self, starter: int) -> None:
+        """At the end of the process that started it; a fork of that only has a copy of this object."""
+        if os.getpid() == starter:
+            self.stop()
 
     def __enter__(self) -> Self:
         """Start."""

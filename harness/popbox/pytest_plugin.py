@@ -9,18 +9,24 @@ that cannot be met is an error. All processes of a run (pytest-xdist) share one 
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from types import FrameType
+from typing import Any, NoReturn, get_args
 
 import pytest
 
 from popbox.clients.pop3 import Pop3
 from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import Host, closing
-from popbox.hosts.choose import HostName, MtaName, choose, start
+from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
 from popbox.hosts.state import Process
 from popbox.model import Result, Verdict
 from popbox.report.text import result_lines, step_lines
@@ -42,10 +48,30 @@ class Plugin:
         carried = getattr(config, "workerinput", {}).get(OWNER)
         self.is_worker = carried is not None
         self.owner = Process(*carried) if carried else Process.of(os.getpid())
-        self.settings = Settings.from_environment(os.environ)
+        self.settings = Settings.from_environment(os.environ, partial(_say, config))
         self.hosts = SharedHosts(self.settings, self.owner)
         self.results: list[Result] = []
         self.began = datetime.now(UTC)
+        self._handlers: dict[int, Any] = {}
+
+    def host(self, choice: Choice) -> Host:
+        """The run's host of that world. Raises HostError."""
+        self.end_on_signals()
+        return self.hosts.host(choice)
+
+    def end_on_signals(self) -> None:
+        """Have HUP and TERM end the run as Ctrl-C does, hosts taken away; a run without hosts ends as it always did."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                if signal.getsignal(number) is signal.SIG_DFL:  # not where HUP is ignored, or handled by somebody else
+                    self._handlers[number] = signal.signal(number, _interrupt)
+
+    def end(self, keep: bool) -> None:
+        """The end of the run."""
+        if not self.is_worker and not keep:
+            self.hosts.end()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def write_reports(self, folder: Path) -> Iterator[Path]:
         """One report for each world, as JSON and as HTML: ``docker-qmail.html``; gives the names."""
@@ -59,6 +85,20 @@ class Plugin:
                 path = folder / f"{host}-{mta}.{suffix}"
                 path.write_text(form(report), encoding="utf-8")
                 yield path
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    """To the terminal, past pytest's capture; a worker of xdist has only the standard error that it shares."""
+    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        reporter.ensure_newline()
+        reporter.write_line(f"popbox: {line}")
+    elif sys.__stderr__:
+        print(f"popbox: {line}", file=sys.__stderr__, flush=True)
 
 
 PLUGIN = pytest.StashKey[Plugin]()
@@ -88,8 +128,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """xdist, in the controller: tell a worker whose hosts it shares."""
-    owner = node.config.stash[PLUGIN].owner
-    node.workerinput[OWNER] = (owner.pid, owner.started)
+    plugin = node.config.stash[PLUGIN]
+    plugin.end_on_signals()  # its workers may bring hosts up, which are its own to take away
+    node.workerinput[OWNER] = (plugin.owner.pid, plugin.owner.started, plugin.owner.where)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -129,7 +170,7 @@ def popbox_host(pytestconfig: pytest.Config) -> Host:
     """The running host of ``--popbox-host`` and ``--popbox-mta``, shared by all tests and processes of the run."""
     plugin = pytestconfig.stash[PLUGIN]
     try:
-        return plugin.hosts.host(choose(*(_wanted(pytestconfig) or ("auto", "auto")), plugin.settings))
+        return plugin.host(choose(*(_wanted(pytestconfig) or ("auto", "auto")), plugin.settings))
     except HostError as error:
         pytest.fail(str(error), pytrace=False)
 
@@ -163,6 +204,38 @@ def send_mail(mailhost: MailHost) -> Callable[..., Sent]:
 def pop3(mailhost: MailHost) -> Callable[[Mailbox], Pop3]:
     """``pop3(mailbox)``: a session, logged in; closed without QUIT at the test's end."""
     return mailhost.session
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Before the first test: bring up the hosts that tests share, and build images, on nobody's time limit.
+
+    A first build takes minutes. What cannot be brought up fails the tests that ask for it, in their own words.
+    """
+    if not session.config.option.collectonly and not session.testsfailed:
+        for choice, shared in _needed(session):
+            with suppress(PopboxError):
+                if shared:
+                    session.config.stash[PLUGIN].host(choice)
+                else:
+                    prepare(choice, session.config.stash[PLUGIN].settings)
+    return (yield)
+
+
+def _needed(session: pytest.Session) -> dict[tuple[Choice, bool], None]:
+    """The worlds that the tests of this run need, in that order; True: the host that they share, False: its images."""
+    wishes: dict[tuple[HostName, MtaName, bool], None] = {}
+    for item in session.items:
+        if isinstance(item, ScenarioItem):
+            wishes[item.host, item.mta, not item.wants_own_host()] = None
+        elif "popbox_host" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("skip"):
+            wishes[*(_wanted(session.config) or ("auto", "auto")), True] = None
+    found: dict[tuple[Choice, bool], None] = {}
+    settings = session.config.stash[PLUGIN].settings
+    for host, mta, shared in wishes:
+        with suppress(HostError):
+            found[choose(host, mta, settings), shared] = None
+    return found
 
 
 @pytest.hookimpl(wrapper=True)
@@ -209,6 +282,13 @@ class ScenarioItem(pytest.Item):
         if mta == "qmail":
             self.add_marker("realqmail")
 
+    def wants_own_host(self) -> bool:
+        """Whether it breaks its host, or wants it for itself; of a file that cannot be read, yes."""
+        try:
+            return load(self.path).scenario.needs.own_host
+        except PopboxError:
+            return True
+
     def runtest(self) -> None:
         """Bring up the world, run, take it away. Raises ScenarioFailed with the whole story."""
         plugin = self.config.stash[PLUGIN]
@@ -222,10 +302,11 @@ class ScenarioItem(pytest.Item):
             pytest.skip(str(error))
         note_exercised(self, f"host {choice.host}, MTA {choice.mta}")
         if file.scenario.needs.own_host:
+            plugin.end_on_signals()
             with closing(start(choice, plugin.settings, own_disk=file.scenario.needs.own_disk)) as host:
                 result = run(file, host)
         else:
-            result = run(file, plugin.hosts.host(choice))
+            result = run(file, plugin.host(choice))
         plugin.results.append(result)
         if result.verdict is Verdict.SKIPPED:
             note_skipped(self, f"scenario in {self.host}/{self.mta}", result.reason)
@@ -247,9 +328,7 @@ class ScenarioItem(pytest.Item):
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The end of the run, also of an interrupted one: take the hosts away, or leave them up where that is wanted."""
-    plugin = config.stash[PLUGIN]
-    if not plugin.is_worker and not config.getoption("popbox_keep"):
-        plugin.hosts.end()
+    config.stash[PLUGIN].end(config.getoption("popbox_keep"))
 
 
 class ScenarioFailed(Exception):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,8 +98,9 @@ def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcript
     shown = screen(len(files), steps=len(files) == 1 or wish.keep, transcripts=transcripts)
     click.echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
     try:
-        with shown:
-            for result in _results(settings, files, choice, wish, shown):
+        # an interrupt here, too, takes the hosts away at once, and not when the generator happens to be collected
+        with shown, contextlib.closing(_results(settings, files, choice, wish, shown)) as running:
+            for result in running:
                 shown.result(result)
                 results.append(result)
     finally:  # also of a run that ended early: what is known is kept
@@ -134,7 +136,7 @@ def _start(choice: Choice, wish: Options, settings: Settings, own_disk: bool) ->
 
 def _results(
     settings: Settings, files: list[ScenarioFile], choice: Choice, wish: Options, shown: Screen
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """One file, or a host that is kept: one after the other on one host; else as many at a time as asked for."""
     if len(files) > 1 and not wish.keep:
         yield from run_all(files, lambda own_disk: _start(choice, wish, settings, own_disk), wish.jobs, shown)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from popbox.hosts.environment import handed_on
+
+
+def unsaid(_line: str) -> None:
+    """Where nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +20,19 @@ class Settings:
     assets: Path  # holds compose.yaml, images/, scenarios/
     state: Path  # one file per host that is up
     qmail_base: str | None  # image with /var/qmail, QMAIL_BASE
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)  # what children may be given of it
+    say: Callable[[str], None] = unsaid  # takes a line about something that takes long, such as a first build
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+    def from_environment(cls, environ: Mapping[str, str], say: Callable[[str], None] = unsaid) -> Settings:
         """Read XDG_STATE_HOME and QMAIL_BASE; everything has a default."""
         state_home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         return cls(
             assets=find_assets(),
             state=state_home / "popbox",
             qmail_base=environ.get("QMAIL_BASE") or None,
+            environ=handed_on(environ),
+            say=say,
         )
 
 

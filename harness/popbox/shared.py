@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from popbox.errors import HostError
 from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.choose import Choice, attach, start
+from popbox.hosts.process import undisturbed
 from popbox.hosts.readiness import wait_ready
 from popbox.hosts.state import Process, Registry
 from popbox.settings import Settings
@@ -30,12 +32,22 @@ class SharedHosts:
         self._settings, self._owner = settings, owner
         self._registry = Registry(settings.state, owner, shared=True)
         self._up: dict[Choice, Host] = {}
+        self._failed: dict[Choice, HostError] = {}
 
     def host(self, choice: Choice) -> Host:
-        """The host of that world. Raises HostError where it cannot be brought up, or does not answer any more."""
+        """The host of that world. Raises HostError where it cannot be brought up, or does not answer any more.
+
+        It is tried once: the tests that need it fail with the same words, and none of them waits again.
+        """
+        if choice in self._failed:
+            raise self._failed[choice]
         if choice not in self._up:
-            with self._locked(choice):
-                self._up[choice] = self._found(choice) or start(choice, self._settings, self._registry)
+            try:
+                with self._locked(choice):
+                    self._up[choice] = self._found(choice) or start(choice, self._settings, self._registry)
+            except HostError as error:
+                self._failed[choice] = error
+                raise
         return self._up[choice]
 
     def _found(self, choice: Choice) -> Host | None:
@@ -60,11 +72,12 @@ class SharedHosts:
         """The owner's last call: take every host of the run away, or mark them as kept; returns those that stay up."""
         hosts = [attach(record, self._settings, self._registry) for record in self._registry.mine()]
         self._up.clear()
-        for host in hosts:
-            if keep:
-                host.keep()
-            else:
-                host.close()
+        with undisturbed():  # a second signal does not stop us half-way
+            for host in hosts:
+                if keep:
+                    host.keep()
+                else:
+                    host.close()
         for path in self._locks():
             path.unlink(missing_ok=True)
         return hosts if keep else []

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 
 from popbox.hosts.base import Host, closing
+from popbox.hosts.process import undisturbed
 from popbox.model import Result
 from popbox.runner import Watcher, run
 from popbox.scenario import ScenarioFile
@@ -80,5 +81,6 @@ class _Hosts:
         with self._lock:
             self._closed = True
             hosts, self._up = self._up, []
-        for host in hosts:
-            host.close()
+        with undisturbed():  # a second signal does not stop us half-way
+            for host in hosts:
+                host.close()

@@ -9,6 +9,7 @@ import pytest
 from tests.needs import require
 
 import docker
+from popbox.hosts.environment import handed_on
 from popbox.pytest_plugin import note_exercised
 from popbox.settings import Settings, find_assets
 
@@ -18,7 +19,9 @@ Snapshot = Callable[[set[str]], set[str]]
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings with a state directory of the test's own."""
-    return Settings(find_assets(), tmp_path_factory.mktemp("state"), os.environ.get("QMAIL_BASE"))
+    return Settings(
+        find_assets(), tmp_path_factory.mktemp("state"), os.environ.get("QMAIL_BASE"), handed_on(os.environ)
+    )
 
 
 @pytest.fixture

@@ -120,6 +120,6 @@ def test_ctrl_c_leaves_nothing(after_s: float, tmp_path: Path, lying_around: Sna
     projects = projects_until(child, tmp_path, time.monotonic() + after_s)
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=100)
-    assert child.returncode in (130, 0)
+    assert child.returncode in (130, 0, -signal.SIGINT), "the last: before popbox itself had begun"
     assert not lying_around(projects)
     assert not list((tmp_path / "popbox" / "hosts").glob("*"))

@@ -11,7 +11,7 @@ import pytest
 from docker.errors import ImageNotFound
 
 import docker
-from popbox.hosts.docker.engine import OUR_LABEL, sweep
+from popbox.hosts.docker.images import OUR_LABEL, sweep
 
 pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(120)]
 EMPTY_TAR = bytes(10240)
@@ -47,7 +47,7 @@ def test_only_what_is_ours_untagged_and_unused_goes(make: Make, engine: docker.D
     ours = make(OUR_LABEL)
     strangers = [
         make(),
-        make("org.opencontainers.image.vendor=popbox-not"),
+        make("org.opencontainers.image.vendor=popbox"),  # a deployment's, from before its last build
         make("org.opencontainers.image.title=popbox"),
     ]
     tagged = make(OUR_LABEL, tag=f"popbox-test-sweep:{secrets.token_hex(8)}")

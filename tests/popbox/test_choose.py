@@ -40,7 +40,7 @@ Case = tuple[HostName, MtaName, str, str]
 
 def decide(case: Case, monkeypatch: pytest.MonkeyPatch) -> Choice:
     host, mta, no_engine, no_qmail = case
-    monkeypatch.setattr(docker, "unavailable", lambda: no_engine)
+    monkeypatch.setattr(docker, "unavailable", lambda _environ: no_engine)
     monkeypatch.setattr(docker, "no_qmail", lambda _settings: no_qmail)
     return choose(host, mta, SETTINGS)
 
@@ -65,6 +65,5 @@ def test_what_is_refused(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
         ("garbage", "Invalid bind address format: port is required: garbage"),
     ],
 )
-def test_why_no_engine_answers_is_what_the_system_says(engine: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", engine)
-    assert docker.unavailable() == f"the engine does not answer ({said})"
+def test_why_no_engine_answers_is_what_the_system_says(engine: str, said: str) -> None:
+    assert docker.unavailable({"DOCKER_HOST": engine}) == f"the engine does not answer ({said})"

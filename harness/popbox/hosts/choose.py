@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from popbox.errors import HostError
+from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import Host
 from popbox.hosts.state import Record, Registry
 from popbox.settings import Settings
@@ -31,7 +32,7 @@ def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
         return Choice("local", "stand-in", "" if mta == "standin" else "host local runs the stand-in MTA")
     from popbox.hosts import docker  # the docker packages take a second to import: only when they may be needed
 
-    no_engine = docker.unavailable()
+    no_engine = docker.unavailable(settings.environ)
     if no_engine and host == "auto" and mta != "qmail":
         return Choice("local", "stand-in", f"no Docker engine: {no_engine}")
     if no_engine:
@@ -50,16 +51,26 @@ def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
 def start(choice: Choice, settings: Settings, registry: Registry | None = None, *, own_disk: bool = False) -> Host:
     """Bring the chosen host up, ready for use. Raises HostError; leaves nothing behind then.
 
+    What killed runs left behind is taken away first.
     ``own_disk``: queue and popboxes on small file systems of their own, which may be filled.
     """
     registry = registry or Registry(settings.state)
+    sweep(settings)
     if choice.host == "local":
         from popbox.hosts.local import LocalHost
 
-        return LocalHost.start(registry, own_disk=own_disk)
+        return LocalHost.start(registry, own_disk=own_disk, environ=settings.environ)
     from popbox.hosts.docker import DockerHost
 
     return DockerHost.start(registry, settings, choice.mta, own_disk=own_disk)
+
+
+def prepare(choice: Choice, settings: Settings) -> None:
+    """Do what takes long the first time, so that a later ``start`` does not: build images. Raises HostError."""
+    if choice.host == "docker":
+        from popbox.hosts.docker import DockerHost
+
+        DockerHost.prepare(settings, choice.mta)
 
 
 def attach(record: Record, settings: Settings, registry: Registry) -> Host:
@@ -67,17 +78,28 @@ def attach(record: Record, settings: Settings, registry: Registry) -> Host:
     if record.host == "local":
         from popbox.hosts.local import LocalHost
 
-        return LocalHost(registry, record)
+        return LocalHost(registry, record, settings.environ)
     from popbox.hosts.docker import DockerHost
 
     return DockerHost(registry, record, settings)
 
 
-def remove_left(settings: Settings) -> list[str]:
-    """Take away hosts that were kept, or whose popbox died; says what each was."""
+def said_of(record: Record) -> str:
+    """A host in words: name, kind, place, and whose it is."""
+    if record.kept:
+        whose = "kept"
+    elif not record.owner.lives():
+        whose = "left behind: its popbox has ended"
+    else:
+        whose = f"in use by process {record.owner.pid}" + ("" if record.owner.seen_from_here() else ", elsewhere")
+    return f"{record.id}: host {record.host}, MTA {record.mta}, {record.place} ({whose})"
+
+
+def sweep(settings: Settings) -> None:
+    """Take away what killed runs left behind. What cannot be taken away now stays for the next time: no error."""
     registry = Registry(settings.state)
-    gone = []
-    for record in registry.removable():
-        attach(record, settings, registry).close()
-        gone.append(f"host {record.host}, MTA {record.mta}: {record.place}")
-    return gone
+    registry.tidy()
+    with suppress(PopboxError):
+        for record in registry.orphans():
+            with suppress(PopboxError, OSError):
+                attach(record, settings, registry).close()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,46 +17,52 @@ NETWORK: dict[Service, str] = {"smtp": "smtp", "pop3": "pop"}  # names in compos
 SIDE: dict[Disk, Service] = {"queue": "smtp", "popboxes": "pop3"}  # whose container shows the disk
 
 
-def small_disks(mta: str) -> str:
-    """A compose file that puts queue and popboxes on small file systems, which live as long as a container has them."""
+def small_disks(mta: str) -> dict[str, dict[str, Any]]:
+    """Volumes of a compose file: queue and popboxes on small file systems, which live while a container has them."""
     owner = (
         "" if mta == "qmail" else ",uid=888,gid=888"
     )  # as the stand-in's image has it; qmail's start script sees to it
     options = {"type": "tmpfs", "device": "tmpfs", "o": f"{disk.SMALL},mode=0755{owner}"}
-    return json.dumps({"volumes": {name: {"driver_opts": options} for name in disk.DISKS}})
+    return {name: {"driver_opts": options} for name in disk.DISKS}
 
 
 class Faults:
     """The faults of one compose project."""
 
-    def __init__(self, project: str, container: Callable[[Service], str]) -> None:
-        """``container`` gives the name of a service's container."""
-        self._project, self._container = project, container
+    def __init__(self, project: str, label: str, container: Callable[[Service], str], env: Mapping[str, str]) -> None:
+        """``container`` gives the name of a service's container, ``label`` says whose a helper is."""
+        self._project, self._label, self._container, self._env = project, label, container, env
+
+    def _must(self, *argv: str) -> str:
+        done = run_bounded(list(argv), within_s=COMMAND_S, env=self._env)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise HostError(f"`{' '.join(argv[:3])}` ended with {done.returncode}: {said}")
+        return done.stdout.decode(errors="replace")
 
     def pause(self, service: Service, on: bool) -> None:
         """Freeze the container's processes, or let them go on."""
-        _must("docker", "pause" if on else "unpause", self._container(service))
+        self._must("docker", "pause" if on else "unpause", self._container(service))
 
     def cut(self, service: Service, on: bool) -> None:
         """Take the container off its network, published port included, or put it back."""
         verb = "disconnect" if on else "connect"
-        _must("docker", "network", verb, f"{self._project}_{NETWORK[service]}", self._container(service))
+        self._must("docker", "network", verb, f"{self._project}_{NETWORK[service]}", self._container(service))
 
     def fill(self, name: Disk, on: bool) -> None:
         """Fill a small disk as its owner, or take the filling away."""
         path, container = f"{HOME}/{name}", self._container(SIDE[name])
-        owner = _must("docker", "exec", container, "stat", "-c", "%u:%g", path).strip()
+        owner = self._must("docker", "exec", container, "stat", "-c", "%u:%g", path).strip()
         fill, empty = ["python3", "-c", disk.FILL, path], ["rm", "--", f"{path}/{disk.FILLER}"]
-        _must("docker", "exec", "--user", owner, container, *(fill if on else empty))
+        self._must("docker", "exec", "--user", owner, container, *(fill if on else empty))
 
     def read_only(self, name: Disk, on: bool) -> None:
         """For every container that has the disk. A helper does it: the containers themselves may not mount."""
-        image = _must("docker", "inspect", "--format", "{{.Image}}", self._container(SIDE[name])).strip()
+        image = self._must("docker", "inspect", "--format", "{{.Image}}", self._container(SIDE[name])).strip()
         program, *arguments = disk.remount("/disk", on)
         rights = ["--user", "root", "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"]
         place = ["--network", "none", "--volume", f"{self._project}_{name}:/disk", "--entrypoint", program]
-        label = ["--label", f"com.docker.compose.project={self._project}"]
-        _must("docker", "run", "--rm", *rights, *place, *label, image, *arguments)
+        self._must("docker", "run", "--rm", *rights, *place, "--label", self._label, image, *arguments)
 
     def ailments(self, service: Service, state: dict[str, Any]) -> list[str]:
         """What is wrong with a container that runs; ``state`` is what the engine says about it."""
@@ -67,14 +72,7 @@ class Faults:
             return [f"{service}: its container is cut off from its network"]
         paths = [f"{HOME}/{name}" for name, side in SIDE.items() if side == service]
         with suppress(HostError):  # it ended meanwhile, and the engine says so next time
-            return _must("docker", "exec", self._container(service), "python3", "-c", disk.EXAMINE, *paths).splitlines()
+            return self._must(
+                "docker", "exec", self._container(service), "python3", "-c", disk.EXAMINE, *paths
+            ).splitlines()
         return []
-
-
-def _must(*argv: str) -> str:
-    done = run_bounded(list(argv), within_s=COMMAND_S)
-    if done.returncode:
-        raise HostError(
-            f"`{' '.join(argv[:3])}` ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()}"
-        )
-    return done.stdout.decode(errors="replace")

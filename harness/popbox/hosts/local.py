@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +21,14 @@ from popbox.errors import ConnectionFailed, HostError
 from popbox.fields import Disk
 from popbox.hosts import disk
 from popbox.hosts.base import Ability, Entry, Found, Ran, Service, tail
+from popbox.hosts.environment import NOTHING, of_programs
 from popbox.hosts.process import converse, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
-from popbox.hosts.state import Process, Record, Registry, keep
+from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
 from popbox.hosts.warm import Cold, Warm
 
 POPUSER_UID = 888
+PYTHON = [sys.executable, "-P"]  # no module is taken from the directory that the caller happens to be in
 COMMAND_S = 60.0  # our choice: a provisioning command on a small tree takes well under a second
 STOP_S = 5.0  # our choice: how long a daemon may drain before it is killed
 DAEMONS: dict[Service, tuple[str, ...]] = {
@@ -41,23 +43,31 @@ class LocalHost:
 
     name, mta = "local", "stand-in"
 
-    def __init__(self, registry: Registry, record: Record) -> None:
-        """Take over the directory named by ``record``; starts nothing."""
+    def __init__(self, registry: Registry, record: Record, environ: Mapping[str, str] = NOTHING) -> None:
+        """Take over the directory named by ``record``; starts nothing. ``environ``: what children may have of it."""
         self._registry, self._record = registry, record
         self._root = Path(record.place)
         self._children: dict[Service, subprocess.Popen[bytes]] = {}
         self._no_disk = "this host was started without a disk of its own"
-        self._warm = Warm([sys.executable])
+        self._environ = of_programs(environ, record.id)
+        self._warm = Warm(PYTHON, env=self._environ)
         self.uid = POPUSER_UID if os.geteuid() == 0 else os.geteuid()
 
     @classmethod
-    def start(cls, registry: Registry, within_s: float = 20.0, *, own_disk: bool = False) -> LocalHost:
+    def start(
+        cls,
+        registry: Registry,
+        within_s: float = 20.0,
+        *,
+        own_disk: bool = False,
+        environ: Mapping[str, str] = NOTHING,
+    ) -> LocalHost:
         """Make the tree, start both daemons, wait for their greetings. Raises HostError; leaves nothing behind then.
 
         ``own_disk``: queue and popboxes on small file systems; where that cannot be, ``cannot`` says why.
         """
-        place = tempfile.mkdtemp(prefix="popbox-")
-        host = cls(registry, registry.new(cls.name, cls.mta, place))
+        with undisturbed():  # the record first: what it names is found again, whatever happens to us
+            host = cls(registry, registry.new(cls.name, cls.mta, below=f"{tempfile.gettempdir()}/"), environ)
         try:
             host._bring_up(time.monotonic() + within_s, own_disk)
         except BaseException:
@@ -66,6 +76,7 @@ class LocalHost:
         return host
 
     def _bring_up(self, deadline: float, own_disk: bool) -> None:
+        self._root.mkdir(0o700)
         Path(self.home()).mkdir()
         for path in (self._root, Path(self.home())):
             path.chmod(0o755)  # popuser must pass through when we are root, whatever the umask
@@ -87,7 +98,7 @@ class LocalHost:
         for path in self._disks():
             path.mkdir()
             with undisturbed():
-                done = run_bounded(disk.mount(str(path)), within_s=COMMAND_S)
+                done = run_bounded(disk.mount(str(path)), within_s=COMMAND_S, env=self._environ)
             if done.returncode:
                 return f"no small file system can be mounted here: {done.stderr.decode(errors='replace').strip()}"
         return ""
@@ -113,7 +124,12 @@ class LocalHost:
     def _spawn(self, service: Service) -> None:
         with (self._root / "log" / f"{service}.out").open("wb") as out, self._log_path(service).open("ab") as log:
             child = subprocess.Popen(
-                self._argv(*DAEMONS[service]), stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True
+                self._argv(*DAEMONS[service]),
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                start_new_session=True,
             )
         self._children[service] = child
         processes = {**self._record.processes, service: Process.of(child.pid)}
@@ -121,7 +137,7 @@ class LocalHost:
         self._registry.save(self._record)
 
     def _argv(self, *argv: str) -> list[str]:
-        return [sys.executable, "-m", "mailhost", "--home", self.home(), *argv]
+        return [*PYTHON, "-m", "mailhost", "--home", self.home(), *argv]
 
     def _log_path(self, service: Service) -> Path:
         return self._root / "log" / f"{service}.log"
@@ -141,7 +157,7 @@ class LocalHost:
         try:
             code, out, err = self._warm.run(["--home", self.home(), *argv], stdin, COMMAND_S)
         except Cold:
-            done = run_bounded(self._argv(*argv), within_s=COMMAND_S, stdin=stdin)
+            done = run_bounded(self._argv(*argv), within_s=COMMAND_S, env=self._environ, stdin=stdin)
             code, out, err = done.returncode, done.stdout, done.stderr
         return Ran(argv, code, out.decode(errors="replace"), err.decode(errors="replace"))
 
@@ -230,7 +246,7 @@ class LocalHost:
         self._must(disk.remount(f"{self.home()}/{disk_}", on))
 
     def _must(self, argv: list[str]) -> str:
-        done = run_bounded(argv, within_s=COMMAND_S)
+        done = run_bounded(argv, within_s=COMMAND_S, env=self._environ)
         if done.returncode:
             raise HostError(f"{argv[0]} on {self.describe()}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout.decode(errors="replace")
@@ -264,7 +280,7 @@ class LocalHost:
 
     def chain(self, timeout_s: float) -> Wire:
         """See Host."""
-        python = [sys.executable, "-m"]
+        python = [*PYTHON, "-m"]
         check = [*python, "mailhost.pop3.checkpoppasswd", "--file", f"{self.home()}/users/poppasswd"]
         chain = [
             *python,
@@ -275,7 +291,7 @@ class LocalHost:
             "mailhost.pop3.pop3d",
             "Maildir",
         ]
-        return converse(chain, f"the chain on {self.describe()}", timeout_s)
+        return converse(chain, f"the chain on {self.describe()}", timeout_s, env=self._environ)
 
     def kill(self, service: Service) -> None:
         """See Host."""
@@ -342,9 +358,20 @@ class LocalHost:
         for service in DAEMONS.keys() & self._record.processes.keys():
             self._end(service, signal.SIGTERM, deadline)
         for path in filter(os.path.ismount, self._disks()):
-            run_bounded(["umount", "--lazy", str(path)], within_s=COMMAND_S)
-        shutil.rmtree(self._root, ignore_errors=True)
+            run_bounded(["umount", "--lazy", str(path)], within_s=COMMAND_S, env=self._environ)
+        kill_marked(self._record.id)
+        if self._is_ours():
+            shutil.rmtree(self._root, ignore_errors=True)
         self._registry.forget(self._record)
+
+    def _is_ours(self) -> bool:
+        """Whether the directory is one that we made for this record, and no other that a record names."""
+        try:
+            found = self._root.lstat()
+        except FileNotFoundError:
+            return False
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+        return ours and self._root.name == f"popbox-{self._record.id}"
 
 
 def _holding(paths: Iterable[Path], top: Path, needles: tuple[str, ...]) -> Iterator[Found]:

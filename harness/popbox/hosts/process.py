@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from popbox.clients.wire import Wire
 from popbox.errors import HostError
 
 GRACE_S = 10.0  # our choice: how long a program may take to end by itself after TERM
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a person, a supervisor and a closed terminal send
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put SIGINT and SIGTERM off meanwhile: a child is noted down, and a clean-up completed, before they count.
+    """Put the signals that end us off meanwhile: a child is noted down, and a clean-up completed, before they count.
 
     A handler, not SIG_IGN: that would be inherited by every program started here.
     """
@@ -26,8 +27,7 @@ def undisturbed() -> Iterator[None]:
         yield
         return
     put_off: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda got, _frame: put_off.append(got)) for number in numbers}
+    before = {number: signal.signal(number, lambda got, _frame: put_off.append(got)) for number in ENDS}
     try:
         yield
     finally:
@@ -38,17 +38,20 @@ def undisturbed() -> Iterator[None]:
 
 
 def run_bounded(
-    argv: list[str], *, within_s: float, stdin: bytes = b"", cwd: Path | None = None
+    argv: list[str], *, within_s: float, env: Mapping[str, str] | None, stdin: bytes = b"", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run ``argv`` in a session of its own, so that Ctrl-C reaches us and not it; returns its output and exit code.
 
+    ``env`` is its whole environment, see ``hosts.environment``; None, for a command of the operator's own, is ours.
     Raises HostError at the deadline. At the deadline and on an interrupt the program is ended and waited for.
     """
     pipe = subprocess.PIPE
     child: subprocess.Popen[bytes] | None = None
     try:
         with undisturbed():
-            child = subprocess.Popen(argv, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+            child = subprocess.Popen(
+                argv, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            )
         out, err = child.communicate(stdin, timeout=within_s)
     except subprocess.TimeoutExpired:
         _end(child)
@@ -59,13 +62,14 @@ def run_bounded(
     return subprocess.CompletedProcess(argv, child.returncode, out, err)
 
 
-def converse(argv: list[str], peer: str, timeout_s: float, cwd: Path | None = None) -> Wire:
+def converse(argv: list[str], peer: str, timeout_s: float, *, env: Mapping[str, str], cwd: Path | None = None) -> Wire:
     """Run a program that speaks a protocol on its descriptors 0 and 1, and talk to it. Closing the wire ends it."""
     ours, theirs = socket.socketpair()
     with theirs, undisturbed():
         child = subprocess.Popen(
             argv,
             cwd=cwd,
+            env=env,
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
             stderr=subprocess.DEVNULL,

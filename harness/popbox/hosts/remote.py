@@ -68,7 +68,8 @@ class RemoteHost:
         if not words:
             raise HostError(self.cannot(Ability.EXPLAIN))
         over_ssh = PurePath(words[0]).name == "ssh"
-        done = run_bounded([*words, *(map(shlex.quote, argv) if over_ssh else argv)], within_s=COMMAND_S, stdin=stdin)
+        command = [*words, *(map(shlex.quote, argv) if over_ssh else argv)]
+        done = run_bounded(command, within_s=COMMAND_S, env=None, stdin=stdin)
         return Ran(argv, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def log(self, service: Service) -> str:
@@ -76,7 +77,7 @@ class RemoteHost:
         words = shlex.split(self._remote.log_command)
         if not words:
             raise HostError(self.cannot(Ability.LOG))
-        done = run_bounded(words, within_s=COMMAND_S)
+        done = run_bounded(words, within_s=COMMAND_S, env=None)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
             raise HostError(f"the log command ended with {done.returncode}: {said}")

@@ -5,25 +5,45 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
+import socket
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
+
+from popbox.errors import HostError
+from popbox.hosts.environment import RUN
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, named so that a reused pid is not mistaken for it: pid and start time in clock ticks."""
+    """A process, named so that a reused pid is not mistaken for it: pid, start time in clock ticks, and where."""
 
     pid: int
     started: int
+    where: str = ""  # machine, its boot, pid namespace; empty: here
 
     @classmethod
     def of(cls, pid: int) -> Process:
         """The process that has ``pid`` now."""
-        return cls(pid, _start_ticks(pid))
+        return cls(pid, _start_ticks(pid), here())
 
     def lives(self) -> bool:
-        """Whether that very process still runs; a zombie does not."""
+        """Whether that very process still runs; a zombie does not. Of one that cannot be seen from here: it does.
+
+        A state directory may lie on a disk that machines share, or be mounted into containers.
+        """
+        if self.where and self.where != here():
+            machine, boot, _ = self.where.rsplit(" ", 2)
+            our_machine, our_boot, _ = here().rsplit(" ", 2)
+            return machine != our_machine or boot == our_boot  # the machine has been started again: all of them ended
         return self.started != 0 and _start_ticks(self.pid) == self.started
+
+    def seen_from_here(self) -> bool:
+        """Whether ``lives`` knows, and does not only assume it."""
+        return not self.where or self.where == here() or not self.lives()
 
     def group_lives(self) -> bool:
         """Whether any process of the group that this one leads, or led, still runs."""
@@ -33,6 +53,40 @@ class Process:
     def stopped(self) -> bool:
         """Whether that very process lives and has been stopped, as by SIGSTOP."""
         return self.lives() and _stat(self.pid)[:1] == ["T"]
+
+
+@cache
+def here() -> str:
+    """Which pids these are: those of this host name, of this boot of its kernel, in this pid namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return ""
+    return f"{socket.gethostname()} {boot} {namespace}"
+
+
+def kill_marked(run: str, within_s: float = 5.0) -> None:
+    """Kill the processes that a host is made of, but for those in containers: they have its id in their environment.
+
+    A record names daemons only; others are those started just before popbox was killed, and commands that were cut off.
+    """
+    deadline = time.monotonic() + within_s
+    while (left := _processes_with(f"{RUN}={run}")) and time.monotonic() < deadline:
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _processes_with(variable: str) -> list[int]:
+    """The pids, but for ours, in whose environment this ``NAME=value`` stands, as far as we may read them."""
+    wanted, found = os.fsencode(variable), []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return [pid for pid in found if pid != os.getpid() and _start_ticks(pid)]
 
 
 def _start_ticks(pid: int) -> int:
@@ -60,6 +114,7 @@ class Record:
     owner: Process
     kept: bool = False
     shared: bool = False  # by all processes of the owner's run
+    up: bool = False  # its start has ended in order
     processes: dict[str, Process] = field(default_factory=dict)
 
 
@@ -71,22 +126,17 @@ class Registry:
         self._folder = state / "hosts"
         self._owner, self._shared = owner or Process.of(os.getpid()), shared
 
-    def new(self, host: str, mta: str, place: str) -> Record:
-        """Make and save the record of a host that is about to be started."""
-        record = Record(secrets.token_hex(4), host, mta, place, self._owner, shared=self._shared)
-        self.save(record)
-        return record
-
-    def placed(self, record: Record, place: str) -> Record:
-        """Say where the host of a record lives; returns the record as saved."""
-        record = replace(record, place=place)
+    def new(self, host: str, mta: str, place: str = "", *, below: str = "") -> Record:
+        """Make and save the record of a host that is about to be started; its place, if none, is ``below``popbox-ID."""
+        name = secrets.token_hex(4)
+        record = Record(name, host, mta, place or f"{below}popbox-{name}", self._owner, shared=self._shared)
         self.save(record)
         return record
 
     def save(self, record: Record) -> None:
         """Write a record, whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        scratch = self._folder / f".{record.id}"
+        scratch = self._folder / f".{record.id}.{os.getpid()}"
         scratch.write_text(json.dumps(asdict(record), indent=1))
         scratch.replace(self._folder / f"{record.id}.json")
 
@@ -94,9 +144,19 @@ class Registry:
         """Remove a record; harmless when it is gone."""
         (self._folder / f"{record.id}.json").unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Remove what killed processes were writing when they ended."""
+        for path in self._folder.glob(".*.*"):
+            if not Process.of(int(path.suffix[1:])).lives():
+                path.unlink(missing_ok=True)
+
     def all(self) -> list[Record]:
-        """All records, by id."""
-        return [_load(path) for path in sorted(self._folder.glob("*.json"))]
+        """All records, by id; one that another popbox takes away meanwhile is left out."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            with suppress(FileNotFoundError):
+                found.append(_load(path))
+        return found
 
     def mine(self) -> list[Record]:
         """The records that this registry's owner has made, shared ones or not, as this registry makes them."""
@@ -106,11 +166,18 @@ class Registry:
         """Hosts kept on purpose, and those whose popbox has ended without taking them away."""
         return [record for record in self.all() if record.kept or not record.owner.lives()]
 
+    def orphans(self) -> list[Record]:
+        """Hosts that were not kept, and whose popbox has ended without taking them away."""
+        return [record for record in self.all() if not record.kept and not record.owner.lives()]
+
 
 def _load(path: Path) -> Record:
-    table = json.loads(path.read_text())
-    processes = {name: Process(**process) for name, process in table.pop("processes").items()}
-    return Record(**{**table, "owner": Process(**table["owner"]), "processes": processes})
+    try:
+        table = json.loads(path.read_text())
+        processes = {name: Process(**process) for name, process in table.pop("processes").items()}
+        return Record(**{**table, "owner": Process(**table["owner"]), "processes": processes})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise HostError(f"{path} is no record of a host ({error}); look what it names, and remove it") from error
 
 
 def keep(registry: Registry, record: Record) -> None:

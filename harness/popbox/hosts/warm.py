@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,12 +91,13 @@ class Cold(Exception):
 class _Helper:
     """One warm Python: a command at a time. It is in a session of its own, so that Ctrl-C does not reach it."""
 
-    def __init__(self, argv: list[str], cwd: Path | None) -> None:
+    def __init__(self, argv: list[str], cwd: Path | None, env: Mapping[str, str] | None) -> None:
         pipe = subprocess.PIPE
         with undisturbed():
             self._child = subprocess.Popen(
                 [*argv, "-c", PROGRAM],
                 cwd=cwd,
+                env=env,
                 stdin=pipe,
                 stdout=pipe,
                 stderr=subprocess.DEVNULL,
@@ -147,9 +149,9 @@ class _Helper:
 class Warm:
     """Warm Pythons of one mail host: as many as there are commands at the same time, started when first needed."""
 
-    def __init__(self, python: list[str], cwd: Path | None = None) -> None:
+    def __init__(self, python: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
         """``python`` is the command line of the interpreter that has ``mailhost``, on the mail host."""
-        self._python, self._cwd = python, cwd
+        self._python, self._cwd, self._env = python, cwd, env
         self._lock, self._idle, self._closed = threading.Lock(), list[_Helper](), False
         self._asked = 0
 
@@ -185,7 +187,7 @@ class Warm:
                     return helper
                 helper.end()
         try:
-            return _Helper(self._python, self._cwd)
+            return _Helper(self._python, self._cwd, self._env)
         except (OSError, TimeoutError) as error:
             raise Cold(str(error)) from error
 

@@ -101,7 +101,7 @@ class Place:
 
 def _mailhost(home: Path, *argv: str) -> str:
     command = [sys.executable, "-m", "mailhost", "--home", str(home.resolve()), *argv]
-    done = run_bounded(command, within_s=APPLY_S)
+    done = run_bounded(command, within_s=APPLY_S, env=None)  # --home says where; ours is the caller's own
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
         raise PopboxError(f"`mailhost {' '.join(argv)}` ended with {done.returncode}: {said}")

@@ -14,7 +14,8 @@ from popbox.clients.smtp import deliver
 from popbox.conformance.command import address
 from popbox.errors import ConnectionFailed, StepTimeout
 from popbox.hosts.base import SERVICES, Service, tail
-from popbox.hosts.choose import HostName, MtaName, choose, start
+from popbox.hosts.choose import HostName, MtaName, attach, choose, start
+from popbox.hosts.state import Registry
 from popbox.operate.status import lines, look
 from popbox.operate.talk import converse
 from popbox.operate.target import NONE, target, targets
@@ -50,18 +51,21 @@ def up(settings: Settings, host: HostName, mta: MtaName) -> int:
 def status(settings: Settings, as_json: bool) -> int:
     """Show every host that is up, and whether its services speak their protocols.
 
-    Exit codes: 0 all is well, 1 something does not answer, 3 no host is up.
+    Those that a killed popbox left behind are shown too. Exit codes: 0 all is well, 1 something does not answer,
+    3 no host is up.
     """
-    found = targets(settings)
-    seen = [look(name, record, target(settings, name)) for name, record in found.items()]
+    registry, found = Registry(settings.state), targets(settings)
+    found |= {record.id: record for record in registry.orphans()}
+    seen = [look(name, record, attach(record, settings, registry)) for name, record in found.items()]
     if as_json:
         click.echo(json.dumps([asdict(one) for one in seen], indent=1))
     for one in () if as_json else seen:
         click.echo("\n".join(lines(one)))
-    if not seen:
+    up = [one for one in seen if not one.left_behind]
+    if not up:
         click.echo(NONE, err=True)
         return UNAVAILABLE
-    return PASSED if all(one.well for one in seen) else FAILED
+    return PASSED if all(one.well for one in up) else FAILED
 
 
 @click.command()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from popbox.errors import HostError
 from popbox.hosts.choose import HostName, MtaName, choose
+from popbox.hosts.environment import of_docker
 from popbox.hosts.state import Registry
 from popbox.settings import Settings
 
@@ -117,30 +118,31 @@ def _programs(_: Settings) -> Finding:
     return Finding("way to the programs", not said, said or "open", "the HOWTO's chain on host local as root", how)
 
 
-def _engine(_: Settings) -> Finding:
+def _engine(settings: Settings) -> Finding:
     from popbox.hosts import docker
 
-    why = docker.unavailable()
+    why = docker.unavailable(settings.environ)
     how = "install Docker with Compose v2 and start it (on Debian 12 `.ci/engine` does so), or join the group docker"
     return Finding("Docker engine, Compose v2", not why, why or "they answer", "host docker", how)
 
 
-def _asked(*argv: str) -> str:
+def _asked(settings: Settings, *argv: str) -> str:
     """The first line of a program's answer; empty where it fails or is not there."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=ASK_S)
+        env = of_docker(settings.environ)
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=ASK_S)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.partition("\n")[0] if done.returncode == 0 else ""
 
 
-def _buildx(_: Settings) -> Finding:
-    said = _asked("docker", "buildx", "version")
+def _buildx(settings: Settings) -> Finding:
+    said = _asked(settings, "docker", "buildx", "version")
     return Finding("buildx", bool(said), said or "not there", "building images", "install docker-buildx")
 
 
-def _base_image(_: Settings) -> Finding:
-    here = bool(_asked("docker", "image", "inspect", "--format", "{{.Id}}", BASE))
+def _base_image(settings: Settings) -> Finding:
+    here = bool(_asked(settings, "docker", "image", "inspect", "--format", "{{.Id}}", BASE))
     said = f"{BASE} is here" if here else f"{BASE} is not here; the first build pulls it"
     how = "`docker pull`, or where nothing can be pulled `.ci/engine`, which makes it from Debian's packages"
     return Finding("base image", here, said, "building images without a way to a registry", how)
@@ -149,7 +151,7 @@ def _base_image(_: Settings) -> Finding:
 def _qmail(settings: Settings) -> Finding:
     from popbox.hosts import docker
 
-    unavailable = docker.unavailable()
+    unavailable = docker.unavailable(settings.environ)
     why = (unavailable and "without an engine there is no image") or docker.no_qmail(settings)
     how = (
         "set QMAIL_BASE to an image with /var/qmail, or tag one qmail-base:local; or let the package repository through"

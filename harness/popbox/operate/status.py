@@ -16,6 +16,7 @@ class Status:
     """One host. ``services`` maps a service to where it listens; ``wrong`` says what does not answer, and how.
 
     ``waits``: what of the host's accounts.toml is not applied, and why; empty where nothing waits.
+    ``left_behind``: its popbox was killed, and `popbox down` takes it away.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Status:
     domains: int | None
     mailboxes: int | None
     waits: str = ""
+    left_behind: bool = False
 
     @property
     def well(self) -> bool:
@@ -53,7 +55,10 @@ def look(name: str, record: Record, host: Host) -> Status:
         except (PopboxError, ValueError) as error:
             wrong.setdefault("accounts", str(error).splitlines()[0])
             counts.append(None)
-    return Status(name, record.host, record.mta, record.place, services, wrong, counts[0], counts[1], _waits(host))
+    orphan = not record.kept and not record.owner.lives()
+    domains, mailboxes = counts
+    where = (name, record.host, record.mta, record.place)
+    return Status(*where, services, wrong, domains, mailboxes, _waits(host), orphan)
 
 
 def _waits(host: Host) -> str:
@@ -75,7 +80,8 @@ def _count(host: Host, what: str) -> int:
 
 def lines(one: Status) -> list[str]:
     """For a person."""
-    head = f"{one.name}: host {one.host}, MTA {one.mta}, {one.place}"
+    left = " (left behind by a popbox that was killed; `popbox down` removes it)" if one.left_behind else ""
+    head = f"{one.name}: host {one.host}, MTA {one.mta}, {one.place}{left}"
     said = [
         f"  {'ok  ' if service not in one.wrong else 'FAIL'} {service} {one.services.get(service, '')}"
         f"{': ' + one.wrong[service] if service in one.wrong else ''}"

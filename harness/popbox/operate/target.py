@@ -19,8 +19,8 @@ def targets(settings: Settings) -> dict[str, Record]:
     from popbox.hosts.docker import projects
 
     records = Registry(settings.state).all()
-    found = {one.id: one for one in records if one.kept or one.owner.lives()}
-    for project, mta in projects().items():
+    found = {one.id: one for one in records if one.kept or one.owner.lives()}  # one left behind is for `down` only
+    for project, mta in projects(settings.environ).items():
         if not RUN.fullmatch(project):
             found[project] = Record(project, "docker", mta, project, NOBODY, kept=True)
     return found

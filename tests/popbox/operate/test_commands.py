@@ -33,7 +33,7 @@ MESSAGE = "Subject: by hand\n\n.a line with a dot\n"
 def state(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     state = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
-    monkeypatch.setattr(docker, "projects", dict)
+    monkeypatch.setattr(docker, "projects", lambda _environ: {})
     yield state / "popbox"
     popbox("down")
 
@@ -143,7 +143,7 @@ def test_a_server_that_is_not_there_is_exit_code_3() -> None:
 def test_a_deployment_is_found_by_its_project_and_is_not_ours_to_remove(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(docker, "projects", lambda: {"mail": "qmail", "popbox-0123abcd": "stand-in"})
+    monkeypatch.setattr(docker, "projects", lambda _environ: {"mail": "qmail", "popbox-0123abcd": "stand-in"})
     settings = Settings(find_assets(), state, None)
     found = targets(settings)
     assert list(found) == ["mail"], "a run of some popbox, perhaps another user's, is no deployment"
@@ -154,5 +154,5 @@ def test_a_deployment_is_found_by_its_project_and_is_not_ours_to_remove(
 @pytest.mark.docker
 @pytest.mark.needs("engine")
 def test_a_deployment_says_what_it_is(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker, "projects", lambda: {"mail": "qmail"})
+    monkeypatch.setattr(docker, "projects", lambda _environ: {"mail": "qmail"})
     assert target(Settings(find_assets(), state, None), "mail").describe() == "host docker, MTA qmail"

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from docker.models.containers import Container
 
-import docker
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
 from popbox.fields import Disk
 from popbox.hosts.base import Ability, Found, Ran, Service, tail
 from popbox.hosts.containers import Faults
-from popbox.hosts.docker.engine import PROJECT_LABEL, reap, sweep, thaw
+from popbox.hosts.docker import images
+from popbox.hosts.docker.endpoint import HERE, client, reached_at
+from popbox.hosts.docker.engine import PROJECT_LABEL, RUN_LABEL, qmail_base
 from popbox.hosts.docker.find import FIND, found_in
+from popbox.hosts.docker.removal import remove, strangers
 from popbox.hosts.docker.stack import Stack
 from popbox.hosts.process import converse, undisturbed
 from popbox.hosts.readiness import wait_ready
-from popbox.hosts.state import Record, Registry, keep
+from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
 from popbox.hosts.warm import Cold, Warm
 from popbox.settings import Settings
 
 HOME = "/var/qmail"
 POPUSER_UID = 888
 STOP_S = 10  # our choice: how long a service may drain before the engine kills it
-BUILD_S, UP_S, EXEC_S, DOWN_S = 900.0, 90.0, 60.0, 60.0  # our choice: about ten times what a small machine needs
+EVERYWHERE = ("", "0.0.0.0", "::")  # how a deployment publishes to the open net  # noqa: S104 - nothing is bound here
+BUILD_S, UP_S, EXEC_S = 900.0, 90.0, 60.0  # our choice: about ten times what a small machine needs
 PYTHON = ("/opt/mailhost/bin/python3", "-I")  # the interpreter of images/mailhost/install
 INNER_PORT: dict[Service, int] = {"smtp": 25, "pop3": 110}
 
@@ -41,9 +47,13 @@ class DockerHost:
         """Take over the project that ``record`` names; starts nothing."""
         self._registry, self._record = registry, record
         self.mta = record.mta
-        self._stack, self._own_disk = Stack(settings, record.place, record.mta, own_disk), own_disk
-        self._faults = Faults(record.place, lambda service: str(self._container(service).name))
-        self._engine = docker.from_env(timeout=30)
+        self._settings = settings
+        self._stack, self._own_disk = Stack(settings, record, own_disk), own_disk
+        self._label = f"{RUN_LABEL}={record.id}"
+        self._faults = Faults(
+            record.place, self._label, lambda service: str(self._container(service).name), self._stack.environ
+        )
+        self._engine = client(settings.environ)
         self._warm = {service: self._python_in(service) for service in INNER_PORT}
 
     @classmethod
@@ -52,9 +62,8 @@ class DockerHost:
 
         ``own_disk``: queue and popboxes on small file systems; the queue then ends with its container.
         """
-        record = registry.new(cls.name, mta, "")
-        record = registry.placed(record, f"popbox-{record.id}")
-        host = cls(registry, record, settings, own_disk)
+        with undisturbed():
+            host = cls(registry, registry.new(cls.name, mta), settings, own_disk)
         try:
             host._bring_up()
         except BaseException:
@@ -62,14 +71,43 @@ class DockerHost:
             raise
         return host
 
+    @staticmethod
+    def prepare(settings: Settings, mta: str, record: Record | None = None) -> str:
+        """Build the images that such a host runs on, where they are not here; returns their tag. Raises HostError.
+
+        A first build takes minutes where nothing of it is known to the engine, so the front door says what goes on.
+        """
+        name = f"images-{os.getpid()}"
+        record = record or Record(name, DockerHost.name, mta, f"popbox-{name}", Process.of(os.getpid()))
+        stack, engine, base = Stack(settings, record), client(settings.environ), _base(settings, mta)
+        tag = images.tag(engine, settings.assets, base, settings.environ)
+        wanted = [f"popbox/{service}:{tag}" for service in (stack.smtp, "pop3")]
+        if images.here(engine, wanted):
+            return tag
+        began = time.monotonic()
+        settings.say(f"building the images popbox/{stack.smtp} and popbox/pop3, {tag}: a first time takes minutes")
+        stack.write(tag, base, HERE)
+        try:
+            stack.must("build", "--quiet", within_s=BUILD_S)
+        finally:
+            stack.labels_path.unlink(missing_ok=True)
+        settings.say(f"built in {time.monotonic() - began:.0f} s")
+        images.here(engine, wanted)
+        images.sweep(engine)
+        return tag
+
     def _bring_up(self) -> None:
-        self._stack.must("build", "--quiet", within_s=BUILD_S)
-        sweep(self._engine)
+        tag = self.prepare(self._settings, self.mta, self._record)
+        if others := strangers(self._engine, self._record.place, self._record.id):
+            raise HostError(f"the compose project {self._record.place} is somebody else's: it has {', '.join(others)}")
+        self._stack.write(tag, _base(self._settings, self.mta), reached_at(self._settings.environ))
         deadline = time.monotonic() + UP_S
         try:
-            self._stack.must("up", "--detach", "--quiet-pull", within_s=UP_S)
+            self._stack.must("up", "--detach", "--no-build", "--quiet-pull", within_s=UP_S)
         except HostError as error:
             raise HostError(error.what, f"{error.log}\n{self._all_logs()}") from error
+        self._record = replace(self._record, up=True)
+        self._registry.save(self._record)
         for service in INNER_PORT:
             wait_ready(self, service, deadline)
 
@@ -77,7 +115,7 @@ class DockerHost:
         return tail(self._stack.command("logs", "--no-color", within_s=EXEC_S).stdout.decode(errors="replace"))
 
     def _compose_service(self, service: Service) -> str:
-        return "pop3" if service == "pop3" else "qmail" if self.mta == "qmail" else "standin"
+        return "pop3" if service == "pop3" else self._stack.smtp
 
     def _container(self, service: Service) -> Container:
         labels = [
@@ -96,7 +134,12 @@ class DockerHost:
             raise ConnectionFailed(
                 f"{service} on {self.describe()} has no port: {self.alive(service) or 'its container is on no network'}"
             )
-        return Address(ports[0]["HostIp"], int(ports[0]["HostPort"]))
+        at = ports[0]["HostIp"]
+        return Address(self._reached_at if at in EVERYWHERE else at, int(ports[0]["HostPort"]))
+
+    @cached_property
+    def _reached_at(self) -> str:
+        return reached_at(self._settings.environ)
 
     def _exec(self, service: Service, *argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         return self._stack.command("exec", "-T", self._compose_service(service), *argv, within_s=EXEC_S, stdin=stdin)
@@ -110,7 +153,7 @@ class DockerHost:
 
     def _python_in(self, service: Service) -> Warm:
         argv = [*self._stack.compose_command_property, "exec", "-T", self._compose_service(service), *PYTHON]
-        return Warm(argv, Path(self._stack.context))
+        return Warm(argv, Path(self._stack.context), self._stack.environ)
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         """See Host."""
@@ -218,7 +261,8 @@ class DockerHost:
         """See Host."""
         programs = ["popup", "mail.popbox.invalid", "checkpoppasswd", "pop3d", "Maildir"]
         argv = [*self._stack.compose_command_property, "exec", "-T", "pop3", *programs]
-        return converse(argv, f"the chain on {self.describe()}", timeout_s, Path(self._stack.context))
+        peer, place = f"the chain on {self.describe()}", Path(self._stack.context)
+        return converse(argv, peer, timeout_s, env=self._stack.environ, cwd=place)
 
     def kill(self, service: Service) -> None:
         """See Host."""
@@ -228,8 +272,7 @@ class DockerHost:
         """See Host. A container of its own: in a frozen or stopped one nothing can be run."""
         smtp = self._container("smtp")
         run = ["docker", "run", "--rm", "--interactive", "--network", "none", "--volumes-from", smtp.id or ""]
-        label = f"{PROJECT_LABEL}={self._record.place}"
-        return [*run, "--label", label, "--user", "0:0", "--entrypoint", "python3", smtp.attrs["Image"], *argv]
+        return [*run, "--label", self._label, "--user", "0:0", "--entrypoint", "python3", smtp.attrs["Image"], *argv]
 
     def alive(self, service: Service) -> str:
         """See Host."""
@@ -265,11 +308,15 @@ class DockerHost:
     def close(self) -> None:
         """See Host."""
         with undisturbed():
-            thaw(self._engine, self._record.place)
             for warm in self._warm.values():
                 warm.close()
-            self._stack.command("down", "--volumes", "--remove-orphans", "--timeout", "5", within_s=DOWN_S)
-            reap(self._engine, self._record.place)
-            self._stack.env_path.unlink(missing_ok=True)
-            self._stack.disk_path.unlink(missing_ok=True)
+            kill_marked(self._record.id)  # of a popbox that was killed `docker compose up` may still go on
+            left = remove(self._engine, self._record.id, cut_short=not self._record.up)
+            self._stack.labels_path.unlink(missing_ok=True)
             self._registry.forget(self._record)
+        if left:
+            raise HostError(f"of {self._record.place} something is in use by others, and stays: {', '.join(left)}")
+
+
+def _base(settings: Settings, mta: str) -> str:
+    return qmail_base(settings) if mta == "qmail" else ""

@@ -1,7 +1,8 @@
-"""compose.yaml, started through testcontainers."""
+"""compose.yaml, started through testcontainers: in a project that is named at every call, with variables of our own."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,38 +11,74 @@ from testcontainers.compose import DockerCompose
 from popbox.errors import HostError
 from popbox.hosts.base import tail
 from popbox.hosts.containers import small_disks
-from popbox.hosts.docker.engine import qmail_base
+from popbox.hosts.docker.engine import RUN_LABEL
+from popbox.hosts.docker.images import OUR_LABEL
+from popbox.hosts.environment import of_docker
 from popbox.hosts.process import run_bounded
+from popbox.hosts.state import Record
 from popbox.settings import Settings
+
+# What compose.yaml makes for one MTA. `default` is the network of a file that names none.
+NETWORKS = ("smtp", "pop", "default")
+VOLUMES = ("control", "users", "alias", "queue", "popboxes", "accounts", "tls")
 
 
 class Stack(DockerCompose):
     """testcontainers' compose project with a deadline on every command and without output of its own."""
 
-    def __init__(self, settings: Settings, project: str, mta: str, own_disk: bool = False) -> None:
-        """The compose file's variables are handed over in a file, so that two stacks in one process do not mix."""
-        variables = {
-            "COMPOSE_PROJECT_NAME": project,
-            "COMPOSE_PROFILES": "qmail" if mta == "qmail" else "standin",
-            "POPBOX_SMTP_PORT": "127.0.0.1::25",
-            "POPBOX_POP3_PORT": "127.0.0.1::110",
-            "POPBOX_POP3S_PORT": "127.0.0.1::995",
-            "QMAIL_BASE": qmail_base(settings) if mta == "qmail" else "",
+    def __init__(self, settings: Settings, record: Record, own_disk: bool = False) -> None:
+        """The project that a record names. Starts and writes nothing."""
+        super().__init__(settings.assets, wait=False)
+        self._record, self._own_disk = record, own_disk
+        self.environ = of_docker(settings.environ, record.id)
+        self.labels_path = settings.state / "compose" / f"{record.place}.json"
+
+    @property
+    def smtp(self) -> str:
+        """The service that takes mail."""
+        return "qmail" if self._record.mta == "qmail" else "standin"
+
+    def write(self, tag: str, qmail_base: str, address: str) -> None:
+        """What this host is: images of ``tag``, ports published on ``address``, our label on all that belongs to it."""
+        at = f"[{address}]" if ":" in address else address
+        self.environ |= {
+            "POPBOX_TAG": tag,
+            "POPBOX_SMTP_PORT": f"{at}::25",
+            "POPBOX_POP3_PORT": f"{at}::110",
+            "POPBOX_POP3S_PORT": f"{at}::995",
+            "POPBOX_SMTP_METRICS_PORT": f"{at}::9125",
+            "POPBOX_POP3_METRICS_PORT": f"{at}::9110",
+            "QMAIL_BASE": qmail_base if self._record.mta == "qmail" else "",
         }
-        self.env_path = settings.state / "compose" / f"{project}.env"
-        self.env_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.env_path.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-        self.disk_path = self.env_path.with_suffix(".disk.yaml")
-        files = ["compose.yaml"]
-        if own_disk:
-            self.disk_path.write_text(small_disks(mta))
-            files.append(str(self.disk_path))
-        super().__init__(settings.assets, compose_file_name=files, env_file=str(self.env_path), wait=False)
+        self.labels_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.labels_path.write_text(json.dumps(self._labelled(), indent=1))
+
+    def _labelled(self) -> dict[str, object]:
+        """A compose file over compose.yaml."""
+        label, image = {"labels": {RUN_LABEL: self._record.id}}, dict([OUR_LABEL.split("=")])
+        built = {"build": {"labels": image}} if Path(self.context, "images").is_dir() else {}
+        disks = small_disks(self._record.mta) if self._own_disk else {}
+        return {
+            "services": dict.fromkeys((self.smtp, "pop3"), label | built),
+            "networks": dict.fromkeys(NETWORKS, label),
+            "volumes": {name: label | disks.get(name, {}) for name in VOLUMES},
+        }
+
+    @property
+    def compose_command_property(self) -> list[str]:
+        """Nothing is left to the shell's COMPOSE_... or to a file `.env`: neither the project nor a file nor a profile.
+
+        A host without a file of ours is a deployment that was found: commands run in its containers, by its name.
+        """
+        files = [Path(self.context, "compose.yaml"), *([self.labels_path] if self.labels_path.exists() else [])]
+        named = ["--project-name", self._record.place, "--project-directory", str(self.context)]
+        given = [part for file in files for part in ("--file", str(file))]
+        return ["docker", "compose", *named, *given, "--env-file", "/dev/null", "--profile", self.smtp]
 
     def command(self, *argv: str, within_s: float, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run ``docker compose ARGV``. Raises HostError at the deadline."""
         command = [*self.compose_command_property, *argv]
-        return run_bounded(command, within_s=within_s, stdin=stdin, cwd=Path(self.context))
+        return run_bounded(command, within_s=within_s, env=self.environ, stdin=stdin, cwd=Path(self.context))
 
     def must(self, *argv: str, within_s: float) -> str:
         """Like ``command``, but a non-zero exit is a HostError that carries the command's last words."""

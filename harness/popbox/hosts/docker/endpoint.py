@@ -1,0 +1,111 @@
+"""Which engine `docker` talks to, and where the ports that it publishes are reached from here.
+
+The docker program knows contexts, the docker library does not: both are told the same engine, the program's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from docker.tls import TLSConfig
+
+import docker
+from popbox.errors import HostError
+from popbox.hosts.environment import of_docker
+
+HERE = "127.0.0.1"
+ASK_S = 60.0  # our choice: about ten times what a small machine needs
+CONNECT_S = 5.0
+CONTAINER = re.compile(r"/containers/([0-9a-f]{64})/")  # in mountinfo, where /etc/hosts of a container comes from
+DAEMON_HINT = "popbox needs an engine whose published ports it can reach"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An engine's address as docker writes it, and the folder with its TLS files where a context has some."""
+
+    host: str
+    tls: Path | None = None
+    verify: bool = True
+
+
+def endpoint(environ: Mapping[str, str]) -> Endpoint:
+    """The engine that `docker` takes: DOCKER_HOST, DOCKER_CONTEXT, or the context in use. Raises HostError."""
+    if named := environ.get("DOCKER_HOST"):
+        return Endpoint(named)
+    asked = ["docker", "context", "inspect"]
+    try:
+        done = subprocess.run(asked, env=of_docker(environ), capture_output=True, text=True, check=False, timeout=ASK_S)
+    except FileNotFoundError:
+        raise HostError("the program `docker` is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise HostError(f"`{' '.join(asked)}` did not end within {ASK_S:.0f} s") from None
+    if done.returncode:
+        raise HostError(f"`{' '.join(asked)}`: {done.stderr.strip()}")
+    (context,) = json.loads(done.stdout)
+    found: dict[str, Any] = context["Endpoints"]["docker"]
+    has_tls = bool(context.get("TLSMaterial", {}).get("docker"))
+    return Endpoint(
+        found["Host"],
+        Path(context["Storage"]["TLSPath"], "docker") if has_tls else None,
+        not found.get("SkipTLSVerify"),
+    )
+
+
+def client(environ: Mapping[str, str], timeout_s: int = 30) -> docker.DockerClient:
+    """A client of that engine; connects to nothing yet. Raises HostError, DockerException."""
+    at = endpoint(environ)
+    if "DOCKER_HOST" in environ:
+        return docker.from_env(timeout=timeout_s, environment=dict(environ))
+    if at.tls is None:
+        return docker.DockerClient(base_url=at.host, timeout=timeout_s)
+    pair = (str(at.tls / "cert.pem"), str(at.tls / "key.pem"))
+    tls = TLSConfig(client_cert=pair, ca_cert=str(at.tls / "ca.pem"), verify=at.verify)
+    return docker.DockerClient(base_url=at.host, tls=tls, timeout=timeout_s)
+
+
+def reached_at(environ: Mapping[str, str]) -> str:
+    """The address, one of the engine's own machine, that ports are published on and reached at. Raises HostError.
+
+    Never all addresses: a host of a test run is for nobody else. An engine on another machine, which DOCKER_HOST=tcp://
+    names (GitLab's docker:dind is one), is reached at the very address at which it answers us.
+    """
+    at = urlsplit(endpoint(environ).host)
+    if at.scheme in ("unix", ""):
+        return HERE
+    if at.scheme not in ("tcp", "http", "https") or not at.hostname:
+        raise HostError(
+            f"the engine is on another machine, {at.geturl()}, and no way leads from here to ports published there;"
+            f" {DAEMON_HINT}: one here, or DOCKER_HOST=tcp://HOST:PORT"
+        )
+    try:
+        with socket.create_connection((at.hostname, at.port or 2375), CONNECT_S) as peer:
+            address: str = peer.getpeername()[0]
+    except OSError as error:
+        raise HostError(f"the engine at {at.geturl()} does not answer ({error.strerror or error})") from error
+    return address
+
+
+def beside_us(engine: docker.DockerClient) -> str:
+    """Why published ports are out of reach although the socket is here: we are in one of the engine's containers.
+
+    Empty where we are not, or share the network of the engine's machine.
+    """
+    own = CONTAINER.search(Path("/proc/self/mountinfo").read_text())
+    if not own:
+        return ""
+    for container in engine.containers.list(filters={"id": own.group(1)}):
+        if container.attrs["HostConfig"]["NetworkMode"] != "host":
+            return (
+                f"popbox runs in a container of that engine ({container.name}), and ports published on the engine's"
+                f" machine are not reached from in there; {DAEMON_HINT}: run it with --network host"
+            )
+    return ""
