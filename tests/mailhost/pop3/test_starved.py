@@ -244,7 +244,7 @@ def test_a_renewed_certificate_that_could_not_be_read_is_tried_again(
             loop.later(0.05, loop.stop)
         return len(tries) == 3
 
-    watch(loop, pem, None, reload)
+    watch(loop, pem, None, reload, loaded=True)
     pem.write_bytes(b"renewed")
     loop.run()
     loop.close()

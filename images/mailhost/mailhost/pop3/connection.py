@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 from collections.abc import Callable
@@ -108,6 +109,8 @@ class Connection:
         try:
             found = header.read(self.fd)
         except (proxy.ProxyError, OSError) as error:
+            with contextlib.suppress(OSError):  # closed with input unread the system would send a reset
+                os.read(self.fd, READ_OCTETS)
             self.close(str(error) if isinstance(error, proxy.ProxyError) else "connection reset in the PROXY header")
             return
         if found is None:
