@@ -2,20 +2,27 @@
 VENV   := .venv
 PY     := $(VENV)/bin/python
 PYTHON ?= python3
+# Tests wait more than they compute, so two processes a processor; JOBS=0 runs them in one (tests/spread.py).
+JOBS   ?= $(shell expr 2 \* $$(nproc))
+SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test lint lock bench clean
+.PHONY: demo test check bare lint lock bench clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/popbox demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 # Minutes of measuring; each prints ratios against what it is compared with, in the same run.
 bench: $(VENV)/.dev
 	$(PY) -m pytest tests/bench -s -q
 	$(PY) tests/bench/pop3/run.py
 	$(PY) tests/bench/standin/bench.py --rounds 3
+
+# In a minute: lint, types, and the tests that start no host.
+check: lint
+	$(PY) -m pytest $(SPREAD) -q $(QUICK) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -1,5 +1,7 @@
 """What all tests share: needs are looked at before anything is set up, and the closing table counts them by name.
 
+How tests are spread over processes stands in ``spread.py``.
+
 The table also counts the tests that ran real qmail's programs on this machine.
 """
 
@@ -10,11 +12,17 @@ from pathlib import Path
 
 import pytest
 from tests.needs import NEEDS, PREFIX, require
+from tests.spread import Spread
 
 from popbox.pytest_plugin import EXERCISED, SKIPPED
 
 HERE = Path(__file__).parent
 PROGRAMS = "real qmail's programs in /var/qmail"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """For tests outside of this folder too: scenarios."""
+    config.pluginmanager.register(Spread(config), "popbox-spread")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,6 +21,8 @@ from popbox.report.live import LiveScreen, Screen
 from popbox.scenario import ScenarioFile, load
 from popbox.suite import run_all
 
+WITHIN_S = 30
+
 SENDS = """
 title = "{name}"
 [accounts.domains."{name}.example".mailboxes.joe]
@@ -103,7 +105,15 @@ def started(hosts: list[FakeHost]) -> Callable[[], FakeHost]:
 
 def test_results_come_in_the_order_of_the_files(tmp_path: Path, faked: Callable[..., list[FakeHost]]) -> None:
     """The later a file, the sooner it ends; hosts of their own are in between."""
-    hosts = faked(lambda file: time.sleep(0.2 - 0.03 * int(file.scenario.title)))
+    ended = [threading.Event() for _ in range(6)]
+    ended[5].set()
+
+    def work(file: ScenarioFile) -> None:
+        number = int(file.scenario.title)
+        assert ended[number + 1].wait(WITHIN_S)
+        ended[number].set()
+
+    hosts = faked(work)
     results = run_all(files(tmp_path, (False, True, False, True, False)), started(hosts), jobs=5)  # type: ignore[arg-type]
     assert [result.title for result in results] == ["0", "1", "2", "3", "4"]
     assert len(hosts) == 3, "one shared, two of their own"
@@ -111,18 +121,18 @@ def test_results_come_in_the_order_of_the_files(tmp_path: Path, faked: Callable[
 
 
 def test_no_more_than_jobs_run_at_a_time(tmp_path: Path, faked: Callable[..., list[FakeHost]]) -> None:
-    now, most, lock = [0], [0], threading.Lock()
+    now, most, lock, three = [0], [0], threading.Lock(), threading.Barrier(3)
 
     def work(_file: ScenarioFile) -> None:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        time.sleep(0.03)
+        three.wait(WITHIN_S)
         with lock:
             now[0] -= 1
 
     hosts = faked(work)
-    assert len(list(run_all(files(tmp_path, (False,) * 8), started(hosts), jobs=3))) == 8  # type: ignore[arg-type]
+    assert len(list(run_all(files(tmp_path, (False,) * 9), started(hosts), jobs=3))) == 9  # type: ignore[arg-type]
     assert most == [3]
 
 
@@ -135,7 +145,9 @@ def test_an_error_takes_all_hosts_away_and_drops_what_has_not_begun(
         begun.append(file.scenario.title)
         if file.scenario.title == "0":
             raise HostError("it broke")
-        time.sleep(0.05)
+        deadline = time.monotonic() + WITHIN_S
+        while not any(host.closed for host in hosts) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     hosts = faked(work)
     with pytest.raises(HostError, match="it broke"):

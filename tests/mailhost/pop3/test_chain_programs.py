@@ -227,6 +227,7 @@ def test_pop3d_refuses_root(box: Box) -> None:
     assert end(client, process) == (1, "pop3d: invoked as uid 0, terminating\n")
 
 
+@pytest.mark.quiet
 def test_checkpoppasswd_starts_quickly(box: Box) -> None:
     """Below 40 ms of an idle machine; CPU time is what a busy one can be asked for, two shells included here."""
 

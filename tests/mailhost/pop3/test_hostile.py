@@ -52,6 +52,7 @@ def test_a_thousand_rude_sessions_leave_the_server_well(box: Box, serve: Serve, 
     assert [name for name in box.files() if "1.h" in name], "nobody said DELE and QUIT"
 
 
+@pytest.mark.quiet
 def test_silence_before_banner_handshake_and_proxy_header_is_ended(box: Box, serve: Serve) -> None:
     pem = box.home / "pem"
     trustme.CA().issue_cert("mx").private_key_and_cert_chain_pem.write_to_path(pem)
@@ -72,6 +73,7 @@ def failures(server: Running) -> int:
     return int(found[1]) if found else 0
 
 
+@pytest.mark.quiet
 def test_a_flood_of_wrong_passwords_leaves_other_users_alone(box: Box, serve: Serve) -> None:
     box.passwords({"testid": "DmIMm9e5Hc8ic", "second": "DmIMm9e5Hc8ic"})
     server = serve("--profile", "qmail", "--metrics", "127.0.0.1:0", "--max-per-address", "1000")

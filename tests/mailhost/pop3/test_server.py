@@ -101,6 +101,7 @@ def test_a_message_that_vanished(box: Box, serve: Serve) -> None:
     assert client.ask(b"QUIT").startswith(b"-ERR [SYS/TEMP]")
 
 
+@pytest.mark.quiet
 def test_failures_wait_two_seconds_alike_and_others_are_served_meanwhile(box: Box, serve: Serve) -> None:
     server = serve()
     begin = time.monotonic()
@@ -229,6 +230,7 @@ def test_caps_on_connections(box: Box, serve: Serve) -> None:
     second.close()
 
 
+@pytest.mark.quiet
 def test_a_large_message_to_a_slow_reader_costs_little_memory_and_delays_nobody(box: Box, serve: Serve) -> None:
     text = b"Subject: large\n\n" + b".line of text that is sixty-four octets long, dot included....\n" * 800_000
     box.passwords({"testid": "DmIMm9e5Hc8ic", "second": "DmIMm9e5Hc8ic"})
@@ -307,6 +309,7 @@ def test_a_connection_lost_while_its_box_is_scanned_leaves_no_lock(box: Box, ser
 
 @pytest.mark.slow
 @pytest.mark.needs("descriptors")
+@pytest.mark.quiet
 def test_five_thousand_idle_connections_are_held(box: Box, serve: Serve) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

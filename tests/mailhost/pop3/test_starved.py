@@ -121,6 +121,7 @@ def test_what_is_offered_stays_while_nobody_can_read_what_to_offer(tmp_path: Pat
 
 
 @pytest.mark.parametrize("profile", ["rfc1939", "qmail"])
+@pytest.mark.quiet
 def test_not_one_descriptor(box: Box, serve: Serve, pem: Path, profile: str) -> None:
     """No accept, no login, no message, no certificate; but those who have TLS to begin need none for it."""
     box.put("1.h", b"x\n", age_s=50)
@@ -183,6 +184,7 @@ def test_the_helper_without_descriptors_answers_that_it_cannot_tell(box: Box, se
     assert http(server, "/ready").startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.quiet
 def test_a_proxy_header_that_stays_away_costs_no_cpu(box: Box, serve: Serve) -> None:
     server = serve("--proxy-from", "127.0.0.1")
     clients = []
@@ -203,6 +205,7 @@ def test_a_proxy_header_that_stays_away_costs_no_cpu(box: Box, serve: Serve) -> 
     assert half.end() == b""
 
 
+@pytest.mark.quiet
 def test_proxied_connections_are_refused_where_no_descriptor_is_left(box: Box, serve: Serve) -> None:
     """Silent ones behind a balancer take the room like any others, and give it back."""
     server = serve("--proxy-from", "127.0.0.1", "--login-time", "2", descriptors=64)
