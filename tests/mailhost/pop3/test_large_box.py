@@ -10,7 +10,7 @@ import pytest
 from tests.mailhost.pop3.rim import entry
 from tests.mailhost.pop3.support import Box
 
-from mailhost.pop3 import sizes
+from mailhost.pop3 import pop3d, sizes
 from mailhost.pop3.listing import Listing, strict_uids
 from mailhost.pop3.maildrop import Maildrop
 from mailhost.pop3.profiles import PROFILES, QMAIL, RFC1939, Profile
@@ -188,3 +188,27 @@ def listed(box: Box, snapshot: Snapshot, *, plain: bool, now: float) -> list[tup
     drop.remember(now)
     drop.close()
     return [(one.path, one.uid, one.size) for one in listing.entries]
+
+
+@pytest.mark.parametrize("command", [b"LIST", b"UIDL", b"RETR 1", b"TOP 1 9999"])
+def test_pop3d_prepares_no_more_than_a_client_reads(box: Box, monkeypatch: pytest.MonkeyPatch, command: bytes) -> None:
+    """One packet of commands may ask for a hundred megabytes; the client here does not read."""
+    for number in range(2_000):
+        (box.maildir / "cur" / f"{1_000_000_000 + number}.{number}.example").write_bytes(b"x\n" * (number < 1) * 20_000)
+    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    for _ in drop.scan():
+        pass
+    session, written, asked = Session.logged_in(RFC1939, drop.listing()), list[int](), 600
+
+    def write(data: bytes) -> None:
+        written.append(len(data))
+        if len(written) == 5:
+            raise BlockingIOError
+
+    monkeypatch.setattr(pop3d, "write", write)
+    session.receive((command + b"\r\n") * asked)
+    with pytest.raises(BlockingIOError):
+        pop3d.answer(session, drop)
+    assert max(written) < 65_536 + 200_000
+    assert not session.starved(), "the other commands have not been looked at"
+    drop.close()

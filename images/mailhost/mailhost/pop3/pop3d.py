@@ -18,6 +18,9 @@ from mailhost.pop3.stdio import write
 from mailhost.pop3.transfer import Transfer, begin
 from mailhost.pop3.trouble import MaildropError
 
+HIGH_OCTETS = 65_536
+"""So much is prepared for a client that does not read, and one reply more."""
+
 
 def main() -> None:
     """The program."""
@@ -73,11 +76,16 @@ def serve(drop: Maildrop, session: Session, idle_s: float) -> None:
 
 
 def answer(session: Session, drop: Maildrop) -> bool:
-    """Carry out what was asked, with one write for all short replies; False when the session is over."""
+    """Carry out what was asked, with one write for many short replies; False when the session is over."""
     out: list[bytes] = []
-    going = True
+    going, held = True, 0
     while going and (event := session.next_event()) is not None:
         going = act(session, drop, event, out)
+        held += len(out[-1]) if out else 0
+        if held >= HIGH_OCTETS:  # the next commands wait until the client has read: a packet of LISTs costs one of them
+            write(b"".join(out))
+            out.clear()
+            held = 0
     write(b"".join(out))
     return going
 
