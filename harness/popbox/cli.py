@@ -17,6 +17,7 @@ from popbox.operate.commands import COMMANDS
 from popbox.operate.doctor_command import doctor
 from popbox.operate.down import down
 from popbox.operate.probe_command import probe_command
+from popbox.plain import echo
 from popbox.report import whole
 from popbox.run_command import demo, run
 from popbox.schema import scenario_schema_text
@@ -30,7 +31,7 @@ PASSED, FAILED, UNUSABLE, UNAVAILABLE = 0, 1, 2, 3
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Bring up a single-uid qmail host, send it mail, and prove what arrives on port 110."""
-    ctx.obj = Settings.from_environment(os.environ, lambda line: click.echo(f"popbox: {line}", err=True))
+    ctx.obj = Settings.from_environment(os.environ, lambda line: echo(f"popbox: {line}", err=True))
 
 
 cli.add_command(demo)
@@ -60,7 +61,7 @@ def main() -> int:
 
 
 def _say(error: Exception, code: int) -> int:
-    click.echo(f"popbox: {error}", err=True)
+    echo(f"popbox: {error}", err=True)
     return code
 
 
@@ -68,5 +69,5 @@ def _say(error: Exception, code: int) -> int:
 @click.argument("what", type=click.Choice(["scenario", "report"]))
 def schema(what: str) -> int:
     """Print the JSON Schema of scenario files, for your editor, or of the report that `run --json` writes."""
-    click.echo(scenario_schema_text() if what == "scenario" else whole.SCHEMA.read_text(), nl=False)
+    echo(scenario_schema_text() if what == "scenario" else whole.SCHEMA.read_text(), nl=False)
     return PASSED

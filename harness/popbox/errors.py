@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from popbox.plain import plain
+
 
 class PopboxError(Exception):
     """Base of every error that popbox raises on purpose; its text is fit to be shown as it is."""
 
     transcript: tuple[str, ...] = ()  # of the conversation that it ended, where there was one
+
+    def __str__(self) -> str:
+        """Its text; what it quotes of a peer or a log is plain."""
+        return plain(super().__str__())
 
 
 class ScenarioError(PopboxError):

@@ -29,6 +29,7 @@ from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
 from popbox.hosts.state import Process
 from popbox.model import Result, Verdict
+from popbox.plain import plain
 from popbox.report.text import result_lines, step_lines
 from popbox.runner import run
 from popbox.scenario import load
@@ -96,7 +97,7 @@ def _say(config: pytest.Config, line: str) -> None:
     reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
     if reporter:
         reporter.ensure_newline()
-        reporter.write_line(f"popbox: {line}")
+        reporter.write_line(plain(f"popbox: {line}"))
     elif sys.__stderr__:
         print(f"popbox: {line}", file=sys.__stderr__, flush=True)
 
@@ -245,7 +246,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.when == "call":
         item.stash[CALLED] = report
     if report.failed and MINE in item.stash:
-        report.sections += item.stash[MINE].story()
+        report.sections += [(heading, plain(text)) for heading, text in item.stash[MINE].story()]
     return report
 
 
@@ -310,10 +311,10 @@ class ScenarioItem(pytest.Item):
         plugin.results.append(result)
         if result.verdict is Verdict.SKIPPED:
             note_skipped(self, f"scenario in {self.host}/{self.mta}", result.reason)
-            pytest.skip(result.reason)
+            pytest.skip(plain(result.reason))
         if result.verdict in (Verdict.FAILED, Verdict.NOT_PROVED):
             steps = [line for step in result.steps for line in step_lines(step)]
-            raise ScenarioFailed("\n".join([*steps, *result_lines(result)]))
+            raise ScenarioFailed(plain("\n".join([*steps, *result_lines(result)])))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The story alone for what popbox raises; a traceback for anything else."""
@@ -359,7 +360,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if lines:
         terminalreporter.section("popbox: hosts and MTAs")
         for line in sorted(lines):
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(plain(line))
     if _nothing_ran(config):
         terminalreporter.write_line("popbox: every scenario was skipped, so nothing is proved: exit code 5")
     if folder := config.getoption("popbox_report"):

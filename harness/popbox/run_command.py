@@ -15,6 +15,7 @@ from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, start
 from popbox.hosts.remote import Remote, RemoteHost
 from popbox.model import Report, Result, Verdict
+from popbox.plain import echo
 from popbox.remote_options import read_remote, remote_options
 from popbox.report import html, whole
 from popbox.report.live import Screen, screen
@@ -96,7 +97,7 @@ def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcript
     choice = _choice(wish, settings)
     began, results = datetime.now(UTC), list[Result]()
     shown = screen(len(files), steps=len(files) == 1 or wish.keep, transcripts=transcripts)
-    click.echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
+    echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
     try:
         # an interrupt here, too, takes the hosts away at once, and not when the generator happens to be collected
         with shown, contextlib.closing(_results(settings, files, choice, wish, shown)) as running:
@@ -106,10 +107,10 @@ def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcript
     finally:  # also of a run that ended early: what is known is kept
         _write(outputs, choice, began, results)
     for line in checklist(results):
-        click.echo(line)
+        echo(line)
     for path in outputs:
-        click.echo(f"report: {path}")
-    click.echo(f"{summary(results)}; host {choice.host}, MTA {choice.mta}")
+        echo(f"report: {path}")
+    echo(f"{summary(results)}; host {choice.host}, MTA {choice.mta}")
     return exit_code(results, wish)
 
 

@@ -17,6 +17,7 @@ from popbox.clients.wire import Address
 from popbox.errors import HostError
 from popbox.hosts.base import SERVICES, Found, Host, Ran, tail
 from popbox.model import Accounts, Needs, Result, Scenario, StepResult
+from popbox.plain import plain
 from popbox.report.text import step_lines
 from popbox.runner import Run
 from popbox.scenario import ScenarioFile
@@ -32,7 +33,7 @@ class Unproved(AssertionError):
         """The text is what a person needs: what was seen, a hint, the conversation."""
         hint = f"\nhint: {step.seen.hint}" if step.seen.hint else ""
         talk = "".join(f"\n  {line}" for line in step.seen.transcript)
-        super().__init__(f"{step.name}: {step.seen.said}{hint}{talk}")
+        super().__init__(plain(f"{step.name}: {step.seen.said}{hint}{talk}"))
         self.step = step
 
 

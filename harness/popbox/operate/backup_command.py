@@ -9,6 +9,7 @@ import click
 from popbox.operate import backup as work
 from popbox.operate.commands import on
 from popbox.operate.target import target
+from popbox.plain import echo
 from popbox.settings import Settings
 
 
@@ -24,7 +25,7 @@ def backup(settings: Settings, file: Path, name: str | None) -> int:
     if file.exists():
         raise click.BadParameter(f"{file} is there already; nothing is overwritten")
     saved = work.backup(target(settings, name), file)
-    click.echo(
+    echo(
         f"{file}: {saved.messages} messages, {saved.octets} octets; the services stood still for {saved.frozen_s:.2f} s"
     )
     return 0
@@ -41,5 +42,5 @@ def restore(settings: Settings, file: Path, name: str | None) -> int:
     """
     host = target(settings, name)
     manifest = work.restore(host, file)
-    click.echo(f"{host.describe()} is what it was on {manifest['made']}: {manifest['messages']} messages")
+    echo(f"{host.describe()} is what it was on {manifest['made']}: {manifest['messages']} messages")
     return 0

@@ -13,12 +13,13 @@ import click
 from popbox.clients.smtp import deliver
 from popbox.conformance.command import address
 from popbox.errors import ConnectionFailed, StepTimeout
-from popbox.hosts.base import SERVICES, Service, tail
+from popbox.hosts.base import SERVICES, Ran, Service, tail
 from popbox.hosts.choose import HostName, MtaName, attach, choose, start
 from popbox.hosts.state import Registry
 from popbox.operate.status import lines, look
 from popbox.operate.talk import converse
 from popbox.operate.target import NONE, target, targets
+from popbox.plain import echo
 from popbox.settings import Settings
 
 PASSED, FAILED, UNAVAILABLE = 0, 1, 3
@@ -37,11 +38,11 @@ def up(settings: Settings, host: HostName, mta: MtaName) -> int:
     For a host to keep, use `docker compose up --wait`: the same containers, with volumes that stay.
     """
     choice = choose(host, mta, settings)
-    click.echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
+    echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
     running = start(choice, settings)
     running.keep()
     smtp, pop3 = running.address("smtp"), running.address("pop3")
-    click.echo(f"SMTP {smtp}, POP3 {pop3}; by hand:\n  {running.by_hand()} domain add domain.com")
+    echo(f"SMTP {smtp}, POP3 {pop3}; by hand:\n  {running.by_hand()} domain add domain.com")
     return PASSED
 
 
@@ -58,12 +59,12 @@ def status(settings: Settings, as_json: bool) -> int:
     found |= {record.id: record for record in registry.orphans()}
     seen = [look(name, record, attach(record, settings, registry)) for name, record in found.items()]
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in seen], indent=1))
+        echo(json.dumps([asdict(one) for one in seen], indent=1))
     for one in () if as_json else seen:
-        click.echo("\n".join(lines(one)))
+        echo("\n".join(lines(one)))
     up = [one for one in seen if not one.left_behind]
     if not up:
-        click.echo(NONE, err=True)
+        echo(NONE, err=True)
         return UNAVAILABLE
     return PASSED if all(one.well for one in up) else FAILED
 
@@ -94,7 +95,13 @@ def logs(settings: Settings, services: tuple[Service, ...], count: int | None, f
 
 def _print(service: str, text: str, named: bool) -> None:
     for line in text.splitlines():
-        click.echo(f"{service} | {line}" if named else line)
+        echo(f"{service} | {line}" if named else line)
+
+
+def _hand_on(ran: Ran) -> None:
+    """What a program on the host printed: as it is to a file or a pipe, plain to a terminal."""
+    (echo if sys.stdout.isatty() else click.echo)(ran.stdout, nl=False)
+    (echo if sys.stderr.isatty() else click.echo)(ran.stderr, nl=False, err=True)
 
 
 @click.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -108,8 +115,7 @@ def exec_(settings: Settings, name: str | None, argv: tuple[str, ...]) -> int:
     """
     stdin = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
     ran = target(settings, name).run(*argv, stdin=stdin)
-    click.echo(ran.stdout, nl=False)
-    click.echo(ran.stderr, nl=False, err=True)
+    _hand_on(ran)
     return ran.code
 
 
@@ -124,8 +130,7 @@ def provision(settings: Settings, file: Path, plan: bool, no_delete: bool, yes: 
     """Make the host what FILE, an accounts.toml on this machine, says; see `mailhost apply`."""
     verb = ["plan"] if plan else ["apply", *(["--no-delete"] if no_delete else []), *(["--yes"] if yes else [])]
     ran = target(settings, name).run(*verb, "/dev/stdin", stdin=file.read_bytes())
-    click.echo(ran.stdout, nl=False)
-    click.echo(ran.stderr, nl=False, err=True)
+    _hand_on(ran)
     return ran.code
 
 
@@ -153,9 +158,9 @@ def send(
     try:
         receipt = deliver(where, sender, recipients, octets.replace(b"\r\n", b"\n"))
     except (ConnectionFailed, StepTimeout) as error:
-        click.echo(f"popbox: {error}", err=True)
+        echo(f"popbox: {error}", err=True)
         return UNAVAILABLE
-    click.echo("\n".join(receipt.transcript))
+    echo("\n".join(receipt.transcript))
     return PASSED if receipt.accepted else FAILED
 
 
@@ -174,7 +179,7 @@ def telnet(settings: Settings, where: str, name: str | None) -> int:
     try:
         converse(there, sys.stdin, sys.stdout)
     except ConnectionFailed as error:
-        click.echo(f"popbox: {error}", err=True)
+        echo(f"popbox: {error}", err=True)
         return UNAVAILABLE
     return PASSED
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from popbox.operate.doctor import Finding, examine, left_up, worlds
+from popbox.plain import echo
 from popbox.settings import Settings
 
 
@@ -21,10 +22,10 @@ def doctor(settings: Settings, as_json: bool) -> int:
     """
     findings, can, hosts = examine(settings), worlds(settings), left_up(settings)
     if as_json:
-        click.echo(json.dumps({"worlds": can, "findings": [asdict(one) for one in findings], "hosts": hosts}, indent=1))
+        echo(json.dumps({"worlds": can, "findings": [asdict(one) for one in findings], "hosts": hosts}, indent=1))
     else:
         for line in _lines(findings, can, hosts):
-            click.echo(line)
+            echo(line)
     return 1 if any(can.values()) else 0
 
 

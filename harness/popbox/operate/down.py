@@ -8,6 +8,7 @@ from popbox.errors import HostError
 from popbox.hosts.choose import attach, said_of
 from popbox.hosts.state import Record, Registry
 from popbox.operate.target import targets
+from popbox.plain import echo
 from popbox.settings import Settings
 
 PASSED, UNAVAILABLE = 0, 3
@@ -25,10 +26,10 @@ def down(settings: Settings, names: tuple[str, ...]) -> int:
     registry = Registry(settings.state)
     going = [_named(settings, name) for name in names] if names else registry.removable()
     for record in going:
-        click.echo(f"removing {said_of(record)}")
+        echo(f"removing {said_of(record)}")
     failed = [record for record in going if not _removed(settings, registry, record)]
     if not going:
-        click.echo("no host is up")
+        echo("no host is up")
     return UNAVAILABLE if failed else PASSED
 
 
@@ -36,9 +37,9 @@ def _removed(settings: Settings, registry: Registry, record: Record) -> bool:
     try:
         attach(record, settings, registry).close()
     except HostError as error:
-        click.echo(f"popbox: {record.id}: {error}", err=True)
+        echo(f"popbox: {record.id}: {error}", err=True)
         return False
-    click.echo(f"removed host {record.host}, MTA {record.mta}: {record.place}")
+    echo(f"removed host {record.host}, MTA {record.mta}: {record.place}")
     return True
 
 

@@ -13,6 +13,7 @@ import click
 
 from popbox.conformance.command import address, password_in
 from popbox.operate.probe import Plan, Probed, Security, Service, probe
+from popbox.plain import echo, plain
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -62,7 +63,7 @@ def probe_command(
         pop3 = Service(address(pop3_at or f"{host}:{995 if pop3_tls == 'implicit' else 110}"), pop3_tls, tls)
         plan = Plan(smtp, pop3, sender or to, to, login, password_in(password_file), within)
     except (click.BadParameter, ssl.SSLError) as error:
-        click.echo(f"POPBOX UNKNOWN - {error}", err=True)
+        echo(f"POPBOX UNKNOWN - {error}", err=True)
         return UNKNOWN
     seen = probe(plan)
     code = verdict(seen, warn, critical)
@@ -70,7 +71,7 @@ def probe_command(
     if output:
         _replace(output, text)
     else:
-        sys.stdout.write(text)
+        sys.stdout.write(plain(text))
     return code
 
 

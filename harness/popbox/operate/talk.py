@@ -1,4 +1,5 @@
-"""A conversation by hand, as with telnet(1): lines that are typed go with CR LF, answers come out as they are."""
+"""A conversation by hand, as with telnet(1): lines that are typed go with CR LF, answers come out as they are,
+but for control characters on a terminal."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import IO
 
 from popbox.clients.wire import Address
 from popbox.errors import ConnectionFailed
+from popbox.plain import plain
 
 CONNECT_S = 10.0
 ANSWER_S = 5.0  # our choice: how long a line from a pipe waits for its answer to begin
@@ -80,6 +82,7 @@ def _show_until_quiet(peer: socket.socket, sink: IO[str], first_s: float) -> boo
 
 def _show(peer: socket.socket, sink: IO[str]) -> bool:
     octets = peer.recv(65536)
-    sink.write(octets.decode("utf-8", "backslashreplace").replace("\r\n", "\n"))
+    text = octets.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+    sink.write(plain(text) if sink.isatty() else text)
     sink.flush()
     return bool(octets)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from itertools import pairwise
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from popbox.model import Report, Verdict
+from popbox.plain import plain
 from popbox.proof import Fate, Leg, Looked, Message
 from popbox.report.howto import WORST_FIRST, checklist
 from popbox.report.text import summary
 
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–", "not proved": "?", "not looked at": "?"}
 # Control characters, and those that turn the direction of text: a subject must not be able to hide what follows it.
-UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 CENTRES = (12.5, 37.5, 62.5, 87.5)  # of the four legs, percent of the width
 
 
@@ -39,11 +38,6 @@ def render(report: Report) -> str:
         fates=_fates(report),
         number={result.scenario: number for number, result in enumerate(report.results, 1)},
     )
-
-
-def plain(text: object) -> str:
-    """Text with what cannot be seen made visible: ``\\x1b``, ``\\u202e``."""
-    return UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode(), str(text))
 
 
 def seconds(value: float | None) -> str:

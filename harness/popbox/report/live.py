@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
@@ -20,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from popbox.model import Result, StepResult, Verdict
+from popbox.plain import echo, plain
 from popbox.report.text import message_lines, result_lines, step_lines, whole_lines
 from popbox.runner import Watcher
 from popbox.scenario import ScenarioFile
@@ -54,7 +54,7 @@ class Screen(Watcher):
 
     def say(self, line: str) -> None:
         """One line, whole."""
-        click.echo(line)
+        echo(line)
 
     def begins(self, file: ScenarioFile) -> None:
         """A scenario that is shown step by step begins."""
@@ -115,6 +115,7 @@ class LiveScreen(Screen):
 
     def say(self, line: str) -> None:
         """See Screen; the first word of a line that is a verdict gets its colour."""
+        line = plain(line)
         text = Text(line)
         word = line.split(maxsplit=1)[0] if line.strip() else ""
         if word in STYLES and not line.startswith("         "):
@@ -142,8 +143,8 @@ class LiveScreen(Screen):
             table.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
         table.add_column(justify="right", no_wrap=True)
         for one in list(self._running.values()):
-            step = f"[dim]{escape(one.step)}:[/] {escape(one.awaits)}"
-            table.add_row(f"  {escape(one.title)}", step, f"[dim]{now - one.since:.1f} s[/]")
+            step = f"[dim]{escape(plain(one.step))}:[/] {escape(plain(one.awaits))}"
+            table.add_row(f"  {escape(plain(one.title))}", step, f"[dim]{now - one.since:.1f} s[/]")
         return Group(self._spinner, table)
 
 
