@@ -23,6 +23,7 @@ OF_VERB: dict[str, tuple[Ability, ...]] = {
     "maildir": (Ability.FILES,),
     "file": (Ability.FILES,),
     "write": (Ability.CHANGE,),
+    "shell": (Ability.SHELL,),
     "log": (Ability.LOG,),
     "heal": (),  # what was broken can be mended
     "restart": (Ability.STOP,),
@@ -61,7 +62,8 @@ def _of(step: Step) -> tuple[Ability, ...]:
     if step.wait_until:
         return (Ability.LOG,) if step.wait_until.done else ()
     if step.telnet:
-        return _talks(step.telnet.service, step.telnet.transcript)
+        syslog = (Ability.SYSLOG,) if step.telnet.syslog else ()
+        return (*_talks(step.telnet.service, step.telnet.transcript), *syslog)
     return OF_VERB[step.verb]
 
 

@@ -99,6 +99,17 @@ class Telnet(Table):
         default=None, gt=0, alias="less-than-s", description="and it takes less than this"
     )
 
+    runs: list[str] | None = Field(
+        default=None, min_length=1, description="chain: what popup runs, instead of checkpoppasswd pop3d Maildir"
+    )
+    syslog: bool = Field(default=False, description="chain: what it logs to /dev/log follows at the end, a line each")
+
+    @model_validator(mode="after")
+    def _of_the_chain(self) -> Telnet:
+        if self.service != "chain" and (self.runs or self.syslog):
+            raise ValueError("'runs' and 'syslog' are for service = \"chain\"")
+        return self
+
     @model_validator(mode="after")
     def _hangs_up_a_session(self) -> Telnet:
         if self.hang_up and not self.session:
@@ -137,6 +148,14 @@ class Write(Table):
     mode: Mode | None = None
 
 
+class Shell(Table):
+    """Run a shell script on the mail host, as its operator would: root where the host has one."""
+
+    script: str = Field(min_length=1)
+    code: int = 0
+    says: Regex | None = Field(default=None, description="found in what it printed, on either stream")
+
+
 class Log(Table):
     """What a service has logged since the scenario began."""
 
@@ -162,6 +181,7 @@ class Step(Table):
     maildir: Maildir | None = None
     file: File | None = None
     write: Write | None = None
+    shell: Shell | None = None
     log: Log | None = None
     break_: Break | None = Field(default=None, alias="break")
     heal: Identifier | None = Field(default=None, description="undo the break of that id")

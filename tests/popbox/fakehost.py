@@ -102,7 +102,10 @@ class FakeHost:
     def ailments(self) -> list[str]:
         return self.ill
 
-    def chain(self, timeout_s: float) -> Wire:
+    def shell(self, script: str) -> Ran:
+        return Ran(("sh",), self.ran.code, self.ran.stdout, self.ran.stderr)
+
+    def chain(self, timeout_s: float, runs: tuple[str, ...] = (), syslog: bool = False) -> Wire:
         return Wire(self.address("pop3"), timeout_s)
 
     def alive(self, service: Service) -> str:

@@ -108,6 +108,7 @@ STEPS = {
     'write = { path = "control/me", text = "x" }': "no file is changed",
     'break = { remove = "control/me" }': "no file is changed",
     'hup = "smtp"': "no process signalled",
+    'shell = { script = "true" }': "no program is started on it",
     'explain = { address = "joe@domain.com" }': "no mailhost program",
     'log = { service = "smtp", says = "x" }': "shows no log",
 }

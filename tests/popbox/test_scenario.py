@@ -15,8 +15,8 @@ SESSION = "[[step]]\ntelnet = { session = 'a', transcript = 'S: x' }\n"
 
 ONE_VERB = (
     "{file}: step 1: a step has exactly one verb of: declare, explain, send, expect-delivered, expect-nothing, "
-    "expect-bounce, expect-deferred, expect-retrieved, telnet, maildir, file, write, log, break, heal, wait-until, "
-    "restart, hup"
+    "expect-bounce, expect-deferred, expect-retrieved, telnet, maildir, file, write, shell, log, break, heal, "
+    "wait-until, restart, hup"
 )
 
 MALFORMED = {

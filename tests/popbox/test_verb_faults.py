@@ -96,6 +96,8 @@ CASES = [
         "with 3",
         FakeHost(ran=RAN),
     ),
+    Case("shell", "ends otherwise", 'shell = { script = "true" }', "the script ended with 3", FakeHost(ran=RAN)),
+    Case("shell", "says else", 'shell = { script = "x", code = 3, says = "eve" }', "with 3", FakeHost(ran=RAN)),
     Case("explain", "delivered, not refused", 'explain = { address = "j@d", delivered = false }', "ended with 0"),
     Case("explain", "other way", 'explain = { address = "j@d", says = "eve" }', "ended with 0"),
     Case("send", "nobody listens", SEND, "smtp has no port"),

@@ -13,6 +13,7 @@ from popbox.fields import Disk as Disk
 from popbox.fields import Service as Service
 
 SERVICES: tuple[Service, ...] = ("smtp", "pop3")
+CHAIN = ("checkpoppasswd", "pop3d", "Maildir")  # what the HOWTO has popup run
 
 
 class Ability(StrEnum):
@@ -26,6 +27,8 @@ class Ability(StrEnum):
     CHANGE = "change"  # write files, signal the MTA
     LOG = "log"
     CHAIN = "chain"
+    SYSLOG = "syslog"  # hear what the chain logs there
+    SHELL = "shell"  # run a shell script as the operator
     OWN_HOST = "own-host"
     OWN_DISK = "own-disk"
     STOP, KILL, PAUSE, PARTITION = "stop", "kill", "pause", "partition"
@@ -130,8 +133,15 @@ class Host(Protocol):
     def hup(self) -> None:
         """Send HUP to what sends mail, as an operator does after editing virtualdomains or locals."""
 
-    def chain(self, timeout_s: float) -> Wire:
-        """A conversation with ``popup HOST checkpoppasswd pop3d Maildir``, run on the mail host for it alone."""
+    def chain(self, timeout_s: float, runs: tuple[str, ...] = CHAIN, syslog: bool = False) -> Wire:
+        """A conversation with ``popup HOST RUNS...``, run on the mail host for it alone.
+
+        Of the words the names ``checkpoppasswd`` and ``pop3d`` stand for the host's own programs. ``syslog``: what was
+        logged meanwhile follows at the end, ``syslog <36>...``, a line each.
+        """
+
+    def shell(self, script: str) -> Ran:
+        """Run a script with sh(1), as the operator: root where the host has one. ``mailhost`` is on its PATH."""
 
     def beside(self, *argv: str) -> list[str]:
         """The command, run here, that runs ``python3 ARGV`` over the host's files, as root where the host has one.

@@ -20,7 +20,8 @@ from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
 from popbox.fields import Disk
 from popbox.hosts import disk
-from popbox.hosts.base import Ability, Entry, Found, Ran, Service, tail
+from popbox.hosts import syslog as collector
+from popbox.hosts.base import CHAIN, Ability, Entry, Found, Ran, Service, tail
 from popbox.hosts.environment import NOTHING, of_programs
 from popbox.hosts.process import converse, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
@@ -257,6 +258,8 @@ class LocalHost:
             return self._no_disk
         if ability is Ability.PARTITION:
             return "host local has no cable to pull: its services are on this machine's loopback interface"
+        if ability is Ability.SYSLOG:
+            return collector.cannot(self._environ)
         return self._no_chain() if ability is Ability.CHAIN else ""
 
     def ailments(self) -> list[str]:
@@ -278,20 +281,30 @@ class LocalHost:
         closed = _closed_to_popuser(Path(sys.executable).resolve()) or _closed_to_popuser(Path(__file__))
         return f"uid {POPUSER_UID} cannot pass {closed}, so checkpoppasswd could run no program" if closed else ""
 
-    def chain(self, timeout_s: float) -> Wire:
+    def chain(self, timeout_s: float, runs: tuple[str, ...] = CHAIN, syslog: bool = False) -> Wire:
         """See Host."""
         python = [*PYTHON, "-m"]
-        check = [*python, "mailhost.pop3.checkpoppasswd", "--file", f"{self.home()}/users/poppasswd"]
+        own = {
+            "checkpoppasswd": [*python, "mailhost.pop3.checkpoppasswd", "--file", f"{self.home()}/users/poppasswd"],
+            "pop3d": [*python, "mailhost.pop3.pop3d"],
+        }
         chain = [
             *python,
             "mailhost.pop3.popup",
             "mail.popbox.invalid",
-            *check,
-            *python,
-            "mailhost.pop3.pop3d",
-            "Maildir",
+            *(w for word in runs for w in own.get(word, [word])),
         ]
+        if syslog:
+            collect = [sys.executable, "-c", collector.PROGRAM, str(self._root / "dev")]
+            chain = [*collector.UNSHARE, *collect, *chain]
         return converse(chain, f"the chain on {self.describe()}", timeout_s, env=self._environ)
+
+    def shell(self, script: str) -> Ran:
+        """See Host."""
+        path = f"{Path(sys.executable).parent}:{self._environ['PATH']}"
+        environ = {**self._environ, "PATH": path, "MAILHOST_HOME": self.home()}
+        done = run_bounded(["sh", "-s"], within_s=COMMAND_S, env=environ, stdin=script.encode())
+        return Ran(("sh",), done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def kill(self, service: Service) -> None:
         """See Host."""

@@ -13,7 +13,7 @@ from typing import Literal, NoReturn
 from popbox.clients.wire import Address, Wire
 from popbox.errors import HostError
 from popbox.fields import Disk
-from popbox.hosts.base import Ability, Found, Ran, Service
+from popbox.hosts.base import CHAIN, Ability, Found, Ran, Service
 from popbox.hosts.process import run_bounded
 
 COMMAND_S = 60.0  # our choice: a command that has not answered by then is not going to
@@ -145,7 +145,11 @@ class RemoteHost:
         """See Host."""
         self._not_ours(Ability.CHANGE)
 
-    def chain(self, timeout_s: float) -> Wire:
+    def shell(self, script: str) -> Ran:
+        """See Host."""
+        self._not_ours(Ability.SHELL)
+
+    def chain(self, timeout_s: float, runs: tuple[str, ...] = CHAIN, syslog: bool = False) -> Wire:
         """See Host."""
         self._not_ours(Ability.CHAIN)
 
@@ -186,7 +190,7 @@ BREAKS = "nothing is broken on it"
 REFUSED = {
     Ability.FILES: "its files are not to be seen from here",
     Ability.CHANGE: "no file is changed and no process signalled on it",
-    Ability.CHAIN: "no program is started on it",
+    **dict.fromkeys((Ability.CHAIN, Ability.SYSLOG, Ability.SHELL), "no program is started on it"),
     Ability.OWN_HOST: "others use it",
     Ability.OWN_DISK: BREAKS,
     **dict.fromkeys((Ability.STOP, Ability.KILL, Ability.PAUSE, Ability.PARTITION), BREAKS),

@@ -24,6 +24,7 @@ VERBS: dict[str, Callable[[Context, Any, float], Observation]] = {
     "maildir": files.maildir,
     "file": files.file,
     "write": files.write,
+    "shell": declared.shell,
     "log": files.log,
     "break": faults.break_,
     "heal": faults.heal,

@@ -80,6 +80,10 @@ class Context:
     before: dict[str, Names] = field(default_factory=dict)  # Maildir -> what lay there before a message was sent
     logins: dict[str, Login] = field(default_factory=dict)  # the same of boxes that only POP3 shows, by login
 
+    def __post_init__(self) -> None:
+        """One variable is there from the start: where the qmail home is."""
+        self.variables.setdefault("qmail-home", self.host.home())
+
     def close(self) -> None:
         """End the conversations that are still open."""
         for wire in self.sessions.values():

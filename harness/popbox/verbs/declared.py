@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomli_w
 
 from popbox.errors import HostError
-from popbox.hosts.base import Host
+from popbox.hosts.base import Host, Ran
 from popbox.model import Observation, Scenario
-from popbox.steps import Declare, Explain
+from popbox.steps import Declare, Explain, Shell
 from popbox.verbs.context import Context
 
 
@@ -39,14 +39,24 @@ def explain(context: Context, spec: Explain, _deadline: float) -> Observation:
     return _run(context, ["explain", context.text(spec.address)], 0 if spec.delivered else 1, spec.says)
 
 
+def shell(context: Context, spec: Shell, _deadline: float) -> Observation:
+    """Run a script, and check its exit code and its words."""
+    context.boxes.clear()
+    ran = context.host.shell(context.text(spec.script))
+    return _judge(context, ran, "the script", spec.code, spec.says)
+
+
 def _run(context: Context, argv: list[str], code: int, says: str | None, stdin: str = "") -> Observation:
-    ran = context.host.run(*argv, stdin=stdin.encode())
+    return _judge(context, context.host.run(*argv, stdin=stdin.encode()), f"mailhost {' '.join(argv)}", code, says)
+
+
+def _judge(context: Context, ran: Ran, what: str, code: int, says: str | None) -> Observation:
     printed = ran.stdout + ran.stderr
     found = context.search(says, printed) if says else None
     if found:
         context.variables.update({name: value for name, value in found.groupdict().items() if value is not None})
     passed = ran.code == code and (not says or found is not None)
     wanted = f"exit code {code}" + (f" and words that match {says!r}" if says else "")
-    said = f"mailhost {' '.join(argv)} ended with {ran.code}"
+    said = f"{what} ended with {ran.code}"
     hint = "" if passed else f"expected {wanted}; it printed:\n{printed.strip()}"
     return Observation(passed=passed, said=said, hint=hint, evidence={"printed": printed})

@@ -8,6 +8,7 @@ from popbox.clients.body import Body
 from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.clients.wire import Wire
 from popbox.errors import ConnectionFailed, StepTimeout
+from popbox.hosts.base import CHAIN
 from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.pickup import sizes_of
 from popbox.model import Observation
@@ -39,12 +40,17 @@ def _connect(context: Context, spec: Telnet, deadline: float) -> Wire:
     if spec.session and (wire := context.sessions.get(spec.session)):
         return wire
     chain = spec.service == "chain"
-    wire = context.host.chain(left(deadline)) if chain else Wire(context.host.address(spec.service), left(deadline))  # type: ignore[arg-type]
+    wire = _chain(context, spec, deadline) if chain else Wire(context.host.address(spec.service), left(deadline))  # type: ignore[arg-type]
     if spec.session:
         context.sessions[spec.session] = wire
     if spec.service != "smtp":
         context.played.append((context.step, wire))
     return wire
+
+
+def _chain(context: Context, spec: Telnet, deadline: float) -> Wire:
+    runs = tuple(context.text(word) for word in spec.runs) if spec.runs else CHAIN
+    return context.host.chain(left(deadline), runs, spec.syslog)
 
 
 def _in_time(spec: Telnet, took_s: float) -> str:

@@ -15,7 +15,7 @@ from docker.models.containers import Container
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
 from popbox.fields import Disk
-from popbox.hosts.base import Ability, Found, Ran, Service, tail
+from popbox.hosts.base import CHAIN, Ability, Found, Ran, Service, tail
 from popbox.hosts.containers import Faults
 from popbox.hosts.docker import images
 from popbox.hosts.docker.endpoint import HERE, client, reached_at
@@ -240,6 +240,8 @@ class DockerHost:
         """See Host."""
         if ability is Ability.OWN_DISK and not self._own_disk:
             return "this host was started without a disk of its own"
+        if ability is Ability.SYSLOG:
+            return "its containers have no root that could put a /dev/log there"
         return ""
 
     def ailments(self) -> list[str]:
@@ -257,9 +259,16 @@ class DockerHost:
         else:
             self._container("smtp").kill(signal="HUP")
 
-    def chain(self, timeout_s: float) -> Wire:
+    def shell(self, script: str) -> Ran:
+        """See Host: in the container that may write users/, control/ and alias/."""
+        done = self._exec("smtp", "sh", "-s", stdin=script.encode())
+        return Ran(("sh",), done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+    def chain(self, timeout_s: float, runs: tuple[str, ...] = CHAIN, syslog: bool = False) -> Wire:
         """See Host."""
-        programs = ["popup", "mail.popbox.invalid", "checkpoppasswd", "pop3d", "Maildir"]
+        if syslog:
+            raise HostError(self.cannot(Ability.SYSLOG))
+        programs = ["popup", "mail.popbox.invalid", *runs]
         argv = [*self._stack.compose_command_property, "exec", "-T", "pop3", *programs]
         peer, place = f"the chain on {self.describe()}", Path(self._stack.context)
         return converse(argv, peer, timeout_s, env=self._stack.environ, cwd=place)
