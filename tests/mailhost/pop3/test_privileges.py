@@ -1,0 +1,57 @@
+"""What a server gives up before it serves, seen from outside, and that becoming popuser leaves no group behind."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.mailhost.pop3.support import Running
+
+DUMPABLE = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+BECOME = """
+import os
+from mailhost.pop3 import popuser
+os.setgroups([0, 4, 42])
+popuser.become(888, 888)
+print(os.getresuid(), os.getresgid(), os.getgroups())
+for give in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.setgroups([0])):
+    try:
+        give()
+    except PermissionError:
+        print("no")
+"""
+
+
+def ran(code: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_harden_leaves_no_core_no_looking_in_and_no_way_up() -> None:
+    before = f"{DUMPABLE}; from mailhost.pop3.privileges import harden; harden(); {DUMPABLE}"
+    assert ran(before) == ["1", "0"]
+    now = "import resource, re; from mailhost.pop3.privileges import harden; harden(); "
+    now += "print(resource.getrlimit(resource.RLIMIT_CORE)); "
+    now += "print(re.search(r'NoNewPrivs:.([01])', open('/proc/self/status').read())[1])"
+    assert ran(now) == ["(0, 0)", "1"]
+
+
+def test_a_server_that_serves_has_given_that_up(serve: Callable[..., Running]) -> None:
+    status = Path(f"/proc/{serve().process.pid}/status").read_text()
+    assert re.search(r"^NoNewPrivs:\s1$", status, re.MULTILINE)
+
+
+@pytest.mark.needs("root")
+def test_becoming_popuser_leaves_no_group_and_no_way_back() -> None:
+    assert ran(BECOME) == ["(888, 888, 888) (888, 888, 888) [888]", "no", "no", "no"]
+
+
+def test_it_says_so_where_it_cannot_become_anybody() -> None:
+    code = "import os\nfrom mailhost.pop3 import popuser\nos.getresuid = lambda: (1, 1, 1)\n"
+    code += "os.setgroups = os.setresgid = os.setresuid = lambda *_: None\n"
+    code += "try:\n    popuser.become(888, 888)\nexcept OSError as error:\n    print(error)\n"
+    assert ran(code) == ["the uid has not changed"]

@@ -1,0 +1,47 @@
+"""SCRAM's c= and r=: a final message whose proof is right, over a channel or a nonce that is not this exchange's."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from mailhost.pop3.events import Authenticate
+from mailhost.pop3.scram import Scram, make
+
+SALT = b"0123456789abcdef"
+
+
+def final(first: bytes, server_first: bytes, channel: bytes, nonce: bytes) -> bytes:
+    """What a client that knows the password sends with this channel binding and nonce, correctly proved."""
+    salted = hashlib.pbkdf2_hmac("sha256", b"pencil", SALT, 4096)
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    without = b"c=" + base64.b64encode(channel) + b",r=" + nonce
+    signed = b",".join([first, server_first, without])
+    signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
+    return without + b",p=" + base64.b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("channel", "nonce", "proven"),
+    [
+        (b"n,,", b"clientserver", True),
+        (b"y,,", b"clientserver", False),  # RFC 5802 §5.1: c= is the header that the client sent first
+        (b"p=tls-unique,,x", b"clientserver", False),
+        (b"n,a=user,", b"clientserver", False),
+        (b"", b"clientserver", False),
+        (b"n,,", b"client", False),  # r= is both nonces
+        (b"n,,", b"clientother", False),
+        (b"n,,", b"server", False),
+        (b"n,,", b"", False),
+    ],
+)
+def test_a_right_proof_over_another_channel_or_nonce_is_refused(channel: bytes, nonce: bytes, proven: bool) -> None:
+    exchange = Scram(b"server")
+    exchange.respond(b"n,,n=user,r=client")
+    server_first = exchange.found(make(b"pencil", SALT))
+    answer = exchange.respond(final(b"n=user,r=client", server_first, channel, nonce))
+    assert (answer == Authenticate("refuted", b"user", b"")) is not proven
+    assert isinstance(answer, bytes) is proven
