@@ -6,7 +6,7 @@ PYTHON ?= python3
 JOBS   ?= $(shell expr 2 \* $$(nproc))
 SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test check bare lint lock bench clean
+.PHONY: demo test check bare lint lock bench mutants clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/popbox demo $(ARGS)
@@ -19,6 +19,10 @@ bench: $(VENV)/.dev
 	$(PY) -m pytest tests/bench -s -q
 	$(PY) tests/bench/pop3/run.py
 	$(PY) tests/bench/standin/bench.py --rounds 3
+
+# Nightly, an hour at nice 10: changes of the code that no test notices (tests/mutants/README.md). MINUTES=10 is shorter.
+mutants: $(VENV)/.dev
+	$(PY) tests/mutants/mutate.py --minutes $(or $(MINUTES),60) $(ARGS)
 
 # In a minute: lint, types, and the tests that start no host.
 check: lint

@@ -133,6 +133,10 @@ class Transaction:
             if number not in marked and file.parent.name == "new":
                 with suppress(OSError):
                     file.rename(self.server.maildir / "cur" / f"{file.name}:2,")
+        if self.server.has("quit-swaps-messages") and len(left := self.server.scan()) > 1:
+            one, two = (file.read_bytes() for file in left[:2])
+            left[0].write_bytes(two)
+            left[1].write_bytes(one)
         if self.server.has("quit-touches-files"):
             for file in self.server.scan():
                 file.write_bytes(b"Status: R\n" + file.read_bytes())

@@ -360,6 +360,7 @@ CHANGES: dict[str, Faults] = {
     "quit-renumbers": says("LIST", swap_in(r"\n2 ", r"\n3 "), lambda exchange: len(exchange.session.files) == 2),
     "quit-keeps": does("quit-takes-all"),
     "quit-moves-quietly": does("uid-by-path"),
+    "quit-keeps-names": does("quit-swaps-messages"),
     "quit-after-retr": does("retr-deletes"),
     "quit-after-rset": does("rset-keeps"),
     "lost-after-dele": does("lost-removes"),

@@ -111,6 +111,18 @@ def quit_moves_quietly(box: Box) -> None:
         expect(after == before, f"{before} became {after}"[:200])
 
 
+@check("After QUIT each unique-id names the message that it named before.", "uid-names-another-at-quit")
+def quit_keeps_names(box: Box) -> None:
+    with box.victims(3) as v:
+        before = {uid: v.bodies[number] for number, uid in box.ids(v.session).items()}
+        v.session.say(b"QUIT")
+        with box.own() as session:
+            bodies = box.bodies(session)
+            after = {uid: bodies[number] for number, uid in box.ids(session).items()}
+        moved = [uid for uid in before if after.get(uid) != before[uid]]
+        expect(not moved, f"other messages than before, or none: {moved}"[:200])
+
+
 @check("QUIT after RETR removes nothing.", "retr-deletes")
 def quit_after_retr(box: Box) -> None:
     with box.victims(2) as v:
