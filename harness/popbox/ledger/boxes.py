@@ -47,7 +47,9 @@ def listed(host: Host, login: str, password: str) -> Names | None:
     try:
         with Pop3(host.address("pop3"), LOOK_S) as session:
             session.login(login, password)
-            return frozenset(session.listing("UIDL").values())
+            there = frozenset(session.listing("UIDL").values())
+            session.wire.hang_up()  # the next step's login must not meet our lock
+            return there
     except Pop3Refused as error:
         unknown_yet = error.command.startswith("PASS") and "[" not in error.reply
         return frozenset() if unknown_yet else None
@@ -68,6 +70,7 @@ def new_in(host: Host, login: str, known: Login) -> list[Handed] | str:
                 numbers = [number for number in numbers if unique.get(number) not in known.before]
             for number in numbers[:MOST_MESSAGES]:
                 got.append(Handed("popbox", login, number, session.body(number), time.time(), listed=sizes[number]))
+            session.wire.hang_up()
     except (Pop3Refused, ConnectionFailed, StepTimeout, HostError, ValueError) as error:
         return f"{login} over POP3: {error}"
     return got
