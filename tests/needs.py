@@ -138,6 +138,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {  # name -> the programs of which one mu
     "ssh": ("ssh",),
     "ssh-keygen": ("ssh-keygen",),
     "sshd": ("sshd",),
+    "strace": ("strace",),
     "tcpserver": ("tcpserver",),
 }
 NEEDS: dict[str, Need] = {name: Need(_installed(names)) for name, names in PROGRAMS.items()} | {

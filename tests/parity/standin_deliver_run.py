@@ -39,8 +39,10 @@ def set_up(work: dict) -> None:
             (directory / name).mkdir(parents=True, mode=0o700)
         for name, (text, mode) in box["files"].items():
             put(directory / name, base64.b64decode(text), mode, 888)
+        os.mkfifo(directory / "fifo")
+        (directory / "loop").symlink_to("loop")
         for path in [directory, *directory.rglob("*")]:
-            os.chown(path, 888, 888)
+            os.chown(path, 888, 888, follow_symlinks=False)
         directory.chmod(box["mode"])
     subprocess.run([HOME / "bin/qmail-newu"], check=True)
 
@@ -50,12 +52,17 @@ def start(work: dict, log: Path) -> tuple[subprocess.Popen, int]:
     with log.open("wb") as out:
         if work["mta"] == "qmail":
             path = {"PATH": f"{HOME}/bin:/usr/bin:/bin"}
-            return subprocess.Popen([HOME / "bin/qmail-start", "./Mailbox"], stdout=out, stderr=out, env=path), 0
+            return subprocess.Popen([HOME / "bin/qmail-start", default()], stdout=out, stderr=out, env=path), 0
         shutil.rmtree(HOME / "queue")
         argv = [sys.executable, "-m", "mailhost", "--home", str(HOME), "serve", "standin"]
         argv += ["--listen", "127.0.0.1:0", "--allow-programs"]
         child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=out)
     return child, int(child.stdout.readline().rsplit(b":", 1)[1])
+
+
+def default() -> bytes:
+    """What the qmail image's run script hands to qmail-start."""
+    return subprocess.check_output(["/bin/sh", "-c", 'printf %s "$(cat "$1")"', "sh", HOME / "control/defaultdelivery"])
 
 
 def smtp(message: dict) -> bytes:

@@ -20,7 +20,7 @@ REWRITINGS = 80
 ADDRESSES = 50
 
 HOSTS = ("d.com", "D.com", "x.d.com", "y.x.d.com", ".d.com", "e.org", "e.org.", "", "d.com\r", " lead.org", "com",
-         "x..com", "é.org", "hack")  # fmt: skip
+         "x..com", "é.org", "hack", "[]", ".", "..d.com")  # fmt: skip
 USERS = ("joe", "Joe", "", "a%b", "a%d.com", "a@b", "a%x@d.com", "a%e.org%hack", "%", "x" * 200)
 BLANKS = ("", "", "", " ", "\t ", "\r")
 
@@ -66,13 +66,15 @@ def compare_smtpd() -> tuple[int, list[str]]:
     write("me", b"here.net\n")
     for _ in range(LISTS):
         write("rcpthosts", chance.choice((None, *[lines(chance, domains(chance))] * 7)))
-        write("badmailfrom", chance.choice((None, lines(chance, ["s@X.org", "@bad.org", "s@y"]))))
+        barred = ["s@X.org", "@bad.org", "s@y", "x-@[]", "@[]"]
+        write("badmailfrom", chance.choice((None, lines(chance, barred), lines(chance, ["s@y\0", "\0", "a\0\0@[]"]))))
         write("morercpthosts", lines(chance, domains(chance)))
         subprocess.run([HOME / "bin/qmail-newmrh"], check=True)
         if chance.random() < 0.3:
             write("morercpthosts.cdb", None)
         relayclient = chance.choice((None, None, None, None, b"", b"@fix"))
-        sender = chance.choice((b"s@x.org", b"S@X.ORG", b"any@bad.org", b"any@sub.bad.org", b"", b"s@y"))
+        senders = (b"s@x.org", b"S@X.ORG", b"any@bad.org", b"any@sub.bad.org", b"", b"", b"s@y", b"x-@[]", b"-@[]")
+        sender = chance.choice(senders)
         # No leading @: RCPT takes that for a source route (Q-ADDR-4).
         rcpts = [address(chance).replace(b"\r", b"").lstrip(b"@") for _ in range(ADDRESSES)]
         controls = load(HOME, Reader.SMTPD)
@@ -184,8 +186,11 @@ def compare_send() -> tuple[dict[str, int], list[str]]:
         write("virtualdomains", lines(chance, [f"{key}:{chance.choice(values)}" for key in keys] + ["no colon"]))
         write("locals", chance.choice((None, lines(chance, domains(chance)[:2]))))
         write("percenthack", chance.choice((None, b"hack\nd.com\n")))
-        write("envnoathost", chance.choice((None, b"e.org\n", b"\n", b"a@hack\n")))
+        envnoathost = chance.choice((None, b"e.org\n", b"\n", b"a@hack\n", b"d.com\0x\n", b"\0\n", b".d.com\n"))
+        write("envnoathost", envnoathost)
         rcpts = [address(chance) for _ in range(ADDRESSES)]
+        if envnoathost is not None and b"\0" in envnoathost:
+            rcpts = [b"joe"]  # what follows the NUL is a record of no known type, and the rest of the channel waits
         enqueue(rcpts)
         local, remote = send(len(rcpts))
         controls = load(HOME, Reader.SEND)
@@ -206,4 +211,4 @@ def test_q_send_q_vdom_every_recipient_is_rewritten_as_qmail_send_does() -> None
     counts, differences = privately(compare_send)
     print(f"{REWRITINGS * ADDRESSES:,} recipients compared with qmail-send: {counts}")
     assert not differences, f"{len(differences)} differ:\n" + "\n".join(differences[:3])
-    assert min(counts.values()) > 100
+    assert min(counts.values()) > 80

@@ -98,7 +98,8 @@ LINES = ("./Maildir/", "./Maildir", "./Mailbox", "/abs/",
          "&a@b", "a@b", "& a", "&", "# c", "", " ", "\t", "|cat", "| cat ",
          "+list", "+listx", "+", " ./Maildir/", "./Maildir/\r", "./Maildir/ \t",
          "~x", "Maildir/", "./a\0b/", "\0x", ".",
-         "/", "./é/", "#", "*")  # fmt: skip
+         "/", "./é/", "#", "*", "/dev/null", "./fifo", "./loop", "&a@b\0c", "joe", "&joe", "x" * 1100 + "@d.com",
+         "./" + "y" * 300, "|echo \0x", "..", "\0", "#\0x", "./.mbox")  # fmt: skip
 DEFAULTS = ("./Mailbox", "./Maildir/", "", "|x\n&y", "#", "./a\n./b/\n")
 
 

@@ -18,19 +18,27 @@ from mailhost.qmail.route import Outcome, Route, route
 
 pytestmark = MARKS
 
-HOSTS = 90
+HOSTS = int(os.environ.get("POPBOX_PARITY_HOSTS", "90"))
+SEED = int(os.environ.get("POPBOX_PARITY_SEED", "25"))
 ADDRESSES = 35
-DOMAINS = ("d.com", "x.d.com", "e.org", "here.net")
-DEFAULT = b"./Mailbox"
+DOMAINS = ("d.com", "x.d.com", "e.org", "here.net", ".test")
+# control/defaultdelivery; None: there is none. The real program is given what sh makes of the file, as in the image.
+DEFAULTS = (None, None, b"", b"./Maildir/\n", b"./Mailbox", b"/dev/null\n", b"\n", b"./Maildir/\n./copy\n\n",
+            b"./Mail\0box")  # fmt: skip
+DEFAULT_OF = 'default=./Mailbox; if [ -s "$1" ]; then default=$(cat "$1"); fi; printf %s "$default"'
 
 
 def build_host(chance: random.Random) -> None:
     """Controls, boxes and users/assign of a small host, with the usual mistakes in them."""
     control = HOME / "control"
     (control / "me").write_text("here.net\n")
-    (control / "rcpthosts").write_text("\n".join((*chance.sample(DOMAINS, 3), ".sub.org", "")))
+    (control / "rcpthosts").write_text("\n".join((*chance.sample(DOMAINS, 4), ".sub.org", "")))
     (control / "virtualdomains").write_text("d.com:d-com\n.d.com:sub\nBob@e.org:bob\ne.org:e\n:none\n")
-    (control / "locals").write_text("here.net\n")
+    (control / "locals").write_text("here.net\n.test\n")
+    (control / "defaultdelivery").unlink(missing_ok=True)
+    text = chance.choice(DEFAULTS)
+    if text is not None:
+        (control / "defaultdelivery").write_bytes(text)
     boxes = fresh("boxes")
     lines = []
     for number in range(8):
@@ -41,8 +49,9 @@ def build_host(chance: random.Random) -> None:
         kind, dash = chance.choice((("=", ""), ("=", ""), ("+", ""), ("+", "-")))
         name = chance.choice(("joe", "Joe", "a-b", "", "joe-"))
         place = home if chance.random() < 0.95 else chance.choice((Path("gone"), HOME / "boxes/none"))
-        uid = MAIL_USER if chance.random() < 0.95 else 0
-        lines.append(f"{kind}{prefix}{name}:popuser:{uid}:{MAIL_USER}:{place}:{dash}::\n")
+        uid = MAIL_USER if chance.random() < 0.95 else chance.choice((0, 0, (1 << 32) - 1))
+        gid = MAIL_USER if chance.random() < 0.97 else (1 << 32) - 1
+        lines.append(f"{kind}{prefix}{name}:popuser:{uid}:{gid}:{place}:{dash}::\n")
     (HOME / "users/assign").write_text("".join(lines) + ".\n")
     subprocess.run([HOME / "bin/qmail-newu"], check=True)
 
@@ -53,6 +62,8 @@ def plant_box(chance: random.Random, home: Path) -> None:
         if path.is_file() and not path.is_symlink():
             lines = [line for line in path.read_bytes().split(b"\n") if not is_onward(line)]
             path.write_bytes(b"\n".join(lines))
+    os.mkfifo(home / "fifo")
+    (home / "loop").symlink_to("loop")
     if chance.random() < 0.6:
         for part in chance.choice((("tmp", "new", "cur"), ("tmp", "new"), ("tmp",), ())):
             (home / "Maildir" / part).mkdir(parents=True, exist_ok=True)
@@ -85,22 +96,28 @@ def foretold(way: Route) -> bytes | None:
 
 def compare(hosts: int = HOSTS) -> tuple[dict[str, int], list[str]]:
     """Outcomes of all ways with their counts, and what differs."""
-    chance = random.Random(25)
+    chance = random.Random(SEED)
     outcomes: dict[str, int] = {}
     differences = []
     lspawn.put_message()
     for _ in range(hosts):
         build_host(chance)
-        ways = {address: route(HOME, address, DEFAULT) for address in addresses(chance)}
+        ways = {address: route(HOME, address) for address in addresses(chance)}
         for way in ways.values():
             outcomes[way.outcome.value] = outcomes.get(way.outcome.value, 0) + 1
         kept = [way for way in ways.values() if foretold(way) is not None and not any(map(onward, way.deliveries))]
-        reports = lspawn.deliver([way.rewritten or b"" for way in kept], DEFAULT)
+        reports = lspawn.deliver([way.rewritten or b"" for way in kept], default_delivery())
         for way, report in zip(kept, reports, strict=True):
             if report != foretold(way):
                 differences.append(f"{way}\n  real {report!r}\n  ours {foretold(way)!r}")
         shutil.rmtree(HOME / "boxes")
     return outcomes, differences
+
+
+def default_delivery() -> bytes:
+    """What the qmail image's run script would hand to qmail-start."""
+    argv = ["/bin/sh", "-c", DEFAULT_OF, "sh", HOME / "control/defaultdelivery"]
+    return subprocess.run(argv, capture_output=True, check=True).stdout
 
 
 def onward(delivery: object) -> bool:

@@ -8,8 +8,10 @@ Intended differences, and no others (see standin/README.md):
 
 from __future__ import annotations
 
+import os
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +28,11 @@ from mailhost.standin.policy import HostPolicy, Policies
 
 pytestmark = needs_qmail
 
-DIALOGUES = 700
+DIALOGUES = int(os.environ.get("POPBOX_PARITY_DIALOGUES", "700"))
+FUZZED = int(os.environ.get("POPBOX_PARITY_FUZZED", "500"))
+SEED = int(os.environ.get("POPBOX_PARITY_SEED", "1998"))
+AT_ONCE = 1000  # inputs handed to one namespace
+RELAYING = (None, None, None, None, b"", b"@fix")
 IP = "127.0.0.1"
 CONTROLS = {
     "me": b"mx.example.net\n",
@@ -35,6 +41,12 @@ CONTROLS = {
     "databytes": b"400\n",
     "localiphost": b"d.com\n",
 }
+# NULs, blanks and line ends where they do not belong; the short controls take it from here.
+ODD = {
+    "me": b"mx.example.net\0zz\n", "smtpgreeting": b" mx \0greets\n",
+    "rcpthosts": b"d.com\0sub.org\n\0evil.org\n.d.com\n[]\n",
+    "badmailfrom": b"bad@x.org\0\nx-@[]\n@evil.org \t\n", "localiphost": b"d.com\0Tq@q\n", "databytes": b"400\0\n",
+}  # fmt: skip
 OPEN = {name: text for name, text in CONTROLS.items() if name not in ("rcpthosts", "databytes")}
 _NORMAL = [
     (re.compile(rb"220 (.*) ESMTP[^\r]*"), rb"220 \1 ESMTP"),
@@ -104,6 +116,8 @@ ADDRESSES = [
     b"<joe@[10.99.98.97]>", b"<root>", b"<a%x@d.com>", b"<a!b@case.net>", b"<\xe9@d.com>", b'<"a>b"@d.com> x',
     b"<joe@d.com> BODY=8BITMIME SIZE=1",
     b"<" + b"x" * 893 + b"@d.com>", b"<" + b"x" * 894 + b"@d.com>", b"<a\0b@d.com>",
+    b"<x-@[]>", b"<-@[]>", b"<#@[]>", b"<l-@d.com-@[]>", b"<@>", b"<.@d.com>", b"<joe@.d.com>", b"<joe@d.com\0>",
+    b"<\0>",
     b"<joe@.sub.org>", b"<a@b@d.com>", b"<joe@d.com><x@y>", b'<"unclosed@d.com>', b"<back\\>slash@d.com>", b"<joe\\",
 ]  # fmt: skip
 PREFIXES = [b"FROM:", b"TO:", b"to: ", b"From:  ", b"", b"X", b"TO :"]
@@ -162,9 +176,29 @@ def dialogue(rng: random.Random) -> bytes:
     return b"".join(parts)
 
 
+SPOILING = (b"", b"\0", b"\n", b"\r", b".", b"<", b"@", b'"', b"\\", b" ", b"\xff", b"\r\n.\r\n")
+
+
+def fuzz(rng: random.Random) -> bytes:
+    """A dialogue with octets changed, dropped, doubled or put in, or no dialogue at all."""
+    if rng.random() < 0.1:
+        return rng.randbytes(rng.randrange(400))
+    text = bytearray(dialogue(rng))
+    for _ in range(rng.choice((1, 2, 5, 30))):
+        place = rng.randrange(len(text) + 1)
+        text[place : place + rng.choice((0, 0, 1, 1, 3))] = rng.choice((*SPOILING, rng.randbytes(2)))
+    return bytes(text)
+
+
 def test_dialogues_are_answered_as_by_qmail_smtpd(tmp_path: Path) -> None:
     """>= 500 dialogues, each cut differently on our side, with and without RELAYCLIENT."""
     found = differences(tmp_path, DIALOGUES)
+    assert not found, f"{len(found)} differences, first:\n" + "\n".join(one[:3000] for one in found[:3])
+
+
+def test_any_octets_are_answered_as_by_qmail_smtpd(tmp_path: Path) -> None:
+    found = differences(tmp_path, FUZZED, fuzz)
+    print(f"{FUZZED:,} fuzzed inputs compared with qmail-smtpd")
     assert not found, f"{len(found)} differences, first:\n" + "\n".join(one[:3000] for one in found[:3])
 
 
@@ -177,6 +211,7 @@ def test_dialogues_are_answered_as_by_qmail_smtpd(tmp_path: Path) -> None:
         (smtp, "FLUSHED", smtp.OK),
         (smtp, "BARE_LF", smtp.Reply(451, (b"see elsewhere",))),
         (fields, "_TRACE", bytes(range(256))),
+        (smtp, "c_string", bytes),
     ],
 )
 def test_a_rule_that_is_broken_on_purpose_is_found(
@@ -187,30 +222,33 @@ def test_a_rule_that_is_broken_on_purpose_is_found(
     assert differences(tmp_path, 150)
 
 
-def differences(tmp_path: Path, dialogues: int) -> list[str]:
-    """What differs in so many dialogues."""
-    rng = random.Random(1998)
+def differences(tmp_path: Path, count: int, make: Callable[[random.Random], bytes] = dialogue) -> list[str]:
+    """What differs in so many inputs that ``make`` makes, shared out to three sets of control files."""
+    rng = random.Random(SEED)
     home, scratch = tmp_path / "home", scratch_copy(tmp_path)
     home.mkdir()
-    cases = []
-    for number in range(dialogues):
-        controls = CONTROLS if number % 5 else OPEN
-        relay = rng.choice((None, None, None, None, b"", b"@fix"))
-        cases.append((number % 5 == 0, controls, dialogue(rng), relay))
+    sets = (CONTROLS, CONTROLS, CONTROLS, OPEN, ODD)
+    cases = [(sets[number % len(sets)], make(rng), rng.choice(RELAYING)) for number in range(count)]
     found: list[str] = []
-    for short in (False, True):
-        chosen = [case for case in cases if case[0] is short]
+    for controls in (CONTROLS, OPEN, ODD):
+        chosen = [(data, relay) for used, data, relay in cases if used is controls]
         for place in (home, scratch):
-            write_controls(place, chosen[0][1])
-        base = {"TCPREMOTEIP": IP, "TCPLOCALHOST": "here"}
-        work = [
-            {"input": pack(data), "environment": base if relay is None else {**base, "RELAYCLIENT": relay.decode()}}
-            for _, _, data, relay in chosen
-        ]
-        answers = in_namespace(scratch, Path(__file__).with_name("standin_smtpd_run.py"), work)
-        for (_, _, data, relay), answer in zip(chosen, answers, strict=True):
-            mine = ours(home, data, relay, rng)
-            found += compare(data, mine, parsed(answer))
+            write_controls(place, controls)
+        for start in range(0, len(chosen), AT_ONCE):
+            found += _run(home, scratch, chosen[start : start + AT_ONCE], rng)
+    return found
+
+
+def _run(home: Path, scratch: Path, chosen: list[tuple[bytes, bytes | None]], rng: random.Random) -> list[str]:
+    base = {"TCPREMOTEIP": IP, "TCPLOCALHOST": "here"}
+    work = [
+        {"input": pack(data), "environment": base if relay is None else {**base, "RELAYCLIENT": relay.decode()}}
+        for data, relay in chosen
+    ]
+    answers = in_namespace(scratch, Path(__file__).with_name("standin_smtpd_run.py"), work)
+    found: list[str] = []
+    for (data, relay), answer in zip(chosen, answers, strict=True):
+        found += compare(data, ours(home, data, relay, rng), parsed(answer))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from tests.mailhost.qmail.support import Home
 
@@ -97,6 +99,18 @@ def test_q_rcpt_9_badmailfrom_knows_senders_and_whole_domains(host: Home, sender
     host.control("badmailfrom", "spam@X.org\n@bad.org\nword\n")
     assert (badmailfrom(host.controls(), sender) is not None) is bad
     assert b"badmailfrom" in BAD_SENDER
+
+
+def test_a_fifo_holds_nobody_up_and_is_empty(host: Home) -> None:
+    for name in ("rcpthosts", "databytes"):
+        os.mkfifo(host.path / "control" / name)
+    controls = host.controls()
+    assert controls.rcpthosts is not None
+    assert (controls.rcpthosts.lines, controls.databytes) == ((), 0)
+    writer = os.open(host.path / "control/databytes", os.O_RDWR)  # somebody may still write to it
+    with pytest.raises(ControlError, match="control/databytes: cannot be read: Resource temporarily unavailable"):
+        host.controls()
+    os.close(writer)
 
 
 @pytest.mark.parametrize(("text", "bad"), [(b"s@x\n", False), (b"s@x\0\n", True), (b"\0\n", False), (b"a\0\0b", True)])

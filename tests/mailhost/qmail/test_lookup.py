@@ -130,6 +130,9 @@ def test_q_lsp_8_e_32_trouble_with_users_cdb_defers_and_never_falls_through(host
         path.write_bytes(content)
         assert resolve(host.path, b"root-like") == CDB_TROUBLE
     path.unlink()
+    os.mkfifo(path)
+    assert resolve(host.path, b"root-like") == CDB_TROUBLE
+    path.unlink()
     path.mkdir()
     assert resolve(host.path, b"joe") == CDB_TROUBLE
 

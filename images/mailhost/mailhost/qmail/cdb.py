@@ -31,7 +31,7 @@ class Cdb:
         if isinstance(source, bytes):
             self._content = source
         else:
-            self._fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO holds nobody up
 
     def __enter__(self) -> Cdb:
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,13 +47,24 @@ class Table:
 
 
 def read(home: Path, file: str) -> bytes | None:
-    """The bytes of ``home/file``; None when there is no such file. Raises ControlError when it cannot be read."""
+    """The bytes of ``home/file``; None when there is no such file. Raises ControlError when it cannot be read.
+
+    Never waits, as qmail's programs do not: a FIFO that nobody writes to is an empty file.
+    """
     try:
-        return (home / file).read_bytes()
+        with open(home / file, "rb", buffering=0, opener=_at_once) as raw:
+            text = raw.readall()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ControlError(file, f"cannot be read: {error.strerror}") from error
+    if text is None:
+        raise ControlError(file, f"cannot be read: {os.strerror(errno.EAGAIN)}")
+    return text
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def first_line(text: bytes | None) -> bytes | None:

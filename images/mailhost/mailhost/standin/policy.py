@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mailhost.qmail.control import BAD_SENDER, ControlError, Controls, Reader, accepts, badmailfrom, load
-from mailhost.qmail.controlfile import c_string, list_lines, read
+from mailhost.qmail.controlfile import list_lines, read
 from mailhost.standin.address import localize
 from mailhost.standin.smtp import NO_CONTROLS, Reply
 
@@ -52,7 +52,7 @@ class HostPolicy:
         controls = snapshot.controls
         if controls.smtpgreeting is None:
             raise ControlError("control/me", "does not exist, and no smtpgreeting either")
-        self.greeting = c_string(controls.smtpgreeting)
+        self.greeting = controls.smtpgreeting
         self.databytes = controls.databytes
         self.starttls = starttls
         self.timeout_s = controls.timeoutsmtpd
@@ -67,7 +67,7 @@ class HostPolicy:
         """Q-ADDR-7."""
         if b"[" not in address:
             return address
-        return c_string(localize(address, self._interfaces, self._snapshot.controls.localiphost))
+        return localize(address, self._interfaces, self._snapshot.controls.localiphost)
 
     def refusal(self, sender: bytes, recipient: bytes) -> Reply | None:
         """badmailfrom first, then rcpthosts (Q-RCPT-9); a list that cannot be read ends the session (Q-SMTP-4)."""

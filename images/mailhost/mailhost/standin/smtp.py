@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+from mailhost.qmail.controlfile import c_string
 from mailhost.qmail.dotqmail import ADDRESS_OCTETS
 from mailhost.standin import address
 from mailhost.standin.content import MOST_HOPS, BareLF, Decoder
@@ -220,9 +221,9 @@ class Session:
         recipient = self._policy.localize(address.parse(argument))
         if len(recipient) > address.LONGEST:
             return (SYNTAX,)
-        refusal = self._policy.refusal(self._sender, recipient)
-        if refusal is None:
-            return (self._take(recipient + (self._policy.relayclient or b"")),)
+        refusal = self._policy.refusal(self._sender, c_string(recipient))
+        if refusal is None:  # localiphost can hold a NUL: it ends a recipient after the suffix was added
+            return (self._take(c_string(recipient + (self._policy.relayclient or b""))),)
         if refusal.code != NO_CONTROLS.code:
             return (refusal,)
         self.state = State.CLOSED
@@ -238,7 +239,7 @@ class Session:
 
     def _data(self, _argument: bytes) -> tuple[Event, ...]:
         self.state, self._decoder, self._octets = State.CONTENT, Decoder(), 0
-        return (Envelope(self._sender, tuple(self._recipients), self._helo), GO_AHEAD)
+        return (Envelope(c_string(self._sender), tuple(self._recipients), self._helo), GO_AHEAD)
 
     def _rset(self, _argument: bytes) -> tuple[Event, ...]:
         self.state = State.IDLE
