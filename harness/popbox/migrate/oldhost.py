@@ -65,6 +65,8 @@ class OldHost:
     findings: list[Finding] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     homes: set[bytes] = field(default_factory=set)
+    envnoathost: bytes = b""
+    """The domain of an address without ``@`` (Q-SEND-20); empty where the host names none."""
 
     def wrong(self, rule: str, where: Where, text: str) -> None:
         """Note something wrong; the rule's level and consequence come from `RULES`."""

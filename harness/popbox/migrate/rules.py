@@ -48,6 +48,7 @@ RULES: dict[str, tuple[Level, str]] = {
     "dotqmail-writable": ("error", "writable for all: qmail-local defers all mail (Q-DOT-8)"),
     "dotqmail-blank-first": ("error", "the first line is blank: qmail-local defers all mail (Q-LINE-2)"),
     "dotqmail-no-slash": ("error", "without the slash it is an mbox: deliveries to the directory are deferred (E-46)"),
+    "dotqmail-device": ("error", "a device cannot be synced: mail waits until it bounces, it is not dropped (E-59)"),
     "dotqmail-carriage-return": ("error", "the CR is part of the path or address: mail goes to an odd file or bounces"),
     "dotqmail-forward": ("error", "not an address: qmail sends the mail to a name that does not exist (Q-LINE-5, -7)"),
     "dotqmail-discards": ("warning", "only comments: mail is taken and thrown away (Q-LINE-1)"),

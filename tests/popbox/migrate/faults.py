@@ -166,6 +166,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "dotqmail-no-slash": ("howto", edit(f"{JOE}/.qmail", "Maildir/", "Maildir"), f"/{JOE}/.qmail:1"),
     "dotqmail-carriage-return": ("howto", edit(f"{JOE}/.qmail", "Maildir/", "Maildir/\r"), f"/{JOE}/.qmail:1"),
     "dotqmail-forward": ("howto", append(f"{JOE}/.qmail", "Maildir/\n"), f"/{JOE}/.qmail:2"),
+    "dotqmail-device": ("howto", append(f"{JOE}/.qmail", "/dev/null\n"), f"/{JOE}/.qmail:2"),
     "dotqmail-discards": ("howto", edit(f"{QMAIL}/popboxes/domain-com/sales/.qmail", "&joe@domain.com\n&x@elsewhere.example", "# nothing"), f"/{QMAIL}/popboxes/domain-com/sales/.qmail"),
     "unreadable": ("howto", huge, f"/{JOE}/.qmail"),
     "maildir-missing": ("howto", moved(f"{JOE}/Maildir", f"{JOE}/Mail"), f"/{JOE}/Maildir"),

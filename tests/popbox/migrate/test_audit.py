@@ -33,6 +33,20 @@ def test_each_fault_is_named_with_file_line_and_rule(fault: str, tmp_path: Path)
     assert (fault.split()[0], where) in {(f.rule, str(f.where)) for f in findings}, findings
 
 
+@pytest.mark.parametrize("line", ["&ann", "ann"])
+@pytest.mark.parametrize(("file", "text"), [("me", "mx.old.example\n"), ("envnoathost", "domain.com \nx\n")])
+def test_q_send_20_a_forward_without_a_domain_goes_to_envnoathost(
+    line: str, file: str, text: str, tmp_path: Path
+) -> None:
+    root = HOSTS["howto"](tmp_path)
+    (root / QMAIL / "control" / file).write_text(text)
+    (root / QMAIL / "popboxes/domain-com/sales/.qmail").write_text(f"{line}\n")
+    found = audited(root)
+    assert [finding.rule for finding in found.findings] == []
+    sales = found.folded.domains["domain.com"].forwards["sales"]
+    assert sales == [f"ann@{text.split()[0]}"]
+
+
 def test_every_rule_has_a_fault_that_it_catches() -> None:
     assert {fault.split()[0] for fault in FAULTS} | {"home-outside"} == set(RULES)
 

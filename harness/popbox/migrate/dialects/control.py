@@ -31,6 +31,9 @@ def read_control(tree: Tree, host: OldHost, home: bytes) -> Control:
     if locals_ is None:
         locals_ = dict(list((_names(tree, host, home + b"/control/me") or {}).items())[:1])
     control.local = locals_
+    host.envnoathost = _first_line(tree, host, home + b"/control/envnoathost") or _first_line(
+        tree, host, home + b"/control/me"
+    )
     _read_virtual(tree, host, control)
     _judge(host, control)
     return control
@@ -48,6 +51,10 @@ def _names(tree: Tree, host: OldHost, path: bytes) -> dict[bytes, Where] | None:
             host.wrong("carriage-return", where, f"{shown(line)!r} ends in CR")
         found.setdefault(line.rstrip(b"\r").lower(), where)
     return found
+
+
+def _first_line(tree: Tree, host: OldHost, path: bytes) -> bytes:
+    return (text_of(tree, host, path) or b"").split(b"\n", 1)[0].rstrip(b" \t")
 
 
 def _read_virtual(tree: Tree, host: OldHost, control: Control) -> None:

@@ -110,7 +110,8 @@ def _line(tree: Tree, host: OldHost, home: bytes, said: Said, line: bytes, where
     elif first in (b".", b"/"):
         _store(tree, host, home, said, line, where)
     else:
-        target = address(line.removeprefix(b"&"))
+        written = line.removeprefix(b"&")
+        target = address(written if b"@" in written else written + b"@" + host.envnoathost)
         if target is None:
             host.wrong("dotqmail-forward", where, f"{shown(line)!r}")
             host.leave(where, f"forward to {shown(line)!r}", "it is not local@domain")
@@ -127,5 +128,8 @@ def _store(tree: Tree, host: OldHost, home: bytes, said: Said, line: bytes, wher
     if entry is not None and entry.kind == DIRECTORY:
         host.wrong("dotqmail-no-slash", where, f"{shown(line)!r} is a directory")
         said.stores.append(Store(MAILDIR, path))
-    elif path != b"/dev/null":
+    elif path.startswith(b"/dev/"):
+        host.wrong("dotqmail-device", where, f"{shown(line)!r}")
+        host.leave(where, f"delivery to {shown(line)!r}", "it is no mailbox")
+    else:
         said.stores.append(Store(MBOX, path))
