@@ -50,7 +50,7 @@ ODD = {
 OPEN = {name: text for name, text in CONTROLS.items() if name not in ("rcpthosts", "databytes")}
 _NORMAL = [
     (re.compile(rb"220 (.*) ESMTP[^\r]*"), rb"220 \1 ESMTP"),
-    (re.compile(rb"214 [^\r]*"), rb"214 help"),
+    (re.compile(rb"(?m)^214 [^\r]*"), rb"214 help"),
     (re.compile(rb"250 ok \d+ qp \d+"), rb"250 ok T qp N"),
     (re.compile(rb"\d+ [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d -0000"), rb"DATE"),
     (re.compile(rb" \(popbox stand-in\)"), rb""),

@@ -12,7 +12,6 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 
 from mailhost.qmail.control import ControlError, Controls, Line, Reader, Table, load
@@ -21,6 +20,7 @@ from mailhost.standin.commit import Committer
 from mailhost.standin.entry import Entry
 from mailhost.standin.interfaces import addresses
 from mailhost.standin.log import Log
+from mailhost.standin.loop import factory
 from mailhost.standin.options import Options
 from mailhost.standin.policy import Policies
 from mailhost.standin.queue import Queue, make, open_lock
@@ -66,7 +66,7 @@ def serve(options: Options, log: Log) -> int:
         return 111
     os.umask(0o077)
     try:
-        with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with listener, asyncio.Runner(loop_factory=factory()) as runner:
             return runner.run(_Server(options, controls, log).run(listener, root, tls, way))
     except OSError as error:
         log.line(CANNOT, because(error))
@@ -283,13 +283,3 @@ class _Server:
             if self._loop.time() > deadline:
                 for connection in list(self._reception.connections):
                     connection.cut()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed: half the processor time a message."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
