@@ -123,6 +123,7 @@ CASES: list[tuple[str, Break, str, int, bool]] = [
     ("qmail-unusable", chmod(BOX + "/.qmail", 0o646), PART, 1, False),
     ("qmail-writable", chmod(BOX + "/.qmail", 0o620), BOX + "/.qmail", 0, True),
     ("qmail-program", add(BOX + "/.qmail", "|cat\n"), BOX + "/.qmail", 2, False),
+    ("qmail-device", add(BOX + "/.qmail", "/dev/null\n"), BOX + "/.qmail", 2, False),
     ("qmail-no-slash", write(BOX + "/.qmail", "./Maildir\n"), BOX + "/.qmail", 1, False),
     ("maildir-incomplete", lambda h: (h.home / BOX / "Maildir/tmp").rmdir(), BOX + "/Maildir", 0, True),
     ("box-orphan", lambda h: (h.home / "popboxes/domain-com/lost").mkdir(), "popboxes/domain-com/lost", 0, False),
@@ -181,6 +182,16 @@ def test_each_rule(howto: Host, rule: str, wrong: Break, file: str, line: int, f
     howto.run("lint", "--fix")
     left = [f for f in findings(howto) if f["rule"] == rule]
     assert (not left) == fixable
+
+
+def test_q_def_1_a_default_delivery_into_the_maildir_needs_no_file(howto: Host) -> None:
+    remove(BOX + "/.qmail")(howto)
+    for text, missing in (("./Maildir/\n", False), ("./Mailbox\n", True)):
+        write("control/defaultdelivery", text)(howto)
+        assert ("qmail-missing" in {one["rule"] for one in findings(howto)}) is missing
+    write("control/defaultdelivery", "./Maildir/\n")(howto)
+    write(BOX + "/.qmail", "\n")(howto)
+    assert "qmail-missing" in {one["rule"] for one in findings(howto)}, "a blank line defers"
 
 
 def test_every_rule_has_a_case() -> None:

@@ -60,8 +60,9 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
         if not isinstance(found, Found):
             yield Finding("error", "qmail-unusable", line.file, line.number, f"{_shown(line)}: {found.text}")
         elif found.name is None or not found.text.strip():
-            text = f"{_shown(line)}: no .qmail counts, so mail goes into ./Mailbox, which POP3 does not see (H-16)"
-            yield Finding("error", "qmail-missing", line.file, line.number, text)
+            if found.text or not _default_is_maildir(facts):
+                text = f"{_shown(line)}: no .qmail counts, so mail goes into ./Mailbox, which POP3 does not see (H-16)"
+                yield Finding("error", "qmail-missing", line.file, line.number, text)
         else:
             yield from _instructions(facts, line, found)
 
@@ -81,11 +82,30 @@ def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Find
         if instruction.kind is Kind.PROGRAM:
             text = "runs a program as the user of all boxes, so it can read them all (H-36)"
             yield Finding("warning", "qmail-program", shown, instruction.line, text)
+        elif instruction.kind is Kind.MBOX and _is_special(os.path.join(line.entry.home, instruction.argument)):  # noqa: PTH118
+            text = "is no file: it cannot be synced, so mail is put off until it bounces; only comments drop it (E-59)"
+            yield Finding("error", "qmail-device", shown, instruction.line, text)
         elif instruction.kind is Kind.MBOX and instruction.argument.rstrip(b"/").endswith(b"Maildir"):
             text = "is an mbox file without the slash at the end: ./Maildir/ (H-33)"
             yield Finding("error", "qmail-no-slash", shown, instruction.line, text)
         elif instruction.kind is Kind.MAILDIR:
             yield from _maildir(facts, line, path.parent / os.fsdecode(instruction.argument))
+
+
+def _default_is_maildir(facts: Facts) -> bool:
+    """control/defaultdelivery puts mail of a box without .qmail where POP3 looks (Q-DEF-1)."""
+    if facts.controls is None:
+        return False
+    return any(one.kind is Kind.MAILDIR for one in parse(b"", default=facts.controls.defaultdelivery))
+
+
+def _is_special(path: bytes) -> bool:
+    """A device or FIFO, also behind a link."""
+    try:
+        mode = os.stat(path.partition(b"\0")[0]).st_mode  # noqa: PTH116 - octets
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
 def _maildir(facts: Facts, line: AssignLine, path: Path) -> Iterator[Finding]:
