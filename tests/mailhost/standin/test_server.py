@@ -67,6 +67,23 @@ def test_q_send_17_18_and_a4_the_log_of_one_delivery(home: Home, serve: Serve) -
     assert int(size[1]) == delivered
 
 
+def test_q_def_1_control_defaultdelivery_is_read_at_start(home: Home, serve: Serve) -> None:
+    box = home.box("joe")
+    (box / ".qmail").unlink()
+    home.control("defaultdelivery", "./Maildir/\n./copy\n\n")
+    server = serve()
+    home.control("defaultdelivery", "./Mailbox\n")
+    server.send("joe@d.com")
+    server.wait_log(r"delivery 1: success: did_2\+0\+0/")
+    assert len(home.mail()) == 1
+    assert (box / "copy").exists()
+    server.stop()
+    again = serve()
+    again.send("joe@d.com")
+    again.wait_log(r"delivery 1: success: did_1\+0\+0/")
+    assert (box / "Mailbox").exists()
+
+
 def test_q_rcpt_8_e_22_q_bounce_1_an_unknown_user_bounces_later(home: Home, serve: Serve) -> None:
     home.box("s")
     server = serve()
