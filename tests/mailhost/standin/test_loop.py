@@ -32,10 +32,10 @@ def test_calls_of_other_threads_come_in_order_and_their_trouble_is_told() -> Non
         def calls() -> None:
             for number in range(10_000):
                 loop.call_soon_threadsafe(seen.append, number)
-            loop.call_soon_threadsafe(seen.append, -1).cancel()
             loop.call_soon_threadsafe([].pop)
             loop.call_soon_threadsafe(ended.set)
 
+        loop.call_soon_threadsafe(seen.append, -1).cancel()
         thread = threading.Thread(target=calls)
         thread.start()
         await asyncio.wait_for(ended.wait(), 30)
