@@ -29,7 +29,7 @@ class Load:
         self.server: Server | None = None
         self._numbers = iter(range(messages))
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run) for _ in range(CONCURRENCY)]
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(CONCURRENCY)]
         for thread in self._threads:
             thread.start()
 
