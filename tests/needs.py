@@ -128,6 +128,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {  # name -> the programs of which one mu
     "curl": ("curl",),
     "docker client": ("docker",),
     "fetchmail": ("fetchmail",),
+    "flock": ("flock",),
     "getmail": ("getmail",),
     "git": ("git",),
     "mpop": ("mpop",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -15,10 +14,7 @@ from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 SCRIPT = Path(__file__).parents[3] / "images/mailhost/declare-canary"
 
 
-@pytest.fixture(autouse=True)
-def programs() -> None:
-    if not shutil.which("flock"):
-        pytest.skip("flock(1) is not installed; the images have it")
+pytestmark = pytest.mark.needs("flock")
 
 
 def declare(host: Host, word: str, tmp_path: Path) -> tuple[int, str]:

@@ -97,6 +97,7 @@ def find_row(host: Host) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a start for each write: the largest change has over a hundred
 @pytest.mark.parametrize("name", list(CHANGES))
 def test_killed_at_every_write(start: Path, tmp_path: Path, name: str) -> None:
     assert run(start, tmp_path, name) > 5, "the child must have been killed at its writes"

@@ -217,7 +217,17 @@ VERBS = {
 OTHERS = {
     *("alias list", "catchall list", "domain list", "domain show", "forward list", "mailbox list", "mailbox show"),
     *("apply", "explain", "export", "follow", "governed", "lint", "mailbox measure", "mkpasswd", "plan", "queue"),
-    *("newmrh", "newu", "rebuild", "serve"),
+    *(
+        "newmrh",
+        "newu",
+        "rebuild",
+        "nodes forget",
+        "nodes list",
+        "removed list",
+        "removed purge",
+        "removed restore",
+        "serve",
+    ),
 }
 """They change no account, or are the file's own."""
 

@@ -32,7 +32,9 @@ OURS = (
     "apply",
     "follow",
     "governed",
+    "nodes",
     "plan",
+    "removed",
     "export",
     "lint",
     "mkpasswd",
@@ -57,7 +59,7 @@ def test_help_has_a_sentence_and_an_example(verb: tuple[str, ...]) -> None:
 
 
 NO_CHANGE = {"list", "show", "plan", "export", "mkpasswd", "measure", "governed"}
-WHOLE = {"follow", "newu", "newmrh"}
+WHOLE = {"follow", "newu", "newmrh", "forget"}
 """They make one thing from a file that the operator has written: `plan` and `lint` say what it would be."""
 
 

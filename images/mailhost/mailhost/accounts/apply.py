@@ -193,9 +193,9 @@ class _Boxes:
 
     def _add(self, local: str, box: Mailbox) -> None:
         crypt = self._crypt(local, box)
-        mailboxes.add(
-            self.edit, Wanted(local, self.name, crypt, box.login, extensions=box.extensions, delivery=box.delivery)
-        )
+        known = None if box.password_file is None else self._password(box)
+        wanted = Wanted(local, self.name, crypt, box.login, box.extensions, box.delivery, password=known, known=True)
+        mailboxes.add(self.edit, wanted)
 
     def _change(self, local: str, there: Mailbox, box: Mailbox) -> None:
         mailboxes.set_extensions(self.edit, local, self.name, on=box.extensions)

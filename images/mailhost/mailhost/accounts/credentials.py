@@ -8,6 +8,7 @@ from mailhost.accounts import hashing, names
 from mailhost.accounts.edit import Edit
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.poppasswd import Row
+from mailhost.accounts.removed import Owner
 
 LOCK = b"!"
 """Before a hash it admits nobody, as passwd(1) does it; mail still arrives and the hash comes back whole."""
@@ -58,6 +59,13 @@ def check_crypt(crypt: str) -> None:
 def rows_of(edit: Edit, local: str, domain: str) -> list[Row]:
     """The logins of a box, usually one; found without reading the domain's part."""
     return edit.rows.of_home(edit.layout.home_of(edit.domain_prefix(domain), local))
+
+
+def owner_of(edit: Edit, rows: list[Row], address: str) -> Owner:
+    """Whose a box is, for the day that it is declared again; the address is the one of the domain it lies in."""
+    local, _, domain = address.rpartition("@")
+    said = tuple((row.login.decode("latin-1"), row.crypt.decode("latin-1")) for row in rows)
+    return Owner(f"{local}@{edit.owner(domain)}", said)
 
 
 def one_row(edit: Edit, local: str, domain: str, login: str | None = None) -> Row:

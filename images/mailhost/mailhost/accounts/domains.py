@@ -6,6 +6,7 @@ import pwd
 from pathlib import Path
 
 from mailhost.accounts import names
+from mailhost.accounts.credentials import owner_of
 from mailhost.accounts.edit import LOCALS, VIRTUALDOMAINS, Edit, dash_cuts
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.lists import Lines
@@ -72,14 +73,16 @@ def remove(edit: Edit, domain: str, *, purge: bool = False) -> None:
             f"{foreign[0].line.decode('latin-1')!r} is not of mailhost's making; take it out first", file=part.file
         )
     boxes = {entry.box for entry in part.entries.values()}
-    logins = [row.login for box in boxes for row in edit.rows.of_home(edit.layout.home_of(prefix, box))]
+    rows = {box: edit.rows.of_home(edit.layout.home_of(prefix, box)) for box in sorted(boxes)}
+    owners = {box: owner_of(edit, of_box, f"{box}@{domain}") for box, of_box in rows.items() if of_box}
+    logins = [row.login for of_box in rows.values() for row in of_box]
     for login in logins:
         edit.rows.drop(login)
         edit.logins.seen(login.decode("latin-1"))
     edit.forget_part(domain)
     edit.removed_domains.append(domain)
     _unlist(edit, domain)
-    edit.set_aside(edit.layout.popboxes / prefix, purge=purge)
+    edit.set_aside(edit.layout.popboxes / prefix, owners, purge=purge)
     fate = "removed" if purge else "kept in popboxes/.removed"
     edit.say("remove", "domain", domain, f"{len(boxes)} boxes, {len(logins)} logins, mail {fate}")
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailhost.accounts import assignfile, boxes, logins, part
+from mailhost.accounts import assignfile, boxes, logins, part, removed
 from mailhost.accounts.boxes import DOT_DEFAULT, DOT_QMAIL, DotQmail
 from mailhost.accounts.errors import HostError, InputError
 from mailhost.accounts.journal import Hands
@@ -21,13 +21,13 @@ from mailhost.accounts.layout import Layout
 from mailhost.accounts.lists import Lines, VirtualDomains
 from mailhost.accounts.part import Kind, Part
 from mailhost.accounts.poppasswd import stamp_path
+from mailhost.accounts.removed import REMOVED, Kept, Owner
 from mailhost.accounts.rows import Rows
 from mailhost.accounts.transaction import Transaction
 from mailhost.system.beneath import Beneath
 from mailhost.system.reading import Refused
 
 RCPTHOSTS, VIRTUALDOMAINS, LOCALS = "control/rcpthosts", "control/virtualdomains", "control/locals"
-REMOVED = ".removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,10 @@ class Edit:
         self.system: dict[str, bytes | None] = {}
         self.taken_away: list[tuple[str, Path, Path]] = []
         self.renamed: list[tuple[Path, Path]] = []
+        self.brought: list[tuple[Kept, Path]] = []
         self.removed_domains: list[str] = []
+        self._owners: dict[Path, dict[str, Owner]] = {}
+        self._kept: dict[str, list[Kept]] | None = None
         self._parts: dict[str, Part] = {}
         self._parts_read: dict[str, bytes] = {}
 
@@ -169,8 +172,11 @@ class Edit:
         if wild or (not fresh and self.there(part.prefix, box, DOT_DEFAULT)):
             texts[DOT_DEFAULT] = text if wild else None
 
-    def set_aside(self, path: Path, *, purge: bool) -> None:
-        """Take a directory away when all else is done: into popboxes/.removed, or for good."""
+    def set_aside(self, path: Path, owners: dict[str, Owner], *, purge: bool) -> None:
+        """Take a directory away when all else is done: into popboxes/.removed, or for good.
+
+        ``owners`` says whose the boxes in it are, by name; the empty one is the directory itself.
+        """
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         base = self.layout.popboxes / REMOVED / path.relative_to(self.layout.popboxes)
         target = base.with_name(f"{base.name}.{stamp}")
@@ -179,6 +185,21 @@ class Edit:
             target, again = base.with_name(f"{base.name}.{stamp}.{again}"), again + 1
         if self.there(str(path.relative_to(self.layout.popboxes))):
             self.taken_away.append(("purge" if purge else "move", path, target))
+            if not purge and owners:
+                self._owners[target] = owners
+
+    def kept_of(self, address: str) -> list[Kept]:
+        """The boxes of this address in popboxes/.removed, the newest first; read once."""
+        if self._kept is None:
+            self._kept = {}
+            for one in removed.kept(self.layout):
+                self._kept.setdefault(one.owner.address, []).append(one)
+        return self._kept.get(address, [])
+
+    def bring_back(self, one: Kept, box: Path) -> None:
+        """Have a kept box, mail and all, in its place before it is made; none other of this change gets it."""
+        self.brought.append((one, box))
+        self.kept_of(one.owner.address).remove(one)
 
     def _is_taken(self, target: Path) -> bool:
         there = self.there(str(target.relative_to(self.layout.popboxes)))
@@ -187,6 +208,8 @@ class Edit:
     def stage(self) -> None:
         """Turn all edits into the transaction's steps, in the order of `journal`."""
         transaction, layout = self.transaction, self.layout
+        for one, path in self.brought:
+            transaction.bring(one.path(layout), path)
         for path, target in self.renamed:
             transaction.move(path, target)
         for (prefix, name), box in self.boxes.items():
@@ -194,6 +217,7 @@ class Edit:
             transaction.box(f"popboxes/{prefix}/{name}", texts, maildir=box.maildir)
         if self.logins.changed:
             transaction.put(layout.users / logins.FILE, self.logins.render(), 0o600)
+        self._stage_owners()
         self._stage_system()
         self._stage_fewer_rcpthosts()
         self._stage_assign()
@@ -214,6 +238,15 @@ class Edit:
             (transaction.clear if again else transaction.move)(path, target)
             if kind == "purge":  # from there, where nobody makes new files by its old name
                 transaction.purge(target)
+
+    def _stage_owners(self) -> None:
+        """Whose the boxes are that go aside, and no record of one that came back from there alone."""
+        for target, owners in self._owners.items():
+            self.transaction.record(removed.record_path(self.layout, target), removed.record(owners))
+        for one, _ in self.brought:
+            path = removed.record_path(self.layout, one.path(self.layout))
+            if path.exists():
+                self.transaction.drop(path)
 
     def _stage_system(self) -> None:
         for name, text in self.system.items():

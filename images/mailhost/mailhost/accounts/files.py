@@ -136,6 +136,21 @@ def make_directory(path: Path, owner: tuple[int, int] | None = None) -> None:
     sync_directory(path.parent)
 
 
+def make_private(path: Path) -> None:
+    """Make a directory for nobody but its owner, where it is missing.
+
+    Raises:
+        BusyError: the system refuses.
+    """
+    try:
+        path.mkdir(mode=0o700)
+        sync_directory(path.parent)
+    except FileExistsError:
+        return
+    except OSError as why:
+        raise BusyError(f"{path}: cannot be made: {why.strerror}") from why
+
+
 def copy_range(source: int, target: int, start: int, end: int) -> None:
     """Append the octets [start, end) of one open file to another, inside the kernel where it can."""
     while start < end:

@@ -67,7 +67,7 @@ def remove(edit: Edit, local: str, domain: str, targets: list[str]) -> None:
             part.remove(gone.kind, gone.local)
         edit.forget_box(part.prefix, local)
         mail = any(edit.there(part.prefix, local, name) for name in ("Maildir", "Mailbox"))
-        edit.set_aside(edit.layout.box(part.prefix, local), purge=not mail)
+        edit.set_aside(edit.layout.box(part.prefix, local), {}, purge=not mail)
     edit.say("remove", "forward", address, f"to {', '.join(targets or dot.forwards)}")
 
 

@@ -7,12 +7,14 @@ done in order, and each step may be done again: the next writer that finds a jou
 Steps, in the order a change has them, chosen so that no mail accepted meanwhile can bounce:
 
     clear      a box that goes and whose name is given to a new one at once: moved aside, so that its mail waits
+    bring      a box of popboxes/.removed whose owner has it again: its mail is there before anybody is led to it
     box        directories and .qmail files of new and changed boxes: nobody is led there yet
     put        rcpthosts without the domains that go: nothing more is accepted for them
     put, newu  part files, users/assign, users/cdb: from here qmail finds the boxes
     put        users/poppasswd and its stamp: from here POP3 finds them
     put, hup   virtualdomains, then HUP and a short wait: from here the domains are virtual
     put        rcpthosts with the domains that come: only now is their mail accepted
+    record     whose the boxes are that are moved aside
     drop       part files of domains that went, .qmail-default files that no line leads to any more
     move, purge   what was deleted is moved aside, where it may also be removed: nobody is led there any more
 """
@@ -21,6 +23,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -110,6 +114,8 @@ def replay(steps: list[Step], hands: Hands) -> list[str]:
     for step in steps:
         if step.kind == "clear":
             _move(step, layout)
+        elif step.kind == "bring":
+            _bring(step, layout)
     if making:
         _make_boxes(making, hands)
     for step in steps:
@@ -125,6 +131,8 @@ def replay(steps: list[Step], hands: Hands) -> list[str]:
             _drop(step, layout)
         elif step.kind == "purge":
             left += _purge(step, layout)
+        elif step.kind == "record":
+            _record(step, layout)
     (layout.work / NAME).unlink(missing_ok=True)
     files.sync_directory(layout.work)
     return left
@@ -142,8 +150,6 @@ def _make_boxes(steps: list[Step], hands: Hands) -> None:
 
 
 def _sync_all() -> None:
-    import os
-
     os.sync()
 
 
@@ -217,3 +223,25 @@ def _drop(step: Step, layout: Layout) -> None:
     with layout.beneath(top) as tree, contextlib.suppress(FileNotFoundError):  # it went with its box, before a crash
         tree.unlink(path)
         tree.sync(path.rpartition("/")[0])
+
+
+def _bring(step: Step, layout: Layout) -> None:
+    """Move a kept box to its place, of which nothing is left; done before is done, and a link is none of ours."""
+    source, target = step.path.removeprefix(POPBOXES), step.source.removeprefix(POPBOXES)
+    with layout.beneath(layout.popboxes) as tree:
+        found, above = tree.lstat(source), target.rpartition("/")[0]
+        if found is None or not stat.S_ISDIR(found.st_mode) or tree.lstat(target) is not None:
+            return
+        if tree.lstat(above) is None:
+            files.make_directory(layout.popboxes / above)
+        tree.rename(source, target)
+        tree.sync(above)
+        tree.sync(source.rpartition("/")[0])
+
+
+def _record(step: Step, layout: Layout) -> None:
+    """Write down whose a box is that goes aside."""
+    path = layout.home / step.path
+    for folder in (path.parent.parent, path.parent):
+        files.make_private(folder)
+    files.publish(files.stage(path, step.files[""].encode(), 0o600), path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from mailhost.accounts import hashing
 from mailhost.accounts.boxes import Delivery, DotQmail
-from mailhost.accounts.credentials import check_crypt, rows_of, take_login
+from mailhost.accounts.credentials import check_crypt, owner_of, rows_of, take_login
 from mailhost.accounts.edit import Edit
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.part import Kind, Part
@@ -15,7 +15,12 @@ from mailhost.accounts.poppasswd import Row
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A mailbox to declare; without a login the numbering policy gives one, with ``name`` for its letters."""
+    """A mailbox to declare; without a login the numbering policy gives one, with ``name`` for its letters.
+
+    ``password`` is what ``crypt`` was made of, where that is at hand: earlier mail of the box comes back by it.
+    ``known``: a file that says the whole host declares it, so without a login it has the one that it had; a single verb
+    gives no number twice.
+    """
 
     local: str
     domain: str
@@ -24,6 +29,8 @@ class Wanted:
     extensions: bool = False
     delivery: Delivery = Delivery.MAILDIR
     name: str = ""
+    password: bytes | None = None
+    known: bool = False
 
     @property
     def address(self) -> str:
@@ -40,7 +47,8 @@ def add(edit: Edit, wanted: Wanted) -> str:
     part = edit.part(wanted.domain)
     check_crypt(wanted.crypt)
     forward = _room_for(edit, part, wanted)
-    login = take_login(edit, wanted.local, wanted.domain, wanted.login, wanted.name)
+    back, said = _back(edit, part, wanted) if forward is None else (None, "")
+    login = take_login(edit, wanted.local, wanted.domain, wanted.login or back, wanted.name)
     box = wanted.local
     part.add(Kind.EXACT, box, box, edit.layout.identity)
     if wanted.extensions:
@@ -52,8 +60,29 @@ def add(edit: Edit, wanted: Wanted) -> str:
     edit.logins.seen(login)
     notes = ["joe-anything too".replace("joe", box)] if wanted.extensions else []
     notes += ["into ./Mailbox, which POP3 does not see"] if wanted.delivery is Delivery.MBOX else []
+    notes += [said] if said else []
     edit.say("add", "mailbox", wanted.address, "; ".join([f"login {login}", *notes]))
     return login
+
+
+def _back(edit: Edit, part: Part, wanted: Wanted) -> tuple[str | None, str]:
+    """Give a box its earlier mail where its login and password are those that opened it; that login, and what was done.
+
+    Somebody else's mail stays where it is: an address may have a new owner.
+    """
+    kept = edit.kept_of(f"{wanted.local}@{edit.owner(wanted.domain)}")
+    place = edit.layout.box(part.prefix, wanted.local)
+    if not kept:
+        return None, ""
+    for one in kept:
+        unsaid = wanted.login is None and not wanted.known
+        login = None if unsaid else one.owner.login_of(wanted.login, wanted.crypt, wanted.password)
+        taken = login is None or edit.rows.get(login.encode()) is not None
+        if not taken and not edit.there(part.prefix, wanted.local):
+            edit.bring_back(one, place)
+            return login, f"with the mail that was kept in popboxes/.removed/{one.name}"
+    names = ", ".join(one.name for one in kept)
+    return None, f"earlier mail of another login or password stays in popboxes/.removed/{names} (`mailhost removed`)"
 
 
 def login_of(edit: Edit, wanted: Wanted, password: bytes | None) -> str | None:
@@ -123,7 +152,8 @@ def remove(edit: Edit, local: str, domain: str, *, purge: bool = False) -> None:
         edit.rows.drop(row.login)
         edit.logins.seen(row.login.decode("latin-1"))
     edit.forget_box(part.prefix, local)
-    edit.set_aside(edit.layout.box(part.prefix, local), purge=purge)
+    owner = owner_of(edit, rows, f"{local}@{domain}")
+    edit.set_aside(edit.layout.box(part.prefix, local), {"": owner} if rows else {}, purge=purge)
     aliases = [entry.local for entry in gone if entry.kind is Kind.EXACT and entry.local != local]
     notes = [f"aliases {', '.join(sorted(aliases))} too"] if aliases else []
     notes += ["the domain's catchall too"] if any(entry.kind is Kind.CATCHALL for entry in gone) else []

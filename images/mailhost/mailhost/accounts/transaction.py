@@ -12,6 +12,7 @@ from mailhost.accounts.errors import BusyError
 from mailhost.accounts.files import Fill, Mark
 from mailhost.accounts.journal import Hands, Step
 from mailhost.accounts.layout import Layout
+from mailhost.accounts.removed import RECORDS, REMOVED
 
 LOCK_WAIT_S = 10.0
 """How long a writer waits for another: a change of one mailbox among a million takes less."""
@@ -49,7 +50,8 @@ class Transaction:
                 self.hands.say(left)
             self.hands.say("finished a change that an earlier run had begun")
         layout = self.layout
-        for directory in (layout.control, layout.users, layout.parts, layout.alias, layout.work):
+        records = layout.popboxes / REMOVED / RECORDS
+        for directory in (layout.control, layout.users, layout.parts, layout.alias, layout.work, records):
             files.remove_staged(directory)
 
     def read(self, path: Path) -> bytes | None:
@@ -109,6 +111,14 @@ class Transaction:
     def move(self, path: Path, target: Path) -> None:
         """Add moving a directory."""
         self._steps.append(Step("move", self._relative(path), self._relative(target)))
+
+    def record(self, path: Path, text: str) -> None:
+        """Add a file that nobody reads but us, in a folder of popboxes/.removed that may not be there yet."""
+        self._steps.append(Step("record", self._relative(path), files={"": text}))
+
+    def bring(self, path: Path, target: Path) -> None:
+        """Add moving a directory that is kept back to its place, before the boxes are made."""
+        self._steps.append(Step("bring", self._relative(path), self._relative(target)))
 
     def clear(self, path: Path, target: Path) -> None:
         """Add moving a directory before the boxes are made, one of which takes its place."""

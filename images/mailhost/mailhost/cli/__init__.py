@@ -32,9 +32,11 @@ VERBS: dict[str, str] = {
     "mkpasswd": "mailhost.cli.passwords",
     "newmrh": "mailhost.cli.domains",
     "newu": "mailhost.cli.domains",
+    "nodes": "mailhost.cli.nodes",
     "plan": "mailhost.cli.declare",
     "queue": "mailhost.cli.queue",
     "rebuild": "mailhost.cli.domains",
+    "removed": "mailhost.cli.removed",
     "serve": "mailhost.cli.serve",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -15,15 +16,19 @@ from pathlib import Path
 
 import click
 
+from mailhost.accounts import declaration, nodes
 from mailhost.accounts import governed as record
 from mailhost.accounts.errors import AccountsError, BusyError, InputError
 from mailhost.accounts.layout import Layout, layout
+from mailhost.accounts.nodes import Node
 from mailhost.cli._common import guarded, json_option
 from mailhost.cli._tables import print_facts, print_json
 from mailhost.cli.declare import FILE
 
 LOOK_S = 3.0
 """Between two looks; a text counts when two of them saw the same (our choice: an editor saves in less)."""
+WAIT_S, WAIT_AT_START_S = 60.0, 15.0
+"""How long a node waits for the others that are up to hear of a new text (our choice: they look every few seconds)."""
 AGAIN_S = 60.0
 """When a text that was refused is tried again, for what it needs beside itself (a password file, disk space)."""
 
@@ -59,17 +64,20 @@ def look(file: Path) -> Look | None:
 class Follower:
     """Looks, and applies what stood still. ``say`` is told what a person should see, once."""
 
-    def __init__(self, home: Path, file: Path, every_s: float) -> None:
+    def __init__(self, home: Path, file: Path, every_s: float, node: str | None = None) -> None:
         self.layout: Layout = layout(home)
         self.home, self.file, self.every_s = home, file, every_s
+        self.node = None if node is None else Node(self.layout, node)
         self._seen: Look | None = None
         self._since = 0.0
         self._tried: Look | None = None
         self._try_at = 0.0
         self._said = ""
+        self._announced: Look | None = None
 
     def round(self) -> None:
-        """One look, and the apply where it is due."""
+        """One look at the other nodes and at the file, and the apply where it is due."""
+        self._neighbours()
         try:
             seen = look(self.file)
         except InputError as why:
@@ -84,11 +92,12 @@ class Follower:
         if seen != self._seen:
             self._seen, self._since = seen, now
             record.note(self.layout, self.file)
-        elif seen != self._tried or now >= self._try_at:
+        elif (seen != self._tried or now >= self._try_at) and self._heard(seen, now - self._since):
             self._apply(seen, now - self._since)
 
     def begin(self) -> None:
         """At the start of a host: what has stood still long enough by its dates is applied now, anything else soon."""
+        self._neighbours()
         try:
             seen = look(self.file)
         except InputError as why:
@@ -102,8 +111,36 @@ class Follower:
         if still_s < self.every_s:
             time.sleep(self.every_s - still_s)
             still_s = self.every_s
-        if look(self.file) == seen:
-            self._apply(seen, still_s)
+        if look(self.file) != seen:
+            return
+        until = time.monotonic() + WAIT_AT_START_S
+        while not self._heard(seen, time.monotonic() - until + WAIT_S) and time.monotonic() < until:
+            time.sleep(self.every_s / 4)
+            self._neighbours()
+        self._apply(seen, still_s)
+
+    def _neighbours(self) -> None:
+        """Have wait here what other nodes know and this one does not."""
+        if self.node is not None:
+            self.node.look()
+
+    def _heard(self, seen: Look, waited_s: float) -> bool:
+        """Announce this text, and see whether every node that is up knows of it, or was waited for long enough."""
+        if self.node is None:
+            return True
+        if seen != self._announced:
+            self._announced = seen
+            text = declaration.octets_of(self.file)
+            if hashlib.sha256(text).hexdigest() == seen.sha256:
+                with contextlib.suppress(InputError):  # the apply will say it
+                    self.node.announce(nodes.addresses(declaration.decode(text, self.file)))
+            self.node.look()
+        unheard = self.node.unheard()
+        if unheard and waited_s < WAIT_S:
+            self._say(f"waits for {', '.join(unheard)} to hear of it")
+        elif unheard:
+            self._say(f"{', '.join(unheard)} did not hear of it in {WAIT_S:.0f} s: senders may be refused there")
+        return not unheard or waited_s >= WAIT_S
 
     def _apply(self, seen: Look, still_s: float) -> None:
         """In a process of its own: the accounts of a large host are not kept in memory from one change to the next."""
@@ -115,6 +152,9 @@ class Follower:
         now = time.monotonic()
         self._tried, self._try_at = seen, now + AGAIN_S
         if done.returncode == 0:
+            if self.node is not None:
+                self.node.serve()
+                self.node.look()
             self._try_at, self._said = float("inf"), ""
             self._say(text)
             self._said = ""
@@ -142,8 +182,10 @@ class Follower:
 @FILE
 @click.option("--once", is_flag=True, help="Apply it where it has stood still, and end: before the host takes mail.")
 @click.option("--every", "every_s", type=click.FloatRange(0.1), default=LOOK_S, show_default=True, metavar="SECONDS")
+@click.option("--node", metavar="NAME", help="This node's name, where several share popboxes; each has its own.")
 @click.pass_obj
-def follow(home: Path, file: Path, every_s: float, *, once: bool) -> None:
+@guarded
+def follow(home: Path, file: Path, every_s: float, node: str | None, *, once: bool) -> None:
     """Keep the host as FILE says, with nobody watching; single verbs then refuse to change what FILE would take back.
 
     A text is applied when two looks saw the same and it ends whole; what takes something away, when it has stood still
@@ -151,11 +193,14 @@ def follow(home: Path, file: Path, every_s: float, *, once: bool) -> None:
     only when a person agrees (`mailhost apply`, or [removals] in FILE). What is not applied is logged, and `governed`
     says it. Where there is no FILE at the start, none governs the host.
 
+    With --node, what another node of the same popboxes knows and this one does not is answered with 451 here, and a new
+    text is applied when all nodes that are up have heard of it.
+
     \b
     Example:
       mailhost follow --once && mailhost follow &
     """
-    follower = Follower(home, file, every_s)
+    follower = Follower(home, file, every_s, node)
     if once:
         _safely(follower.begin)
         return

@@ -18,10 +18,11 @@ from mailhost.qmail.control import BAD_SENDER, ControlError, Controls, Reader, a
 from mailhost.qmail.controlfile import list_lines, read
 from mailhost.standin.address import localize
 from mailhost.standin.smtp import NO_CONTROLS, Reply
+from mailhost.system import late
 
 RELAYCLIENTS = "control/relayclients"
 _FILES = ("me", "rcpthosts", "morercpthosts.cdb", "badmailfrom", "smtpgreeting", "localiphost", "databytes",
-          "timeoutsmtpd", "relayclients")  # fmt: skip
+          "timeoutsmtpd", "relayclients", "late")  # fmt: skip
 _SETTLED_NS = 50_000_000  # a file younger than this may change again without a new time stamp
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -33,6 +34,7 @@ class Snapshot:
 
     controls: Controls
     relayclients: tuple[tuple[Network, bytes], ...]
+    late: frozenset[bytes] = frozenset()
 
     def relayclient(self, ip: str) -> bytes | None:
         """The text added to this client's recipients, possibly empty; None: it may not relay."""
@@ -70,10 +72,15 @@ class HostPolicy:
         return localize(address, self._interfaces, self._snapshot.controls.localiphost)
 
     def refusal(self, sender: bytes, recipient: bytes) -> Reply | None:
-        """badmailfrom first, then rcpthosts (Q-RCPT-9); a list that cannot be read ends the session (Q-SMTP-4)."""
+        """badmailfrom first, then rcpthosts (Q-RCPT-9); a list that cannot be read ends the session (Q-SMTP-4).
+
+        Before rcpthosts: what another node has already is asked to come again (`mailhost.system.late`).
+        """
         controls = self._snapshot.controls
         if badmailfrom(controls, sender) is not None:
             return _reply(BAD_SENDER)
+        if late.waits(self._snapshot.late, recipient):
+            return _reply(late.REPLY)
         try:
             decision = accepts(controls, recipient, self.relayclient)
         except ControlError:
@@ -101,7 +108,7 @@ class Policies:
         with self._lock:
             signature, newest = _signature(self._home)
             if self._snapshot is None or signature != self._signature:
-                self._snapshot = Snapshot(load(self._home, Reader.SMTPD), _relayclients(self._home))
+                self._snapshot = Snapshot(load(self._home, Reader.SMTPD), _relayclients(self._home), _late(self._home))
                 settled = newest < time.time_ns() - _SETTLED_NS
                 self._signature = signature if settled else None
             return self._snapshot
@@ -120,6 +127,13 @@ def _signature(home: Path) -> tuple[tuple[object, ...], int]:
         marks.append((found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode))
         newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
     return tuple(marks), newest
+
+
+def _late(home: Path) -> frozenset[bytes]:
+    try:
+        return late.read(home)
+    except OSError as error:
+        raise ControlError(late.FILE, f"cannot be read: {error.strerror}") from error
 
 
 def _relayclients(home: Path) -> tuple[tuple[Network, bytes], ...]:

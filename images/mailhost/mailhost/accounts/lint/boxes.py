@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mailhost.accounts import boxes
-from mailhost.accounts.edit import REMOVED
 from mailhost.accounts.layout import Identity
 from mailhost.accounts.lint.facts import AssignLine, Facts, Finding
+from mailhost.accounts.nodes import NODES
+from mailhost.accounts.removed import REMOVED
 from mailhost.qmail.dotqmail import Found, Kind, find, parse
 
 
@@ -138,7 +139,7 @@ def orphans(facts: Facts) -> Iterator[Finding]:
     """Directories below popboxes that no line leads to."""
     led = {line.entry.home.rstrip(b"/") for line in facts.entries}
     for prefix in _directories(facts.layout.popboxes):
-        if prefix.name == REMOVED:
+        if prefix.name in (REMOVED, NODES):
             continue
         for box in _directories(prefix):
             if os.fsencode(box) not in led:

@@ -1,0 +1,145 @@
+#!/opt/mailhost/bin/python3 -I
+"""late PROGRAM [ARG...] - 451 for what other nodes of this mail host know already, before qmail-smtpd.
+
+Runs where qmail-smtpd runs, with the client on descriptors 0 and 1 and PROGRAM behind two pipes, one command and one
+reply at a time. A RCPT for an address that waits (control/late, `mailhost.system.late`) is answered here and never gets
+to PROGRAM; all else passes as it came. ``on-a-node`` starts it only while something waits.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import sys
+from pathlib import Path
+
+from mailhost.system import late
+
+HOME = Path("/var/qmail")
+CHUNK = 32768
+LINE_OCTETS = 65536  # our choice: a longer command is PROGRAM's to judge, from there on octets only pass
+END = b"\r\n.\r\n"
+# As qmail-smtpd takes an address: what stands in <>, else behind the colon; a source route before it falls away.
+ADDRESS = re.compile(rb"[^:]*:\s*(?:[^<]*<(?:@[^:>]*:)?([^>]*)|(\S*))", re.DOTALL)
+
+
+class Ended(Exception):
+    """One of the two sides has gone, and what it said last was handed on."""
+
+
+class Front:
+    """One session."""
+
+    def __init__(self, argv: list[str], lines: frozenset[bytes]) -> None:
+        self._lines = lines
+        self._held = b""
+        theirs_in, self._stdin = os.pipe2(os.O_CLOEXEC)
+        self._stdout, theirs_out = os.pipe2(os.O_CLOEXEC)
+        actions = [(os.POSIX_SPAWN_DUP2, theirs_in, 0), (os.POSIX_SPAWN_DUP2, theirs_out, 1)]
+        os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsigdef=[signal.SIGPIPE])
+        os.close(theirs_in)
+        os.close(theirs_out)
+
+    def run(self) -> None:
+        """Until one side has gone. Raises Ended, OSError."""
+        self._reply()
+        while True:
+            line = self._line()
+            verb, _, rest = line.partition(b" ")
+            if verb.upper() == b"RCPT" and late.waits(self._lines, address(rest)):
+                write_all(1, late.REPLY + b"\r\n")
+                continue
+            write_all(self._stdin, line)
+            if self._reply() == b"354":
+                self._content()
+                self._reply()
+
+    def _line(self) -> bytes:
+        """The client's next line; what PROGRAM says unasked (it has waited too long) goes to the client."""
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        poll.register(self._stdout, select.POLLIN)
+        while b"\n" not in self._held and len(self._held) < LINE_OCTETS:
+            for fd, _ in poll.poll():
+                octets = os.read(fd, CHUNK)
+                if not octets:
+                    self._end()
+                if fd:
+                    write_all(1, octets)
+                else:
+                    self._held += octets
+        line, end, self._held = self._held.partition(b"\n")
+        return line + end
+
+    def _end(self) -> None:
+        """Let PROGRAM see its end, and hand on what it says last. Raises Ended."""
+        os.close(self._stdin)
+        while octets := os.read(self._stdout, CHUNK):
+            write_all(1, octets)
+        raise Ended
+
+    def _reply(self) -> bytes:
+        """Hand one whole reply on; its code. Raises Ended."""
+        text = b""
+        while not (text.endswith(b"\n") and text.splitlines()[-1][3:4] != b"-"):
+            more = os.read(self._stdout, CHUNK)
+            if not more:
+                write_all(1, text)
+                raise Ended
+            text += more
+        write_all(1, text)
+        return text[:3]
+
+    def _content(self) -> None:
+        """Hand a message on, to its dot and no further. Raises Ended."""
+        seen, fresh = b"\r\n", self._held  # the dot may be the first line
+        while True:
+            whole = seen + fresh
+            end = whole.find(END)
+            try:
+                if end >= 0:
+                    write_all(self._stdin, whole[len(seen) : end + len(END)])
+                    self._held = whole[end + len(END) :]
+                    return
+                write_all(self._stdin, fresh)
+            except BrokenPipeError:  # a bare LF, or too long: it has said why, and gone
+                self._reply()
+                raise Ended from None
+            seen = whole[-len(END) + 1 :]
+            fresh = os.read(0, CHUNK)
+            if not fresh:
+                self._end()
+
+
+def address(rest: bytes) -> bytes:
+    """The address of a RCPT command's argument."""
+    found = ADDRESS.match(rest)
+    return (found[1] if found[1] is not None else found[2]).strip() if found else b""
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it. Raises OSError."""
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def main() -> int:
+    """Exit codes: 0 the session ended; 100 misuse; 111 PROGRAM could not be started, or control/late not be read."""
+    if len(sys.argv) < 2:
+        print("usage: late PROGRAM [ARG...]", file=sys.stderr)
+        return 100
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        Front(sys.argv[1:], late.read(HOME)).run()
+    except (Ended, ConnectionError):
+        return 0
+    except OSError as why:
+        print(f"late: {os.environ.get('TCPREMOTEIP', 'unknown')}: {why}", file=sys.stderr)
+        return 111
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

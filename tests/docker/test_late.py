@@ -1,0 +1,93 @@
+"""late before an SMTP server: 451 for what waits, everything else octet for octet; needs no engine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.popbox import ROOT
+
+SMTPD = [sys.executable, "-I", str(Path(__file__).parent / "line_smtpd.py")]
+WAITS = "@new.example\nann@old.example\njoe-*@old.example\n!joe-x@old.example\n"
+LATE = b"451 this node does not have that address yet, other nodes do (#4.3.0)\r\n"
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> list[str]:
+    """The script as the image runs it, on a home of this test's in place of /var/qmail."""
+    (tmp_path / "control").mkdir()
+    (tmp_path / "control/late").write_text(WAITS)
+    script = tmp_path / "late.py"
+    text = (ROOT / "images/qmail/late.py").read_text()
+    script.write_text(text.replace('Path("/var/qmail")', f"Path({str(tmp_path)!r})"))
+    return [sys.executable, "-P", str(script), *SMTPD]
+
+
+def talk(program: list[str], said: bytes, cut: int | None = None) -> list[bytes]:
+    """What the client hears; ``cut``: its octets come in pieces of so many."""
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        for at in range(0, len(said), cut or len(said)):
+            running.stdin.write(said[at : at + (cut or len(said))])
+            running.stdin.flush()
+        running.stdin.close()
+        heard = running.stdout.read()
+        assert running.wait(30) == 0
+    return heard.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"RCPT TO:<joe@new.example>",
+        b"rcpt to: <JOE@New.Example>",
+        b"RCPT TO:<ann@old.example>",
+        b"RCPT TO:<joe-y@old.example> X=1",
+        b"RCPT TO:<@relay.example:ann@old.example>",
+        b"RCPT TO:ann@old.example",
+    ],
+)
+def test_what_waits_is_told_to_come_again_and_never_gets_to_the_server(program: list[str], line: bytes) -> None:
+    heard = talk(program, b"MAIL FROM:<s@x.example>\r\n" + line + b"\r\nTELL\r\nQUIT\r\n")
+    assert heard == [b"220 fake ESMTP\r\n", b"250 ok\r\n", LATE, b"250 MAIL,TELL\r\n", b"221 bye\r\n"]
+
+
+@pytest.mark.parametrize(
+    "address", [b"joe@old.example", b"joe-x@old.example", b"ann@other.example", b"new.example", b""]
+)
+def test_everything_else_passes(program: list[str], address: bytes) -> None:
+    said = b"EHLO x\r\nMAIL FROM:<ann@old.example>\r\nRCPT TO:<%s>\r\nXBAD\r\nTELL\r\nQUIT\r\n" % address
+    heard = b"".join(talk(program, said))
+    assert b"250 EHLO,MAIL,RCPT,XBAD,TELL\r\n" in heard
+    assert LATE not in heard
+
+
+MESSAGES = {
+    "plain": b"Subject: x\r\n\r\nhello\r\n",
+    "empty": b"",
+    "a command in it": b"RCPT TO:<ann@old.example>\r\n",
+    "dots": b"..\r\n..x\r\n.. \r\n",
+    "large": b"x" * 70 + b"\r\n" + (b"y" * 998 + b"\r\n") * 300,
+}
+
+
+@pytest.mark.parametrize("cut", [None, 1, 7])
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+def test_a_message_passes_whole_and_the_session_goes_on(program: list[str], message: bytes, cut: int | None) -> None:
+    if cut == 1:
+        message = message[:3000]
+        message = message if message.endswith(b"\r\n") or not message else message + b"\r\n"
+    said = b"DATA\r\n" + message + b".\r\nRCPT TO:<ann@old.example>\r\nTELL\r\nQUIT\r\n"
+    heard = talk(program, said, cut)
+    assert heard[1:] == [b"354 go\r\n", b"250 ok %d\r\n" % len(message), LATE, b"250 DATA,TELL\r\n", b"221 bye\r\n"]
+
+
+def test_a_client_that_goes_ends_it(program: list[str]) -> None:
+    assert talk(program, b"MAIL FROM:<s@x.example>\r\nDATA\r\nhalf")[:3] == [
+        b"220 fake ESMTP\r\n",
+        b"250 ok\r\n",
+        b"354 go\r\n",
+    ]
