@@ -136,6 +136,27 @@ def make_directory(path: Path, owner: tuple[int, int] | None = None) -> None:
     sync_directory(path.parent)
 
 
+def put_small(path: Path, text: bytes, mode: int) -> None:
+    """Put a file of ours in its place, whole, outside of any change: under a staged name that is its own.
+
+    Raises:
+        BusyError: the system refuses.
+    """
+    staged = path.with_name(f".{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(staged, flags, mode)
+        try:
+            os.fchmod(descriptor, mode)  # whatever the umask
+            write_all(descriptor, text)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        staged.replace(path)
+    except OSError as why:
+        raise BusyError(f"{path}: cannot be written: {why.strerror}") from why
+
+
 def make_private(path: Path) -> None:
     """Make a directory for nobody but its owner, where it is missing.
 

@@ -7,13 +7,11 @@ was applied last, and what of it waits for a person.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from mailhost.accounts import declaration
+from mailhost.accounts import declaration, files
 from mailhost.accounts.errors import BusyError, InputError
-from mailhost.accounts.files import write_all
 from mailhost.accounts.layout import Layout
 
 NAME = "governed"
@@ -52,20 +50,9 @@ def read(layout: Layout) -> Governed | None:
 
 
 def write(layout: Layout, record: Governed) -> None:
-    """Keep the record, whole or not at all. Its staged name is its own: it is written outside of transactions too."""
-    path = layout.work / NAME
-    staged = path.with_name(f".{NAME}.new")
-    try:
-        layout.work.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(descriptor, json.dumps(asdict(record)).encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        staged.replace(path)
-    except OSError as why:
-        raise BusyError(f"{path}: cannot be written: {why.strerror}") from why
+    """Keep the record, whole or not at all. Raises BusyError: the system refuses."""
+    files.make_private(layout.work)
+    files.put_small(layout.work / NAME, json.dumps(asdict(record)).encode(), 0o600)
 
 
 def release(layout: Layout) -> None:

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mailhost.accounts import files
 from mailhost.accounts.errors import BusyError, InputError
-from mailhost.accounts.files import make_private, write_all
 from mailhost.accounts.layout import Layout
 from mailhost.accounts.model import Accounts
 from mailhost.system import late
@@ -111,8 +111,7 @@ class Node:
         lines = waiting(self.own.serves, announced)
         try:
             if lines != self._lines:
-                late.write(self.layout.home, lines)
-                self._lines = lines
+                self._wait(lines)
             os.utime(self.folder / self.name)
         except FileNotFoundError:
             self._write()
@@ -122,6 +121,15 @@ class Node:
         if heard != self.own.heard:
             self.own.heard = heard
             self._write()
+
+    def _wait(self, lines: frozenset[bytes]) -> None:
+        """Have these addresses wait here; without any there is no file."""
+        path = self.layout.home / late.FILE
+        if lines:
+            files.put_small(path, b"".join(line + b"\n" for line in sorted(lines)), 0o644)
+        else:
+            path.unlink(missing_ok=True)
+        self._lines = lines
 
     def unheard(self) -> list[str]:
         """The nodes that are up and know nothing yet of what we announce: they neither heard nor announce it."""
@@ -152,19 +160,9 @@ class Node:
                 yield path.name, known[1], now - found.st_mtime
 
     def _write(self) -> None:
-        make_private(self.folder)
+        files.make_private(self.folder)
         said = {"announces": self.own.announces, "serves": self.own.serves, "heard": self.own.heard}
-        staged = self.folder / f".{self.name}.new"
-        try:
-            descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                write_all(descriptor, json.dumps(said).encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            staged.replace(self.folder / self.name)
-        except OSError as why:
-            raise BusyError(f"{self.folder / self.name}: cannot be written: {why.strerror}") from why
+        files.put_small(self.folder / self.name, json.dumps(said).encode(), 0o600)
 
 
 def _read(path: Path) -> Record | None:

@@ -7,7 +7,6 @@ address that is served here though a wider line takes it. A later sender is aske
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 FILE = "control/late"
@@ -41,23 +40,3 @@ def waits(lines: frozenset[bytes], address: bytes) -> bool:
         if line in lines:
             return True
     return False
-
-
-def write(home: Path, lines: frozenset[bytes]) -> None:
-    """Put the lines in the file's place, whole; without any, take the file away.
-
-    Raises:
-        OSError: the system refuses.
-    """
-    path = home / FILE
-    if not lines:
-        path.unlink(missing_ok=True)
-        return
-    staged = path.with_name(".late.new")
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o644)  # whatever the umask: qmaild and popuser read it
-        file.write(b"".join(line + b"\n" for line in sorted(lines)))
-        file.flush()
-        os.fsync(descriptor)
-    staged.replace(path)
