@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from popbox.hosts.base import Entry, Found
 from popbox.ledger.boxes import base, is_copy
 from popbox.ledger.copies import Stored, copies, fault, whole
 from popbox.ledger.expect import Route
-from popbox.ledger.foretold import HONEST, Taken, foretell
+from popbox.ledger.foretold import HONEST, UNREACHED, Taken, foretell
 from popbox.ledger.judge import Evidence, judge
 from popbox.ledger.log import Attempt, Story
 from popbox.ledger.pickup import Handed
@@ -85,6 +86,10 @@ JUDGED: dict[str, tuple[Evidence, Fate, str]] = {
     "not foretold, as logged": (replace(SOUND, expected=None), Fate.ONCE, "one file"),
     "not foretold, twice": (replace(SOUND, expected=None, stored=[stored(), stored()]), Fate.DOUBLED, "2 files"),
     "not foretold, lost": (replace(SOUND, expected=None, stored=[], handed=[]), Fate.LOST, "0 of 1 copies"),
+    "not foretold, kept not said": (
+        replace(SOUND, expected=None, stored=[], handed=[], family=story("success", ended=True)),
+        Fate.DISCARDED, "keep nothing",
+    ),
     "POP3 gives something else": (replace(SOUND, handed=[handed(KEPT + b"more\n")]), Fate.POP3, "not those that were"),
     "POP3 gives another file": (replace(SOUND, handed=[handed(b"X: y\n" + KEPT)]), Fate.POP3, "sent and stored"),
     "POP3 of qmail": (replace(SOUND, handed=[handed(KEPT + b"\n")]), Fate.ONCE, "one file"),
@@ -110,6 +115,19 @@ def test_the_verdict(case: str) -> None:
     seen, fate, why = JUDGED[case]
     assert judge(seen)[0] is fate, judge(seen)
     assert why in judge(seen)[1]
+
+
+def test_only_an_mta_that_ended_is_said_to_have() -> None:
+    never = replace(SOUND, stored=[], handed=[], family=[])
+    assert judge(never) == (Fate.QUEUE, "accepted, but the log shows no attempt to deliver it")
+
+
+def test_what_is_shown_of_a_copy() -> None:
+    shown = stored(mode=0o604).shown()
+    assert (shown.kind, shown.path, shown.mode, shown.uid, shown.size) == (
+        "maildir", f"{BOX}/new/1.2.mx", "0604", 888, len(KEPT),
+    )  # fmt: skip
+    assert shown.sha256 == hashlib.sha256(KEPT).hexdigest()
 
 
 def test_a_copy_is_whole_when_only_header_lines_stand_before_it() -> None:
@@ -194,6 +212,7 @@ def taken(number: int, passed: bool = True, **step: object) -> Taken:
     return Taken(number, Step.model_validate({key.replace("_", "-"): spec for key, spec in step.items()}), passed)
 
 
+TALK = "S: 220...\nC: QUIT\nS: 221..."
 SEND = {"from": "a@b", "to": ["joe@c"], "id": "m"}
 GOOD = (Route("joe@c", "delivered", "", (BOX,)),)
 FORETOLD: dict[str, tuple[list[Taken], tuple[Route, ...], set[Fate], bool]] = {
@@ -214,6 +233,11 @@ FORETOLD: dict[str, tuple[list[Taken], tuple[Route, ...], set[Fate], bool]] = {
         [taken(1, send=SEND), taken(2, expect_bounce={"message": "n", "mailbox": "a@b", "says": "x"})],
         GOOD, {Fate.ONCE}, True,
     ),
+    "a copy goes elsewhere": (
+        [taken(1, send=SEND)], (Route("x@c", "delivered", "", (BOX,), ("remote: a@b",)),),
+        {Fate.ONCE, *UNREACHED}, True,
+    ),
+    "a dialogue": ([taken(1, send={"dialogue": TALK, "id": "m"})], GOOD, {Fate.ONCE, Fate.SMTP}, True),
     "its box is removed": (
         [taken(1, send=SEND), taken(2, **{"break": {"remove": "popboxes/c/joe"}})], GOOD, {Fate.ONCE, Fate.LOST}, True,
     ),
@@ -230,6 +254,10 @@ def test_which_end_is_right(case: str) -> None:
     assert (set(right.fates), right.bound) == (fates, bound)
     if case == "delivered":
         assert right.said == f"joe@c: delivered, {BOX} (mailhost explain)"
+    if case == "a claim that failed":
+        assert right.said == "x@c: bounced, no (mailhost explain); step 2 expect-delivered, which failed"
+    if case == "a claim that passed":
+        assert right.said.endswith("; step 2 expect-bounce")
     if case == "bounced":
         assert right.said == "x@c: bounced, no (mailhost explain)"
 
@@ -244,6 +272,8 @@ def test_what_was_written_counts_from_the_next_hup() -> None:
     assert not still.bound
     read = foretell([wrote, taken(2, hup="smtp"), taken(3, send=SEND)], 3, GOOD)
     assert (set(read.fates), read.bound) == ({Fate.ONCE}, True)
+    for spec in ({"drop-line": {"control/locals": "x"}}, {"remove": "control/virtualdomains"}):
+        assert not foretell([taken(1, **{"break": spec}), taken(2, send=SEND)], 2, GOOD).bound
     other = foretell([taken(1, write={"path": "control/rcpthosts", "text": "x"}), taken(2, send=SEND)], 2, GOOD)
     assert other.bound
 
@@ -251,4 +281,5 @@ def test_what_was_written_counts_from_the_next_hup() -> None:
 def test_a_message_of_no_step_is_judged_by_the_rules_alone() -> None:
     """A send that ended in an error of popbox's own leaves no step behind."""
     right = foretell([], 1, GOOD)
+    assert Fate.SMTP in foretell([], 1, (Route("x@c", "unknown", "no"),)).fates
     assert (set(right.fates), right.bound) == ({Fate.ONCE}, True)
