@@ -11,6 +11,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.needs import NEEDS, PREFIX, require
 from tests.spread import Spread
 
@@ -21,7 +22,9 @@ PROGRAMS = "real qmail's programs in /var/qmail"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """For tests outside of this folder too: scenarios."""
+    """For tests outside of this folder too: scenarios. Hypothesis's deadlines judge the machine, not the code."""
+    settings.register_profile("popbox", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("popbox")
     config.pluginmanager.register(Spread(config), "popbox-spread")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.mailhost.pop3.chain import converse, end, interpreter
 from tests.mailhost.pop3.support import Box, Client, Running, owner
+from tests.needs import require
 
 from mailhost.pop3 import names
 from mailhost.pop3.events import Reply, Transmit
@@ -219,9 +220,8 @@ QMAIL = Path("/var/qmail/bin/qmail-pop3d")
 @pytest.mark.parametrize("which", ["rfc1939", "qmail", "real qmail"])
 def test_pop3d(box: Box, which: str) -> None:
     python = interpreter()
+    require(*(("real qmail", "root") if which == "real qmail" else ("popuser's Python",)))
     if which == "real qmail":
-        if not QMAIL.exists() or os.geteuid():
-            pytest.skip("needs root and /var/qmail/bin/qmail-pop3d")
         command = [str(QMAIL), str(box.maildir)]
     else:
         command = [python or sys.executable, "-m", "mailhost.pop3.pop3d", str(box.maildir), "--profile", which]
