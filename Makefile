@@ -27,7 +27,7 @@ mutants: $(VENV)/.dev
 # In a minute: lint, types, and the tests of what is pure: rules, grammars, files, texts.
 check: lint quick
 
-QUICK = tests/test_imports.py tests/test_needs.py tests/mailhost/accounts tests/mailhost/qmail \
+QUICK = tests/test_bare.py tests/test_imports.py tests/test_needs.py tests/mailhost/accounts tests/mailhost/qmail \
     tests/mailhost/pop3/test_protocol.py tests/popbox/test_choose.py tests/popbox/test_clients.py \
     tests/popbox/test_ledger.py tests/popbox/test_report.py tests/popbox/test_scenario.py tests/popbox/test_schema.py \
     tests/popbox/test_state.py tests/popbox/test_transcript.py

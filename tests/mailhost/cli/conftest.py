@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host, with_popuser
 from tests.mailhost.pop3.support import new_home, remove
+from tests.places import in_memory
+
+ROOM_OCTETS = 32 << 20
 
 
 @pytest.fixture(autouse=True)
 def _popuser(monkeypatch: pytest.MonkeyPatch) -> None:
     with_popuser(monkeypatch)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory where there is room: a survey of kills makes and removes some hundred homes."""
+    with tempfile.TemporaryDirectory(
+        prefix="popbox-cli-", dir=in_memory(ROOM_OCTETS), ignore_cleanup_errors=True
+    ) as name:
+        yield Path(name)
 
 
 @pytest.fixture

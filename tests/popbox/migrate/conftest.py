@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.places import in_memory
 
 from popbox.clients.wire import Address
 from popbox.migrate.command import migrate
@@ -23,10 +22,7 @@ Verify = Callable[..., tuple[int, dict[str, Any]]]
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory open to others, in memory where that can be had (thousands of files), taken away afterwards."""
-    memory = Path("/dev/shm")
-    usable = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_OCTETS
-    where = memory if usable else None
-    with tempfile.TemporaryDirectory(prefix="popbox-move-", dir=where) as name:
+    with tempfile.TemporaryDirectory(prefix="popbox-move-", dir=in_memory(ROOM_OCTETS)) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
