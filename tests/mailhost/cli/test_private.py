@@ -55,7 +55,7 @@ def somebody_else(host: Host) -> Iterator[None]:
         ("mailbox list", "users/poppasswd"),
         ("export", "users/poppasswd"),
         ("lint", "users/poppasswd"),
-        ("domain add other.example", "users/.mailhost"),
+        ("domain add other.example", "users/.mailhost/governed"),
         ("rebuild", "users/.mailhost"),
     ],
 )
