@@ -21,6 +21,7 @@ from tests.mailhost.pop3.support import new_home, remove
 from tests.mailhost.standin.support import Home, Server, wait_for
 
 from mailhost.accounts import declaration, nodes
+from mailhost.accounts.layout import layout
 from mailhost.cli.follow import Follower
 from mailhost.system import late
 
@@ -161,6 +162,18 @@ def test_a_node_that_is_down_is_not_waited_for_and_hears_at_its_start(pair: tupl
     assert "forgot node a" in b.ok("nodes", "forget", "a")
     follower(b).round()
     assert not waits(b, "joe@new.example")
+
+
+def test_two_nodes_never_apply_at_the_same_time(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    of_a = follower(a)
+    with nodes.Node(layout(b.home), "b").alone() as alone:
+        assert alone
+        for _ in range(3):
+            of_a.round()
+        assert a.text("control/rcpthosts") == ""
+    of_a.round()
+    assert a.text("control/rcpthosts") == "old.example\n"
 
 
 def test_a_record_that_is_broken_or_a_strangers_is_none(pair: tuple[Host, Host]) -> None:

@@ -10,6 +10,8 @@ is new, not 553, and mail that one has taken is bounced by none. A record is its
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -24,7 +26,7 @@ from mailhost.accounts.layout import Layout
 from mailhost.accounts.model import Accounts
 from mailhost.system import late
 
-NODES = ".nodes"
+NODES, LOCK = ".nodes", ".lock"
 UP_S = 30.0
 """A node that has not touched its record for so long is down, and not waited for (our choice: ten looks)."""
 GONE_S = 7 * 86400.0
@@ -131,6 +133,23 @@ class Node:
             path.unlink(missing_ok=True)
         self._lines = lines
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Hold the nodes' lock, so that no two make or move the same box; False where another node has it now.
+
+        A lock on a file that is open for writing is one for all clients of an NFS server (flock(2), NFS details).
+        """
+        files.make_private(self.folder)
+        lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        held = False
+        try:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+            yield held
+        finally:
+            os.close(lock)
+
     def unheard(self) -> list[str]:
         """The nodes that are up and know nothing yet of what we announce: they neither heard nor announce it."""
         mine = digest(self.own.announces)
@@ -149,7 +168,10 @@ class Node:
             now = (self.folder / self.name).stat().st_mtime
         for path in sorted(self.folder.iterdir()):
             if path.name != self.name and _NAME.fullmatch(path.name):
-                found = path.lstat()
+                try:
+                    found = _asked(path)
+                except OSError:  # forgotten, or replaced at this moment: the next look finds it
+                    continue
                 mark = found.st_ino, found.st_size, found.st_mtime_ns
                 known = self._texts.get(path.name)
                 if known is None or known[0] != mark:
@@ -163,6 +185,15 @@ class Node:
         files.make_private(self.folder)
         said = {"announces": self.own.announces, "serves": self.own.serves, "heard": self.own.heard}
         files.put_small(self.folder / self.name, json.dumps(said).encode(), 0o600)
+
+
+def _asked(path: Path) -> os.stat_result:
+    """The file's status as the server has it: NFS asks anew at an open only."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path) -> Record | None:

@@ -117,7 +117,9 @@ class Follower:
         while not self._heard(seen, time.monotonic() - until + WAIT_S) and time.monotonic() < until:
             time.sleep(self.every_s / 4)
             self._neighbours()
-        self._apply(seen, still_s)
+        while not self._apply(seen, still_s) and time.monotonic() < until + WAIT_S:
+            time.sleep(self.every_s / 4)
+            self._neighbours()
 
     def _neighbours(self) -> None:
         """Have wait here what other nodes know and this one does not."""
@@ -142,7 +144,14 @@ class Follower:
             self._say(f"{', '.join(unheard)} did not hear of it in {WAIT_S:.0f} s: senders may be refused there")
         return not unheard or waited_s >= WAIT_S
 
-    def _apply(self, seen: Look, still_s: float) -> None:
+    def _apply(self, seen: Look, still_s: float) -> bool:
+        """Apply it where no other node does so now, which would meet it in the same boxes; whether it was tried."""
+        with contextlib.nullcontext(True) if self.node is None else self.node.alone() as alone:
+            if alone:
+                self._applied(seen, still_s)
+            return alone
+
+    def _applied(self, seen: Look, still_s: float) -> None:
         """In a process of its own: the accounts of a large host are not kept in memory from one change to the next."""
         verb = ["apply", "--unattended", f"{still_s:.3f}", "--sha256", seen.sha256, "--", str(self.file)]
         argv = [sys.executable, "-P", "-m", "mailhost", "--home", str(self.home), *verb]
@@ -213,10 +222,10 @@ def follow(home: Path, file: Path, every_s: float, node: str | None, *, once: bo
 
 
 def _safely(step: Callable[[], None]) -> None:
-    """A record that cannot be kept (a full disk) ends neither the start of a host nor the looking."""
+    """A record that cannot be kept (a full disk, a server away) ends neither the start of a host nor the looking."""
     try:
         step()
-    except AccountsError as why:
+    except (AccountsError, OSError) as why:
         click.echo(f"accounts: {why}")
 
 
