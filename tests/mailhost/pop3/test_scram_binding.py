@@ -9,7 +9,7 @@ import hmac
 import pytest
 
 from mailhost.pop3.events import Authenticate
-from mailhost.pop3.scram import Scram, make
+from mailhost.pop3.scram import Scram, make, parse
 
 SALT = b"0123456789abcdef"
 
@@ -45,3 +45,21 @@ def test_a_right_proof_over_another_channel_or_nonce_is_refused(channel: bytes, 
     answer = exchange.respond(final(b"n=user,r=client", server_first, channel, nonce))
     assert (answer == Authenticate("refuted", b"user", b"")) is not proven
     assert isinstance(answer, bytes) is proven
+
+
+def test_a_stored_text_of_another_kind_or_with_a_key_of_another_size_is_none() -> None:
+    stored = make(b"pencil", SALT)
+    assert parse(stored) is not None
+    assert parse(stored.replace(b"SCRAM-SHA-256$", b"SCRAM-SHA-1$")) is None
+    front, keys = stored.rsplit(b"$", 1)
+    short = base64.b64encode(base64.b64decode(keys.split(b":")[0])[:20])
+    assert parse(front + b"$" + short + b":" + keys.split(b":")[1]) is None
+
+
+@pytest.mark.parametrize("proof", [b"", b"AAAA", base64.b64encode(bytes(33)), b"%%%"])
+def test_a_proof_of_another_size_is_refused_without_an_error(proof: bytes) -> None:
+    exchange = Scram(b"server")
+    exchange.respond(b"n,,n=user,r=client")
+    exchange.found(make(b"pencil", SALT))
+    answer = exchange.respond(b"c=" + base64.b64encode(b"n,,") + b",r=clientserver,p=" + proof)
+    assert answer == Authenticate("refuted", b"user", b"")
