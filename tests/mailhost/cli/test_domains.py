@@ -23,9 +23,22 @@ def test_init_makes_what_is_missing_and_keeps_what_is_there(empty: Host) -> None
     assert empty.text("users/assign") == ".\n"
     assert (empty.home / "users/cdb").stat().st_size == 2072
     assert stat.S_IMODE((empty.home / "users/poppasswd").stat().st_mode) == 0o600
+    assert len((empty.home / "users/scramkey").read_bytes()) == 65
+    assert stat.S_IMODE((empty.home / "users/scramkey").stat().st_mode) == 0o600
     before = empty.tree()
     assert empty.ok("init") == "nothing was missing\n"
     assert empty.tree() == before
+
+
+@pytest.mark.needs("root")  # who can give a file to a group
+def test_the_scram_key_of_an_older_host_is_for_those_who_may_read_its_passwords(host: Host) -> None:
+    path = host.home / "users/poppasswd"
+    os.chown(path, 0, 889)
+    path.chmod(0o640)
+    (host.home / "users/scramkey").unlink()
+    assert host.ok("init") == "made users/scramkey\n"
+    status = (host.home / "users/scramkey").stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, 889, 0o640)
 
 
 def test_init_does_not_change_the_hosts_name(host: Host) -> None:

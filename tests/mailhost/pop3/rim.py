@@ -6,6 +6,7 @@ from mailhost.pop3.events import Authenticate, Close, Event, Lookup, Reply, Star
 from mailhost.pop3.listing import KNOWN, Entry, Listing
 from mailhost.pop3.profiles import Profile
 from mailhost.pop3.protocol import Session
+from mailhost.pop3.scram import made_up
 from mailhost.pop3.state import Features
 
 STAMP = b"<1.2@mx>"
@@ -49,6 +50,6 @@ class Rim:
             self.closed = event.why
             return event.reply.data
         if isinstance(event, Lookup):
-            return self.take(self.session.found(None))
+            return self.take(self.session.found(made_up(event.login, b"key", {})))
         assert isinstance(event, StartTls)
         return event.reply.data

@@ -7,10 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from mailhost.pop3.guard import ENTRANCES, FREE_FAILURES, QUEUE_S, REMEMBERED, SLOT_S, WINDOW_S, Guard, network
+from mailhost.pop3.guard import (
+    BURST,
+    ENTRANCES,
+    GOOD_S,
+    QUEUE_S,
+    REMEMBERED,
+    SLOT_S,
+    TRIES,
+    TRIES_S,
+    Guard,
+    block,
+    network,
+)
 from mailhost.pop3.metrics import Counters
 from mailhost.pop3.options import Limits
-from mailhost.pop3.shared import Shared
+from mailhost.pop3.shared import FREE_FAILURES, WINDOW_S, Shared
 
 
 def fail(guard: Guard, peer: str, login: bytes, times: int, now: float = 0.0) -> None:
@@ -24,16 +36,125 @@ def test_a_few_failures_cost_nothing() -> None:
     assert guard.wait("192.0.2.1", b"joe", 1.0) == 0.0
 
 
-def test_many_failures_put_an_address_and_a_login_into_a_queue() -> None:
+def test_many_failures_put_an_address_into_a_queue() -> None:
     guard = Guard(Limits())
-    fail(guard, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    for number in range(FREE_FAILURES + 1):
+        guard.failed("192.0.2.1", b"%d" % number, 0.0)
     assert guard.wait("192.0.2.1", b"ann", 1.0) == 0.0  # the first slot is free
     assert guard.wait("192.0.2.1", b"bob", 1.0) == SLOT_S
-    assert guard.wait("198.51.100.9", b"joe", 1.0) == 0.0
-    assert guard.wait("203.0.113.4", b"joe", 1.0) == SLOT_S
     waits = [guard.wait("192.0.2.1", b"x%d" % n, 1.0) for n in range(20)]
     assert waits[-1] is None
     assert max(wait for wait in waits if wait is not None) <= QUEUE_S
+    assert guard.wait("198.51.100.9", b"joe", 1.0) == 0.0
+
+
+def test_at_a_login_under_guesses_first_tries_come_before_those_who_failed_there() -> None:
+    guard = Guard(Limits())
+    for number in range(FREE_FAILURES + 1):
+        fail(guard, f"192.0.2.{number}", b"joe", TRIES)
+    waits = [guard.wait(f"192.0.2.{n % 6}", b"joe", 1.0) for n in range(20)]
+    assert waits[:3] == [0.0, SLOT_S, 2 * SLOT_S], "they have failed here"
+    assert waits[-1] is None
+    assert [guard.wait(f"198.51.100.{n}", b"joe", 1.0) for n in range(200)] == [0.0] * 200, "these have not"
+    fail(guard, "203.0.113.4", b"joe", TRIES, 2.0)
+    assert guard.wait("203.0.113.4", b"joe", 3.0) is None
+    assert guard.wait("203.0.113.4", b"joe", TRIES_S - 1) == 0.0, "nobody has guessed for a while"
+
+
+def test_first_tries_at_one_login_are_bounded_whatever_number_of_addresses() -> None:
+    guard = Guard(Limits())
+    fail(guard, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    waits = [guard.wait(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", b"joe", 1.0) for n in range(BURST + 20)]
+    assert waits[:BURST] == [0.0] * BURST
+    assert waits[BURST : BURST + 2] == [SLOT_S, 2 * SLOT_S]
+    assert waits[-1] is None
+    fail(guard, "192.0.2.1", b"joe", FREE_FAILURES + 1, WINDOW_S + 1)
+    again = [guard.wait(f"11.0.{n >> 8}.{n & 255}", b"joe", WINDOW_S + 2) for n in range(300)]
+    assert again.count(0.0) == int((WINDOW_S + 1) / SLOT_S) - 10, "a pause gives back one in 4 s, not the burst"
+
+
+def test_who_waits_for_a_first_try_has_had_it_though_he_hangs_up() -> None:
+    guard = Guard(Limits())
+    fail(guard, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    for number in range(BURST):
+        guard.wait(f"10.0.{number >> 8}.{number & 255}", b"joe", 1.0)
+    waits = [guard.wait("198.51.100.9", b"joe", 1.0) for _ in range(TRIES + 1)]
+    assert waits == [SLOT_S, 2 * SLOT_S, 3 * SLOT_S, 0.0], "the fourth stands with those who have had their tries"
+
+
+def test_an_ipv6_site_has_first_tries_once() -> None:
+    guard = Guard(Limits())
+    fail(guard, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    for number in range(TRIES):
+        guard.failed(f"2001:db8:1:{number}::1", b"joe", 1.0)
+    guard.wait("192.0.2.1", b"joe", 1.0)
+    assert guard.wait("2001:db8:1:ffff::1", b"joe", 1.0) == SLOT_S
+    assert guard.wait("2001:db8:2::1", b"joe", 1.0) == 0.0
+    assert block("2001:db8:1:2::5") == "2001:db8:1::/48"
+    assert block("192.0.2.1") == "192.0.2.1"
+
+
+def test_a_good_pair_waits_in_its_own_queue_and_nowhere_else() -> None:
+    guard = Guard(Limits())
+    guard.succeeded("203.0.113.4", b"joe", 0.0)
+    for number in range(50):
+        fail(guard, f"192.0.2.{number}", b"joe", 10)  # the login
+        guard.failed("203.0.113.4", b"%d" % number, 0.0)  # the address
+    assert [guard.wait("203.0.113.4", b"joe", 1.0) for _ in range(9)] == [0.0] * 9
+    fail(guard, "203.0.113.4", b"joe", FREE_FAILURES + 1)
+    assert [guard.wait("203.0.113.4", b"joe", 1.0) for _ in range(3)] == [0.0, SLOT_S, 2 * SLOT_S], "guesses from there"
+    assert guard.wait("203.0.113.4", b"joe", GOOD_S) == 0.0, "nobody has guessed for days"
+
+
+def test_nothing_is_looked_up_while_nobody_is_throttled_and_all_workers_know_when_somebody_is() -> None:
+    one, other = pair(Shared(2))
+    fail(one, "192.0.2.1", b"joe", FREE_FAILURES)
+    assert other.calm(1.0)
+    one.failed("192.0.2.1", b"joe", 0.0)
+    assert not other.calm(1.0)
+    assert other.calm(WINDOW_S + 1)
+    one.refused("192.0.2.1", b"joe", WINDOW_S + 2)
+    assert not other.calm(WINDOW_S + 3)
+
+
+def test_who_is_free_while_others_are_throttled() -> None:
+    guard = Guard(Limits())
+    assert guard.free("203.0.113.4", b"joe", 0.0)
+    guard.succeeded("203.0.113.4", b"joe", 0.0)
+    fail(guard, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    assert guard.free("203.0.113.4", b"joe", 1.0)
+    assert not guard.free("203.0.113.5", b"joe", 1.0)
+    assert not guard.free("203.0.113.4", b"ann", 1.0)
+    fail(guard, "203.0.113.4", b"joe", FREE_FAILURES + 1, 1.0)
+    assert not guard.free("203.0.113.4", b"joe", 2.0)
+
+
+def test_who_is_told_to_come_back_stays_throttled_and_throttles_nobody_else() -> None:
+    guard = Guard(Limits())
+    for _ in range(100):
+        guard.refused("192.0.2.1", b"joe", 0.0)
+    assert [guard.wait("192.0.2.1", b"ann", 1.0) for _ in range(2)] == [0.0, SLOT_S]
+    assert [guard.wait("198.51.100.9", b"joe", 1.0) for _ in range(9)] == [0.0] * 9
+
+
+def test_a_crowd_of_logins_does_not_make_a_throttled_one_forgotten() -> None:
+    shared = Shared(1, buckets=1)
+    guard = Guard(Limits(), shared=shared)
+    fail(guard, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    for number in range(200):
+        guard.failed(f"198.51.100.{number}", b"%d" % number, 1.0)
+    assert [guard.wait("192.0.2.1", b"ann", 2.0) for _ in range(2)] == [0.0, SLOT_S]
+    for number in range(200):
+        guard.failed(f"198.51.100.{number}", b"%d" % number, WINDOW_S + 1)
+    assert shared.addresses.find("192.0.2.1") is None, "it would be throttled no more, so its place is given away"
+
+
+def test_how_many_claims_are_judged_at_once() -> None:
+    for workers, most in ((1, 6), (2, 3), (4, 1), (8, 1)):
+        guard = Guard(Limits(), shared=Shared(workers))
+        assert guard.turns("192.0.2.1", b"joe", 0.0) == (("192.0.2.1", most), (b"joe", 1))
+        guard.succeeded("192.0.2.1", b"joe", 0.0)
+        assert guard.turns("192.0.2.1", b"joe", 0.0) == ((("192.0.2.1", b"joe"), 1),)
 
 
 def test_nobody_else_is_slowed_down() -> None:
@@ -57,7 +178,8 @@ def test_memory_is_bounded_and_whoever_shares_a_bucket_is_not_slowed_for_another
         fail(guard, f"192.0.2.{number}", b"%d" % number, 100, float(number))
         assert guard.wait(f"198.51.100.{number}", b"other %d" % number, float(number)) == 0.0
         guard.succeeded(f"192.0.2.{number}", b"%d" % number, float(number))
-    fail(guard, "203.0.113.4", b"joe", FREE_FAILURES + 1, 200.0)
+    for number in range(FREE_FAILURES + 1):
+        guard.failed("203.0.113.4", b"j%d" % number, 200.0)
     assert guard.wait("203.0.113.4", b"ann", 200.0) == 0.0
     assert guard.wait("203.0.113.4", b"bob", 200.0) == SLOT_S, "the newest is remembered in a full bucket"
 
@@ -89,8 +211,8 @@ def test_a_good_pair_has_its_way_in_at_every_worker() -> None:
     one.succeeded("203.0.113.4", b"joe", 0.0)
     for guard in (one, other):
         fail(guard, "192.0.2.1", b"joe", 20)
-    assert other.wait("198.51.100.1", b"joe", 1.0) == 0.0
-    assert other.wait("198.51.100.2", b"joe", 1.0) == SLOT_S
+        fail(guard, "203.0.113.4", b"ann", 20)
+    assert [one.wait("203.0.113.4", b"bob", 1.0) for _ in range(2)] == [0.0, SLOT_S]
     assert other.wait("203.0.113.4", b"joe", 1.0) == 0.0
 
 
@@ -159,9 +281,9 @@ def test_processes_that_fail_at_once_lose_no_failure_and_give_no_slot_twice(tmp_
             os._exit(0)
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
-    at = shared.records.find(("address", "192.0.2.1"))
+    at = shared.addresses.find("192.0.2.1")
     assert at is not None
-    assert shared.records.fields[at + 1] == 4 * 500
+    assert shared.addresses.fields[at + 1] == 4 * 500
     slots = sorted(float(slot) for worker in range(4) for slot in (tmp_path / str(worker)).read_text().split())
     assert slots == [SLOT_S * n for n in range(8)]
 

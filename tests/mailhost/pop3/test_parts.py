@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mailhost.accounts.poppasswd import Row
-from mailhost.pop3 import keeper
+from mailhost.pop3 import keeper, scram
 from mailhost.pop3.credentials import DUMMY_HASH, Credentials
 from mailhost.pop3.metrics import Count, Counters
 from mailhost.pop3.popsecrets import parse as parse_secrets
 from mailhost.pop3.rows import Files, Rows, RowsError
+
+REAL = scram.make(b"pencil")
 
 
 def users(tmp_path: Path) -> Path:
@@ -23,23 +26,64 @@ def users(tmp_path: Path) -> Path:
 
 def test_rows_are_cached_until_the_file_changes(tmp_path: Path) -> None:
     rows = Rows(users(tmp_path))
-    row = rows.get(b"joe")
+    assert rows.cached(b"joe") is None
+    row, secret = known(rows, b"joe")
     assert row is not None
-    assert rows.get(b"joe") is row
-    assert rows.get(b"ann") is None
+    assert secret is None
+    assert rows.cached(b"joe") is row
     (tmp_path / "poppasswd").write_text("ann:*:popuser:/box/ann\n")
-    assert rows.get(b"joe") is None
-    assert rows.get(b"ann") is not None
+    assert rows.cached(b"joe") is None
+    assert known(rows, b"joe") == (None, None)
+    assert known(rows, b"ann")[0] is rows.cached(b"ann") is not None
+
+
+def known(rows: Rows, login: bytes) -> tuple[Row | None, bytes | None]:
+    answers: list[tuple[Row | None, bytes | None] | RowsError] = []
+    rows.know(login, apop=False, done=answers.append)
+    if isinstance(answers[0], RowsError):
+        raise answers[0]
+    return answers[0]
+
+
+def test_logins_that_strangers_name_take_no_memory(tmp_path: Path) -> None:
+    rows = Rows(users(tmp_path))
+    known(rows, b"joe")
+    for number in range(100):
+        assert known(rows, b"%d." % number + b"x" * 9_000) == (None, None)
+    assert list(rows._cache) == [b"joe"]
+
+
+def test_an_answer_from_before_a_change_is_not_kept_after_it(tmp_path: Path) -> None:
+    """The look-up is under way while the password is changed and another session looks at the file."""
+    posted: list[Callable[[], None]] = []
+    rows = Rows(users(tmp_path), post=posted.append)
+    answers: list[object] = []
+    rows.cached(b"joe")
+    rows.know(b"joe", apop=False, done=answers.append)
+    (tmp_path / "poppasswd").write_text("joe:changed:popuser:/box/joe\n")
+    assert rows.cached(b"joe") is None
+    posted[0]()
+    assert answers == [(Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/box/joe"), None)]
+    assert rows.cached(b"joe") is None
+
+
+def test_a_fault_while_asking_is_an_answer(tmp_path: Path) -> None:
+    class Broken(Files):
+        def row(self, login: bytes) -> Row | None:
+            raise ZeroDivisionError
+
+    with pytest.raises(RowsError):
+        known(Rows(users(tmp_path), Broken(tmp_path)), b"joe")
 
 
 def test_a_line_that_is_no_row_is_the_hosts_fault_for_that_login_only(tmp_path: Path) -> None:
     rows = Rows(users(tmp_path))
     with pytest.raises(RowsError):
-        rows.get(b"bad")
-    assert rows.get(b"joe") is not None
+        known(rows, b"bad")
+    assert known(rows, b"joe")[0] is not None
     (tmp_path / "poppasswd").unlink()
     with pytest.raises(RowsError):
-        rows.get(b"joe")
+        rows.cached(b"joe")
 
 
 def test_readable_asks_the_source_and_not_what_is_remembered(tmp_path: Path) -> None:
@@ -59,7 +103,9 @@ def test_readable_asks_the_source_and_not_what_is_remembered(tmp_path: Path) -> 
 
 
 def test_the_helper_answers_for_one_login_at_a_time(tmp_path: Path) -> None:
-    (tmp_path / "popsecrets").write_bytes(b"joe:apop:tanstaaf\n# x\njoe:apop:second\njoe:other:z\nann:scram:S:C\n")
+    (tmp_path / "popsecrets").write_bytes(
+        b"joe:apop:tanstaaf\n# x\njoe:apop:second\njoe:other:z\nann:scram:" + REAL + b"\n"
+    )
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     thread = threading.Thread(target=keeper.serve, args=([theirs], Files(users(tmp_path))))
     thread.start()
@@ -69,7 +115,8 @@ def test_the_helper_answers_for_one_login_at_a_time(tmp_path: Path) -> None:
     assert kept.row(b"nobody") is None
     assert kept.row(b"x" * 5000) is None
     assert kept.secret(b"joe", b"apop") == b"tanstaaf"
-    assert kept.secret(b"ann", b"scram") == b"S:C"
+    assert kept.secret(b"ann", b"scram") == REAL
+    assert kept.secret(b"joe", b"scram") == Files(tmp_path).secret(b"joe", b"scram") != REAL, "made up, and the same"
     assert kept.holds(b"scram")
     with pytest.raises(OSError, match="cannot read"):
         kept.row(b"bad")

@@ -241,11 +241,11 @@ def test_a_renewed_certificate_that_could_not_be_read_is_tried_again(
     monkeypatch.setattr("mailhost.pop3.daemon.CERT_WATCH_S", 0.01)
     loop, tries = Loop(), list[bool]()
 
-    def reload(again: bool) -> bool:
+    def reload(again: bool, done: Callable[[bool], None]) -> None:
         tries.append(again)
         if len(tries) == 3:
             loop.later(0.05, loop.stop)
-        return len(tries) == 3
+        done(len(tries) == 3)
 
     watch(loop, pem, None, reload, loaded=True)
     pem.write_bytes(b"renewed")

@@ -51,6 +51,11 @@ class Layout:
         return self.users / "poppasswd"
 
     @property
+    def scramkey(self) -> Path:
+        """users/scramkey: what the POP3 side makes up SCRAM salts from."""
+        return self.users / "scramkey"
+
+    @property
     def work(self) -> Path:
         """users/.mailhost/: the writers' lock and journal, and what we know of files we wrote."""
         return self.users / ".mailhost"

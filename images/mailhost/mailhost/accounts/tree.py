@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from mailhost.accounts import assignfile, files, journal, logins, names
@@ -11,7 +12,7 @@ from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import Layout
 from mailhost.accounts.transaction import Transaction
 
-FILES = ("control/me", "control/rcpthosts", "control/locals", "users/poppasswd")
+FILES = ("control/me", "control/rcpthosts", "control/locals", "users/poppasswd", "users/scramkey")
 DIRECTORIES = ("control", "users", "users/domains", "alias", "popboxes", "queue", "queue/lock")
 
 
@@ -41,6 +42,10 @@ def init(hands: Hands, me: str | None, policy: str | None = None, *, dry_run: bo
         if not layout.poppasswd.exists():
             missing[layout.poppasswd] = ""
             transaction.put(layout.poppasswd, b"", 0o600)
+        if not layout.scramkey.exists():
+            missing[layout.scramkey] = ""
+            shared = layout.poppasswd.exists() and layout.poppasswd.stat().st_mode & 0o040
+            transaction.put(layout.scramkey, partial(_fill_key, layout), 0o600 | shared)
         if policy is not None:
             numbered = logins.parse(transaction.read(layout.users / logins.FILE), "users/logins")
             numbered.choose(policy)
@@ -53,6 +58,13 @@ def init(hands: Hands, me: str | None, policy: str | None = None, *, dry_run: bo
                 assignfile.stage(transaction, {}, set())
             transaction.commit()
     return made + [layout.shown(path) for path in [*missing, *tables]]
+
+
+def _fill_key(layout: Layout, descriptor: int) -> None:
+    """Random octets for the POP3 side, readable for those who may read users/poppasswd."""
+    files.write_all(descriptor, os.urandom(32).hex().encode() + b"\n")
+    if layout.poppasswd.exists():
+        os.fchown(descriptor, -1, layout.poppasswd.stat().st_gid)
 
 
 def _files(layout: Layout, me: str | None, policy: str | None) -> list[str]:

@@ -78,6 +78,7 @@ def continued(memory: Memory, line: bytes) -> Event:
     except SaslError:
         return _MALFORMED
     if isinstance(answer, Authenticate):
+        memory.sasl = exchange if answer.method == "scram" else None
         return _check(memory, answer)
     memory.sasl = exchange
     if isinstance(answer, bytes):
@@ -86,9 +87,23 @@ def continued(memory: Memory, line: bytes) -> Event:
     return answer
 
 
-def looked_up(memory: Memory, stored: bytes | None) -> Event:
+def looked_up(memory: Memory, stored: bytes) -> Event:
     """The exchange has got what it asked for."""
-    return _CANCELLED if memory.sasl is None else challenge(memory.sasl.found(stored))
+    try:
+        return _CANCELLED if memory.sasl is None else challenge(memory.sasl.found(stored))
+    except SaslError:
+        memory.sasl = None
+        return _CANCELLED
+
+
+def proves(memory: Memory) -> bool:
+    """Whether the proof that SCRAM's client has sent is right."""
+    return isinstance(memory.sasl, Scram) and memory.sasl.proves()
+
+
+def signature(memory: Memory) -> Event:
+    """SCRAM's answer to a proof that is right."""
+    return challenge(memory.sasl.signature()) if isinstance(memory.sasl, Scram) else _CANCELLED
 
 
 def challenge(octets: bytes) -> Reply:

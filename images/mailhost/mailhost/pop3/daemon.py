@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from mailhost.pop3.loop import Loop
 from mailhost.pop3.metrics import Counters
 from mailhost.pop3.options import Address, Options
 from mailhost.pop3.privileges import harden, raise_descriptor_limit
-from mailhost.pop3.rows import Source
+from mailhost.pop3.rows import RowsError, Source
 from mailhost.pop3.server import Server, Sockets
 from mailhost.pop3.workers import SIGNALS, supervise
 from mailhost.system import pem
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     import ssl
 
 BACKLOG = 1024
+Reload = Callable[[bool, Callable[[bool], None]], None]
+Renewal = tuple["ssl.SSLContext | None", tuple[bool, bool]]
+"""A certificate, and what else new sessions are offered."""
 CERT_WATCH_S = 2.0  # our choice: who renews a certificate looks whether it is served; two stat calls cost nothing
 
 
@@ -151,15 +155,24 @@ def run(options: Options) -> int:
 def prepare(server: Server, source: Source | None) -> Server:
     """Let signals reach a worker: from here on HUP reloads it and TERM drains it."""
 
-    def reload(again: bool = False) -> bool:
+    def read() -> Renewal:
         try:
-            server.reload(load_tls(server.options, source))
+            return load_tls(server.options, source), server.offers()
         except OSError as error:  # half a renewal, or a key that this uid must not read: the old one goes on
-            if not again:
-                why = str(error) if source else pem.trouble(_files(server.options), error)
-                server.log.line("certificate not reloaded", error=why)
-            return False
-        return True
+            why = str(error) if source else pem.trouble(_files(server.options), error)
+            raise RowsError(why) from error
+
+    def reload(again: bool = False, done: Callable[[bool], None] = lambda _: None) -> None:
+        """In the thread that may wait for the root helper, and for disks; ``done`` is told whether it worked."""
+
+        def got(answer: Renewal | RowsError) -> None:
+            if not isinstance(answer, RowsError):
+                server.reload(*answer)
+            elif not again:
+                server.log.line("certificate not reloaded", error=str(answer))
+            done(not isinstance(answer, RowsError))
+
+        server.rows.ask(read, got)
 
     server.loop.heed_signals()
     signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))
@@ -181,18 +194,21 @@ def mind(server: Server, kept: keeper.Kept) -> None:
     server.loop.add(kept.fileno(), select.EPOLLHUP, gone)
 
 
-def watch(loop: Loop, cert: Path, key: Path | None, reload: Callable[[bool], bool], *, loaded: bool) -> None:
-    """Have a renewed certificate read without a HUP; ``reload(again)`` says whether it was, else it is tried again.
-
-    That may be half a renewal, and it may be that there was no descriptor to read a whole one.
+def watch(loop: Loop, cert: Path, key: Path | None, reload: Reload, *, loaded: bool) -> None:
+    """Have a renewed certificate read without a HUP; ``reload(again, done)`` tells ``done`` whether it was, else it is
+    tried again: that may be half a renewal, and it may be that there was no descriptor to read a whole one.
     """
     from mailhost.pop3.tls import marks
 
     def look(before: object, loaded: bool) -> None:
         now = marks(cert, key)
         if now != before or not loaded:
-            loaded = reload(now == before)
-        loop.later(CERT_WATCH_S, lambda: look(now, loaded))
+            reload(now == before, partial(again, now))
+        else:
+            again(now, loaded)
+
+    def again(now: object, loaded: bool) -> None:
+        loop.later(CERT_WATCH_S, partial(look, now, loaded))
 
     def begin() -> None:
         look(marks(cert, key), loaded)

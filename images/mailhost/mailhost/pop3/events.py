@@ -21,7 +21,8 @@ class Authenticate:
     """Somebody claims to be ``login``; the rim answers with ``Session.opened`` or ``Session.refused``.
 
     ``method`` is ``plain`` (``secret`` is the password), ``apop`` (``secret`` is the digest as sent, ``stamp`` the
-    banner's timestamp) or ``proven`` (a SASL mechanism has verified already). The secret stays out of ``repr``.
+    banner's timestamp), ``scram`` (the session has the proof, see ``Session.proves``) or ``proven`` (it was right,
+    and the client has seen the server's signature). The secret stays out of ``repr``.
     """
 
     method: str
@@ -32,7 +33,7 @@ class Authenticate:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A SASL mechanism needs what is stored for ``login``; the rim answers with ``Session.found``."""
+    """A SASL mechanism needs what is stored for ``login``; the rim answers with ``Session.found``, for any login."""
 
     login: bytes
 

@@ -1,34 +1,48 @@
 """Who may connect, and how long a login must wait: pure bookkeeping, the caller brings the time.
 
-Failures slow down the address they came from and the login they were for, never anybody else: an address from which
-this login has been used well before keeps its way in, and a correct password is never refused, only made to wait.
+Every claim asks here before anything is said that depends on the secret, also where its password is remembered. What
+failed slows down three things: the address it came from; the pair of that address and the login; and the login, for
+addresses that have not opened it before. Such an address has its first tries in a queue of their own, which nobody can
+fill from a few thousand addresses; and a pair that was right in the last days stands in no queue but its own.
 All workers count together, in ``Shared``.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Hashable
 
 from mailhost.pop3.options import Limits
-from mailhost.pop3.shared import Shared
-
-FREE_FAILURES = 5
-"""So many failures cost nothing but the fixed delay: people mistype, and mail programs keep old passwords."""
-
-WINDOW_S = 900.0
-"""Failures are forgotten when there was none for so long."""
+from mailhost.pop3.shared import FREE_FAILURES, WINDOW_S, Shared, Table
+from mailhost.pop3.turns import Turn
 
 SLOT_S = 4.0
-"""Distance between two checks for a throttled address or login: 21,600 guesses a day instead of millions."""
+"""Distance between two checks in one queue: 15 a minute, 21,600 a day instead of millions."""
 
 QUEUE_S = 40.0
 """Whoever would have to wait longer is told to come back: what waits, holds a connection."""
+
+TRIES = 3
+"""First tries of an address at a login, as many as a connection has: they come before those of who has failed more."""
+
+TRIES_S = 86_400.0
+"""An address has its first tries at a login again when it has not failed there for so long."""
+
+BURST = 4_096
+"""First tries at one login that need not wait for their slot: 1,000 addresses have 3,000. A few MB of memory for the
+pairs, and guesses of which an attacker has so many once, for they come back at one in ``SLOT_S``."""
+
+GOOD_S = 7 * 86_400.0
+"""For so long an address that has opened a login stands in no queue there but its own."""
 
 CONFIRM_S = 60.0
 """A good pair is noted again not sooner than this: a login costs the others nothing."""
 
 REMEMBERED = 20_000
 """Good pairs whose last note a worker remembers; when full, the oldest tenth is forgotten."""
+
+HEALTH_CHECK = "127.0.0.1", b"popbox-canary"
+"""The container's own health check has a queue of its own from the start, so that nobody else can make it fail."""
 
 ENTRANCES = 65_536
 """Logins remembered for LOGIN-DELAY, by all workers together."""
@@ -131,41 +145,88 @@ class Guard:
         self._total -= 1
         self._shared.totals[self._worker] = self._total
 
+    def free(self, peer: str, login: bytes, now: float) -> bool:
+        """Whether this claim need not wait, told without the lock: nobody has to, or none in the pair's own queue does.
+
+        What another worker writes in the same moment counts at the next claim.
+        """
+        if self.calm(now):
+            return True
+        key = network(peer)
+        return self.is_good(key, login, now) and _busy(self._shared.pairs, (key, login), now) is None
+
+    def calm(self, now: float) -> bool:
+        """Whether nobody is throttled, as far as anybody knows."""
+        return now >= self._shared.until[0]
+
+    def turns(self, peer: str, login: bytes, now: float) -> tuple[Turn, ...]:
+        """How many claims of this kind a worker may judge at once: so many more than are free may fail before it shows.
+
+        Of one login one: it may cost a thread 0.7 s, and other logins need threads too.
+        """
+        key = network(peer)
+        if self.is_good(key, login, now):
+            return (((key, login), 1),)
+        return (key, max(1, (FREE_FAILURES + 1) // self._shared.workers)), (login, 1)
+
     def wait(self, peer: str, login: bytes, now: float) -> float | None:
-        """Seconds before this login may be checked: 0 for nearly everybody, None for "come back later"."""
+        """Seconds before this claim may be judged: 0 for nearly everybody, None for "come back later"."""
         shared = self._shared
-        if not shared.flags[0]:
+        if self.calm(now):
             return 0.0
         with shared.locked():
-            if shared.good.find((network(peer), login)) is not None:
-                return 0.0
-            fields = shared.records.fields
-            found = [shared.records.find(key) for key in self._keys(peer, login)]
-            busy = [
-                at for at in found if at is not None and fields[at + 1] > FREE_FAILURES and now - fields[at] < WINDOW_S
-            ]
-            if not busy:
-                return 0.0
-            begin = max(now, *(fields[at + 2] for at in busy))
-            if begin - now > QUEUE_S:
+            queues = self._queues(peer, login, now)
+            wait = max([0.0, *(fields[at] - now - early for fields, at, early in queues)])
+            if wait > QUEUE_S:
                 return None
-            for at in busy:
-                fields[at + 2] = begin + SLOT_S
-            return begin - now
+            for fields, at, _ in queues:
+                fields[at] = max(fields[at], now) + SLOT_S
+            if wait:
+                self._tried(peer, login, now)  # it may hang up now, and has had its place
+            return wait
+
+    def _queues(self, peer: str, login: bytes, now: float) -> list[tuple[memoryview[float], int, float]]:
+        """Where a claim must stand: the number that says when the next slot is, and how much earlier it may be."""
+        shared, key = self._shared, network(peer)
+        pair = key, login
+        if self.is_good(key, login, now):
+            own = _busy(shared.pairs, pair, now)
+            return [] if own is None else [(shared.pairs.fields, own + 2, 0.0)]
+        queues = []
+        address, guessed = _busy(shared.addresses, key, now), _busy(shared.logins, login, now)
+        if address is not None:
+            queues.append((shared.addresses.fields, address + 2, 0.0))
+        if guessed is not None:
+            first = _failures(shared.pairs, (block(peer), login), now, TRIES_S) < TRIES
+            at, early = (guessed + 3, (BURST - 1) * SLOT_S) if first else (guessed + 2, 0.0)
+            queues.append((shared.logins.fields, at, early))
+        return queues
+
+    def is_good(self, key: str, login: bytes, now: float) -> bool:
+        """Whether this login was opened from this ``network`` in the last days."""
+        good = self._shared.good
+        at = good.find((key, login))
+        return at is not None and now - good.fields[at] < GOOD_S
 
     def failed(self, peer: str, login: bytes, now: float) -> None:
-        """A wrong password or unknown login: remember it for the address and for the login."""
+        """A wrong secret or unknown login: remember it for the address, for the login and for the pair of them."""
         shared = self._shared
         with shared.locked():
-            fields = shared.records.fields
-            for key in self._keys(peer, login):
-                at = shared.records.place(key)
-                fields[at + 1] = fields[at + 1] + 1 if now - fields[at] < WINDOW_S else 1
-                fields[at] = now
-            good = shared.good.find((network(peer), login))
-            if good is not None and shared.good.fields[good] < now - WINDOW_S:
-                shared.good.forget(good)
-            shared.flags[0] = 1
+            busy = _count(shared.addresses, network(peer), now) | _count(shared.logins, login, now)
+            if self._tried(peer, login, now) | busy:
+                shared.until[0] = now + WINDOW_S
+
+    def refused(self, peer: str, login: bytes, now: float) -> None:
+        """Somebody was told to come back: it counts for who asked, and not for the login, which others use."""
+        with self._shared.locked():
+            _count(self._shared.addresses, network(peer), now)
+            self._tried(peer, login, now)
+            self._shared.until[0] = now + WINDOW_S
+
+    def _tried(self, peer: str, login: bytes, now: float) -> bool:
+        """One try more of this address, and of its block, at this login; whether it must wait for the next."""
+        pairs = {(network(peer), login), (block(peer), login)}
+        return max(_count(self._shared.pairs, pair, now, TRIES_S) for pair in pairs)
 
     def succeeded(self, peer: str, login: bytes, now: float) -> None:
         """A correct password: this pair of address and login is known from now on, to all workers."""
@@ -176,7 +237,7 @@ class Guard:
         self._noted[pair] = now
         _bound(self._noted)
         with self._shared.locked():
-            self._shared.good.fields[self._shared.good.place(pair)] = now
+            self._shared.good.fields[self._shared.good.place(pair, now)] = now
 
     def too_soon(self, login: bytes, now: float) -> bool:
         """Whether LOGIN-DELAY forbids this login yet (RFC 2449 §6.5); otherwise it counts as begun now.
@@ -194,17 +255,38 @@ class Guard:
         self._entered[place] = mark * _TENTHS + tenths
         return False
 
-    @staticmethod
-    def _keys(peer: str, login: bytes) -> tuple[tuple[str, str | bytes], ...]:
-        return ("address", network(peer)), ("login", login)
+
+def _busy(table: Table, key: Hashable, now: float) -> int | None:
+    """Where the entry of ``key`` is, when it has failed so often lately that it must wait."""
+    return table.find(key) if _failures(table, key, now) > FREE_FAILURES else None
+
+
+def _failures(table: Table, key: Hashable, now: float, window_s: float = WINDOW_S) -> float:
+    at = table.find(key)
+    return 0.0 if at is None or now - table.fields[at] >= window_s else table.fields[at + 1]
+
+
+def _count(table: Table, key: Hashable, now: float, window_s: float = WINDOW_S) -> bool:
+    """One failure more; whether there are more than are free."""
+    fields, count = table.fields, _failures(table, key, now, window_s) + 1
+    at = table.place(key, now)
+    fields[at], fields[at + 1] = now, count
+    return count > FREE_FAILURES
 
 
 def network(peer: str) -> str:
     """What counts as one address: an IPv4 address, or the /64 an IPv6 customer can choose from freely."""
-    if ":" not in peer:
-        return peer
-    octets = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])
-    return socket.inet_ntop(socket.AF_INET6, octets[:8] + bytes(8)) + "/64"
+    return peer if ":" not in peer else _prefix(peer, 8)
+
+
+def block(peer: str) -> str:
+    """What has first tries at a login: an IPv4 address, or the /48 of an IPv6 site, which may have 65,536 /64s."""
+    return peer if ":" not in peer else _prefix(peer, 6)
+
+
+def _prefix(peer: str, octets: int) -> str:
+    address = socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])
+    return f"{socket.inet_ntop(socket.AF_INET6, address[:octets] + bytes(16 - octets))}/{8 * octets}"
 
 
 def _bound(table: dict[tuple[str, bytes], float]) -> None:

@@ -3,13 +3,14 @@
 After a HUP it hands them certificate and key too, which are often for root alone to read.
 
 Each message is a tag, a verb octet, the login's length and the login; the answer repeats them, so that a worker that
-died leaves nothing its successor could take for its own. Then ``+`` and fields, ``-`` for none, ``!`` for cannot tell.
+died leaves nothing its successor could take for its own. Then ``+`` and fields, ``-`` for none, ``!`` for cannot tell
+and for a question that is none. It ends when all workers have gone: the kernel then says so on its channels. (A signal
+at its parent's death would not come: the parent has given up root by then and may not send one.)
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -18,17 +19,23 @@ import struct
 import time
 from pathlib import Path
 
-from mailhost.accounts.poppasswd import PoppasswdError, Row
-from mailhost.pop3.rows import Files
+from mailhost.accounts.poppasswd import Row
+from mailhost.pop3.rows import LOGIN_OCTETS, Files
 
-LOGIN_OCTETS = 1024
 TAG_OCTETS = 8
 PEM_OCTETS = 60_000
 """Certificate chain and key together; usual ones have 2,000 to 8,000 octets."""
+QUESTION_OCTETS = 4_096
 _ANSWER_OCTETS = 65_536
-_PR_SET_PDEATHSIG = 1
+ANSWER_S = 3.0
+"""How long an answer may take (our choice): a look-up takes microseconds, a program is only started."""
+
+LATE_S = 0.2
+"""How long is waited after one that did not come, so that a queue of askers is not held for the sum of it."""
+
 _ROW, _APOP, _SCRAM, _HOLDS, _UPGRADE, _PEM = b"r", b"a", b"s", b"h", b"u", b"p"
 _VERBS = {b"apop": _APOP, b"scram": _SCRAM}
+_KINDS = {verb: kind for kind, verb in _VERBS.items()}
 
 
 class Kept:
@@ -37,6 +44,7 @@ class Kept:
     def __init__(self, channel: socket.socket, helper: int = 0) -> None:
         """``helper``: the process id of the other end."""
         self._channel, self.helper = channel, helper
+        self._late = False
 
     def fileno(self) -> int:
         """The channel: it hangs up when the helper has gone."""
@@ -79,12 +87,22 @@ class Kept:
         return unpack(fields) if verdict == b"+" else None
 
     def _exchange(self, question: bytes) -> bytes:
-        """The answer to this very question; earlier ones may have been left by a worker that died."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        """The answer to this very question; earlier ones may have been left by a worker that died, or came too late."""
+        until = time.monotonic() + (LATE_S if self._late else ANSWER_S)
+        try:
+            self._channel.settimeout(LATE_S)
             self._channel.send(question)
+            self._channel.settimeout(max(LATE_S, until - time.monotonic()))
             while answer := self._channel.recv(_ANSWER_OCTETS):
                 if answer.startswith(question):
+                    self._late = False
                     return answer
+                self._channel.settimeout(max(0.001, until - time.monotonic()))
+        except TimeoutError as error:
+            self._late = True
+            raise OSError("the root helper does not answer") from error
+        except (BrokenPipeError, ConnectionResetError):
+            pass
         raise OSError("the root helper has gone")
 
 
@@ -94,16 +112,13 @@ def start(users: Path, workers: int, *, upgrade: bool = False, pem: tuple[Path, 
     Without ``upgrade`` it starts no program, whatever it is asked. ``pem`` are the files of certificate and key.
     """
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(workers)]
-    parent = os.getpid()
     helper = os.fork()
     if helper == 0:
         try:
             for signum in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
                 signal.signal(signum, signal.SIG_IGN)  # sessions may outlive the signal, and need rows no more then
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() == parent:
-                _close_all_but([theirs.fileno() for _, theirs in pairs])
-                serve([theirs for _, theirs in pairs], Files(users), upgrade=upgrade, pem=pem)
+            _close_all_but([theirs.fileno() for _, theirs in pairs])
+            serve([theirs for _, theirs in pairs], Files(users), upgrade=upgrade, pem=pem)
         finally:
             os._exit(0)
     for _, theirs in pairs:
@@ -121,42 +136,55 @@ def _close_all_but(kept: list[int]) -> None:
 
 
 def serve(channels: list[socket.socket], files: Files, *, upgrade: bool = False, pem: tuple[Path, ...] = ()) -> None:
-    """Answer until every worker has gone. Reads nothing but the channels, the two files and ``pem``."""
+    """Answer until every worker has gone. Reads nothing but the channels, the files and ``pem``.
+
+    No question ends it, for its end is the server's; and it waits for no worker that does not take its answers.
+    """
     poll = select.poll()
     by_fd = {channel.fileno(): channel for channel in channels}
-    for fd in by_fd:
+    for fd, channel in by_fd.items():
+        channel.setblocking(False)
         poll.register(fd, select.POLLIN)
     while by_fd:
-        for fd, _ in poll.poll():
-            question = by_fd[fd].recv(4 * LOGIN_OCTETS)
-            if not question:
+        for fd, events in poll.poll():
+            try:
+                question = by_fd[fd].recv(QUESTION_OCTETS)
+            except (BlockingIOError, ConnectionResetError):
+                question = b""
+            if question:
+                with contextlib.suppress(OSError):  # its queue is full, or it has died since
+                    by_fd[fd].send(question + answer(question[TAG_OCTETS:], files, upgrade=upgrade, pem=pem))
+            elif events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
                 poll.unregister(fd)
                 by_fd.pop(fd).close()
-                continue
-            with contextlib.suppress(OSError):
-                by_fd[fd].send(question + answer(question[TAG_OCTETS:], files, upgrade=upgrade, pem=pem))
 
 
 def answer(question: bytes, files: Files, *, upgrade: bool = False, pem: tuple[Path, ...] = ()) -> bytes:
     """One answer, without tag and question repeated before it."""
-    verb, (login, *more) = question[:1], unpack(question[1:])
     try:
-        if verb == _UPGRADE:
-            if upgrade:
-                files.upgrade(login, *more)
-            return b"-"
-        if verb == _PEM:
-            texts = [path.read_bytes() for path in pem]
-            return b"+" + pack(texts) if sum(map(len, texts)) < PEM_OCTETS else b"!"
-        if verb == _ROW:
-            row = files.row(login)
-            return b"-" if row is None else b"+" + pack(list(row.fields()))
-        if verb == _HOLDS:
-            return b"+" if files.holds(login) else b"-"
-        secret = files.secret(login, b"apop" if verb == _APOP else b"scram")
-        return b"-" if secret is None else b"+" + pack([secret])
-    except (OSError, PoppasswdError):
+        return _answer(question[:1], unpack(question[1:]), files, upgrade=upgrade, pem=pem)
+    except Exception:  # OSError, a line that is no row, a question that is none, or a fault of ours
         return b"!"
+
+
+def _answer(verb: bytes, fields: list[bytes], files: Files, *, upgrade: bool, pem: tuple[Path, ...]) -> bytes:
+    login, *more = fields
+    if len(more) != (verb == _UPGRADE):
+        raise ValueError("a question has one field, and that about an upgrade two")
+    if verb == _UPGRADE:
+        if upgrade:
+            files.upgrade(login, more[0])
+        return b"-"
+    if verb == _PEM:
+        texts = [path.read_bytes() for path in pem]
+        return b"+" + pack(texts) if sum(map(len, texts)) < PEM_OCTETS else b"!"
+    if verb == _ROW:
+        row = files.row(login)
+        return b"-" if row is None else b"+" + pack(list(row.fields()))
+    if verb == _HOLDS:
+        return b"+" if files.holds(login) else b"-"
+    secret = files.secret(login, _KINDS[verb])
+    return b"-" if secret is None else b"+" + pack([secret])
 
 
 def _tag() -> bytes:
@@ -171,10 +199,16 @@ def pack(fields: list[bytes]) -> bytes:
 
 
 def unpack(message: bytes) -> list[bytes]:
-    """The fields of ``pack``."""
+    """The fields of ``pack``.
+
+    Raises:
+        ValueError: it is cut short, or no such message.
+    """
     fields: list[bytes] = []
     while message:
-        (length,) = struct.unpack_from("!I", message)
+        length = int.from_bytes(message[:4], "big")
+        if len(message) < 4 + length:
+            raise ValueError("cut short")
         fields.append(message[4 : 4 + length])
         message = message[4 + length :]
     return fields

@@ -1,9 +1,15 @@
-"""From a claim to an open maildrop: throttle, password, lock, scan. Everything slow happens in threads or by timer."""
+"""From a claim to an open maildrop: throttle, password, lock, scan. Everything slow happens in threads or by timer.
+
+Nothing is answered that depends on a secret before the throttle has been asked, for any mechanism, and also where the
+right password is remembered: else whoever is throttled could tell right from wrong by what comes at once.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import time
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,8 +24,9 @@ from mailhost.pop3.metrics import Count
 from mailhost.pop3.opening import Openings
 from mailhost.pop3.options import Options
 from mailhost.pop3.profiles import err
-from mailhost.pop3.rows import Rows, RowsError
+from mailhost.pop3.rows import Known, Rows, RowsError
 from mailhost.pop3.trouble import MaildropError
+from mailhost.pop3.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from mailhost.pop3.connection import Connection
@@ -27,9 +34,30 @@ if TYPE_CHECKING:
 _TOO_SOON = err(b"[LOGIN-DELAY] the last login was too short a time ago")
 
 
+LOGGED_OCTETS = 128
+"""Of a login that was refused: more would let strangers fill the log."""
+
+
 def locked(row: Row) -> bool:
     """Whether ``mailhost mailbox disable`` was here: then the APOP and SCRAM secrets do not count either."""
     return row.crypt.startswith(b"!")
+
+
+def _digest_is_right(claim: Authenticate, secret: bytes | None) -> bool:
+    """Whether it is MD5 of timestamp and stored secret (RFC 1939 §7)."""
+    wanted = hashlib.md5(claim.stamp + (secret or b""), usedforsecurity=False).hexdigest().encode("ascii")
+    return hmac.compare_digest(wanted, claim.secret.lower()) and secret is not None
+
+
+class Attempt:
+    """A claim on its way to a verdict."""
+
+    __slots__ = ("began", "claim", "connection", "turns", "waited")
+
+    def __init__(self, connection: Connection, claim: Authenticate, began: float) -> None:
+        self.connection, self.claim, self.began = connection, claim, began
+        self.waited = False
+        self.turns: Sequence[Turn] = ()
 
 
 class Logins:
@@ -48,92 +76,140 @@ class Logins:
     ) -> None:
         self._loop, self._log, self._rows, self._guard, self._counts = loop, log, rows, guard, counts
         self._credentials, self._openings = credentials, openings
+        self._turns = Turns()
         self._texts = options.profile.texts
         self._fail_delay_s = options.limits.fail_delay_s
 
     def claim(self, connection: Connection, claim: Authenticate | Lookup) -> Event | None:
         """Begin the check of a claim."""
+        now = self._loop.now
         if isinstance(claim, Lookup):
-            return self._look_up(connection, claim.login)
-        try:
-            row = self._rows.get(claim.login, self._loop.now)
-        except RowsError as error:
-            return self._trouble(connection, error)
-        if claim.method == "plain" and row is not None and self._credentials.known(row, claim.secret):
-            return self._enter(connection, row)
-        wait = self._guard.wait(connection.peer, claim.login, self._loop.now)
-        if wait is None:
-            self._counts[Count.THROTTLED] += 1
-            return connection.session.refused(self._texts.temporary)
-        if wait:
-            self._counts[Count.THROTTLED] += 1
-            self._loop.later(wait, partial(self._check_later, connection, row, claim))
+            self._look_up(connection, claim.login)
             return None
-        return self._check(connection, row, claim)
+        if claim.method == "plain" and self._turns.idle() and self._guard.free(connection.peer, claim.login, now):
+            try:
+                row = self._rows.cached(claim.login, now)
+            except RowsError as error:
+                return self._trouble(connection, error)
+            if row is not None and self._credentials.known(row, claim.secret):
+                return self._enter(connection, row)
+        attempt = Attempt(connection, claim, now)
+        return self._look_at(attempt) if claim.method == "proven" else self._begin(attempt)
 
-    def _look_up(self, connection: Connection, login: bytes) -> Event:
-        try:
-            row = self._rows.get(login, self._loop.now)
-            stored = None if row is None or locked(row) else self._rows.secret(login, b"scram")
-        except RowsError as error:
-            return self._trouble(connection, error)
-        return connection.session.found(stored)
+    def _look_up(self, connection: Connection, login: bytes) -> None:
+        """What SCRAM needs of a login; nothing of it depends on the password, and it looks the same for any login."""
+
+        def looked_up(answer: bytes | RowsError) -> None:
+            if connection.fd < 0:
+                return
+            if isinstance(answer, RowsError):
+                connection.resume(self._trouble(connection, answer))
+            else:
+                connection.resume(connection.session.found(answer))
+
+        self._rows.ask(lambda: self._rows.scram(login), looked_up)
 
     def _trouble(self, connection: Connection, error: RowsError) -> Event:
         self._log.line("password file", error=str(error))
         return connection.session.refused(self._texts.temporary)
 
-    def _check_later(self, connection: Connection, row: Row | None, claim: Authenticate) -> None:
-        if connection.fd >= 0:
-            event = self._check(connection, row, claim)
-            if event is not None:
-                connection.resume(event)
-
-    def _check(self, connection: Connection, row: Row | None, claim: Authenticate) -> Event | None:
-        """The check itself: in a thread for passwords, here for what costs microseconds."""
-        judged = partial(self._judged, connection, row, claim, self._loop.now)
-        if claim.method == "plain":
-            self._credentials.check(row, claim.secret, judged)
+    def _begin(self, attempt: Attempt) -> Event | None:
+        """First those that came before, then the throttle; only then what tells right from wrong."""
+        claim, peer, now = attempt.claim, attempt.connection.peer, self._loop.now
+        turns = self._guard.turns(peer, claim.login, now)
+        if not self._turns.take(turns, partial(self._again, attempt)):
             return None
-        if row is not None and not locked(row) and (claim.method == "proven" or self._apop(claim)):
-            return self._enter(connection, row)
-        judged(False)
+        wait = 0.0 if attempt.waited else self._guard.wait(peer, claim.login, now)
+        if wait == 0:
+            attempt.turns, attempt.began = turns, now
+            return self._look_at(attempt)
+        self._counts[Count.THROTTLED] += 1
+        if wait is None:
+            self._guard.refused(peer, claim.login, now)
+            self._refuse(attempt, self._texts.temporary)
+        else:
+            attempt.waited = True
+            self._loop.at(now + wait, partial(self._again, attempt))
+        self._turns.give_back(turns)
         return None
 
-    def _apop(self, claim: Authenticate) -> bool:
-        """Whether the digest is MD5 of timestamp and stored secret (RFC 1939 §7)."""
-        if claim.method != "apop":
-            return False
-        try:
-            secret = self._rows.secret(claim.login, b"apop")
-        except RowsError:
-            return False
-        if secret is None:
-            return False
-        wanted = hashlib.md5(claim.stamp + secret, usedforsecurity=False).hexdigest().encode("ascii")
-        return hmac.compare_digest(wanted, claim.secret.lower())
+    def _again(self, attempt: Attempt) -> None:
+        if attempt.connection.fd >= 0:
+            event = self._begin(attempt)
+            if event is not None:
+                attempt.connection.resume(event)
 
-    def _judged(self, connection: Connection, row: Row | None, claim: Authenticate, began: float, good: bool) -> None:
-        """The verdict on a claim; a refusal leaves at a fixed time after the claim, whatever the check cost."""
+    def _look_at(self, attempt: Attempt) -> Event | None:
+        """Check a claim, with what is known of its login or after asking for it."""
+        claim, apop = attempt.claim, attempt.claim.method == "apop"
+        try:
+            row = self._rows.cached(claim.login, self._loop.now)
+        except RowsError as error:
+            self._turns.give_back(attempt.turns)
+            return self._trouble(attempt.connection, error)
+        if row is not None and not apop:
+            return self._check(attempt, row, None)
+        self._rows.know(claim.login, apop=apop, done=partial(self._known, attempt))
+        return None
+
+    def _known(self, attempt: Attempt, answer: Known | RowsError) -> None:
+        if isinstance(answer, RowsError):
+            event: Event | None = self._trouble(attempt.connection, answer) if attempt.connection.fd >= 0 else None
+            self._turns.give_back(attempt.turns)
+        else:
+            event = self._check(attempt, *answer)
+        if event is not None:
+            attempt.connection.resume(event)
+
+    def _check(self, attempt: Attempt, row: Row | None, secret: bytes | None) -> Event | None:
+        """The check itself: in a thread for passwords, here for what costs microseconds."""
+        claim = attempt.claim
+        if claim.method != "plain":
+            proof = claim.method == "proven" or (
+                attempt.connection.session.proves() if claim.method == "scram" else _digest_is_right(claim, secret)
+            )
+            return self._judged(attempt, row, good=proof and row is not None and not locked(row))
+        if row is not None and self._credentials.known(row, claim.secret):
+            return self._judged(attempt, row, good=True)
+        self._credentials.check(row, claim.secret, partial(self._checked, attempt, row))
+        return None
+
+    def _checked(self, attempt: Attempt, row: Row | None, good: bool) -> None:
+        event = self._judged(attempt, row, good=good)
+        if event is not None:
+            attempt.connection.resume(event)
+
+    def _judged(self, attempt: Attempt, row: Row | None, *, good: bool) -> Event | None:
+        """The verdict on a claim. It counts before the next in line is looked at."""
+        connection, claim = attempt.connection, attempt.claim
+        event = None
         if good and row is not None:
             if connection.fd >= 0:
-                event = self._enter(connection, row)
-                if event is not None:
-                    connection.resume(event)
-            return
-        self._guard.failed(connection.peer, claim.login, self._loop.now)
-        self._counts[Count.FAILURES] += 1
-        self._log.line(
-            "login refused",
-            peer=connection.peer,
-            login=claim.login,
-            reason="wrong password" if row else "unknown login",
-        )
-        delay = max(0.0, began + self._fail_delay_s - self._loop.now)
-        self._loop.later(delay, partial(self._refuse, connection, self._texts.refused))
+                event = self._signed(connection, row) if claim.method == "scram" else self._enter(connection, row)
+        else:
+            self._guard.failed(connection.peer, claim.login, self._loop.now)
+            self._counts[Count.FAILURES] += 1
+            reason = "wrong password" if row else "unknown login"
+            self._log.line("login refused", peer=connection.peer, login=claim.login[:LOGGED_OCTETS], reason=reason)
+            self._refuse(attempt, self._texts.refused)
+        self._turns.give_back(attempt.turns)
+        return event
+
+    def _signed(self, connection: Connection, row: Row) -> Event:
+        """SCRAM's proof was right: the server's signature says so, and the client acknowledges it."""
+        self._guard.succeeded(connection.peer, row.login, self._loop.now)
+        return connection.session.signature()
+
+    def _refuse(self, attempt: Attempt, reply: Reply) -> None:
+        """Answer a fixed time after the claim, whatever the check cost; where it took longer, after twice that time."""
+        connection, spent = attempt.connection, time.monotonic() - attempt.began
+        if connection.fd >= 0:
+            connection.session.memory.login = None  # not kept, however long it is, when the client does not wait
+        delay = self._fail_delay_s * (1 + spent // self._fail_delay_s) if self._fail_delay_s else 0.0
+        self._loop.at(attempt.began + delay, partial(self._refused, connection, reply))
 
     @staticmethod
-    def _refuse(connection: Connection, reply: Reply) -> None:
+    def _refused(connection: Connection, reply: Reply) -> None:
         if connection.fd >= 0:
             connection.resume(connection.session.refused(reply))
 

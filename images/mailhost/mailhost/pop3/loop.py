@@ -50,7 +50,11 @@ class Loop:
 
     def later(self, delay_s: float, action: Callable[[], None]) -> None:
         """Call ``action`` once, after ``delay_s`` seconds."""
-        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), action))
+        self.at(time.monotonic() + delay_s, action)
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Call ``action`` once, at ``when`` (monotonic seconds), however long the present round has taken."""
+        heapq.heappush(self._timers, (when, next(self._order), action))
 
     def post(self, action: Callable[[], object]) -> None:
         """Call ``action`` on the loop; may be called from any thread and from a signal handler."""

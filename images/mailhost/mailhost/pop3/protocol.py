@@ -175,10 +175,19 @@ class Session:
         """The login was not good, or its maildrop cannot be had; ``reply`` is one of the profile's texts."""
         return self.memory.refuse(reply)
 
-    def found(self, stored: bytes | None) -> Event:
-        """The answer to a ``Lookup``: what is stored for that login, or None; the exchange goes on either way."""
+    def found(self, stored: bytes) -> Event:
+        """The answer to a ``Lookup``: what is stored for that login, or made up for one that has nothing."""
         self.memory.state = State.AUTHORIZATION
         return a.looked_up(self.memory, stored)
+
+    def proves(self) -> bool:
+        """After ``Authenticate`` by SCRAM: whether the proof is right. Ask only when an answer is due."""
+        return a.proves(self.memory)
+
+    def signature(self) -> Event:
+        """The proof was right: the exchange ends with the server's signature, and then claims to be ``proven``."""
+        self.memory.state = State.AUTHORIZATION
+        return a.signature(self.memory)
 
     def updated(self, *, failed: int) -> Event:
         """QUIT's changes have been made, but for ``failed`` messages that could not be removed."""

@@ -6,15 +6,29 @@ network and knows two paths (see ``keeper``) answers for one login at a time.
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mailhost.accounts.poppasswd import PasswordFile, PoppasswdError, Row
 from mailhost.pop3.popsecrets import SecretsFile
 
 CACHED_ROWS = 50_000
-"""Rows kept; when full the cache starts anew (a row costs about 400 octets)."""
+"""Rows kept; when full the cache starts again empty (a row costs about 400 octets)."""
+
+LOGIN_OCTETS = 1024
+"""The longest login that is asked for."""
+
+T = TypeVar("T")
+Run = Callable[[Callable[[], None]], None]
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """Run work here and now: where nobody else waits."""
+    work()
 
 
 class RowsError(Exception):
@@ -29,7 +43,7 @@ class Source(Protocol):
         ...
 
     def secret(self, login: bytes, kind: bytes) -> bytes | None:
-        """The APOP or SCRAM secret of one login, or None."""
+        """The APOP secret of one login, or None; its SCRAM verifier, or one made up where it has none."""
         ...
 
     def holds(self, kind: bytes) -> bool:
@@ -48,7 +62,7 @@ class Files:
         """``users`` is the directory that holds both files."""
         self._users = users
         self._rows = PasswordFile(users / "poppasswd")
-        self._secrets = SecretsFile(users / "popsecrets")
+        self._secrets = SecretsFile(users)
 
     def row(self, login: bytes) -> Row | None:
         """See ``Source``."""
@@ -56,7 +70,7 @@ class Files:
 
     def secret(self, login: bytes, kind: bytes) -> bytes | None:
         """See ``Source``."""
-        return self._secrets.get(login, kind)
+        return self._secrets.scram(login) if kind == b"scram" else self._secrets.get(login, kind)
 
     def holds(self, kind: bytes) -> bool:
         """See ``Source``."""
@@ -69,35 +83,83 @@ class Files:
         rehash.start(os.fspath(self._users.parent), login, password)
 
 
-class Rows:
-    """``get`` costs one stat, for all logins of one moment, while the file is unchanged."""
+Known = tuple[Row | None, bytes | None]
+"""The row of a login, and its APOP secret where that was asked for."""
 
-    def __init__(self, users: Path, source: Source | None = None) -> None:
+
+class Rows:
+    """What the source says, and the rows it has given while the file is unchanged.
+
+    ``cached`` and ``keep`` are for the loop: they cost one stat, for all logins of one moment. All else asks the
+    source, which may take long, and belongs into the one thread that ``ask`` runs it in.
+    """
+
+    def __init__(self, users: Path, source: Source | None = None, run: Run = at_once, post: Run = at_once) -> None:
+        """``run`` does work in one thread of its own, ``post`` brings a result back to the loop."""
         self._path = os.fspath(users / "poppasswd")
         self._source = source or Files(users)
+        self._run, self._post = run, post
         self._key: tuple[int, int, int] | None = None
         self._looked: float | None = None
-        self._cache: dict[bytes, Row | None] = {}
+        self._cache: dict[bytes, Row] = {}
 
-    def get(self, login: bytes, now: float | None = None) -> Row | None:
-        """The row of one login, or None.
+    def ask(self, question: Callable[[], T], done: Callable[[T | RowsError], None]) -> None:
+        """Put ``question``, one of the methods below, to the source; ``done`` gets the answer on the loop."""
+
+        def work() -> None:
+            try:
+                answer: T | RowsError = question()
+            except Exception as error:  # whatever it is, somebody waits for an answer
+                answer = error if isinstance(error, RowsError) else RowsError(repr(error))
+            self._post(partial(done, answer))
+
+        self._run(work)
+
+    def cached(self, login: bytes, now: float | None = None) -> Row | None:
+        """The row of one login where it is known; None says nothing: ask for it.
 
         ``now`` is the present round of the loop (``Loop.now``): the file is looked at once for all its logins.
+
+        Raises:
+            RowsError: no file.
+        """
+        if now is None or now != self._looked:
+            try:
+                self._look()
+            except OSError as error:
+                self._key = self._looked = None
+                raise RowsError(str(error)) from error
+            self._looked = now
+        return self._cache.get(login)
+
+    def know(self, login: bytes, *, apop: bool, done: Callable[[Known | RowsError], None]) -> None:
+        """Have row and perhaps APOP secret of one login looked up, the row kept, and given to ``done``.
+
+        Only rows are kept that exist: what strangers name as login takes no memory.
+        """
+        cache = self._cache
+
+        def known(answer: Known | RowsError) -> None:
+            if not isinstance(answer, RowsError) and answer[0] is not None and cache is self._cache:
+                cache[login] = answer[0]  # else the file has changed since, and this may be an old row
+            done(answer)
+
+        self.ask(partial(self._know, login, apop=apop), known)
+
+    def _know(self, login: bytes, *, apop: bool) -> Known:
+        row = self.row(login)
+        return row, self.secret(login, b"apop") if apop and row is not None else None
+
+    def row(self, login: bytes) -> Row | None:
+        """The row of one login, or None.
 
         Raises:
             RowsError: no file, no permission, or the line of this login is not a row.
         """
         try:
-            if now is None or now != self._looked:
-                self._look()
-                self._looked = now
-            if login in self._cache:
-                return self._cache[login]
-            row = self._cache[login] = self._source.row(login)
+            return self._source.row(login)
         except (OSError, PoppasswdError) as error:
-            self._key = self._looked = None
             raise RowsError(str(error)) from error
-        return row
 
     def _look(self) -> None:
         """Forget all rows if the file has changed.
@@ -112,15 +174,24 @@ class Rows:
             self._key = key
 
     def secret(self, login: bytes, kind: bytes) -> bytes | None:
-        """The APOP or SCRAM secret of one login, or None.
+        """See ``Source``.
 
         Raises:
-            RowsError: the file is there and cannot be read.
+            RowsError: a file is there and cannot be read.
         """
         try:
             return self._source.secret(login, kind)
         except OSError as error:
             raise RowsError(str(error)) from error
+
+    def scram(self, login: bytes) -> bytes:
+        """The SCRAM verifier of any login, a real or a made-up one; longer names than any are asked for by a digest.
+
+        Raises:
+            RowsError: a file is there and cannot be read.
+        """
+        asked = login if len(login) <= LOGIN_OCTETS else b"\0" + hashlib.sha256(login).digest()
+        return self.secret(asked, b"scram") or b""
 
     def offers(self, kind: bytes, before: bool = False) -> bool:
         """Whether anybody could log in by this kind of secret; as ``before`` where that cannot be told."""

@@ -24,8 +24,12 @@ class Exchange(Protocol):
         """
         ...
 
-    def found(self, stored: bytes | None) -> bytes:
-        """The challenge that follows a ``Lookup``."""
+    def found(self, stored: bytes) -> bytes:
+        """The challenge that follows a ``Lookup``.
+
+        Raises:
+            SaslError: what is stored is of another form.
+        """
         ...
 
 
@@ -39,7 +43,7 @@ class Plain:
             raise SaslError("PLAIN wants [authzid] NUL authcid NUL password")
         return Authenticate("plain", fields[1], fields[2])
 
-    def found(self, stored: bytes | None) -> bytes:
+    def found(self, stored: bytes) -> bytes:
         """PLAIN looks nothing up."""
         raise SaslError("PLAIN looks nothing up")
 

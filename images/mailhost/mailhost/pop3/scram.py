@@ -2,6 +2,8 @@
 
 What is stored is ``SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>``, base64 but for the number: the
 form PostgreSQL and others use. It does not let anybody log in who has read it.
+
+Whoever asks for the salt of a login gets one, whether there is such a login or not (``made_up``).
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from mailhost.pop3.events import Authenticate, Lookup
@@ -21,7 +24,14 @@ PREFIX = b"SCRAM-SHA-256$"
 ITERATIONS = 4096
 """RFC 7677 §4 asks for at least this many; phones pay it at every login."""
 
-_FAKE_KEY = os.urandom(32)
+MOST_ITERATIONS = 10_000_000
+"""More would hold the client for minutes (our choice)."""
+
+Shape = tuple[int, int]
+"""Iterations, and octets of the salt: what tells verifiers made by different programs apart."""
+
+
+SALT_OCTETS = 16
 
 
 class Verifier(NamedTuple):
@@ -35,7 +45,7 @@ class Verifier(NamedTuple):
 
 def make(password: bytes, salt: bytes | None = None, iterations: int = ITERATIONS) -> bytes:
     """The text to store for ``password``, which must be in its prepared form already (RFC 4013; ASCII is)."""
-    salt = os.urandom(16) if salt is None else salt
+    salt = os.urandom(SALT_OCTETS) if salt is None else salt
     salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
     stored = hashlib.sha256(_hmac(salted, b"Client Key")).digest()
     server = _hmac(salted, b"Server Key")
@@ -50,33 +60,52 @@ def parse(text: bytes) -> Verifier | None:
         iterations, salt = front.split(b":")
         stored, server = back.split(b":")
         keys = [base64.b64decode(part, validate=True) for part in (salt, stored, server)]
-        return Verifier(int(iterations), *keys) if text.startswith(PREFIX) and len(keys[1]) == 32 else None
+        verifier = Verifier(int(iterations), *keys)
     except (ValueError, binascii.Error):
         return None
+    usable = text.startswith(PREFIX) and len(verifier.stored_key) == 32 and verifier.salt
+    return verifier if usable and 0 < verifier.iterations <= MOST_ITERATIONS else None
+
+
+def made_up(login: bytes, key: bytes, shapes: Mapping[Shape, int]) -> bytes:
+    """The text for a login that has none, which nobody can prove: the same for ever, as that of a real one is.
+
+    ``key`` is known to the server alone. ``shapes`` says how many real verifiers have which iterations and salt; the
+    made-up ones have them as often, and when a real one comes or goes few of the others change (rendezvous hashing).
+    """
+
+    def score(shape: Shape) -> float:
+        drawn = _hmac(key, b"shape %d %d %b" % (*shape, login))
+        return -math.log((int.from_bytes(drawn[:8], "big") + 1) / (2**64 + 1)) / shapes[shape]
+
+    iterations, octets = min(sorted(shapes), key=score, default=(ITERATIONS, SALT_OCTETS))
+    salt = hashlib.shake_256(_hmac(key, b"salt " + login)).digest(octets)
+    keys = (_hmac(key, b"stored " + login), _hmac(key, b"server " + login))
+    encoded = [base64.b64encode(part) for part in (salt, *keys)]
+    return PREFIX + b"%d:%b$%b:%b" % (iterations, encoded[0], encoded[1], encoded[2])
 
 
 class Scram:
-    """One exchange: client-first, (look-up), client-final, the empty answer to the server's signature."""
+    """One exchange: client-first, (look-up), client-final, (verdict), the empty answer to the server's signature."""
 
     def __init__(self, nonce: bytes | None = None) -> None:
         """``nonce`` is for tests; else fresh random octets."""
         self._nonce = base64.b64encode(os.urandom(18)) if nonce is None else nonce
         self._step: Callable[[bytes], bytes | Authenticate | Lookup] = self._first
-        self._login = self._gs2 = self._client_first = self._server_first = b""
+        self._login = self._gs2 = self._client_first = self._server_first = self._client_final = b""
         self._verifier: Verifier | None = None
 
     def respond(self, response: bytes) -> bytes | Authenticate | Lookup:
         """See ``sasl.Exchange``."""
         return self._step(response)
 
-    def found(self, stored: bytes | None) -> bytes:
-        """The server-first message; for an unknown login it looks the same, with a salt that never changes."""
-        self._verifier = None if stored is None else parse(stored)
-        if self._verifier is None:
-            salt, iterations = _hmac(_FAKE_KEY, self._login)[:16], ITERATIONS
-        else:
-            salt, iterations = self._verifier.salt, self._verifier.iterations
-        self._server_first = b"r=%b,s=%b,i=%d" % (self._nonce, base64.b64encode(salt), iterations)
+    def found(self, stored: bytes) -> bytes:
+        """The server-first message, from the stored text or one that is ``made_up``."""
+        verifier = self._verifier = parse(stored)
+        if verifier is None:
+            raise SaslError("no verifier")
+        salt = base64.b64encode(verifier.salt)
+        self._server_first = b"r=%b,s=%b,i=%d" % (self._nonce, salt, verifier.iterations)
         self._step = self._final
         return self._server_first
 
@@ -98,18 +127,30 @@ class Scram:
         self._nonce = attributes[1][2:] + self._nonce
         return Lookup(self._login)
 
-    def _final(self, message: bytes) -> bytes | Authenticate:
-        """``c=gs2,r=nonce,p=proof``: the server's signature when the proof is right."""
-        without, _, proof = message.rpartition(b",p=")
+    def _final(self, message: bytes) -> Authenticate:
+        """``c=gs2,r=nonce,p=proof``: whether it proves anything is said when the throttle allows it, see ``proves``."""
+        self._client_final = message
+        return Authenticate("scram", self._login, b"")
+
+    def proves(self) -> bool:
+        """Whether the client's last message is of this exchange and shows that it knows the password."""
+        without, _, proof = self._client_final.rpartition(b",p=")
         wanted = b"c=%b,r=%b" % (base64.b64encode(self._gs2), self._nonce)
-        signed = b",".join([self._client_first, self._server_first, without])
-        if without == wanted and self._verifier is not None and self._proves(signed, proof, self._verifier):
-            self._step = self._acknowledged
-            return b"v=" + base64.b64encode(_hmac(self._verifier.server_key, signed))
-        return Authenticate("refuted", self._login, b"")
+        if without != wanted or self._verifier is None:
+            return False
+        return self._is_right(proof, self._signed(), self._verifier)
+
+    def signature(self) -> bytes:
+        """The server's part, after a proof that was right: it shows the client that the server knows it too."""
+        self._step = self._acknowledged
+        key = b"" if self._verifier is None else self._verifier.server_key
+        return b"v=" + base64.b64encode(_hmac(key, self._signed()))
+
+    def _signed(self) -> bytes:
+        return b",".join([self._client_first, self._server_first, self._client_final.rpartition(b",p=")[0]])
 
     @staticmethod
-    def _proves(signed: bytes, proof: bytes, verifier: Verifier) -> bool:
+    def _is_right(proof: bytes, signed: bytes, verifier: Verifier) -> bool:
         try:
             octets = base64.b64decode(proof, validate=True)
         except binascii.Error:

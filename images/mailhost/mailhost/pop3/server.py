@@ -13,6 +13,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from mailhost.pop3.connection import Connection
 from mailhost.pop3.credentials import Credentials
 from mailhost.pop3.descriptors import room
 from mailhost.pop3.events import Event, Transmit, Update
-from mailhost.pop3.guard import Guard
+from mailhost.pop3.guard import HEALTH_CHECK, Guard
 from mailhost.pop3.log import Log
 from mailhost.pop3.logins import Logins
 from mailhost.pop3.loop import Loop
@@ -30,7 +31,7 @@ from mailhost.pop3.opening import Openings
 from mailhost.pop3.options import Options
 from mailhost.pop3.protocol import Session, by_state
 from mailhost.pop3.rows import Rows, RowsError, Source
-from mailhost.pop3.state import Features, State
+from mailhost.pop3.state import Features
 from mailhost.pop3.status import StatusPort
 from mailhost.pop3.threads import Threads
 from mailhost.system.proxy import HEADER_S, Trusted
@@ -84,11 +85,12 @@ class Server:
         self.log = Log()
         self.counts = counters.row(worker)
         self.tls = tls
-        self.rows = Rows(options.home / "users", source)
-        hashing, scanning = Threads(max(2, os.cpu_count() or 1)), Threads(2)
+        hashing, scanning, asking = Threads(max(2, os.cpu_count() or 1)), Threads(2), Threads(1)
+        self.rows = Rows(options.home / "users", source, asking.run, self.loop.post)
         self._room = room()
         self.openings = Openings(options.profile, scanning.run, self.loop.post, self._room.maildrop)
         self.guard = Guard(options.limits, counters.entered, counters.shared, worker)
+        self.guard.succeeded(*HEALTH_CHECK, self.loop.now)
         credentials = Credentials(hashing.run, self.loop.post, self._upgrade if options.upgrade_hashes else None)
         self.logins = Logins(
             options, self.loop, self.log, self.rows, credentials, self.openings, self.guard, self.counts
@@ -98,7 +100,7 @@ class Server:
         self._sockets = sockets
         self._trusted = Trusted(options.proxy_from)
         self._features = Features()
-        self._offer()
+        self._offer(self.offers())
         self._serial, self._pid, self._hostname = 0, os.getpid(), options.hostname.encode()
         self._sweeping = self._draining = self._paused = False
         self.orphaned = False
@@ -107,18 +109,24 @@ class Server:
 
     def _upgrade(self, login: bytes, password: bytes) -> None:
         """Begin to replace a weak hash; when that fails the login is none the worse."""
-        try:
-            self.rows.upgrade(login, password)
-        except RowsError as error:
-            self.log.line("hash not upgraded", login=login, error=str(error))
 
-    def _offer(self) -> None:
+        def begun(answer: RowsError | None) -> None:
+            if answer is not None:
+                self.log.line("hash not upgraded", login=login, error=str(answer))
+
+        self.rows.ask(partial(self.rows.upgrade, login, password), begun)
+
+    def offers(self) -> tuple[bool, bool]:
+        """Whether anybody has an APOP secret, and a SCRAM one; asks the source, which may take long."""
+        return self.rows.offers(b"apop", self._features.apop), self.rows.offers(b"scram", self._features.scram)
+
+    def _offer(self, offers: tuple[bool, bool]) -> None:
         """Note what new sessions may use, as things stand now."""
         self._features = Features(
             tls=self.tls is not None,
             plaintext=not self.options.require_tls,
-            apop=self.rows.offers(b"apop", self._features.apop),
-            scram=self.rows.offers(b"scram", self._features.scram),
+            apop=offers[0],
+            scram=offers[1],
             login_delay_s=self.options.limits.login_delay_s,
         )
         self._tables = by_state(self.options.profile, self._features)
@@ -146,10 +154,13 @@ class Server:
             events = select.EPOLLIN | select.EPOLLEXCLUSIVE  # wakes one worker for one connection, not all
             self.loop.add(listener.fileno(), events, partial(self._accept, listener, secure))
 
-    def ready(self) -> bool:
-        """Whether a login could succeed now: a connection would be taken, and its login can be looked up."""
+    def ready(self, done: Callable[[bool], None]) -> None:
+        """Tell ``done`` whether a login could succeed now: a connection would be taken, and its login looked up."""
         taken = not self._draining and not self._paused and self.guard.has_room(self.unauthenticated)
-        return taken and self._room.left() and self.rows.readable()
+        if taken and self._room.left():
+            self.rows.ask(self.rows.readable, lambda answer: done(answer is True))
+        else:
+            done(False)
 
     def _accept(self, listener: socket.socket, secure: bool, _: int) -> None:
         for _turn in range(ACCEPTS):
@@ -270,10 +281,10 @@ class Server:
         if self._sweeping:
             self.loop.later(SWEEP_S, self._sweep)
 
-    def reload(self, tls: ssl.SSLContext | None) -> None:
+    def reload(self, tls: ssl.SSLContext | None, offers: tuple[bool, bool]) -> None:
         """At HUP: new sessions get the new certificate and offers; running ones keep theirs."""
         self.tls = tls
-        self._offer()
+        self._offer(offers)
         self.log.line("reloaded")
 
     def orphan(self) -> None:
@@ -295,7 +306,7 @@ class Server:
             self.loop.remove(listener.fileno())
             listener.close()
         for connection in list(self.connections):
-            if connection.session.state is State.AUTHORIZATION and not connection.busy:
+            if not connection.logged_in:  # also who waits for a throttled login: nobody waits 40 s for that at TERM
                 connection.close("server stopping")
         if not self.connections:
             self.loop.stop()

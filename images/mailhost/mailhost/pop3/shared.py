@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import mmap
 import os
 from collections.abc import Hashable, Iterator
@@ -17,18 +18,29 @@ PLACES = 8_192
 """Places for open connections by address; a place has ``WAYS`` cells of 8 octets for each worker (256 KiB a worker)."""
 
 WAYS = 4
+FREE_FAILURES = 5
+"""So many failures cost nothing but the fixed delay: people mistype, and mail programs keep old passwords."""
+
+WINDOW_S = 900.0
+"""Failures are forgotten when there was none for so long."""
+
 BUCKET = 8
 """Entries a bucket of ``Table`` has; when they are taken the oldest is forgotten."""
 
-_WORDS = 4
+_WORDS = 5
 _COUNT_BITS = 20
 _COUNT = (1 << _COUNT_BITS) - 1
 
 
 class Table:
-    """A bounded map from a key to three numbers, ``fields[at]`` to ``fields[at + 2]``, the first a time of last use."""
+    """A bounded map from a key to four numbers, ``fields[at]`` to ``fields[at + 3]``.
 
-    def __init__(self, buckets: int) -> None:
+    The first is a time of last use. The second is a count: an entry that counts more than ``heavy``, used in the last
+    ``kept_s`` seconds, gives its place to no lighter one, so that a crowd of new keys does not push it out.
+    """
+
+    def __init__(self, buckets: int, heavy: float = math.inf, kept_s: float = 0.0) -> None:
+        self._heavy, self._kept_s = heavy, kept_s
         memory = memoryview(mmap.mmap(-1, buckets * BUCKET * _WORDS * 8))
         self._marks, self.fields = memory.cast("Q"), memory.cast("d")
         self._buckets = buckets
@@ -38,22 +50,22 @@ class Table:
         mark, entries = self._entries(key)
         return next((at + 1 for at in entries if self._marks[at] == mark), None)
 
-    def place(self, key: Hashable) -> int:
+    def place(self, key: Hashable, now: float) -> int:
         """Where the fields of ``key`` are from now on: all 0 when it is new."""
         found = self.find(key)
         if found is not None:
             return found
         mark, entries = self._entries(key)
-        at = min(entries, key=lambda entry: (self._marks[entry] != 0, self.fields[entry + 1]))
+        marks, fields = self._marks, self.fields
+        at = min(entries, key=lambda entry: (marks[entry] != 0, self._is_heavy(entry, now), fields[entry + 1]))
         self._marks[at] = 0  # whoever is killed from here on leaves an empty entry, not a mixed one
         for field in range(1, _WORDS):
             self.fields[at + field] = 0.0
         self._marks[at] = mark
         return at + 1
 
-    def forget(self, at: int) -> None:
-        """Empty the entry whose fields are at ``at``."""
-        self._marks[at - 1] = 0
+    def _is_heavy(self, entry: int, now: float) -> bool:
+        return self.fields[entry + 2] > self._heavy and now - self.fields[entry + 1] < self._kept_s
 
     def _entries(self, key: Hashable) -> tuple[int, range]:
         mark = hash(key) % (1 << 64) or 1
@@ -65,11 +77,13 @@ class Shared:
     """Make it before forking."""
 
     def __init__(self, workers: int = 1, places: int = PLACES, buckets: int = 4_096) -> None:
-        """``buckets`` of 256 octets in each of the two tables: 32,768 entries and 1 MiB each."""
+        """``buckets`` of 320 octets in a table: 32,768 entries and 1.3 MiB each, four times that for the pairs."""
         self.workers = workers
-        self.records, self.good = Table(buckets), Table(buckets)
-        self.flags = memoryview(mmap.mmap(-1, 8)).cast("Q")
-        """One number: 1 once anything has failed; until then nobody needs the lock."""
+        self.addresses, self.logins = (Table(buckets, FREE_FAILURES, WINDOW_S) for _ in range(2))
+        self.pairs, self.good = Table(4 * buckets, FREE_FAILURES, WINDOW_S), Table(buckets)
+        self.until = memoryview(mmap.mmap(-1, 8)).cast("d")
+        """One time: nothing is throttled from then on, as things stand; until it has come nobody can do without a look.
+        """
         self._places = places
         self.totals = memoryview(mmap.mmap(-1, workers * 8)).cast("q")
         self.waiting = memoryview(mmap.mmap(-1, workers * 8)).cast("q")

@@ -93,7 +93,7 @@ class Memory:
     def refuse(self, reply: Reply) -> Event:
         """Back to AUTHORIZATION, or out: at once where one login is all a connection gets, else after a few."""
         self.failures += 1
-        self.login = None
+        self.login = self.sasl = None
         if self.profile.single_login or self.failures >= self.features.max_logins:
             self.state = State.CLOSED
             return Close(reply, "login refused")

@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from mailhost.pop3.loop import Loop
 
@@ -18,10 +19,13 @@ PAUSE_S = 0.5
 """How long none is accepted when no descriptor was to be had: asking again at once would spin."""
 
 
-class StatusPort:
-    """Answers one request a connection, then closes it. ``ready`` says whether a login could succeed now."""
+Ready = Callable[[Callable[[bool], None]], None]
 
-    def __init__(self, loop: Loop, listener: socket.socket, metrics: Callable[[], bytes], ready: Callable[[], bool]):
+
+class StatusPort:
+    """Answers one request a connection, then closes it. ``ready`` tells what it is given if a login could succeed."""
+
+    def __init__(self, loop: Loop, listener: socket.socket, metrics: Callable[[], bytes], ready: Ready) -> None:
         self._loop = loop
         self._listener = listener
         self._metrics = metrics
@@ -52,19 +56,27 @@ class StatusPort:
 
     def _answer(self, sock: socket.socket) -> None:
         """One read is enough: a probe's request fits into one packet, and what does not is not answered."""
+        self._loop.remove(sock.fileno())
+        words: list[bytes] = []
         with contextlib.suppress(OSError):
             words = sock.recv(REQUEST_OCTETS).split(b"\r\n")[0].split(b" ")
-            status, body = self._page(words[1] if len(words) == 3 and words[0] == b"GET" else b"")
-            head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}\r\n"
-            sock.send(head.encode("ascii") + b"Connection: close\r\n\r\n" + body)
-        self._end(sock)
-
-    def _page(self, path: bytes) -> tuple[str, bytes]:
-        if path == b"/metrics":
-            return "200 OK", self._metrics()
+        path = words[1] if len(words) == 3 and words[0] == b"GET" else b""
         if path == b"/ready":
-            return ("200 OK", b"ready\n") if self._ready() else ("503 Service Unavailable", b"not ready\n")
-        return "404 Not Found", b"/metrics or /ready\n"
+            self._ready(partial(self._say_ready, sock))
+        elif path == b"/metrics":
+            self._say(sock, "200 OK", self._metrics())
+        else:
+            self._say(sock, "404 Not Found", b"/metrics or /ready\n")
+
+    def _say_ready(self, sock: socket.socket, ready: bool) -> None:
+        self._say(sock, *(("200 OK", b"ready\n") if ready else ("503 Service Unavailable", b"not ready\n")))
+
+    def _say(self, sock: socket.socket, status: str, body: bytes) -> None:
+        head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}\r\n"
+        if sock in self._open:
+            with contextlib.suppress(OSError):
+                sock.send(head.encode("ascii") + b"Connection: close\r\n\r\n" + body)
+        self._end(sock)
 
     def _end(self, sock: socket.socket) -> None:
         if sock in self._open:

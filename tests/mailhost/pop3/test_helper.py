@@ -1,0 +1,157 @@
+"""The helper that stays root: whatever it is asked, when it is slow, and when the server is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, eventually, http
+
+from mailhost.pop3 import keeper
+from mailhost.pop3.rows import Files
+
+Serve = Callable[..., Running]
+as_root = pytest.mark.needs("root")  # only root has the helper
+
+
+@contextlib.contextmanager
+def helping(users: Path) -> Iterator[tuple[socket.socket, threading.Thread]]:
+    """A helper in a thread; gives the worker's end of its channel."""
+    (users / "poppasswd").write_text(f"joe:{HOWTO_HASH}:popuser:/box/joe\n")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    thread = threading.Thread(target=keeper.serve, args=([theirs], Files(users)), daemon=True)
+    thread.start()
+    yield ours, thread
+    ours.close()
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+ODD = [
+    b"",
+    b"x",
+    bytes(8),
+    bytes(8) + b"r",
+    bytes(8) + b"r" + b"\xff" * 4,
+    bytes(8) + b"r" + b"\0\0\0\xff" + b"joe",
+    bytes(8) + b"r" + keeper.pack([b"joe", b"more"]),
+    bytes(8) + b"r" + keeper.pack([]),
+    bytes(8) + b"u" + keeper.pack([b"joe"]),
+    bytes(8) + b"h" + keeper.pack([b"joe", b"x"]),
+    bytes(8) + b"?" + keeper.pack([b"joe"]),
+    bytes(8) + b"r" + keeper.pack([b"a\0b\n:c"]),
+    bytes(8) + b"r" + b"y" * 60_000,
+]
+
+
+@pytest.mark.parametrize("question", ODD)
+def test_a_question_that_is_none_does_not_end_it(tmp_path: Path, question: bytes) -> None:
+    with helping(tmp_path) as (ours, thread):
+        ours.send(question)
+        assert keeper.Kept(ours).row(b"joe") is not None
+        assert thread.is_alive()
+
+
+def test_random_questions_do_not_end_it(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    with helping(tmp_path) as (ours, thread):
+        ours.setblocking(False)
+        for _ in range(3_000):
+            verb = bytes([chance.choice(b"rashup?\0")])
+            body = keeper.pack([b"joe"]) if chance.random() < 0.5 else chance.randbytes(chance.randrange(300))
+            question = chance.randbytes(8) + verb + body
+            with contextlib.suppress(BlockingIOError):
+                ours.send(question[: chance.randrange(len(question) + 1)])
+                while True:
+                    ours.recv(65_536)
+        assert keeper.Kept(ours).row(b"joe") is not None
+        assert thread.is_alive()
+
+
+def test_a_worker_that_takes_no_answers_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / "poppasswd").write_text(f"joe:{HOWTO_HASH}:popuser:/box/joe\n")
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+    channels = [theirs for _, theirs in pairs]
+    thread = threading.Thread(target=keeper.serve, args=(channels, Files(tmp_path)), daemon=True)
+    thread.start()
+    deaf, other = (ours for ours, _ in pairs)
+    deaf.settimeout(5)
+    for _ in range(2_000):  # several times what two sockets hold
+        deaf.send(bytes(8) + b"r" + keeper.pack([b"joe"]))
+    assert keeper.Kept(other).row(b"joe") is not None
+    for ours, _ in pairs:
+        ours.close()
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+def helper_of(server: Running) -> int:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    (helper,) = {int(pid) for pid in children if "\nUid:\t0\t" in Path(f"/proc/{pid}/status").read_text()}
+    return helper
+
+
+def gone(pid: int) -> bool:
+    """Ended; whoever adopted it may not have waited for it yet."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+
+
+@as_root
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_no_helper_outlives_a_killed_server(box: Box, serve: Serve, workers: str) -> None:
+    server = serve("--workers", workers)
+    helper = helper_of(server)
+    assert not gone(helper)
+    server.process.kill()
+    server.process.wait()
+    assert eventually(lambda: gone(helper), 20)
+
+
+@as_root
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_helper_that_hangs_holds_up_nobody_who_is_logged_in_or_known(box: Box, serve: Serve, workers: str) -> None:
+    """Not at a look-up, not at HUP, not at /ready; and who needs it is told so, in time."""
+    box.passwords({"testid": HOWTO_HASH, "late": HOWTO_HASH})
+    server = serve("--workers", workers, "--metrics", "127.0.0.1:0")
+    inside = server.client()
+    for _ in range(8):
+        known = server.client()
+        assert known.login() == b"+OK maildrop ready\r\n"
+        assert known.ask(b"QUIT") == b"+OK bye\r\n"
+    assert inside.login() == b"+OK maildrop ready\r\n"
+    helper = helper_of(server)
+    os.kill(helper, signal.SIGSTOP)
+    try:
+        strangers = [server.client(60) for _ in range(6)]
+        for number, stranger in enumerate(strangers):
+            stranger.send(b"USER late\r\nPASS testpw\r\n" if number else b"AUTH SCRAM-SHA-256 biwsbj1hLHI9eA==\r\n")
+        server.process.send_signal(signal.SIGHUP)
+        for _ in range(5):
+            assert inside.ask(b"NOOP") == b"+OK done\r\n"
+        inside.sock.settimeout(2)
+        assert inside.ask(b"STAT").startswith(b"+OK 0")
+        assert http(server, "/metrics").startswith(b"HTTP/1.1 200")
+        assert http(server, "/ready").startswith(b"HTTP/1.1 503")
+        for stranger in strangers[1:]:
+            assert stranger.line() == b"+OK send PASS\r\n"
+            assert stranger.line() == b"-ERR [SYS/TEMP] try again later\r\n"
+        assert "the root helper does not answer" in server.log()
+        assert inside.ask(b"QUIT") == b"+OK bye\r\n"
+    finally:
+        os.kill(helper, signal.SIGCONT)
+    assert eventually(lambda: login(server.client()), 20), "it answers again"
+    assert eventually(lambda: http(server, "/ready").startswith(b"HTTP/1.1 200"))
+
+
+def login(client: Client) -> bool:
+    return client.login(b"late") == b"+OK maildrop ready\r\n"
