@@ -41,6 +41,7 @@ CHANGES = {
     "add a domain": ["domain", "add", "new.example"],
     "add a mailbox": ["mailbox", "add", "new@domain.com", "--login", "new", "--crypt", HOWTO_CRYPT],
     "delete a mailbox": ["mailbox", "del", "old@domain.com"],
+    "bring a mailbox back": ["mailbox", "add", "gone@domain.com", "--login", "gone", "--crypt", HOWTO_CRYPT],
     "purge a mailbox": ["mailbox", "del", "old@domain.com", "--purge"],
     "delete a domain": ["domain", "del", "other.example"],
     "rename a mailbox": ["mailbox", "rename", "old@domain.com", "young"],
@@ -75,10 +76,13 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     host.ok("catchall", "set", "domain.com", "any@domain.com")
     host.ok("alias", "add", "who@domain.com", "joe@domain.com")
     host.ok("forward", "add", "away@domain.com", "x@elsewhere.example")
+    host.ok("mailbox", "add", "gone@domain.com", "--login", "gone", "--crypt", HOWTO_CRYPT)
+    (host.home / "popboxes/domain-com/gone/Maildir/new/1").write_text("kept in popboxes/.removed")
+    host.ok("mailbox", "del", "gone@domain.com")
     return host.home
 
 
-LOCALS = ("joe", "joe-x", "who", "old", "ann", "new", "any")
+LOCALS = ("joe", "joe-x", "who", "old", "ann", "new", "any", "gone")
 TRACKED = [*(f"{local}@domain.com" for local in LOCALS), "x@other.example", "any@new.example"]
 
 
