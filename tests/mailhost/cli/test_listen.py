@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 
 import pytest
 from tests.mailhost.cli.support import Host
@@ -48,3 +50,19 @@ def test_an_address_of_another_host(host: Host) -> None:
     done = host.run("serve", "pop3", "--listen", "192.0.2.1:1")
     assert done.exit_code == 111
     assert done.stderr == "mailhost serve pop3: 192.0.2.1:1: Cannot assign requested address\n"
+
+
+@pytest.mark.parametrize(
+    "verb", [("pop3", "--tls-listen", "127.0.0.1:0"), ("standin", "--listen", "127.0.0.1:0")], ids=lambda verb: verb[0]
+)
+def test_a_key_that_may_not_be_read_is_no_fault_of_the_command_line(
+    empty: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    """The options take it, whoever may read it; what comes of it the servers' own tests say."""
+    pair = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
+    for path in pair:
+        path.write_text("x")
+    monkeypatch.setattr(os, "access", lambda *_args, **_named: False)
+    done = empty.run("serve", *verb, "--cert", str(pair[0]), "--key", str(pair[1]))
+    assert done.exit_code == 111, done.output
+    assert "Usage" not in done.output

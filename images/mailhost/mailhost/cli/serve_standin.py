@@ -27,7 +27,8 @@ class Endpoint(click.ParamType[tuple[str, int]]):
             self.fail(str(why), param, ctx)
 
 
-FILE = click.Path(path_type=Path)  # not looked at here: one that cannot be read is the log's to name, mail goes on
+FILE = click.Path(path_type=Path, readable=False)
+"""Not looked at here: one that cannot be read is the log's to name, and mail goes on."""
 
 
 @click.command()
