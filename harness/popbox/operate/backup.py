@@ -3,48 +3,60 @@
 The services are frozen for as long as it takes to link the message files (which never change) and to copy the rest; the
 archive is written afterwards, from that snapshot. A frozen service drops nothing: clients wait.
 
-The archive is a tar, gzipped where its name says so: ``popbox.json`` (the manifest), then control/, users/, alias/,
-popboxes/ and queue/ as they lay in the qmail home, numbers for owners; at last ``popbox.end``, which says how many
-these were. Nothing else tells an archive that was cut from a whole one: for a tar reader both just end.
+A restore reads the archive to its end, writes all of it beside its place on the host while the services go on, and only
+then stops them and renames it into its place. Where that fails, or they do not come back, the host is as it was.
 """
 
 from __future__ import annotations
 
 import inspect
-import io
 import json
+import re
 import subprocess
 import tarfile
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any
 
-from popbox.errors import HostError, PopboxError
+from popbox.errors import HostError
 from popbox.hosts.base import SERVICES, Host
-from popbox.operate import on_host
+from popbox.operate import on_host, on_host_restore, on_host_walk
+from popbox.operate.archive import (
+    END,
+    FORMAT,
+    MANIFEST,
+    ArchiveError,
+    Sum,
+    Whole,
+    check_manifest,
+    members,
+    opened,
+    read_whole,
+    rest,
+    verified,
+)
+from popbox.operate.archive import note as _note
 
-MANIFEST, END, FORMAT = "popbox.json", "popbox.end", 2
+__all__ = ["END", "FORMAT", "MANIFEST", "ArchiveError", "Saved", "backup", "read_whole", "restore", "take_back"]
+
 UP_S = 60.0  # our choice: how long a restored service may take to answer
-GZIP_OCTETS = 18  # head and tail of the shortest gzip file (RFC 1952); tarfile stumbles over less
-PIECE_OCTETS = 1 << 20
-
-
-class ArchiveError(PopboxError):
-    """An archive cannot be used; names the file and the rule."""
+FILE_OCTETS = 4_096  # what a small file takes on disk, and a part of a folder
+SPARE_OCTETS = 64 << 20  # our choice: a disk is never filled to its last block
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What an archive holds, and how long the host stood still for it, in seconds."""
+    """What an archive holds, and how long the host stood still for it, in seconds; ``remarks``: what was left out."""
 
     messages: int
     octets: int
     frozen_s: float
+    remarks: tuple[str, ...] = ()
 
 
 def backup(host: Host, path: Path) -> Saved:
@@ -52,8 +64,9 @@ def backup(host: Host, path: Path) -> Saved:
     scratch = path.with_name(f".{path.name}.part")
     try:
         with _frozen(host) as began:
-            seen = json.loads(_run(host, "snapshot"))
-        saved = Saved(seen["messages"], seen["octets"], time.monotonic() - began)
+            answer, remarks = _run(host, "snapshot")
+        seen = json.loads(answer)
+        saved = Saved(seen["messages"], seen["octets"], time.monotonic() - began, remarks)
         manifest = {
             "format": FORMAT,
             "mta": host.mta,
@@ -83,126 +96,146 @@ def _frozen(host: Host) -> Iterator[float]:
 
 
 def _pack(host: Host, manifest: dict[str, Any], path: Path, gzipped: bool) -> None:
-    """The manifest as the first member, then the host's own stream, member for member."""
+    """The manifest as the first member, then the host's own stream, member for member, at last their number and sum."""
+    path.unlink(missing_ok=True)
+    path.touch(0o600)  # it holds everybody's mail and hashes
     child = subprocess.Popen(_argv(host, "pack"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    with child, tarfile.open(path, "w:gz" if gzipped else "w", format=tarfile.PAX_FORMAT) as archive:
+    with child, tarfile.open(path, "w:gz" if gzipped else "w", **CODING) as archive:
         _note(archive, MANIFEST, manifest)
         assert child.stdout
-        count = 0
-        with tarfile.open(fileobj=child.stdout, mode="r|") as stream:
-            for count, member in enumerate(_rest(stream), 1):  # noqa: B007 - wanted behind the loop
-                archive.addfile(member, stream.extractfile(member) if member.isreg() else None)
-        _note(archive, END, {"members": count})
-    path.chmod(0o600)  # it holds everybody's mail and hashes
+        count, sums = 0, Sum()
+        with tarfile.open(fileobj=child.stdout, mode="r|", encoding="utf-8", errors="surrogateescape") as stream:
+            for count, member in enumerate(rest(stream), 1):  # noqa: B007 - wanted behind the loop
+                sums.add(member)
+                octets = stream.extractfile(member) if member.isreg() else None
+                archive.addfile(member, sums.through(octets) if octets else None)
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+        _note(archive, END, {"members": count, "sha256": sums.hexdigest()})
     if child.returncode:
         raise HostError(f"packing on {host.describe()} ended with {child.returncode}")
 
 
-def _note(archive: tarfile.TarFile, name: str, facts: dict[str, Any]) -> None:
-    octets = json.dumps(facts, indent=1).encode() + b"\n"
-    about = tarfile.TarInfo(name)
-    about.size, about.mtime, about.mode = len(octets), time.time(), 0o644
-    archive.addfile(about, io.BytesIO(octets))
+CODING: dict[str, Any] = {"format": tarfile.PAX_FORMAT, "encoding": "utf-8", "errors": "surrogateescape"}
 
 
 def restore(host: Host, path: Path) -> dict[str, Any]:
     """Make an empty host what the archive holds; returns the manifest. Raises ArchiveError, HostError.
 
-    The archive is read to its end once before anything is done: one that is cut short or damaged changes nothing.
+    Whatever goes wrong, the host is as it was before, its services up as they were.
     """
-    manifest = read_whole(path)
-    _check(host, path, manifest)
-    with _opened(path) as (archive, _):
-        for service in SERVICES:
-            host.stop(service)
-        _unpack(host, archive)
-        for service in SERVICES:
-            host.restart(service, time.monotonic() + UP_S)
-    return manifest
-
-
-def read_whole(path: Path) -> dict[str, Any]:
-    """The manifest of an archive that was read to its end. Raises ArchiveError: it is none, or not whole; OSError."""
-    with _opened(path) as (archive, manifest):
-        for _ in _members(archive):
-            pass
-    return manifest
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[tarfile.TarFile, dict[str, Any]]]:
-    """The archive, read up to behind its manifest."""
-    if path.stat().st_size < GZIP_OCTETS:
-        raise ArchiveError(f"{path}: not a whole tar archive: {path.stat().st_size} octets")
+    whole = verified(path)
+    _check(host, path, whole)
     try:
-        with tarfile.open(path, "r|*") as archive:
-            first = archive.next()
-            file = archive.extractfile(first) if first and first.name == MANIFEST else None
-            if file is None:
-                raise ArchiveError(f"{path}: its first member is not {MANIFEST}: no archive of popbox backup")
-            manifest = json.load(file)
-            if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-                raise ArchiveError(f"{path}: {MANIFEST}: format {FORMAT} is wanted")
-            yield archive, manifest
-    except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
-        raise ArchiveError(f"{path}: not a whole tar archive: {error}") from error
+        with opened(path) as (archive, _):
+            _stage(host, archive)
+        try:
+            _switch(host)
+        except BaseException:
+            take_back(host)
+            raise
+    except BaseException:
+        with suppress(HostError):
+            _run(host, "undo")
+        raise
+    _run(host, "commit")
+    return whole.manifest
 
 
-def _check(host: Host, path: Path, manifest: dict[str, Any]) -> None:
-    """Nothing is overwritten, and nothing is given to an MTA that could not read it."""
+def _switch(host: Host) -> None:
+    """The only part for which the services are down."""
+    for service in SERVICES:
+        host.stop(service)
+    _is_empty(host)  # mail may have come since we looked
+    _run(host, "place")
+    for service in SERVICES:
+        host.restart(service, time.monotonic() + UP_S)
+
+
+def take_back(host: Host) -> None:
+    """Make the host what it was before a restore that failed or was killed. Raises HostError."""
+    for service in SERVICES:
+        host.stop(service)
+    _run(host, "undo")
+    for service in SERVICES:
+        host.restart(service, time.monotonic() + UP_S)
+
+
+def _check(host: Host, path: Path, whole: Whole) -> None:
+    """Nothing is overwritten, nothing is given to an MTA that could not read it, and all of it fits."""
+    manifest = whole.manifest
+    check_manifest(path, manifest)
     if manifest["mta"] != host.mta:
         raise ArchiveError(f"{path} was made on MTA {manifest['mta']}; its queue and owners do not fit MTA {host.mta}")
     if manifest["home"] != host.home():
         raise ArchiveError(f"{path}: its files name boxes below {manifest['home']}; this host's home is {host.home()}")
-    there = _run(host, "empty").decode().split()
-    if there:
+    _is_empty(host)
+    facts = json.loads(_run(host, "facts")[0])
+    if manifest["qmailq"] is not None and facts["qmailq"] != manifest["qmailq"]:
+        raise ArchiveError(
+            f"{path}: its queue is uid {manifest['qmailq']}'s, this host's qmailq is uid {facts['qmailq']}"
+        )
+    _fits(host, path, whole, facts["room"])
+
+
+def _fits(host: Host, path: Path, whole: Whole, room: dict[str, tuple[int, int | None, int]]) -> None:
+    """The parts of one disk together."""
+    disks: dict[int, list[str]] = {}
+    for part in whole.members:
+        disks.setdefault(room[part][2], []).append(part)
+    for parts in disks.values():
+        number = sum(whole.members[part] for part in parts)
+        wanted = sum(whole.octets[part] for part in parts) + number * FILE_OCTETS + SPARE_OCTETS
+        free, inodes, _ = room[parts[0]]
+        where = f"{path}: {', '.join(parts)} on {host.describe()}"
+        if wanted > free:
+            raise HostError(f"{where} need {wanted} octets of disk, {free} are free; nothing was restored")
+        if inodes is not None and number > inodes:
+            raise HostError(f"{where} need {number} inodes, {inodes} are free; nothing was restored")
+
+
+def _is_empty(host: Host) -> None:
+    there = _run(host, "empty")[0].decode(errors="replace").split("\n")
+    if there[0]:
         raise HostError(f"{host.describe()} is not empty, nothing was restored; it has {', '.join(there[:5])}")
-    owner = json.loads(_run(host, "snapshot"))["qmailq"]
-    _run(host, "clean")
-    if manifest["qmailq"] is not None and owner != manifest["qmailq"]:
-        raise ArchiveError(f"{path}: its queue is uid {manifest['qmailq']}'s, this host's qmailq is uid {owner}")
 
 
-def _unpack(host: Host, archive: tarfile.TarFile) -> None:
-    child = subprocess.Popen(_argv(host, "unpack"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+def _stage(host: Host, archive: tarfile.TarFile) -> None:
+    """Write all of it beside its place."""
+    child = subprocess.Popen(
+        _argv(host, "stage"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     assert child.stdin
-    with child, suppress(BrokenPipeError), child.stdin as sink:  # then its exit code tells
-        _copy(archive, sink)
+    with child:
+        with suppress(BrokenPipeError), child.stdin as sink:  # then its exit code tells
+            _copy(archive, sink)
+        assert child.stderr
+        said = child.stderr.read().decode(errors="replace").strip()
     if child.returncode:
-        raise HostError(f"unpacking on {host.describe()} ended with {child.returncode}; the host is partly restored")
+        raise HostError(f"unpacking on {host.describe()} ended with {child.returncode}, nothing was restored: {said}")
 
 
 def _copy(archive: tarfile.TarFile, sink: IO[bytes]) -> None:
-    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as stream:
-        for member in _members(archive):
+    with tarfile.open(fileobj=sink, mode="w|", **CODING) as stream:
+        for member in members(archive):
             stream.addfile(member, archive.extractfile(member) if member.isreg() else None)
-
-
-def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The host's own, those between the manifest and the end. Raises TarError: there is no end, or another number."""
-    for count, member in enumerate(_rest(archive)):
-        if member.name == END:
-            file = archive.extractfile(member)
-            if file is None or json.load(file) != {"members": count}:
-                raise tarfile.ReadError(f"{END}: {count} members are there, it says another number")
-            return
-        yield member
-    raise tarfile.ReadError(f"it ends without {END}")
-
-
-def _rest(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """What is still to come: iteration would begin with those read before, which a stream has no more."""
-    while (member := archive.next()) is not None:
-        yield member
+            stream.members.clear()  # type: ignore[attr-defined]  # it would keep every header
 
 
 def _argv(host: Host, verb: str) -> list[str]:
-    return host.beside("-c", inspect.getsource(on_host), verb, host.home())
+    own = on_host if verb in ("snapshot", "pack", "clean") else on_host_restore
+    return host.beside("-c", _source(on_host_walk, own), verb, host.home())
 
 
-def _run(host: Host, verb: str) -> bytes:
+def _source(*modules: ModuleType) -> str:
+    """One program of several modules: on the host there is nothing to import them from."""
+    ours = re.compile(r"^from (?:__future__|popbox\.\S+) import (?:\([^)]*\)|[^\n]*)\n", re.MULTILINE)
+    return "from __future__ import annotations\n" + "".join(ours.sub("", inspect.getsource(one)) for one in modules)
+
+
+def _run(host: Host, verb: str) -> tuple[bytes, tuple[str, ...]]:
+    """What it printed, and its remarks. Raises HostError: it failed."""
     done = subprocess.run(_argv(host, verb), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    said = done.stderr.decode(errors="replace").strip()
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
         raise HostError(f"{verb} on {host.describe()} ended with {done.returncode}: {said}")
-    return done.stdout
+    return done.stdout, tuple(said.splitlines())
