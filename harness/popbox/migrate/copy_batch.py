@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from popbox.migrate.copy_folder import FolderError
 from popbox.migrate.copy_journal import Record
 from popbox.migrate.copy_target import Staged, Target
 
@@ -24,6 +25,7 @@ class Batch:
         self._number = 0
         self._pool = ThreadPoolExecutor(SYNCERS, "sync")
         self.conflicts: list[tuple[Target, Record]] = []
+        self.refused: list[FolderError] = []
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -62,6 +64,11 @@ class Batch:
         for one in self._staged:
             by_target.setdefault(one.target, []).append(one)
         for target, staged in by_target.items():
-            self.conflicts += [(target, record) for record in target.place(staged)]
+            try:
+                self.conflicts += [(target, record) for record in target.place(staged)]
+            except FolderError as why:  # taken and not placed: the next pass copies it again
+                self.refused.append(why)
+                for one in staged:
+                    one.drop()
         self._staged.clear()
         self._octets = 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from popbox.errors import PopboxError
 from popbox.hosts.process import run_bounded
+from popbox.migrate.copy_folder import Folder
 from popbox.migrate.copy_progress import size
 from popbox.migrate.copy_target import Target
 from popbox.migrate.fold import Box
@@ -51,13 +52,18 @@ class Place:
         return (self.home or self.to).resolve() / "popboxes"
 
     def target(self, box: Box, prefix: str) -> Target:
-        """The Maildir of a box. In a home the box is there already, and what comes into it is its owner's."""
+        """The Maildir of a box. In a home the box is there already, and what comes into it is its owner's.
+
+        Raises:
+            FolderError: a link or something else has the place of one of its folders.
+        """
         directory = self.popboxes / prefix / box.local
         owner = None
-        if self.home is not None:
-            status = directory.lstat()
-            owner = (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
-        return Target(directory / "Maildir", self.journal(box, prefix), owner)
+        if self.home is None:
+            self.popboxes.mkdir(parents=True, exist_ok=True)
+        elif os.geteuid() == 0:
+            owner = Folder(self.popboxes, directory / "Maildir").owner()
+        return Target(directory / "Maildir", self.journal(box, prefix), owner, self.popboxes)
 
     def journal(self, box: Box, prefix: str) -> Path:
         """What was put into a box is noted there."""

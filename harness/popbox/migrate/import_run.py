@@ -16,6 +16,7 @@ from popbox.migrate.audit import Audit
 from popbox.migrate.audit import audit as run_audit
 from popbox.migrate.copy_batch import Batch
 from popbox.migrate.copy_box import BoxCopy, Job, Pace, Tally
+from popbox.migrate.copy_folder import FolderError
 from popbox.migrate.copy_journal import Journal
 from popbox.migrate.copy_limits import Limit
 from popbox.migrate.copy_progress import Meter
@@ -114,6 +115,7 @@ class _Run:
             for target, record in batch.conflicts:
                 told = f"{os.fsdecode(target.maildir)}: {shown(record.place)} is another message's; not copied"
                 self.tally.problems.append(told)
+            self.tally.problems += [f"{why}; not copied" for why in batch.refused]
 
     def _take(self, job: Job, body: Iterator[bytes] | TreeError) -> None:
         """One file; what cannot be read is a problem to be told, and is tried again by the next pass."""
@@ -124,13 +126,16 @@ class _Run:
             if isinstance(body, TreeError):
                 raise body
             job.take(body)
-        except TreeError as why:
+        except (TreeError, FolderError) as why:
             self.tally.problems.append(f"{shown(job.wanted.path)}: {why}")
 
     def _jobs(self, batch: Batch, pace: Pace) -> Iterator[Job]:
         now_ns = time.time_ns()
         for held in self.found.held:
             there = contents(self.tree, self.found.host, held.box.store, now_ns)
-            target = self.place.target(held.box, self._prefix(held.box))
-            box = BoxCopy(held.box.address, target, batch, pace, self.tally, final=self.options.final)
-            yield from box.jobs(there, self.options.quoting)
+            try:
+                target = self.place.target(held.box, self._prefix(held.box))
+                box = BoxCopy(held.box.address, target, batch, pace, self.tally, final=self.options.final)
+                yield from box.jobs(there, self.options.quoting)
+            except FolderError as why:  # one box whose owner plays tricks; the others are copied
+                self.tally.problems.append(f"{held.box.address}: {why}")

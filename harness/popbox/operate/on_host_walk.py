@@ -98,8 +98,8 @@ def our_own(top: int, name: str, *, make: bool = False) -> int | None:
     except OSError as why:
         sys.exit(f"{name}: is no folder of popbox's: {why.strerror}; remove it by hand")
     found = os.fstat(at)
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
-        mode = stat.S_IMODE(found.st_mode)
+    mode = stat.S_IMODE(found.st_mode) & ~stat.S_ISGID  # which alias/ hands on to each folder in it
+    if found.st_uid != os.geteuid() or mode != 0o700:
         sys.exit(f"{name}: belongs to uid {found.st_uid} with mode {mode:04o}, so it is none of popbox's")
     return at
 

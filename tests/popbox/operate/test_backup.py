@@ -34,6 +34,7 @@ class Files:
     def __init__(self, home: Path) -> None:
         for part in ("control", "users/domains", "users/.mailhost", "alias", "popboxes", "queue/lock"):
             (home / part).mkdir(parents=True)
+        (home / "alias").chmod(0o2755)  # as qmail's installer has it: each folder in it inherits the bit
         (home / "control/me").write_text("mail.example.net\n")
         (home / "users/poppasswd").write_text("")
         (home / "users/poppasswd").chmod(0o600)
