@@ -13,6 +13,8 @@ from mailhost.accounts.errors import InputError
 from mailhost.accounts.mailboxes import Wanted
 from mailhost.accounts.model import Accounts, Domain, Mailbox
 
+PASSWORD_OCTETS = 4_096
+"""Of a password file no more is read; no POP3 command line holds as much."""
 NewPassword = Callable[[str], str]
 """Gives the hash for a new mailbox (its address) of which the declaration says no password."""
 
@@ -171,7 +173,8 @@ class _Boxes:
     def _password(self, box: Mailbox) -> bytes:
         path = self.source.parent / str(box.password_file)
         try:
-            line = path.read_bytes().split(b"\n")[0].removesuffix(b"\r")
+            with path.open("rb") as file:
+                line = file.read(PASSWORD_OCTETS).split(b"\n")[0].removesuffix(b"\r")
         except OSError as why:
             raise InputError(f"cannot be read: {why.strerror}", file=str(path), field="password_file") from why
         if not line:

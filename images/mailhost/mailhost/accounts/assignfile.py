@@ -11,6 +11,7 @@ from mailhost.accounts.errors import BusyError, HostError, InputError
 from mailhost.accounts.files import copy_range, mark, write_all
 from mailhost.accounts.layout import Layout
 from mailhost.accounts.transaction import Transaction
+from mailhost.system.reading import OWN_OCTETS, read_file
 
 END = b".\n"
 STAMP = "assign"
@@ -86,6 +87,8 @@ def _append(layout: Layout, path: Path, target: int) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
+        if size > OWN_OCTETS:
+            raise InputError(f"is larger than {OWN_OCTETS} octets, and not read", file=layout.shown(path))
         position, lines, rest = 0, 0, b""
         while block := os.pread(descriptor, 1 << 20, position):
             position += len(block)
@@ -125,8 +128,8 @@ def foreign_lines(layout: Layout, changed: dict[str, bytes] | None = None) -> li
     """The numbers of the lines of users/assign that are in no part: added there by hand, as the HOWTO first does it."""
     known = {END.strip(), b""}
     for part in part_files(layout):
-        known.update(part.read_bytes().splitlines())
+        known.update(read_file(part).splitlines())
     for text in (changed or {}).values():
         known.update(text.splitlines())
-    lines = (layout.users / "assign").read_bytes().splitlines()
+    lines = read_file(layout.users / "assign").splitlines()
     return [number for number, line in enumerate(lines, start=1) if line not in known]

@@ -41,6 +41,7 @@ from mailhost.accounts.errors import InputError
 from mailhost.accounts.forwards import TRIO
 from mailhost.accounts.logins import POLICIES
 from mailhost.accounts.model import Accounts, Domain, Mailbox
+from mailhost.system.reading import OWN_OCTETS, read_bounded
 
 DELIVERIES = {"maildir": Delivery.MAILDIR, "mbox": Delivery.MBOX}
 
@@ -126,7 +127,8 @@ def octets_of(path: Path) -> bytes:
         InputError: the file cannot be read.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return read_bounded(file.fileno(), OWN_OCTETS, str(path))
     except OSError as why:
         raise InputError(f"cannot be read: {why.strerror}", file=str(path)) from why
 

@@ -33,6 +33,7 @@ from pathlib import Path
 from mailhost.accounts import boxes, files, sender
 from mailhost.accounts.errors import AccountsError, BusyError, HostError
 from mailhost.accounts.layout import Layout
+from mailhost.system.reading import read_file
 
 NAME = "journal"
 POPBOXES = "popboxes/"
@@ -78,7 +79,7 @@ def read(layout: Layout) -> list[Step] | None:
     """The steps of a change that was not finished, or None."""
     path = layout.work / NAME
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_file(path).splitlines()
     except FileNotFoundError:
         return None
     steps = [Step(**json.loads(line)) for line in lines]

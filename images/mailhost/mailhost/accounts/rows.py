@@ -15,6 +15,7 @@ from mailhost.accounts import poppasswd
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.files import Mark, copy_range, write_all
 from mailhost.accounts.poppasswd import Row
+from mailhost.system.reading import OWN_OCTETS
 
 _SORT_CHECK_OCTETS = 32 << 20
 """A file up to this size without a fitting stamp is read once to see whether it is in order after all."""
@@ -40,6 +41,10 @@ class Rows:
             self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return self
+        if self.octets > OWN_OCTETS:
+            os.close(self.descriptor)
+            self.descriptor = -1
+            raise InputError(f"is larger than {OWN_OCTETS} octets, and not read", file=self.shown)
         stamped = poppasswd.stamp_of(self.descriptor) == poppasswd.read_stamp(str(self.path))
         self.ordered = stamped or self._is_ordered()
         return self

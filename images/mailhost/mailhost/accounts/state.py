@@ -21,7 +21,7 @@ from mailhost.accounts.model import Accounts, Domain, Foreign, Mailbox
 from mailhost.accounts.part import Kind, Part
 from mailhost.accounts.poppasswd import Row
 from mailhost.system.beneath import Beneath
-from mailhost.system.reading import Refused
+from mailhost.system.reading import Refused, read_file
 
 ByHome = dict[bytes, list[Row]]
 
@@ -107,8 +107,7 @@ def text_of(path: Path | str) -> bytes | None:
         BusyError: it cannot be read.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of a hundred thousand boxes takes seconds
-            return file.read()
+        return read_file(path)
     except FileNotFoundError:
         return None
     except OSError as why:

@@ -17,6 +17,7 @@ from mailhost.accounts import hashing, names
 from mailhost.accounts.credentials import check_crypt
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.mailboxes import Wanted
+from mailhost.system.reading import OWN_OCTETS
 
 COLUMNS = ("address", "login", "name", "password", "crypt", "extensions")
 _FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False, "": False}
@@ -39,6 +40,8 @@ def read(path: Path) -> list[Line]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
+            if os.fstat(file.fileno()).st_size > OWN_OCTETS:
+                raise InputError(f"is larger than {OWN_OCTETS} octets, and not read", file=str(path))
             return list(_lines(csv.reader(file, strict=True), str(path)))
     except OSError as why:
         raise InputError(f"cannot be read: {why.strerror}", file=str(path)) from why

@@ -13,6 +13,7 @@ from mailhost.accounts.files import Fill, Mark
 from mailhost.accounts.journal import Hands, Step
 from mailhost.accounts.layout import Layout
 from mailhost.accounts.removed import RECORDS, REMOVED
+from mailhost.system.reading import OWN_OCTETS, read_bounded
 
 LOCK_WAIT_S = 10.0
 """How long a writer waits for another: a change of one mailbox among a million takes less."""
@@ -61,7 +62,7 @@ class Transaction:
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 self._marks[path] = Mark(status.st_ino, status.st_mtime_ns, status.st_size)
-                return file.read()
+                return read_bounded(file.fileno(), OWN_OCTETS, str(path))
         except FileNotFoundError:
             self._marks[path] = None
             return None

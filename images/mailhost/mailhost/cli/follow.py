@@ -24,6 +24,7 @@ from mailhost.accounts.nodes import Node
 from mailhost.cli._common import guarded, json_option
 from mailhost.cli._tables import print_facts, print_json
 from mailhost.cli.declare import FILE
+from mailhost.system.reading import OWN_OCTETS
 
 LOOK_S = 3.0
 """Between two looks; a text counts when two of them saw the same (our choice: an editor saves in less)."""
@@ -53,6 +54,8 @@ def look(file: Path) -> Look | None:
     try:
         with file.open("rb") as opened:
             found = os.fstat(opened.fileno())
+            if found.st_size > OWN_OCTETS:
+                raise InputError(f"is larger than {OWN_OCTETS} octets, and not read", file=str(file))
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -80,7 +80,8 @@ def read_password(*, stdin: bool, file: Path | None, ways: Sequence[str] = WAYS)
         return _checked(_one_line(sys.stdin.buffer.read(4096), "standard input"))
     if file is not None:
         try:
-            return _checked(_one_line(file.read_bytes()[:4096], str(file)))
+            with file.open("rb") as opened:
+                return _checked(_one_line(opened.read(4096), str(file)))
         except OSError as why:
             raise InputError(f"cannot be read: {why.strerror}", file=str(file), field="--password-file") from why
     if not sys.stdin.isatty():

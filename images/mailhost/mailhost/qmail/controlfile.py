@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MOST_OCTETS = 64 << 20
+"""Our choice: more than a million domains. qmail reads any size, until its memory is at an end."""
 BLANKS = b" \t\n"  # trailing ones are cut; CR is data (Q-RCPT-5, E-10)
 
 
@@ -53,6 +55,8 @@ def read(home: Path, file: str) -> bytes | None:
     """
     try:
         with open(home / file, "rb", buffering=0, opener=_at_once) as raw:
+            if os.fstat(raw.fileno()).st_size > MOST_OCTETS:
+                raise ControlError(file, f"is larger than {MOST_OCTETS} octets, and not read")
             text = raw.readall()
     except FileNotFoundError:
         return None

@@ -25,6 +25,9 @@ TOO_LONG = Failure(permanent=True, text="Unable to forward message: envelope add
 FILE_AND_X = Failure(permanent=False, text="Uh-oh: .qmail has file delivery but has x bit set. (#4.7.0)")
 PROG_AND_X = Failure(permanent=False, text="Uh-oh: .qmail has prog delivery but has x bit set. (#4.7.0)")
 _DEFAULT = b"default"
+MOST_OCTETS = 1 << 20
+"""Our choice: 30,000 forwards. qmail reads any size, and defers when its memory is at an end; a file of 64 GiB of holes
+costs its owner nothing."""
 
 
 class Kind(Enum):
@@ -141,14 +144,18 @@ def _open(home_dir: bytes, name: bytes) -> tuple[bytes, bool] | Failure | None:
             return None
         if mode & WRITABLE:
             return FILE_WRITABLE
-        return _content(fd), bool(mode & stat.S_IXUSR)
+        text = _content(fd, name)
+        return text if isinstance(text, Failure) else (text, bool(mode & stat.S_IXUSR))
     finally:
         os.close(fd)
 
 
-def _content(fd: int) -> bytes:
+def _content(fd: int, name: bytes) -> bytes | Failure:
     with os.fdopen(fd, "rb", closefd=False) as file:
-        return file.read()
+        text = file.read(MOST_OCTETS + 1)
+    if len(text) <= MOST_OCTETS:
+        return text
+    return Failure(permanent=False, text=f"{os.fsdecode(name)} is larger than {MOST_OCTETS} octets, and not read.")
 
 
 def parse(text: bytes, executable: bool = False, default: bytes = DEFAULT_DELIVERY) -> tuple[Instruction, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from mailhost.qmail.assigntext import ASSIGN_FILE, NewuError, parse_line
 from mailhost.qmail.cdb import Cdb
 from mailhost.qmail.lookup import CDB_FILE, Assignment, lookup, of_record
-from mailhost.qmail.newu import make
+from mailhost.qmail.newu import make, open_bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Comparison:
     def _new(self) -> bytes | NewuError:
         new = io.BytesIO()
         try:
-            with (self._home / ASSIGN_FILE).open("rb") as assign:
+            with open_bounded(self._home / ASSIGN_FILE) as assign:
                 make(assign, new)
         except NewuError as error:
             return error
@@ -68,7 +68,8 @@ class Comparison:
 
 def _content(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        with open_bounded(path) as file:
+            return file.read()
     except FileNotFoundError:
         return None
 

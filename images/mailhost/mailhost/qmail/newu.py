@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from mailhost.qmail.cdbmake import CdbWriter, part, write
 from mailhost.qmail.controlfile import BLANKS
 from mailhost.qmail.failure import error_text
 
+MOST_OCTETS = 1 << 30
+"""Our choice: users/assign of a million mailboxes has 250 MB, and a cdb has 4 GiB at most (Q-CDB-1)."""
+
 
 def make(assign: BinaryIO, cdb: BinaryIO) -> None:
     """Write the cdb of an open users/assign into an empty seekable file. Raises NewuError."""
@@ -25,6 +29,15 @@ def make(assign: BinaryIO, cdb: BinaryIO) -> None:
         ends += piece.ends
     writer.put(part([b""], [bytes(dict.fromkeys(ends))]))
     writer.finish()
+
+
+def open_bounded(path: Path) -> BinaryIO:
+    """A file of root's to be read. Raises OSError: also for one that is larger than any that has a cdb."""
+    file = path.open("rb")
+    if os.fstat(file.fileno()).st_size > MOST_OCTETS:
+        file.close()
+        raise OSError(errno.EFBIG, f"is larger than {MOST_OCTETS} octets, and not read", os.fspath(path))
+    return file
 
 
 def newu(home: Path) -> None:
@@ -62,7 +75,7 @@ class _Replacement:
         if (self.home / self.file).is_dir():  # the programs can open it, and fail when they read
             complaint = complaint.replace("open", "read")
         with self.complaining(complaint, self.file):
-            return (self.home / self.file).open("rb")
+            return open_bounded(self.home / self.file)
 
     def run(self, put: Callable[[BinaryIO], None]) -> None:
         """Write the temporary file through ``put`` and make it the final one; mode 0644 whatever the umask."""

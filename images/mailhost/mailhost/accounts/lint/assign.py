@@ -12,8 +12,10 @@ from mailhost.accounts.assignfile import END
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.lint.facts import Facts, Finding
 from mailhost.qmail.assign import NewuError
-from mailhost.qmail.newu import make
+from mailhost.qmail.newu import make, open_bounded
+from mailhost.system.reading import TooLarge, read_file
 
+CDB_OCTETS = 1 << 32  # cdb(5): its positions are 32 bits
 ASSIGN, CDB = "users/assign", "users/cdb"
 
 
@@ -114,7 +116,7 @@ def stale_assign(facts: Facts) -> Iterator[Finding]:
     """users/assign is not what the parts give, or does not end in its dot (H-19, H-20)."""
     joined = b"".join(facts.parts[name] for name in sorted(facts.parts, key=str.encode)) + END
     try:
-        there = (facts.layout.home / ASSIGN).read_bytes()
+        there = read_file(facts.layout.home / ASSIGN)
     except OSError:
         there = b""
     if there == joined:
@@ -140,13 +142,16 @@ def stale_cdb(facts: Facts) -> Iterator[Finding]:
     """users/cdb, which alone counts for delivery, is missing, older than users/assign, or made of something else."""
     assign, cdb = facts.layout.home / ASSIGN, facts.layout.home / CDB
     try:
-        there = cdb.read_bytes()
+        there = read_file(cdb, CDB_OCTETS)
+    except TooLarge as why:
+        yield Finding("error", "cdb-stale", CDB, 0, str(why.strerror), "newu", newu=True)
+        return
     except OSError as why:
         yield Finding("error", "cdb-missing", CDB, 0, f"{why.strerror}: no box gets mail", "newu", newu=True)
         return
     wanted = io.BytesIO()
     try:
-        with assign.open("rb") as source:
+        with open_bounded(assign) as source:
             make(source, wanted)
     except (OSError, NewuError) as why:
         yield Finding(

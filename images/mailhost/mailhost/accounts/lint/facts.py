@@ -14,6 +14,7 @@ from mailhost.accounts.poppasswd import Row
 from mailhost.qmail.assign import Entry, NewuError, parse_line
 from mailhost.qmail.control import Controls, load
 from mailhost.qmail.controlfile import ControlError
+from mailhost.system.reading import TooLarge, read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,8 @@ def gather(layout: Layout) -> Facts:
 
 def _text(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
-    except PermissionError as why:
+        return read_file(path)
+    except (PermissionError, TooLarge) as why:
         raise BusyError(f"{path}: cannot be read: {why.strerror}") from why
     except OSError:
         return None
