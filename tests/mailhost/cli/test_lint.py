@@ -60,6 +60,11 @@ def moved_out(host: Host, path: str) -> None:
     (host.home / path).symlink_to((host.home / path).rename(host.home.parent / "out"))
 
 
+def linked(path: Path) -> None:
+    """Beside itself, with a link in its place."""
+    path.symlink_to(path.rename(path.with_name("real")).name)
+
+
 LINE = "=domain-com-x:popuser:888:888:/x:::\n"
 AS_ROOT = pytest.mark.needs("root")
 
@@ -120,6 +125,7 @@ CASES: list[tuple[str, Break, str, int, bool]] = [
     pytest.param("maildir-owner", own(BOX + "/Maildir/new"), BOX + "/Maildir/new", 0, True, marks=AS_ROOT),  # type: ignore[list-item]
     ("qmail-missing", remove(BOX + "/.qmail"), PART, 1, False),
     ("qmail-missing", write(BOX + "/.qmail", ""), PART, 1, False),
+    ("qmail-link", lambda h: linked(h.home / BOX / ".qmail"), PART, 1, False),
     ("qmail-unusable", chmod(BOX + "/.qmail", 0o646), PART, 1, False),
     ("qmail-writable", chmod(BOX + "/.qmail", 0o620), BOX + "/.qmail", 0, True),
     ("qmail-program", add(BOX + "/.qmail", "|cat\n"), BOX + "/.qmail", 2, False),

@@ -18,6 +18,7 @@ USAGE = Failure(
     permanent=True,
     text="qmail-local: usage: qmail-local [ -nN ] user homedir local dash ext domain sender aliasempty",
 )
+NOT_FOLLOWED = Failure(permanent=False, text="The .qmail file is a link, and not followed.")  # ours, never qmail's
 NO_MAILBOX = Failure(permanent=True, text="Sorry, no mailbox here by that name. (#5.1.1)")
 BLANK_FIRST = Failure(permanent=False, text="Uh-oh: first line of .qmail file is blank. (#4.2.1)")
 ADDRESS_OCTETS = 1002  # what qmail-queue takes of a sender or recipient (Q-QUEUE-3, Q-FWD-9)
@@ -108,14 +109,16 @@ def _directory_mode(directory: bytes) -> int:
         os.close(fd)
 
 
-def find(home_dir: bytes, dash: bytes, ext: bytes) -> Found | Failure:
+def find(home_dir: bytes, dash: bytes, ext: bytes, *, follow: bool = True) -> Found | Failure:
     """The .qmail file for (dash, ext) in an absolute home directory, read as the calling user (Q-DOT-1..10).
 
-    The checks of the directory itself are ``check_home``'s; the loop check comes between the two (Q-LOCAL-6).
+    The checks of the directory itself are ``check_home``'s; the loop check comes between the two (Q-LOCAL-6). Without
+    ``follow`` a link, and a second name of somebody else's file, is NOT_FOLLOWED: for root, who may read what the owner
+    of the directory may not.
     """
     tried: list[bytes] = []
     for name, default in _candidates(dash, ext):
-        opened = _open(home_dir, name)
+        opened = NOT_FOLLOWED if not follow and _leads_elsewhere(home_dir, name) else _open(home_dir, name, follow)
         if isinstance(opened, Failure):
             return opened
         if opened is not None:
@@ -127,11 +130,21 @@ def find(home_dir: bytes, dash: bytes, ext: bytes) -> Found | Failure:
     return Found(None, b"", executable=False, default=None, tried=tuple(tried))
 
 
-def _open(home_dir: bytes, name: bytes) -> tuple[bytes, bool] | Failure | None:
+def _leads_elsewhere(home_dir: bytes, name: bytes) -> bool:
+    """Whether it is a link, or has a second name and is not the owner's of the directory."""
+    try:
+        found, home = os.lstat(home_dir + b"/" + name), os.stat(home_dir)  # noqa: PTH116 - octets
+    except OSError:
+        return False
+    return stat.S_ISLNK(found.st_mode) or (found.st_nlink > 1 and found.st_uid != home.st_uid)
+
+
+def _open(home_dir: bytes, name: bytes, follow: bool) -> tuple[bytes, bool] | Failure | None:
     """(content, owner may execute) of a regular file; None when it counts as absent (Q-DOT-7..9)."""
     try:
         # O_NONBLOCK: a FIFO of that name must not hold us up; it counts as absent.
-        fd = os.open(home_dir + b"/" + name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+        fd = os.open(home_dir + b"/" + name, flags)
     except OSError as error:
         if is_temporary(error.errno) or isinstance(error, PermissionError):
             return Failure(

@@ -44,7 +44,7 @@ def fix(shown: list[Finding], hands: Hands) -> list[Finding]:
     control/: no domain is accepted, and none is virtual, before users/cdb leads to its boxes.
 
     Raises:
-        BusyError: the system refuses one; those before it are done.
+        BusyError: some cannot be mended, it says which and why; the others are.
         InputError, HostError: as `tree.rebuild`; control/ is then as it was.
     """
     wanted = [finding for finding in shown if finding.fixable]
@@ -53,11 +53,14 @@ def fix(shown: list[Finding], hands: Hands) -> list[Finding]:
     layout = hands.layout
     with Transaction(hands) as transaction:  # which finishes what an earlier run began: less may be wrong now
         found = [finding for finding in lint(layout) if finding in wanted]
+        refused: list[str] = []
         for finding in found:
             try:
                 finding.mend() if finding.mend is not None else None
+            except BusyError as why:
+                refused.append(str(why))
             except OSError as why:
-                raise BusyError(f"{finding.file}: cannot be mended: {why.strerror}") from why
+                refused.append(f"{finding.file}: cannot be mended: {why.strerror}")
         tables = [finding for finding in lint(layout) if finding.rebuild or finding.newu]
         if any(finding.rebuild for finding in tables):
             assignfile.stage(transaction, {}, set())
@@ -65,6 +68,8 @@ def fix(shown: list[Finding], hands: Hands) -> list[Finding]:
             journal.newu(hands)
         _stage_lists(transaction, found)
         transaction.commit()
+    if refused:
+        raise BusyError("; ".join(refused))
     return wanted + [finding for finding in tables if finding not in wanted]
 
 

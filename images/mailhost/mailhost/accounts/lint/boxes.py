@@ -13,7 +13,7 @@ from mailhost.accounts.layout import Identity
 from mailhost.accounts.lint.facts import AssignLine, Facts, Finding
 from mailhost.accounts.nodes import NODES
 from mailhost.accounts.removed import REMOVED
-from mailhost.qmail.dotqmail import Found, Kind, find, parse
+from mailhost.qmail.dotqmail import NOT_FOLLOWED, Found, Kind, find, parse
 
 
 def homes(facts: Facts) -> Iterator[Finding]:
@@ -57,8 +57,11 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
         if key in seen or not os.path.isdir(line.entry.home):  # noqa: PTH112 - octets, as the line has them
             continue
         seen.add(key)
-        found = find(line.entry.home, line.entry.dash, b"anything" if wild else line.entry.ext)
-        if not isinstance(found, Found):
+        found = find(line.entry.home, line.entry.dash, b"anything" if wild else line.entry.ext, follow=False)
+        if found is NOT_FOLLOWED:
+            text = f"{_shown(line)}: its .qmail in {_path(line)} is a link or a second name of somebody else's file"
+            yield Finding("warning", "qmail-link", line.file, line.number, f"{text}: qmail follows it, lint does not")
+        elif not isinstance(found, Found):
             yield Finding("error", "qmail-unusable", line.file, line.number, f"{_shown(line)}: {found.text}")
         elif found.name is None or not found.text.strip():
             if found.text or not _default_is_maildir(facts):
@@ -71,7 +74,7 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
 def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Finding]:
     """The lines of one .qmail."""
     name = os.path.join(line.entry.home, found.name or b"")  # noqa: PTH118 - octets, as the line has them
-    mode = stat.S_IMODE(os.stat(name).st_mode)  # noqa: PTH116
+    mode = stat.S_IMODE(os.lstat(name).st_mode)
     path = Path(os.fsdecode(name))
     shown = facts.shown(path)
     if mode & 0o022:
@@ -149,7 +152,7 @@ def orphans(facts: Facts) -> Iterator[Finding]:
 
 def _directories(path: Path) -> list[Path]:
     try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir())
+        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.is_symlink())
     except OSError:
         return []
 
