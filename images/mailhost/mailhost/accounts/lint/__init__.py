@@ -60,7 +60,7 @@ def fix(shown: list[Finding], hands: Hands) -> list[Finding]:
             except BusyError as why:
                 refused.append(str(why))
             except OSError as why:
-                refused.append(f"{finding.file}: cannot be mended: {why.strerror}")
+                refused.append(f"{why.filename or finding.file}: cannot be mended: {why.strerror}")
         tables = [finding for finding in lint(layout) if finding.rebuild or finding.newu]
         if any(finding.rebuild for finding in tables):
             assignfile.stage(transaction, {}, set())
@@ -69,7 +69,7 @@ def fix(shown: list[Finding], hands: Hands) -> list[Finding]:
         _stage_lists(transaction, found)
         transaction.commit()
     if refused:
-        raise BusyError("; ".join(refused))
+        raise BusyError("; ".join(dict.fromkeys(refused)))
     return wanted + [finding for finding in tables if finding not in wanted]
 
 
