@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -15,9 +16,13 @@ from tests.docker.conftest import Snapshot
 from tests.popbox import ROOT
 from tests.popbox.test_faults import BROKEN_HOSTS, CAUSES, FAULTS
 
+from docker import DockerClient
 from popbox.errors import HostError
 from popbox.hosts.base import closing
+from popbox.hosts.choose import sweep
 from popbox.hosts.docker import DockerHost, no_qmail
+from popbox.hosts.docker.removal import of_run
+from popbox.hosts.environment import handed_on
 from popbox.hosts.state import Registry
 from popbox.model import Result, Verdict
 from popbox.report.text import step_lines
@@ -25,6 +30,9 @@ from popbox.runner import run
 from popbox.scenario import load
 from popbox.settings import Settings
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+TRIES = int(os.environ.get("POPBOX_INTERRUPTS", "4"))
+LONGEST_S = 8.0  # about what the demo takes
 pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(300)]
 HOWTO = ROOT / "scenarios/howto-telnet.toml"
 
@@ -114,12 +122,26 @@ def test_two_demos_at_once_do_not_clash(mta: str, tmp_path: Path, lying_around: 
     assert not lying_around(projects)
 
 
-@pytest.mark.parametrize("after_s", [1.5, 3.0, 5.0])
-def test_ctrl_c_leaves_nothing(after_s: float, tmp_path: Path, lying_around: Snapshot) -> None:
+@pytest.mark.parametrize("seed", range(TRIES))
+def test_no_signal_leaves_anything(seed: int, tmp_path: Path, engine: DockerClient) -> None:
+    """INT, TERM, HUP at random moments; after KILL nothing is left when the next host has been started."""
+    number, after_s = SIGNALS[seed % len(SIGNALS)], random.Random(seed).uniform(0.5, LONGEST_S)
     child = popbox(tmp_path, "demo", "--host", "docker", "--mta", "standin")
-    projects = projects_until(child, tmp_path, time.monotonic() + after_s)
-    child.send_signal(signal.SIGINT)
+    runs = records_until(child, tmp_path, time.monotonic() + after_s)
+    child.send_signal(number)
     child.communicate(timeout=100)
-    assert child.returncode in (130, 0, -signal.SIGINT), "the last: before popbox itself had begun"
-    assert not lying_around(projects)
-    assert not list((tmp_path / "popbox" / "hosts").glob("*"))
+    assert child.returncode in (130, 0, -number), "the last: before popbox itself had begun"
+    if number == signal.SIGKILL:
+        sweep(Settings(ROOT, tmp_path / "popbox", None, handed_on(os.environ)))
+    left = [one.name for run in runs for one in of_run(engine, run)]
+    assert left == [], f"{number.name} after {after_s:.2f} s"
+    assert not [path for folder in ("hosts", "compose") for path in (tmp_path / "popbox" / folder).glob("*")]
+
+
+def records_until(child: subprocess.Popen[str], state: Path, until: float) -> set[str]:
+    """The ids of the hosts that a popbox records, watched until it ends or the time has come."""
+    found = set()
+    while child.poll() is None and time.monotonic() < until:
+        found |= {record.id for record in Registry(state / "popbox").all()}
+        time.sleep(0.02)
+    return found

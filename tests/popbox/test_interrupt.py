@@ -1,10 +1,11 @@
-"""Ctrl-C at random moments of a run with shared, own and small-disk hosts: nothing is left behind.
+"""Ctrl-C, TERM and HUP at random moments of a run with shared, own and small-disk hosts: nothing is left behind.
 
-Three moments a run of the tests; POPBOX_INTERRUPTS=100 for more.
+After KILL nothing is left when the next host has been started. One moment each; POPBOX_INTERRUPTS=100 for more.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -13,13 +14,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.popbox import ROOT
 
-TRIES = int(os.environ.get("POPBOX_INTERRUPTS", "3"))
+from popbox.hosts.choose import sweep
+from popbox.hosts.state import Record, Registry
+from popbox.settings import Settings
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+TRIES = int(os.environ.get("POPBOX_INTERRUPTS", "4"))
 LONGEST_S = 6.0  # about what the run takes
+WAITS = ROOT / "tests/popbox/waits.toml"  # a run that goes on until it is ended
 FILES = ("disk-popboxes-full", "mta-paused", "session-later-mail", "smtp-dialogue")
 
 
@@ -33,18 +41,87 @@ def open_tmp() -> Iterator[Path]:
 
 @pytest.mark.parametrize("seed", range(TRIES))
 def test_nothing_is_left_behind(seed: int, open_tmp: Path) -> None:
-    after_s = random.Random(seed).uniform(0.05, LONGEST_S)
-    argv = [str(ROOT / f"scenarios/{name}.toml") for name in FILES]
-    environ = {**os.environ, "XDG_STATE_HOME": str(open_tmp), "TMPDIR": str(open_tmp)}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "popbox", "run", *argv, "--host", "local"],
-        env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    after_s, number = random.Random(seed).uniform(0.05, LONGEST_S), SIGNALS[seed % len(SIGNALS)]
+    child = popbox(open_tmp, "run", *(str(ROOT / f"scenarios/{name}.toml") for name in FILES), "--host", "local")
     time.sleep(after_s)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     said, _ = child.communicate(timeout=60)
-    assert child.returncode in (130, 0, -signal.SIGINT), f"after {after_s:.2f} s: {said}"
-    assert left(open_tmp) == [], f"after {after_s:.2f} s: {said}"
+    assert child.returncode in (130, 0, -number), f"{number.name} after {after_s:.2f} s: {said}"
+    if number == signal.SIGKILL:
+        sweep(Settings(ROOT, open_tmp / "popbox", None))
+    assert left(open_tmp) == [], f"{number.name} after {after_s:.2f} s: {said}"
+
+
+def test_the_next_start_takes_away_what_a_killed_one_left_and_nothing_that_is_in_use(open_tmp: Path) -> None:
+    dead, alive = (popbox(open_tmp, "run", str(WAITS), "--host", "local") for _ in range(2))
+    try:
+        records = {record.owner.pid: record for record in until_up(open_tmp, 2)}
+        dead.kill()
+        dead.wait()
+        (status,) = [one for one in json.loads(said_by(open_tmp, "status", "--json")) if one["left_behind"]]
+        assert status["name"] == records[dead.pid].id
+        said_by(open_tmp, "demo", "--host", "local")
+        assert Registry(open_tmp / "popbox").all() == [records[alive.pid]]
+        assert not Path(records[dead.pid].place).exists()
+        assert not any(one.lives() for one in records[dead.pid].processes.values())
+        assert all(one.lives() for one in records[alive.pid].processes.values())
+        assert said_by(open_tmp, "down") == "no host is up\n"
+        name = records[alive.pid].id
+        assert f"{name}: host local, MTA stand-in, {records[alive.pid].place} (in use" in said_by(
+            open_tmp, "down", name
+        )
+    finally:
+        for child in (dead, alive):
+            child.terminate()
+            child.communicate(timeout=60)
+    assert left(open_tmp) == []
+
+
+def test_down_by_name_takes_that_one_and_says_so_first(open_tmp: Path) -> None:
+    for _ in range(2):
+        said_by(open_tmp, "up", "--host", "local")
+    one, other = Registry(open_tmp / "popbox").all()
+    said = said_by(open_tmp, "down", one.id).splitlines()
+    assert said == [
+        f"removing {one.id}: host local, MTA stand-in, {one.place} (kept)",
+        f"removed host local, MTA stand-in: {one.place}",
+    ]
+    assert Registry(open_tmp / "popbox").all() == [other]
+    assert "no host has the name 'x'" in said_by(open_tmp, "down", "x")
+    assert other.place in said_by(open_tmp, "down")
+    assert left(open_tmp) == []
+
+
+def test_a_record_cannot_make_popbox_remove_a_folder_that_is_not_a_hosts(open_tmp: Path) -> None:
+    registry = Registry(open_tmp / "popbox")
+    theirs = open_tmp / "theirs"
+    theirs.mkdir()
+    registry.save(replace(registry.new("local", "stand-in", str(theirs)), kept=True))
+    said_by(open_tmp, "down")
+    assert theirs.is_dir()
+
+
+def popbox(place: Path, *argv: str) -> subprocess.Popen[str]:
+    """One whose state and hosts lie below that place."""
+    environ = {**os.environ, "XDG_STATE_HOME": str(place), "TMPDIR": str(place), "DOCKER_HOST": "unix:///nowhere.sock"}
+    command, pipe = [sys.executable, "-m", "popbox", *argv], subprocess.PIPE
+    return subprocess.Popen(command, env=environ, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def said_by(place: Path, *argv: str) -> str:
+    """What such a popbox prints."""
+    return popbox(place, *argv).communicate(timeout=60)[0]
+
+
+def until_up(place: Path, count: int) -> list[Record]:
+    """The records of so many hosts, each with both of its daemons."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        records = Registry(place / "popbox").all()
+        if len([one for one in records if len(one.processes) == 2]) == count:
+            return records
+        time.sleep(0.05)
+    pytest.fail(f"{count} hosts did not come up")
 
 
 def left(place: Path) -> list[str]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import Host
+from popbox.hosts.process import undisturbed
 from popbox.hosts.state import Record, Registry
 from popbox.settings import Settings
+
+if TYPE_CHECKING:
+    from popbox.hosts.docker import DockerHost
+    from popbox.hosts.local import LocalHost
 
 HostName = Literal["auto", "local", "docker"]
 MtaName = Literal["auto", "qmail", "standin"]
@@ -30,7 +35,8 @@ def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
         if mta == "qmail":
             raise HostError("host local has no qmail: it runs the stand-in MTA; take --host docker for qmail")
         return Choice("local", "stand-in", "" if mta == "standin" else "host local runs the stand-in MTA")
-    from popbox.hosts import docker  # the docker packages take a second to import: only when they may be needed
+    with undisturbed():
+        from popbox.hosts import docker  # the docker packages take a second to import: only when they may be needed
 
     no_engine = docker.unavailable(settings.environ)
     if no_engine and host == "auto" and mta != "qmail":
@@ -57,31 +63,36 @@ def start(choice: Choice, settings: Settings, registry: Registry | None = None, 
     registry = registry or Registry(settings.state)
     sweep(settings)
     if choice.host == "local":
-        from popbox.hosts.local import LocalHost
-
-        return LocalHost.start(registry, own_disk=own_disk, environ=settings.environ)
-    from popbox.hosts.docker import DockerHost
-
-    return DockerHost.start(registry, settings, choice.mta, own_disk=own_disk)
+        return _local().start(registry, own_disk=own_disk, environ=settings.environ)
+    return _docker().start(registry, settings, choice.mta, own_disk=own_disk)
 
 
 def prepare(choice: Choice, settings: Settings) -> None:
     """Do what takes long the first time, so that a later ``start`` does not: build images. Raises HostError."""
     if choice.host == "docker":
-        from popbox.hosts.docker import DockerHost
-
-        DockerHost.prepare(settings, choice.mta)
+        _docker().prepare(settings, choice.mta)
 
 
 def attach(record: Record, settings: Settings, registry: Registry) -> Host:
     """A host that some process brought up, by its record; starts nothing and asks nothing."""
     if record.host == "local":
+        return _local()(registry, record, settings.environ)
+    return _docker()(registry, record, settings)
+
+
+def _local() -> type[LocalHost]:
+    """Imported when first needed, and never half: an interrupt in there would leave the import system's lock held, and
+    threads that start hosts waiting for it.
+    """
+    with undisturbed():
         from popbox.hosts.local import LocalHost
+    return LocalHost
 
-        return LocalHost(registry, record, settings.environ)
-    from popbox.hosts.docker import DockerHost
 
-    return DockerHost(registry, record, settings)
+def _docker() -> type[DockerHost]:
+    with undisturbed():
+        from popbox.hosts.docker import DockerHost
+    return DockerHost
 
 
 def said_of(record: Record) -> str:

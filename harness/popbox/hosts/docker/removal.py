@@ -28,7 +28,7 @@ def remove(engine: docker.DockerClient, run: str, *, cut_short: bool = False) ->
     settled_at = time.monotonic() + (SETTLE_S if cut_short else 0)
     stuck_at, before = time.monotonic() + STUCK_S, list[str]()
     while True:
-        left = list(_objects(engine, RUN_LABEL, run))
+        left = of_run(engine, run)
         for one in left:
             _remove(one)
         names = [str(one.name) for one in left]
@@ -37,6 +37,11 @@ def remove(engine: docker.DockerClient, run: str, *, cut_short: bool = False) ->
         if time.monotonic() > (stuck_at if left else settled_at):
             return names
         time.sleep(PAUSE_S)
+
+
+def of_run(engine: docker.DockerClient, run: str) -> list[Any]:
+    """Containers, networks and volumes that carry the label of the run."""
+    return list(_objects(engine, RUN_LABEL, run))
 
 
 def strangers(engine: docker.DockerClient, project: str, run: str) -> list[str]:
