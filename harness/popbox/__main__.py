@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -30,7 +31,10 @@ def main() -> NoReturn:
         _deaf()
         with suppress(OSError):  # the terminal may be what has gone
             sys.stderr.write("popbox: interrupted; nothing was left behind\n")
-        code = INTERRUPTED
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(INTERRUPTED)  # Python itself would end by SIGINT, where an exec() of a library was interrupted
     sys.exit(code)
 
 

@@ -132,7 +132,7 @@ def _choice(wish: Options, settings: Settings) -> Choice:
 
 
 def _start(choice: Choice, wish: Options, settings: Settings, own_disk: bool) -> Host:
-    return RemoteHost(wish.remote) if wish.remote else start(choice, settings, own_disk=own_disk)
+    return RemoteHost(wish.remote, settings.say) if wish.remote else start(choice, settings, own_disk=own_disk)
 
 
 def _results(

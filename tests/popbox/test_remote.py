@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.popbox import ROOT
 
 from popbox.cli import cli
 from popbox.clients.wire import Address
+from popbox.errors import HostError
 from popbox.hosts.base import Ability, closing
 from popbox.hosts.local import LocalHost
 from popbox.hosts.remote import Remote, RemoteHost, joined
@@ -150,7 +152,7 @@ def test_over_ssh_each_word_is_quoted(tmp_path: Path) -> None:
     (tmp_path / "ssh").write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
     (tmp_path / "ssh").chmod(0o755)
     remote = Remote(*NOWHERE, mailhost_command=f"{tmp_path}/ssh mx printf %s.")
-    assert RemoteHost(remote).run("two words", "$(id)").stdout == "two words.$(id)."
+    assert RemoteHost(remote).run("explain", "two words", "$(id)").stdout == "explain.two words.$(id)."
 
 
 USAGE = {
@@ -184,3 +186,66 @@ def test_the_command_line_says_what_the_mta_is(server: LocalHost, tmp_path: Path
         "1 passed; host remote, MTA unknown",
         "1 passed; host remote, MTA qmail",
     ]
+
+
+DECLARES = """
+title = "accounts of its own"
+[accounts.domains."made.example".mailboxes.ann]
+login = "madeann"
+crypt = "{crypt}"
+[accounts.domains."domain.com".mailboxes.guest]
+login = "madeguest"
+crypt = "{crypt}"
+[[step]]
+declare = {{ argv = ["mailbox", "add", "late@made.example", "--generate"] }}
+[[step]]
+declare = {{ argv = ["mailbox", "disable", "joe@domain.com"] }}
+"""
+NOBODYS = (
+    "$6$rounds=5000$abcdefgh$yVfUwsw5T.JApa8POvClA1pQ5peiq97DUNyXCZN5IrF.BMSkiaLSvaoYNIAbWZYdmYVGjRsPWsc9bIHQXVUGW1"
+)
+
+
+def addresses(server: LocalHost) -> set[str]:
+    return {row["address"] for row in json.loads(server.run("mailbox", "list", "--json").stdout)}
+
+
+def test_what_a_run_declares_it_takes_back_and_says_what_it_leaves(server: LocalHost, tmp_path: Path) -> None:
+    before, said = addresses(server), list[str]()
+    (tmp_path / "x.toml").write_text(DECLARES.format(crypt=NOBODYS))
+    with closing(RemoteHost(told(server), said.append)) as host:
+        result = run(load(tmp_path / "x.toml"), host)
+        assert result.verdict is Verdict.PASSED, result.reason
+        assert addresses(server) - before == {"ann@made.example", "late@made.example", "guest@domain.com"}
+        server.run("mailbox", "add", "theirs@domain.com", "--generate")
+    assert addresses(server) == {*before, "theirs@domain.com"}, "what others make meanwhile stays"
+    assert sorted(line.partition(";")[0] for line in said) == [
+        "left on host remote: mailbox joe@domain.com was there before this run and is changed",
+        "taken back from host remote: domain made.example",
+        "taken back from host remote: mailbox guest@domain.com",
+    ]
+    server.run("mailbox", "enable", "joe@domain.com")
+    server.run("mailbox", "del", "theirs@domain.com")
+
+
+def test_a_domain_in_which_others_have_made_boxes_stays(server: LocalHost, tmp_path: Path) -> None:
+    said = list[str]()
+    host = RemoteHost(told(server), said.append)
+    host.run("domain", "add", "shared.example")
+    server.run("mailbox", "add", "theirs@shared.example", "--generate")
+    host.close()
+    assert said == ["left on host remote: domain shared.example, in which others have made theirs"]
+    assert "theirs@shared.example" in addresses(server)
+    server.run("domain", "del", "shared.example", "--purge")
+
+
+def test_no_login_there_gets_a_password_that_all_know(server: LocalHost, tmp_path: Path) -> None:
+    before = addresses(server)
+    result = tried(tmp_path, DECLARES.format(crypt="DmIMm9e5Hc8ic"), told(server))
+    assert (result.verdict, result.steps) == (Verdict.SKIPPED, ())
+    assert result.reason.startswith("accounts: the HOWTO's sample hash, whose password all know")
+    host = RemoteHost(told(server))
+    for argv, stdin in ((("--crypt", "DmIMm9e5Hc8ic"), b""), (("--password-stdin",), b"testpw\n")):
+        with pytest.raises(HostError, match="gets no login whose password is the HOWTO's"):
+            host.run("mailbox", "add", "ann@domain.com", *argv, stdin=stdin)
+    assert addresses(server) == before

@@ -6,6 +6,7 @@ It is nobody's to start, break or take away. What it cannot do skips a scenario,
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal, NoReturn
@@ -14,7 +15,9 @@ from popbox.clients.wire import Address, Wire
 from popbox.errors import HostError
 from popbox.fields import Disk
 from popbox.hosts.base import CHAIN, Ability, Found, Ran, Service
-from popbox.hosts.process import run_bounded
+from popbox.hosts.process import run_bounded, undisturbed
+from popbox.hosts.remote_accounts import Changes
+from popbox.settings import unsaid
 
 COMMAND_S = 60.0  # our choice: a command that has not answered by then is not going to
 WRITES = {
@@ -41,9 +44,10 @@ class RemoteHost:
 
     name, uid = "remote", 888
 
-    def __init__(self, remote: Remote) -> None:
-        """Connects to nothing yet."""
-        self._remote = remote
+    def __init__(self, remote: Remote, say: Callable[[str], None] = unsaid) -> None:
+        """Connects to nothing yet. ``say`` hears what of a run is taken back at its end, and what is left."""
+        self._remote, self._say = remote, say
+        self._changes = Changes(self._mailhost)
         self.mta: str = remote.mta
         self._log = ""
 
@@ -63,7 +67,12 @@ class RemoteHost:
         return self._remote.smtp if service == "smtp" else self._remote.pop3
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
-        """See Host. Over ssh each word is quoted, since the shell there splits them anew."""
+        """See Host. What it declares is taken back by ``close``."""
+        self._changes.note(argv, stdin)
+        return self._mailhost(*argv, stdin=stdin)
+
+    def _mailhost(self, *argv: str, stdin: bytes = b"") -> Ran:
+        """Over ssh each word is quoted, since the shell there splits them anew."""
         words = shlex.split(self._remote.mailhost_command)
         if not words:
             raise HostError(self.cannot(Ability.EXPLAIN))
@@ -105,7 +114,10 @@ class RemoteHost:
         return self._remote.mailhost_command or "mailhost"
 
     def close(self) -> None:
-        """See Host: there is nothing to take away."""
+        """See Host: the accounts that this run declared go; it says which are left."""
+        with undisturbed():
+            for line in self._changes.take_back():
+                self._say(line)
 
     def keep(self) -> None:
         """See Host."""
