@@ -12,16 +12,25 @@ from typing import NoReturn
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+OURS = (signal.SIG_DFL, signal.default_int_handler)  # what has not been ignored, as nohup(1) has HUP ignored
+
+
 def main() -> NoReturn:
     """Run popbox; SIGINT, SIGTERM and SIGHUP end it after its hosts have been taken away."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup(1) has HUP ignored
-            signal.signal(number, _interrupt)
+    heard: list[int] = []
+    watched = [number for number in ENDS if signal.getsignal(number) in OURS]
+    for number in watched:  # an import that is interrupted may end in any error, and leave half a module
+        signal.signal(number, lambda got, _frame: heard.append(got))
+    from click import Abort
+
+    from popbox.cli import main as run
+
     try:
-        from click import Abort
-
-        from popbox.cli import main as run
-
+        for number in watched:
+            signal.signal(number, _interrupt)
+        if heard:
+            _interrupt()
         try:
             code = run()
             _deaf()
@@ -40,11 +49,11 @@ def main() -> NoReturn:
 
 def _deaf() -> None:
     """From here to the process's end there is nothing left to take away, and a signal must not change the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(_number: int = 0, _frame: FrameType | None = None) -> NoReturn:
     raise KeyboardInterrupt
 
 

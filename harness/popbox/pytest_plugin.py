@@ -14,7 +14,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -94,12 +94,14 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _say(config: pytest.Config, line: str) -> None:
     """To the terminal, past pytest's capture; a worker of xdist has only the standard error that it shares."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
     reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter:
-        reporter.ensure_newline()
-        reporter.write_line(plain(f"popbox: {line}"))
-    elif sys.__stderr__:
-        print(f"popbox: {line}", file=sys.__stderr__, flush=True)
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        if reporter and not hasattr(config, "workerinput"):
+            reporter.ensure_newline()
+            reporter.write_line(plain(f"popbox: {line}"))
+        else:
+            print(plain(f"popbox: {line}"), file=sys.stderr, flush=True)
 
 
 PLUGIN = pytest.StashKey[Plugin]()

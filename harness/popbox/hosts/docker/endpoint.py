@@ -90,7 +90,7 @@ def reached_at(environ: Mapping[str, str]) -> str:
         with socket.create_connection((at.hostname, at.port or 2375), CONNECT_S) as peer:
             address: str = peer.getpeername()[0]
     except OSError as error:
-        raise HostError(f"the engine at {at.geturl()} does not answer ({error.strerror or error})") from error
+        raise HostError(f"the engine does not answer ({error.strerror or error})") from error
     return address
 
 

@@ -26,8 +26,8 @@ ANSWER_S = 5
 def unavailable(environ: Mapping[str, str] = NOTHING) -> str:
     """Why no Docker engine with Compose v2 can be used from here; empty when one can."""
     try:
-        engine = client(environ, ANSWER_S)
         reached_at(environ)
+        engine = client(environ, ANSWER_S)
         engine.ping()
         if why := _not_docker(engine) or beside_us(engine):
             return why

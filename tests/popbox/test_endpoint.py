@@ -1,0 +1,94 @@
+"""Which engine is talked to, and whether the ports that it publishes can be reached: a reason, or an address."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from popbox.errors import HostError
+from popbox.hosts.choose import Choice, choose
+from popbox.hosts.docker import unavailable
+from popbox.hosts.docker.endpoint import endpoint, reached_at
+from popbox.settings import Settings
+
+PATH = {"PATH": os.environ.get("PATH", os.defpath)}
+PODMAN = {"ApiVersion": "1.41", "Components": [{"Name": "Podman Engine", "Version": "5.0"}]}
+
+
+class Engine(BaseHTTPRequestHandler):
+    """One that answers the two questions that every client begins with."""
+
+    said: dict[str, object] = PODMAN
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.said).encode() if self.path.endswith("/version") else b"OK"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def engine() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def context(config: Path, host: str) -> dict[str, str]:
+    """A shell in whose docker configuration a context of that engine is in use."""
+    folder = config / "contexts/meta" / hashlib.sha256(b"far").hexdigest()
+    folder.mkdir(parents=True)
+    (config / "config.json").write_text('{"currentContext": "far"}')
+    endpoints = {"docker": {"Host": host, "SkipTLSVerify": False}}
+    (folder / "meta.json").write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
+    return {**PATH, "DOCKER_CONFIG": str(config)}
+
+
+@pytest.mark.needs("docker client")
+def test_the_context_in_use_counts_and_docker_host_outranks_it(tmp_path: Path) -> None:
+    environ = context(tmp_path, "unix:///run/user/1000/docker.sock")
+    assert endpoint(environ).host == "unix:///run/user/1000/docker.sock"
+    assert reached_at(environ) == "127.0.0.1", "rootless: its ports are published here"
+    assert endpoint({**environ, "DOCKER_HOST": "tcp://elsewhere:2375"}).host == "tcp://elsewhere:2375"
+
+
+@pytest.mark.needs("docker client")
+def test_an_engine_over_ssh_is_refused_at_once_and_auto_says_why(tmp_path: Path) -> None:
+    environ, began = context(tmp_path, "ssh://me@far.example"), time.monotonic()
+    why = "the engine is on another machine, ssh://me@far.example, and no way leads from here to ports published there"
+    assert unavailable(environ).startswith(why)
+    settings = Settings(tmp_path, tmp_path, None, environ)
+    with pytest.raises(HostError, match="host docker is not available: the engine is on another machine"):
+        choose("docker", "standin", settings)
+    chosen = choose("auto", "standin", settings)
+    assert (chosen.host, why in chosen.why) == ("local", True), chosen
+    assert time.monotonic() - began < 30
+
+
+def test_an_engine_by_tcp_is_reached_at_the_address_at_which_it_answers(engine: str) -> None:
+    assert reached_at({"DOCKER_HOST": engine}) == "127.0.0.1"
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        assert reached_at({"DOCKER_HOST": f"tcp://127.0.0.2:{other.getsockname()[1]}"}) == "127.0.0.2"
+    with pytest.raises(HostError, match=r"the engine does not answer \(Connection refused\)"):
+        reached_at({"DOCKER_HOST": "tcp://127.0.0.1:1"})
+
+
+def test_podman_is_refused_at_once(engine: str, tmp_path: Path) -> None:
+    environ = {**PATH, "DOCKER_HOST": engine}
+    assert unavailable(environ) == "what answers is Podman Engine, which has no BuildKit for `docker compose build`"
+    chosen = choose("auto", "auto", Settings(tmp_path, tmp_path, None, environ))
+    assert chosen == Choice("local", "stand-in", f"no Docker engine: {unavailable(environ)}")
