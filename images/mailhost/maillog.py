@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -75,10 +76,32 @@ def depth(queue: Path | None) -> list[tuple[str, str, int]]:
     if queue is None:
         return []
     messages = sum(1 for part in ("mess/*/*", "msg/*") for _ in queue.glob(part))
-    waiting = sum(1 for pattern in ("todo/*", "todo/*/*") for path in queue.glob(pattern) if path.is_file())
+    dates = []
+    for pattern in ("todo/*", "todo/*/*"):
+        for path in queue.glob(pattern):
+            with contextlib.suppress(OSError):
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode):
+                    dates.append(found.st_mtime)
+    oldest = int(time.time() - min(dates)) if dates else 0
     return [
         ("popbox_queue_depth", "Messages in the queue now.", messages),
-        ("popbox_queue_unprocessed", "Of these, messages that the sender has not looked at yet.", waiting),
+        ("popbox_queue_unprocessed", "Of these, messages that the sender has not looked at yet.", len(dates)),
+        ("popbox_queue_oldest_unprocessed_seconds", "How long the oldest of these waits.", max(0, oldest)),
+        *disk("queue", queue),
+    ]
+
+
+def disk(name: str, folder: Path) -> list[tuple[str, str, int]]:
+    """Gauges of the file system that a folder lies on; none where it cannot be asked."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return []
+    return [
+        (f"popbox_{name}_disk_free_bytes", f"Free for the {name}.", found.f_bavail * found.f_frsize),
+        (f"popbox_{name}_disk_size_bytes", f"Size of the {name}'s file system.", found.f_blocks * found.f_frsize),
+        (f"popbox_{name}_disk_free_inodes", f"Inodes free for the {name}.", found.f_favail),
     ]
 
 

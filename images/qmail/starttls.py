@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -IS
 """starttls CHAIN KEY PROGRAM [ARG...] - STARTTLS for an SMTP server that does not know it (RFC 3207).
 
-Runs under tcpserver, with the client on descriptors 0 and 1, and PROGRAM as its child on two pipes. One process a
+Runs under smtpfront, with the client on descriptors 0 and 1, and PROGRAM as its child on two pipes. One process a
 session: a fault ends one session, and a renewed certificate counts from the next STARTTLS on. ``starttls.md`` is the
 man page. Modules that only TLS needs are imported after the client asked for it.
 """

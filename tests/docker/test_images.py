@@ -108,7 +108,7 @@ def test_pop3_reads_the_passwords_and_qmails_users_do_not(qmail: Stack) -> None:
 @pytest.mark.realqmail
 def test_qmails_programs_are_who_they_should_be(qmail: Stack) -> None:
     owners = {"qmail-send": "qmails", "qmail-lspawn": "root", "qmail-rspawn": "qmailr", "qmail-clean": "qmailq"}
-    for process, owner in {**owners, "tcpserver": "qmaild", "s6-log": "qmaill"}.items():
+    for process, owner in {**owners, "smtpfront": "qmaild", "s6-log": "qmaill"}.items():
         fields = status(qmail, "qmail", process)
         assert fields["Uid"].split()[1] == qmail.sh("qmail", f"id -u {owner}").strip(), process
         assert int(fields["CapBnd"], 16) == QMAIL_CAPABILITIES

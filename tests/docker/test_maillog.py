@@ -57,6 +57,7 @@ def test_counts_are_the_logs_and_the_depth_is_the_queues(tmp_path: Path) -> None
     for name in ("mess/0/4711", "mess/22/4712", "todo/4712"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    os.utime(tmp_path / "todo/4712", (time.time() - 3600,) * 2)
     port = free_port()
     argv = [*MAILLOG, "--metrics", f"127.0.0.1:{port}", "--queue", str(tmp_path)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -75,7 +76,12 @@ def test_counts_are_the_logs_and_the_depth_is_the_queues(tmp_path: Path) -> None
         assert child.wait(10) == 0
     assert b"".join(line[31:] for line in lines) == LOG + b"\n"
     assert all(re.match(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{9}  ", line) for line in lines)
-    counted = {name.removeprefix("popbox_queue_"): value for name, value in found.items() if value}
+    found = {name.removeprefix("popbox_queue_"): value for name, value in found.items()}
+    disk = os.statvfs(tmp_path)
+    assert found["disk_size_bytes"] == disk.f_blocks * disk.f_frsize
+    assert 0 < found["disk_free_bytes"] < found["disk_size_bytes"]
+    assert 3600 <= found.pop("oldest_unprocessed_seconds") < 3700
+    counted = {name: value for name, value in found.items() if value and not name.startswith("disk_")}
     assert counted == {
         "messages_total": 1, "bounces_total": 1, "triple_bounces_total": 1, "alerts_total": 1,
         "depth": 2, "unprocessed": 1,

@@ -10,12 +10,16 @@ from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.readiness import greets
 from popbox.hosts.state import Record
 
+STATE = ("disk-full", "disk-read-only", "sender-frozen", "certificate-late")
+"""The rules of `mailhost lint` that are about the machine and not about accounts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """One host. ``services`` maps a service to where it listens; ``wrong`` says what does not answer, and how.
 
     ``waits``: what of the host's accounts.toml is not applied, and why; empty where nothing waits.
+    ``late``: what of the machine will go wrong soon, such as a certificate that was not renewed.
     ``left_behind``: its popbox was killed, and `popbox down` takes it away.
     """
 
@@ -29,6 +33,7 @@ class Status:
     mailboxes: int | None
     waits: str = ""
     left_behind: bool = False
+    late: str = ""
 
     @property
     def well(self) -> bool:
@@ -55,10 +60,24 @@ def look(name: str, record: Record, host: Host) -> Status:
         except (PopboxError, ValueError) as error:
             wrong.setdefault("accounts", str(error).splitlines()[0])
             counts.append(None)
+    broken, late = (_state(host, level) for level in ("error", "warning"))
+    if broken:
+        wrong["machine"] = broken
     orphan = not record.kept and not record.owner.lives()
     domains, mailboxes = counts
     where = (name, record.host, record.mta, record.place)
-    return Status(*where, services, wrong, domains, mailboxes, _waits(host), orphan)
+    return Status(*where, services, wrong, domains, mailboxes, _waits(host), orphan, late)
+
+
+def _state(host: Host, level: str) -> str:
+    """What `mailhost lint` says of disks, sender and certificate; another finding is no matter of whether it runs."""
+    try:
+        said = json.loads(host.run("lint", "--json").stdout)["findings"]
+        return "; ".join(
+            f"{one['file']}: {one['text']}" for one in said if one["rule"] in STATE and one["level"] == level
+        )
+    except (PopboxError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _waits(host: Host) -> str:
@@ -89,5 +108,7 @@ def lines(one: Status) -> list[str]:
     ]
     accounts = f"{one.domains} domains, {one.mailboxes} mailboxes"
     wrong = one.wrong.get("accounts")
+    machine = [f"  FAIL machine: {one.wrong['machine']}"] if "machine" in one.wrong else []
+    machine += [f"  late machine: {one.late}"] if one.late else []
     waits = [f"  wait accounts: {one.waits}"] if one.waits else []
-    return [head, *said, f"  {'FAIL' if wrong else 'ok  '} accounts: {wrong or accounts}", *waits]
+    return [head, *said, f"  {'FAIL' if wrong else 'ok  '} accounts: {wrong or accounts}", *machine, *waits]

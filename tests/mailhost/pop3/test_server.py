@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 from tests.mailhost.pop3.support import (
     Box,
     Client,
@@ -144,7 +147,10 @@ def test_without_a_password_file_it_is_the_hosts_fault(box: Box, serve: Serve) -
 
 def test_metrics_and_the_session_line(box: Box, serve: Serve) -> None:
     box.put("1.a.h", b"x\n")
-    server = serve("--metrics", "127.0.0.1:0", "--workers", "2")
+    pem = box.home / "pem"
+    end = datetime.datetime(2040, 1, 2, tzinfo=datetime.UTC)
+    trustme.CA().issue_cert("mx", not_after=end).private_key_and_cert_chain_pem.write_to_path(pem)
+    server = serve("--metrics", "127.0.0.1:0", "--workers", "2", "--cert", str(pem))
     client = server.client()
     client.login()
     client.lines(b"RETR 1")
@@ -155,6 +161,13 @@ def test_metrics_and_the_session_line(box: Box, serve: Serve) -> None:
     page = http(server, "/metrics").decode()
     for line in ("logins_total 1", "messages_retrieved_total 1", "messages_deleted_total 1", "connections_open 0"):
         assert f"popbox_pop3_{line}\n" in page
+    disk = os.statvfs(box.home)
+    for line in (
+        f"disk_size_bytes {disk.f_blocks * disk.f_frsize}",
+        f"certificate_end_timestamp_seconds {int(end.timestamp())}",
+    ):
+        assert f"popbox_pop3_{line}\n" in page
+    assert re.search(r"popbox_pop3_disk_free_bytes [1-9]\d+\n", page)
     line = next(json.loads(line) for line in server.log().splitlines() if '"session"' in line)
     assert (line["login"], line["retrieved"], line["deleted"], line["why"]) == ("testid", 1, 1, "quit")
     assert http(server, "/x").startswith(b"HTTP/1.1 404")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import enum
 import mmap
+import os
+from pathlib import Path
 
 from mailhost.pop3.guard import ENTRANCES
 from mailhost.pop3.shared import Shared
+from mailhost.system.expiry import not_after
 
 
 class Count(enum.IntEnum):
@@ -75,3 +78,29 @@ class Counters:
             name, kind, text = _HELP[count]
             lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name} {value}"]
         return ("\n".join(lines) + "\n").encode("ascii")
+
+
+def machine(boxes: Path, chain: Path | None) -> bytes:
+    """Gauges of what no session shows in time: a disk that fills, a certificate that ends. None that is unknown."""
+    found: list[tuple[str, str, int]] = []
+    try:
+        disk = os.statvfs(boxes)
+        found += [
+            ("disk_free_bytes", "Free for mail.", disk.f_bavail * disk.f_frsize),
+            ("disk_size_bytes", "Size of the file system with the mail.", disk.f_blocks * disk.f_frsize),
+            ("disk_free_inodes", "Inodes free for mail.", disk.f_favail),
+        ]
+    except OSError:
+        pass
+    try:
+        if chain is not None:
+            end = int(not_after(chain.read_bytes()))
+            found.append(("certificate_end_timestamp_seconds", "When the certificate file's first one ends.", end))
+    except (OSError, ValueError):
+        pass
+    return b"".join(_gauge(*one) for one in found)
+
+
+def _gauge(name: str, text: str, value: int) -> bytes:
+    name = f"popbox_pop3_{name}"
+    return f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n".encode("ascii")

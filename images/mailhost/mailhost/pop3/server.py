@@ -26,7 +26,7 @@ from mailhost.pop3.guard import HEALTH_CHECK, Guard
 from mailhost.pop3.log import Log
 from mailhost.pop3.logins import Logins
 from mailhost.pop3.loop import Loop
-from mailhost.pop3.metrics import Count, Counters
+from mailhost.pop3.metrics import Count, Counters, machine
 from mailhost.pop3.opening import Openings
 from mailhost.pop3.options import Options
 from mailhost.pop3.protocol import Session, by_state
@@ -97,14 +97,14 @@ class Server:
         )
         self.connections: set[Connection] = set()
         self.unauthenticated = 0
-        self._sockets = sockets
+        self._sockets, self._counters = sockets, counters
         self._trusted = Trusted(options.proxy_from)
         self._features = Features()
         self._offer(self.offers())
         self._serial, self._pid, self._hostname = 0, os.getpid(), options.hostname.encode()
         self._sweeping = self._draining = self._paused = False
         self.orphaned = False
-        self._status = StatusPort(self.loop, sockets.status, counters.render, self.ready) if sockets.status else None
+        self._status = StatusPort(self.loop, sockets.status, self._page, self.ready) if sockets.status else None
         self.loop.after_round = self.log.flush
 
     def _upgrade(self, login: bytes, password: bytes) -> None:
@@ -161,6 +161,10 @@ class Server:
             self.rows.ask(self.rows.readable, lambda answer: done(answer is True))
         else:
             done(False)
+
+    def _page(self) -> bytes:
+        """The metrics: what has been counted, and how disk and certificate are."""
+        return self._counters.render() + machine(self.options.home / "popboxes", self.options.cert)
 
     def _accept(self, listener: socket.socket, secure: bool, _: int) -> None:
         for _turn in range(ACCEPTS):

@@ -12,7 +12,7 @@ from mailhost.accounts.edit import LOCALS, RCPTHOSTS
 from mailhost.accounts.errors import BusyError
 from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import Layout, require
-from mailhost.accounts.lint import assign, boxes, control, logins
+from mailhost.accounts.lint import assign, boxes, control, logins, state
 from mailhost.accounts.lint.facts import Facts, Finding, gather
 from mailhost.accounts.lists import Lines
 from mailhost.accounts.transaction import Transaction
@@ -22,6 +22,7 @@ RULES: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
     *assign.RULES,
     *boxes.RULES,
     *logins.RULES,
+    *state.RULES,
 )
 
 

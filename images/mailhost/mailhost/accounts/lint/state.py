@@ -1,0 +1,83 @@
+"""Lint of what stops mail although every file is right: full disks, a sender that stands still, a late certificate."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailhost.accounts.lint.facts import Facts, Finding
+from mailhost.system import expiry
+
+FULL_OCTETS, FULL_SHARE = 16 << 20, 20
+"""As in images/mailhost/roomy: less than 16 MiB, and less than a twentieth."""
+
+WAITS_S = 120
+"""qmail-send takes a message out of queue/todo at once."""
+
+IDLE_S = 60
+"""A busy one has moved something in queue/info meanwhile."""
+
+
+def disks(facts: Facts) -> Iterator[Finding]:
+    """File systems that take no message, no delivery or no change of an account."""
+    seen: set[int] = set()
+    home = facts.layout.home
+    for folder in (home / "queue", facts.layout.popboxes, home / "control", home / "users"):
+        try:
+            device, found = folder.stat().st_dev, os.statvfs(folder)
+        except OSError:
+            continue  # a missing folder is another rule's
+        if device in seen:
+            continue
+        seen.add(device)
+        shown, free = facts.shown(folder), found.f_bavail * found.f_frsize
+        if free < FULL_OCTETS and free * FULL_SHARE < found.f_blocks * found.f_frsize:
+            yield _state("error", "disk-full", shown, f"disk full: {free // 1024} KiB are left")
+        elif found.f_files and not found.f_favail:
+            yield _state("error", "disk-full", shown, f"disk full: no inode is left of {found.f_files}")
+        if found.f_flag & os.ST_RDONLY:
+            yield _state("error", "disk-read-only", shown, "read-only file system")
+
+
+def sender(facts: Facts) -> Iterator[Finding]:
+    """Messages that qmail-send has not looked at for minutes, while it does nothing else either."""
+    queue = facts.layout.home / "queue"
+    now = time.time()
+    waiting = [path for path, date in _dates(queue / "todo", deep=True) if now - date > WAITS_S]
+    if waiting and all(now - date > IDLE_S for _, date in _dates(queue / "info", deep=False)):
+        text = (
+            f"{len(waiting)} messages have waited for more than {WAITS_S} s: qmail-send does not run, or stands still"
+        )
+        yield _state("error", "sender-frozen", "queue/todo", text)
+
+
+def certificate(_: Facts) -> Iterator[Finding]:
+    """A certificate that should have been renewed by now."""
+    said = expiry.late(expiry.CHAIN, time.time())
+    if said:
+        yield _state(
+            "error" if "has ended" in said else "warning",
+            "certificate-late",
+            str(expiry.CHAIN),
+            said.partition(": ")[2],
+        )
+
+
+def _dates(folder: Path, *, deep: bool) -> Iterator[tuple[Path, float]]:
+    """Files of a queue folder, split into numbered ones or not, and their dates; or the dates of those folders."""
+    for path in [*folder.glob("*"), *(folder.glob("*/*") if deep else [])]:
+        try:
+            if path.is_dir() != deep:
+                yield path, path.stat().st_mtime
+        except OSError:
+            continue
+
+
+def _state(level: str, rule: str, file: str, text: str) -> Finding:
+    """These come and go with the machine, not with a file: `tests/mailhost/cli/test_lint_state.py` has their cases."""
+    return Finding(level, rule, file, 0, text)
+
+
+RULES = (disks, sender, certificate)

@@ -1,0 +1,279 @@
+#!/opt/mailhost/bin/python3 -I
+"""smtpfront [OPTION...] ADDR PORT PROGRAM [ARG...] - one PROGRAM a connection, so many altogether and from one address.
+
+What tcpserver is, and besides: a limit for each client address, and PROXY headers from balancers. It starts no process
+for whoever it turns away. ``smtpfront.md`` is the man page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from mailhost.system import proxy
+from mailhost.system.crowd import Crowd
+
+BACKLOG = 128
+SESSIONS = 40
+SPARE = 4  # our choice: places beyond the limits for this machine itself, so that a health check tells full from dead
+PENDING = 256  # our choice: connections that may wait for their PROXY header at the same time
+LINES = 20  # our choice: lines of the log in one second about who is turned away; the rest is counted
+PAUSE_S = 0.5  # how long none is accepted when no descriptor or process was left: asking again at once would spin
+FULL = b"421 too many connections, try later (#4.3.2)\r\n"
+CROWDED = b"421 too many connections from your address, try later (#4.7.0)\r\n"
+FAILED = b"421 unable to start a session, try later (#4.3.0)\r\n"
+
+
+def log(*words: object) -> None:
+    """One line; a log that cannot be written stops nobody's mail."""
+    with contextlib.suppress(OSError):
+        os.write(2, (" ".join(map(str, ("smtpfront:", *words))) + "\n").encode("ascii", "replace"))
+
+
+class Refusals:
+    """Lines about who was turned away, not more than so many a second."""
+
+    def __init__(self) -> None:
+        self._second, self._lines = 0, 0
+
+    def add(self, *words: object) -> None:
+        """Log one, or count it."""
+        now = int(time.monotonic())
+        if now != self._second:
+            if self._lines > LINES:
+                log("turned away", self._lines - LINES, "more")
+            self._second, self._lines = now, 0
+        self._lines += 1
+        if self._lines <= LINES:
+            log(*words)
+
+
+class Waiting:
+    """A balancer's connection before its header is whole."""
+
+    def __init__(self, sock: socket.socket, peer: proxy.Client) -> None:
+        self.sock, self.peer = sock, peer
+        self.header = proxy.Header()
+        self.until = time.monotonic() + proxy.HEADER_S
+
+
+class Front:
+    """The listener and what it has started. One thread; nothing blocks but the wait."""
+
+    def __init__(self, listener: socket.socket, options: argparse.Namespace) -> None:
+        self._listener, self._argv = listener, options.program
+        self._trusted = proxy.Trusted(tuple(options.proxy_from))
+        self._crowd = Crowd(options.sessions, options.per_address)
+        self._spare = Crowd(  # who may use the spare places counts all sessions too
+            options.sessions + SPARE, options.per_address + SPARE
+        )
+        self._environ = {**os.environ, "PROTO": "TCP", "TCPLOCALHOST": options.local}
+        self._selector = selectors.DefaultSelector()
+        self._waiting: set[Waiting] = set()
+        self._refusals = Refusals()
+        self._resume_at: float | None = None
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+
+    def serve(self) -> None:
+        """Until a signal ends the process; sessions go on."""
+        while True:
+            for key, _ in self._selector.select(0.5 if self._waiting or self._resume_at is not None else None):
+                work: Callable[[], None] = key.data
+                work()
+            now = time.monotonic()
+            for waiting in [one for one in self._waiting if one.until < now]:
+                self._drop(waiting, "no PROXY header in time")
+            if self._resume_at is not None and self._resume_at < now:
+                self._resume_at = None
+                self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+
+    def _pause(self, why: OSError) -> None:
+        if self._resume_at is None:
+            log("pause:", why.strerror)
+            self._selector.unregister(self._listener)
+            self._resume_at = time.monotonic() + PAUSE_S
+
+    def _accept(self) -> None:
+        try:
+            sock, (ip, port, *_) = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as why:
+            self._pause(why)
+            return
+        try:
+            local_ip, local_port, *_ = sock.getsockname()
+        except OSError:
+            sock.close()
+            return
+        peer = proxy.Client(proxy.normal(ip), port, proxy.normal(local_ip), local_port)
+        if peer.ip not in self._trusted:
+            self._enter(sock, peer)
+        elif len(self._waiting) >= PENDING:
+            self._refusals.add(peer.ip, "turned away: too many connections wait for their PROXY header")
+            sock.close()
+        else:
+            waiting = Waiting(sock, peer)
+            sock.setblocking(False)
+            self._waiting.add(waiting)
+            self._selector.register(sock, selectors.EVENT_READ, lambda: self._read(waiting))
+            self._read(waiting)
+
+    def _read(self, waiting: Waiting) -> None:
+        """The header, or more of it."""
+        try:
+            found = waiting.header.read(waiting.sock.fileno())
+        except (proxy.ProxyError, OSError) as why:
+            self._drop(waiting, str(why))
+            return
+        if found is None:
+            return
+        self._forget(waiting)
+        waiting.sock.setblocking(True)
+        if found.client is None:
+            self._enter(waiting.sock, waiting.peer, balancer=waiting.peer.ip)
+        else:
+            self._enter(waiting.sock, found.client, balancer=waiting.peer.ip)
+
+    def _forget(self, waiting: Waiting) -> None:
+        self._waiting.discard(waiting)
+        self._selector.unregister(waiting.sock)
+
+    def _drop(self, waiting: Waiting, why: str) -> None:
+        """Nothing is said to whoever should have sent a header; a check that only opens the port leaves no line."""
+        self._forget(waiting)
+        if why != proxy.NEVER_BEGAN:
+            self._refusals.add(waiting.peer.ip, f"turned away: {why}")
+        with contextlib.suppress(OSError):  # closed with input unread the system would send a reset
+            waiting.sock.recv(4096)
+        waiting.sock.close()
+
+    def _enter(self, sock: socket.socket, client: proxy.Client, balancer: str = "") -> None:
+        """Start a session, or say why not. A balancer that speaks for itself has no limit of an address."""
+        here = not balancer and local(client.ip)
+        crowd = self._spare if here else self._crowd
+        if crowd.full:
+            self._turn_away(sock, client, FULL, f"{crowd.most} sessions are allowed")
+        elif client.ip != balancer and crowd.crowds(client.ip):
+            self._turn_away(sock, client, CROWDED, f"{crowd.most_each} sessions are allowed from one address")
+        else:
+            self._start(sock, client, balancer)
+
+    def _turn_away(self, sock: socket.socket, client: proxy.Client, reply: bytes, why: str) -> None:
+        self._refusals.add(client.ip, f"turned away: {why}")
+        with sock, contextlib.suppress(OSError):
+            sock.setblocking(False)
+            sock.send(reply)
+
+    def _start(self, sock: socket.socket, client: proxy.Client, balancer: str) -> None:
+        """PROGRAM with the connection on descriptors 0 and 1, as tcpserver's environment describes it."""
+        environ = {
+            **self._environ,
+            "TCPREMOTEIP": client.ip,
+            "TCPREMOTEPORT": str(client.port),
+            "TCPLOCALIP": client.local_ip,
+            "TCPLOCALPORT": str(client.local_port),
+        }
+        actions = [(os.POSIX_SPAWN_DUP2, sock.fileno(), fd) for fd in (0, 1)]
+        with sock:
+            try:
+                pid = os.posix_spawnp(
+                    self._argv[0], self._argv, environ, file_actions=actions, setsigdef=[signal.SIGPIPE]
+                )
+                ended = os.pidfd_open(pid)
+            except OSError as why:
+                log(self._argv[0], why.strerror)
+                with contextlib.suppress(OSError):
+                    sock.send(FAILED)
+                self._pause(why)
+                return
+        for crowd in (self._crowd, self._spare):
+            crowd.enter(client.ip)
+        if balancer or not local(client.ip):  # health checks come every few seconds
+            log(f"pid {pid} from {client.ip}" + (f" by {balancer}" if balancer else ""))
+        self._selector.register(ended, selectors.EVENT_READ, lambda: self._ended(ended, pid, client.ip))
+
+    def _ended(self, fd: int, pid: int, ip: str) -> None:
+        self._selector.unregister(fd)
+        os.close(fd)
+        _, status = os.waitpid(pid, 0)
+        for crowd in (self._crowd, self._spare):
+            crowd.leave(ip)
+        if status:
+            log("end", pid, "from", ip, "status", status)
+
+
+def local(ip: str) -> bool:
+    """Whether that is this machine."""
+    return ip.startswith("127.") or ip == "::1"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket. Raises OSError."""
+    host = "0.0.0.0" if host == "0" else host  # noqa: S104 - a mail server is there for everybody
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def become(ids: str) -> None:
+    """``UID:GID`` for good. Raises OSError."""
+    uid, _, gid = ids.partition(":")
+    os.setgroups([])
+    os.setresgid(*[int(gid)] * 3)
+    os.setresuid(*[int(uid)] * 3)
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line; SystemExit 100 where it cannot be understood."""
+    parser = argparse.ArgumentParser("smtpfront", allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--sessions", type=int, default=SESSIONS)
+    parser.add_argument("--per-address", type=int, default=0)
+    parser.add_argument("--proxy-from", action="append", default=[])
+    parser.add_argument("--local", default="localhost")
+    parser.add_argument("--ids")
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("program", nargs=argparse.REMAINDER)
+    options = parser.parse_args(argv)
+    options.per_address = options.per_address or (options.sessions + 1) // 2
+    if not options.program or options.sessions < 1 or options.per_address < 1:
+        raise ValueError("PROGRAM is missing, or a limit is below 1")
+    proxy.Trusted(tuple(options.proxy_from))
+    return options
+
+
+def main(argv: list[str]) -> int:
+    """Exit codes: 100 misuse, 111 cannot listen or become somebody else; else it ends by a signal."""
+    try:
+        options = arguments(argv)
+    except (argparse.ArgumentError, ValueError) as why:
+        log(why)
+        return 100
+    except SystemExit:
+        return 100
+    try:
+        listener = listen(options.host, options.port)
+        if options.ids:
+            become(options.ids)
+    except (OSError, ValueError, OverflowError) as why:
+        log(f"{options.host}:{options.port}: {why}")
+        return 111
+    log("listening on port", listener.getsockname()[1])
+    Front(listener, options).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

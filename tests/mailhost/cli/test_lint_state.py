@@ -1,0 +1,73 @@
+"""`mailhost lint` on what stops mail although every file is right: disks, the sender, the certificate."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import trustme
+from tests.mailhost.cli.support import Host
+
+from mailhost.accounts.layout import layout
+from mailhost.accounts.lint import lint
+from mailhost.system import expiry
+
+GIB = 1 << 30
+
+
+def found(host: Host) -> dict[str, tuple[str, str]]:
+    """Rule -> level and file."""
+    return {one.rule: (one.level, one.file) for one in lint(layout(host.home))}
+
+
+def disk(free: int, size: int, inodes: int = 1000, flags: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(
+        f_bavail=free // 4096, f_frsize=4096, f_blocks=size // 4096, f_files=10**6, f_favail=inodes, f_flag=flags
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "rule"),
+    [
+        (disk(0, GIB), "disk-full"),
+        (disk(15 << 20, 1000 * GIB), "disk-full"),
+        (disk(17 << 20, 1000 * GIB), ""),
+        (disk(1 << 20, 10 << 20), ""),  # a small disk may have little left
+        (disk(GIB, 2 * GIB, inodes=0), "disk-full"),
+        (disk(GIB, 2 * GIB, flags=os.ST_RDONLY), "disk-read-only"),
+    ],
+)
+def test_disks(howto: Host, monkeypatch: pytest.MonkeyPatch, seen: SimpleNamespace, rule: str) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: seen)
+    rules = found(howto)
+    assert {one for one in rules if one.startswith("disk")} == ({rule} if rule else set())
+    assert not rule or rules[rule][0] == "error"
+
+
+@pytest.mark.parametrize("place", ["todo/4711", "todo/3/4711"])
+def test_a_sender_that_stands_still(howto: Host, place: str) -> None:
+    queue = howto.home / "queue"
+    (queue / "info/3").mkdir(parents=True)
+    (queue / place).parent.mkdir(parents=True)
+    (queue / place).touch()
+    assert "sender-frozen" not in found(howto), "it may be looked at in a moment"
+    old = time.time() - 150
+    for path in (queue / place, queue / "info/3"):
+        os.utime(path, (old, old))
+    assert found(howto)["sender-frozen"] == ("error", "queue/todo")
+    os.utime(queue / "info/3")
+    assert "sender-frozen" not in found(howto), "it is busy with others"
+
+
+@pytest.mark.parametrize(("days", "level"), [(60, ""), (3, "warning"), (-3, "error")])
+def test_a_certificate(howto: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, level: str) -> None:
+    chain = tmp_path / "fullchain.pem"
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    issued = trustme.CA().issue_cert("mx", not_after=end, not_before=end - datetime.timedelta(days=90))
+    chain.write_bytes(issued.cert_chain_pems[0].bytes())
+    monkeypatch.setattr(expiry, "CHAIN", chain)
+    assert found(howto).get("certificate-late", ("", ""))[0] == level
