@@ -411,3 +411,20 @@ def test_no_input_makes_the_core_raise(name: str, noise: list[bytes]) -> None:
 
 def test_the_password_is_not_in_the_events_repr() -> None:
     assert "hunter2" not in repr(Authenticate("plain", b"joe", b"hunter2"))
+
+
+@pytest.mark.parametrize("between", [b"NOOP", b"CAPA", b"XYZZY", b"", b"STAT", b"x" * 600, b"AUTH", b"USER"])
+def test_pass_counts_immediately_after_user_only(between: bytes) -> None:
+    rim = Rim(RFC1939)
+    rim.feed(b"USER joe\r\n" + between + b"\r\n")
+    assert rim.feed(b"PASS pw\r\n") == b"-ERR USER first\r\n"
+    assert not any(isinstance(event, Authenticate) for event in rim.events)
+    assert rim.feed(b"USER joe\r\nPASS pw\r\n").endswith(b"+OK maildrop ready\r\n")
+
+
+@pytest.mark.parametrize("between", [b"NOOP", b"CAPA", b"XYZZY", b"", b"STAT"])
+def test_qmail_remembers_the_name(between: bytes) -> None:
+    rim = Rim(QMAIL)
+    rim.feed(b"USER joe\r\n")
+    rim.feed(between + b"\r\n")
+    assert rim.feed(b"PASS pw\r\n") == b"+OK \r\n"

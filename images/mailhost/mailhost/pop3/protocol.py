@@ -45,6 +45,8 @@ KNOWN_VERBS = frozenset(verb for _, verb in TABLE)
 
 # Commands without argument (RFC 1939 §5, RFC 2449 §5, RFC 2595 §4). qmail ignores one, and so does its profile.
 ALONE = frozenset({b"CAPA", b"NOOP", b"QUIT", b"RSET", b"STAT", b"STLS"})
+# What leaves a USER in force: PASS, which it is for, and QUIT, so that the log has the name.
+_AFTER_USER = frozenset({b"PASS", b"QUIT"})
 _TAKES_NO_ARGUMENT = err(b"syntax: this command takes no argument")
 
 
@@ -128,6 +130,7 @@ class Session:
     def _answer(self, memory: Memory, line: bytes | bool) -> Event | None:
         """One line, one event: find the handler, let it work, count what was wrong."""
         if isinstance(line, bool):
+            memory.interrupt()
             return self._wrong(memory.profile.texts.too_long)
         if memory.sasl is not None:
             event = a.continued(memory, line)
@@ -136,6 +139,8 @@ class Session:
             verb, _, argument = line.partition(b" ")
             verb = verb.upper()
             handler = self._tables[memory.state].get(verb)
+            if memory.state is State.AUTHORIZATION and verb not in _AFTER_USER:
+                memory.interrupt()
             if handler is None:
                 return self._wrong(self._no_handler(memory, verb))
             if argument and verb in ALONE and argument.strip(b" ") and not memory.profile.plain:

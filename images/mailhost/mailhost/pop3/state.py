@@ -80,6 +80,11 @@ class Memory:
         self.sasl: Exchange | None = None
         self.forget_input = False
 
+    def interrupt(self) -> None:
+        """PASS counts immediately after USER only (RFC 1939 §7); qmail-popup remembers the name."""
+        if self.state is State.AUTHORIZATION and not self.profile.plain:
+            self.login = None
+
     def line_octets(self) -> int:
         """How long the next line may be."""
         return SASL_LINE_OCTETS if self.sasl is not None else self.profile.line_octets
