@@ -263,3 +263,34 @@ def scram_login(client: Client) -> bytes:
     signature = scram._hmac(scram._hmac(salted, b"Server Key"), signed)
     assert base64.b64decode(last[2:]) == b"v=" + base64.b64encode(signature)
     return client.ask(b"")
+
+
+EIGHT_BIT = {
+    "1.h": ("Subject: Grüße\n\nx\n".encode(), True),
+    "2.h": ("Subject: x\n\nGrüße\n".encode(), False),
+    "3.h": (b"Subject: x\r\n\r\n\xff\r\n", False),
+    "4.h": (b"\n\xff\n", False),
+    "5.h": (b"X: " + b"y" * 65_520 + b"\nZ: \xff\n\nx\n", True),
+    "6.h": (b"Subject: \xff", True),
+}
+
+
+def test_8_bit_headers_on_request_only_where_the_operator_says_so(box: Box, serve: Serve) -> None:
+    for number, (name, (text, _)) in enumerate(EIGHT_BIT.items()):
+        box.put(name, text, age_s=100 - number)
+    strict = serve("--utf8-on-request")
+    for utf8 in (False, True):
+        client = strict.client()
+        if utf8:
+            assert client.ask(b"UTF8").startswith(b"+OK")
+        assert client.login().startswith(b"+OK")
+        for number, (_, eight_bit) in enumerate(EIGHT_BIT.values(), 1):
+            for command in (b"RETR %d" % number, b"TOP %d 1" % number):
+                status = client.ask(command)
+                assert status.startswith(b"-ERR [UTF8] " if eight_bit and not utf8 else b"+OK"), (command, status)
+                if status.startswith(b"+OK"):
+                    client.rest()
+        client.close()
+    client = serve().client()
+    assert client.login().startswith(b"+OK")
+    assert client.lines(b"RETR 1") == "Subject: Grüße\r\n\r\nx\r\n.\r\n".encode(), "as it lies, unless the switch is on"

@@ -137,12 +137,13 @@ def noop(memory: Memory, _: bytes) -> Event:
     return memory.profile.texts.done if memory.profile.plain else memory.profile.texts.not_now
 
 
-def utf8(_: Memory, _argument: bytes) -> Event:
-    """UTF8 (RFC 6856 §2): nothing to switch, since messages and names go out as they lie, with UTF8 and without.
+def utf8(memory: Memory, _: bytes) -> Event:
+    """UTF8 (RFC 6856 §2): messages and names go out as they lie, with UTF8 and without.
 
     Without it the RFC would have messages with 8-bit headers converted or refused. That breaks signatures, or keeps a
-    client from mail that every other server gives it.
+    client from mail that every other server gives it: so it is done only where the operator says so.
     """
+    memory.utf8 = True
     return _UTF8_ON
 
 

@@ -266,7 +266,7 @@ class Connection:
         except OSError:
             self._out.append(event.missing.data)
             return
-        self.retrieved += 1
+        self.retrieved += event.refusal is None or data is not event.refusal.data
         self._out.append(data)
 
     def _send_piece(self, transfer: Transfer) -> None:

@@ -43,6 +43,7 @@ class Transmit(NamedTuple):
 
     If the file cannot be opened nothing of ``head`` is sent, but ``missing`` instead. A NamedTuple since there is one
     for each message: a frozen dataclass takes 0.7 us longer. ``fd``: the open message, where it had to be searched for.
+    ``refusal``: what is said instead where the header has octets beyond US-ASCII.
     """
 
     entry: Entry
@@ -50,6 +51,7 @@ class Transmit(NamedTuple):
     head: bytes
     missing: Reply
     fd: int = -1
+    refusal: Reply | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class Options:
     limits: Limits = DEFAULT_LIMITS
     proxy_from: tuple[str, ...] = ()
     require_tls: bool = False
+    utf8_asked: bool = False
     upgrade_hashes: bool = False
 
     @property

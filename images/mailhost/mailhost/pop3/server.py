@@ -127,6 +127,7 @@ class Server:
             plaintext=not self.options.require_tls,
             apop=offers[0],
             scram=offers[1],
+            utf8_asked=self.options.utf8_asked,
             login_delay_s=self.options.limits.login_delay_s,
         )
         self._tables = by_state(self.options.profile, self._features)

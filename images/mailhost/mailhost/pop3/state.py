@@ -33,6 +33,7 @@ class Features:
 
     ``behind_popup``: another program did the login, and that one knows neither AUTH nor UTF8.
 
+    ``utf8_asked``: messages with 8-bit headers are for clients that have said UTF8 (RFC 6856 §2.1).
     ``max_errors`` unusable lines and ``max_logins`` failed logins end the session (our choice: no client needs more).
     """
 
@@ -42,6 +43,7 @@ class Features:
     apop: bool = False
     scram: bool = False
     behind_popup: bool = False
+    utf8_asked: bool = False
     login_delay_s: int = 0
     max_errors: int = 50
     max_logins: int = 3
@@ -64,6 +66,7 @@ class Memory:
         "sasl",
         "stamp",
         "state",
+        "utf8",
     )
 
     def __init__(self, profile: Profile, features: Features, stamp: bytes) -> None:
@@ -78,7 +81,7 @@ class Memory:
         self.errors = 0
         self.failures = 0
         self.sasl: Exchange | None = None
-        self.forget_input = False
+        self.forget_input = self.utf8 = False
 
     def interrupt(self) -> None:
         """PASS counts immediately after USER only (RFC 1939 §7); qmail-popup remembers the name."""
@@ -108,6 +111,7 @@ class Memory:
     def secure(self) -> None:
         """What was learned before TLS is void (RFC 2595 §4)."""
         self.login = None
+        self.utf8 = False
         self.errors = 0
         self.features = _secured(self.features)
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from mailhost.pop3.events import Close, Event, Reply, Transmit, Update
 from mailhost.pop3.listing import Entry, Heading
+from mailhost.pop3.profiles import err
 from mailhost.pop3.state import Memory, State
 
+_UTF8_FIRST = err(b"[UTF8] this message has UTF-8 in its header: say UTF8 before the login")
 _STRICT = re.compile(rb"[0-9]{1,10}\Z")
 _LEADING = re.compile(rb"([0-9]+) *([0-9]+)?")
 
@@ -38,7 +40,8 @@ def retr(memory: Memory, argument: bytes) -> Event:
     if isinstance(number, Reply):
         return number
     entry = memory.listing.entries[number - 1]
-    return Transmit(entry, None, b"+OK %d octets\r\n" % entry.size, memory.profile.texts.missing)
+    head = b"+OK %d octets\r\n" % entry.size
+    return Transmit(entry, None, head, memory.profile.texts.missing, refusal=_unless_asked(memory))
 
 
 def top(memory: Memory, argument: bytes) -> Event:
@@ -58,7 +61,12 @@ def top(memory: Memory, argument: bytes) -> Event:
         head = b"+OK top of message follows\r\n"
     if isinstance(number, Reply):
         return number
-    return Transmit(memory.listing.entries[number - 1], lines, head, texts.missing)
+    return Transmit(memory.listing.entries[number - 1], lines, head, texts.missing, refusal=_unless_asked(memory))
+
+
+def _unless_asked(memory: Memory) -> Reply | None:
+    """What is said of an 8-bit header, where the operator keeps to RFC 6856 §2.1 and the client has not said UTF8."""
+    return _UTF8_FIRST if memory.features.utf8_asked and not memory.utf8 else None
 
 
 def dele(memory: Memory, argument: bytes) -> Event:

@@ -21,6 +21,9 @@ def begin(drop: Maildrop, event: Transmit) -> tuple[bytes, Transfer | None]:
     """
     fd = drop.open(event.entry.path) if event.fd < 0 else event.fd
     try:
+        if event.refusal is not None and _eight_bit_header(fd):
+            os.close(fd)
+            return event.refusal.data, None
         data = _whole(fd, drop, event)
     except OSError:
         os.close(fd)
@@ -38,6 +41,20 @@ def begin(drop: Maildrop, event: Transmit) -> tuple[bytes, Transfer | None]:
         return data, transfer
     transfer.close()
     return data, None
+
+
+def _eight_bit_header(fd: int) -> bool:
+    """Whether the header has octets beyond US-ASCII; read apart from what is sent. Raises OSError."""
+    at, last = 0, b""
+    while chunk := os.pread(fd, CHUNK_OCTETS, at):
+        text = (last + chunk).replace(b"\r\n", b"\n")
+        header, end, _ = text.partition(b"\n\n") if at or not text.startswith(b"\n") else (b"", b"\n", b"")
+        if not header.isascii():
+            return True
+        if end:
+            return False
+        at, last = at + len(chunk), text[-2:]
+    return False
 
 
 def _whole(fd: int, drop: Maildrop, event: Transmit) -> bytes | None:
