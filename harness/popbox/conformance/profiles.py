@@ -41,6 +41,9 @@ QMAIL = Profile(
         "stat-counts-deleted": "Q-POP3-7, E-71",
         "empty-line-added": "Q-POP3-13, E-74",
         "crlf-doubled": "Q-POP3-13",
+        "user-remembered": "qmail-popup; " + MEASURED,
+        "renamed-lost": "qmail-pop3d opens the name it has listed; " + MEASURED,
+        "twins-share-id": "Q-POP3-9",
         "top-crlf": "Q-POP3-12: CR alone is no empty line",
         "no-exclusive-lock": "Q-POP3-20",
         "retr-extra-argument": "Q-POP3-11, E-72",
@@ -89,6 +92,8 @@ DOVECOT = Profile(
         "quit-takes-argument": MEASURED,
         "capa-takes-argument": MEASURED,
         "capa-less-after-login": MEASURED,
+        "user-remembered": MEASURED,
+        "twins-share-id": "one of the two is not shown; " + MEASURED,
         "auth-long-line": MEASURED,
     },
     may={
@@ -142,7 +147,14 @@ COURIER = Profile(
         MEASURED,
     )
     | dict.fromkeys(
-        ("no-capa", "noop-before-login", "apop-offered-not-taken", "password-ends-at-nul", "one-login-per-connection"),
+        (
+            "no-capa",
+            "user-remembered",
+            "noop-before-login",
+            "apop-offered-not-taken",
+            "password-ends-at-nul",
+            "one-login-per-connection",
+        ),
         "of qmail-popup in front of it; " + MEASURED,
     ),
 )

@@ -141,6 +141,12 @@ class Talk(Transaction):
 
     def _reply(self, verb: str, argument: str) -> bytes:
         """The right reply, and what it does to the session."""
+        if (
+            verb not in ("USER", "PASS", "STLS", "QUIT")
+            and not self.logged_in
+            and not self.server.has("user-remembered")
+        ):
+            self.user = None
         name = f"_{verb.lower()}"
         table = _LATE if self.logged_in else _EARLY
         if self.server.has("any-state") and verb in {*_LATE, *_EARLY}:

@@ -58,6 +58,9 @@ class Transaction:
         name = self.files[number - 1].name
         if not self.server.has("uid-by-path"):
             name = name.partition(":")[0]
+            bases = [file.name.partition(":")[0] for file in self.files]
+            if bases.count(name) > 1 and not self.server.has("twins-share-id"):
+                name += hashlib.sha256(self._octets(number)).hexdigest()
         return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
 
     def _uidl(self, argument: str) -> bytes:
@@ -69,7 +72,7 @@ class Transaction:
     def _send(self, number: int, count: int | None) -> bytes:
         faults = self.server.faults
         try:
-            body = with_ends(faults.spoil(self.files[number - 1].read_bytes()))
+            body = with_ends(faults.spoil(self._octets(number)))
         except OSError:
             self.closing = self.server.has("dies-on-vanished")
             return b"" if self.closing else err("gone")
@@ -81,6 +84,14 @@ class Transaction:
                 + b"".join(rest.splitlines(keepends=True)[:count] if b"\r" not in rest.replace(b"\r\n", b"") else [])
             )
         return ok(f"{len(body)} octets") + faults.wire(stuffed(body))
+
+    def _octets(self, number: int) -> bytes:
+        """The message, also where a reader has given it another name since. Raises FileNotFoundError."""
+        file = self.files[number - 1]
+        if not file.exists() and not self.server.has("names-listed"):
+            base = file.name.partition(":")[0]
+            file = next((one for one in self.server.scan() if one.name.partition(":")[0] == base), file)
+        return file.read_bytes()
 
     def _retr(self, argument: str) -> bytes:
         number = self._there(argument)

@@ -146,6 +146,7 @@ REPLIES: dict[str, Faults] = {
     "noop": refuses("NOOP"),
     "rset-unmarked": refuses("RSET"),
     "many-errors": says("XYZZY", ok(), lambda exchange: exchange.session.errors > 60),
+    "pass-not-after-user": does("user-remembered"),
     "pass-before-user": does("pass-first", "any-login"),
     "user-is-no-login": says("STAT", ok("0 0")),
     "quit-before-login": refuses("QUIT"),
@@ -272,6 +273,8 @@ for _at in ("split-at-4096", "split-at-65536"):
 SESSIONS: dict[str, Faults] = {
     "arrival-invisible": does("arrivals-appear"),
     "arrival-visible-next": does("hides-new"),
+    "renamed": does("names-listed"),
+    "twins": does("twins-share-id"),
     "vanished": does("dies-on-vanished"),
     "exclusive-lock": does("no-lock"),
     "second-login": does("no-lock", "kicks-first"),

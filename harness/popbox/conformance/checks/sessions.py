@@ -49,6 +49,46 @@ def vanished(box: Box) -> None:
             expect(False, str(error))
 
 
+@check(
+    "maildir(5)",
+    "A message that a reader moves and flags during the session is still there.",
+    "renamed-lost",
+    Need.CORPUS,
+)
+def renamed(box: Box) -> None:
+    with box.placed(MAIL) as name, box.own() as session:
+        number = _number_of(box, session)
+        for flags in ("", "S", "FRS"):
+            box.disk().flag(name, flags)
+            for command in (b"RETR %d" % number, b"TOP %d 1" % number):
+                reply = session.multi(command)
+                expect(reply.ok and b"placed by a check" in reply.body, f"{command.decode()} gave {reply}")
+
+
+@check(
+    "RFC 1939 §7 UIDL",
+    "Two messages whose file names differ in folder and flags only have two ids, and keep them.",
+    "twins-share-id",
+    Need.CORPUS,
+    Need.CHANGES,
+)
+def twins(box: Box) -> None:
+    one, two = (MAIL + b"twin %d of %d\n" % (number, time.time_ns()) for number in (1, 2))
+    with box.disk().twins(one, two):
+        seen: list[dict[bytes, bytes]] = []
+        for _ in range(3):
+            with box.own() as session:
+                bodies, ids = box.bodies(session), box.ids(session)
+                found = {
+                    text: ids[n] for n, body in bodies.items() for text in (one, two) if text.split(b"\n")[-2] in body
+                }
+                expect(len(found) == 2, f"{len(found)} of the two messages can be fetched")
+                seen.append(found)
+                insist(session.say(b"QUIT").ok, "QUIT was refused")
+        expect(len(set(seen[0].values())) == 2, f"both have {seen[0][one]!r}")
+        expect(seen[0] == seen[1] == seen[2], f"after QUIT the ids are others: {[list(one.values()) for one in seen]}")
+
+
 def _number_of(box: Box, session: Session) -> int:
     near = [n for n, size in box.scan(session).items() if abs(size - len(MAIL)) < 10]
     found = [n for n in near if b"placed by a check" in session.multi(b"RETR %d" % n).body]

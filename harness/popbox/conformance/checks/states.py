@@ -76,6 +76,15 @@ def pass_before_user(box: Box) -> None:
         expect(not reply.ok, f"it gave {reply}")
 
 
+@check("RFC 1939 §7 PASS", "PASS counts immediately after USER: not with another command between.", "user-remembered")
+def pass_not_after_user(box: Box) -> None:
+    with box.connect() as session:
+        session.say(b"USER " + box.options.login.encode())
+        session.say(b"XYZZY")
+        reply = session.say(b"PASS " + box.options.password.encode())
+        expect(not reply.ok, f"it gave {reply}")
+
+
 @check("RFC 1939 §4", "USER alone is no login: STAT after it is refused.", "user-logs-in")
 def user_is_no_login(box: Box) -> None:
     with box.connect() as session:
