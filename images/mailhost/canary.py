@@ -7,6 +7,7 @@ container's own, and its name is not 127.0.0.1. A box that another session holds
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import poplib
 import socket
@@ -24,8 +25,8 @@ class Clear(poplib.POP3):
 
     def _create_socket(self, timeout: float) -> socket.socket:
         sock = socket.create_connection((self.host, self.port), timeout)
-        networks = os.environ.get("POPBOX_PROXY_FROM", "")
-        if "127." in networks or "0.0.0.0/" in networks:
+        networks = os.environ.get("POPBOX_PROXY_FROM", "").replace(",", " ").split()
+        if any(ipaddress.ip_address(self.host) in ipaddress.ip_network(network) for network in networks):
             sock.sendall(b"PROXY UNKNOWN\r\n")
         return sock
 

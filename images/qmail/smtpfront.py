@@ -157,7 +157,7 @@ class Front:
 
     def _enter(self, sock: socket.socket, client: proxy.Client, balancer: str = "") -> None:
         """Start a session, or say why not. A balancer that speaks for itself has no limit of an address."""
-        here = not balancer and local(client.ip)
+        here = local(client.ip) and balancer in ("", client.ip)
         crowd = self._spare if here else self._crowd
         if crowd.full:
             self._turn_away(sock, client, FULL, f"{crowd.most} sessions are allowed")
@@ -196,7 +196,7 @@ class Front:
                 return
         for crowd in (self._crowd, self._spare):
             crowd.enter(client.ip)
-        if balancer or not local(client.ip):  # health checks come every few seconds
+        if not local(client.ip) or balancer not in ("", client.ip):  # health checks come every few seconds
             log(f"pid {pid} from {client.ip}" + (f" by {balancer}" if balancer else ""))
         self._selector.register(ended, selectors.EVENT_READ, lambda: self._ended(ended, pid, client.ip))
 

@@ -177,16 +177,13 @@ def test_whatever_happens_between_sessions_no_id_changes_hands(box: Box, seed: i
 
 @pytest.mark.parametrize("atomic", [True, False])
 def test_rename_new_never_writes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, atomic: bool) -> None:
-    class Old:
+    def old(*_: object) -> int:
         """A filesystem that does not know RENAME_NOREPLACE."""
-
-        @staticmethod
-        def renameat2(*_: object) -> int:
-            names.ctypes.set_errno(22)
-            return -1
+        names.ctypes.set_errno(22)
+        return -1
 
     if not atomic:
-        monkeypatch.setattr(names, "_libc", Old())
+        monkeypatch.setattr(names, "_renameat2", old)
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
     fd = os.open(tmp_path, os.O_RDONLY)

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _NOREPLACE = 1
 _UNKNOWN = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
-_libc = ctypes.CDLL(None, use_errno=True)
+_renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
 
 
 def same_file(found: os.stat_result, entry: Entry) -> bool:
@@ -47,7 +47,7 @@ def rename_new(source: bytes, target: bytes, fd: int) -> None:
         FileExistsError: ``target`` is taken.
         OSError: as rename(2).
     """
-    if not _libc.renameat2(fd, source, fd, target, _NOREPLACE):
+    if not _renameat2(fd, source, fd, target, _NOREPLACE):
         return
     number = ctypes.get_errno()
     if number not in _UNKNOWN:
