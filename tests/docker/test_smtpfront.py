@@ -89,8 +89,9 @@ def test_a_balancers_header_names_the_client(front: Callable[..., Front], header
         data = header + b"behind it\n"
         for start in range(0, len(data), piece):
             sock.sendall(data[start : start + piece])
-        assert line(sock) == "220 192.0.2.7 4321 198.51.100.1 25 mx.example.net TCP\n"
-        assert line(sock) == "behind it\n"
+        file = sock.makefile("rb")
+        assert file.readline() == b"220 192.0.2.7 4321 198.51.100.1 25 mx.example.net TCP\n"
+        assert file.readline() == b"behind it\n"
     server.wait_log(r"pid \d+ from 192\.0\.2\.7 by 127\.0\.0\.1\n")
 
 
@@ -148,8 +149,9 @@ def test_who_is_named_must_send_one(front: Callable[..., Front], said: bytes) ->
 
 def test_who_is_not_named_cannot(front: Callable[..., Front]) -> None:
     with front("--proxy-from", "192.0.2.0/24").connect(V1) as sock:
-        assert line(sock).startswith("220 127.0.0.1 ")
-        assert line(sock).encode() == V1
+        file = sock.makefile("rb")
+        assert file.readline().startswith(b"220 127.0.0.1 ")
+        assert file.readline() == V1
 
 
 def test_a_flood_of_refusals_is_counted_and_not_logged_line_by_line(front: Callable[..., Front]) -> None:

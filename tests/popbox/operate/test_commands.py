@@ -105,6 +105,17 @@ def test_a_dead_service_is_named(state: Path) -> None:
     assert popbox("status", "--json")[0] == 1
 
 
+def test_a_sender_that_stands_still_is_a_failure_of_the_machine(state: Path) -> None:
+    assert popbox("up", "--host", "local")[0] == 0
+    todo = Path(Registry(state).all()[0].place, "home/queue/todo")
+    todo.mkdir()
+    (todo / "4711").touch()
+    os.utime(todo / "4711", (time.time() - 300,) * 2)
+    code, said = popbox("status")
+    assert code == 1
+    assert "FAIL machine: queue/todo: 1 messages have waited for more than 120 s" in said
+
+
 def test_a_host_that_a_file_governs_says_so_and_what_waits(state: Path, tmp_path: Path) -> None:
     popbox("up", "--host", "local")
     (tmp_path / "accounts.toml").write_text(ACCOUNTS)
