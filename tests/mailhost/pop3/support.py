@@ -192,7 +192,7 @@ class Client:
         self.sock.close()
 
 
-def eventually(check: Callable[[], bool], seconds: float = 5) -> bool:
+def eventually(check: Callable[[], bool], seconds: float = 30) -> bool:
     """Whether ``check`` becomes true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
