@@ -163,6 +163,7 @@ NEEDS: dict[str, Need] = {name: Need(_installed(names)) for name, names in PROGR
     "qmail image": Need(_qmail_image, on=("host docker",)),
     # What only a try can show; a test that finds it lacking says so by ``lacks``.
     "own disks": Need(str),
+    "extended attributes": Need(str),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.mailhost.pop3.support import new_home, remove
+from tests.needs import lacks
 
 from popbox.errors import HostError
 from popbox.operate import archive as form
@@ -135,7 +136,7 @@ def test_extended_attributes_of_users_come_along(old: Files, new: Files, tmp_pat
     try:
         os.setxattr(message, "user.seen", b"\xffyes")
     except OSError as why:
-        pytest.skip(f"needs: extended attributes: {why.strerror}")
+        lacks("extended attributes", str(why.strerror))
     backup(old, tmp_path / "mail.tar")
     moved_in(old, new, tmp_path)
     restore(new, tmp_path / "mail.tar")
