@@ -9,10 +9,11 @@ import base64
 import hashlib
 import hmac
 import re
+import resource
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -167,6 +168,17 @@ def test_a_throttled_right_password_waits_for_its_turn(box: Box, serve: Serve) -
     assert time.monotonic() - begun > 1, "it is remembered, and must wait all the same"
 
 
+@pytest.fixture
+def sockets() -> Iterator[None]:
+    """Room for a thousand and some: many machines give a process 1,024 descriptors, and more to who asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4_096)), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.needs("descriptors")
+@pytest.mark.usefixtures("sockets")
 def test_a_thousand_addresses_at_one_login_keep_nobody_else_out(box: Box, serve: Serve) -> None:
     """Nor somebody who comes from an address for the first time, whatever they guess there in the same moment."""
     server = guessing(box, serve)
