@@ -53,7 +53,9 @@ VERBS = [
     "alias system root ann@domain.com", "plan FILE.toml", "apply --yes FILE.toml", "mailbox import FILE.csv",
     "mailbox rename joe@domain.com jim@domain.com", "mailbox rename jim@domain.com joe@domain.com",
     "mailbox del joe@domain.com", "mailbox add joe@domain.com --login testid --crypt HASH",
-    "mailbox del joe@domain.com --purge", "domain del domain.com --purge",
+    "mailbox del joe@domain.com", "removed list", "removed restore joe@domain.com", "removed purge joe@domain.com",
+    "mailbox add joe@domain.com --login testid --crypt HASH", "mailbox del joe@domain.com --purge",
+    "domain del domain.com --purge",
 ]  # fmt: skip
 
 PLACES = {
@@ -71,6 +73,7 @@ PLACES = {
     "the box staged": "popboxes/domain-com/.joe.mailhost-new",
     "the prefix": "popboxes/domain-com",
     "removed": "popboxes/.removed",
+    "records": "popboxes/.removed/.records",
 }
 
 

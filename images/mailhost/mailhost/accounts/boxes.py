@@ -110,13 +110,17 @@ def _make_directory(tree: Beneath, path: str) -> None:
         tree.remove(path)
         tree.make(path, 0o700)
     except FileNotFoundError:
-        prefix = path.rpartition("/")[0]
-        staged = f".{prefix}{SUFFIX}"
-        tree.remove(staged)
-        tree.make(staged, 0o755)  # popuser must search it, whatever the umask (Q-PERM-6)
-        tree.rename(staged, prefix)
-        tree.sync("")
+        make_prefix(tree, path.rpartition("/")[0])
         tree.make(path, 0o700)
+
+
+def make_prefix(tree: Beneath, prefix: str) -> None:
+    """Make the directory of a domain's boxes, which everybody may search, whatever the umask (Q-PERM-6)."""
+    staged = f".{prefix}{SUFFIX}"
+    tree.remove(staged)
+    tree.make(staged, 0o755)
+    tree.rename(staged, prefix)
+    tree.sync("")
 
 
 def _make_maildir(tree: Beneath, box: str, identity: Identity, *, fresh: bool, sync: bool) -> None:

@@ -161,13 +161,15 @@ def make_private(path: Path) -> None:
     """Make a directory for nobody but its owner, where it is missing.
 
     Raises:
-        BusyError: the system refuses.
+        BusyError: the system refuses, or what is there is no directory, or somebody else's.
     """
     try:
         path.mkdir(mode=0o700)
         sync_directory(path.parent)
     except FileExistsError:
-        return
+        found = path.lstat()  # popboxes may be popuser's, who could put a link there
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise BusyError(f"{path}: is not a directory of uid {os.geteuid()}; move it elsewhere") from None
     except OSError as why:
         raise BusyError(f"{path}: cannot be made: {why.strerror}") from why
 

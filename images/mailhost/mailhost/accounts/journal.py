@@ -234,7 +234,7 @@ def _bring(step: Step, layout: Layout) -> None:
         if found is None or not stat.S_ISDIR(found.st_mode) or tree.lstat(target) is not None:
             return
         if tree.lstat(above) is None:
-            files.make_directory(layout.popboxes / above)
+            boxes.make_prefix(tree, above)
         tree.rename(source, target)
         tree.sync(above)
         tree.sync(source.rpartition("/")[0])
