@@ -56,8 +56,8 @@ class Host:
         return (self.home / path).read_text()
 
     def tree(self) -> dict[str, tuple[int, int, bytes]]:
-        """Every path below the home with its mode, owner and text; without what says which inode a file has."""
-        volatile = {"users/.mailhost/lock", "users/.mailhost/assign", "users/poppasswd.sorted"}
+        """Every path below the home with its mode, owner and text; without what says which inode a file has, or is random."""
+        volatile = {"users/.mailhost/lock", "users/.mailhost/assign", "users/poppasswd.sorted", "users/scramkey"}
         found = {str(p.relative_to(self.home)): p for p in self.home.rglob("*")}
         return {
             name: (path.stat().st_mode, path.stat().st_uid, path.read_bytes() if path.is_file() else b"")

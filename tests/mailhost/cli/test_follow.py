@@ -153,9 +153,11 @@ def test_removals_that_the_file_agrees_to_wait_for_nobody(both: Host, file: Path
     assert domains(both) == ["a.example"]
 
 
-def test_mail_that_was_read_is_mail_too(both: Host, file: Path) -> None:
-    maildir = both.home / "popboxes/b-example/joe/Maildir"
-    (maildir / "new/1").rename(maildir / "cur/1:2,S")
+@pytest.mark.parametrize("place", ["Maildir/cur/1:2,S", "Maildir/.Sent/cur/1:2,S", "Mailbox"])
+def test_mail_that_was_read_or_filed_is_mail_too(both: Host, file: Path, place: str) -> None:
+    box = both.home / "popboxes/b-example/joe"
+    (box / place).parent.mkdir(parents=True, exist_ok=True)
+    (box / "Maildir/new/1").rename(box / place)
     file.write_text(A)
     assert "with the mail in it" in unattended(both, file)[1]
 

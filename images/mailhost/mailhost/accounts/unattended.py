@@ -91,19 +91,27 @@ def _has_mail(layout: Layout, domain: Domain) -> bool:
 
 def _box_has_mail(box: str) -> bool:
     """Whether a message lies in the box; what cannot be looked at may hold one."""
-    for name in ("Maildir/new", "Maildir/cur"):
-        try:
-            with os.scandir(f"{box}/{name}") as entries:
-                if any(True for _ in entries):
-                    return True
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError:
+    try:
+        if any(_names(f"{folder}/{place}") for folder in _folders(f"{box}/Maildir") for place in ("new", "cur")):
             return True
+    except OSError:
+        return True
     try:
         return os.stat(f"{box}/Mailbox", follow_symlinks=False).st_size > 0  # noqa: PTH116 - as many as there are boxes
     except OSError:
         return False
+
+
+def _folders(maildir: str) -> list[str]:
+    """A Maildir and its folders (Maildir++)."""
+    return [maildir, *(f"{maildir}/{name}" for name in _names(maildir) if name.startswith("."))]
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def needs_a_person(gone: Goes, now: Accounts) -> str:
