@@ -243,6 +243,5 @@ def _bring(step: Step, layout: Layout) -> None:
 def _record(step: Step, layout: Layout) -> None:
     """Write down whose a box is that goes aside."""
     path = layout.home / step.path
-    for folder in (path.parent.parent, path.parent):
-        files.make_private(folder)
+    files.make_private(path.parent)
     files.publish(files.stage(path, step.files[""].encode(), 0o600), path)

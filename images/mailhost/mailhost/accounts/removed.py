@@ -1,9 +1,9 @@
 """Mail of mailboxes that were taken away: what lies in popboxes/.removed, whose it was, and its way back.
 
-A box goes there as ``<prefix>/<box>.<time>``, a domain as ``<prefix>.<time>`` with its boxes. The record beside,
-``.records/<that, with : for />``, is root's, as the boxes are popuser's: the address, and the rows of users/poppasswd
-that opened it. A mailbox that is declared again with the same login and the same password gets its mail back: whoever
-can open the new box could read that mail before. Anybody else is given it by `mailhost removed restore` alone.
+A box goes there as ``<prefix>/<box>.<time>``, a domain as ``<prefix>.<time>`` with its boxes. Its record,
+``popboxes/.removed.records/<that, with : for />``, is root's, as the boxes are popuser's: the address, and the rows of
+users/poppasswd that opened it. A mailbox that is declared again with the same login and the same password gets its mail
+back: whoever can open the new box could read that mail before. Anybody else is given it by `mailhost removed restore`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mailhost.accounts import hashing
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.layout import Layout
 
-REMOVED, RECORDS = ".removed", ".records"
+REMOVED, RECORDS = ".removed", ".removed.records"
 _TIMED = re.compile(r"(?P<name>.+)\.(?P<at>[0-9]{8}T[0-9]{6}Z)(?:\.[0-9]+)?")
 
 
@@ -58,7 +58,7 @@ class Kept:
 def record_path(layout: Layout, aside: Path) -> Path:
     """The record of a directory that was set aside."""
     name = str(aside.relative_to(layout.popboxes / REMOVED)).replace("/", ":")
-    return layout.popboxes / REMOVED / RECORDS / name
+    return layout.popboxes / RECORDS / name
 
 
 def record(owners: dict[str, Owner]) -> str:
@@ -122,7 +122,7 @@ def _directories(path: str) -> Iterator[os.DirEntry[str]]:
             there = sorted((entry for entry in entries if entry.is_dir(follow_symlinks=False)), key=lambda e: e.name)
     except (FileNotFoundError, NotADirectoryError):
         return
-    yield from (entry for entry in there if entry.name != RECORDS)
+    yield from there
 
 
 def one(layout: Layout, wanted: str) -> Kept:

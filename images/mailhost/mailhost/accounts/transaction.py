@@ -12,7 +12,7 @@ from mailhost.accounts.errors import BusyError
 from mailhost.accounts.files import Fill, Mark
 from mailhost.accounts.journal import Hands, Step
 from mailhost.accounts.layout import Layout
-from mailhost.accounts.removed import RECORDS, REMOVED
+from mailhost.accounts.removed import RECORDS
 from mailhost.system.reading import OWN_OCTETS, read_bounded
 
 LOCK_WAIT_S = 10.0
@@ -51,7 +51,7 @@ class Transaction:
                 self.hands.say(left)
             self.hands.say("finished a change that an earlier run had begun")
         layout = self.layout
-        records = layout.popboxes / REMOVED / RECORDS
+        records = layout.popboxes / RECORDS
         for directory in (layout.control, layout.users, layout.parts, layout.alias, layout.work, records):
             files.remove_staged(directory)
 

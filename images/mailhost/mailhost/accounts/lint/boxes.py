@@ -12,7 +12,7 @@ from mailhost.accounts import boxes
 from mailhost.accounts.layout import Identity
 from mailhost.accounts.lint.facts import AssignLine, Facts, Finding
 from mailhost.accounts.nodes import NODES
-from mailhost.accounts.removed import REMOVED
+from mailhost.accounts.removed import RECORDS, REMOVED
 from mailhost.qmail.dotqmail import NOT_FOLLOWED, Found, Kind, find, parse
 
 
@@ -142,7 +142,7 @@ def orphans(facts: Facts) -> Iterator[Finding]:
     """Directories below popboxes that no line leads to."""
     led = {line.entry.home.rstrip(b"/") for line in facts.entries}
     for prefix in _directories(facts.layout.popboxes):
-        if prefix.name in (REMOVED, NODES):
+        if prefix.name in (REMOVED, RECORDS, NODES):
             continue
         for box in _directories(prefix):
             if os.fsencode(box) not in led:
