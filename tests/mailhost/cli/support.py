@@ -56,7 +56,7 @@ class Host:
         return (self.home / path).read_text()
 
     def tree(self) -> dict[str, tuple[int, int, bytes]]:
-        """Every path below the home with its mode, owner and text; without what says which inode a file has, or is random."""
+        """Every path below the home with mode, owner and text; without what tells an inode, or is random."""
         volatile = {"users/.mailhost/lock", "users/.mailhost/assign", "users/poppasswd.sorted", "users/scramkey"}
         found = {str(p.relative_to(self.home)): p for p in self.home.rglob("*")}
         return {
