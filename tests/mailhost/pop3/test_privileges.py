@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from tests.mailhost.pop3.support import Running
 
+from mailhost.pop3 import popuser
+
 DUMPABLE = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
 BECOME = """
 import os
@@ -55,3 +57,17 @@ def test_it_says_so_where_it_cannot_become_anybody() -> None:
     code += "os.setgroups = os.setresgid = os.setresuid = lambda *_: None\n"
     code += "try:\n    popuser.become(888, 888)\nexcept OSError as error:\n    print(error)\n"
     assert ran(code) == ["the uid has not changed"]
+
+
+def test_only_popuser_has_numbers_without_an_account() -> None:
+    def nobody(name: str) -> None:
+        raise KeyError(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pwd.getpwnam", nobody)
+        assert popuser.account() == (888, 888, "/bin/sh")
+        with pytest.raises(KeyError):
+            popuser.account("joe")
+    root = popuser.account("root")
+    assert root[:2] == (0, 0)
+    assert root[2].startswith("/")

@@ -63,3 +63,11 @@ def test_a_proof_of_another_size_is_refused_without_an_error(proof: bytes) -> No
     exchange.found(make(b"pencil", SALT))
     exchange.respond(b"c=" + base64.b64encode(b"n,,") + b",r=clientserver,p=" + proof)
     assert not exchange.proves()
+
+
+def test_each_stored_text_has_a_salt_of_its_own() -> None:
+    stored = [parse(make(b"pencil")) for _ in range(2)]
+    assert stored[0] is not None
+    assert stored[1] is not None
+    assert stored[0].salt != stored[1].salt
+    assert [len(one.salt) for one in stored if one] == [16, 16]
