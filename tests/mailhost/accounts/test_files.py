@@ -61,3 +61,17 @@ def test_two_texts_of_one_change_lie_beside_each_other_and_are_found_again(tmp_p
     files.remove_staged(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
     files.remove_staged(tmp_path / "missing")
+
+
+def test_a_small_file_is_written_synced_and_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_ino), sync(fd)))
+    open_before = len(os.listdir("/proc/self/fd"))
+    path = tmp_path / "note"
+    for text in (b"one\n", b"a longer one\n"):
+        files.put_small(path, text, 0o644)
+        assert path.read_bytes() == text
+        assert path.stat().st_ino in synced
+        assert [found.name for found in tmp_path.iterdir()] == ["note"]
+    assert len(os.listdir("/proc/self/fd")) == open_before
