@@ -13,7 +13,6 @@ nothing on this host: who owns something in a part already, root and popuser are
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pwd
@@ -115,7 +114,7 @@ def stage(home: Path) -> None:
             if not (inside and (member.isreg() or member.isdir())):
                 sys.exit(f"{member.name!r} does not belong into a mail host")
             if member.isdir():
-                os.close(folder_for(stages[part], path))
+                os.close(descend(stages[part], path, make=True))
                 shut.append((member, part, path))
             else:
                 write(tar, member, stages[part], path, owners[part])
@@ -132,24 +131,10 @@ def stage(home: Path) -> None:
     os.sync()
 
 
-def folder_for(top: int, path: str) -> int:
-    """A folder of the stage, made with those above it."""
-    at = os.dup(top)
-    for name in path.split("/") if path else ():
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=at)
-        try:
-            below = os.open(name, FOLDER, dir_fd=at)
-        finally:
-            os.close(at)
-        at = below
-    return at
-
-
 def write(tar: tarfile.TarFile, member: tarfile.TarInfo, top: int, path: str, owners: Owners) -> None:
     """One file; its set-id and sticky bits are not taken."""
     above, _, name = path.rpartition("/")
-    at = folder_for(top, above)
+    at = descend(top, above, make=True)
     try:
         out = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=at)
         octets = tar.extractfile(member)

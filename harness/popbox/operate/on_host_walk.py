@@ -7,6 +7,7 @@ This is the small twin of ``mailhost.system.beneath``: it runs by itself, also w
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -39,11 +40,14 @@ def tops(home: Path) -> Iterator[tuple[str, int]]:
                 os.close(top)
 
 
-def descend(top: int, path: str) -> int:
-    """A folder below ``top``, opened one name at a time. Raises OSError."""
+def descend(top: int, path: str, *, make: bool = False) -> int:
+    """A folder below ``top``, opened one name at a time; with ``make`` those that are missing are made, 0700."""
     at = os.dup(top)
     for name in path.split("/") if path else ():
         try:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=at)
             below = os.open(name, FOLDER, dir_fd=at)
         finally:
             os.close(at)
