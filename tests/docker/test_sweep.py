@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 from docker.errors import ImageNotFound
 
 import docker
+from popbox.hosts.docker import images
 from popbox.hosts.docker.images import OUR_LABEL, sweep
 
 pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(120)]
@@ -61,6 +63,24 @@ def test_only_what_is_ours_untagged_and_unused_goes(make: Make, engine: docker.D
         engine.api.remove_container(container)
     sweep(engine)
     assert not here(engine, used), "its container is gone"
+
+
+def test_images_of_earlier_trees_go_when_nobody_has_started_from_them_for_a_while(
+    make: Make, engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = (f"popbox/pop3:run-{secrets.token_hex(6)}" for _ in range(2))
+    alone, also_theirs = make(OUR_LABEL, tag=ours), make(OUR_LABEL, tag=theirs)
+    strangers = make(tag=f"popbox/pop3:run-{secrets.token_hex(6)}")
+    engine.images.get(also_theirs).tag("popbox-test-sweep", secrets.token_hex(8))
+    assert images.here(engine, [ours, theirs])
+    sweep(engine)
+    assert here(engine, alone), "somebody may be about to start from it"
+    monkeypatch.setattr(images, "YOUNG_S", -1.0)
+    monkeypatch.setattr(images, "NAME", re.compile(f"{ours}|{theirs}"))  # those of other runs are not ours to age
+    sweep(engine)
+    assert not here(engine, alone)
+    assert here(engine, also_theirs)
+    assert here(engine, strangers)
 
 
 def test_sweepers_do_not_disturb_each_other(make: Make) -> None:

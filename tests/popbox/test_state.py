@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from popbox.hosts.state import Process, Registry, keep
+import pytest
+
+from popbox.errors import HostError
+from popbox.hosts.choose import sweep
+from popbox.hosts.state import Process, Registry, here, keep
+from popbox.settings import Settings
 
 
 def test_a_process_is_known_by_more_than_its_pid() -> None:
@@ -46,3 +52,27 @@ def test_only_kept_hosts_and_those_of_the_dead_are_removable(tmp_path: Path) -> 
     assert {record.place for record in registry.removable()} == {"/kept", "/orphan"}
     assert len(registry.all()) == 3
     assert mine in registry.all()
+
+
+def test_what_cannot_be_seen_from_here_is_taken_for_alive_and_another_boot_for_dead(tmp_path: Path) -> None:
+    machine, boot, namespace = here().rsplit(" ", 2)
+    mine = Process.of(os.getpid())
+    assert mine.lives()
+    assert mine.seen_from_here()
+    for where in (f"{machine} {boot} pid:[1]", f"other {boot} {namespace}", f"other x {namespace}"):
+        elsewhere = Process(1, 1, where)
+        assert elsewhere.lives(), where
+        assert not elsewhere.seen_from_here(), where
+    assert not Process(mine.pid, mine.started, f"{machine} x {namespace}").lives()
+    registry = Registry(tmp_path, Process(1, 1, f"other x {namespace}"))
+    registry.new("local", "stand-in", "/elsewhere")
+    assert registry.orphans() == []
+
+
+def test_a_broken_record_is_named(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    registry.new("local", "stand-in", "/x")
+    (tmp_path / "hosts/1234abcd.json").write_text('{"id": ')
+    with pytest.raises(HostError, match=r"hosts/1234abcd\.json is no record of a host"):
+        registry.all()
+    sweep(Settings(tmp_path, tmp_path, None))

@@ -324,7 +324,7 @@ class LocalHost:
 
     def beside(self, *argv: str) -> list[str]:
         """See Host."""
-        return [sys.executable, *argv]
+        return [*PYTHON, *argv]
 
     def alive(self, service: Service) -> str:
         """See Host."""
