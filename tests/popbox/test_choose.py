@@ -9,6 +9,7 @@ import pytest
 from popbox.errors import HostError
 from popbox.hosts import docker
 from popbox.hosts.choose import Choice, HostName, MtaName, choose
+from popbox.hosts.docker.endpoint import CONTAINER
 from popbox.settings import Settings
 
 SETTINGS = Settings(assets=Path("/none"), state=Path("/none"), qmail_base=None)
@@ -67,3 +68,14 @@ def test_what_is_refused(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_why_no_engine_answers_is_what_the_system_says(engine: str, said: str) -> None:
     assert docker.unavailable({"DOCKER_HOST": engine}) == f"the engine does not answer ({said})"
+
+
+def test_a_container_is_known_by_its_own_hosts_file_and_not_by_the_engines_mounts() -> None:
+    """The machine of the engine mounts each container's shared memory below that same path: it is in none of them."""
+    number = "a1" * 32
+    engines = f"812 28 0:71 / /var/lib/docker/containers/{number}/mounts/shm rw,nosuid - tmpfs shm rw\n"
+    ours = f"97 81 254:0 /var/lib/docker/containers/{number}/hosts /etc/hosts rw,relatime - ext4 /dev/vda rw\n"
+    assert CONTAINER.search(engines) is None
+    found = CONTAINER.search(engines + ours)
+    assert found is not None
+    assert found.group(1) == number

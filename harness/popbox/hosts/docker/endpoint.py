@@ -24,7 +24,8 @@ from popbox.hosts.environment import of_docker
 HERE = "127.0.0.1"
 ASK_S = 60.0  # our choice: about ten times what a small machine needs
 CONNECT_S = 5.0
-CONTAINER = re.compile(r"/containers/([0-9a-f]{64})/")  # in mountinfo, where /etc/hosts of a container comes from
+CONTAINER = re.compile(r"^(?:\S+ ){3}\S*/containers/([0-9a-f]{64})/\S+ /etc/hosts ", re.MULTILINE)
+"""In mountinfo(5), where a container's own /etc/hosts comes from; the engine's machine mounts other parts of it."""
 DAEMON_HINT = "popbox needs an engine whose published ports it can reach"
 
 
