@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 
-from mailhost.accounts import hashing
-
-OTHER = hashing.make(b"another", "des")
+OTHER = "OJjOE//xNFrIQ"  # of the password another
 
 
 @pytest.fixture
