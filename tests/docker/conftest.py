@@ -46,7 +46,11 @@ def lying_around(engine: docker.DockerClient) -> Snapshot:
     """A function that names what the engine holds of some projects: containers, volumes, networks."""
 
     def snapshot(projects: set[str]) -> set[str]:
-        found = [*engine.containers.list(all=True), *engine.volumes.list(), *engine.networks.list()]
+        found = [
+            *engine.containers.list(all=True, ignore_removed=True),
+            *engine.volumes.list(),
+            *engine.networks.list(),
+        ]
         return {one.name for one in found if any(one.name.startswith(project) for project in projects)}
 
     return snapshot

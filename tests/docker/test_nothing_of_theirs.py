@@ -75,7 +75,7 @@ def state_of(engine: docker.DockerClient, tag: str, *projects: str) -> dict[str,
     found: dict[str, object] = {}
     for project in projects:
         label = {"label": f"com.docker.compose.project={project}"}
-        for one in engine.containers.list(all=True, filters=label):
+        for one in engine.containers.list(all=True, filters=label, ignore_removed=True):
             found[f"container {one.name}"] = (one.id, one.attrs["State"]["StartedAt"], one.status)
         found |= {f"volume {one.name}": one.attrs["CreatedAt"] for one in engine.volumes.list(filters=label)}
         found |= {f"network {one.name}": one.id for one in engine.networks.list(filters=label)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -14,24 +15,44 @@ from pathlib import Path
 
 import pytest
 
-from popbox.errors import HostError
+from popbox.errors import ConnectionFailed, HostError
 from popbox.hosts.choose import Choice, choose
-from popbox.hosts.docker import unavailable
-from popbox.hosts.docker.endpoint import endpoint, reached_at
+from popbox.hosts.docker import DockerHost, unavailable
+from popbox.hosts.docker import engine as asked
+from popbox.hosts.docker.endpoint import beside_us, client, endpoint, reached_at
+from popbox.hosts.docker.removal import of_run
+from popbox.hosts.state import Process, Record, Registry
 from popbox.settings import Settings
 
 PATH = {"PATH": os.environ.get("PATH", os.defpath)}
+HERE = {
+    "Id": "here",
+    "Name": "/shop-smtp-1",
+    "HostConfig": {"NetworkMode": "bridge"},
+    "NetworkSettings": {"Ports": {}},
+    "State": {"Running": True, "Restarting": False},
+    "Config": {
+        "Labels": {"com.docker.compose.project": "shop", "org.opencontainers.image.title": "popbox/standin"},
+    },
+}
 PODMAN = {"ApiVersion": "1.41", "Components": [{"Name": "Podman Engine", "Version": "5.0"}]}
 
 
 class Engine(BaseHTTPRequestHandler):
-    """One that answers the two questions that every client begins with."""
+    """One that answers the two questions that every client begins with, and has a container that is just removed."""
 
     said: dict[str, object] = PODMAN
 
     def do_GET(self) -> None:
-        body = json.dumps(self.said).encode() if self.path.endswith("/version") else b"OK"
-        self.send_response(200)
+        path = self.path.partition("?")[0]
+        body = json.dumps(self.said).encode() if path.endswith("/version") else b"OK"
+        if path.endswith(("/networks", "/volumes")):
+            body = b"[]" if path.endswith("/networks") else b"{}"
+        elif path.endswith("/containers/json"):
+            body = b'[{"Id": "gone"}, {"Id": "here"}]'
+        elif "/containers/" in path:
+            body = json.dumps(HERE if "/here/" in path else {"message": "No such container: gone"}).encode()
+        self.send_response(404 if "/gone/" in path else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -92,3 +113,18 @@ def test_podman_is_refused_at_once(engine: str, tmp_path: Path) -> None:
     assert unavailable(environ) == "what answers is Podman Engine, which has no BuildKit for `docker compose build`"
     chosen = choose("auto", "auto", Settings(tmp_path, tmp_path, None, environ))
     assert chosen == Choice("local", "stand-in", f"no Docker engine: {unavailable(environ)}")
+
+
+def test_a_container_that_vanishes_while_it_is_looked_at_is_left_out(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {**PATH, "DOCKER_HOST": engine}
+    monkeypatch.setattr("popbox.hosts.docker.engine.unavailable", lambda _environ: "")
+    monkeypatch.setattr("popbox.hosts.docker.endpoint.CONTAINER", re.compile("(.)"))
+    assert asked.projects(environ) == {"shop": "stand-in"}
+    assert "shop-smtp-1" in beside_us(client(environ))
+    assert [one.name for one in of_run(client(environ), "0123abcd")] == ["shop-smtp-1"]
+    record = Record("0123abcd", "docker", "stand-in", "shop", Process(1, 1))
+    host = DockerHost(Registry(tmp_path), record, Settings(tmp_path, tmp_path, None, environ))
+    with pytest.raises(ConnectionFailed, match="its container is"):
+        host.address("smtp")

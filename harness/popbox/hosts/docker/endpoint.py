@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from docker.models.containers import Container
 from docker.tls import TLSConfig
 
 import docker
@@ -22,6 +23,7 @@ from popbox.errors import HostError
 from popbox.hosts.environment import of_docker
 
 HERE = "127.0.0.1"
+Filters = dict[str, str | list[str] | bool]
 ASK_S = 60.0  # our choice: about ten times what a small machine needs
 CONNECT_S = 5.0
 CONTAINER = re.compile(r"^(?:\S+ ){3}\S*/containers/([0-9a-f]{64})/\S+ /etc/hosts ", re.MULTILINE)
@@ -73,6 +75,11 @@ def client(environ: Mapping[str, str], timeout_s: int = 30) -> docker.DockerClie
     return docker.DockerClient(base_url=at.host, tls=tls, timeout=timeout_s)
 
 
+def containers(engine: docker.DockerClient, filters: Filters) -> list[Container]:
+    """Containers, ended ones too. One that another process removes between the list and the look at it is left out."""
+    return engine.containers.list(all=True, filters=filters, ignore_removed=True)
+
+
 def reached_at(environ: Mapping[str, str]) -> str:
     """The address, one of the engine's own machine, that ports are published on and reached at. Raises HostError.
 
@@ -103,7 +110,7 @@ def beside_us(engine: docker.DockerClient) -> str:
     own = CONTAINER.search(Path("/proc/self/mountinfo").read_text())
     if not own:
         return ""
-    for container in engine.containers.list(filters={"id": own.group(1)}):
+    for container in containers(engine, {"id": own.group(1)}):
         if container.attrs["HostConfig"]["NetworkMode"] != "host":
             return (
                 f"popbox runs in a container of that engine ({container.name}), and ports published on the engine's"

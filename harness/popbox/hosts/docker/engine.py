@@ -12,7 +12,7 @@ from docker.errors import DockerException, ImageNotFound
 
 import docker
 from popbox.errors import HostError
-from popbox.hosts.docker.endpoint import ASK_S, beside_us, client, reached_at
+from popbox.hosts.docker.endpoint import ASK_S, beside_us, client, containers, reached_at
 from popbox.hosts.environment import NOTHING, of_docker
 from popbox.settings import Settings
 
@@ -58,7 +58,7 @@ def projects(environ: Mapping[str, str] = NOTHING) -> dict[str, str]:
     if unavailable(environ):
         return {}
     found = {}
-    for container in client(environ, ANSWER_S).containers.list(all=True, filters={"label": PROJECT_LABEL}):
+    for container in containers(client(environ, ANSWER_S), {"label": PROJECT_LABEL}):
         title = container.labels.get("org.opencontainers.image.title")
         if title in ("popbox/qmail", "popbox/standin") and RUN_LABEL not in container.labels:
             found[container.labels[PROJECT_LABEL]] = "qmail" if title == "popbox/qmail" else "stand-in"

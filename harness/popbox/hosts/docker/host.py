@@ -18,7 +18,7 @@ from popbox.fields import Disk
 from popbox.hosts.base import CHAIN, Ability, Found, Ran, Service, tail
 from popbox.hosts.containers import Faults
 from popbox.hosts.docker import images
-from popbox.hosts.docker.endpoint import HERE, client, reached_at
+from popbox.hosts.docker.endpoint import HERE, client, containers, reached_at
 from popbox.hosts.docker.engine import PROJECT_LABEL, RUN_LABEL, qmail_base
 from popbox.hosts.docker.find import FIND, found_in
 from popbox.hosts.docker.removal import remove, strangers
@@ -122,7 +122,7 @@ class DockerHost:
             f"{PROJECT_LABEL}={self._record.place}",
             f"com.docker.compose.service={self._compose_service(service)}",
         ]
-        found = self._engine.containers.list(all=True, filters={"label": labels})
+        found = containers(self._engine, {"label": labels})
         if not found:
             raise HostError(f"{service} on {self.describe()}: there is no container")
         return found[0]

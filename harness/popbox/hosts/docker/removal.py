@@ -13,6 +13,7 @@ from typing import Any
 from docker.errors import APIError, NotFound
 
 import docker
+from popbox.hosts.docker.endpoint import Filters, containers
 from popbox.hosts.docker.engine import PROJECT_LABEL, RUN_LABEL
 
 SETTLE_S = 1.0  # our choice: how long the engine may still be making what a `docker compose up` cut short has asked for
@@ -52,8 +53,8 @@ def strangers(engine: docker.DockerClient, project: str, run: str) -> list[str]:
 
 def _objects(engine: docker.DockerClient, label: str, value: str) -> Iterator[Any]:
     """In the order in which they can be removed."""
-    mine: dict[str, str | list[str] | bool] = {"label": f"{label}={value}"}
-    yield from engine.containers.list(all=True, filters=mine, ignore_removed=True)
+    mine: Filters = {"label": f"{label}={value}"}
+    yield from containers(engine, mine)
     yield from engine.networks.list(filters=mine)
     yield from engine.volumes.list(filters=mine)
 
