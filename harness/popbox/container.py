@@ -44,7 +44,8 @@ class MailHostContainer:
     def start(self) -> Self:
         """Bring it up and wait for both greetings. Raises HostError with the containers' logs; leaves nothing then.
 
-        One that nobody stops goes with this process; when that is killed, with the next host that popbox starts.
+        One that nobody stops goes with this process, also where HUP or TERM ends that: as by Ctrl-C, where this was
+        called from the main thread and neither is ignored or handled. Else, and after KILL, with the next host's start.
         """
         self._host = start(choose("docker", self._wanted, self._settings), self._settings)
         atexit.register(self._stop_if_ours, os.getpid())

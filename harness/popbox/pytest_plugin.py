@@ -9,17 +9,14 @@ that cannot be met is an error. All processes of a run (pytest-xdist) share one 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -27,6 +24,7 @@ from popbox.clients.pop3 import Pop3
 from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
+from popbox.hosts.process import end_as_interrupted, owned
 from popbox.hosts.state import Process
 from popbox.model import Result, Verdict
 from popbox.plain import plain
@@ -53,7 +51,6 @@ class Plugin:
         self.hosts = SharedHosts(self.settings, self.owner)
         self.results: list[Result] = []
         self.began = datetime.now(UTC)
-        self._handlers: dict[int, Any] = {}
 
     def host(self, choice: Choice) -> Host:
         """The run's host of that world. Raises HostError."""
@@ -62,17 +59,14 @@ class Plugin:
 
     def end_on_signals(self) -> None:
         """Have HUP and TERM end the run as Ctrl-C does, hosts taken away; a run without hosts ends as it always did."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGHUP, signal.SIGTERM):
-                if signal.getsignal(number) is signal.SIG_DFL:  # not where HUP is ignored, or handled by somebody else
-                    self._handlers[number] = signal.signal(number, _interrupt)
+        owned(self, True)
+        end_as_interrupted()
 
     def end(self, keep: bool) -> None:
         """The end of the run."""
         if not self.is_worker and not keep:
             self.hosts.end()
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        owned(self, False)
 
     def write_reports(self, folder: Path) -> Iterator[Path]:
         """One report for each world, as JSON and as HTML: ``docker-qmail.html``; gives the names."""
@@ -86,10 +80,6 @@ class Plugin:
                 path = folder / f"{host}-{mta}.{suffix}"
                 path.write_text(form(report), encoding="utf-8")
                 yield path
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _say(config: pytest.Config, line: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -111,6 +112,60 @@ def test_nothing_is_brought_up_for_tests_that_need_no_host(project: pytest.Pytes
 @pytest.mark.parametrize("then", ["", "raise RuntimeError", "raise SystemExit(3)", "import os\nos.fork() or exit()"])
 def test_a_container_that_nobody_stops_goes_with_its_process(then: str, project: pytest.Pytester) -> None:
     project.run(sys.executable, "-c", NEVER_STOPPED.format(then=then))
+    assert hosts(project) == []
+
+
+CONTAINER = NEVER_STOPPED.format(then="import signal\nsignal.pause()")
+DIRECT = """
+from pathlib import Path
+from popbox.hosts.base import closing
+from popbox.hosts.local import LocalHost
+from popbox.hosts.state import Registry
+import signal
+def test_it():
+    with closing(LocalHost.start(Registry(Path("state/popbox").absolute()))):
+        signal.pause()
+"""
+UP_IN = {  # what brings a host up, and how it ends by a signal
+    "program": (CONTAINER, ("program.py",), -signal.SIGINT),
+    "test": (f"def test_it():\n{textwrap.indent(CONTAINER, '    ')}", ("-m", "pytest", "program.py"), 2),
+    "test, a host of its own": (DIRECT, ("-m", "pytest", "program.py"), 2),
+}
+
+
+@pytest.mark.parametrize("what", UP_IN)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_what_brought_a_host_up_itself_takes_it_away_when_it_is_ended(
+    number: signal.Signals, what: str, project: pytest.Pytester
+) -> None:
+    text, argv, code = UP_IN[what]
+    (project.path / "program.py").write_text(text)
+    silent = subprocess.DEVNULL
+    with subprocess.Popen([sys.executable, *argv], stdout=silent, stderr=silent) as child:
+        record = until_up(project, child)
+        child.send_signal(number)
+        assert child.wait(60) == code
+    assert hosts(project) == []
+    assert not Path(record.place).exists()
+    assert not any(one.lives() for one in record.processes.values())
+
+
+def test_a_program_whose_host_is_stopped_ends_as_it_would_without_popbox(project: pytest.Pytester) -> None:
+    then = "host.stop()\nimport os, signal\nos.kill(os.getpid(), signal.SIGTERM)"
+    assert project.run(sys.executable, "-c", NEVER_STOPPED.format(then=then)).ret == -signal.SIGTERM
+
+
+def test_a_fork_that_is_ended_leaves_its_parents_container(project: pytest.Pytester) -> None:
+    then = """
+import os, signal
+try:
+    if (child := os.fork()) == 0: os.kill(os.getpid(), signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+    assert host.exec('domain', 'list').code == 0
+finally:
+    host.stop()
+"""
+    assert project.run(sys.executable, "-c", NEVER_STOPPED.format(then=then)).ret == 0
     assert hosts(project) == []
 
 

@@ -23,7 +23,7 @@ from popbox.hosts import disk
 from popbox.hosts import syslog as collector
 from popbox.hosts.base import CHAIN, Ability, Entry, Found, Ran, Service, tail
 from popbox.hosts.environment import NOTHING, of_programs
-from popbox.hosts.process import converse, run_bounded, undisturbed
+from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
 from popbox.hosts.warm import Cold, Warm
@@ -67,12 +67,15 @@ class LocalHost:
 
         ``own_disk``: queue and popboxes on small file systems; where that cannot be, ``cannot`` says why.
         """
-        with undisturbed():  # the record first: what it names is found again, whatever happens to us
-            host = cls(registry, registry.new(cls.name, cls.mta, below=f"{tempfile.gettempdir()}/"), environ)
+        end_as_interrupted()
+        host = None
         try:
+            with undisturbed():  # the record first: what it names is found again, whatever happens to us
+                host = cls(registry, registry.new(cls.name, cls.mta, below=f"{tempfile.gettempdir()}/"), environ)
             host._bring_up(time.monotonic() + within_s, own_disk)
         except BaseException:
-            host.close()
+            if host:
+                host.close()
             raise
         return host
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -9,12 +10,39 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from popbox.clients.wire import Wire
 from popbox.errors import HostError
 
 GRACE_S = 10.0  # our choice: how long a program may take to end by itself after TERM
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a person, a supervisor and a closed terminal send
+
+_ours: set[object] = set()  # what this process must take away before it ends: hosts that it started, or a test run
+os.register_at_fork(after_in_child=_ours.clear)  # a fork only has a copy of the objects
+
+
+def end_as_interrupted() -> None:
+    """From now on HUP and TERM end this process as Ctrl-C does while something is ``owned``, else as they always did.
+
+    Not where they are ignored or handled already, and not from another thread than the main one, which Python forbids.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _interrupt)
+
+
+def owned(one: object, yes: bool) -> None:
+    """Note that this process must take ``one`` away before it ends, or that it must not any more."""
+    (_ours.add if yes else _ours.discard)(one)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    if _ours:
+        raise KeyboardInterrupt
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from popbox.errors import HostError
 from popbox.hosts.environment import RUN
+from popbox.hosts.process import owned
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Registry:
         """Make and save the record of a host that is about to be started; its place, if none, is ``below``popbox-ID."""
         name = secrets.token_hex(4)
         record = Record(name, host, mta, place or f"{below}popbox-{name}", self._owner, shared=self._shared)
+        owned(record.id, True)
         self.save(record)
         return record
 
@@ -142,6 +144,7 @@ class Registry:
 
     def forget(self, record: Record) -> None:
         """Remove a record; harmless when it is gone."""
+        owned(record.id, False)
         (self._folder / f"{record.id}.json").unlink(missing_ok=True)
 
     def tidy(self) -> None:
@@ -183,3 +186,4 @@ def _load(path: Path) -> Record:
 def keep(registry: Registry, record: Record) -> None:
     """Mark a host as kept: it outlives this process until ``popbox down``."""
     registry.save(replace(record, kept=True))
+    owned(record.id, False)

@@ -23,7 +23,7 @@ from popbox.hosts.docker.engine import PROJECT_LABEL, RUN_LABEL, qmail_base
 from popbox.hosts.docker.find import FIND, found_in
 from popbox.hosts.docker.removal import remove, strangers
 from popbox.hosts.docker.stack import Stack
-from popbox.hosts.process import converse, undisturbed
+from popbox.hosts.process import converse, end_as_interrupted, undisturbed
 from popbox.hosts.readiness import wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
 from popbox.hosts.warm import Cold, Warm
@@ -62,12 +62,15 @@ class DockerHost:
 
         ``own_disk``: queue and popboxes on small file systems; the queue then ends with its container.
         """
-        with undisturbed():
-            host = cls(registry, registry.new(cls.name, mta), settings, own_disk)
+        end_as_interrupted()
+        host = None
         try:
+            with undisturbed():
+                host = cls(registry, registry.new(cls.name, mta), settings, own_disk)
             host._bring_up()
         except BaseException:
-            host.close()
+            if host:
+                host.close()
             raise
         return host
 
