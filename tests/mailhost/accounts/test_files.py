@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailhost.accounts import files
-from mailhost.accounts.errors import BusyError
+from mailhost.accounts.errors import BusyError, HostError
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
@@ -75,3 +75,110 @@ def test_a_small_file_is_written_synced_and_put_in_place(tmp_path: Path, monkeyp
         assert path.stat().st_ino in synced
         assert [found.name for found in tmp_path.iterdir()] == ["note"]
     assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def full(_descriptor: int, _octets: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_small_file_on_a_full_disk_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "note"
+    files.put_small(path, b"old\n", 0o644)
+    open_before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(BusyError, match="note: cannot be written: No space left on device"):
+            files.put_small(path, b"new\n", 0o644)
+    assert path.read_bytes() == b"old\n"
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    files.put_small(path, b"new\n", 0o644)
+    assert path.read_bytes() == b"new\n"
+
+
+def test_what_belongs_to_whom_it_should_is_not_given_away_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system call that some file systems refuse, also where nothing would change."""
+    path = tmp_path / "locals"
+    path.write_text("old\n")
+    monkeypatch.setattr(os, "fchown", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no")))
+    files.publish(files.stage(path, b"new\n", 0o644), path)
+    assert path.read_bytes() == b"new\n"
+
+
+@pytest.mark.needs("root")
+def test_an_owner_that_cannot_be_kept_is_an_error_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "locals"
+    path.write_text("old\n")
+    os.chown(path, 888, 889)
+    monkeypatch.setattr(os, "fchown", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no")))
+    with pytest.raises(HostError, match="locals: belongs to 888:889, which this user cannot keep"):
+        files.stage(path, b"new\n", 0o644)
+    assert [found.name for found in tmp_path.iterdir()] == ["locals"]
+    assert path.read_bytes() == b"old\n"
+
+
+def test_a_text_in_the_place_of_a_link_has_the_mode_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("stays\n")
+    (tmp_path / "locals").symlink_to("target")  # a link's own mode is 0777
+    files.publish(files.stage(tmp_path / "locals", b"new\n", 0o640), tmp_path / "locals")
+    assert (tmp_path / "locals").lstat().st_mode & 0o7777 == 0o640
+    assert (tmp_path / "target").read_text() == "stays\n"
+
+
+def test_only_what_has_both_halves_of_a_staged_name_is_removed(tmp_path: Path) -> None:
+    staged = files.staged_name(tmp_path / "locals", 3)
+    others = [".locals", staged.name.removeprefix("."), f".x{files.SUFFIX}y"]
+    for name in (staged.name, *others):
+        (tmp_path / name).write_text("")
+    files.staged_name(tmp_path / "folder").mkdir()
+    files.remove_staged(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, f".folder{files.SUFFIX}"])
+
+
+def test_a_directory_has_its_mode_whatever_the_umask_and_whatever_a_crash_left(tmp_path: Path) -> None:
+    left = files.staged_name(tmp_path / "domains")
+    left.mkdir(0o700)
+    before = os.umask(0o077)
+    try:
+        files.make_directory(tmp_path / "domains")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "domains").stat().st_mode & 0o7777 == 0o755
+    assert [path.name for path in tmp_path.iterdir()] == ["domains"]
+
+
+@pytest.mark.parametrize("in_kernel", [True, False])
+def test_a_part_is_copied_and_no_more(in_kernel: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not in_kernel:
+        monkeypatch.setattr(os, "copy_file_range", lambda *_, **__: (_ for _ in ()).throw(OSError(18, "cross-device")))
+    text = bytes(range(256)) * 16
+    (tmp_path / "source").write_bytes(text)
+    with (tmp_path / "source").open("rb") as source, (tmp_path / "target").open("wb") as target:
+        files.write_all(target.fileno(), b"head")
+        files.copy_range(source.fileno(), target.fileno(), 1000, 1500)
+        files.copy_range(source.fileno(), target.fileno(), 7, 7)
+        files.copy_range(source.fileno(), target.fileno(), 4000, 5000)  # the file has become shorter: up to its end
+    assert (tmp_path / "target").read_bytes() == b"head" + text[1000:1500] + text[4000:]
+
+
+def test_what_the_kernel_copies_is_not_copied_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces as the kernel likes; where it stops early, the rest by hand."""
+    text, real, pieces = b"0123456789" * 10, os.copy_file_range, [30, 20, 0]
+    monkeypatch.setattr(
+        os,
+        "copy_file_range",
+        lambda source, target, count, offset_src: (
+            real(source, target, min(count, piece), offset_src=offset_src) if (piece := pieces.pop(0)) else 0
+        ),
+    )
+    by_hand: list[int] = []
+    read = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, count, at: (by_hand.append(count), read(fd, count, at))[1])
+    (tmp_path / "source").write_bytes(text)
+    with (tmp_path / "source").open("rb") as source, (tmp_path / "target").open("wb") as target:
+        files.copy_range(source.fileno(), target.fileno(), 10, 95)
+    assert (tmp_path / "target").read_bytes() == text[10:95]
+    assert by_hand == [35]

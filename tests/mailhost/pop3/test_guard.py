@@ -345,3 +345,49 @@ def test_room() -> None:
     assert not guard.has_room(5)
     guard.admit("192.0.2.1", 0)
     assert not guard.has_room(0)
+
+
+def test_where_no_cell_is_free_a_worker_counts_its_own_connections() -> None:
+    shared = Shared(2, places=1)
+    one, other = pair(shared, Limits(per_address=2))
+    for number in range(4):  # WAYS cells in the only place
+        assert one.admit(f"198.51.100.{number}", 0) is None
+    for guard in (one, one, other, other):
+        assert guard.admit("192.0.2.1", 0) is None
+    assert one.admit("192.0.2.1", 0) == "too many connections from this address"
+    for number in range(4):
+        one.leave(f"198.51.100.{number}")
+    for guard in (one, one, other, other):
+        guard.leave("192.0.2.1")
+    assert not any(shared.cells)
+    assert sum(shared.totals) == 0
+
+
+def test_who_comes_and_goes_leaves_no_cell_taken() -> None:
+    shared = Shared(2, places=1)
+    one, _ = pair(shared)
+    for number in range(40):
+        assert one.admit(f"192.0.2.{number}", 0) is None
+        assert shared.address(f"192.0.2.{number}") == 1
+        one.leave(f"192.0.2.{number}")
+        assert not any(shared.cells)
+
+
+def test_whom_a_balancer_has_named_no_longer_counts_for_the_balancer() -> None:
+    guard = Guard(Limits(connections=2, per_address=1))
+    assert guard.admit("10.0.0.1", 0, balancer=True) is None
+    assert guard.identify("10.0.0.1", "192.0.2.1")
+    assert guard.admit("10.0.0.1", 0, balancer=True) is None, "of two connections one is open"
+    assert guard.identify("10.0.0.1", "192.0.2.2")
+    assert guard.admit("10.0.0.1", 0, balancer=True) == "too many connections"
+    for number in (1, 2):
+        guard.leave(f"192.0.2.{number}")
+    assert guard.has_room(0)
+    assert guard.admit("10.0.0.1", 0) is None, "the balancer itself has none open"
+
+
+def test_without_a_login_delay_nothing_is_forbidden_or_noted() -> None:
+    entered = memoryview(bytearray(8 * ENTRANCES)).cast("Q")
+    guard = Guard(Limits(login_delay_s=0), entered)
+    assert not any(guard.too_soon(b"joe", now) for now in (0.0, 0.0, 0.05))
+    assert not any(entered)
