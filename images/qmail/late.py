@@ -9,20 +9,18 @@ to PROGRAM; all else passes as it came. ``on-a-node`` starts it only while somet
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import sys
 from pathlib import Path
 
+from mailhost.standin.address import parse
 from mailhost.system import late
 
 HOME = Path("/var/qmail")
 CHUNK = 32768
 LINE_OCTETS = 65536  # our choice: a longer command is PROGRAM's to judge, from there on octets only pass
 END = b"\r\n.\r\n"
-# As qmail-smtpd takes an address: what stands in <>, else behind the colon; a source route before it falls away.
-ADDRESS = re.compile(rb"[^:]*:\s*(?:[^<]*<(?:@[^:>]*:)?([^>]*)|(\S*))", re.DOTALL)
 
 
 class Ended(Exception):
@@ -41,6 +39,9 @@ class Front:
         os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsigdef=[signal.SIGPIPE])
         os.close(theirs_in)
         os.close(theirs_out)
+        self._poll = select.poll()
+        for fd in (0, self._stdout):
+            self._poll.register(fd, select.POLLIN)
 
     def run(self) -> None:
         """Until one side has gone. Raises Ended, OSError."""
@@ -52,26 +53,31 @@ class Front:
                 write_all(1, late.REPLY + b"\r\n")
                 continue
             write_all(self._stdin, line)
+            while not line.endswith(b"\n"):
+                line = self._line()
+                write_all(self._stdin, line)
             if self._reply() == b"354":
                 self._content()
                 self._reply()
 
     def _line(self) -> bytes:
-        """The client's next line; what PROGRAM says unasked (it has waited too long) goes to the client."""
-        poll = select.poll()
-        poll.register(0, select.POLLIN)
-        poll.register(self._stdout, select.POLLIN)
+        """The client's next line, or the next piece of one that is too long. Raises Ended."""
         while b"\n" not in self._held and len(self._held) < LINE_OCTETS:
-            for fd, _ in poll.poll():
+            self._held += self._heard()
+        line, end, self._held = self._held.partition(b"\n")
+        return line + end
+
+    def _heard(self) -> bytes:
+        """What the client says next. PROGRAM's clock is the only one: what it says unasked (it has waited too long) goes
+        to the client, inside a message too, and its end is the session's. Raises Ended."""
+        while True:
+            for fd, _ in self._poll.poll():
                 octets = os.read(fd, CHUNK)
                 if not octets:
                     self._end()
-                if fd:
-                    write_all(1, octets)
-                else:
-                    self._held += octets
-        line, end, self._held = self._held.partition(b"\n")
-        return line + end
+                if not fd:
+                    return octets
+                write_all(1, octets)
 
     def _end(self) -> None:
         """Let PROGRAM see its end, and hand on what it says last. Raises Ended."""
@@ -108,15 +114,12 @@ class Front:
                 self._reply()
                 raise Ended from None
             seen = whole[-len(END) + 1 :]
-            fresh = os.read(0, CHUNK)
-            if not fresh:
-                self._end()
+            fresh = self._heard()
 
 
 def address(rest: bytes) -> bytes:
-    """The address of a RCPT command's argument."""
-    found = ADDRESS.match(rest)
-    return (found[1] if found[1] is not None else found[2]).strip() if found else b""
+    """The address of a RCPT command's argument, as qmail-smtpd takes it: quoted or not, up to a NUL."""
+    return parse(rest.removesuffix(b"\n").removesuffix(b"\r").partition(b"\0")[0])
 
 
 def write_all(fd: int, data: bytes) -> None:

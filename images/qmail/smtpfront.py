@@ -23,6 +23,7 @@ from mailhost.system.crowd import Crowd
 BACKLOG = 128
 SESSIONS = 40
 SPARE = 4  # our choice: places beyond the limits for this machine itself, so that a health check tells full from dead
+UNREAD_S = 1200  # as long as qmail-smtpd waits for a client (timeoutsmtpd), also where other programs stand before it
 PENDING = 256  # our choice: connections that may wait for their PROXY header at the same time
 LINES = 20  # our choice: lines of the log in one second about who is turned away; the rest is counted
 PAUSE_S = 0.5  # how long none is accepted when no descriptor or process was left: asking again at once would spin
@@ -74,6 +75,7 @@ class Front:
         self._spare = Crowd(  # who may use the spare places counts all sessions too
             options.sessions + SPARE, options.per_address + SPARE
         )
+        self._unread_ms = options.unread * 1000
         self._environ = {**os.environ, "PROTO": "TCP", "TCPLOCALHOST": options.local}
         self._selector = selectors.DefaultSelector()
         self._waiting: set[Waiting] = set()
@@ -110,6 +112,8 @@ class Front:
             return
         try:
             local_ip, local_port, *_ = sock.getsockname()
+            # Without it a client that never reads what it is told holds a session for ever.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._unread_ms)
         except OSError:
             sock.close()
             return
@@ -181,13 +185,9 @@ class Front:
             "TCPLOCALIP": client.local_ip,
             "TCPLOCALPORT": str(client.local_port),
         }
-        actions = [(os.POSIX_SPAWN_DUP2, sock.fileno(), fd) for fd in (0, 1)]
         with sock:
             try:
-                pid = os.posix_spawnp(
-                    self._argv[0], self._argv, environ, file_actions=actions, setsigdef=[signal.SIGPIPE]
-                )
-                ended = os.pidfd_open(pid)
+                pid, ended = spawn(self._argv, environ, sock.fileno())
             except OSError as why:
                 log(self._argv[0], why.strerror)
                 with contextlib.suppress(OSError):
@@ -210,6 +210,18 @@ class Front:
             log("end", pid, "from", ip, "status", status)
 
 
+def spawn(argv: list[str], environ: dict[str, str], fd: int) -> tuple[int, int]:
+    """Start a program with ``fd`` as 0 and 1; its number, and a descriptor that tells of its end. Raises OSError."""
+    actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to in (0, 1)]
+    pid = os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=[signal.SIGPIPE])
+    try:
+        return pid, os.pidfd_open(pid)
+    except OSError:  # no descriptor is left: a session that nobody counts and waits for must not go on
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
 def local(ip: str) -> bool:
     """Whether that is this machine."""
     return ip.startswith("127.") or ip == "::1"
@@ -228,11 +240,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def become(ids: str) -> None:
-    """``UID:GID`` for good. Raises OSError."""
-    uid, _, gid = ids.partition(":")
+    """``UID:GID`` for good. Raises OSError, ValueError."""
+    uid, gid = (int(number) for number in ids.split(":"))
+    if min(uid, gid) < 0:
+        raise ValueError(f"{ids} is no UID:GID: -1 would leave things as they are")
     os.setgroups([])
-    os.setresgid(*[int(gid)] * 3)
-    os.setresuid(*[int(uid)] * 3)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -242,13 +256,14 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--per-address", type=int, default=0)
     parser.add_argument("--proxy-from", action="append", default=[])
     parser.add_argument("--local", default="localhost")
+    parser.add_argument("--unread", type=int, default=UNREAD_S)
     parser.add_argument("--ids")
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("program", nargs=argparse.REMAINDER)
     options = parser.parse_args(argv)
     options.per_address = options.per_address or (options.sessions + 1) // 2
-    if not options.program or options.sessions < 1 or options.per_address < 1:
+    if not options.program or min(options.sessions, options.per_address, options.unread) < 1:
         raise ValueError("PROGRAM is missing, or a limit is below 1")
     proxy.Trusted(tuple(options.proxy_from))
     return options

@@ -48,6 +48,11 @@ def talk(program: list[str], said: bytes, cut: int | None = None) -> list[bytes]
         b"RCPT TO:<joe-y@old.example> X=1",
         b"RCPT TO:<@relay.example:ann@old.example>",
         b"RCPT TO:ann@old.example",
+        b"RCPT TO<ann@old.example>",
+        b'RCPT TO:<"ann"@old.example>',
+        b"RCPT TO:<joe@new.\\example>",
+        b"RCPT TO:<ann@old.example\0x>",
+        b"RCPT TO:<ann@old.example",
     ],
 )
 def test_what_waits_is_told_to_come_again_and_never_gets_to_the_server(program: list[str], line: bytes) -> None:
@@ -91,3 +96,25 @@ def test_a_client_that_goes_ends_it(program: list[str]) -> None:
         b"250 ok\r\n",
         b"354 go\r\n",
     ]
+
+
+def test_a_command_that_is_too_long_is_the_servers(program: list[str]) -> None:
+    said = b"X" * 200_000 + b"\r\nTELL\r\nQUIT\r\n"
+    done = subprocess.run(program, input=said, capture_output=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[1] == b"250 ok"
+    assert done.stdout.endswith(b"X,TELL\r\n221 bye\r\n")
+
+
+def test_a_client_that_is_silent_inside_a_message_is_given_up_when_the_server_does(program: list[str]) -> None:
+    waits = "print('220 x', flush=True); input(); print('354 go', flush=True); input(); print('451 timeout')"
+    argv = [*program[: -len(SMTPD)], sys.executable, "-c", waits]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        running.stdin.write(b"DATA\r\nhalf\r\n")
+        running.stdin.flush()
+        try:
+            assert running.wait(60) == 0
+        finally:
+            running.kill()
+        assert running.stdout.read() == b"220 x\n354 go\n451 timeout\n"

@@ -196,3 +196,27 @@ def test_sessions_outlive_it(front: Callable[..., Front]) -> None:
         server.child.wait()
         sock.sendall(b"still here\n")
         assert file.readline() == b"still here\n"
+
+
+def test_who_never_reads_is_cut_off(front: Callable[..., Front]) -> None:
+    server = front("--unread", "1", program=("yes",))
+    with server.connect():
+        server.wait_log(r"end \d+ from 127\.0\.0\.1 status \d+")
+
+
+def test_no_session_goes_on_uncounted_where_descriptors_are_out(
+    front: Callable[..., Front], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 0 to 2, the listener, the selector and the connection: there is none for the descriptor that tells of the end.
+    monkeypatch.setattr(f"{__name__}.FRONT", ["sh", "-c", 'ulimit -n 6; exec "$@"', "sh", *FRONT])
+    server = front(program=("cat",))
+    with server.connect() as sock:
+        assert sock.makefile("rb").read() == b"421 unable to start a session, try later (#4.3.0)\r\n"
+    assert "Too many open files" in server.log_file.read_text()
+
+
+@pytest.mark.parametrize("ids", ["-1:-1", "0:-1", "1", "x:1"])
+def test_ids_that_would_leave_it_root(ids: str) -> None:
+    argv = [*FRONT, f"--ids={ids}", "127.0.0.1", "0", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=WITHIN_S)
+    assert (done.returncode, "listening" in done.stderr) == (111, False), done.stderr
