@@ -68,8 +68,11 @@ class Front:
         return line + end
 
     def _heard(self) -> bytes:
-        """What the client says next. PROGRAM's clock is the only one: what it says unasked (it has waited too long) goes
-        to the client, inside a message too, and its end is the session's. Raises Ended."""
+        """What the client says next. Raises Ended.
+
+        PROGRAM's clock is the only one: what it says unasked (it has waited too long) goes to the client, inside a
+        message too, and its end is the session's.
+        """
         while True:
             for fd, _ in self._poll.poll():
                 octets = os.read(fd, CHUNK)
