@@ -10,17 +10,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.popbox import ROOT
 from tests.popbox.exported import unwanted
+from tests.popbox.migrate.oldhosts import HOSTS
 
+from popbox.cli import cli
 from popbox.hosts.base import closing
 from popbox.hosts.docker.stack import Stack
-from popbox.hosts.environment import RUN, of_docker, of_programs
+from popbox.hosts.environment import OF_PROGRAMS, OF_SSH, RUN, of_docker, of_programs
 from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Process, Record, Registry
+from popbox.operate.backup import backup, restore
 from popbox.settings import Settings, find_assets
 
 NEEDED = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/")}
+LOGS = '#!/bin/sh\nenv >> {log}\nexec {program} "$@"\n'  # a program in whose place it stands, environment noted
+FAR = '#!/bin/sh\nenv >> {log}\nfor last; do :; done\nexec sh -c "$last"\n'  # stands for ssh
 FOREIGN = dict.fromkeys(unwanted(), "somebody-elses")
 PYTHON = {"PYTHONWARNINGS": "error", "PYTHONINSPECT": "1", "PYTHONOPTIMIZE": "2", "PYTHONSTARTUP": "/nowhere"}
 
@@ -72,6 +78,47 @@ def test_everything_that_compose_makes_carries_the_label(tmp_path: Path) -> None
     for kind in ("services", "networks", "volumes"):
         for name, one in config[kind].items():  # type: ignore[index]
             assert one["labels"]["popbox.run"] == "0123abcd", f"{kind}.{name}"
+
+
+def instead(place: Path, name: str, text: str) -> Path:
+    """A program of that name."""
+    place.mkdir(exist_ok=True)
+    (place / name).write_text(text)
+    (place / name).chmod(0o755)
+    return place / name
+
+
+def names_in(log: Path) -> set[str]:
+    """Variables that children had, but for those that sh sets itself."""
+    lines = log.read_text().splitlines()
+    return {line.partition("=")[0] for line in lines} - {"PWD", "OLDPWD", "SHLVL", "_"}
+
+
+def test_a_backup_is_made_with_the_hosts_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.from_environment({**NEEDED, **FOREIGN})
+    with closing(LocalHost.start(Registry(tmp_path / "state"), environ=settings.environ)) as host:
+        assert set(host.beside().env) == {*NEEDED, "LC_ALL", RUN}
+        program = instead(tmp_path / "bin", "python", LOGS.format(log=tmp_path / "log", program=sys.executable))
+        monkeypatch.setattr("popbox.hosts.local.PYTHON", [str(program)])
+        for name, value in FOREIGN.items():
+            monkeypatch.setenv(name, value)
+        backup(host, tmp_path / "whole.tar")
+        restore(host, tmp_path / "whole.tar")
+    assert names_in(tmp_path / "log") == {*NEEDED, "LC_ALL", RUN}
+
+
+def test_a_move_hands_on_what_ssh_and_mailhost_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    instead(tmp_path / "bin", "ssh", FAR.format(log=tmp_path / "ssh.log"))
+    python = instead(tmp_path / "bin", "python", LOGS.format(log=tmp_path / "mailhost.log", program=sys.executable))
+    monkeypatch.setattr("popbox.migrate.import_place.sys.executable", str(python))
+    given = {"PATH": f"{python.parent}:{NEEDED['PATH']}", "HOME": NEEDED["HOME"], "SSH_AUTH_SOCK": "/agent"}
+    for name, value in {**FOREIGN, **given}.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(cli, ["migrate", "import", f"ssh:old.example:{old}", "--to", str(tmp_path / "new")])
+    assert done.exit_code == 0, done.output
+    assert {*given, "LC_ALL"} <= names_in(tmp_path / "ssh.log") <= {*OF_SSH, "LC_ALL"}
+    assert {*NEEDED, "LC_ALL"} <= names_in(tmp_path / "mailhost.log") <= {*OF_PROGRAMS, "LC_ALL"}
 
 
 def test_what_docker_itself_needs_is_handed_on() -> None:

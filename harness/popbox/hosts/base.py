@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,6 +43,14 @@ class Ran:
     code: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program to run here, and its whole environment, see ``hosts.environment``."""
+
+    argv: list[str]
+    env: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,7 @@ class Host(Protocol):
     def shell(self, script: str) -> Ran:
         """Run a script with sh(1), as the operator: root where the host has one. ``mailhost`` is on its PATH."""
 
-    def beside(self, *argv: str) -> list[str]:
+    def beside(self, *argv: str) -> Command:
         """The command, run here, that runs ``python3 ARGV`` over the host's files, as root where the host has one.
 
         It works while the services are frozen or down.

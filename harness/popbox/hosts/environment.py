@@ -28,6 +28,11 @@ OF_DOCKER = (
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "all_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "NOTQMAIL_KEY_FINGERPRINT"),
 )
+# How ssh reaches an old host, without a question: the user's configuration, keys, agent and tickets. Not SSH_ASKPASS.
+OF_SSH = (
+    *("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "USER", "LOGNAME", "XDG_RUNTIME_DIR"),
+    *("SSH_AUTH_SOCK", "SSH_SK_PROVIDER", "KRB5CCNAME", "KRB5_CONFIG"),
+)
 NOTHING: Mapping[str, str] = MappingProxyType({})
 RUN = "POPBOX_RUN_ID"  # in every process that a host is made of: how those are known again whose popbox was killed
 FIXED = {"LC_ALL": "C.UTF-8"}
@@ -35,7 +40,7 @@ FIXED = {"LC_ALL": "C.UTF-8"}
 
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
     """What a front door takes out of its environment for all children."""
-    return {name: environ[name] for name in (*OF_PROGRAMS, *OF_DOCKER) if name in environ}
+    return {name: environ[name] for name in (*OF_PROGRAMS, *OF_DOCKER, *OF_SSH) if name in environ}
 
 
 def of_programs(environ: Mapping[str, str], run: str = "") -> dict[str, str]:
@@ -46,6 +51,11 @@ def of_programs(environ: Mapping[str, str], run: str = "") -> dict[str, str]:
 def of_docker(environ: Mapping[str, str], run: str = "") -> dict[str, str]:
     """For ``docker``."""
     return _chosen(environ, OF_DOCKER, run)
+
+
+def of_ssh(environ: Mapping[str, str]) -> dict[str, str]:
+    """For ``ssh``."""
+    return _chosen(environ, OF_SSH, "")
 
 
 def _chosen(environ: Mapping[str, str], names: tuple[str, ...], run: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from popbox.errors import ConnectionFailed, HostError
 from popbox.fields import Disk
 from popbox.hosts import disk
 from popbox.hosts import syslog as collector
-from popbox.hosts.base import CHAIN, Ability, Entry, Found, Ran, Service, tail
+from popbox.hosts.base import CHAIN, Ability, Command, Entry, Found, Ran, Service, tail
 from popbox.hosts.environment import NOTHING, of_programs
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
@@ -325,9 +325,9 @@ class LocalHost:
         while process.group_lives() and time.monotonic() < deadline:
             time.sleep(0.01)  # a worker that is still dying holds the listening socket
 
-    def beside(self, *argv: str) -> list[str]:
+    def beside(self, *argv: str) -> Command:
         """See Host."""
-        return [*PYTHON, *argv]
+        return Command([*PYTHON, *argv], self._environ)
 
     def alive(self, service: Service) -> str:
         """See Host."""

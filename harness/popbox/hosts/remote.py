@@ -14,7 +14,7 @@ from typing import Literal, NoReturn
 from popbox.clients.wire import Address, Wire
 from popbox.errors import HostError
 from popbox.fields import Disk
-from popbox.hosts.base import CHAIN, Ability, Found, Ran, Service
+from popbox.hosts.base import CHAIN, Ability, Command, Found, Ran, Service
 from popbox.hosts.process import run_bounded, undisturbed
 from popbox.hosts.remote_accounts import Changes
 from popbox.settings import unsaid
@@ -165,7 +165,7 @@ class RemoteHost:
         """See Host."""
         self._not_ours(Ability.CHAIN)
 
-    def beside(self, *argv: str) -> list[str]:
+    def beside(self, *argv: str) -> Command:
         """See Host."""
         self._not_ours(Ability.FILES)
 

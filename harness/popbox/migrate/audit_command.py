@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from popbox.hosts.environment import NOTHING
 from popbox.migrate.audit import audit as run_audit
 from popbox.migrate.audit_report import as_json, table
 from popbox.migrate.dialects.detect import QMAIL, READERS
 from popbox.migrate.source import open_source
 from popbox.migrate.tree import TreeError
+from popbox.settings import Settings
 
 CLEAN, WRONG = 0, 1
 T = TypeVar("T")
@@ -34,11 +36,18 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
+@click.pass_context
 @source_options
 @click.option("--json", "as_json_text", is_flag=True, help="Print JSON, for programs.")
 @click.option("--all", "everything", is_flag=True, help="Show every finding, not only the first 50.")
 def audit(
-    source: str, dialect: str | None, stands_for: str | None, qmail_home: str, as_json_text: bool, everything: bool
+    ctx: click.Context,
+    source: str,
+    dialect: str | None,
+    stands_for: str | None,
+    qmail_home: str,
+    as_json_text: bool,
+    everything: bool,
 ) -> int:
     """Say what an old mail host has and what is wrong with it, by file and line; change nothing.
 
@@ -49,12 +58,19 @@ def audit(
       popbox migrate audit /mnt/oldhost
       popbox migrate audit ssh:old.example.net:/
     """
-    found = read(lambda: run_audit(open_source(source, stands_for), dialect, os.fsencode(qmail_home)))
+    old = read(lambda: open_source(source, stands_for, environ_of(ctx)))
+    found = read(lambda: run_audit(old, dialect, os.fsencode(qmail_home)))
     if as_json_text:
         click.echo(json.dumps(as_json(found), indent=1))
     else:
         click.echo("\n".join(table(found, everything=everything)))
     return WRONG if found.findings else CLEAN
+
+
+def environ_of(ctx: click.Context) -> Mapping[str, str]:
+    """What children may have of the environment; nothing where no front door has read it."""
+    settings = ctx.find_object(Settings)
+    return settings.environ if settings else NOTHING
 
 
 def read(work: Callable[[], T]) -> T:

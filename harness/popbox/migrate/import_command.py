@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from popbox.migrate import copy_limits
-from popbox.migrate.audit_command import read, source_options
+from popbox.migrate.audit_command import environ_of, read, source_options
 from popbox.migrate.copy_progress import duration, size
 from popbox.migrate.import_place import ACCOUNTS, LEFT, Place
 from popbox.migrate.import_report import SCHEMA, ImportReport
@@ -28,6 +28,7 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int
 
 
 @click.command("import")
+@click.pass_context
 @source_options
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR",
               help="Takes accounts.toml, not-carried.txt, the state of the import, and the mail.")  # fmt: skip
@@ -41,6 +42,7 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int
               help="What this pass did and how long it took, for `migrate plan`.")  # fmt: skip
 @click.option("--max-files", type=click.FloatRange(0.1), metavar="N/S", help="Take no more messages in a second.")
 def import_(
+    ctx: click.Context,
     source: str,
     dialect: str | None,
     stands_for: str | None,
@@ -64,7 +66,9 @@ def import_(
     """
     quoting = {"rd": "rd", "o": "o"}.get(mbox_quoting, "none")
     options = Options(dialect, os.fsencode(qmail_home), final, quoting, max_rate, max_files)  # type: ignore[arg-type]
-    outcome = read(lambda: run(open_source(source, stands_for), Place(to, home), options, sys.stderr))
+    environ = environ_of(ctx)
+    old = read(lambda: open_source(source, stands_for, environ))
+    outcome = read(lambda: run(old, Place(to, home, environ), options, sys.stderr))
     for line in _lines(outcome, to, home):
         click.echo(line)
     if json_file is not None:

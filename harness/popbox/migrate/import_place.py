@@ -6,10 +6,12 @@ import fcntl
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from popbox.errors import PopboxError
+from popbox.hosts.environment import of_programs
 from popbox.hosts.process import run_bounded
 from popbox.migrate.copy_folder import Folder
 from popbox.migrate.copy_progress import size
@@ -28,6 +30,7 @@ class Place:
 
     to: Path
     home: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)  # what mailhost may have of it
 
     def open(self) -> int:
         """Make the directory, lock it, and bind it to where its mail goes. Raises PopboxError."""
@@ -87,10 +90,10 @@ class Place:
             PopboxError: it does not.
         """
         if self.home is not None:
-            return _mailhost(self.home, "apply", "--no-delete", str(self.to / ACCOUNTS))
+            return self._mailhost(self.home, "apply", "--no-delete", str(self.to / ACCOUNTS))
         with tempfile.TemporaryDirectory(prefix="popbox-import-") as scratch:
-            _mailhost(Path(scratch), "init", "--me", "mail.popbox.invalid")
-            return _mailhost(Path(scratch), "plan", str(self.to / ACCOUNTS))
+            self._mailhost(Path(scratch), "init", "--me", "mail.popbox.invalid")
+            return self._mailhost(Path(scratch), "plan", str(self.to / ACCOUNTS))
 
     def measure(self) -> str:
         """Have the sizes in large mailboxes learned before a client asks for them; a line that says what came of it.
@@ -100,15 +103,14 @@ class Place:
         if self.home is None:
             return ""
         try:
-            return _mailhost(self.home, "mailbox", "measure").rstrip("\n")
+            return self._mailhost(self.home, "mailbox", "measure").rstrip("\n")
         except PopboxError as why:
             return f"sizes were not measured ahead: {why}"
 
-
-def _mailhost(home: Path, *argv: str) -> str:
-    command = [sys.executable, "-m", "mailhost", "--home", str(home.resolve()), *argv]
-    done = run_bounded(command, within_s=APPLY_S, env=None)  # --home says where; ours is the caller's own
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        raise PopboxError(f"`mailhost {' '.join(argv)}` ended with {done.returncode}: {said}")
-    return done.stdout.decode(errors="replace")
+    def _mailhost(self, home: Path, *argv: str) -> str:
+        command = [sys.executable, "-P", "-m", "mailhost", "--home", str(home.resolve()), *argv]
+        done = run_bounded(command, within_s=APPLY_S, env=of_programs(self.environ))
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise PopboxError(f"`mailhost {' '.join(argv)}` ended with {done.returncode}: {said}")
+        return done.stdout.decode(errors="replace")

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import IO, cast
 
 from popbox.errors import HostError
+from popbox.hosts.base import Command
 from popbox.migrate import answer
 from popbox.migrate.answer import Answer
 from popbox.migrate.tree import (
@@ -52,7 +53,7 @@ KINDS = {b"f": FILE, b"d": DIRECTORY, b"l": LINK}
 class Remote:
     """See tree.Tree. ``way`` runs a command there; ``top`` is where ``base`` of the old host lies."""
 
-    def __init__(self, name: str, way: list[str], top: bytes, base: bytes, *, shell: bool) -> None:
+    def __init__(self, name: str, way: Command, top: bytes, base: bytes, *, shell: bool) -> None:
         """``shell``: the way takes one string for a shell, as ssh does."""
         self.name, self.base = name, base
         self._way, self._top, self._shell = way, top.rstrip(b"/"), shell
@@ -222,7 +223,8 @@ class Remote:
             stdin.write(given)
             stdin.seek(0)
             child = subprocess.Popen(
-                [*map(os.fsencode, self._way), *command],
+                [*map(os.fsencode, self._way.argv), *command],
+                env=self._way.env,
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

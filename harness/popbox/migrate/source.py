@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from popbox.errors import HostError
+from popbox.hosts.base import Command
+from popbox.hosts.environment import NOTHING, of_docker, of_ssh
 from popbox.migrate.dialects.vpopmail import HOMES
 from popbox.migrate.remote import Remote
 from popbox.migrate.tree import DIRECTORY, Local, Tree, TreeError
@@ -13,8 +16,10 @@ from popbox.migrate.tree import DIRECTORY, Local, Tree, TreeError
 CONNECT_S = 15
 
 
-def open_source(source: str, stands_for: str | None = None) -> Tree:
+def open_source(source: str, stands_for: str | None = None, environ: Mapping[str, str] = NOTHING) -> Tree:
     """The tree of a source. ``stands_for``: the old host's path of it; None: told by what lies in it.
+
+    ``environ``: what ssh and docker may have of it.
 
     Raises:
         TreeError: it is no such thing.
@@ -22,19 +27,20 @@ def open_source(source: str, stands_for: str | None = None) -> Tree:
     """
     kind, _, rest = source.partition(":")
     if kind in ("ssh", "container") and not Path(source).exists():
-        return _remote(source, kind, rest, stands_for)
+        return _remote(source, kind, rest, stands_for, environ)
     top = os.fsencode(Path(source).resolve())
     if not Path(source).is_dir():
         raise TreeError(f"{source} is no directory; SOURCE is a directory, ssh:HOST:/path or container:NAME:/path")
     return Local(top, _normal(stands_for) if stands_for else _guess(Local(top, b"/")))
 
 
-def _remote(source: str, kind: str, rest: str, stands_for: str | None) -> Tree:
+def _remote(source: str, kind: str, rest: str, stands_for: str | None, environ: Mapping[str, str]) -> Tree:
     name, colon, path = rest.partition(":")
     if not colon or not name or name.startswith("-") or not path.startswith("/"):
         raise TreeError(f"{source}: write {kind}:{'HOST' if kind == 'ssh' else 'NAME'}:/path")
     ssh = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}", "--", name]
-    way = ssh if kind == "ssh" else ["docker", "exec", "-i", name]
+    docker = ["docker", "exec", "-i", name]
+    way = Command(ssh, of_ssh(environ)) if kind == "ssh" else Command(docker, of_docker(environ))
     top = os.fsencode(os.path.normpath(path))
     first = Remote(source, way, top, b"/", shell=kind == "ssh")
     entry = first.lstat(b"/")

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import IO, Any
 
 from popbox.errors import HostError
-from popbox.hosts.base import SERVICES, Host
+from popbox.hosts.base import SERVICES, Command, Host
 from popbox.operate import on_host, on_host_restore, on_host_walk
 from popbox.operate.archive import (
     END,
@@ -99,7 +99,8 @@ def _pack(host: Host, manifest: dict[str, Any], path: Path, gzipped: bool) -> No
     """The manifest as the first member, then the host's own stream, member for member, at last their number and sum."""
     path.unlink(missing_ok=True)
     path.touch(0o600)  # it holds everybody's mail and hashes
-    child = subprocess.Popen(_argv(host, "pack"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    pack = _command(host, "pack")
+    child = subprocess.Popen(pack.argv, env=pack.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     with child, tarfile.open(path, "w:gz" if gzipped else "w", **CODING) as archive:
         _note(archive, MANIFEST, manifest)
         assert child.stdout
@@ -201,9 +202,8 @@ def _is_empty(host: Host) -> None:
 
 def _stage(host: Host, archive: tarfile.TarFile) -> None:
     """Write all of it beside its place."""
-    child = subprocess.Popen(
-        _argv(host, "stage"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    stage, pipe = _command(host, "stage"), subprocess.PIPE
+    child = subprocess.Popen(stage.argv, env=stage.env, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe)
     assert child.stdin
     with child:
         with suppress(BrokenPipeError), child.stdin as sink:  # then its exit code tells
@@ -221,7 +221,7 @@ def _copy(archive: tarfile.TarFile, sink: IO[bytes]) -> None:
             stream.members.clear()  # type: ignore[attr-defined]  # it would keep every header
 
 
-def _argv(host: Host, verb: str) -> list[str]:
+def _command(host: Host, verb: str) -> Command:
     own = on_host if verb in ("snapshot", "pack", "clean") else on_host_restore
     return host.beside("-c", _source(on_host_walk, own), verb, host.home())
 
@@ -234,7 +234,8 @@ def _source(*modules: ModuleType) -> str:
 
 def _run(host: Host, verb: str) -> tuple[bytes, tuple[str, ...]]:
     """What it printed, and its remarks. Raises HostError: it failed."""
-    done = subprocess.run(_argv(host, verb), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    command, nothing = _command(host, verb), subprocess.DEVNULL
+    done = subprocess.run(command.argv, env=command.env, stdin=nothing, capture_output=True, check=False)
     said = done.stderr.decode(errors="replace").strip()
     if done.returncode:
         raise HostError(f"{verb} on {host.describe()} ended with {done.returncode}: {said}")

@@ -21,6 +21,7 @@ from popbox.migrate.command import migrate
 from popbox.migrate.source import open_source
 from popbox.migrate.stores import contents
 from popbox.migrate.tree import Tree, TreeError, Wanted
+from popbox.settings import Settings
 
 SSH = """\
 #!/bin/sh
@@ -45,7 +46,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def by_ssh(root: Path, dialect: str | None = None) -> Audit:
     """Audit by way of ssh."""
-    return audit(open_source(f"ssh:old.example.net:{root}"), dialect, b"/var/qmail")
+    return audit(open_source(f"ssh:old.example.net:{root}", environ=os.environ), dialect, b"/var/qmail")
 
 
 @pytest.mark.parametrize("dialect", HOSTS)
@@ -86,7 +87,7 @@ def test_an_import_by_ssh_is_the_import_of_a_copy(tmp_path: Path, asked: Path) -
     os.link(next((root / JOE / "Maildir/new").iterdir()), root / JOE / "Maildir/new/2.hard.link")
     for to, source in (("near", str(root)), ("far", f"ssh:old.example.net:{root}")):
         argv = ["import", source, "--to", str(tmp_path / to)]
-        result = CliRunner().invoke(migrate, argv, standalone_mode=False)
+        result = CliRunner().invoke(migrate, argv, standalone_mode=False, obj=Settings.from_environment(os.environ))
         assert result.return_value == 0, (result.output, result.exception)
     assert tree_of(tmp_path / "far/popboxes") == tree_of(tmp_path / "near/popboxes")
     assert len(tree_of(tmp_path / "far/popboxes")) == 62
@@ -95,7 +96,7 @@ def test_an_import_by_ssh_is_the_import_of_a_copy(tmp_path: Path, asked: Path) -
 
 def test_files_that_vanish_on_the_way_are_told_and_the_others_come(tmp_path: Path, asked: Path) -> None:
     root = HOSTS["howto"](tmp_path / "old", 6)
-    tree = open_source(f"ssh:old.example.net:{root}")
+    tree = open_source(f"ssh:old.example.net:{root}", environ=os.environ)
     there = audit(tree, None, b"/var/qmail")
     wanted = [Wanted(m.path, m.entry) for m in contents(tree, there.host, there.held[0].box.store, 1 << 62).messages]
     for gone in (wanted[1], wanted[-1]):
@@ -116,7 +117,7 @@ def drained(tree: Tree, wanted: list[Wanted]) -> None:
 def test_an_archive_that_is_cut_off_is_no_smaller_archive(tmp_path: Path, asked: Path, code: int) -> None:
     """Cut at any record, behind a file too, and whatever the way's exit code: no file counts as vanished for it."""
     root = HOSTS["howto"](tmp_path / "old", 3)
-    tree = open_source(f"ssh:old.example.net:{root}")
+    tree = open_source(f"ssh:old.example.net:{root}", environ=os.environ)
     paths = [f"/{path.relative_to(root)}".encode() for path in sorted((root / JOE / "Maildir/new").iterdir())]
     wanted = [Wanted(path, entry) for path in paths if (entry := tree.lstat(path))]
     ssh = tmp_path / "bin/ssh"
@@ -136,7 +137,7 @@ def test_a_list_that_is_cut_off_is_no_shorter_list(tmp_path: Path, asked: Path, 
     source = f"ssh:old.example.net:{root}"
     size = sum(len(f"{root}{path}") + 60 for path in (root / JOE / "Maildir/new").iterdir())
     for octets in range(0, size, 23):
-        tree = open_source(source, "/")
+        tree = open_source(source, "/", os.environ)
         tree.prepare([folder.rpartition(b"/")[0]], deep=False)  # so that the list of the folder is the next answer
         whole = (tmp_path / "bin/ssh").read_text()
         cut = f'sh -c "$*" > "{tmp_path}/said"; head -c {octets} "{tmp_path}/said"; exit {code}'
@@ -150,16 +151,16 @@ def test_hosts_that_cannot_be_reached_end_with_3_and_silence_ends(
     tmp_path: Path, asked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(HostError, match="255"):
-        open_source("ssh:other.example.net:/")
+        open_source("ssh:other.example.net:/", environ=os.environ)
     with pytest.raises(HostError, match="no such directory"):
-        open_source(f"ssh:old.example.net:{tmp_path}/nowhere")
+        open_source(f"ssh:old.example.net:{tmp_path}/nowhere", environ=os.environ)
     for odd in ("ssh:old.example.net", "ssh:-oProxyCommand=x:/", "ssh::/x", "container:x:relative"):
         with pytest.raises(TreeError):
-            open_source(odd)
+            open_source(odd, environ=os.environ)
     monkeypatch.setattr(answer, "SILENCE_S", 0.2)
     (tmp_path / "bin/ssh").write_text("#!/bin/sh\nexec sleep 30\n")
     with pytest.raises(HostError, match="nothing came for"):
-        open_source("ssh:old.example.net:/")
+        open_source("ssh:old.example.net:/", environ=os.environ)
 
 
 @pytest.fixture
@@ -182,11 +183,11 @@ def test_a_container(container: tuple[str, Path], tmp_path: Path) -> None:
     append("home/vpopmail/domains/v.example/vpasswd", "broken\n")(root)
     vpasswd = "home/vpopmail/domains/v.example/vpasswd"
     subprocess.run(["docker", "cp", "-q", f"{root}/{vpasswd}", f"{name}:/{vpasswd}"], check=True)
-    found = audit(open_source(f"container:{name}:/"), None, b"/var/qmail")
+    found = audit(open_source(f"container:{name}:/", environ=os.environ), None, b"/var/qmail")
     assert found.host.dialect == "vpopmail"
     assert [str(f.where) for f in found.findings if f.rule != "cdb-old"] == [f"/{vpasswd}:3"]
     argv = ["import", f"container:{name}:/", "--to", str(tmp_path / "new")]
-    result = CliRunner().invoke(migrate, argv, standalone_mode=False)
+    result = CliRunner().invoke(migrate, argv, standalone_mode=False, obj=Settings.from_environment(os.environ))
     assert result.return_value == 0, (result.output, result.exception)
     near = {path.name: path.read_bytes() for path in root.rglob("Maildir/*/*")}
     assert {path.name: path.read_bytes() for path in (tmp_path / "new/popboxes").rglob("Maildir/*/*")} == near

@@ -17,6 +17,7 @@ from popbox.errors import HostError
 from popbox.migrate.audit import audit
 from popbox.migrate.command import migrate
 from popbox.migrate.source import open_source
+from popbox.settings import Settings
 
 JOE = "var/qmail/popboxes/domain-com/joe"
 MESSAGES, OCTETS = 24, 20_000
@@ -56,7 +57,9 @@ def root(tmp_path: Path) -> Path:
 
 def imported(source: str, to: Path) -> tuple[int, str]:
     """Exit code and output of ``popbox migrate import``."""
-    result = CliRunner().invoke(migrate, ["import", source, "--to", str(to)], standalone_mode=False)
+    result = CliRunner().invoke(
+        migrate, ["import", source, "--to", str(to)], standalone_mode=False, obj=Settings.from_environment(os.environ)
+    )
     if result.exception is not None:
         raise result.exception
     return int(result.return_value), result.output
@@ -66,7 +69,7 @@ def imported(source: str, to: Path) -> tuple[int, str]:
 def test_audit_finds_what_a_copy_gives(dialect: str, tmp_path: Path, old: OldHost) -> None:
     top = HOSTS[dialect](tmp_path / "it's the old one")
     before = tree_of(top)
-    far = audit(open_source(f"ssh:old.example.net:{top}"), None, b"/var/qmail")
+    far = audit(open_source(f"ssh:old.example.net:{top}", environ=os.environ), None, b"/var/qmail")
     near = audited(top)
     assert (far.findings, far.folded) == (near.findings, near.folded)
     assert [held.octets for held in far.held] == [held.octets for held in near.held]
@@ -126,5 +129,5 @@ def test_a_host_that_does_not_know_our_key_says_so(root: Path, old: OldHost) -> 
     config = old.place / "config"
     config.write_text(config.read_text().replace(f"{old.place}/user\n", f"{old.place}/other\n"))
     with pytest.raises(HostError) as told:
-        open_source(f"ssh:old.example.net:{root}")
+        open_source(f"ssh:old.example.net:{root}", environ=os.environ)
     assert "Permission denied (publickey)" in str(told.value)

@@ -16,6 +16,7 @@ from tests.mailhost.pop3.support import new_home, remove
 from tests.needs import lacks
 
 from popbox.errors import HostError
+from popbox.hosts.base import Command
 from popbox.operate import archive as form
 from popbox.operate import backup as work
 from popbox.operate import on_host_restore
@@ -49,8 +50,8 @@ class Files:
     def describe(self) -> str:
         return "host files"
 
-    def beside(self, *argv: str) -> list[str]:
-        return [sys.executable, *argv]
+    def beside(self, *argv: str) -> Command:
+        return Command([sys.executable, *argv], {})
 
     def pause(self, service: str, on: bool) -> None:
         if not on and service == "pop3":

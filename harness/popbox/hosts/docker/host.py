@@ -15,7 +15,7 @@ from docker.models.containers import Container
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
 from popbox.fields import Disk
-from popbox.hosts.base import CHAIN, Ability, Found, Ran, Service, tail
+from popbox.hosts.base import CHAIN, Ability, Command, Found, Ran, Service, tail
 from popbox.hosts.containers import Faults
 from popbox.hosts.docker import images
 from popbox.hosts.docker.endpoint import HERE, client, containers, reached_at
@@ -280,11 +280,12 @@ class DockerHost:
         """See Host."""
         self._container(service).kill()  # the engine restarts no container that was killed by hand
 
-    def beside(self, *argv: str) -> list[str]:
+    def beside(self, *argv: str) -> Command:
         """See Host. A container of its own: in a frozen or stopped one nothing can be run."""
         smtp = self._container("smtp")
         run = ["docker", "run", "--rm", "--interactive", "--network", "none", "--volumes-from", smtp.id or ""]
-        return [*run, "--label", self._label, "--user", "0:0", "--entrypoint", "python3", smtp.attrs["Image"], *argv]
+        run += ["--label", self._label, "--user", "0:0", "--entrypoint", "python3", smtp.attrs["Image"], *argv]
+        return Command(run, self._stack.environ)
 
     def alive(self, service: Service) -> str:
         """See Host."""
