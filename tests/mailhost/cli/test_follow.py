@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +193,21 @@ def test_the_verb_says_each_thing_once_and_ends_with_a_change_finished(host: Hos
         assert running.wait(30) == 0
         assert "not applied" not in running.stdout.read()
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
+def test_what_is_no_file_is_named_and_holds_no_start_up(both: Host, file: Path, kind: str) -> None:
+    file.unlink()
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.mkdir()
+    verb = [sys.executable, "-P", "-m", "mailhost", "--home", str(both.home), "follow", "--once", str(file)]
+    done = subprocess.run(verb, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"accounts: {file}: is no regular file, and not read\naccounts: not applied\n"
+    assert domains(both) == ["a.example", "b.example"]
 
 
 VERBS = {

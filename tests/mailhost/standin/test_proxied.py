@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 
 import pytest
 from tests.mailhost.standin.support import WITHIN_S, Home, Serve, Server, cli, wait_for
@@ -76,3 +77,34 @@ def test_a_network_that_is_none(home: Home) -> None:
     done = cli(home, "serve", "standin", "--listen", "127.0.0.1:0", "--proxy-from", "10.0.0.1/8")
     assert done.returncode == 2
     assert "--proxy-from: 10.0.0.1/8 has host bits set" in done.stderr
+
+
+def test_so_many_may_wait_for_a_header_and_the_next_is_turned_away(home: Home, serve: Serve) -> None:
+    server = serve("--proxy-from", "127.0.0.1")
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(connect(server)) for _ in range(256)]
+        with connect(server) as peer:
+            assert peer.recv(100) == b"", "nothing is said to whoever should have sent a header"
+        server.wait_log(r"warning: smtp 127\.0\.0\.1: too many connections wait for their PROXY header")
+        waiting[0].sendall(V1)
+        assert lines(waiting[0]).startswith(b"220"), "those that wait are served"
+        waiting[1].close()
+
+        def comes() -> bool:
+            with connect(server) as peer, contextlib.suppress(OSError):
+                peer.sendall(V1)
+                return lines(peer).startswith(b"220")
+            return False
+
+        wait_for(comes, "a place is free again")
+
+
+def test_a_client_that_is_gone_before_it_is_looked_at_leaves_nothing(home: Home, serve: Serve) -> None:
+    server = serve()
+    for _ in range(200):
+        peer = connect(server)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+    with connect(server) as peer:
+        assert lines(peer).startswith(b"220")
+    assert "internal trouble" not in server.log, server.log

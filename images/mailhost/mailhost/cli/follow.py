@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -49,14 +50,20 @@ def look(file: Path) -> Look | None:
     """The file as it is now, None where there is none.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or is not a file whose text can stand still.
     """
     try:
-        with file.open("rb") as opened:
-            found = os.fstat(opened.fileno())
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):  # a FIFO would hold the start of a host up, a device has no end
+                raise InputError("is no regular file, and not read", file=str(file))
             if found.st_size > OWN_OCTETS:
                 raise InputError(f"is larger than {OWN_OCTETS} octets, and not read", file=str(file))
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            with os.fdopen(descriptor, "rb", closefd=False) as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as why:

@@ -26,6 +26,7 @@ from mailhost.system import proxy
 from mailhost.system.crowd import Crowd
 
 LINGERING = 64  # our choice: refused connections beyond the allowed ones that may stay to read why
+HEADERS = 256  # our choice: balancers' connections that may wait for their PROXY header at the same time
 UNREAD_S = 2.0  # our choice: how long a peer that is told to go may leave its last reply unread
 WARNED = frozenset({421, 451, 452})  # replies that tell of trouble on this side; each makes a line of the log
 
@@ -52,6 +53,7 @@ class Reception:
     connections: set[Connection]
     trusted: proxy.Trusted
     closing: bool = False
+    headers: int = 0
 
 
 class Connection(asyncio.Protocol):
@@ -80,13 +82,20 @@ class Connection(asyncio.Protocol):
         if again:
             return
         self._shared.connections.add(self)
-        ip = proxy.normal(str(self._transport.get_extra_info("peername")[0]))
+        peername = self._transport.get_extra_info("peername")
+        if peername is None:  # it was reset before anybody looked
+            self._transport.abort()
+            return
+        ip = proxy.normal(str(peername[0]))
         self._peer = fields.Peer(ip.encode(), b"unknown")
-        if ip in self._shared.trusted:
-            self._header = b""
-            self._timer = self._loop.call_later(proxy.HEADER_S, self._give_up, "no PROXY header in time")
-        else:
+        if ip not in self._shared.trusted:
             self._welcome(ip)
+        elif self._shared.headers >= HEADERS:
+            self._give_up("too many connections wait for their PROXY header")
+        else:
+            self._header = b""
+            self._shared.headers += 1
+            self._timer = self._loop.call_later(proxy.HEADER_S, self._give_up, "no PROXY header in time")
 
     def _read_header(self, header: bytes) -> None:
         """Who the balancer's client is, and then what that one has said already."""
@@ -98,7 +107,7 @@ class Connection(asyncio.Protocol):
         if found is None:
             self._header = header
             return
-        self._header = None
+        self._header_ends()
         if self._timer is not None:
             self._timer.cancel()
         ip = found.client.ip if found.client is not None else self._peer.ip.decode()
@@ -106,6 +115,12 @@ class Connection(asyncio.Protocol):
         self._welcome(ip, balancer=found.client is None)
         if len(header) > found.octets:
             self.data_received(header[found.octets :])
+
+    def _header_ends(self) -> None:
+        """It is whole, or nobody waits for it any more."""
+        if self._header is not None:
+            self._header = None
+            self._shared.headers -= 1
 
     def _give_up(self, why: str) -> None:
         """Nothing is said to whoever should have sent a header."""
@@ -158,6 +173,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop what was arriving; what is being stored goes on, its fate is only not told."""
         self._shared.connections.discard(self)
+        self._header_ends()
         if self._inside:
             self._inside = False
             self._shared.crowd.leave(self._peer.ip.decode())
