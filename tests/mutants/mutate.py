@@ -175,6 +175,8 @@ def main() -> int:
         there, tried, survived = run(target, until, random.Random(options.seed))
         unknown = [mutant for mutant in survived if mutant.name not in target.survivors]
         new += [f"{target.file}:{mutant.line}: {mutant.name}" for mutant in unknown]
+        gone = target.survivors.keys() - {mutant.name for mutant in mutants(target.source)}
+        new += [f"{target.file}: {name}: in targets.toml, and no mutant is called so now" for name in sorted(gone)]
         print(f"{target.file}: {there} mutants, {tried} tried, {len(survived)} survived, {len(unknown)} of them new")
     print("\n".join(["new survivors:", *new]) if new else "no new survivor")
     return 1 if new else 0
