@@ -182,3 +182,51 @@ def test_what_the_kernel_copies_is_not_copied_by_hand(tmp_path: Path, monkeypatc
         files.copy_range(source.fileno(), target.fileno(), 10, 95)
     assert (tmp_path / "target").read_bytes() == text[10:95]
     assert by_hand == [35]
+
+
+def test_a_text_is_for_its_writer_alone_until_it_is_whole(tmp_path: Path) -> None:
+    def fill(descriptor: int) -> None:
+        assert os.fstat(descriptor).st_mode & 0o7777 == 0o600
+        files.write_all(descriptor, b"x\n")
+
+    before = os.umask(0)
+    try:
+        staged = files.stage(tmp_path / "poppasswd", fill, 0o640)
+    finally:
+        os.umask(before)
+    assert staged.stat().st_mode & 0o7777 == 0o640
+
+
+def test_a_new_directory_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
+    files.make_directory(tmp_path / "domains")
+    files.make_private(tmp_path / "kept")
+    assert synced == [tmp_path.stat().st_ino] * 2
+
+
+@pytest.mark.needs("root")
+def test_a_new_directory_belongs_to_whom_it_is_made_for(tmp_path: Path) -> None:
+    files.make_directory(tmp_path / "alias", (888, 889))
+    assert ((tmp_path / "alias").stat().st_uid, (tmp_path / "alias").stat().st_gid) == (888, 889)
+
+
+def test_a_private_directory_is_ours_or_an_error(tmp_path: Path) -> None:
+    for _ in range(2):
+        files.make_private(tmp_path / "kept")
+    assert (tmp_path / "kept").stat().st_mode & 0o7777 == 0o700
+    (tmp_path / "link").symlink_to("kept")
+    (tmp_path / "file").write_text("")
+    for name in ("link", "file"):
+        with pytest.raises(BusyError, match=f"{name}: is not a directory of uid"):
+            files.make_private(tmp_path / name)
+    with pytest.raises(BusyError, match="b: cannot be made: No such file"):
+        files.make_private(tmp_path / "a" / "b")
+
+
+@pytest.mark.needs("root")
+def test_somebody_elses_directory_is_not_private(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    os.chown(tmp_path / "kept", 888, 889)
+    with pytest.raises(BusyError, match="kept: is not a directory of uid 0"):
+        files.make_private(tmp_path / "kept")

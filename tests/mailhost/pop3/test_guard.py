@@ -9,6 +9,7 @@ import pytest
 
 from mailhost.pop3.guard import (
     BURST,
+    CONFIRM_S,
     ENTRANCES,
     GOOD_S,
     QUEUE_S,
@@ -391,3 +392,39 @@ def test_without_a_login_delay_nothing_is_forbidden_or_noted() -> None:
     guard = Guard(Limits(login_delay_s=0), entered)
     assert not any(guard.too_soon(b"joe", now) for now in (0.0, 0.0, 0.05))
     assert not any(entered)
+
+
+def test_who_has_failed_as_often_as_is_free_stands_in_no_queue_while_others_do() -> None:
+    guard = Guard(Limits())
+    fail(guard, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    fail(guard, "198.51.100.9", b"ann", FREE_FAILURES)
+    assert [guard.wait("198.51.100.9", b"ann", 1.0) for _ in range(3)] == [0.0] * 3
+
+
+def test_a_good_pair_is_noted_once_a_minute() -> None:
+    guard = Guard(Limits())
+    good = guard._shared.good
+    for now, noted in ((0.0, 0.0), (CONFIRM_S - 1, 0.0), (CONFIRM_S, CONFIRM_S)):
+        guard.succeeded("192.0.2.1", b"joe", now)
+        at = good.find(("192.0.2.1", b"joe"))
+        assert at is not None
+        assert good.fields[at] == noted
+
+
+def test_a_claim_writes_nothing_but_the_slots_of_its_own_queues() -> None:
+    shared = Shared(1, buckets=1)  # all in one bucket, beside each other
+    guard = Guard(Limits(), shared=shared)
+    guard.succeeded("203.0.113.4", b"joe", 0.0)
+    for peer, login in (("203.0.113.4", b"joe"), ("192.0.2.1", b"joe"), ("192.0.2.2", b"ann"), ("192.0.2.3", b"bob")):
+        fail(guard, peer, login, FREE_FAILURES + 1)
+    tables = {"addresses": shared.addresses, "logins": shared.logins, "pairs": shared.pairs}
+    for peer, login, wanted in (
+        ("203.0.113.4", b"joe", {("pairs", ("203.0.113.4", b"joe"), 2)}),
+        ("192.0.2.2", b"ann", {("addresses", "192.0.2.2", 2), ("logins", b"ann", 2)}),
+        ("198.51.100.7", b"ann", {("logins", b"ann", 3)}),
+    ):
+        before = {name: table._marks.tolist() for name, table in tables.items()}
+        assert guard.wait(peer, login, 1.0) == 0.0
+        after = {name: table._marks.tolist() for name, table in tables.items()}
+        changed = {(name, n) for name in tables for n, was in enumerate(before[name]) if after[name][n] != was}
+        assert changed == {(name, (tables[name].find(key) or 0) + number) for name, key, number in wanted}

@@ -270,3 +270,27 @@ def test_a_second_name_of_roots_file_is_not_given_away(tmp_path: Path) -> None:
     (tmp_path / "queue/lock/sendmutex").hardlink_to(tmp_path / "secret")
     os.close(queue.open_lock(tmp_path, (888, 889)))
     assert ((tmp_path / "secret").stat().st_uid, (tmp_path / "secret").read_text()) == (0, "root's\n")
+
+
+def test_q_queue_2_a_message_is_synced_before_it_gets_its_place_and_then_its_name_is(
+    store: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    sync, move = os.fsync, Path.rename
+
+    def synced(fd: int) -> None:
+        seen.append(f"sync {Path(f'/proc/self/fd/{fd}').readlink().relative_to(store.root)}")
+        sync(fd)
+
+    def moved(path: Path, target: Path) -> Path:
+        seen.append(f"move {target.relative_to(store.root)}")
+        return move(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", moved)
+    kept = put(store)
+    assert seen == [f"sync tmp/{kept.number}", f"move msg/{kept.number}", "sync msg"]
+
+
+def test_of_a_message_without_a_journal_nothing_is_on_record(store: Queue) -> None:
+    assert store.journal(put(store).number) == entry.Journal()
