@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from popbox.transcript import TranscriptError, parse
 
+HOWTO_HASH, HOWTO_PASSWORD = "DmIMm9e5Hc8ic", "testpw"  # the HOWTO's sample poppasswd line; the whole world knows it
+
 
 class Strict(BaseModel):
     """A frozen record that refuses keys it does not know."""

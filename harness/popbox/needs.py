@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from popbox.breakage import DISKS, DISTURBS
 from popbox.hosts.base import Ability, Host
-from popbox.hosts.remote_accounts import SAMPLE
 from popbox.model import Scenario
 from popbox.steps import Step
 from popbox.transcript import Kind, parse
@@ -39,8 +38,6 @@ def unmet(scenario: Scenario, host: Host) -> str:
         return f"needs host {' or '.join(needs.host)}, this is {host.name}"
     if needs.mta and host.mta.replace("-", "") not in needs.mta:
         return f"needs MTA {' or '.join(needs.mta)}, this is {host.mta}"
-    if host.name == "remote" and SAMPLE in scenario.accounts.model_dump_json():
-        return "accounts: the HOWTO's sample hash, whose password all know, is given to no login on host remote"
     return next((f"{where}: {why}" for where, ability in wanted(scenario) if (why := host.cannot(ability))), "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from textwrap import shorten
@@ -14,7 +15,8 @@ from popbox.hosts.base import SERVICES, Ability, Host, Service, tail
 from popbox.ledger.account import account
 from popbox.ledger.foretold import Taken
 from popbox.model import Observation, Result, StepResult, Verdict
-from popbox.needs import unmet
+from popbox.needs import unmet, wanted
+from popbox.own_password import FROM_STDIN, UnfitError, random_password, replaced
 from popbox.proof import Looked
 from popbox.scenario import ScenarioFile
 from popbox.steps import Step
@@ -121,9 +123,13 @@ def _logs(context: Context) -> dict[str, str]:
 
 def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Result:
     """Run one scenario up to its first failure, and account for each message that it sent. Raises nothing for those."""
-    going = Run(file, host, watcher)
     if missing := unmet(file.scenario, host):
-        return going.result(skipped=missing)
+        return Run(file, host, watcher).result(skipped=missing)
+    try:
+        file = _with_own_password(file, host) if host.name == "remote" else file
+    except UnfitError as why:
+        return Run(file, host, watcher).result(skipped=f"no password of the run's own fits: {why}")
+    going = Run(file, host, watcher)
     steps = iter(file.scenario.step)
     try:
         seen = going.declare()
@@ -132,6 +138,18 @@ def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Resul
     finally:
         going.context.close()  # the ledger may need a maildrop that a session still has
     return going.result()
+
+
+def _with_own_password(file: ScenarioFile, host: Host) -> ScenarioFile:
+    """The scenario with a random password of its own in place of those it declares. Raises UnfitError, HostError."""
+    scenario, password = file.scenario, random_password()
+    if not any(ability is Ability.DECLARE for _, ability in wanted(scenario)):
+        return file
+    replaced(scenario, password, "")  # whether it can be done, before anything is run there
+    made = host.run("mkpasswd", FROM_STDIN, stdin=f"{password}\n".encode())
+    if made.code:
+        raise HostError(f"mailhost mkpasswd on host remote ended with {made.code}", made.stderr)
+    return replace(file, scenario=replaced(scenario, password, made.stdout.strip()))
 
 
 def awaits(step: Step) -> str:

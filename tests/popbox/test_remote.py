@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tests.popbox import ROOT
 
 from popbox.cli import cli
+from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.clients.wire import Address
 from popbox.errors import HostError
 from popbox.hosts.base import Ability, closing
@@ -239,11 +240,93 @@ def test_a_domain_in_which_others_have_made_boxes_stays(server: LocalHost, tmp_p
     server.run("domain", "del", "shared.example", "--purge")
 
 
-def test_no_login_there_gets_a_password_that_all_know(server: LocalHost, tmp_path: Path) -> None:
+LOGIN = """[[step]]
+telnet = '''
+S: +OK...
+C: USER {login}
+S: +OK...
+C: PASS {password}
+S: {answer}
+'''
+"""
+MAIL = """[[step]]
+send = { from = "paul@example.org", to = ["ann@made.example"] }
+[[step]]
+expect-retrieved = { login = "madeann", password = "testpw" }
+"""
+CHANGED = """[[step]]
+declare = { argv = ["mailbox", "passwd", "ann@made.example", "--password-stdin"], stdin = "another\\n" }
+"""
+
+
+def login(name: str, password: str, *, taken: bool = True) -> str:
+    return LOGIN.format(login=name, password=password, answer="+OK..." if taken else "-ERR...")
+
+
+def test_a_declared_login_has_a_password_of_the_runs_own(server: LocalHost, tmp_path: Path) -> None:
+    """The scenario runs as it stands, a login of the server's own keeps its password, and no known one opens a box."""
+    text = DECLARES.format(crypt="DmIMm9e5Hc8ic").partition("[[step]]")[0]
+    text += login("madeann", "testpw") + login("madeann", "wrong", taken=False) + login("testid", "testpw") + MAIL
+    text += CHANGED + login("madeann", "testpw", taken=False) + login("madeann", "another")
+    (tmp_path / "x.toml").write_text(text)
+    with closing(RemoteHost(told(server))) as host:
+        result = run(load(tmp_path / "x.toml"), host)
+        assert result.verdict is Verdict.PASSED, result.reason
+        lines = server.read("users/poppasswd").decode().splitlines()
+        hashes = {line.split(":")[0]: line.split(":")[1] for line in lines}
+        assert {name for name, crypt in hashes.items() if crypt == "DmIMm9e5Hc8ic"} == {"testid"}
+        for password in ("testpw", "another"):
+            with Pop3(server.address("pop3"), 10) as session, pytest.raises(Pop3Refused):
+                session.login("madeann", password)
+    assert "madeann" not in server.read("users/poppasswd").decode()
+
+
+ANN = '[accounts.domains."made.example".mailboxes.ann]\nlogin = "madeann"\ncrypt = "DmIMm9e5Hc8ic"\n'
+ADD = '[[step]]\ndeclare = { argv = ["mailbox", "add", "ann@made.example"'
+SECRET = ', "--password-stdin"], stdin = "secret" }\n'
+UNFIT = {
+    ANN + '[[step]]\ndeclare = { argv = ["export"], says = "DmIMm9e5Hc8ic" }\n': "step 1.declare: the password that",
+    ANN + '[[step]]\nlog = { service = "pop3", says = "x", never = "testpw" }\n': "step 1.log: the password that",
+    ANN + login("madeann", "other"): "step 1.telnet: the login madeann has a password that no declaration",
+    ANN.replace('login = "madeann"\n', "") + login("somebody", "testpw"): "step 1.telnet: whether the scenario",
+    ANN + '[[step]]\ntelnet = "S: +OK...\\nC: AUTH PLAIN AHgAeQ==\\nS: +OK..."\n': "step 1.telnet: AUTH says",
+    ANN.replace("DmIMm9e5Hc8ic", NOBODYS) + login("madeann", "testpw"): "step 1.telnet: the login madeann has",
+    f'{ADD}, "--scheme", "des"{SECRET}': "step 1.declare: its words depend",
+    '[[step]]\ndeclare = { argv = ["apply", "/dev/stdin"], stdin = "x" }\n': "step 1.declare: what it reads",
+}
+
+
+@pytest.mark.parametrize("text", UNFIT, ids=range(len(UNFIT)))
+def test_where_no_other_password_fits_it_is_skipped_with_the_reason(
+    text: str, server: LocalHost, tmp_path: Path
+) -> None:
     before = addresses(server)
-    result = tried(tmp_path, DECLARES.format(crypt="DmIMm9e5Hc8ic"), told(server))
+    result = tried(tmp_path, f'title = "t"\n{text}', told(server))
     assert (result.verdict, result.steps) == (Verdict.SKIPPED, ())
-    assert result.reason.startswith("accounts: the HOWTO's sample hash, whose password all know")
+    assert result.reason.startswith(f"no password of the run's own fits: {UNFIT[text]}"), result.reason
+    assert addresses(server) == before
+
+
+def test_a_box_that_was_there_before_keeps_its_password(server: LocalHost, tmp_path: Path) -> None:
+    before = server.read("users/poppasswd")
+    text = ANN.replace("made.example", "domain.com").replace("ann", "joe").replace("madejoe", "testid")
+    result = tried(tmp_path, f'title = "t"\n{text}{login("testid", "testpw")}', told(server))
+    assert result.verdict is Verdict.FAILED
+    assert result.reason.endswith("host remote is not ours: domain.com was there before, with joe"), result.reason
+    assert server.read("users/poppasswd") == before
+
+
+def test_a_name_within_another_name_is_not_the_runs(server: LocalHost) -> None:
+    host = RemoteHost(told(server))
+    host.run("mailbox", "add", "late@domain.com", "--generate")
+    server.run("mailbox", "add", "lat@domain.com", "--generate")
+    host.close()
+    assert addresses(server) & {"late@domain.com", "lat@domain.com"} == {"lat@domain.com"}
+    server.run("mailbox", "del", "lat@domain.com", "--purge")
+
+
+def test_no_login_there_gets_a_password_that_all_know(server: LocalHost) -> None:
+    before = addresses(server)
     host = RemoteHost(told(server))
     for argv, stdin in ((("--crypt", "DmIMm9e5Hc8ic"), b""), (("--password-stdin",), b"testpw\n")):
         with pytest.raises(HostError, match="gets no login whose password is the HOWTO's"):

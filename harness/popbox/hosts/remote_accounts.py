@@ -6,12 +6,14 @@ server meanwhile is theirs.
 
 from __future__ import annotations
 
+import re
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from popbox.errors import HostError
+from popbox.fields import HOWTO_HASH, HOWTO_PASSWORD
 from popbox.hosts.base import Ran
 
 Run = Callable[..., Ran]
@@ -19,8 +21,7 @@ Domains = dict[str, dict[str, Any]]
 READS = ("explain", "export", "plan", "lint", "governed", "queue", "mkpasswd", "--version", "--help")
 LOOKS = ("list", "show")
 KINDS = {"mailboxes": "mailbox", "forwards": "forward"}
-SAMPLE = "DmIMm9e5Hc8ic"  # the HOWTO's poppasswd line: the whole world knows that its password is testpw
-KNOWN = (SAMPLE, "testpw")
+KNOWN = (HOWTO_HASH, HOWTO_PASSWORD)
 
 
 class Changes:
@@ -42,7 +43,18 @@ class Changes:
         with self._lock:
             if self._before is None:
                 self._before = self._domains()
+            if argv[0] == "apply":
+                self._refuse_theirs(stdin)
             self._words += f"\n{words}"
+
+    def _refuse_theirs(self, stdin: bytes) -> None:
+        """A table of accounts would give a box that was there before the run another password."""
+        for domain, wanted in tomllib.loads(stdin.decode()).get("domains", {}).items():
+            there = (self._before or {}).get(domain, {})
+            theirs = [one for kind in KINDS for one in there.get(kind, {}) if one in wanted.get(kind, {})]
+            theirs += ["its catch-all"] if "catchall" in wanted and wanted["catchall"] != there.get("catchall") else []
+            if there and theirs:
+                raise HostError(f"host remote is not ours: {domain} was there before, with {', '.join(theirs)}")
 
     def _domains(self) -> Domains:
         ran = self._run("export")
@@ -93,7 +105,7 @@ class Changes:
             yield f"left on host remote: the catch-all of {domain} is changed"
 
     def _named(self, word: str) -> bool:
-        return word in self._words
+        return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", self._words) is not None
 
     def _gone(self, what: str, *argv: str) -> str:
         try:

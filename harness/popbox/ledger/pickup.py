@@ -15,11 +15,11 @@ from popbox.clients.body import Body
 from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.clients.wire import Logged, Wire
 from popbox.errors import ConnectionFailed, HostError, StepTimeout
+from popbox.fields import HOWTO_HASH, HOWTO_PASSWORD
 from popbox.hosts.base import Host
 from popbox.ledger import TOKEN_FIELD
 from popbox.proof import Retrieved
 
-HOWTO_SAMPLE = {"DmIMm9e5Hc8ic": "testpw"}  # the HOWTO's poppasswd line, and the password that it gives for it
 MOST_MESSAGES = 200  # our choice: the newest of a maildrop; a scenario's own are among them
 FETCH_S = 10.0  # our choice: for each reply
 MULTILINE = ("RETR", "TOP", "LIST", "UIDL", "CAPA")
@@ -136,7 +136,7 @@ def known_logins(host: Host, boxes: set[str], heard: Iterable[Heard]) -> dict[st
     known: dict[str, tuple[str, str]] = {}
     for login, crypt, _user, directory in (line.split(":", 3) for line in lines if line.count(":") >= 3):
         box = directory.removeprefix(host.home()).strip("/")
-        password = said.get(login) or HOWTO_SAMPLE.get(crypt)
+        password = said.get(login) or (HOWTO_PASSWORD if crypt == HOWTO_HASH else None)
         if box in boxes and password:
             known[box] = (login, password)
     return known
