@@ -264,6 +264,7 @@ def test_what_a_dead_worker_had_open_is_given_back() -> None:
     assert one.admit("192.0.2.1", 0) is not None
     shared.give_back(1)
     assert sum(shared.totals) == 1
+    assert shared.address("192.0.2.1") == 1
     assert one.admit("192.0.2.1", 0) is None
     assert one.admit("192.0.2.1", 0) is None
     assert one.admit("192.0.2.1", 0) is not None

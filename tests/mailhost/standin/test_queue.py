@@ -294,3 +294,10 @@ def test_q_queue_2_a_message_is_synced_before_it_gets_its_place_and_then_its_nam
 
 def test_of_a_message_without_a_journal_nothing_is_on_record(store: Queue) -> None:
     assert store.journal(put(store).number) == entry.Journal()
+
+
+def test_a_recipient_of_no_channel_is_damage() -> None:
+    text = entry.encode(b"s@x", RECIPIENTS, 8)
+    assert entry.decode(1, text, len(text)).recipients == RECIPIENTS
+    with pytest.raises(Damaged, match="a recipient of no channel"):
+        entry.decode(1, text.replace(b"\0L", b"\0X"), len(text))
