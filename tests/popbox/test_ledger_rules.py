@@ -122,6 +122,14 @@ def test_only_an_mta_that_ended_is_said_to_have() -> None:
     assert judge(never) == (Fate.QUEUE, "accepted, but the log shows no attempt to deliver it")
 
 
+def test_an_empty_line_more_is_qmail_pop3ds_only_where_no_size_counts_it_in() -> None:
+    more = body(KEPT + b"\n")
+    assert more.forms(len(KEPT)) == (KEPT + b"\n", KEPT)
+    assert more.forms(None) == (KEPT + b"\n", KEPT)
+    assert more.forms(len(more.wire)) == (KEPT + b"\n",)
+    assert body(KEPT + b"\n", b"+OK %d octets" % len(more.wire)).forms(None) == (KEPT + b"\n",)
+
+
 def test_what_is_shown_of_a_copy() -> None:
     shown = stored(mode=0o604).shown()
     assert (shown.kind, shown.path, shown.mode, shown.uid, shown.size) == (
@@ -135,6 +143,10 @@ def test_a_copy_is_whole_when_only_header_lines_stand_before_it() -> None:
     wrong = (b"A b\n", b"\n", b"A: b\n\n", b"A: b\rB: c\n", b"A: \0\n", b"A: b\r\n", b"A: b")
     assert [whole(head + SENT, SENT) for head in wrong] == [False] * len(wrong)
     assert not whole(SENT + b"\n", SENT)
+    authors = (b"Subject: another\n", b"A: b\nfrom: x@y\n", b"Content-Type : text/html\n", b"Bcc: x@y\n")
+    assert [whole(head + SENT, SENT) for head in authors] == [False] * 4
+    dated = b"Date: d\n" + SENT
+    assert [whole(head + dated, dated) for head in (b"Message-ID: <a@b>\n", b"date: e\n")] == [True, False]
     assert fault(stored(), SENT, 888) is None
 
 

@@ -48,6 +48,15 @@ class Body:
         told = {len(self.wire)}
         return told | {len(self.wire) - 2, len(self.text) - 1} if self.text.endswith(b"\n\n") else told
 
+    def forms(self, listed: int | None) -> tuple[bytes, ...]:
+        """What the message may be: ``text``; or that without qmail-pop3d's empty line (Q-POP3-13), where no size that
+        was told says that this line is the message's.
+        """
+        announced = ANNOUNCED.match(self.status.octets)
+        told = {listed, int(announced[1]) if announced else None}
+        more = self.text.endswith(b"\n\n") and len(self.wire) not in told
+        return (self.text, self.text[:-1]) if more else (self.text,)
+
     def faults(self, listed: int | None = None) -> Iterator[str]:
         """What is wrong with how it came, in words; ``listed`` is the size that LIST told, where that is known."""
         if len(self.status.octets) + len(self.status.ended) > STATUS_OCTETS:

@@ -16,6 +16,11 @@ IN_MAILDIR = re.compile(r"(.+)/(new|cur|tmp)/[^/]+")
 FROM_LINE = re.compile(rb"^From [^\n]*\n", re.MULTILINE)
 QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)  # mbox(5): what qmail-local adds to lines that look so
 HEADER_LINE = re.compile(rb"[!-9;-~]+:|[ \t]")
+# Fields that a message has once and its author writes (RFC 5322 §3.6, RFC 2045): a delivery puts none before it.
+AUTHORS = re.compile(
+    rb"(?i:from|sender|reply-to|to|cc|bcc|in-reply-to|references|subject|mime-version|content-[a-z-]+)[ \t]*:"
+)
+ADDED = re.compile(rb"(?i:(date|message-id)[ \t]*:)")  # RFC 5321 §6.4: may be added where it is missing, and only there
 UNFIT = re.compile(rb"[\r\0]")  # RFC 5322 §2.2: neither stands in a header field
 
 
@@ -64,7 +69,10 @@ def whole(octets: bytes, sent: bytes) -> bool:
     """Whether a copy is what was sent, with nothing but header lines (those of the delivery) before it."""
     added = octets.removesuffix(sent)
     lines = added.removesuffix(b"\n").split(b"\n") if added else []
-    clean = all(HEADER_LINE.match(line) and not UNFIT.search(line) for line in lines)
+    clean = all(HEADER_LINE.match(line) and not UNFIT.search(line) and not AUTHORS.match(line) for line in lines)
+    header = sent.partition(b"\n\n")[0].split(b"\n")
+    has = {found[1].lower() for line in header if (found := ADDED.match(line))}
+    clean = clean and not any(found[1].lower() in has for line in lines if (found := ADDED.match(line)))
     return octets.endswith(sent) and clean and (not added or added.endswith(b"\n"))
 
 

@@ -142,8 +142,8 @@ def _handed_twice(seen: Evidence, copies: int) -> str:
 
 
 def served_whole(one: Handed, seen: Evidence) -> bool:
-    """Whether a RETR gave the message; the qmail profile adds an empty line before the dot (Q-POP3-13)."""
-    forms = [one.octets, *([one.octets[:-1]] if one.octets.endswith(b"\n\n") else [])]
+    """Whether a RETR gave the message."""
+    forms = one.body.forms(one.listed)
     files = [stored.octets for stored in seen.stored if stored.kind == "maildir"]
     return any(whole(form, seen.octets) and (not files or one.deleted or form in files) for form in forms)
 

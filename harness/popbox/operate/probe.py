@@ -241,7 +241,7 @@ def _fetch(session: Pop3, number: int, octets: bytes, seen: Probed, before: Ids)
     """Compare, delete it and what earlier probes left, end the session so that the deletion counts; gives copies."""
     listed = _size(session, number)
     text = session.retrieve(number)
-    forms = (text, text.removesuffix(b"\n"))  # qmail-pop3d adds an empty line (E-74)
+    forms = session.received.forms(listed) if session.received else (text,)
     if not any(whole(form, octets) for form in forms):
         raise ConnectionFailed(f"message {number} does not end with the octets that were sent")
     for wrong in session.received.faults(listed) if session.received else ():

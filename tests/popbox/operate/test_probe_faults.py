@@ -46,6 +46,8 @@ FAULTS: dict[str, tuple[FakeMail, str]] = {
     "bare LF": (FakeMail(hand_out=lambda m: stuffed(m).replace(b"\r\n", b"\n")), "pop3: message 1: .*bare LF"),
     "wrong count": (FakeMail(status=lambda m: b"+OK %d octets\r\n" % (len(m) + 1)), "pop3: message 1: .*announces"),
     "a line more": (FakeMail(keep=lambda m: [(0, m + b"-- \r\n")]), "pop3: .*octets that were sent"),
+    "an empty line more": (FakeMail(keep=lambda m: [(0, m + b"\r\n")]), "pop3: .*octets that were sent"),
+    "another sender before": (FakeMail(keep=lambda m: [(0, b"From: x@y\r\n" + m)]), "pop3: .*octets that were sent"),
     "empty lines more": (FakeMail(keep=lambda m: [(0, m + b"\r\n\r\n")]), "pop3: .*octets that were sent"),
     "another message before": (FakeMail(keep=lambda m: [(0, b"X: y\r\n\r\n" + m)]), "delivery: "),
 }  # fmt: skip
