@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import replace
@@ -76,3 +77,27 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"hosts/1234abcd\.json is no record of a host"):
         registry.all()
     sweep(Settings(tmp_path, tmp_path, None))
+
+
+@pytest.mark.parametrize("change", [{"id": "../other"}, {"id": ""}, {"place": "../x"}, {"place": ""}, {"place": None}])
+def test_a_record_that_names_what_no_record_of_ours_does_is_none(tmp_path: Path, change: dict[str, object]) -> None:
+    registry = Registry(tmp_path)
+    registry.new("docker", "qmail", below="")
+    path = next((tmp_path / "hosts").iterdir())
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(HostError, match=rf"hosts/{path.name} is no record of a host"):
+        registry.all()
+
+
+def test_what_lies_among_the_records_and_is_none_stays(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    record = registry.new("local", "stand-in", "/x")
+    others = [tmp_path / "hosts" / name for name in (".1234abcd.json.swp", ".nfs.000012ab", ".DS_Store")]
+    for other in others:
+        other.touch()
+    scratch = tmp_path / "hosts/.1234abcd.4194304999"
+    scratch.touch()
+    registry.tidy()
+    assert registry.all() == [record]
+    assert all(other.exists() for other in others)
+    assert not scratch.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -16,6 +17,9 @@ from pathlib import Path
 from popbox.errors import HostError
 from popbox.hosts.environment import RUN
 from popbox.hosts.process import owned
+
+
+_PLACE = re.compile(r"/.+|[a-z0-9][a-z0-9_-]*")  # a directory, or a compose project (its own rule for names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +153,8 @@ class Registry:
 
     def tidy(self) -> None:
         """Remove what killed processes were writing when they ended."""
-        for path in self._folder.glob(".*.*"):
-            if not Process.of(int(path.suffix[1:])).lives():
+        for path in self._folder.glob(".*.*"):  # also what is no scratch file of ours: an editor's, a file server's
+            if path.suffix[1:].isdecimal() and not Process.of(int(path.suffix[1:])).lives():
                 path.unlink(missing_ok=True)
 
     def all(self) -> list[Record]:
@@ -178,6 +182,8 @@ def _load(path: Path) -> Record:
     try:
         table = json.loads(path.read_text())
         processes = {name: Process(**process) for name, process in table.pop("processes").items()}
+        if table["id"] != path.stem or not _PLACE.fullmatch(table["place"]):  # what it names would be removed
+            raise ValueError("its id is not the file's name, or its place neither an absolute path nor a project")
         return Record(**{**table, "owner": Process(**table["owner"]), "processes": processes})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HostError(f"{path} is no record of a host ({error}); look what it names, and remove it") from error
