@@ -18,7 +18,6 @@ from popbox.errors import HostError
 from popbox.hosts.environment import RUN
 from popbox.hosts.process import owned
 
-
 _PLACE = re.compile(r"/.+|[a-z0-9][a-z0-9_-]*")  # a directory, or a compose project (its own rule for names)
 
 
@@ -182,11 +181,14 @@ def _load(path: Path) -> Record:
     try:
         table = json.loads(path.read_text())
         processes = {name: Process(**process) for name, process in table.pop("processes").items()}
-        if table["id"] != path.stem or not _PLACE.fullmatch(table["place"]):  # what it names would be removed
-            raise ValueError("its id is not the file's name, or its place neither an absolute path nor a project")
-        return Record(**{**table, "owner": Process(**table["owner"]), "processes": processes})
+        record = Record(**{**table, "owner": Process(**table["owner"]), "processes": processes})
+        ours = record.id == path.stem and _PLACE.fullmatch(record.place)  # what a record names is removed
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HostError(f"{path} is no record of a host ({error}); look what it names, and remove it") from error
+    if not ours:
+        rule = "its id is not the file's name, or its place neither an absolute path nor a compose project"
+        raise HostError(f"{path} is no record of a host ({rule}); look what it names, and remove it")
+    return record
 
 
 def keep(registry: Registry, record: Record) -> None:
