@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from mailhost.accounts import files, journal
+from mailhost.accounts.edit import editing
 from mailhost.accounts.errors import HostError
 from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import layout
+from mailhost.accounts.poppasswd import Row
 from mailhost.accounts.transaction import Transaction
 
 
@@ -86,3 +88,18 @@ def test_a_file_that_came_meanwhile_is_not_written_over(hands: Hands) -> None:
         with pytest.raises(HostError, match="control/locals: somebody else"):
             change.commit()
     assert path.read_text() == "theirs\n"
+
+
+def test_a_poppasswd_replaced_by_hand_while_rows_are_edited_stops_the_change(hands: Hands) -> None:
+    path = hands.layout.poppasswd
+    (hands.layout.control / "rcpthosts").write_text("a.example\n")
+    path.write_bytes(b"ann:$6$x$y:popuser:/boxes/ann\n")
+    with editing(hands) as change:
+        assert change.rows.get(b"ann") is not None
+        change.rows.set(Row(b"joe", b"$6$x$y", b"popuser", b"/boxes/joe"))
+        replaced(path)
+        left = path.read_bytes()
+        change.stage()
+        with pytest.raises(HostError, match="users/poppasswd: somebody else changed it meanwhile"):
+            change.transaction.commit()
+    assert path.read_bytes() == left

@@ -119,3 +119,15 @@ def test_one_writer_at_a_time(howto: Host, monkeypatch: pytest.MonkeyPatch) -> N
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another mailhost holds" in howto.refused("domain", "add", "x.example", code=111)
     howto.ok("domain", "add", "x.example")
+
+
+@pytest.mark.parametrize(("holder", "found"), [("1", 1), ("0", None), ("-1", None)])
+def test_a_holder_outside_our_process_ids_is_never_signalled(tmp_path: Path, holder: str, found: int | None) -> None:
+    """The kernel shows 0 for a process that this namespace does not see; ``kill(0)`` would reach our own group."""
+    lock = tmp_path / sender.LOCK
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    status = lock.stat()
+    name = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    (tmp_path / "locks").write_text(f"1: FLOCK  ADVISORY  WRITE {holder} {name} 0 EOF\n")
+    assert sender.find(tmp_path, tmp_path / "locks") == found

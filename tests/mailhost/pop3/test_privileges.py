@@ -71,3 +71,10 @@ def test_only_popuser_has_numbers_without_an_account() -> None:
     root = popuser.account("root")
     assert root[:2] == (0, 0)
     assert root[2].startswith("/")
+
+
+def test_all_the_descriptors_that_are_allowed_are_taken() -> None:
+    code = "import resource\nfrom mailhost.pop3 import privileges\nlimit = resource.RLIMIT_NOFILE\n"
+    code += "resource.setrlimit(limit, (64, 128))\nprivileges.raise_descriptor_limit()\n"
+    code += "print(resource.getrlimit(limit))\n"
+    assert ran(code) == ["(128, 128)"]
