@@ -55,7 +55,18 @@ def until_up(project: pytest.Pytester, child: subprocess.Popen[bytes]) -> Record
             if len(one.processes) == 2:
                 return one
         time.sleep(0.05)
+    child.kill()
     pytest.fail("no host came up")
+
+
+def end(child: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    """Signal a run and wait for its exit code; one that goes on is killed, so that nobody waits for it any longer."""
+    child.send_signal(number)
+    try:
+        return child.wait(60)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        pytest.fail(f"it goes on a minute after {number.name}")
 
 
 @pytest.mark.parametrize("options", [(), ("-n1",)], ids=["one process", "xdist"])
@@ -66,8 +77,7 @@ def test_a_run_that_is_ended_takes_its_hosts_away(
     project.makepyfile(GOES_ON)
     with subprocess.Popen([sys.executable, "-m", "pytest", *options], stdout=subprocess.DEVNULL) as child:
         record = until_up(project, child)
-        child.send_signal(number)
-        assert child.wait(60) == pytest.ExitCode.INTERRUPTED
+        assert end(child, number) == pytest.ExitCode.INTERRUPTED
     assert hosts(project) == []
     assert not Path(record.place).exists()
     assert not any(one.lives() for one in record.processes.values())
@@ -143,8 +153,7 @@ def test_what_brought_a_host_up_itself_takes_it_away_when_it_is_ended(
     silent = subprocess.DEVNULL
     with subprocess.Popen([sys.executable, *argv], stdout=silent, stderr=silent) as child:
         record = until_up(project, child)
-        child.send_signal(number)
-        assert child.wait(60) == code
+        assert end(child, number) == code
     assert hosts(project) == []
     assert not Path(record.place).exists()
     assert not any(one.lives() for one in record.processes.values())

@@ -429,3 +429,18 @@ def test_a_claim_writes_nothing_but_the_slots_of_its_own_queues() -> None:
         after = {name: table._marks.tolist() for name, table in tables.items()}
         changed = {(name, n) for name in tables for n, was in enumerate(before[name]) if after[name][n] != was}
         assert changed == {(name, (tables[name].find(key) or 0) + number) for name, key, number in wanted}
+
+
+def test_a_right_password_clears_what_failed_at_its_own_login_from_its_own_address_only() -> None:
+    guard = Guard(Limits())
+    guard.succeeded("192.0.2.1", b"joe", 0.0)
+    for login in (b"joe", b"ann"):
+        for _ in range(FREE_FAILURES + 1):
+            guard.failed("192.0.2.1", login, 1.0)
+    assert guard.wait("192.0.2.1", b"joe", 2.0) == 0.0
+    assert guard.wait("192.0.2.1", b"joe", 2.0) == SLOT_S, "so many failures make the next one wait"
+    guard.succeeded("192.0.2.1", b"joe", 3.0)
+    assert [guard.wait("192.0.2.1", b"joe", 4.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    waits = [guard.wait("192.0.2.1", b"ann", 4.0) for _ in range(2)]
+    assert waits[1], "the address still waits at other logins"
+    assert [guard.wait("192.0.2.2", b"joe", 4.0) for _ in range(2)] == [0.0, 0.0]

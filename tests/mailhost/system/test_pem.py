@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +24,14 @@ print(pem.trouble([Path(name) for name in sys.argv[1:]], OSError("what ssl said"
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> Path:
-    """Beside whose folders anybody may search, as far as they are ours."""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    path = tmp_path / "privkey.pem"
-    path.write_text("x")
-    return path
+def key() -> Iterator[Path]:
+    """In a directory that anybody may search: pytest makes its own one private again whenever another pytest starts."""
+    with tempfile.TemporaryDirectory(prefix="popbox-pem-") as name:
+        Path(name).chmod(0o755)
+        path = Path(name, "inner", "privkey.pem")
+        path.parent.mkdir(mode=0o755)
+        path.write_text("x")
+        yield path
 
 
 def asked(*files: Path) -> str:

@@ -50,7 +50,7 @@ def vanished(box: Box) -> None:
 
 
 @check(
-    "maildir(5)",
+    "our choice: readers move and flag messages at any time, maildir(5)",
     "A message that a reader moves and flags during the session is still there.",
     "renamed-lost",
     Need.CORPUS,

@@ -231,6 +231,8 @@ class Guard:
     def succeeded(self, peer: str, login: bytes, now: float) -> None:
         """A correct password: this pair of address and login is known from now on, to all workers."""
         pair = network(peer), login
+        if not self.calm(now):
+            self._forgive(pair)
         noted = self._noted.get(pair)
         if noted is not None and now - noted < CONFIRM_S:
             return
@@ -238,6 +240,18 @@ class Guard:
         _bound(self._noted)
         with self._shared.locked():
             self._shared.good.fields[self._shared.good.place(pair, now)] = now
+
+    def _forgive(self, pair: tuple[str, bytes]) -> None:
+        """Whoever knows the password has no more to guess: what failed at it from there counts from the start again.
+
+        The failures of the address at other logins, and of the login from other addresses, stay.
+        """
+        pairs = self._shared.pairs
+        if pairs.find(pair) is not None:
+            with self._shared.locked():
+                at = pairs.find(pair)
+                if at is not None:
+                    pairs.fields[at + 1] = 0
 
     def too_soon(self, login: bytes, now: float) -> bool:
         """Whether LOGIN-DELAY forbids this login yet (RFC 2449 §6.5); otherwise it counts as begun now.
