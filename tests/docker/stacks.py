@@ -22,7 +22,7 @@ from popbox.hosts.docker import LOCAL_BASE
 MESSAGE = b"From: <a@b.example>\nSubject: %s\n\nhello\n"
 
 
-def until(true: Callable[[], Any], awaited: str, within_s: float = 20.0) -> Any:
+def until(true: Callable[[], Any], awaited: str, within_s: float = 60.0) -> Any:
     """The first true answer; an AssertionError that says what was awaited at the deadline."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
