@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import trustme
 from click.testing import CliRunner
 
 from popbox.cli import cli
+from popbox.clients.body import Body
 from popbox.clients.pop3 import Pop3
 from popbox.hosts.base import closing
 from popbox.hosts.local import LocalHost
@@ -104,9 +106,16 @@ def test_mail_that_goes_astray_is_the_leg_delivery(mail: MailHost, box: Mailbox,
 
 
 def test_a_message_that_comes_back_changed_is_the_leg_pop3(mail: MailHost, box: Mailbox, tmp_path: Path) -> None:
-    whole = Pop3.retrieve
+    whole = Pop3.body
+
+    def changed(session: Pop3, number: int) -> Body:
+        body = whole(session, number)
+        lines = (replace(line, octets=line.octets.replace(b"popbox probe", b"popbux probe")) for line in body.lines)
+        session.received = replace(body, lines=tuple(lines))
+        return session.received
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pop3, "retrieve", lambda *about: whole(*about).replace(b"popbox probe", b"spam probe"))
+        patch.setattr(Pop3, "body", changed)
         code, said = ran(argv(mail, box, tmp_path))
     assert code == 2
     assert "pop3: message 1 does not end with the octets that were sent" in said
