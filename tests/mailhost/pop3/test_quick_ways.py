@@ -104,7 +104,7 @@ def test_a_peer_that_resets_at_once_costs_no_descriptor(box: Box, serve: Callabl
     client = server.client()
     assert client.login().startswith(b"+OK")
     client.ask(b"QUIT")
-    assert eventually(lambda: descriptors() == before)
+    assert eventually(lambda: descriptors() <= before), (descriptors(), before)  # `once` may not have been closed yet
     assert "Traceback" not in server.log()
 
 
