@@ -72,7 +72,7 @@ class RemoteHost:
         return self._mailhost(*argv, stdin=stdin)
 
     def _mailhost(self, *argv: str, stdin: bytes = b"") -> Ran:
-        """Over ssh each word is quoted, since the shell there splits them anew."""
+        """Over ssh each word is quoted, since the shell there splits them again."""
         words = shlex.split(self._remote.mailhost_command)
         if not words:
             raise HostError(self.cannot(Ability.EXPLAIN))

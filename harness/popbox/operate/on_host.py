@@ -121,7 +121,7 @@ def not_ours(file: int, found: os.stat_result, folder: os.stat_result, names: in
 
 
 def copy(source: int, target: int, name: str, found: os.stat_result) -> None:
-    """Octets, owner, mode and times; nobody may read it before it has them."""
+    """Octets, owner, mode and times; no one can read it before it has them."""
     out = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
     try:
         with os.fdopen(os.dup(source), "rb") as octets, os.fdopen(os.dup(out), "wb") as file:

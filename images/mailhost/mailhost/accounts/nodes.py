@@ -188,7 +188,7 @@ class Node:
 
 
 def _asked(path: Path) -> os.stat_result:
-    """The file's status as the server has it: NFS asks anew at an open only."""
+    """The file's status as the server has it: NFS asks again only at an open."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return os.fstat(descriptor)

@@ -41,7 +41,7 @@ HOST_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 MOST_WORKERS = 8
 """Unless asked for: one worker serves thousands of sessions a second, and each takes some 20 MB."""
 FILE = click.Path(path_type=Path, readable=False)
-"""Not looked at here: a key that nobody may read yet is the log's to name, and no reason to keep POP3 in clear down."""
+"""Not looked at here: a key that is not readable yet is the log's to name, and no reason to keep POP3 in clear down."""
 
 
 @click.command(context_settings={"show_default": True})

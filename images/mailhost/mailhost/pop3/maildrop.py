@@ -175,7 +175,7 @@ class Maildrop:
         return new.st_mtime_ns, new.st_ctime_ns, new.st_ino, cur.st_mtime_ns, cur.st_ctime_ns, cur.st_ino
 
     def _read(self, before: Found, stamps: tuple[int, ...], now: float) -> Generator[None, None, Found]:
-        """Read both directories anew, taking over what is known of files that are still there.
+        """Read both directories again, taking over what is known of files that are still there.
 
         Where a reader has renamed a message meanwhile it may have been seen twice, or not at all: so once more.
         """

@@ -233,7 +233,7 @@ class Sender:
             bounced = await asyncio.to_thread(self._work.bounce, message.entry, message.failures())
         except Gone:
             message.removed = True
-        except Exception as error:  # of the disk, or no thread to be had: the sender must hear of what failed
+        except Exception as error:  # of the disk, or no thread is available: the sender must hear of what failed
             self._log.line("warning: unable to queue the bounce of msg ", number, f": {_why(error)}; trying later")
             self._loop.call_later(RETRY_S, self._finish_later, message)
             return
