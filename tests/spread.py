@@ -83,12 +83,15 @@ class Room:
 
     @contextmanager
     def held(self, *, alone: bool) -> Iterator[None]:
-        """Inside; the kernel lets go of a lock when its holder dies."""
+        """Inside; the kernel releases a lock when its holder dies."""
         with self._door.open("a") as door, self._inside.open("a") as inside:
             fcntl.flock(door, fcntl.LOCK_EX)
             fcntl.flock(inside, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             fcntl.flock(door, fcntl.LOCK_UN)
-            yield
+            try:
+                yield
+            finally:
+                fcntl.flock(inside, fcntl.LOCK_UN)  # close() alone would not: a forked child has it open too
 
     def remove(self) -> None:
         """Its files."""

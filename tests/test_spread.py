@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,33 @@ def test_without_other_processes_there_is_nothing_to_wait_for(pytester: pytest.P
     done = pytester.runpytest_subprocess("-v")
     done.assert_outcomes(passed=2)
     done.stdout.fnmatch_lines(["*test_any PASSED*", "*test_quiet PASSED*"])
+
+
+def test_a_child_that_outlives_its_test_does_not_keep_the_lock(pytester: pytest.Pytester) -> None:
+    """A forked child has the lock's file open too; closing it in the test's process alone releases nothing."""
+    pytester.makeini(INI + "timeout = 60\n")
+    pytester.makeconftest((HERE / "conftest.py").read_text())
+    pytester.makepyfile(
+        """
+import os, signal, pytest
+from pathlib import Path
+
+def test_forks():
+    child = os.fork()
+    if not child:
+        signal.pause()
+    Path("child").write_text(str(child))
+
+@pytest.mark.quiet
+def test_quiet():
+    os.kill(int(Path("child").read_text()), signal.SIGKILL)
+"""
+    )
+    child = pytester.path / "child"
+    try:
+        done = pytester.runpytest_subprocess("-n", "1", "--dist", "loadscope", "--no-loadscope-reorder", timeout=30)
+    finally:
+        if child.exists():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child.read_text()), signal.SIGKILL)
+    done.assert_outcomes(passed=2)
