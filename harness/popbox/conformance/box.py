@@ -17,6 +17,7 @@ from popbox.errors import ConnectionFailed, StepTimeout
 
 SCAN = re.compile(rb"([0-9]+) ([0-9]+)(?: .*)?\r?\n")
 ID = re.compile(rb"([0-9]+) ([^\r\n]+)\r?\n")
+UNLOCKED_S = 3.0  # a server that keeps a lock for longer fails lock_released
 VICTIM = b"Subject: popbox victim %d\n\n%b"
 
 
@@ -66,9 +67,19 @@ class Box:
     def connect(self) -> Session:
         """A new connection, not logged in; the shared session is closed, as its lock would refuse any login."""
         self.drop()
-        session = Session(self.options.target)
+        session = self.lock.open(self.options.target)
         self.used.append(session)
         return session
+
+    def connect_unlocked(self) -> Session:
+        """A new connection at a time when no lock of ours is left: it would refuse even what a broken server lets in.
+
+        The last session is one whose end the server has shown: our half closed first, then its own.
+        """
+        with self.own() as session:
+            session.wire.end_sending()
+            session.wire.ended(UNLOCKED_S)
+        return self.connect()
 
     def session(self) -> Session:
         """The shared session in TRANSACTION, opened where there is none."""

@@ -78,7 +78,7 @@ class Refusals:
 
     def _attempt(self, attempt: Attempt) -> Refusal:
         def connect() -> Session:
-            return Session(self._target)
+            return self._lock.open(self._target)
 
         session, reply = self._lock.enter(connect, lambda session: attempt(session, self._login, self._password))
         if reply.ok or attempt is not _wrong:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from popbox.clients.wire import Address
@@ -58,8 +59,9 @@ class Reply:
 class Session:
     """One connection to the server under test, greeting read. Use it as a context manager: it closes without QUIT."""
 
-    def __init__(self, target: Target) -> None:
-        """Connect and read the greeting, whatever it is."""
+    def __init__(self, target: Target, entered: Callable[[Session], None] = lambda _: None) -> None:
+        """Connect and read the greeting, whatever it is. ``entered`` hears of each login that the server accepts."""
+        self._entered = entered
         self.wire = Octets(target.address, target.timeout_s, target.tls)
         self.closed_at: float | None = None
         try:
@@ -93,8 +95,11 @@ class Session:
         self.wire.send(command + end, secret[1].decode("latin-1") + " " + MASK if secret else None)
 
     def read(self, command: bytes) -> Reply:
-        """The one-line reply to ``command``, which only names it in errors."""
-        return Reply(self.wire.line(f"the reply to {_named(command)}"))
+        """The one-line reply to ``command``, which only names it: in errors, and as what may have been a login."""
+        reply = Reply(self.wire.line(f"the reply to {_named(command)}"))
+        if _SECRET.match(command) and reply.raw.startswith(b"+OK"):
+            self._entered(self)
+        return reply
 
     def say(self, command: bytes) -> Reply:
         """Send a line, read a line. Raises Broken where the server had said something unasked before."""

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.popbox.conformance.fake import LOGIN, PASSWORD, Faults, fake
-from tests.popbox.conformance.faults import fault_for
+from tests.popbox.conformance.fake import LOGIN, PASSWORD, Faults, err, fake
+from tests.popbox.conformance.faults import fault_for, says
 
 from popbox.conformance.box import Options
 from popbox.conformance.catalogue import CHECKS
 from popbox.conformance.check import Check, Need
+from popbox.conformance.lock import Lock
 from popbox.conformance.profiles import PROFILES
 from popbox.conformance.session import Target
 from popbox.conformance.suite import chosen, run
@@ -91,3 +92,46 @@ def test_a_lock_that_lingers_is_not_taken_for_a_refusal(box: Path) -> None:
     rows = [row for row in CHECKS if row.name in names]
     findings = judged(rows, box, Faults(frozenset({"auth-any", "lock-lingers"})), None)
     assert {f.check for f in findings if f.status is Status.FAILED or f.deviation} == names, findings
+
+
+class Later(Lock):
+    """A lock as it is when checks have been made for a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began -= 60.0
+
+
+@pytest.mark.parametrize("replies", ["[IN-USE]", "no code"])
+@pytest.mark.parametrize("before", ["login-after-refusal", "auth-response", "capa-pipelining-login"])
+def test_a_lock_that_lingers_after_any_login_of_ours_fails_no_login(
+    before: str, replies: str, box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("popbox.conformance.box.Lock", Later)
+    rows = [row for name in (before, "right-login") for row in CHECKS if row.name == name]
+    switches = {"lock-lingers"} | ({"no-in-use-code"} if replies == "no code" else set())
+    findings = judged(rows, box, Faults(frozenset(switches)), None)
+    assert [f.status for f in findings] == [Status.PASSED, Status.PASSED], findings
+
+
+@pytest.mark.parametrize(
+    ("name", "switches"),
+    [
+        ("pass-before-user", ("pass-first", "any-login")),
+        ("pass-not-after-user", ("user-remembered",)),
+        ("stls-forgets", ("stls-remembers",)),
+    ],
+)
+def test_a_lock_that_lingers_hides_no_login_that_should_have_failed(
+    name: str, switches: tuple[str, ...], box: Path, tls: ssl.SSLContext
+) -> None:
+    rows = [row for wanted in ("right-login", name) for row in CHECKS if row.name == wanted]
+    findings = judged(rows, box, Faults(frozenset({"lock-lingers", *switches})), tls if with_tls(rows[1]) else None)
+    assert [f.status for f in findings] == [Status.PASSED, Status.FAILED], findings
+
+
+@pytest.mark.parametrize("code", ["[IN-USE] ", ""])
+def test_a_login_that_is_always_refused_as_locked_fails(code: str, box: Path) -> None:
+    [row] = [row for row in CHECKS if row.name == "right-login"]
+    [finding] = judged([row], box, says("PASS .*", err(f"{code}another session has this maildrop open")), None)
+    assert finding.status is Status.FAILED, finding

@@ -53,7 +53,7 @@ def auth_response(box: Box) -> None:
     def respond(session: Session) -> Reply:
         _begin(session)
         session.wire.send(_response(box) + b"\r\n", shown=MASK)
-        return session.read(b"the response")
+        return session.read(b"AUTH")
 
     with box.let_in(respond) as (_, reply):
         expect(reply.ok, f"{reply}")

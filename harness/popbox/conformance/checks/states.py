@@ -71,14 +71,14 @@ for _command, _name in AUTHORIZATION_ONLY.items():
 
 @check("RFC 1939 §7 PASS", "PASS without USER is refused.", "pass-before-user")
 def pass_before_user(box: Box) -> None:
-    with box.connect() as session:
+    with box.connect_unlocked() as session:
         reply = session.say(b"PASS " + box.options.password.encode())
         expect(not reply.ok, f"it gave {reply}")
 
 
 @check("RFC 1939 §7 PASS", "PASS counts immediately after USER: not with another command between.", "user-remembered")
 def pass_not_after_user(box: Box) -> None:
-    with box.connect() as session:
+    with box.connect_unlocked() as session:
         session.say(b"USER " + box.options.login.encode())
         session.say(b"XYZZY")
         reply = session.say(b"PASS " + box.options.password.encode())

@@ -67,7 +67,7 @@ def stls_refused_within(box: Box) -> None:
 @check("RFC 2595 §4", "What was said in the clear is forgotten: USER must be said again.", "stls-remembers", Need.CLEAR)
 def stls_forgets(box: Box) -> None:
     _offered(box)
-    with box.connect() as session:
+    with box.connect_unlocked() as session:
         session.say(b"USER " + box.options.login.encode())
         _start(session)
         reply = session.say(b"PASS " + box.options.password.encode())
