@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import socket
+import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -56,6 +59,26 @@ def test_the_machines_name_needs_that_exist(bare: ModuleType) -> None:
 def test_what_fails_a_machine(bare: ModuleType, code: int, change: tuple[str, str], wrong: list[str]) -> None:
     machine = bare.Machine("x", "bookworm", "root", "022", "/srv", "-", "all", frozenset({"engine"}))
     assert bare.judge(machine, code, GOOD.replace(*change)) == wrong
+
+
+def test_what_a_killed_run_has_left_goes_and_nothing_else(bare: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = socket.gethostname()
+    owners = [f"{here}/{ended.pid}", f"{here}/{os.getpid()}", f"elsewhere/{ended.pid}"]
+    removed: list[str] = []
+
+    def docker(*argv: str, **_: object) -> subprocess.CompletedProcess[str]:
+        if argv[0] in ("rm", "rmi"):
+            removed.extend(argv)
+        [owner] = [one for one in owners if argv[-1].endswith(f"={one}")] or [""]
+        listed = {"ps": f"c-{owner}", "images": f"i-{owner}"} if owner else {"ps": owners[1], "images": "a b"}
+        said = "\n".join(owners) if argv[0] == "inspect" else listed.get(argv[0], "")
+        return subprocess.CompletedProcess(argv, 0, f"{said}\n", "")
+
+    monkeypatch.setattr(bare, "docker", docker)
+    bare.sweep()
+    assert removed == ["rm", "-f", "-v", f"c-{owners[0]}", "rmi", "-f", f"i-{owners[0]}"]
 
 
 def test_what_pip_does_here_it_does_there(bare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
