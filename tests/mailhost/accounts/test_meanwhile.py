@@ -9,7 +9,7 @@ import pytest
 
 from mailhost.accounts import files, journal
 from mailhost.accounts.edit import editing
-from mailhost.accounts.errors import HostError
+from mailhost.accounts.errors import BusyError, HostError
 from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import layout
 from mailhost.accounts.poppasswd import Row
@@ -88,6 +88,18 @@ def test_a_file_that_came_meanwhile_is_not_written_over(hands: Hands) -> None:
         with pytest.raises(HostError, match="control/locals: somebody else"):
             change.commit()
     assert path.read_text() == "theirs\n"
+
+
+def test_a_staged_text_that_somebody_removes_while_it_is_written_stops_the_change(hands: Hands) -> None:
+    path = hands.layout.control / "locals"
+
+    def removed_meanwhile(descriptor: int) -> None:
+        os.write(descriptor, b"ours\n")
+        files.staged_name(path).unlink()
+
+    with Transaction(hands) as change, pytest.raises(BusyError, match=r"locals.*: vanished while it was written"):
+        change.put(path, removed_meanwhile)
+    assert not path.exists()
 
 
 def test_a_poppasswd_replaced_by_hand_while_rows_are_edited_stops_the_change(hands: Hands) -> None:

@@ -91,6 +91,17 @@ def test_an_address_changes_its_kind_in_one_apply(howto: Host, tmp_path: Path) -
     assert len(list((howto.home / "popboxes/.removed/domain-com").iterdir())) == 1, "a forward without mail leaves none"
 
 
+def test_a_box_that_goes_together_with_the_catchall_that_it_was_leaves_no_directory(
+    howto: Host, tmp_path: Path
+) -> None:
+    """The catchall goes first, which changes files of the box that then goes too."""
+    howto.ok("catchall", "set", "domain.com", "joe@domain.com")
+    file = tmp_path / "accounts.toml"
+    file.write_text('[domains."domain.com"]\n')
+    howto.ok("apply", str(file), "--yes")
+    assert list((howto.home / "popboxes/domain-com").iterdir()) == []
+
+
 def test_a_domain_takes_over_the_prefix_of_one_that_goes(howto: Host, tmp_path: Path) -> None:
     file = tmp_path / "accounts.toml"
     box = f'[domains."new.com".mailboxes.joe]\nlogin = "joe"\ncrypt = "{HOWTO_CRYPT}"\n'

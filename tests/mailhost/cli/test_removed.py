@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,14 @@ def test_the_same_login_and_password_get_the_mail_back(gone: Host) -> None:
     assert listed(gone) == []
     assert gone.text("popboxes/domain-com/joe/.qmail") == "./Maildir/\n"
     assert "0 errors" in gone.ok("lint")
+
+
+@pytest.mark.parametrize("words", [[], ["--purge"]])
+def test_of_a_box_whose_directory_has_gone_nothing_is_kept(howto: Host, words: list[str]) -> None:
+    shutil.rmtree(howto.home / "popboxes/domain-com/joe")
+    howto.ok("mailbox", "del", "joe@domain.com", *words)
+    assert listed(howto) == []
+    assert [path.name for path in (howto.home / "popboxes").iterdir()] == ["domain-com"]
 
 
 @pytest.mark.parametrize(("login", "crypt"), [("testid", OTHER), ("newid", HOWTO_CRYPT), ("newid", OTHER)])

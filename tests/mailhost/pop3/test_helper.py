@@ -59,6 +59,19 @@ def test_a_question_that_is_none_does_not_end_it(tmp_path: Path, question: bytes
         assert thread.is_alive()
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_weak_hash_is_replaced_only_where_that_is_allowed(tmp_path: Path, allowed: bool) -> None:
+    asked: list[tuple[bytes, bytes]] = []
+
+    class Noting(Files):
+        def upgrade(self, login: bytes, password: bytes) -> None:
+            asked.append((login, password))
+
+    question = b"u" + keeper.pack([b"joe", b"testpw"])
+    assert keeper.answer(question, Noting(tmp_path), upgrade=allowed) == b"-"
+    assert asked == ([(b"joe", b"testpw")] if allowed else [])
+
+
 def test_random_questions_do_not_end_it(tmp_path: Path) -> None:
     chance = random.Random(1)
     with helping(tmp_path) as (ours, thread):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailhost.accounts.poppasswd import Row
-from mailhost.pop3 import keeper, scram
+from mailhost.pop3 import credentials, keeper, scram
 from mailhost.pop3.credentials import DUMMY_HASH, Credentials
 from mailhost.pop3.metrics import Count, Counters
 from mailhost.pop3.popsecrets import parse as parse_secrets
@@ -129,22 +129,54 @@ def test_secrets_of_another_form_are_skipped() -> None:
     assert parse_secrets(b"joe:apop:\njoe:des:x\njoe\njoe:apop:a:b\n") == {(b"joe", b"apop"): b"a:b"}
 
 
-def judged(credentials: Credentials, row: Row | None, password: bytes) -> bool:
+def judged(memory: Credentials, row: Row | None, password: bytes) -> bool:
     verdict: list[bool] = []
-    credentials.check(row, password, verdict.append)
+    memory.check(row, password, verdict.append)
     return verdict[0]
 
 
 def test_a_remembered_login_is_void_when_its_hash_changes() -> None:
-    credentials = Credentials(lambda work: work(), lambda work: work())
+    memory = Credentials(lambda work: work(), lambda work: work())
     row = Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/")
-    assert not credentials.known(row, b"testpw")
-    assert not judged(credentials, row, b"wrong")
-    assert judged(credentials, row, b"testpw")
-    assert credentials.known(row, b"testpw")
-    assert not credentials.known(row, b"wrong")
-    assert not credentials.known(Row(b"joe", b"$6$x$y", b"popuser", b"/"), b"testpw")
-    assert b"testpw" not in repr(credentials._good).encode()
+    assert not memory.known(row, b"testpw")
+    assert not judged(memory, row, b"wrong")
+    assert judged(memory, row, b"testpw")
+    assert memory.known(row, b"testpw")
+    assert not memory.known(row, b"wrong")
+    assert not memory.known(Row(b"joe", b"$6$x$y", b"popuser", b"/"), b"testpw")
+    assert b"testpw" not in repr(memory._good).encode()
+
+
+def remembering(monkeypatch: pytest.MonkeyPatch, logins: int) -> Credentials:
+    """Credentials that remember so many logins, for which every password but ``wrong`` is right."""
+    monkeypatch.setattr(credentials, "CACHED_LOGINS", logins)
+    monkeypatch.setattr(credentials, "verify", lambda password, _stored: password != b"wrong")
+    return Credentials(lambda work: work(), lambda work: work())
+
+
+def test_logins_are_remembered_up_to_a_number_and_then_from_the_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = remembering(monkeypatch, 2)
+    one, two, three = (Row(b"joe%d" % n, b"$6$x$y", b"popuser", b"/") for n in range(3))
+    assert judged(memory, one, b"pw")
+    assert judged(memory, two, b"pw")
+    assert [memory.known(row, b"pw") for row in (one, two, three)] == [True, True, False]
+    assert judged(memory, three, b"pw")
+    assert [memory.known(row, b"pw") for row in (one, two, three)] == [False, False, True]
+
+
+def test_a_weak_hash_is_replaced_by_who_proved_its_password_and_not_remembered_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[bytes, bytes]] = []
+    memory = remembering(monkeypatch, 9)
+    memory._upgrade = lambda login, password: asked.append((login, password))
+    weak, strong = (Row(b"joe", crypt, b"popuser", b"/") for crypt in (b"DmIMm9e5Hc8ic", b"$6$salt$" + b"x" * 86))
+    assert not judged(memory, weak, b"wrong")
+    assert not judged(memory, None, b"pw")
+    assert judged(memory, strong, b"pw")
+    assert (asked, memory.known(strong, b"pw")) == ([], True)
+    assert judged(memory, weak, b"pw")
+    assert (asked, memory.known(weak, b"pw")) == ([(b"joe", b"pw")], False), "the next login tries again"
 
 
 def test_an_unknown_login_is_hashed_too_and_never_passes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,17 @@ def test_a_large_message_is_spooled_and_whole(store: Queue) -> None:
     assert kept.size > 3_000_000
 
 
+def test_of_a_message_that_is_given_up_neither_file_nor_descriptor_stays(store: Queue) -> None:
+    draft = store.draft(b"", RECIPIENTS, Trace(b"x", 1))
+    draft.write(b"y" * 300_000)
+    fd = draft.fd
+    os.fstat(fd)
+    draft.discard()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    assert not list((store.root / "tmp").iterdir())
+
+
 def test_numbers_grow_and_are_never_used_twice(store: Queue) -> None:
     numbers = [store.draft(b"", (), Trace(b"", 1)).number for _ in range(1000)]
     assert sorted(set(numbers)) == numbers
