@@ -52,6 +52,13 @@ ODD = [
 
 
 @pytest.mark.parametrize("question", ODD)
+def test_a_question_that_is_none_gets_no_answer_either(tmp_path: Path, question: bytes) -> None:
+    (tmp_path / "poppasswd").write_text(f"joe:{HOWTO_HASH}:popuser:/box/joe\n")
+    answer = b"-" if b"\n" in question else b"!"  # a name that no login can have is a question all the same
+    assert keeper.answer(question[keeper.TAG_OCTETS :], Files(tmp_path)) == answer
+
+
+@pytest.mark.parametrize("question", ODD)
 def test_a_question_that_is_none_does_not_end_it(tmp_path: Path, question: bytes) -> None:
     with helping(tmp_path) as (ours, thread):
         ours.send(question)
@@ -70,6 +77,18 @@ def test_a_weak_hash_is_replaced_only_where_that_is_allowed(tmp_path: Path, allo
     question = b"u" + keeper.pack([b"joe", b"testpw"])
     assert keeper.answer(question, Noting(tmp_path), upgrade=allowed) == b"-"
     assert asked == ([(b"joe", b"testpw")] if allowed else [])
+
+
+def test_the_unprivileged_end_asks_for_all_that_a_source_can_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bytes, ...]] = []
+    monkeypatch.setattr(keeper.Kept, "_ask", lambda _, *what: asked.append(what) or [b"x"])
+    with socket.socket() as channel:
+        kept = keeper.Kept(channel)
+        kept.upgrade(b"joe", b"testpw")
+        assert (kept.secret(b"joe", b"apop"), kept.holds(b"scram"), kept.pem()) == (b"x", True, [b"x"])
+    assert asked == [(b"u", b"joe", b"testpw"), (b"a", b"joe"), (b"h", b"scram"), (b"p", b"")]
 
 
 def test_random_questions_do_not_end_it(tmp_path: Path) -> None:

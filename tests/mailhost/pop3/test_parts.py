@@ -140,6 +140,7 @@ def test_a_remembered_login_is_void_when_its_hash_changes() -> None:
     row = Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/")
     assert not memory.known(row, b"testpw")
     assert not judged(memory, row, b"wrong")
+    assert not memory.known(row, b"wrong"), "only what was right is remembered"
     assert judged(memory, row, b"testpw")
     assert memory.known(row, b"testpw")
     assert not memory.known(row, b"wrong")

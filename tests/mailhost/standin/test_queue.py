@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailhost.standin import entry, queue
+from mailhost.standin.draft import sync_directory
 from mailhost.standin.entry import Damaged, Entry, Recipient
 from mailhost.standin.queue import Queue, Trace
 
@@ -59,6 +60,16 @@ def test_of_a_message_that_is_given_up_neither_file_nor_descriptor_stays(store: 
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     assert not list((store.root / "tmp").iterdir())
+
+
+def test_a_directory_that_was_synced_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda *words: (opened.append(real(*words)), opened[-1])[1])
+    sync_directory(tmp_path)
+    (fd,) = opened
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
 
 
 def test_numbers_grow_and_are_never_used_twice(store: Queue) -> None:
