@@ -6,6 +6,9 @@ PYTHON ?= python3
 JOBS   ?= $(shell expr 2 \* $$(nproc))
 SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
+# A pytest in a fresh clone compiles hundreds of files, and so does each that a test starts, where none of it is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check quick bare lint lock bench mutants clean
 
 demo: $(VENV)/.run

@@ -1,12 +1,13 @@
 """What all tests share: needs are looked at before anything is set up, and the closing table counts them by name.
 
-How tests are spread over processes stands in ``spread.py``.
+How tests are spread over processes stands in ``spread.py``. No test may leave a signal blocked or ignored.
 
 The table also counts the tests that ran real qmail's programs on this machine.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.spread import Spread
 from popbox.pytest_plugin import EXERCISED, SKIPPED
 
 HERE = Path(__file__).parent
+UNHEARD = pytest.StashKey[set[signal.Signals]]()
 PROGRAMS = "real qmail's programs in /var/qmail"
 
 
@@ -39,8 +41,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what cannot run here before any of its fixtures begins."""
+    item.stash[UNHEARD] = unheard()
     for mark in item.iter_markers("needs"):
         require(*mark.args)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """A signal that a test leaves blocked or ignored is so in every program of the tests after it: they would hang.
+
+    Nor could their time limits end them, which are signals.
+    """
+    try:
+        return (yield)
+    finally:
+        if left := unheard() - item.stash[UNHEARD]:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, left)
+            for number in left:
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_DFL)
+            pytest.fail(f"it leaves blocked or ignored: {', '.join(one.name for one in sorted(left))}", pytrace=False)
+
+
+def unheard() -> set[signal.Signals]:
+    """The signals that this thread blocks, or this process ignores."""
+    ignored = {number for number in signal.Signals if signal.getsignal(number) is signal.SIG_IGN}
+    return ignored | {signal.Signals(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,19 +7,26 @@ Tests marked ``quiet`` measure time or CPU: each runs while no other test does, 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import re
 import tempfile
+import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 CHEAP = {"tests/popbox/conformance/test_faults.py", "tests/mailhost/cli/test_crash.py"}
 """Their fixtures are made in a moment, and their tests are many: better made once for each process."""
+
+WITHIN_S = 600.0
+"""Our choice: twice the time limit of a test (pyproject.toml). Whoever waits longer waits for something that hangs."""
+
+POLL_S = 0.02
+TOO_LONG = pytest.StashKey[str]()
 
 
 class Spread:
@@ -54,8 +61,18 @@ class Spread:
         """Outside of all others, so that no test's timeout counts the wait."""
         if self.room is None:
             return (yield)
-        with self.room.held(alone=item.get_closest_marker("quiet") is not None):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.room.held(alone=item.get_closest_marker("quiet") is not None))
+            except TooLong as error:
+                item.stash[TOO_LONG] = str(error)
             return (yield)
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """The test that waited too long fails, and the run ends."""
+        if why := item.stash.get(TOO_LONG, ""):
+            item.session.shouldstop = why
+            pytest.fail(why, pytrace=False)
 
     def pytest_unconfigure(self) -> None:
         """Take the locks' files away; whoever still waits has them open."""
@@ -81,12 +98,12 @@ class Room:
     def __init__(self, path: Path) -> None:
         self._door, self._inside = (path.with_name(f"{path.name}-{part}") for part in ("door", "inside"))
 
-    @contextmanager
+    @contextlib.contextmanager
     def held(self, *, alone: bool) -> Iterator[None]:
         """Inside; the kernel releases a lock when its holder dies."""
         with self._door.open("a") as door, self._inside.open("a") as inside:
-            fcntl.flock(door, fcntl.LOCK_EX)
-            fcntl.flock(inside, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            _lock(door, fcntl.LOCK_EX)
+            _lock(inside, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             fcntl.flock(door, fcntl.LOCK_UN)
             try:
                 yield
@@ -97,3 +114,31 @@ class Room:
         """Its files."""
         for path in (self._door, self._inside):
             path.unlink(missing_ok=True)
+
+
+class TooLong(Exception):
+    """A lock that nobody lets go of; the text says who has it."""
+
+
+def _lock(file: IO[str], kind: int) -> None:
+    """Raises TooLong."""
+    deadline = time.monotonic() + WITHIN_S
+    while True:
+        try:
+            return fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TooLong(f"waited {WITHIN_S:.0f} s for {file.name}, held by {_holders(file.name)}") from None
+            time.sleep(POLL_S)
+
+
+def _holders(path: str) -> str:
+    """The processes that hold a lock on the file: whose descriptor of it says so, a forked child's too (proc(5))."""
+    found = []
+    for info in Path("/proc").glob("[0-9]*/fdinfo/*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            process = info.parents[1]
+            if (process / "fd" / info.name).readlink() == Path(path) and "\nlock:" in info.read_text():
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found.append(f"pid {process.name} ({command.strip()[:80]})")
+    return ", ".join(found) or "nobody that can be seen"

@@ -1,10 +1,11 @@
-"""Tests spread over processes: what is made once stays together, and what measures is alone."""
+"""Tests spread over processes: what is made once stays together, what measures is alone, nobody holds up others."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,64 @@ def test_quiet():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(child.read_text()), signal.SIGKILL)
     done.assert_outcomes(passed=2)
+
+
+def test_a_lock_that_nobody_lets_go_of_ends_the_run_and_its_holder_is_named(pytester: pytest.Pytester) -> None:
+    pytester.makeini(INI)
+    pytester.makeconftest((HERE / "conftest.py").read_text() + "\nimport tests.spread\ntests.spread.WITHIN_S = 1.0\n")
+    pytester.makepyfile(
+        """
+import fcntl, os, signal, tempfile, time, pytest
+from pathlib import Path
+
+def test_forks(testrun_uid):
+    child = os.fork()
+    if not child:
+        os.closerange(0, 256)  # xdist's controller waits for the end of its pipe
+        with Path(tempfile.gettempdir(), f"popbox-tests-{testrun_uid}-inside").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            Path("child").write_text(str(os.getpid()))
+            signal.pause()
+    while not Path("child").exists() or not Path("child").read_text():
+        time.sleep(0.01)
+
+@pytest.mark.quiet
+def test_quiet():
+    Path("begun").touch()
+"""
+    )
+    child = pytester.path / "child"
+    try:
+        done = pytester.runpytest_subprocess("-n", "1", "--dist", "loadscope", "--no-loadscope-reorder", timeout=60)
+        said = done.stdout.str() + done.stderr.str()
+        assert f"waited 1 s for {tempfile.gettempdir()}/popbox-tests-" in said
+        assert f"held by pid {child.read_text()} (" in said
+    finally:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int(child.read_text()), signal.SIGKILL)
+    assert done.ret != 0
+    assert not (pytester.path / "begun").exists()
+
+
+def test_a_signal_that_a_test_leaves_blocked_or_ignored_is_its_own_error(pytester: pytest.Pytester) -> None:
+    """Later tests hear it."""
+    pytester.makeini(INI)
+    pytester.makeconftest((HERE / "conftest.py").read_text())
+    pytester.makepyfile(
+        """
+import signal
+
+def test_blocks():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+
+def test_ignores():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+def test_hears():
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+"""
+    )
+    done = pytester.runpytest_subprocess()
+    done.assert_outcomes(passed=3, errors=2)
+    done.stdout.fnmatch_lines(["it leaves blocked or ignored: SIGALRM", "it leaves blocked or ignored: SIGHUP"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests.mailhost.cli.support import Host
 
 from mailhost.cli._address import host_and_port, shown
+from mailhost.standin import server
 
 
 @pytest.mark.parametrize("daemon", ["pop3", "standin"])
@@ -66,3 +69,23 @@ def test_a_key_that_may_not_be_read_is_no_fault_of_the_command_line(
     done = empty.run("serve", *verb, "--cert", str(pair[0]), "--key", str(pair[1]))
     assert done.exit_code == 111, done.output
     assert "Usage" not in done.output
+
+
+def test_a_stand_in_that_cannot_start_gives_back_the_signals_that_it_held(
+    empty: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs inherit what is blocked. A HUP that came meanwhile was meant for it, and ends nobody."""
+    held = []
+
+    def make(*_about: object) -> NoReturn:
+        held.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        os.kill(os.getpid(), signal.SIGHUP)
+        raise PermissionError("no queue here")
+
+    monkeypatch.setattr(server, "make", make)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    done = empty.run("serve", "standin", "--listen", "127.0.0.1:0")
+    assert done.exit_code == 111, done.output
+    assert held == [before | {signal.SIGHUP, signal.SIGALRM}]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    assert not signal.sigpending()

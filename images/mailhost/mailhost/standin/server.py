@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 from mailhost.qmail.control import ControlError, Controls, Line, Reader, Table, load
@@ -53,10 +54,14 @@ class CannotStart(Exception):
 
 def serve(options: Options, log: Log) -> int:
     """Run until TERM or INT; the exit code: 0 ended as asked, 111 could not start."""
+    with signals_held():
+        return _serve(options, log)
+
+
+def _serve(options: Options, log: Log) -> int:
     try:
         listener = bind(options.listen)
         tls = first_context(options, log)
-        hold_signals()
         allow_descriptors(options.sessions)
         root = prepare(options)
         controls = read_controls(options.home)
@@ -153,9 +158,20 @@ def allow_descriptors(sessions: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard < 0 else min(needed, hard), hard))
 
 
-def hold_signals() -> None:
-    """From the lock on we are told of changes by signal: what comes before there is a handler waits for it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Once started we are told of changes by signal: what comes before there is a handler waits for it.
+
+    Who called us gets its mask back, without what was meant for a server that has ended. Programs inherit the mask.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+        while signal.sigtimedwait(HELD, 0):
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def way_out(options: Options, controls: Controls) -> Remote:
