@@ -94,8 +94,8 @@ def foretold(way: Route) -> bytes | None:
     return b"Kdid %d+0+0\n" % files
 
 
-def compare(hosts: int = HOSTS) -> tuple[dict[str, int], list[str]]:
-    """Outcomes of all ways with their counts, and what differs."""
+def compare(hosts: int = HOSTS, *, first: bool = False) -> tuple[dict[str, int], list[str]]:
+    """Outcomes of all ways with their counts, and what differs; with ``first`` only up to the first host that does."""
     chance = random.Random(SEED)
     outcomes: dict[str, int] = {}
     differences = []
@@ -111,6 +111,8 @@ def compare(hosts: int = HOSTS) -> tuple[dict[str, int], list[str]]:
             if report != foretold(way):
                 differences.append(f"{way}\n  real {report!r}\n  ours {foretold(way)!r}")
         shutil.rmtree(HOME / "boxes")
+        if first and differences:
+            break
     return outcomes, differences
 
 
@@ -136,7 +138,7 @@ def test_a_rule_that_is_broken_on_purpose_is_found(rule: str) -> None:
     def broken() -> int:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(rule, BROKEN[rule])
-            return len(compare(30)[1])
+            return len(compare(30, first=True)[1])
 
     assert privately(broken) > 0
 

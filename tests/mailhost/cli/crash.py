@@ -6,8 +6,11 @@ The writes are audit events of the interpreter, and octets written (which are le
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import itertools
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -18,6 +21,7 @@ from pathlib import Path
 
 from tests.mailhost.cli.support import Host
 
+import mailhost.cli
 from mailhost.cli import main
 from mailhost.qmail.assign import lookup
 from mailhost.qmail.cdb import Cdb
@@ -65,8 +69,16 @@ def die_before(writes: int) -> None:
     sys.addaudithook(hook)
 
 
+@functools.cache
+def load_all() -> None:
+    """Every module of the command: else each of some hundred children loads the same ones, most of its time."""
+    for module in pkgutil.walk_packages(mailhost.cli.__path__, "mailhost.cli."):
+        importlib.import_module(module.name)
+
+
 def killed(host: Host, writes: int, words: list[str]) -> bool:
     """Make the change in a child that dies before its write number ``writes``; False when it lived to its end."""
+    load_all()
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
