@@ -3,7 +3,8 @@
 
 Runs where qmail-smtpd runs, with the client on descriptors 0 and 1 and PROGRAM behind two pipes, one command and one
 reply at a time. A RCPT for an address that waits (control/late, `mailhost.system.late`) is answered here and never gets
-to PROGRAM; all else passes as it came. ``on-a-node`` starts it only while something waits.
+to PROGRAM; all else passes as it came, but for one reply: PROGRAM read control/rcpthosts when the session began, so a
+5xx of it to a RCPT is a 451 where the domains of the host, or what waits, have changed since.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Ended(Exception):
 class Front:
     """One session."""
 
-    def __init__(self, argv: list[str], lines: frozenset[bytes]) -> None:
-        self._lines = lines
+    def __init__(self, argv: list[str], waiting: late.Session) -> None:
+        self._waiting = waiting
         self._held = b""
         theirs_in, self._stdin = os.pipe2(os.O_CLOEXEC)
         self._stdout, theirs_out = os.pipe2(os.O_CLOEXEC)
@@ -49,14 +50,15 @@ class Front:
         while True:
             line = self._line()
             verb, _, rest = line.partition(b" ")
-            if verb.upper() == b"RCPT" and late.waits(self._lines, address(rest)):
+            rcpt = verb.upper() == b"RCPT"
+            if rcpt and self._waiting.waits(address(rest)):
                 write_all(1, late.REPLY + b"\r\n")
                 continue
             write_all(self._stdin, line)
             while not line.endswith(b"\n"):
                 line = self._line()
                 write_all(self._stdin, line)
-            if self._reply() == b"354":
+            if self._reply(rcpt=rcpt) == b"354":
                 self._content()
                 self._reply()
 
@@ -89,8 +91,8 @@ class Front:
             write_all(1, octets)
         raise Ended
 
-    def _reply(self) -> bytes:
-        """Hand one whole reply on; its code. Raises Ended."""
+    def _reply(self, *, rcpt: bool = False) -> bytes:
+        """Hand one whole reply on, or 451 in the place of a refusal that may be out of date; its code. Raises Ended."""
         text = b""
         while not (text.endswith(b"\n") and text.splitlines()[-1][3:4] != b"-"):
             more = os.read(self._stdout, CHUNK)
@@ -98,6 +100,8 @@ class Front:
                 write_all(1, text)
                 raise Ended
             text += more
+        if rcpt and text.startswith(b"5") and self._waiting.stale():
+            text = late.REPLY + b"\r\n"
         write_all(1, text)
         return text[:3]
 
@@ -138,7 +142,7 @@ def main() -> int:
         return 100
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        Front(sys.argv[1:], late.read(HOME)).run()
+        Front(sys.argv[1:], late.Session(HOME)).run()
     except (Ended, ConnectionError):
         return 0
     except OSError as why:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,59 @@ def test_a_message_passes_whole_and_the_session_goes_on(program: list[str], mess
     said = b"DATA\r\n" + message + b".\r\nRCPT TO:<ann@old.example>\r\nTELL\r\nQUIT\r\n"
     heard = talk(program, said, cut)
     assert heard[1:] == [b"354 go\r\n", b"250 ok %d\r\n" % len(message), LATE, b"250 DATA,TELL\r\n", b"221 bye\r\n"]
+
+
+REFUSES = [sys.executable, "-Ic", "print('220 x', flush=True)\nwhile input(): print('553 no', flush=True)"]
+
+
+@contextlib.contextmanager
+def session(program: list[str]) -> Iterator[Callable[[bytes], bytes]]:
+    """Lines said, and what is heard on each; before a server that refuses whatever it hears."""
+    argv = [*program[: -len(SMTPD)], *REFUSES]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        stdin, stdout = running.stdin, running.stdout
+        assert stdin is not None
+        assert stdout is not None
+        assert stdout.readline() == b"220 x\n"
+
+        def say(line: bytes) -> bytes:
+            stdin.write(line + b"\r\n")
+            stdin.flush()
+            return stdout.readline()
+
+        try:
+            yield say
+        finally:
+            running.kill()
+
+
+def test_what_begins_to_wait_while_a_session_runs_is_told_so_in_it(program: list[str], tmp_path: Path) -> None:
+    late, nodes = tmp_path / "control/late", tmp_path / "popboxes/.nodes"
+    nodes.mkdir(parents=True)
+    late.unlink()
+    with session(program) as say:
+        assert say(b"RCPT TO:<joe@new.example>") == b"553 no\n", "nobody knows it yet"
+        late.write_text(WAITS)
+        assert say(b"RCPT TO:<joe@new.example>") == LATE
+        assert say(b"RCPT TO:<x@other.example>") == LATE, "a domain may have come and not be in the file yet"
+        assert say(b"MAIL FROM:<joe@new.example>") == b"553 no\n"
+
+
+def test_a_domain_that_came_while_a_session_ran_is_not_refused_for_good_in_it(
+    program: list[str], tmp_path: Path
+) -> None:
+    """qmail-smtpd knows the domains that there were when it began; by now nothing waits any more."""
+    rcpthosts = tmp_path / "control/rcpthosts"
+    (tmp_path / "popboxes/.nodes").mkdir(parents=True)
+    (tmp_path / "control/late").unlink()
+    rcpthosts.write_text("old.example\n")
+    with session(program) as say:
+        assert say(b"RCPT TO:<joe@new.example>") == b"553 no\n"
+        rcpthosts.with_name("fresh").write_text("old.example\nnew.example\n")
+        rcpthosts.with_name("fresh").rename(rcpthosts)
+        assert say(b"RCPT TO:<joe@new.example>") == LATE
+    with session(program) as say:
+        assert say(b"RCPT TO:<joe@none.example>") == b"553 no\n", "a session that began later knows"
 
 
 def test_a_client_that_goes_ends_it(program: list[str]) -> None:

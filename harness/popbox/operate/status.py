@@ -10,7 +10,7 @@ from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.readiness import greets
 from popbox.hosts.state import Record
 
-STATE = ("disk-full", "disk-read-only", "sender-frozen", "certificate-late")
+STATE = ("disk-full", "disk-read-only", "sender-frozen", "certificate-late", "certificate-missing")
 """The rules of `mailhost lint` that are about the machine and not about accounts."""
 
 

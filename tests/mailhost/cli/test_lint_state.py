@@ -71,3 +71,7 @@ def test_a_certificate(howto: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     chain.write_bytes(issued.cert_chain_pems[0].bytes())
     monkeypatch.setattr(expiry, "CHAIN", chain)
     assert found(howto).get("certificate-late", ("", ""))[0] == level
+    chain.unlink()
+    assert found(howto).get("certificate-missing") == ("warning", str(chain))
+    monkeypatch.setattr(expiry, "CHAIN", tmp_path / "no-tls/fullchain.pem")
+    assert "certificate-missing" not in found(howto)

@@ -151,7 +151,7 @@ def test_a_key_that_cannot_be_used_leaves_pop3_in_clear_and_is_taken_when_it_can
     key = pem.with_name("key.pem")
     named = ("--cert", str(pem), "--key", str(key), "--workers", workers)
     server = serve("--tls-listen", "127.0.0.1:0", *named)
-    assert f"no TLS until this is mended: {key}: No such file or directory" in server.log()
+    assert f"no TLS until it comes: {key}: No such file or directory" in server.log()
     client = server.client()
     assert b"STLS\r\n" not in client.lines(b"CAPA")
     assert client.login().startswith(b"+OK")

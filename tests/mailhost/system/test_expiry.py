@@ -49,7 +49,9 @@ def test_late_is_said_in_time(tmp_path: Path, days: int, word: str) -> None:
     assert (word in said) if word else not said
 
 
-def test_no_file_is_no_trouble_and_a_wrong_one_is(tmp_path: Path) -> None:
-    assert not late(tmp_path / "none", 0)
+def test_no_folder_is_no_trouble_and_no_file_in_it_or_a_wrong_one_is(tmp_path: Path) -> None:
+    assert not late(tmp_path / "no-tls/fullchain.pem", 0)
+    said = late(tmp_path / "none", 0)
+    assert said == f"{tmp_path}/none: the certificate is missing, so TLS is off until it comes"
     (tmp_path / "x").write_text("x")
     assert late(tmp_path / "x", 0).endswith("no certificate in PEM")

@@ -73,6 +73,8 @@ def load_tls(options: Options, source: Source | None = None) -> ssl.SSLContext |
     """
     if options.cert is None:
         return None
+    with contextlib.suppress(PermissionError):  # the helper may read what is hidden from us
+        options.cert.stat()  # before ssl is loaded: 4 MB that a host without a certificate saves
     from mailhost.pop3 import tls
 
     return tls.load_texts(source.pem()) if isinstance(source, keeper.Kept) else tls.load(options.cert, options.key)
@@ -90,7 +92,8 @@ def first_tls(options: Options) -> ssl.SSLContext | None:
         why = pem.trouble(_files(options), error)
         if not options.listen:
             raise OSError(why) from error
-        print(f"mailhost serve pop3: no TLS until this is mended: {why}", file=sys.stderr, flush=True)
+        what = "no TLS until it comes" if isinstance(error, FileNotFoundError) else "no TLS until this is mended"
+        print(f"mailhost serve pop3: {what}: {why}", file=sys.stderr, flush=True)
         return None
 
 
@@ -198,10 +201,9 @@ def watch(loop: Loop, cert: Path, key: Path | None, reload: Reload, *, loaded: b
     """Have a renewed certificate read without a HUP; ``reload(again, done)`` tells ``done`` whether it was, else it is
     tried again: that may be half a renewal, and it may be that there was no descriptor to read a whole one.
     """
-    from mailhost.pop3.tls import marks
 
     def look(before: object, loaded: bool) -> None:
-        now = marks(cert, key)
+        now = pem.marks(cert, key)
         if now != before or not loaded:
             reload(now == before, partial(again, now))
         else:
@@ -211,6 +213,6 @@ def watch(loop: Loop, cert: Path, key: Path | None, reload: Reload, *, loaded: b
         loop.later(CERT_WATCH_S, partial(look, now, loaded))
 
     def begin() -> None:
-        look(marks(cert, key), loaded)
+        look(pem.marks(cert, key), loaded)
 
     begin() if loaded else loop.later(CERT_WATCH_S, begin)

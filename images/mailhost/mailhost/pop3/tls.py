@@ -38,19 +38,6 @@ def load_texts(texts: list[bytes]) -> ssl.SSLContext:
         return load(paths[0], paths[1] if len(paths) > 1 else None)
 
 
-def marks(cert: Path, key: Path | None) -> tuple[tuple[int, int, int] | None, ...]:
-    """Inode, date and size of the files, None for one that cannot be looked at: what tells a renewed one."""
-    return tuple(_mark(path) for path in (cert, key) if path is not None)
-
-
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
 class Tls:
     """TLS on a descriptor, which is this object's to close from now on; "not now" is always ``BlockingIOError``."""
 

@@ -22,7 +22,7 @@ from mailhost.system import late
 
 RELAYCLIENTS = "control/relayclients"
 _FILES = ("me", "rcpthosts", "morercpthosts.cdb", "badmailfrom", "smtpgreeting", "localiphost", "databytes",
-          "timeoutsmtpd", "relayclients", "late")  # fmt: skip
+          "timeoutsmtpd", "relayclients")  # fmt: skip
 _SETTLED_NS = 50_000_000  # a file younger than this may change again without a new time stamp
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,7 +34,6 @@ class Snapshot:
 
     controls: Controls
     relayclients: tuple[tuple[Network, bytes], ...]
-    late: frozenset[bytes] = frozenset()
 
     def relayclient(self, ip: str) -> bytes | None:
         """The text added to this client's recipients, possibly empty; None: it may not relay."""
@@ -49,8 +48,19 @@ class Snapshot:
 class HostPolicy:
     """``smtp.Policy`` over a snapshot, for the peer ``ip``."""
 
-    def __init__(self, snapshot: Snapshot, ip: str, interfaces: frozenset[str], *, starttls: bool = False) -> None:
-        """Raises ControlError where qmail-smtpd could not greet: neither smtpgreeting nor me (Q-SMTP-4)."""
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        ip: str,
+        interfaces: frozenset[str],
+        waiting: late.Session | None = None,
+        *,
+        starttls: bool = False,
+    ) -> None:
+        """``waiting`` is older than the snapshot.
+
+        Raises ControlError where qmail-smtpd could not greet: neither smtpgreeting nor me (Q-SMTP-4).
+        """
         controls = snapshot.controls
         if controls.smtpgreeting is None:
             raise ControlError("control/me", "does not exist, and no smtpgreeting either")
@@ -58,7 +68,7 @@ class HostPolicy:
         self.databytes = controls.databytes
         self.starttls = starttls
         self.timeout_s = controls.timeoutsmtpd
-        self._snapshot, self._ip, self._interfaces = snapshot, ip, interfaces
+        self._snapshot, self._ip, self._interfaces, self._waiting = snapshot, ip, interfaces, waiting
 
     @cached_property
     def relayclient(self) -> bytes | None:
@@ -74,18 +84,22 @@ class HostPolicy:
     def refusal(self, sender: bytes, recipient: bytes) -> Reply | None:
         """badmailfrom first, then rcpthosts (Q-RCPT-9); a list that cannot be read ends the session (Q-SMTP-4).
 
-        Before rcpthosts: what another node has already is asked to come again (`mailhost.system.late`).
+        Before rcpthosts: what another node has already is asked to come again (`mailhost.system.late`), and after it
+        what this one may have by now.
         """
         controls = self._snapshot.controls
         if badmailfrom(controls, sender) is not None:
             return _reply(BAD_SENDER)
-        if late.waits(self._snapshot.late, recipient):
-            return _reply(late.REPLY)
         try:
+            if self._waiting is not None and self._waiting.waits(recipient):
+                return _reply(late.REPLY)
             decision = accepts(controls, recipient, self.relayclient)
-        except ControlError:
+            if decision.accepted:
+                return None
+            stale = self._waiting is not None and self._waiting.stale()
+        except (ControlError, OSError):
             return NO_CONTROLS
-        return None if decision.accepted else _reply(decision.reply)
+        return _reply(late.REPLY if stale else decision.reply)
 
 
 def _reply(line: bytes) -> Reply:
@@ -103,12 +117,19 @@ class Policies:
         self._snapshot: Snapshot | None = None
         self._lock = threading.Lock()
 
+    def waiting(self) -> late.Session:
+        """What waits for other nodes, for a session that begins. Raises ControlError."""
+        try:
+            return late.Session(self._home)
+        except OSError as error:
+            raise ControlError(late.FILE, f"cannot be read: {error.strerror}") from error
+
     def snapshot(self) -> Snapshot:
         """The files as they are now. Raises ControlError."""
         with self._lock:
             signature, newest = _signature(self._home)
             if self._snapshot is None or signature != self._signature:
-                self._snapshot = Snapshot(load(self._home, Reader.SMTPD), _relayclients(self._home), _late(self._home))
+                self._snapshot = Snapshot(load(self._home, Reader.SMTPD), _relayclients(self._home))
                 settled = newest < time.time_ns() - _SETTLED_NS
                 self._signature = signature if settled else None
             return self._snapshot
@@ -120,20 +141,13 @@ def _signature(home: Path) -> tuple[tuple[object, ...], int]:
     newest = 0
     for name in _FILES:
         try:
-            found = os.stat(f"{home}/control/{name}")  # noqa: PTH116 - nine of these for each connection
+            found = os.stat(f"{home}/control/{name}")  # noqa: PTH116 - eight of these for each connection
         except OSError as error:
             marks.append(error.errno)
             continue
         marks.append((found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode))
         newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
     return tuple(marks), newest
-
-
-def _late(home: Path) -> frozenset[bytes]:
-    try:
-        return late.read(home)
-    except OSError as error:
-        raise ControlError(late.FILE, f"cannot be read: {error.strerror}") from error
 
 
 def _relayclients(home: Path) -> tuple[tuple[Network, bytes], ...]:

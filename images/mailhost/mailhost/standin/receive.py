@@ -153,8 +153,9 @@ class Connection(asyncio.Protocol):
         return True
 
     def _open(self, ip: str) -> None:
+        waiting = self._shared.policies.waiting()
         snapshot = self._shared.policies.snapshot()
-        policy = HostPolicy(snapshot, ip, self._shared.interfaces, starttls=self._shared.tls is not None)
+        policy = HostPolicy(snapshot, ip, self._shared.interfaces, waiting, starttls=self._shared.tls is not None)
         self._peer = fields.Peer(ip.encode(), c_string(snapshot.controls.me or policy.greeting))
         self._timeout_s = policy.timeout_s
         self._session = Session(policy)

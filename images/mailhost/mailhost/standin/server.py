@@ -130,7 +130,12 @@ def first_context(options: Options, log: Log) -> ssl.SSLContext | None:
     try:
         return tls_context(options)
     except CannotStart as error:
-        log.line(f"alert: {error}; no STARTTLS until this is mended")
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        log.line(
+            f"status: {error}; no STARTTLS until it comes"
+            if missing
+            else f"alert: {error}; no STARTTLS until this is mended"
+        )
         return None
 
 

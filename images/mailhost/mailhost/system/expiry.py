@@ -15,6 +15,8 @@ CHAIN = Path("/etc/popbox/tls/fullchain.pem")
 LATE_DAYS = 14
 """Renewal is late from here on (our choice): certbot and cert-manager renew a month before the end."""
 
+MISSING = "the certificate is missing, so TLS is off until it comes"
+
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _SEQUENCE, _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x30, 0x17, 0x18, 0xA0
 
@@ -67,11 +69,14 @@ def _value(der: bytes, at: int) -> tuple[int, int, int]:
 
 
 def late(chain: Path, now: float) -> str:
-    """What to say about a certificate that has ended or was not renewed in time; empty where there is nothing."""
+    """What to say about a certificate that has ended, was not renewed in time, or is missing in its folder.
+
+    Empty where there is nothing to say: a host without TLS has no such folder either.
+    """
     try:
         end = not_after(chain.read_bytes())
     except FileNotFoundError:
-        return ""
+        return f"{chain}: {MISSING}" if chain.parent.is_dir() else ""
     except (OSError, ValueError) as why:
         return f"{chain}: {getattr(why, 'strerror', None) or why}"
     if end - now > LATE_DAYS * 86_400:

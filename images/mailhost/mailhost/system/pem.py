@@ -1,4 +1,4 @@
-"""Why a certificate or its key cannot be used: the file, its owner and mode, and who would have to read it."""
+"""What tells a renewed certificate, and why one or its key cannot be used: file, owner and mode, who must read it."""
 
 from __future__ import annotations
 
@@ -36,3 +36,16 @@ def _who(path: Path) -> str:
     owner = f"belongs to {found.st_uid}:{found.st_gid} with mode {stat.S_IMODE(found.st_mode):04o}"
     need = "read it" if closed == path else "search it"
     return f"{what}{owner}; uid {os.geteuid()} with the groups {groups} must be able to {need}"
+
+
+def marks(cert: Path, key: Path | None) -> tuple[tuple[int, int, int] | None, ...]:
+    """Inode, date and size of the files, None for one that cannot be looked at: what tells a renewed one."""
+    return tuple(_mark(path) for path in (cert, key) if path is not None)
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -54,15 +54,11 @@ def sender(facts: Facts) -> Iterator[Finding]:
 
 
 def certificate(_: Facts) -> Iterator[Finding]:
-    """A certificate that should have been renewed by now."""
-    said = expiry.late(expiry.CHAIN, time.time())
+    """A certificate that should have been renewed by now, or put there."""
+    said = expiry.late(expiry.CHAIN, time.time()).partition(": ")[2]
     if said:
-        yield _state(
-            "error" if "has ended" in said else "warning",
-            "certificate-late",
-            str(expiry.CHAIN),
-            said.partition(": ")[2],
-        )
+        rule = "certificate-missing" if said == expiry.MISSING else "certificate-late"
+        yield _state("error" if "has ended" in said else "warning", rule, str(expiry.CHAIN), said)
 
 
 def _dates(folder: Path, *, deep: bool) -> Iterator[tuple[Path, float]]:
