@@ -45,6 +45,18 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     assert registry.all() == []
 
 
+def test_a_record_of_a_newer_popbox_is_read_for_what_is_known_of_it(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    record = replace(registry.new("local", "stand-in", "/x"), processes={"smtp": Process(1, 2)})
+    registry.save(record)
+    path = tmp_path / f"hosts/{record.id}.json"
+    table = json.loads(path.read_text())
+    table |= {"network": "n1", "owner": table["owner"] | {"unit": "x.service"}}
+    table["processes"]["smtp"]["cgroup"] = "/y"
+    path.write_text(json.dumps(table))
+    assert registry.all() == [record]
+
+
 def test_only_kept_hosts_and_those_of_the_dead_are_removable(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     mine, kept, orphan = (registry.new("local", "stand-in", place) for place in ("/mine", "/kept", "/orphan"))

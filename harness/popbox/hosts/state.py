@@ -10,9 +10,10 @@ import signal
 import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from popbox.errors import HostError
 from popbox.hosts.environment import RUN
@@ -180,8 +181,9 @@ class Registry:
 def _load(path: Path) -> Record:
     try:
         table = json.loads(path.read_text())
-        processes = {name: Process(**process) for name, process in table.pop("processes").items()}
-        record = Record(**{**table, "owner": Process(**table["owner"]), "processes": processes})
+        processes = {name: Process(**_known(Process, one)) for name, one in table["processes"].items()}
+        owner = Process(**_known(Process, table["owner"]))
+        record = Record(**{**_known(Record, table), "owner": owner, "processes": processes})
         ours = record.id == path.stem and _PLACE.fullmatch(record.place)  # what a record names is removed
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HostError(f"{path} is no record of a host ({error}); look what it names, and remove it") from error
@@ -189,6 +191,11 @@ def _load(path: Path) -> Record:
         rule = "its id is not the file's name, or its place neither an absolute path nor a compose project"
         raise HostError(f"{path} is no record of a host ({rule}); look what it names, and remove it")
     return record
+
+
+def _known(kind: type[Process] | type[Record], table: dict[str, Any]) -> dict[str, Any]:
+    """What this popbox knows of a table; a newer one may have written more."""
+    return {each.name: table[each.name] for each in fields(kind) if each.name in table}
 
 
 def keep(registry: Registry, record: Record) -> None:

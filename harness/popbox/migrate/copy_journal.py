@@ -50,7 +50,7 @@ class Journal:
             try:
                 self._take(line.split(b" "))
             except (ValueError, KeyError, IndexError) as why:
-                raise PopboxError(f"{path}:{number}: no line of a journal: {line[:80]!r}") from why
+                raise PopboxError(f"{path}:{number}: no line of a journal ({why}): {line[:80]!r}") from why
 
     def _take(self, words: list[bytes]) -> None:
         verb, values = words[0], words[1:]
@@ -67,7 +67,7 @@ class Journal:
         elif verb == b"S":
             self.converted = int(values[0]), int(values[1])
         else:
-            raise ValueError(verb)
+            raise ValueError("a newer popbox may have written it")
 
     def unsettled(self) -> list[Record]:
         """Records of a killed run: taken, and perhaps placed."""

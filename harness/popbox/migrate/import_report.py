@@ -8,9 +8,12 @@ SCHEMA = "popbox.migrate-import/1"
 
 
 class ImportReport(BaseModel):
-    """One pass. ``took_s`` is the copying alone; ``octets`` are those copied, ``problems`` what could not be had."""
+    """One pass. ``took_s`` is the copying alone; ``octets`` are those copied, ``problems`` what could not be had.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Fields that a newer popbox has added are passed over.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     schema_: str = Field(alias="schema", pattern=f"^{SCHEMA}$")
     final: bool

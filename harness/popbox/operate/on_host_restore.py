@@ -38,6 +38,7 @@ from popbox.operate.on_host_walk import (
 )
 
 LOG = "log"
+KINDS = ("folder", "new", "old")
 POPUSER = 888  # the HOWTO's numbers, for a host without that account
 
 
@@ -266,6 +267,7 @@ def change(folder: int, mode: int, uid: int, gid: int) -> None:
 
 def undo(home: Path) -> None:
     """Step by step back; a step that was noted and not done is none."""
+    refuse_unknown(home)
     for _, top in tops(home):
         kept = our_own(top, UNDO)
         if kept is not None:
@@ -274,6 +276,16 @@ def undo(home: Path) -> None:
             os.close(kept)
             drop_own(top, UNDO)
         drop_own(top, STAGE)
+
+
+def refuse_unknown(home: Path) -> None:
+    """End before anything is taken back where a step is none of ours: half a way back is no host at all."""
+    for part, top in tops(home):
+        kept = our_own(top, UNDO)
+        if kept is not None:
+            if unknown := [kind for kind, *_ in steps(kept) if kind not in KINDS]:
+                sys.exit(f"{home / part / UNDO / LOG}: step {unknown[0]!r} is not known: a newer popbox takes it back")
+            os.close(kept)
 
 
 def steps(kept: int) -> list[list[object]]:

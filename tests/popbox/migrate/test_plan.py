@@ -111,6 +111,19 @@ def test_reports_that_are_none(tmp_path: Path, option: str, content: str, rule: 
         sheet(option, str(tmp_path / "bad"))
 
 
+def test_reports_of_a_newer_popbox_are_read_for_what_is_known_of_them(tmp_path: Path) -> None:
+    first = imported(tmp_path / "1", True, 45.0)
+    second = verified(tmp_path / "2", equal=True)
+    options = ("--import-report", str(first), "--verify-report", str(second))
+    before = sheet(*options)
+    for path in (first, second):
+        said = json.loads(path.read_text())
+        for table in [said, *(said[name] for name in ("old", "totals") if name in said), *said.get("boxes", [])]:
+            table["x-added"] = {"any": 1}
+        path.write_text(json.dumps(said))
+    assert sheet(*options) == before
+
+
 def test_a_report_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="cannot be read: No such file"):
         sheet("--verify-report", str(tmp_path / "none"))

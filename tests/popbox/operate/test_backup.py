@@ -362,6 +362,20 @@ def test_killed_at_any_step_it_can_be_taken_back(
     assert last > 5
 
 
+def test_a_restore_of_a_newer_popbox_is_not_taken_back_by_half(old: Files, new: Files, tmp_path: Path) -> None:
+    backup(old, tmp_path / "mail.tar")
+    moved_in(old, new, tmp_path)
+    with form.opened(tmp_path / "mail.tar") as (tar, _):
+        work._stage(new, tar)
+    on_host_restore.place(new.place)
+    log = new.place / "users/.popbox-undo/log"
+    log.write_text(log.read_text() + '["linked", "poppasswd", 7]\n')
+    was = new.tree()
+    with pytest.raises(HostError, match=r"users/\.popbox-undo/log: step 'linked' is not known"):
+        work.take_back(new)
+    assert new.tree() == was
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_done(
     old: Files, new: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,9 +23,9 @@ Kind = Literal[
 
 
 class Plain(BaseModel):
-    """Strict, immutable data."""
+    """Immutable data; fields that a newer popbox has added are passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Named(Plain):
