@@ -194,6 +194,41 @@ def test_purge_proves_that_it_is_ours_and_follows_no_link(gone: Host, tmp_path: 
     assert "is not a directory" in gone.refused("removed", "purge", "--older-than", "0", "--yes")
 
 
+NO_DAYS = ["20269999T000000Z", "20260230T000000Z", "20261127T246060Z", "00000101T000000Z"]
+NOT_OURS = [
+    *(f"x.{day}" for day in NO_DAYS),
+    "x.20261127T000000Z\n",
+    "x\udcff.20261127T000000Z",
+    "\x1b[2J.20261127T000000Z",
+]
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+@pytest.mark.parametrize("place", ["", "domain-com/"])
+def test_a_name_that_is_no_time_of_ours_is_passed_over_by_every_verb(gone: Host, name: str, place: str) -> None:
+    (ours,) = listed(gone)
+    strange = gone.home / "popboxes/.removed" / f"{place}{name}"
+    (strange / "box/Maildir/new").mkdir(parents=True)
+    (strange / "box/Maildir/new/1").write_text("mail")
+    assert listed(gone) == [ours]
+    assert len(gone.ok("removed", "list").splitlines()) == 2
+    assert "no such mailbox is kept" in gone.refused("removed", "restore", f"{place}{name}")
+    assert "no such mailbox is kept" in gone.refused("removed", "purge", "--yes", f"{place}{name}")
+    assert "with the mail that was kept" in add(gone, "testid")
+    gone.ok("mailbox", "del", "joe@domain.com")
+    assert gone.ok("removed", "purge", "--yes", "--older-than", "0").count("removed ") == 1
+    assert (strange / "box/Maildir/new/1").exists()
+
+
+def test_a_record_of_a_newer_mailhost_still_says_whose_it_was(gone: Host) -> None:
+    (record,) = (gone.home / "popboxes/.removed.records").iterdir()
+    said = json.loads(record.read_text())
+    address, rows = said[""]
+    record.write_text(json.dumps({"": [address, [[*row, "2030-01-01"] for row in rows], {"quota": 5}]}))
+    assert [(one["address"], one["logins"]) for one in listed(gone)] == [("joe@domain.com", ["testid"])]
+    assert "with the mail that was kept" in add(gone, "testid")
+
+
 @pytest.mark.needs("root")
 def test_purge_refuses_what_belongs_to_somebody_else(gone: Host) -> None:
     name = listed(gone)[0]["name"]

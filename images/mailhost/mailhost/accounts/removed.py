@@ -8,10 +8,12 @@ back: whoever can open the new box could read that mail before. Anybody else is 
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +46,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One box that is kept. ``name`` is its path below .removed, which names it; ``at`` is UTC, as in the name."""
+    """One box that is kept. ``name`` is its path below .removed, which names it; ``at_s`` is in seconds since 1970."""
 
     name: str
-    at: str
+    at_s: int
     owner: Owner
 
     def path(self, layout: Layout) -> Path:
@@ -67,17 +69,29 @@ def record(owners: dict[str, Owner]) -> str:
 
 
 def _owners(layout: Layout, aside: Path) -> dict[str, Owner]:
-    """What the record says; nothing where there is none, or none of ours: such a box goes back by hand alone."""
+    """What the record says; nothing where there is none, or none of ours: such a box goes back by hand alone.
+
+    What a newer mailhost may add behind an address and its rows, or behind a row's login and hash, is passed over.
+    """
     path = record_path(layout, aside)
     try:
         if path.lstat().st_uid != os.geteuid():
             return {}
         said = json.loads(path.read_bytes())
-        return {
-            box: Owner(address, tuple((login, crypt) for login, crypt in rows)) for box, (address, rows) in said.items()
-        }
+        return {box: _owner(*about) for box, about in said.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _owner(address: object, rows: list[list[object]], *_newer: object) -> Owner:
+    """Raises TypeError, ValueError: not what a record says."""
+    return Owner(_text(address), tuple((_text(login), _text(crypt)) for login, crypt, *_ in rows))
+
+
+def _text(said: object) -> str:
+    if not isinstance(said, str):
+        raise TypeError(said)
+    return said
 
 
 def kept(layout: Layout) -> list[Kept]:
@@ -88,21 +102,30 @@ def kept(layout: Layout) -> list[Kept]:
     """
     found: list[Kept] = []
     for entry in _directories(_top(layout)):
-        timed = _TIMED.fullmatch(entry.name)
-        if timed:
+        at_s = _at_s(entry.name)
+        if at_s is not None:
             owners = _owners(layout, Path(entry.path))
-            found += [_kept(layout, box, timed["at"], owners.get(box.name)) for box in _directories(entry.path)]
+            found += [_kept(layout, box, at_s, owners.get(box.name)) for box in _directories(entry.path)]
         else:
             for box in _directories(entry.path):
-                if timed := _TIMED.fullmatch(box.name):
+                if (at_s := _at_s(box.name)) is not None:
                     owner = _owners(layout, Path(box.path)).get("")
-                    found.append(_kept(layout, box, timed["at"], owner))
-    return sorted(found, key=lambda one: (one.at, one.name), reverse=True)
+                    found.append(_kept(layout, box, at_s, owner))
+    return sorted(found, key=lambda one: (one.at_s, one.name), reverse=True)
 
 
-def _kept(layout: Layout, box: os.DirEntry[str], at: str, owner: Owner | None) -> Kept:
+def _at_s(name: str) -> int | None:
+    """When a directory of this name was set aside; None for a name that is not of our form, or of no day there is."""
+    timed = _TIMED.fullmatch(name)
+    try:
+        return calendar.timegm(time.strptime(timed["at"], "%Y%m%dT%H%M%SZ")) if timed else None
+    except ValueError:
+        return None
+
+
+def _kept(layout: Layout, box: os.DirEntry[str], at_s: int, owner: Owner | None) -> Kept:
     name = str(Path(box.path).relative_to(layout.popboxes / REMOVED))
-    return Kept(name, at, owner or Owner(""))
+    return Kept(name, at_s, owner or Owner(""))
 
 
 def _top(layout: Layout) -> str:
@@ -116,10 +139,11 @@ def _top(layout: Layout) -> str:
 
 
 def _directories(path: str) -> Iterator[os.DirEntry[str]]:
-    """The directories in one, no links; none where there is no such directory."""
+    """The directories in one that we can have named, no links; none where there is no such directory."""
     try:
         with os.scandir(path) as entries:
-            there = sorted((entry for entry in entries if entry.is_dir(follow_symlinks=False)), key=lambda e: e.name)
+            ours = (entry for entry in entries if entry.name.isascii() and entry.name.isprintable())
+            there = sorted((entry for entry in ours if entry.is_dir(follow_symlinks=False)), key=lambda e: e.name)
     except (FileNotFoundError, NotADirectoryError):
         return
     yield from there

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import os
 import time
 from pathlib import Path
@@ -56,16 +55,11 @@ def _facts(one: Kept, mail: keepsake.Mail) -> dict[str, object]:
         "name": one.name,
         "address": one.owner.address or None,
         "logins": [login for login, _ in one.owner.rows],
-        "removed": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(_at(one))),
+        "removed": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one.at_s)),
         "messages": mail.messages,
         "octets": mail.octets,
         "mbox_octets": mail.mbox,
     }
-
-
-def _at(one: Kept) -> int:
-    """When it was set aside, in seconds since 1970."""
-    return calendar.timegm(time.strptime(one.at, "%Y%m%dT%H%M%SZ"))
 
 
 @removed.command("restore")
@@ -121,7 +115,7 @@ def purge(home: Path, which: tuple[str, ...], days: float | None, *, yes: bool, 
         place = edit.layout
         chosen = [store.one(place, name) for name in which]
         if days is not None:
-            chosen = [one for one in store.kept(place) if _at(one) <= time.time() - days * DAY_S]
+            chosen = [one for one in store.kept(place) if one.at_s <= time.time() - days * DAY_S]
         if chosen and not yes and not dry_run:
             _ask(chosen)
         for one in chosen:
