@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mailhost.accounts import files, journal
-from mailhost.accounts.edit import editing
+from mailhost.accounts import assignfile, domains, files, forwards, journal, mailboxes, tree
+from mailhost.accounts.edit import Edit, editing
 from mailhost.accounts.errors import BusyError, HostError
 from mailhost.accounts.journal import Hands
-from mailhost.accounts.layout import layout
+from mailhost.accounts.layout import Layout, layout
+from mailhost.accounts.lint.assign import _end_line
+from mailhost.accounts.mailboxes import Wanted
 from mailhost.accounts.poppasswd import Row
 from mailhost.accounts.transaction import Transaction
 
@@ -102,16 +104,173 @@ def test_a_staged_text_that_somebody_removes_while_it_is_written_stops_the_chang
     assert not path.exists()
 
 
-def test_a_poppasswd_replaced_by_hand_while_rows_are_edited_stops_the_change(hands: Hands) -> None:
-    path = hands.layout.poppasswd
-    (hands.layout.control / "rcpthosts").write_text("a.example\n")
-    path.write_bytes(b"ann:$6$x$y:popuser:/boxes/ann\n")
+JOE = Row(b"joe", b"$6$x$y", b"popuser", b"/boxes/joe")
+
+
+def same_size(path: Path) -> None:
+    """As `sed -i --in-place` of one letter by a program that keeps the file: only the time tells."""
+    text = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(text.swapcase())
+
+
+def refused(hands: Hands, path: Path, change: Edit) -> None:
+    """The change is not made, and the file is as the hand left it."""
+    left = path.read_bytes() if path.exists() else None
+    change.stage()
+    shown = hands.layout.shown(path)
+    with pytest.raises(HostError, match=f"{shown}: somebody else changed it meanwhile"):
+        change.transaction.commit()
+    assert (path.read_bytes() if path.exists() else None) == left, "the hand's work stands"
+    assert not (hands.layout.work / journal.NAME).exists(), "and no change is left half done"
+
+
+@pytest.fixture
+def host(hands: Hands) -> Hands:
+    """One domain with a mailbox joe, an alias file, and a row written by hand."""
+    (hands.layout.control / "virtualdomains").write_text("")
+    (hands.layout.control / "rcpthosts").write_text("")
+    (hands.layout.control / "locals").write_text("mail.example\n")
+    hands.layout.poppasswd.write_bytes(b"ann:$6$x$y:popuser:/boxes/ann\n")
+    (hands.layout.alias / ".qmail-root").write_text("&boss@a.example\n")
     with editing(hands) as change:
-        assert change.rows.get(b"ann") is not None
-        change.rows.set(Row(b"joe", b"$6$x$y", b"popuser", b"/boxes/joe"))
-        replaced(path)
-        left = path.read_bytes()
+        domains.add(change, "a.example")
+        mailboxes.add(change, Wanted("joe", "a.example", "$6$x$" + "y" * 86, "joe", extensions=True))
         change.stage()
-        with pytest.raises(HostError, match="users/poppasswd: somebody else changed it meanwhile"):
-            change.transaction.commit()
+        change.transaction.commit()
+    return hands
+
+
+@pytest.mark.parametrize("edit", [*EDITS, same_size])
+def test_a_poppasswd_changed_by_hand_while_rows_are_edited_stops_the_change(host: Hands, edit: object) -> None:
+    assert callable(edit)
+    path = host.layout.poppasswd
+    with editing(host) as change:
+        assert change.rows.get(b"ann") is not None
+        change.rows.set(JOE)
+        edit(path)
+        refused(host, path, change)
+
+
+@pytest.mark.parametrize("edit", [in_place, replaced, same_size])
+def test_a_qmail_file_changed_by_hand_stops_the_change(host: Hands, edit: object) -> None:
+    assert callable(edit)
+    path = host.layout.box("a-example", "joe") / ".qmail"
+    with editing(host) as change:
+        forwards.add(change, "joe", "a.example", ["x@elsewhere.example"])
+        edit(path)
+        refused(host, path, change)
+
+
+@pytest.mark.parametrize("edit", [in_place, replaced, same_size])
+def test_a_qmail_default_changed_by_hand_is_not_removed(host: Hands, edit: object) -> None:
+    assert callable(edit)
+    path = host.layout.box("a-example", "joe") / ".qmail-default"
+    with editing(host) as change:
+        mailboxes.set_extensions(change, "joe", "a.example", on=False)
+        edit(path)
+        refused(host, path, change)
+
+
+def test_a_qmail_file_changed_by_hand_after_a_crash_is_not_written_over(
+    host: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal is written, nothing is done; a hand writes; what the crash left is not finished over it."""
+    path = host.layout.box("a-example", "joe") / ".qmail"
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with editing(host) as change:
+        forwards.add(change, "joe", "a.example", ["x@elsewhere.example"])
+        change.stage()
+        with monkeypatch.context() as dying:
+            dying.setattr(journal, "replay", die)
+            with pytest.raises(KeyboardInterrupt):
+                change.transaction.commit()
+    in_place(path)
+    left = path.read_bytes()
+    with pytest.raises(HostError, match=r"joe/\.qmail: somebody else"), Transaction(host):
+        pass
     assert path.read_bytes() == left
+
+
+@pytest.mark.parametrize("targets", [("x@elsewhere.example",), ()])
+@pytest.mark.parametrize("edit", [in_place, replaced, same_size])
+def test_an_alias_file_changed_by_hand_stops_the_change(host: Hands, edit: object, targets: tuple[str, ...]) -> None:
+    assert callable(edit)
+    path = host.layout.alias / ".qmail-root"
+    with editing(host) as change:
+        forwards.set_system(change, "root", targets)
+        edit(path)
+        refused(host, path, change)
+
+
+@pytest.mark.parametrize("edit", [in_place, replaced, same_size])
+def test_the_part_of_a_domain_that_goes_stays_where_a_hand_changed_it(host: Hands, edit: object) -> None:
+    assert callable(edit)
+    path = host.layout.parts / "a.example"
+    with editing(host) as change:
+        domains.remove(change, "a.example")
+        edit(path)
+        refused(host, path, change)
+
+
+def test_a_line_added_to_assign_between_the_look_and_the_writing_is_not_lost(
+    host: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, ours = host.layout.users / "assign", assignfile._ours
+
+    def looked(layout: Layout) -> bool:
+        found = ours(layout)
+        in_place(path)
+        return found
+
+    monkeypatch.setattr(assignfile, "_ours", looked)
+    with pytest.raises(HostError, match="users/assign: somebody else"):
+        tree.rebuild(host)
+    assert "mine.example:mine\n" in path.read_text()
+
+
+def test_a_hand_edit_while_the_sender_is_given_time_is_not_lost(host: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = host.layout.control / "rcpthosts"
+    step = journal.Step("put", "control/rcpthosts", str(files.stage(path, b"new\n", 0o644)), files.mark(path))
+    monkeypatch.setattr(journal.time, "sleep", lambda _s: in_place(path))
+    with pytest.raises(HostError, match="control/rcpthosts: somebody else"):
+        journal._put(step, host.layout, settle=True)
+    assert path.read_text() == "a.example\nmine.example:mine\n"
+
+
+@pytest.mark.parametrize("name", ["poppasswd", "scramkey"])
+def test_init_does_not_write_over_a_file_that_came_meanwhile(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path, put = hands.layout.users / name, Transaction.put
+
+    def late(self: Transaction, target: Path, *args: object, **kwargs: object) -> object:
+        if target == path:
+            path.write_text("theirs\n")
+        return put(self, target, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Transaction, "put", late)
+    with pytest.raises(HostError, match=f"users/{name}: somebody else"):
+        tree.init(hands, "mail.example")
+    assert path.read_text() == "theirs\n"
+
+
+def test_lint_does_not_end_the_line_of_a_part_that_somebody_writes(
+    host: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, stage = host.layout.parts / "a.example", files.stage
+    path.write_bytes(path.read_bytes().rstrip())
+
+    def late(target: Path, *args: object) -> Path:
+        staged = stage(target, *args)  # type: ignore[arg-type]
+        in_place(path)
+        return staged
+
+    monkeypatch.setattr(files, "stage", late)
+    with pytest.raises(BusyError, match="somebody else changed it meanwhile"):
+        _end_line(path)
+    assert path.read_text().endswith("mine.example:mine\n")
+    assert sorted(each.name for each in path.parent.iterdir()) == ["a.example"]

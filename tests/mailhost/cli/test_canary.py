@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,11 +18,11 @@ SCRIPT = Path(__file__).parents[3] / "images/mailhost/declare-canary"
 pytestmark = pytest.mark.needs("flock")
 
 
-def declare(host: Host, word: str, tmp_path: Path) -> tuple[int, str]:
+def declare(host: Host, word: str, tmp_path: Path, first: Path = Path(sys.executable).parent) -> tuple[int, str]:
     """The script as the images run it, on this home in place of /var/qmail."""
     script = tmp_path / "declare-canary"
     script.write_text(SCRIPT.read_text().replace("home=/var/qmail", f"home='{host.home}'"))
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{first}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(["sh", str(script), word], env={**os.environ, "PATH": path}, capture_output=True, text=True)
     return done.returncode, done.stderr
 
@@ -69,3 +70,15 @@ def test_the_row_of_an_earlier_image_goes_and_nobody_elses(howto: Host, tmp_path
     (howto.home / "users/canary").write_text("old")
     declare(howto, "yes", tmp_path)
     assert list(logins(howto)) == ["popbox-canary", "testid"]
+
+
+def test_a_row_added_by_hand_at_that_moment_is_not_lost(howto: Host, tmp_path: Path) -> None:
+    """The awk of this test is the real one, and somebody's editor after it."""
+    rows, shim = howto.home / "users/poppasswd", tmp_path / "bin/awk"
+    shim.parent.mkdir()
+    shim.write_text(f"#!/bin/sh\n{shutil.which('awk')} \"$@\" || exit\n[ $1 = -F: ] && echo '# mine' >>'{rows}'\n")
+    shim.chmod(0o755)
+    code, said = declare(howto, "yes", tmp_path, first=shim.parent)
+    assert (code, f"{rows}: somebody else changed it meanwhile" in said) == (111, True)
+    assert "# mine\n" in rows.read_text()
+    assert not rows.with_name("poppasswd.canary").exists()

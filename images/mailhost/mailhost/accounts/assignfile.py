@@ -34,6 +34,7 @@ def stage(transaction: Transaction, changed: dict[str, bytes], removed: set[str]
         HostError: users/assign has lines that no part has, written by somebody else (``force`` takes them out).
     """
     layout = transaction.layout
+    transaction.read_mark(layout.users / "assign")
     foreign = [] if _ours(layout) else foreign_lines(layout, changed)
     if foreign and not force:
         raise HostError(
@@ -55,7 +56,6 @@ def stage(transaction: Transaction, changed: dict[str, bytes], removed: set[str]
                 _append(layout, layout.parts / name, target)
         write_all(target, END)
 
-    transaction.read_mark(layout.users / "assign")
     new = transaction.put(layout.users / "assign", fill)
     transaction.put(layout.work / STAMP, b"%d %d %d\n" % new)
     transaction.newu()

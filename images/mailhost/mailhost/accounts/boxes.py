@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mailhost.accounts.errors import BusyError
-from mailhost.accounts.files import SUFFIX
+from mailhost.accounts.files import SUFFIX, Mark
 from mailhost.accounts.layout import Identity
 from mailhost.system.beneath import Beneath
 from mailhost.system.reading import Refused
@@ -71,6 +71,12 @@ def read(tree: Beneath, path: str, owner: int) -> bytes | None:
         raise
     except OSError as why:
         raise BusyError(f"{why.filename}: cannot be read: {why.strerror}") from why
+
+
+def mark(tree: Beneath, path: str) -> Mark | None:
+    """The mark of what stands at a path below ``tree``, a link itself; None where nothing does."""
+    found = tree.lstat(path)
+    return None if found is None else Mark.of(found)
 
 
 def make(tree: Beneath, box: str, texts: dict[str, str], identity: Identity, *, maildir: bool, sync: bool) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from mailhost.accounts import assignfile, boxes, logins, part, removed
 from mailhost.accounts.boxes import DOT_DEFAULT, DOT_QMAIL, DotQmail
 from mailhost.accounts.errors import HostError, InputError
+from mailhost.accounts.files import Mark, mark_to_read
 from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import Layout
 from mailhost.accounts.lists import Lines, VirtualDomains
@@ -46,6 +47,8 @@ class BoxEdit:
 
     texts: dict[str, str | None] = field(default_factory=dict)
     maildir: bool = False
+    seen: dict[str, Mark | None] = field(default_factory=dict)
+    """The marks of the files as they were before any of them was read."""
 
 
 class Edit:
@@ -77,6 +80,7 @@ class Edit:
         self.removed_domains: list[str] = []
         self._owners: dict[Path, dict[str, Owner]] = {}
         self._kept: dict[str, list[Kept]] | None = None
+        self._seen: dict[str, Mark | None] = {}
         self._parts: dict[str, Part] = {}
         self._parts_read: dict[str, bytes] = {}
 
@@ -156,7 +160,16 @@ class Edit:
         return said
 
     def _read(self, prefix: str, box: str) -> bytes | None:
+        self._see(f"{prefix}/{box}/{DOT_QMAIL}")
         return boxes.read(self.popboxes, f"{prefix}/{box}/{DOT_QMAIL}", self.layout.identity.uid)
+
+    def _see(self, path: str) -> Mark | None:
+        """Remember what stands at a path below popboxes/, before it is read or replaced; returns its mark."""
+        if path not in self._seen:
+            found = self.popboxes.lstat(path)
+            known = None if found is None else mark_to_read(lambda: self.popboxes.lstat(path) or found)
+            self._seen[path] = known
+        return self._seen[path]
 
     def there(self, *parts: str) -> bool:
         """Whether something stands at a path below popboxes/, if only a link."""
@@ -167,10 +180,12 @@ class Edit:
         text = dot.render().decode()
         catchall = part.entries.get((Kind.CATCHALL, ""))
         wild = (Kind.EXTENSIONS, box) in part.entries or (catchall is not None and catchall.box == box)
-        texts = self.box(part.prefix, box).texts
-        texts[DOT_QMAIL] = text
+        edits = self.box(part.prefix, box)
+        edits.texts[DOT_QMAIL] = text
         if wild or (not fresh and self.there(part.prefix, box, DOT_DEFAULT)):
-            texts[DOT_DEFAULT] = text if wild else None
+            edits.texts[DOT_DEFAULT] = text if wild else None
+        if not fresh or self.there(part.prefix, box):
+            edits.seen = {name: self._see(f"{part.prefix}/{box}/{name}") for name in edits.texts}
 
     def set_aside(self, path: Path, owners: dict[str, Owner], *, purge: bool) -> None:
         """Take a directory away when all else is done: into popboxes/.removed, or for good.
@@ -214,7 +229,8 @@ class Edit:
             transaction.move(path, target)
         for (prefix, name), box in self.boxes.items():
             texts = {file: text for file, text in box.texts.items() if text is not None}
-            transaction.box(f"popboxes/{prefix}/{name}", texts, maildir=box.maildir)
+            seen = {file: mark for file, mark in box.seen.items() if file in texts}
+            transaction.box(f"popboxes/{prefix}/{name}", texts, seen, maildir=box.maildir)
         if self.logins.changed:
             transaction.put(layout.users / logins.FILE, self.logins.render(), 0o600)
         self._stage_owners()
@@ -231,7 +247,7 @@ class Edit:
             transaction.drop(layout.parts / domain)
         for (prefix, name), box in self.boxes.items():  # not before users/cdb leads nobody to that file any more
             for file in (file for file, text in box.texts.items() if text is None):
-                transaction.drop(layout.box(prefix, name) / file)
+                transaction.drop(layout.box(prefix, name) / file, box.seen.get(file))
         made = {*self.boxes, *((prefix,) for prefix, _ in self.boxes)}
         for kind, path, target in self.taken_away:
             again = path.relative_to(layout.popboxes).parts in made  # the box or its prefix is wanted again
@@ -288,7 +304,7 @@ class Edit:
         if not self.rows.edits:
             return
         path = self.layout.poppasswd
-        self.transaction.expect(path, self.rows.mark())
+        self.transaction.expect(path, self.rows.mark)
         new = self.transaction.put(path, self.rows.fill, 0o600)
         if self.rows.ordered:
             stamp = b"%d %d %d\n" % new

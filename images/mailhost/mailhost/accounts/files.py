@@ -7,8 +7,10 @@ pick it up), given the target's owner and mode, and fsynced. *Publishing* is one
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -27,14 +29,37 @@ class Mark(NamedTuple):
     mtime_ns: int
     octets: int
 
+    @classmethod
+    def of(cls, status: os.stat_result) -> Mark:
+        """The mark in what stat(2) said."""
+        return cls(status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+TICK_NS = 10_000_000
+"""The kernel's clock for file times may stand still for so long (1/HZ, HZ at least 100): two writes get one time."""
+
 
 def mark(path: Path) -> Mark | None:
     """The mark of the file at a path, None where there is none."""
     try:
-        status = path.stat()
+        return Mark.of(path.stat())
     except FileNotFoundError:
         return None
-    return Mark(status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def mark_to_read(look: Callable[[], os.stat_result]) -> Mark:
+    """The mark of a file that is read next, such that every later write changes it.
+
+    A file written a moment ago is waited for: another write in the same tick of the clock would leave no trace.
+    ``look`` is stat(2) of that file.
+    """
+    for _ in range(20):  # somebody who writes all the time is noticed all the same: by size, or at the end
+        status = look()
+        age_ns = time.time_ns() - status.st_mtime_ns
+        if not 0 <= age_ns < TICK_NS:
+            break
+        time.sleep((TICK_NS - age_ns) / 1e9)
+    return Mark.of(status)
 
 
 def staged_name(path: Path, number: int = 0) -> Path:
@@ -155,6 +180,30 @@ def put_small(path: Path, text: bytes, mode: int) -> None:
         staged.replace(path)
     except OSError as why:
         raise BusyError(f"{path}: cannot be written: {why.strerror}") from why
+
+
+def take_lock(path: Path, wait_s: float) -> int:
+    """Hold a lock file, which is made where it is missing, until the descriptor returned is closed.
+
+    Raises:
+        BusyError: somebody else holds it, and for so long.
+        OSError: it cannot be made.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise BusyError(f"another mailhost holds {path} for {wait_s:.0f} s; try again") from None
+            time.sleep(0.05)
+        except OSError:
+            os.close(descriptor)
+            raise
+        else:
+            return descriptor
 
 
 def make_private(path: Path) -> None:

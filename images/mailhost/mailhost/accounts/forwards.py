@@ -123,6 +123,7 @@ def set_system(edit: Edit, name: str, targets: tuple[str, ...]) -> None:
         raise InputError(
             f"is none of {', '.join(TRIO)}: ~alias has no others here (H-6)", field=f"system alias {name!r}"
         )
+    edit.transaction.read_mark(edit.layout.alias / f"{DOT_QMAIL}-{name}", follow=False)
     try:
         before = system(edit.layout, name)
     except Refused:

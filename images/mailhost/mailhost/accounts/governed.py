@@ -6,15 +6,20 @@ was applied last, and what of it waits for a person.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from mailhost.accounts import declaration, files
 from mailhost.accounts.errors import BusyError, InputError
 from mailhost.accounts.layout import Layout
 
-NAME = "governed"
+NAME, LOCK = "governed", "governed.lock"
+LOCK_WAIT_S = 10.0  # a note takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,7 @@ def read(layout: Layout) -> Governed | None:
     """
     path = layout.work / NAME
     try:
-        said = json.loads(path.read_bytes())
-        return Governed(**{each.name: said[each.name] for each in fields(Governed) if each.name in said})
+        return _record(json.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as why:
@@ -49,24 +53,50 @@ def read(layout: Layout) -> Governed | None:
         raise BusyError(f"{path}: is not the record that `mailhost follow` keeps; remove it ({why})") from why
 
 
-def write(layout: Layout, record: Governed) -> None:
-    """Keep the record, whole or not at all. Raises BusyError: the system refuses."""
+def _record(said: dict[str, Any]) -> Governed:
+    """What we know of it; a newer mailhost may say more. Raises TypeError: it is none."""
+    record = Governed(**{each.name: said[each.name] for each in fields(Governed) if each.name in said})
+    if [type(value) for value in asdict(record).values()] != [str, str, str, bool, str]:
+        raise TypeError("a field is of another kind")
+    return record
+
+
+@contextlib.contextmanager
+def _alone(layout: Layout) -> Iterator[None]:
+    """Nobody else changes the record now: `apply` notes what it did while `follow` notes why something waits.
+
+    Not the writers' lock, which an `apply` that makes a note may hold.
+    """
     files.make_private(layout.work)
-    files.put_small(layout.work / NAME, json.dumps(asdict(record)).encode(), 0o600)
+    try:
+        lock = files.take_lock(layout.work / LOCK, LOCK_WAIT_S)
+    except OSError as why:
+        raise BusyError(f"{layout.work / LOCK}: {why.strerror}") from why
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def release(layout: Layout) -> None:
     """No file governs this host any more: its accounts stay, and single verbs change them again."""
-    (layout.work / NAME).unlink(missing_ok=True)
+    if (layout.work / NAME).exists():
+        with _alone(layout):
+            (layout.work / NAME).unlink(missing_ok=True)
 
 
 def note(layout: Layout, file: Path, **changed: object) -> Governed:
-    """Change the record of the host that ``file`` governs; written only where it differs. Returns it."""
-    before = read(layout)
-    kept = before if before is not None and before.file == str(file) else Governed(str(file))
-    record = replace(kept, **changed)  # type: ignore[arg-type]  # the fields' names are the keywords
-    if record != before:
-        write(layout, record)
+    """Change the record of the host that ``file`` governs; written only where it differs. Returns it.
+
+    Raises:
+        BusyError: it cannot be read or kept, or another mailhost has it for `LOCK_WAIT_S`.
+    """
+    with _alone(layout):
+        before = read(layout)
+        kept = before if before is not None and before.file == str(file) else Governed(str(file))
+        record = replace(kept, **changed)  # type: ignore[arg-type]  # the fields' names are the keywords
+        if record != before:
+            files.put_small(layout.work / NAME, json.dumps(asdict(record)).encode(), 0o600)
     return record
 
 

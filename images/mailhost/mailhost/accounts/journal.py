@@ -29,10 +29,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from mailhost.accounts import boxes, files, sender
 from mailhost.accounts.errors import AccountsError, BusyError, HostError
+from mailhost.accounts.files import Mark
 from mailhost.accounts.layout import Layout
+from mailhost.system.beneath import Beneath
 from mailhost.system.reading import read_file
 
 NAME = "journal"
@@ -45,17 +48,23 @@ SYNC_EACH = 64
 
 @dataclass(slots=True)
 class Step:
-    """One step. Paths are relative to the home; ``was`` is the mark of the file that a put may replace."""
+    """One step. Paths are relative to the home.
+
+    ``was`` is the mark of the file that a put may replace or a drop may remove (None there: any); ``seen`` the marks of
+    those that a box's files may replace.
+    """
 
     kind: str
     path: str = ""
     source: str = ""
-    was: files.Mark | None = None
+    was: Mark | None = None
     files: dict[str, str] = field(default_factory=dict)
     maildir: bool = False
+    seen: dict[str, Mark | None] = field(default_factory=dict)
 
 
 _FIELDS = tuple(each.name for each in fields(Step))
+KINDS = frozenset(["clear", "bring", "box", "put", "newu", "hup", "record", "drop", "move", "purge"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +85,70 @@ def write(layout: Layout, steps: list[Step]) -> None:
 
 
 def read(layout: Layout) -> list[Step] | None:
-    """The steps of a change that was not finished, or None."""
+    """The steps of a change that was not finished, or None.
+
+    Raises:
+        HostError: it holds what we do not know. Doing the rest would be half a change.
+    """
     path = layout.work / NAME
     try:
         lines = read_file(path).splitlines()
     except FileNotFoundError:
         return None
-    steps = [Step(**json.loads(line)) for line in lines]
-    for step in steps:
-        step.was = files.Mark(*step.was) if step.was else None
+    steps = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            steps.append(_step(json.loads(line)))
+        except (ValueError, TypeError, AttributeError) as why:
+            raise HostError(
+                f"{path}: line {number}: {why}. A newer mailhost began this change: let that one finish it, by any "
+                "command that changes something, or give the change up by removing this file"
+            ) from why
     return steps
+
+
+def _step(said: dict[str, Any]) -> Step:
+    """Raises ValueError, TypeError, AttributeError: it is none of ours."""
+    if unknown := sorted(set(said).difference(_FIELDS)):
+        raise ValueError(f"field {unknown[0]!r} is not known")
+    step = Step(**said)
+    if step.kind not in KINDS:
+        raise ValueError(f"kind {step.kind!r} is not known")
+    step.was = Mark(*step.was) if step.was else None
+    step.seen = {name: Mark(*mark) if mark else None for name, mark in step.seen.items()}
+    return step
 
 
 def check(layout: Layout, steps: list[Step]) -> None:
     """See that nobody else wrote a file since we read it.
 
     Raises:
-        HostError: somebody did; the staged texts would undo that.
+        HostError: somebody did; this change would undo that.
     """
-    for step in steps:
-        path = layout.home / step.path
-        if step.kind == "put" and (layout.home / step.source).exists() and files.mark(path) != step.was:
-            raise HostError(
-                f"{step.path}: somebody else changed it meanwhile, so the change is not made. "
-                f"Try again; a change left unfinished by a crash is given up by removing {layout.work / NAME}"
-            )
+    with contextlib.ExitStack() as stack:
+        tree: Beneath | None = None
+        for step in steps:
+            staged = step.kind == "put" and (layout.home / step.source).exists()
+            if staged and files.mark(layout.home / step.path) != step.was:
+                raise _changed(layout, step.path)
+            seen = {f"{step.path}/{name}": was for name, was in step.seen.items()}
+            if step.kind == "drop" and step.was is not None:
+                seen[step.path] = step.was
+            for path, was in seen.items():
+                if path.startswith(POPBOXES):
+                    tree = tree or stack.enter_context(layout.beneath(layout.popboxes))
+                    now = boxes.mark(tree, path.removeprefix(POPBOXES))
+                else:
+                    now = files.mark(layout.home / path)
+                if now != was and not (step.kind == "drop" and now is None):
+                    raise _changed(layout, path)
+
+
+def _changed(layout: Layout, path: str) -> HostError:
+    return HostError(
+        f"{path}: somebody else changed it meanwhile, so the change is not made. "
+        f"Try again; a change left unfinished by a crash is given up by removing {layout.work / NAME}"
+    )
 
 
 def replay(steps: list[Step], hands: Hands) -> list[str]:
@@ -144,6 +192,10 @@ def _make_boxes(steps: list[Step], hands: Hands) -> None:
     with layout.beneath(layout.popboxes) as tree:
         for number, step in enumerate(steps, start=1):
             box = step.path.removeprefix(POPBOXES)
+            for name, was in step.seen.items():  # written before a crash it is ours; gone, nothing of anybody's is lost
+                now, ours = boxes.mark(tree, f"{box}/{name}"), step.files[name].encode()
+                if now not in (None, was) and boxes.read(tree, f"{box}/{name}", layout.identity.uid) != ours:
+                    raise _changed(layout, f"{step.path}/{name}")
             boxes.make(tree, box, step.files, layout.identity, maildir=step.maildir, sync=sync)
             hands.progress(number)
     if not sync:
@@ -159,9 +211,9 @@ def _put(step: Step, layout: Layout, *, settle: bool) -> None:
     staged, path = layout.home / step.source, layout.home / step.path
     if not staged.exists():
         return
-    check(layout, [step])
     if settle:
         time.sleep(SETTLE_S)
+    check(layout, [step])
     try:
         files.publish(staged, path)
     except OSError as why:
@@ -217,7 +269,8 @@ def _purge(step: Step, layout: Layout) -> list[str]:
 
 
 def _drop(step: Step, layout: Layout) -> None:
-    """Remove a file."""
+    """Remove a file, if it is still the one that was read."""
+    check(layout, [step])
     inside = step.path.startswith(POPBOXES)
     top = layout.popboxes if inside else (layout.home / step.path).parent
     path = step.path.removeprefix(POPBOXES) if inside else step.path.rpartition("/")[2]

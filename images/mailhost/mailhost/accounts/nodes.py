@@ -202,9 +202,14 @@ def _read(path: Path) -> Record | None:
         if path.lstat().st_uid != os.geteuid():
             return None
         said = json.loads(path.read_bytes())
-        return Record(dict(said["announces"]), dict(said["serves"]), list(said["heard"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return Record(_addresses(said["announces"]), _addresses(said["serves"]), [str(one) for one in said["heard"]])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _addresses(said: dict[str, list[str]]) -> Addresses:
+    """Raises TypeError, AttributeError: it is none."""
+    return {domain: sorted(locals_) for domain, locals_ in said.items()}
 
 
 def known(layout: Layout) -> list[tuple[str, Record, float]]:

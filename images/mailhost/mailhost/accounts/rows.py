@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mailhost.accounts import poppasswd
 from mailhost.accounts.errors import InputError
-from mailhost.accounts.files import Mark, copy_range, write_all
+from mailhost.accounts.files import Mark, copy_range, mark_to_read, write_all
 from mailhost.accounts.poppasswd import Row
 from mailhost.system.reading import OWN_OCTETS
 
@@ -31,6 +31,8 @@ class Rows:
     shown: str
     descriptor: int = -1
     ordered: bool = True
+    mark: Mark | None = None
+    """The mark of the file before anything of it was read; None where there was none."""
     edits: dict[bytes, Row | None] = field(default_factory=dict)
     _index: dict[bytes, int] | None = None
     _homes: dict[bytes, list[int]] | None = None
@@ -41,6 +43,7 @@ class Rows:
             self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return self
+        self.mark = mark_to_read(lambda: os.fstat(self.descriptor))
         if self.octets > OWN_OCTETS:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -58,13 +61,6 @@ class Rows:
     def octets(self) -> int:
         """The size of the file as it is."""
         return os.fstat(self.descriptor).st_size if self.descriptor >= 0 else 0
-
-    def mark(self) -> Mark | None:
-        """The mark of the file as it is."""
-        if self.descriptor < 0:
-            return None
-        status = os.fstat(self.descriptor)
-        return Mark(status.st_ino, status.st_mtime_ns, status.st_size)
 
     def _is_ordered(self) -> bool:
         """Every line a row, logins strictly rising, the last line ended."""

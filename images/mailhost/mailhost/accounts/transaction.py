@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from pathlib import Path
 
 from mailhost.accounts import files, journal
@@ -60,8 +58,7 @@ class Transaction:
         path = path.resolve()
         try:
             with path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                self._marks[path] = Mark(status.st_ino, status.st_mtime_ns, status.st_size)
+                self._marks[path] = files.mark_to_read(lambda: os.fstat(file.fileno()))
                 return read_bounded(file.fileno(), OWN_OCTETS, str(path))
         except FileNotFoundError:
             self._marks[path] = None
@@ -69,10 +66,14 @@ class Transaction:
         except OSError as why:
             raise BusyError(f"{self.layout.shown(path)}: cannot be read: {why.strerror}") from why
 
-    def read_mark(self, path: Path) -> None:
-        """Like `read`, for a file whose text is not wanted."""
-        path = path.resolve()
-        self._marks[path] = files.mark(path)
+    def read_mark(self, path: Path, *, follow: bool = True) -> Mark | None:
+        """Like `read`, for a file that is looked into otherwise, after this; ``follow`` as for `put`."""
+        path = _place(path, follow=follow)
+        try:
+            self._marks[path] = files.mark_to_read(path.stat)
+        except FileNotFoundError:
+            self._marks[path] = None
+        return self._marks[path]
 
     def expect(self, path: Path, mark: Mark | None) -> None:
         """Like `read`, for a file that was read through a descriptor: ``mark`` is what it was then."""
@@ -83,7 +84,7 @@ class Transaction:
 
         Without ``follow`` a link in the file's place is replaced: in a directory that is not root's it leads anywhere.
         """
-        path = path.resolve() if follow else path.parent.resolve() / path.name
+        path = _place(path, follow=follow)
         was = self._marks[path] if path in self._marks else files.mark(path)
         staged = files.stage(path, fill, mode, number=len(self._staged))
         self._staged.append(staged)
@@ -97,9 +98,9 @@ class Transaction:
         )
         return new
 
-    def box(self, path: str, texts: dict[str, str], *, maildir: bool) -> None:
-        """Add a box (relative to the home) to make or change; ``texts`` are its files."""
-        self._steps.append(Step("box", path, files=texts, maildir=maildir))
+    def box(self, path: str, texts: dict[str, str], seen: dict[str, Mark | None], *, maildir: bool) -> None:
+        """Add a box (relative to the home) to make or change; ``texts`` are its files, ``seen`` what they replace."""
+        self._steps.append(Step("box", path, files=texts, maildir=maildir, seen=seen))
 
     def newu(self) -> None:
         """Add the making of users/cdb."""
@@ -129,9 +130,10 @@ class Transaction:
         """Add removing a directory with all in it."""
         self._steps.append(Step("purge", self._relative(path)))
 
-    def drop(self, path: Path) -> None:
-        """Add removing a file."""
-        self._steps.append(Step("drop", self._relative(path)))
+    def drop(self, path: Path, was: Mark | None = None) -> None:
+        """Add removing a file, which must still be as it was read: by `read`, by `read_mark`, or as ``was`` says."""
+        was = was or self._marks.get(_place(path, follow=False))
+        self._steps.append(Step("drop", self._relative(path), was=was))
 
     def commit(self) -> None:
         """Make the change happen; on return it is on disk and the sender knows.
@@ -141,7 +143,7 @@ class Transaction:
         """
         if not self._steps:
             return
-        journal.check(self.layout, self._first_puts())
+        journal.check(self.layout, [step for step in self._steps if step.kind != "put"] + self._first_puts())
         journal.write(self.layout, self._steps)
         self._staged.clear()
         if left := journal.replay(self._steps, self.hands):
@@ -159,27 +161,19 @@ class Transaction:
         return str(path.relative_to(self.layout.home))
 
 
+def _place(path: Path, *, follow: bool) -> Path:
+    """The file that a path is for: through links, or the name itself in its directory."""
+    return path.resolve() if follow else path.parent.resolve() / path.name
+
+
 def _take_lock(layout: Layout) -> int:
     """The writers' lock: one flock on users/.mailhost/lock."""
     try:
         if not layout.work.is_dir():
             layout.work.mkdir(mode=0o700, exist_ok=True)
             files.sync_directory(layout.users)
-        descriptor = os.open(layout.work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return files.take_lock(layout.work / "lock", LOCK_WAIT_S)
     except FileNotFoundError as why:
         raise BusyError(f"{layout.users}: missing; `mailhost init` makes a host's directories") from why
     except OSError as why:
         raise BusyError(f"{layout.work}: {why.strerror}") from why
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise BusyError(
-                    f"another mailhost holds {layout.work / 'lock'} for {LOCK_WAIT_S:.0f} s; try again"
-                ) from None
-            time.sleep(0.05)
-        else:
-            return descriptor

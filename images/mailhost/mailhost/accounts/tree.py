@@ -39,10 +39,10 @@ def init(hands: Hands, me: str | None, policy: str | None = None, *, dry_run: bo
         missing = {path: text for path, text in texts.items() if transaction.read(path) is None}
         for path, text in missing.items():
             transaction.put(path, text.encode())
-        if not layout.poppasswd.exists():
+        if transaction.read_mark(layout.poppasswd) is None:
             missing[layout.poppasswd] = ""
             transaction.put(layout.poppasswd, b"", 0o600)
-        if not layout.scramkey.exists():
+        if transaction.read_mark(layout.scramkey) is None:
             missing[layout.scramkey] = ""
             shared = layout.poppasswd.exists() and layout.poppasswd.stat().st_mode & 0o040
             transaction.put(layout.scramkey, partial(_fill_key, layout), 0o600 | shared)
