@@ -101,7 +101,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[Change, str]]:
             yield partial(_swap_compare, place, SWAPS[type(operator)]), f"swap {ast.unparse(node)}"
     elif isinstance(node, ast.BoolOp) or (isinstance(node, ast.BinOp) and type(node.op) in SWAPS):
         yield partial(_put, "op", SWAPS[type(node.op)]()), f"swap {ast.unparse(node)}"
-    elif isinstance(node, ast.If | ast.IfExp):
+    elif isinstance(node, ast.If | ast.IfExp) and ast.unparse(node.test) != "TYPE_CHECKING":
         for value in (True, False):
             yield partial(_put, "test", ast.Constant(value)), f"if {value}, not {ast.unparse(node.test)}"
     elif isinstance(node, ast.Return) and node.value is not None and not isinstance(node.value, ast.Constant):

@@ -132,7 +132,7 @@ class Client:
     """In the place of a connection: what its claim gave at once, and with what it was resumed."""
 
     def __init__(self) -> None:
-        self.fd, self.peer, self.session = 5, PEER, Session()
+        self.fd, self.peer, self.session = 0, PEER, Session()  # 0 is a descriptor like any other
         self.drop: object = None
         self.at_once: object = None
         self.resumed = list[Any]()
@@ -441,7 +441,7 @@ def test_without_a_password_file_it_is_later_and_no_failure(bench: Bench, method
 def test_a_row_that_is_none_is_said_to_who_is_there(bench: Bench, gone: bool) -> None:
     (bench.users / "poppasswd").write_text("joe:x\n")
     client = bench.begin(RIGHT)
-    client.fd = -1 if gone else 5
+    client.fd = -1 if gone else 0
     bench.do()
     assert client.resumed == ([] if gone else [LATER])
     assert len(bench.lines) == (0 if gone else 1)
@@ -499,7 +499,7 @@ def test_a_long_scan_resumes_who_is_still_there(bench: Bench, gone: bool) -> Non
     bench.boxes.answer = None
     client = bench.claim(RIGHT)
     assert client.resumed == []
-    client.fd = -1 if gone else 5
+    client.fd = -1 if gone else 0
     bench.boxes.scanned(LISTING)
     assert client.resumed == ([] if gone else [IN])
     assert bench.count() == ({} if gone else {"LOGINS": 1})
