@@ -209,9 +209,18 @@ def test_a_young_copy_is_looked_at_again(clock: Clock) -> None:
     other = Run(found(mtime=NOW - 60))
     clock.waits.clear()
     assert (other.proof().ended, clock.waits) == (Fate.ONCE, [])
+    due = Run(found(mtime=clock.now - ledger.LATE_S))
+    assert (due.proof().ended, clock.waits) == (Fate.ONCE, [])
     ahead = Run(found(mtime=NOW + 500))
     ahead.proof()
     assert clock.waits[0] == ledger.LATE_S, "a clock that is ahead is not waited for"
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "deferred"])
+def test_where_no_place_was_foretold_the_log_is_what_counts(outcome: str) -> None:
+    proof = Run(found(), message=sent(route=Route("joe@c", outcome, "cannot say"))).proof()
+    assert proof.ended is Fate.ONCE
+    assert proof.why == f"one file: {BOX}/new/1.2.mx"
 
 
 TWIN = b"Subject: s\n\none\n"

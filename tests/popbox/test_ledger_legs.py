@@ -12,7 +12,7 @@ from popbox.clients.smtp import Receipt, Reply
 from popbox.errors import ConnectionFailed
 from popbox.ledger.foretold import Foretold
 from popbox.ledger.judge import Evidence
-from popbox.ledger.legs import Fetched, legs
+from popbox.ledger.legs import TICK_S, Fetched, legs
 from popbox.ledger.log import Story
 from popbox.proof import Fate, Looked, MaildirLeg, Pop3Leg, QueueLeg, SmtpLeg
 from popbox.verbs.context import Sent
@@ -140,9 +140,11 @@ def test_a_time_that_two_clocks_disagree_on_is_not_shown(mtime: float, at_s: flo
     assert looked(at(SOUND, mtime))[2].at_s == at_s
 
 
-def test_times_have_microseconds() -> None:
-    assert looked(at(SOUND, AT + 1.123456))[2].at_s == pytest.approx(1.123456, abs=2e-7)
-    assert len(str(looked(at(SOUND, AT + 1.123456))[2].at_s)) <= len("1.123456")
+@pytest.mark.parametrize(("mtime", "at_s"), [(-TICK_S, 0.0), (1.12345678, 1.123457)])
+def test_the_last_tick_before_the_send_counts_and_times_have_microseconds(mtime: float, at_s: float) -> None:
+    begun = sent()
+    begun.at = 0.0
+    assert looked(at(SOUND, mtime), message=begun)[2].at_s == at_s
 
 
 def test_a_bounce_is_shown_and_an_empty_box_is_said() -> None:

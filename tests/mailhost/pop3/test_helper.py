@@ -7,6 +7,8 @@ import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, eventually, http
 
 from mailhost.pop3 import keeper
-from mailhost.pop3.rows import Files
+from mailhost.pop3.rows import LOGIN_OCTETS, Files
 
 Serve = Callable[..., Running]
 as_root = pytest.mark.needs("root")  # only root has the helper
@@ -86,9 +88,55 @@ def test_the_unprivileged_end_asks_for_all_that_a_source_can_tell(
     monkeypatch.setattr(keeper.Kept, "_ask", lambda _, *what: asked.append(what) or [b"x"])
     with socket.socket() as channel:
         kept = keeper.Kept(channel)
+        assert kept.fileno() == channel.fileno()
         kept.upgrade(b"joe", b"testpw")
         assert (kept.secret(b"joe", b"apop"), kept.holds(b"scram"), kept.pem()) == (b"x", True, [b"x"])
     assert asked == [(b"u", b"joe", b"testpw"), (b"a", b"joe"), (b"h", b"scram"), (b"p", b"")]
+
+
+def test_the_longest_login_is_asked_for_and_no_longer_one(tmp_path: Path) -> None:
+    with helping(tmp_path) as (ours, _):
+        longest = "x" * LOGIN_OCTETS
+        (tmp_path / "poppasswd").write_text(f"{longest}:{HOWTO_HASH}:popuser:/box\n{longest}y:*:popuser:/box\n")
+        kept = keeper.Kept(ours)
+        assert kept.row(longest.encode()) is not None
+        assert kept.row(longest.encode() + b"y") is None
+
+
+@pytest.mark.parametrize(("octets", "told"), [(keeper.PEM_OCTETS - 1, True), (keeper.PEM_OCTETS, False)])
+def test_certificate_and_key_are_told_up_to_a_length(tmp_path: Path, octets: int, told: bool) -> None:
+    chain, key = tmp_path / "chain", tmp_path / "key"
+    chain.write_bytes(b"c" * (octets - 7))
+    key.write_bytes(b"private")
+    answer = keeper.answer(b"p" + keeper.pack([b""]), Files(tmp_path), pem=(chain, key))
+    assert answer == (b"+" + keeper.pack([chain.read_bytes(), b"private"]) if told else b"!")
+
+
+STARTED = """
+import os, signal, sys
+from pathlib import Path
+from mailhost.pop3 import keeper
+listener, client = os.pipe()
+os.dup2(listener, 300)
+(kept,) = keeper.start(Path(sys.argv[1]), 1)
+assert kept.row(b"nobody") is None  # it serves, so it has set itself up
+for name in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+    os.kill(kept.helper, name)
+print(kept.row(b"joe").home.decode())
+descriptors = Path(f"/proc/{kept.helper}/fd")
+print([name for fd in os.listdir(descriptors) if int(fd) > 2 and "[" in (name := os.readlink(descriptors / fd))])
+kept._channel.close()
+print(os.waitpid(kept.helper, 0)[1])
+"""
+
+
+def test_a_helper_outlives_signals_keeps_one_channel_and_ends_with_its_workers(tmp_path: Path) -> None:
+    (tmp_path / "poppasswd").write_text(f"joe:{HOWTO_HASH}:popuser:/box/joe\n")
+    argv = [sys.executable, "-c", STARTED, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines()[::2] == ["/box/joe", "0"], done.stderr
+    assert done.stdout.count("socket:[") == 1
+    assert "pipe:[" not in done.stdout, "the port must be free when the server has gone"
 
 
 def test_random_questions_do_not_end_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -102,6 +103,37 @@ def test_readable_asks_the_source_and_not_what_is_remembered(tmp_path: Path) -> 
     assert not rows.readable()
 
 
+def test_the_file_is_looked_at_once_a_round(tmp_path: Path) -> None:
+    rows = Rows(users(tmp_path))
+    assert rows.cached(b"joe", 0.0) is None
+    row, _ = known(rows, b"joe")
+    assert rows.cached(b"joe", 1.0) is row is not None
+    (tmp_path / "poppasswd").write_text("ann:*:popuser:/box/ann\n")
+    assert rows.cached(b"joe", 1.0) is row
+    assert rows.cached(b"joe", 2.0) is None
+
+
+def test_a_source_that_cannot_tell_is_the_hosts_fault_in_every_question(tmp_path: Path) -> None:
+    class Broken(Files):
+        def fail(self, *_: bytes) -> None:
+            raise OSError("the root helper has gone")
+
+        row = secret = holds = upgrade = fail  # type: ignore[assignment]
+
+    rows = Rows(users(tmp_path), Broken(tmp_path))
+    asked: list[Callable[[], object]] = [
+        lambda: rows.row(b"joe"),
+        lambda: rows.secret(b"joe", b"apop"),
+        lambda: rows.scram(b"joe"),
+        lambda: rows.upgrade(b"joe", b"pw"),
+    ]
+    for ask in asked:
+        with pytest.raises(RowsError, match=r"^the root helper has gone$"):
+            ask()
+    assert [rows.offers(b"apop", before) for before in (True, False)] == [True, False]
+    assert Rows(tmp_path).offers(b"apop") is False
+
+
 def test_the_helper_answers_for_one_login_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "popsecrets").write_bytes(
         b"joe:apop:tanstaaf\n# x\njoe:apop:second\njoe:other:z\nann:scram:" + REAL + b"\n"
@@ -185,6 +217,7 @@ def test_an_unknown_login_is_hashed_too_and_never_passes(monkeypatch: pytest.Mon
     monkeypatch.setattr("mailhost.pop3.credentials.verify", lambda _, stored: bool(seen.append(stored)) or True)
     assert not judged(Credentials(lambda work: work(), lambda work: work()), None, b"x")
     assert seen == [DUMMY_HASH]
+    assert re.fullmatch(rb"\$6\$[./0-9A-Za-z]{16}\$[./0-9A-Za-z]{86}", DUMMY_HASH), "of another form it costs less"
 
 
 def test_counters_of_all_workers_add_up() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from mailhost.pop3 import rehash
+from mailhost.pop3.rows import Files
 
 
 class Pipe(io.BytesIO):
@@ -89,6 +90,13 @@ def test_a_program_that_cannot_be_run_is_an_error_and_holds_no_lock(
         with pytest.raises(PermissionError):
             rehash.start(str(tmp_path), b"joe", b"pw")
     assert rehash.start(str(tmp_path), b"joe", b"pw")
+
+
+def test_who_may_read_the_files_starts_it_for_their_host(tmp_path: Path, started: list[SimpleNamespace]) -> None:
+    Files(tmp_path / "users").upgrade(b"joe", b"pw")
+    assert [one.argv[4:] for one in started] == [
+        ["--home", str(tmp_path), "mailbox", "rehash", "--password-stdin", "--", b"joe"]
+    ]
 
 
 @pytest.mark.parametrize("kind", ["socket", "file", "closed"])

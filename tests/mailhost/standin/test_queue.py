@@ -40,6 +40,12 @@ def test_q_queue_4_an_entry_comes_back_as_it_went(store: Queue) -> None:
     assert kept.size == len(text)
 
 
+def test_all_messages_are_loaded_or_those_that_are_asked_for_oldest_first(store: Queue) -> None:
+    one, two, three = (put(store).number for _ in range(3))
+    assert [number for number, _ in store.load()] == [one, two, three]
+    assert [number for number, _ in store.load([three, one, 7])] == [one, three]
+
+
 def test_a_large_message_is_spooled_and_whole(store: Queue) -> None:
     draft = store.draft(b"", RECIPIENTS, Trace(b"x", 1))
     for _ in range(30):
@@ -60,6 +66,45 @@ def test_of_a_message_that_is_given_up_neither_file_nor_descriptor_stays(store: 
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     assert not list((store.root / "tmp").iterdir())
+
+
+def open_files() -> set[str]:
+    return {name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}  # noqa: PTH110
+
+
+def test_what_is_read_and_made_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = open_files()
+    store = Queue(queue.make(tmp_path))
+    kept = put(store)
+    assert store.read(kept.number) == kept
+    store.record(kept.number, entry.record_done(0))
+    store.journal(kept.number)
+    with pytest.raises(FileNotFoundError):
+        store.read(7)
+    os.close(queue.open_lock(tmp_path))
+    store.close()
+    assert open_files() == before
+
+
+def test_numbers_grow_though_the_clock_stands_or_goes_back(store: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([5_000_000, 5_000_000, 5_000_000, 3_000_000, 9_000_000])
+    monkeypatch.setattr(queue.time, "time_ns", lambda: next(clock))
+    numbers = [store.draft(b"", (), Trace(b"", 1)).number for _ in range(5)]
+    assert numbers == [5_000, 5_001, 5_002, 5_003, 9_000]
+
+
+def test_of_a_fault_of_our_own_everybody_hears_and_nothing_stays(store: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafts = [store.draft(b"s@x", RECIPIENTS, Trace(b"x", 1)) for _ in range(2)]
+    place = store._place
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            store, "_place", lambda one: place(one) if one is drafts[0] else _raise(MemoryError("none left"))
+        )
+        results = store.commit(drafts)
+    assert [str(result) for result in results] == ["[Errno 5] internal trouble: MemoryError('none left')"] * 2
+    assert not list((store.root / "tmp").iterdir())
+    kept = put(store)
+    assert store.numbers() == [kept.number], "the one that was placed is taken back"
 
 
 def test_a_directory_that_was_synced_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,6 +305,12 @@ def test_a_home_that_is_a_link_is_followed(tmp_path: Path) -> None:
     Queue(queue.make(tmp_path / "home")).close()
     os.close(queue.open_lock(tmp_path / "home"))
     assert (tmp_path / "real/queue/lock/sendmutex").is_file()
+
+
+def test_a_home_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        queue.make(tmp_path / "mistyped")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
