@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from tests.mailhost.standin.support import IDS, Home, Serve, cli, wait_for
 
@@ -156,6 +163,32 @@ def test_q_bounce_8_verp_end_to_end(home: Home, serve: Serve) -> None:
     server.send("joe@d.com", sender="list-owner-@host-@[]")
     server.wait_log("end msg")
     assert home.mail()[0].startswith(b"Return-Path: <list-owner-p-joe=d.com@host>\n")
+
+
+def test_what_a_stranger_writes_moves_no_cursor_of_who_looks_into_the_queue(home: Home, serve: Serve) -> None:
+    home.control("concurrencylocal", "0\n")
+    paint = "\x1b]0;PWNED\x07\x1b[2J"
+    server = serve()
+    text = b"Subject: gr\xc3\xbc\xc3\x9f\n\n" + paint.encode() + b"\x9b2J\n"
+    number = server.send("joe@d.com", sender=f"{paint}@d.com", text=text).split()[-1].decode()
+    assert r"from <\x1b]0;PWNED\x07\x1b[2J@d.com>" in cli(home, "queue", "list").stdout
+    argv = (sys.executable, "-m", "mailhost", "--home", str(home.path), "queue", "show", number)
+    assert text in subprocess.run(argv, capture_output=True, check=True).stdout, "whole, for a file"
+    terminal, end = pty.openpty()
+    with open(terminal, "rb", buffering=0) as screen:  # noqa: PTH123 - a descriptor
+        subprocess.run(argv, stdout=end, check=True)
+        os.close(end)
+        shown = b"".join(read_all(screen))
+    assert b"\\x1b]0;PWNED\\x07\\x1b[2J\\x9b2J" in shown
+    assert "grüß".encode() in shown
+    assert not {0x1B, 0x07, 0x9B} & set(shown)
+
+
+def read_all(screen: IO[bytes]) -> Iterator[bytes]:
+    """A terminal says that nobody writes there any more by EIO."""
+    with contextlib.suppress(OSError):
+        while piece := screen.read(4096):
+            yield piece
 
 
 def test_queue_show_and_delete(home: Home, serve: Serve) -> None:

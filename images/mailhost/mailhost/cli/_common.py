@@ -19,6 +19,7 @@ from mailhost.accounts.files import mark
 from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import layout
 from mailhost.accounts.model import Accounts
+from mailhost.cli._terminal import say
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,13 +41,13 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except AccountsError as why:
-            click.echo(f"mailhost: {why}", err=True)
+            say(f"mailhost: {why}", err=True)
             raise SystemExit(why.exit_code) from why
         except BrokenPipeError:
             raise  # click's own: the reader of our stdout has gone
         except OSError as why:
             where = "" if why.filename is None else f"{os.fsdecode(why.filename)}: "
-            click.echo(f"mailhost: {where}{why.strerror or why}", err=True)
+            say(f"mailhost: {where}{why.strerror or why}", err=True)
             raise SystemExit(BusyError.exit_code) from why
 
     return run
@@ -91,9 +92,9 @@ def change(hands: Hands, *, table: str | None, dry_run: bool, quiet: bool = Fals
             edit.transaction.commit()
     if not quiet:
         for done in edit.changes:
-            click.echo(sentence(done, dry_run=dry_run))
+            say(sentence(done, dry_run=dry_run))
         if not edit.changes:
-            click.echo("nothing to change")
+            say("nothing to change")
 
 
 def home_state(home: Path, *, only: str | None = None, private: bool = True) -> Accounts:
@@ -120,4 +121,4 @@ def counted(number: int, thing: str, things: str = "") -> str:
 
 def note(text: str) -> None:
     """A remark, on stderr: stdout is for results."""
-    click.echo(f"mailhost: {text}", err=True)
+    say(f"mailhost: {text}", err=True)

@@ -11,6 +11,7 @@ from mailhost.accounts.layout import layout
 from mailhost.accounts.lint.facts import Finding
 from mailhost.cli._common import counted, guarded, hands, json_option, newu_option
 from mailhost.cli._tables import print_json
+from mailhost.cli._terminal import say
 
 
 @click.command()
@@ -36,7 +37,7 @@ def lint(home: Path, newu: str | None, *, mend: bool, strict: bool, as_json: boo
     mended: list[Finding] = []
     if mend:
         for finding in (f for f in found if f.fixable and not as_json):
-            click.echo(f"{'would mend' if dry_run else 'mending'} {finding.file}: {finding.cure}: {finding.text}")
+            say(f"{'would mend' if dry_run else 'mending'} {finding.file}: {finding.cure}: {finding.text}")
     if mend and not dry_run:
         mended = rules.fix(found, hands(home, newu))
         found = rules.lint(place)
@@ -44,8 +45,8 @@ def lint(home: Path, newu: str | None, *, mend: bool, strict: bool, as_json: boo
         print_json({"findings": [_facts(f) for f in found], "mended": [_facts(f) for f in mended]})
     else:
         for finding in found:
-            click.echo(str(finding))
-        click.echo(_summary(found, mended))
+            say(str(finding))
+        say(_summary(found, mended))
     if any(finding.level == "error" or strict for finding in found):
         raise SystemExit(1)
 

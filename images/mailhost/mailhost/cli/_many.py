@@ -14,6 +14,7 @@ from mailhost.accounts import governed
 from mailhost.accounts.edit import Change, Edit, editing
 from mailhost.accounts.journal import Hands
 from mailhost.cli._common import hands, note, sentence
+from mailhost.cli._terminal import say
 
 SHOWN_CHANGES = 40
 BAR_FROM = 200
@@ -50,7 +51,7 @@ def change_many(home: Path, newu: str | None, *, table: str | None, dry_run: boo
                 edit.transaction.hands = Hands(base.layout, base.newu, bar, note)
                 edit.transaction.commit()
     for text in told(edit.changes, dry_run=dry_run):
-        click.echo(text)
+        say(text)
 
 
 def told(changes: list[Change], *, dry_run: bool) -> list[str]:

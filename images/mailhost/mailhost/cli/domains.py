@@ -17,6 +17,7 @@ from mailhost.accounts.logins import POLICIES
 from mailhost.accounts.model import Accounts
 from mailhost.cli._common import change, counted, dry_run_option, guarded, hands, home_state, json_option, newu_option
 from mailhost.cli._tables import print_facts, print_json, print_table
+from mailhost.cli._terminal import say
 
 
 @click.command()
@@ -37,9 +38,9 @@ def init(home: Path, me: str | None, logins: str | None, newu: str | None, *, dr
         governed.refuse(layout(home), "[logins]: policy")
     made = tree.init(hands(home, newu), me, logins, dry_run=dry_run)
     for path in made:
-        click.echo(f"would make {path}" if dry_run else f"made {path}")
+        say(f"would make {path}" if dry_run else f"made {path}")
     if not made:
-        click.echo("nothing was missing")
+        say("nothing was missing")
 
 
 @click.command()
@@ -58,11 +59,11 @@ def rebuild(home: Path, newu: str | None, *, force: bool, dry_run: bool) -> None
     """
     parts, entries, gone = tree.rebuild(hands(home, newu), force=force, dry_run=dry_run)
     joined = f"{counted(entries, 'entry', 'entries')} of {counted(parts, 'domain')}"
-    click.echo(f"users/assign: would join {joined}" if dry_run else f"users/assign: {joined}; users/cdb made")
+    say(f"users/assign: would join {joined}" if dry_run else f"users/assign: {joined}; users/cdb made")
     if gone:
         which = ", ".join([*map(str, gone[:10]), *(["..."] if len(gone) > 10 else [])])
         what = "would be taken out" if dry_run else "taken out; the file as it was is users/assign.old"
-        click.echo(f"users/assign: line {which}, in no file of users/domains: {what}")
+        say(f"users/assign: line {which}, in no file of users/domains: {what}")
 
 
 @click.command("newu")
@@ -79,7 +80,7 @@ def newu(home: Path, newu: str | None) -> None:
     Example:
       mailhost newu
     """
-    click.echo(f"users/cdb made from {counted(tree.newu(hands(home, newu)), 'line')} of users/assign")
+    say(f"users/cdb made from {counted(tree.newu(hands(home, newu)), 'line')} of users/assign")
 
 
 @click.command()
@@ -99,7 +100,7 @@ def newmrh(home: Path) -> None:
         make(home)
     except NewuError as why:
         raise HostError(f"control/morercpthosts.cdb could not be made, the old one still counts: {why}") from why
-    click.echo("control/morercpthosts.cdb made; the next connection sees it")
+    say("control/morercpthosts.cdb made; the next connection sees it")
 
 
 @click.group()

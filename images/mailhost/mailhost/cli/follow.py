@@ -24,6 +24,7 @@ from mailhost.accounts.layout import Layout, layout
 from mailhost.accounts.nodes import Node
 from mailhost.cli._common import guarded, json_option
 from mailhost.cli._tables import print_facts, print_json
+from mailhost.cli._terminal import say
 from mailhost.cli.declare import FILE
 from mailhost.system.reading import OWN_OCTETS
 
@@ -193,7 +194,7 @@ class Follower:
         if text != self._said:
             self._said = text
             for line in text.splitlines():
-                click.echo(f"accounts: {line}")
+                say(f"accounts: {line}")
             sys.stdout.flush()
 
 
@@ -236,7 +237,7 @@ def _safely(step: Callable[[], None]) -> None:
     try:
         step()
     except (AccountsError, OSError) as why:
-        click.echo(f"accounts: {why}")
+        say(f"accounts: {why}")
 
 
 @click.command()
@@ -254,7 +255,7 @@ def governed(home: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(None if found is None else asdict(found))
     elif found is None:
-        click.echo("no file governs the accounts of this host: `mailhost` verbs change them")
+        say("no file governs the accounts of this host: `mailhost` verbs change them")
     else:
         facts = [("applied", f"{found.at}, SHA-256 {found.applied}" if found.at else "never yet")]
         facts += [("waits", found.waits)] if found.waits else []

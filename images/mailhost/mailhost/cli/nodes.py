@@ -11,6 +11,7 @@ from mailhost.accounts import nodes as store
 from mailhost.accounts.layout import layout
 from mailhost.cli._common import counted, guarded, json_option
 from mailhost.cli._tables import print_json, print_table
+from mailhost.cli._terminal import say
 
 
 @click.group()
@@ -53,4 +54,4 @@ def forget(home: Path, name: str) -> None:
       mailhost nodes forget mx2
     """
     store.forget(layout(home), name)
-    click.echo(f"forgot node {name}")
+    say(f"forgot node {name}")

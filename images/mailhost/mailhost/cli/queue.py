@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from typing import NoReturn
 import click
 
 from mailhost.accounts import sender
+from mailhost.cli._terminal import say, visible
 from mailhost.standin.entry import Damaged, Entry, Journal
 from mailhost.standin.queue import DIRECTORIES, Queue, message_pieces
 
@@ -33,7 +35,7 @@ def _open(home: Path) -> Queue:
             raise FileNotFoundError(2, "no queue of the stand-in there", str(root))
         return Queue(root)
     except OSError as error:
-        click.echo(f"mailhost queue: {root}: {error.strerror}", err=True)
+        say(f"mailhost queue: {root}: {error.strerror}", err=True)
         sys.exit(TEMPORARY)
 
 
@@ -88,8 +90,8 @@ def list_(home: Path, as_json: bool) -> None:
         click.echo(json.dumps(messages, indent=2))
         return
     for message in messages:
-        click.echo(_lines(message))
-    click.echo(f"{len(messages)} messages in the queue")
+        say(_lines(message))
+    say(f"{len(messages)} messages in the queue")
 
 
 def _lines(message: dict[str, object]) -> str:
@@ -128,17 +130,27 @@ def show(home: Path, numbers: tuple[int, ...]) -> None:
         except FileNotFoundError:
             _no_such(number)
         except (OSError, Damaged) as error:
-            click.echo(f"mailhost queue: msg {number} cannot be read: {error}", err=True)
+            say(f"mailhost queue: msg {number} cannot be read: {error}", err=True)
             sys.exit(1)
-        click.echo(_lines(_described(entry, journal)) + "\n")
+        say(_lines(_described(entry, journal)) + "\n")
         sys.stdout.flush()
         with os.fdopen(fd, "rb"):
-            for piece in message_pieces(fd, entry.offset):
-                sys.stdout.buffer.write(piece)
+            _print(message_pieces(fd, entry.offset))
+
+
+def _print(pieces: Iterator[bytes]) -> None:
+    """A message as it is, for a file or a program; for a person what moves the cursor is made visible."""
+    if not sys.stdout.isatty():
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    for piece in (*pieces, b""):
+        sys.stdout.write(visible(decoder.decode(piece, final=not piece)))
 
 
 def _no_such(number: int) -> NoReturn:
-    click.echo(f"mailhost queue: there is no msg {number}", err=True)
+    say(f"mailhost queue: there is no msg {number}", err=True)
     sys.exit(1)
 
 
@@ -148,14 +160,14 @@ def flush(home: Path) -> None:
     """Have everything that is deferred tried now."""
     pid = sender.find(home)
     if pid is None:
-        click.echo("mailhost queue: no sender runs on this queue; what is deferred is tried when one starts", err=True)
+        say("mailhost queue: no sender runs on this queue; what is deferred is tried when one starts", err=True)
         sys.exit(1)
     try:
         os.kill(pid, signal.SIGALRM)
     except OSError as error:
-        click.echo(f"mailhost queue: cannot signal the sender, pid {pid}: {error.strerror}", err=True)
+        say(f"mailhost queue: cannot signal the sender, pid {pid}: {error.strerror}", err=True)
         sys.exit(TEMPORARY)
-    click.echo(f"told the sender, pid {pid}")
+    say(f"told the sender, pid {pid}")
 
 
 @queue.command()
@@ -172,6 +184,6 @@ def delete(home: Path, numbers: tuple[int, ...]) -> None:
         for number in numbers:
             store.remove(number)
     except OSError as error:
-        click.echo(f"mailhost queue: {error.filename}: {error.strerror}", err=True)
+        say(f"mailhost queue: {error.filename}: {error.strerror}", err=True)
         sys.exit(TEMPORARY)
-    click.echo(f"deleted {len(numbers)} messages")
+    say(f"deleted {len(numbers)} messages")

@@ -16,6 +16,7 @@ from mailhost.accounts.layout import layout
 from mailhost.accounts.removed import Kept
 from mailhost.cli._common import counted, dry_run_option, guarded, hands, json_option
 from mailhost.cli._tables import print_json, print_table
+from mailhost.cli._terminal import say
 
 DAY_S = 86400
 
@@ -86,12 +87,12 @@ def restore(home: Path, which: str, address: str | None, *, dry_run: bool) -> No
         local, domain = names.address(to)
         part = mailboxes.find(edit, local, domain)
         if dry_run:
-            click.echo(f"would move {counted(keepsake.mail(edit.layout, one).messages, 'message')} to {local}@{domain}")
+            say(f"would move {counted(keepsake.mail(edit.layout, one).messages, 'message')} to {local}@{domain}")
             return
         moved, left = keepsake.restore(edit.layout, one, edit.layout.box(part.prefix, local))
-    click.echo(f"moved {counted(moved, 'message')} to {local}@{domain}")
+    say(f"moved {counted(moved, 'message')} to {local}@{domain}")
     if left:
-        click.echo(f"{counted(left, 'message')} left in popboxes/.removed/{one.name}: others have their names there")
+        say(f"{counted(left, 'message')} left in popboxes/.removed/{one.name}: others have their names there")
 
 
 @removed.command("purge")
@@ -121,9 +122,9 @@ def purge(home: Path, which: tuple[str, ...], days: float | None, *, yes: bool, 
         for one in chosen:
             if not dry_run:
                 keepsake.purge(place, one)
-            click.echo(f"{'would remove' if dry_run else 'removed'} popboxes/.removed/{one.name}")
+            say(f"{'would remove' if dry_run else 'removed'} popboxes/.removed/{one.name}")
     if not chosen:
-        click.echo("nothing to remove")
+        say("nothing to remove")
 
 
 def _ask(chosen: list[Kept]) -> None:

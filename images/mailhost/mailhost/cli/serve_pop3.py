@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from mailhost.cli._address import host_and_port, shown
+from mailhost.cli._terminal import say
 from mailhost.pop3.options import DEFAULT_LIMITS, Address, Limits, Options
 from mailhost.pop3.profiles import PROFILES
 from mailhost.system.proxy import Trusted
@@ -79,7 +80,7 @@ def pop3(home: Path, /, **given: Any) -> None:
         raise click.UsageError(str(error)) from error
     except OSError as error:
         failed = error.with_traceback(None)  # it would keep open the sockets that were bound
-    click.echo(f"mailhost serve pop3: {_reason(failed, options)}", err=True)
+    say(f"mailhost serve pop3: {_reason(failed, options)}", err=True)
     sys.exit(111)
 
 

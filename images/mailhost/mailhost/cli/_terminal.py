@@ -1,0 +1,30 @@
+"""What files and strangers say, fit for a terminal: no character of theirs moves the cursor or hides a word.
+
+Names of files in a box are its owner's, envelopes in the queue are anybody's.
+"""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+# Control characters but for TAB and LF; what turns the direction of text or ends a line unseen; halves of characters.
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """Text with what cannot be seen made visible: ``\\x1b``, ``\\u202e``; an octet that is no UTF-8 as ``\\xff``."""
+    return UNSEEN.sub(_shown, text)
+
+
+def _shown(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode's form of an octet
+        return f"\\x{code - 0xDC00:02x}"
+    return found.group().encode("unicode_escape").decode()
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print a line or more, whoever has said it."""
+    click.echo(visible(str(text)), err=err)
