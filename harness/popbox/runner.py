@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from textwrap import shorten
+from typing import TypeVar
 
+from pydantic import BaseModel
+
+from popbox.clients.secret import MASK, masked
 from popbox.errors import ConnectionFailed, HostError, PopboxError, StepTimeout
 from popbox.fields import Strict
 from popbox.hosts.base import SERVICES, Ability, Host, Service, tail
@@ -23,6 +27,8 @@ from popbox.steps import Step
 from popbox.transcript import TranscriptError
 from popbox.verbs import VERBS, Context
 from popbox.verbs.declared import accounts
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Watcher:
@@ -41,8 +47,11 @@ class Watcher:
 class Run:
     """A scenario that is being run, step by step: what it shares, what it has seen, and the result so far."""
 
-    def __init__(self, file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> None:
-        """``watcher`` hears of each step."""
+    def __init__(
+        self, file: ScenarioFile, host: Host, watcher: Watcher | None = None, secrets: Iterable[str] = ()
+    ) -> None:
+        """``watcher`` hears of each step. ``secrets`` are passwords that nothing of it must show."""
+        self._secrets = tuple(secrets)
         self.context = Context(host, file, log_from=_log_ends(host))
         self.steps: list[StepResult] = []
         self.taken: list[Taken] = []
@@ -65,11 +74,20 @@ class Run:
         file, number = self.context.file, len(self.steps)
         self._watcher.step_begins(file, number, name, awaited)
         self.context.step, began = number, time.monotonic()
-        seen = action()
+        seen = self._masked(action())
         step = StepResult(number=number, name=name, verb=verb, seen=seen, took_s=time.monotonic() - began)
         self._watcher.step_ended(file, step)
         self.steps.append(step)
         return step
+
+    def _masked(self, seen: M) -> M:
+        """The same without the run's own passwords, whatever program or server said them."""
+        if not self._secrets:
+            return seen
+        text = seen.model_dump_json()
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return type(seen).model_validate_json(text)
 
     def result(self, skipped: str = "", failed: str = "") -> Result:
         """What came of it: skipped or failed for the reason given, else as its steps and its messages say."""
@@ -103,6 +121,7 @@ class Run:
             began=self._began_at,
             took_s=time.monotonic() - self._began,
         )
+        result = self._masked(result)
         self._watcher.ended(context.file, result)
         return result
 
@@ -125,11 +144,13 @@ def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Resul
     """Run one scenario up to its first failure, and account for each message that it sent. Raises nothing for those."""
     if missing := unmet(file.scenario, host):
         return Run(file, host, watcher).result(skipped=missing)
+    secrets: frozenset[str] = frozenset()
     try:
-        file = _with_own_password(file, host) if host.name == "remote" else file
+        if host.name == "remote":
+            file, secrets = _with_own_password(file, host)
     except UnfitError as why:
         return Run(file, host, watcher).result(skipped=f"no password of the run's own fits: {why}")
-    going = Run(file, host, watcher)
+    going = Run(file, host, watcher, secrets)
     steps = iter(file.scenario.step)
     try:
         seen = going.declare()
@@ -140,21 +161,30 @@ def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Resul
     return going.result()
 
 
-def _with_own_password(file: ScenarioFile, host: Host) -> ScenarioFile:
-    """The scenario with a random password of its own in place of those it declares. Raises UnfitError, HostError."""
+def _with_own_password(file: ScenarioFile, host: Host) -> tuple[ScenarioFile, frozenset[str]]:
+    """The scenario with random passwords of its own in place of those it declares, and these.
+
+    Raises UnfitError, HostError.
+    """
     scenario, password = file.scenario, random_password()
     if not any(ability is Ability.DECLARE for _, ability in wanted(scenario)):
-        return file
+        return file, frozenset()
     replaced(scenario, password, "")  # whether it can be done, before anything is run there
     made = host.run("mkpasswd", FROM_STDIN, stdin=f"{password}\n".encode())
     if made.code:
         raise HostError(f"mailhost mkpasswd on host remote ended with {made.code}", made.stderr)
-    return replace(file, scenario=replaced(scenario, password, made.stdout.strip()))
+    scenario = replaced(scenario, password, made.stdout.strip())
+    told = {step.declare.stdin.strip() for step in scenario.step if step.declare and step.declare.stdin}
+    return replace(file, scenario=scenario), frozenset({password, *told})
 
 
 def awaits(step: Step) -> str:
     """What a step does or waits for, in one line: its table without defaults, and its deadline."""
     spec = step.spec.model_dump(by_alias=True, exclude_defaults=True) if isinstance(step.spec, Strict) else step.spec
+    if step.declare and step.declare.stdin:
+        spec["stdin"] = MASK
+    if step.telnet:
+        spec["transcript"] = "\n".join(line[:3] + masked(line[3:]) for line in step.telnet.transcript.split("\n"))
     words = spec.items() if isinstance(spec, dict) else [("", spec)]
     said = " ".join(f"{key} {shorten(str(value), 40)}".strip() for key, value in words)
     return f"{step.verb} {said}, {step.within_s:g} s at most"

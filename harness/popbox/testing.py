@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from popbox.clients.pop3 import Pop3
+from popbox.clients.secret import MASK
 from popbox.clients.wire import Address
 from popbox.errors import HostError
 from popbox.hosts.base import SERVICES, Found, Host, Ran, tail
@@ -46,13 +47,23 @@ class Sent:
     octets: bytes
 
 
+class Password(str):
+    """A password that pytest shows masked, in failures and among local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Masked."""
+        return repr(MASK)
+
+
 @dataclass(frozen=True, slots=True)
 class Mailbox:
     """A mailbox of this test alone. The password was generated on the mail host and is known to this object only."""
 
     address: str
     login: str
-    password: str
+    password: Password
     _host: MailHost
 
     def __repr__(self) -> str:
@@ -134,8 +145,8 @@ class MailHost:
         ran = self.mailhost("mailbox", "add", address, "--login", login, "--generate", *flags)
         if ran.code:
             raise HostError(f"mailhost mailbox add {address} ended with {ran.code}: {ran.stderr.strip()}")
-        password = next(line for line in ran.stdout.splitlines() if line.startswith("password: "))
-        return Mailbox(address, login, password.removeprefix("password: "), self)
+        shown = next(line for line in ran.stdout.splitlines() if line.startswith("password: "))
+        return Mailbox(address, login, Password(shown.removeprefix("password: ")), self)
 
     def send(
         self,

@@ -40,7 +40,7 @@ CAUSES = {
     "pop3-killed": (DOWN, r"pop3: .*(signal 9|exit code 137)"),
     "pop3-frozen": (r"waited [\d.]+ s for .* last seen: nothing", rf"pop3: {FROZEN}"),
     "pop3-cut-off": (r"pop3 .* has no port: its container is on no network", r"pop3: its container is cut off"),
-    "session-cut-off": (r"waited [\d.]+ s for .* last seen: C: PASS testpw", rf"pop3: {FROZEN}"),
+    "session-cut-off": (r"waited [\d.]+ s for .* last seen: C: PASS \*{8}", rf"pop3: {FROZEN}"),
     "popboxes-full": (MAILDIR_ERROR, r"popboxes: the disk is full \(\d+ KiB, none free\)"),
     "popboxes-read-only": (MAILDIR_ERROR, r"popboxes: the disk is read-only"),
     "queue-full": (r"refused at DATA: 451 qq write error or disk full", r"queue: the disk is full"),

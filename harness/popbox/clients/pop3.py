@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from popbox.clients.body import Body
+from popbox.clients.secret import MASK, masked
 from popbox.clients.wire import Address, Wire, readable
 from popbox.errors import PopboxError
 
@@ -46,15 +47,15 @@ class Pop3:
         self.wire.close()
 
     def command(self, line: str, shown: str | None = None) -> str:
-        """Send one line, return the text after ``+OK``; ``shown`` stands in the log for a line with a secret."""
+        """Send one line, return the text after ``+OK``; ``shown`` stands in log and errors for one with a secret."""
         self.wire.send_line(line.encode("utf-8"), shown)
-        return self._status(shown or line)
+        return self._status(shown or masked(line))
 
     def _status(self, command: str) -> str:
         line = readable(self.wire.read_line(f"the reply to {command}"))
         if line == "+OK" or line.startswith("+OK "):
             return line[4:]
-        raise Pop3Refused(command, line)
+        raise Pop3Refused(command, self.wire.log[-1].text)
 
     def multiline(self, line: str) -> list[bytes]:
         """Send a command with a multi-line reply; returns its lines without dot-stuffing and without the end."""
@@ -65,9 +66,9 @@ class Pop3:
         return lines
 
     def login(self, login: str, password: str) -> None:
-        """USER and PASS; the password is masked in the log."""
+        """USER and PASS; the log does not keep the password."""
         self.command(f"USER {login}")
-        self.command(f"PASS {password}", shown="PASS ********")
+        self.command(f"PASS {password}", shown=f"PASS {MASK}")
 
     def stat(self) -> tuple[int, int]:
         """Number of messages and octets."""

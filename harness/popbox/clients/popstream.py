@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from popbox.clients.pop3 import Pop3Refused
+from popbox.clients.secret import MASK
 from popbox.clients.wire import Address, readable
 from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 
@@ -20,7 +21,6 @@ RECEIVE_OCTETS = 262_144
 LINE_OCTETS = 65_536  # our choice: RFC 2449 §4 allows 512 for a status line
 LISTING_OCTETS = 1 << 28  # our choice: 256 MiB is UIDL for some three million messages
 SLOWEST_OCTETS_S = 1024  # our choice: a reply that flows more slowly than this, after the timeout, is a stuck one
-MASK = "********"
 
 
 class Garbled(PopboxError):

@@ -7,10 +7,11 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from popbox.clients.secret import Secrets
 from popbox.errors import ConnectionFailed, StepTimeout
 
 LINE_OCTETS = 1 << 20  # our choice: no server we talk to sends longer lines; it bounds memory
@@ -36,6 +37,7 @@ class Logged:
     at_s: float
     octets: bytes = b""  # as they went, but for a secret: then those of ``text``
     ended: bytes = b"\r\n"  # the line end as it went: CR LF, or from some servers a bare LF
+    secret: str = field(default="", repr=False)  # what `secret.MASK` stands for in ``text``
 
     def __str__(self) -> str:
         """The transcript form: ``C: text`` or ``S: text``."""
@@ -48,7 +50,7 @@ def readable(octets: bytes) -> str:
 
 
 class Wire:
-    """One connection."""
+    """One connection. Its log shows no password."""
 
     def __init__(self, address: Address, timeout_s: float = 10.0) -> None:
         """Connect within ``timeout_s``, which also bounds each later read. Raises ConnectionFailed."""
@@ -69,6 +71,7 @@ class Wire:
     def _begin(self, connection: socket.socket, peer: str, timeout_s: float, end: Callable[[], None]) -> None:
         self.peer, self.timeout_s = peer, timeout_s
         self.log: list[Logged] = []
+        self._secrets = Secrets()
         self._socket, self._end = connection, end
         self.began = time.monotonic()
         self._buffer = bytearray()
@@ -115,8 +118,8 @@ class Wire:
         return tuple(map(str, self.log))
 
     def send_line(self, line: bytes, shown: str | None = None) -> None:
-        """Send ``line`` and CR LF; the log shows ``shown`` in its place where it holds a secret."""
-        self._note("C", line if shown is None else shown.encode())
+        """Send ``line`` and CR LF; the log shows ``shown`` in its place, and does not keep what that hides."""
+        self._note("C", line, shown=shown)
         self.send_octets(line + b"\r\n")
 
     def note_sent(self, line: bytes) -> None:
@@ -161,5 +164,11 @@ class Wire:
     def _last(self) -> str:
         return str(self.log[-1]) if self.log else "nothing"
 
-    def _note(self, side: str, line: bytes, ended: bytes = b"\r\n") -> None:
-        self.log.append(Logged(side, readable(line), time.monotonic() - self.began, line, ended))
+    def _note(self, side: str, line: bytes, ended: bytes = b"\r\n", shown: str | None = None) -> None:
+        text, secret, at_s = readable(line), "", time.monotonic() - self.began
+        if side == "C":
+            text, secret = self._secrets.sent(text)
+            text, secret = (text, secret) if shown is None else (shown, "")
+        elif side == "S":
+            text = self._secrets.heard(text)
+        self.log.append(Logged(side, text, at_s, line if text == readable(line) else text.encode(), ended, secret))

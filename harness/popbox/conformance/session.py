@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from popbox.clients.secret import MASK
 from popbox.clients.wire import Address
 from popbox.conformance.octets import Octets
 from popbox.conformance.verdict import Broken
 
-MASK = "********"
 _STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \r\n]|$)")
 _SECRET = re.compile(rb"\s*(PASS|APOP|AUTH)\b ?", re.IGNORECASE)
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from popbox.clients.secret import MASK
 from popbox.conformance.box import Box, Options
 from popbox.conformance.check import Check, Need
 from popbox.conformance.profiles import Profile
-from popbox.conformance.session import MASK
 from popbox.conformance.verdict import Broken, Departs, Finding, Skip, Status
 from popbox.errors import ConnectionFailed, StepTimeout
 

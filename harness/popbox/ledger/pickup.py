@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from popbox.clients.body import Body
 from popbox.clients.pop3 import Pop3, Pop3Refused
+from popbox.clients.secret import MASK
 from popbox.clients.wire import Logged, Wire
 from popbox.errors import ConnectionFailed, HostError, StepTimeout
 from popbox.fields import HOWTO_HASH, HOWTO_PASSWORD
@@ -85,7 +86,8 @@ def hear(step: int, wire: Wire) -> Heard:
     began = time.time() - (time.monotonic() - wire.began)
     for line in lines:
         if line.side == "C":
-            asked.append(line.text.split(" ", 2) or [""])
+            said = line.text.replace(MASK, line.secret) if line.secret else line.text
+            asked.append(said.split(" ", 2) or [""])
         elif asked and line.text.startswith("+OK"):
             _accepted(heard, asked.pop(0), line, lines, began)
         elif asked:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import tomli_w
 
+from popbox.clients.secret import MASK
 from popbox.errors import HostError
 from popbox.hosts.base import Host, Ran
 from popbox.model import Observation, Scenario
 from popbox.steps import Declare, Explain, Shell
 from popbox.verbs.context import Context
+
+GENERATED = re.compile(r"^(password: ).+$", re.MULTILINE)
+"""How the program shows a password that it has made up."""
 
 
 def accounts(scenario: Scenario, host: Host) -> Observation:
@@ -53,6 +59,7 @@ def _run(context: Context, argv: list[str], code: int, says: str | None, stdin: 
 def _judge(context: Context, ran: Ran, what: str, code: int, says: str | None) -> Observation:
     printed = ran.stdout + ran.stderr
     found = context.search(says, printed) if says else None
+    printed = GENERATED.sub(rf"\g<1>{MASK}", printed)
     if found:
         context.variables.update({name: value for name, value in found.groupdict().items() if value is not None})
     passed = ran.code == code and (not says or found is not None)

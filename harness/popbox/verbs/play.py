@@ -49,7 +49,7 @@ def _expect(context: Context, wire: Wire, line: Line, script: deque[Line], deadl
             context.variables.update(groups)
             return ""
         if not skip:
-            return f"the server said {answer!r}"
+            return f"the server said {wire.log[-1].text!r}"
 
 
 def _hint(wire: Wire) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 
+from popbox.clients.secret import MASK
 from popbox.conformance.box import Box
 from popbox.conformance.check import Run, Table
 from popbox.conformance.checks.login import refusal
 from popbox.conformance.refusals import plain
-from popbox.conformance.session import MASK, Reply, Session
+from popbox.conformance.session import Reply, Session
 from popbox.conformance.verdict import Departs, expect, insist, need
 from popbox.errors import ConnectionFailed
 
