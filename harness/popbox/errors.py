@@ -34,6 +34,10 @@ class HostError(PopboxError):
         self.what, self.log = what, log
 
 
+class NotPossibleError(HostError):
+    """What a scenario needs cannot be done on this host, for a reason of its engine: no verdict on the mail host."""
+
+
 class StepTimeout(PopboxError):
     """A wait ended without what it waited for."""
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from popbox.clients.secret import MASK, masked
-from popbox.errors import ConnectionFailed, HostError, PopboxError, StepTimeout
+from popbox.errors import ConnectionFailed, HostError, NotPossibleError, PopboxError, StepTimeout
 from popbox.fields import Strict
 from popbox.hosts.base import SERVICES, Ability, Host, Service, tail
 from popbox.ledger.account import account
@@ -65,7 +65,7 @@ class Run:
         return self._see("declare the accounts", "declare", "the mailhost program", action)
 
     def take(self, step: Step) -> StepResult:
-        """Take one step. What fails is in the result, not raised."""
+        """Take one step. What fails is in the result, not raised. Raises NotPossibleError: the host cannot do it."""
         seen = self._see(step.name or step.verb, step.verb, awaits(step), partial(_take, step, self.context))
         self.taken.append(Taken(seen.number, step, seen.seen.passed))
         return seen
@@ -151,14 +151,16 @@ def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Resul
     except UnfitError as why:
         return Run(file, host, watcher).result(skipped=f"no password of the run's own fits: {why}")
     going = Run(file, host, watcher, secrets)
-    steps = iter(file.scenario.step)
+    steps, impossible = iter(file.scenario.step), ""
     try:
         seen = going.declare()
         while seen.seen.passed and (step := next(steps, None)):
             seen = going.take(step)
+    except NotPossibleError as why:
+        impossible = f"not possible on this host: {why.what}"
     finally:
         going.context.close()  # the ledger may need a maildrop that a session still has
-    return going.result()
+    return going.result(skipped=impossible)
 
 
 def _with_own_password(file: ScenarioFile, host: Host) -> tuple[ScenarioFile, frozenset[str]]:
@@ -202,6 +204,8 @@ def _tried(step: Step, context: Context) -> Observation:
         return VERBS[step.verb](context, step.spec, time.monotonic() + step.within_s)
     except (ConnectionFailed, StepTimeout) as error:
         return Observation(passed=False, said=str(error), transcript=error.transcript)
+    except NotPossibleError:
+        raise
     except HostError as error:
         return Observation(passed=False, said=error.what, hint=error.log)
     except (PopboxError, TranscriptError) as error:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from popbox.errors import HostError
+from popbox.errors import HostError, NotPossibleError
 from popbox.fields import Disk, Service
 from popbox.hosts import disk
 from popbox.hosts.process import run_bounded
 
 COMMAND_S = 60.0  # our choice: each of these commands takes well under a second
+TRIES, AGAIN_S = 5, 0.5  # our choice: a freezer that is slow, under load, has frozen all by then
+FREEZER = re.compile(r"freez|cgroup", re.IGNORECASE)  # runc: "unable to freeze"; crun names the cgroup's file
+FORBIDDEN = re.compile(r"not permitted|permission denied", re.IGNORECASE)  # a rootless engine mounts nothing
 HOME = "/var/qmail"
 NETWORK: dict[Service, str] = {"smtp": "smtp", "pop3": "pop"}  # names in compose.yaml
 SIDE: dict[Disk, Service] = {"queue": "smtp", "popboxes": "pop3"}  # whose container shows the disk
@@ -33,16 +38,35 @@ class Faults:
         """``container`` gives the name of a service's container, ``label`` says whose a helper is."""
         self._project, self._label, self._container, self._env = project, label, container, env
 
-    def _must(self, *argv: str) -> str:
+    def _must(self, *argv: str, engines: re.Pattern[str] | None = None) -> str:
+        """What it printed. Raises NotPossibleError where it says one of ``engines``, else HostError."""
         done = run_bounded(list(argv), within_s=COMMAND_S, env=self._env)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
-            raise HostError(f"`{' '.join(argv[:3])}` ended with {done.returncode}: {said}")
+            kind = NotPossibleError if engines and engines.search(said) else HostError
+            raise kind(f"`{' '.join(argv[:3])}` ended with {done.returncode}: {said}")
         return done.stdout.decode(errors="replace")
 
     def pause(self, service: Service, on: bool) -> None:
-        """Freeze the container's processes, or let them go on."""
-        self._must("docker", "pause" if on else "unpause", self._container(service))
+        """Freeze the container's processes, or let them go on; some freezers need a second try, or never do it.
+
+        Raises NotPossibleError, HostError.
+        """
+        container = self._container(service)
+        if not on:
+            self._must("docker", "unpause", container)
+            return
+        for left in reversed(range(TRIES)):
+            try:
+                self._must("docker", "pause", container, engines=FREEZER)
+            except NotPossibleError:
+                with suppress(HostError):  # some of its processes may be frozen
+                    self._must("docker", "unpause", container)
+                if not left:
+                    raise
+                time.sleep(AGAIN_S)
+            else:
+                return
 
     def cut(self, service: Service, on: bool) -> None:
         """Take the container off its network, published port included, or put it back."""
@@ -62,7 +86,8 @@ class Faults:
         program, *arguments = disk.remount("/disk", on)
         rights = ["--user", "root", "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"]
         place = ["--network", "none", "--volume", f"{self._project}_{name}:/disk", "--entrypoint", program]
-        self._must("docker", "run", "--rm", *rights, *place, "--label", self._label, image, *arguments)
+        argv = ("docker", "run", "--rm", *rights, *place, "--label", self._label, image, *arguments)
+        self._must(*argv, engines=FORBIDDEN if on else None)
 
     def ailments(self, service: Service, state: dict[str, Any]) -> list[str]:
         """What is wrong with a container that runs; ``state`` is what the engine says about it."""
