@@ -93,6 +93,14 @@ def hand_in(message: dict, port: int) -> bool:
     return b"250 ok 1" in answer
 
 
+def wait_up(log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while "status: local" not in log.read_text(errors="replace"):
+        if time.monotonic() > deadline:
+            raise SystemExit("the MTA did not start:\n" + log.read_text(errors="replace")[-1000:])
+        time.sleep(0.02)
+
+
 def wait_quiet(log: Path) -> None:
     deadline, seen, since = time.monotonic() + 60, -1, time.monotonic()
     while time.monotonic() < deadline:
@@ -122,8 +130,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         log = Path(place, "log")
         child, port = start(work, log)
-        time.sleep(0.5)
         try:
+            if not port:  # the stand-in has said where it listens
+                wait_up(log)
             taken = [hand_in(message, port) for message in work["messages"]]
             wait_quiet(log)
         finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -12,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,6 +203,19 @@ def eventually(check: Callable[[], bool], seconds: float = 30) -> bool:
             return True
         time.sleep(0.02)
     return check()
+
+
+def full(client: Client) -> bool:
+    """Whether the server has written as much as it can to a client that does not read: what waits grows no more."""
+    waiting = [-2, -1]
+
+    def stands() -> bool:
+        count = array.array("i", [0])
+        fcntl.ioctl(client.sock, termios.FIONREAD, count)
+        waiting.append(count[0])
+        return 0 < waiting[-1] == waiting[-2] == waiting[-3]
+
+    return eventually(stands)
 
 
 def http(server: Running, path: str) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.mailhost.pop3.support import Box, Running, eventually
+from tests.mailhost.pop3.support import Box, Running, eventually, full
 
 from mailhost.pop3.connection import READ_OCTETS
 from mailhost.pop3.events import Authenticate, Event
@@ -76,7 +76,7 @@ def test_a_bye_behind_much_that_the_client_has_not_read_yet(box: Box, serve: Cal
     client = serve().client()
     client.login()
     client.send(b"RETR 2\r\nRETR 1\r\nQUIT\r\n")
-    time.sleep(0.3)
+    assert full(client)
     told = client.end()
     assert told.endswith(b"x\r\n.\r\n+OK bye\r\n")
     assert len(told) > big.stat().st_size

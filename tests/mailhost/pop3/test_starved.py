@@ -61,7 +61,7 @@ def cpu_s(server: Running) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def idles(server: Running, seconds: float = 1.0) -> bool:
+def idles(server: Running, seconds: float = 0.5) -> bool:
     """Whether it uses next to no CPU for a while. A machine under load makes a loop that spins use less, not none."""
     before, began = cpu_s(server), time.monotonic()
     time.sleep(seconds)
