@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.mailhost.pop3.rim import BOX, Rim, entry
 
-from mailhost.pop3.events import Authenticate, Close, Reply, Update
+from mailhost.pop3.events import Authenticate, Close, Reply, StartTls, Update
 from mailhost.pop3.listing import Listing
 from mailhost.pop3.profiles import PROFILES, QMAIL, RFC1939, Profile
 from mailhost.pop3.protocol import KNOWN_VERBS, TABLE, Session
@@ -338,6 +338,23 @@ def test_stls_is_not_announced_after_login_in_the_qmail_profile_either() -> None
     rim.feed(b"USER joe\r\n")
     rim.feed(b"PASS pw\r\n")
     assert b"STLS" not in rim.feed(b"CAPA\r\n").split(b"\r\n")
+
+
+@pytest.mark.parametrize("line", [b"CAPA x", b"capa  x", b"STLS now"])
+@pytest.mark.parametrize("profile", [RFC1939, QMAIL], ids=["rfc1939", "qmail"])
+def test_capa_and_stls_take_no_argument_in_any_profile(profile: Profile, line: bytes) -> None:
+    rim = Rim(profile, Features(tls=True))
+    assert rim.feed(line + b"\r\n").startswith(b"-ERR")
+    assert not any(isinstance(event, StartTls) for event in rim.events)
+    assert rim.feed(b"CAPA \r\n").startswith(b"+OK"), "a blank behind it is no argument"
+
+
+@pytest.mark.parametrize("line", [b"STAT x", b"NOOP x", b"RSET x"])
+def test_qmail_ignores_an_argument_of_its_own_commands(line: bytes) -> None:
+    rim = Rim(QMAIL, Features(tls=True))
+    rim.feed(b"USER joe\r\n")
+    rim.feed(b"PASS pw\r\n")
+    assert rim.feed(line + b"\r\n").startswith(b"+OK")
 
 
 def test_behind_popup_no_capability_is_announced_that_popup_lacks() -> None:

@@ -101,8 +101,8 @@ def _home(place: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def ours(place: Path, profile: str) -> Iterator[Served]:
-    """``mailhost serve pop3``, run as a program, with a certificate for STLS."""
+def ours(place: Path, profile: str, *, tls: bool) -> Iterator[Served]:
+    """``mailhost serve pop3``, run as a program; with a certificate for STLS."""
     home, box = _home(place)
     log = place / "ours.log"
     program = Path(sys.executable).with_name("mailhost")
@@ -110,7 +110,7 @@ def ours(place: Path, profile: str) -> Iterator[Served]:
     issued = trustme.CA().issue_cert("localhost")
     cert.write_bytes(issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes())
     argv = [str(program), "--home", str(home), "serve", "pop3", "--listen", "127.0.0.1:0", "--profile", profile]
-    argv += ["--cert", str(cert)] if profile == "rfc1939" else []
+    argv += ["--cert", str(cert)] if tls else []
     with child(argv, log):
         port = int(wait_for(r"listening pop3 127\.0\.0\.1:(\d+)", log)[1])
         yield Served(Address("127.0.0.1", port), box, "popbox")
@@ -218,8 +218,8 @@ def courier(place: Path) -> Iterator[Served]:
 
 QMAIL_NEEDS = ("real qmail", "tcpserver", "perl", "root")
 SERVERS: dict[str, tuple[str, Callable[[Path], AbstractContextManager[Served]], tuple[str, ...]]] = {
-    "popbox": ("rfc1939", lambda place: ours(place, "rfc1939"), ()),
-    "popbox, qmail profile": ("qmail", lambda place: ours(place, "qmail"), ()),
+    "popbox": ("rfc1939", lambda place: ours(place, "rfc1939", tls=True), ()),
+    "popbox, qmail profile": ("qmail", lambda place: ours(place, "qmail", tls=False), ()),
     "qmail": ("qmail", qmail, QMAIL_NEEDS),
     "dovecot": ("dovecot", dovecot, ("dovecot", "root")),
     "courier": ("courier", courier, ("courier", *QMAIL_NEEDS)),

@@ -43,8 +43,10 @@ TABLE: dict[tuple[State, bytes], Handler] = {
 
 KNOWN_VERBS = frozenset(verb for _, verb in TABLE)
 
-# Commands without argument (RFC 1939 §5, RFC 2449 §5, RFC 2595 §4). qmail ignores one, and so does its profile.
-ALONE = frozenset({b"CAPA", b"NOOP", b"QUIT", b"RSET", b"STAT", b"STLS"})
+# Commands without argument (RFC 1939 §5, RFC 2449 §5, RFC 2595 §4). qmail ignores one at those that it has, and so does
+# its profile.
+NOT_QMAILS = frozenset({b"CAPA", b"STLS"})
+ALONE = NOT_QMAILS | {b"NOOP", b"QUIT", b"RSET", b"STAT"}
 # What leaves a USER in force: PASS, which it is for, and QUIT, so that the log has the name.
 _AFTER_USER = frozenset({b"PASS", b"QUIT"})
 _TAKES_NO_ARGUMENT = err(b"syntax: this command takes no argument")
@@ -56,7 +58,7 @@ Tables = dict[State, dict[bytes, Handler]]
 
 def by_state(profile: Profile, features: Features) -> Tables:
     """The table cut into one dict for each state, with the verbs this profile and this set-up answer."""
-    verbs = profile.verbs | ({b"CAPA", b"STLS"} if features.tls else set())
+    verbs = profile.verbs | (NOT_QMAILS if features.tls else set())
     tables: Tables = {state: {} for state in State}
     for (state, verb), handler in TABLE.items():
         if verb in verbs:
@@ -143,7 +145,8 @@ class Session:
                 memory.interrupt()
             if handler is None:
                 return self._wrong(self._no_handler(memory, verb))
-            if argument and verb in ALONE and argument.strip(b" ") and not memory.profile.plain:
+            strict = verb in NOT_QMAILS or not memory.profile.plain
+            if argument and strict and verb in ALONE and argument.strip(b" "):
                 return self._wrong(_TAKES_NO_ARGUMENT)
             event = handler(memory, argument)
             if memory.sasl is not None:
