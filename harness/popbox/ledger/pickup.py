@@ -65,7 +65,7 @@ class Heard:
 
     by: str
     login: str = ""
-    password: str = ""  # once it was taken
+    password: str = field(default="", repr=False)  # once it was taken
     got: dict[int, tuple[Body, float]] = field(default_factory=dict)
     listed: dict[int, int] = field(default_factory=dict)
     marked: set[int] = field(default_factory=set)

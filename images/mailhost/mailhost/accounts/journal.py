@@ -145,9 +145,10 @@ def check(layout: Layout, steps: list[Step]) -> None:
 
 
 def _changed(layout: Layout, path: str) -> HostError:
+    begun = (layout.work / NAME).exists()
+    rest = f" to its end, and no other is before: what is left of it is given up by removing {layout.work / NAME}"
     return HostError(
-        f"{path}: somebody else changed it meanwhile, so the change is not made. "
-        f"Try again; a change left unfinished by a crash is given up by removing {layout.work / NAME}"
+        f"{path}: somebody else changed it meanwhile, so the change is not made{rest if begun else '. Try again'}"
     )
 
 

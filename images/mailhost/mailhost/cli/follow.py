@@ -88,16 +88,8 @@ class Follower:
 
     def round(self) -> None:
         """One look at the other nodes and at the file, and the apply where it is due."""
-        self._neighbours()
-        try:
-            seen = look(self.file)
-        except InputError as why:
-            self._refused(str(why))
-            return
+        seen = self._look(self._gone)
         if seen is None:
-            if record.read(self.layout) is not None:
-                self._say(f"{self.file} is gone; the accounts stay as they are, and governed by it")
-            self._seen = None
             return
         now = time.monotonic()
         if seen != self._seen:
@@ -108,14 +100,8 @@ class Follower:
 
     def begin(self) -> None:
         """At the start of a host: what has stood still long enough by its dates is applied now, anything else soon."""
-        self._neighbours()
-        try:
-            seen = look(self.file)
-        except InputError as why:
-            self._refused(str(why))
-            return
+        seen = self._look(lambda: record.release(self.layout))
         if seen is None:
-            record.release(self.layout)
             return
         record.note(self.layout, self.file)
         still_s = max(0.0, time.time() - max(seen.mtime_ns, seen.ctime_ns) / 1e9)
@@ -131,6 +117,23 @@ class Follower:
         while not self._apply(seen, still_s) and time.monotonic() < until + WAIT_S:
             time.sleep(self.every_s / 4)
             self._neighbours()
+
+    def _look(self, gone: Callable[[], None]) -> Look | None:
+        """The other nodes, then the file; None: nothing is to be applied, ``gone`` is called or it is said why."""
+        self._neighbours()
+        try:
+            seen = look(self.file)
+        except InputError as why:
+            self._refused(str(why))
+            return None
+        if seen is None:
+            gone()
+        return seen
+
+    def _gone(self) -> None:
+        if record.read(self.layout) is not None:
+            self._say(f"{self.file} is gone; the accounts stay as they are, and governed by it")
+        self._seen = None
 
     def _neighbours(self) -> None:
         """Have wait here what other nodes know and this one does not."""
