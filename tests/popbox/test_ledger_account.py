@@ -246,6 +246,21 @@ def test_what_is_new_in_a_box_and_not_ours_may_be_a_copy(lies: Found, fate: Fate
     assert (f"{BOX}/{lies.entry.path}" in proof.why) is (fate is Fate.DOUBLED)
 
 
+def test_a_copy_that_lies_elsewhere_than_foretold_is_in_the_wrong_place() -> None:
+    elsewhere = "popboxes/c/eve/Maildir"
+    proof = Run(found(f"{elsewhere}/new/1.2.mx")).proof()
+    assert (proof.ended, proof.why) == (Fate.WRONG_PLACE, f"it lies in {elsewhere}, and not in {BOX}")
+
+
+def test_a_box_that_holds_but_the_bounce_is_not_logged_in_to() -> None:
+    run = Run(found(octets=b"Return-Path: <>\n\nSorry\n\n" + SENT), log=FAILED, message=sent(route=BAD))
+    run.host.files = {"users/poppasswd": ROW}
+    with peer([*GREETED, b"+OK 0 0\r\n"]) as other:
+        run.host.serves = {"pop3": other.address}
+        assert run.proof().ended is Fate.BOUNCED
+    assert other.heard == []
+
+
 def test_files_that_nobody_can_read_are_named() -> None:
     run = Run(Found(entry(f"{BOX}/new/secret"), b"", readable=False))
     proof = run.proof()
@@ -260,6 +275,18 @@ def test_the_mta_that_bounced_against_the_rules_fails_and_the_other_way_round() 
     assert (proof.verdict, proof.ended) == (Looked.PASSED, Fate.BOUNCED)
     assert proof.why == "joe@c: no; explain joe@c: no mailbox here"
     assert [one.kind for one in proof.legs[2].copies] == ["bounce"]
+
+
+@pytest.mark.parametrize(
+    ("route", "why"),
+    [
+        (Route("joe@c", "delivered", "users/assign:1", (BOX,)), "joe@c: no"),
+        (Route("joe@c", "deferred", ""), "joe@c: no"),
+        (BAD, "joe@c: no; explain joe@c: no mailbox here"),
+    ],
+)
+def test_the_rules_are_quoted_where_they_say_that_it_does_not_come(route: Route, why: str) -> None:
+    assert Run(log=FAILED, message=sent(route=route)).proof().why == why
 
 
 @pytest.mark.parametrize("taken", [True, False])

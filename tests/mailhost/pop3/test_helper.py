@@ -12,6 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, eventually, http
@@ -81,6 +83,56 @@ def test_a_weak_hash_is_replaced_only_where_that_is_allowed(tmp_path: Path, allo
     assert asked == ([(b"joe", b"testpw")] if allowed else [])
 
 
+class Channel:
+    """A channel on a clock of its own: each receive takes a second, and then gives or raises what the test says."""
+
+    def __init__(self, clock: SimpleNamespace) -> None:
+        self.clock, self.question, self.waits, self.comes = clock, b"", list[float](), list[bytes | type[Exception]]()
+
+    def settimeout(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def send(self, question: bytes) -> None:
+        self.question = question
+
+    def recv(self, _octets: int) -> bytes:
+        self.clock.now += 1
+        answer = self.comes.pop(0)
+        if isinstance(answer, bytes):
+            return self.question + answer if answer.startswith((b"-", b"!")) else answer
+        raise answer
+
+
+def test_how_long_an_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(
+        keeper, "time", SimpleNamespace(monotonic=lambda: clock.now, monotonic_ns=lambda: int(clock.now * 1e9))
+    )
+    channel: Any = Channel(clock)
+    kept = keeper.Kept(channel)
+
+    def ask(*comes: bytes | type[Exception]) -> object:
+        channel.comes, channel.waits = list(comes), []
+        try:
+            return kept.row(b"joe")
+        except OSError as error:
+            return str(error)
+
+    late, whole = keeper.LATE_S, keeper.ANSWER_S
+    assert (ask(b"-"), channel.waits) == (None, [late, whole])
+    assert (ask(b"stale", b"stale", b"-"), channel.waits) == (None, [late, whole, whole - 1, whole - 2])
+    stale = [b"stale"] * 4
+    assert (ask(*stale, b"-"), channel.waits[-2:]) == (None, [0.001, 0.001]), "never without a time, or for ever"
+    assert (ask(TimeoutError), channel.waits) == ("the root helper does not answer", [late, whole])
+    late_before = ("the root helper does not answer", [late, pytest.approx(late)])
+    assert (ask(TimeoutError), channel.waits) == late_before
+    assert (ask(b"-"), channel.waits) == (None, [late, pytest.approx(late)])
+    assert (ask(b"-"), channel.waits) == (None, [late, whole]), "and is not any more"
+    for gone in (b"", BrokenPipeError, ConnectionResetError):
+        assert ask(gone) == "the root helper has gone"
+    assert ask(b"!") == "the root helper cannot read the file"
+
+
 def test_the_unprivileged_end_asks_for_all_that_a_source_can_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +140,7 @@ def test_the_unprivileged_end_asks_for_all_that_a_source_can_tell(
     monkeypatch.setattr(keeper.Kept, "_ask", lambda _, *what: asked.append(what) or [b"x"])
     with socket.socket() as channel:
         kept = keeper.Kept(channel)
-        assert kept.fileno() == channel.fileno()
+        assert (kept.fileno(), kept.helper) == (channel.fileno(), 0)
         kept.upgrade(b"joe", b"testpw")
         assert (kept.secret(b"joe", b"apop"), kept.holds(b"scram"), kept.pem()) == (b"x", True, [b"x"])
     assert asked == [(b"u", b"joe", b"testpw"), (b"a", b"joe"), (b"h", b"scram"), (b"p", b"")]
@@ -117,7 +169,8 @@ import os, signal, sys
 from pathlib import Path
 from mailhost.pop3 import keeper
 listener, client = os.pipe()
-os.dup2(listener, 300)
+for number in (*range(7, 20), 300):
+    os.dup2(listener, number)
 (kept,) = keeper.start(Path(sys.argv[1]), 1)
 assert kept.row(b"nobody") is None  # it serves, so it has set itself up
 for name in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):

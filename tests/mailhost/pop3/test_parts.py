@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 import threading
@@ -12,10 +13,11 @@ import pytest
 
 from mailhost.accounts.poppasswd import Row
 from mailhost.pop3 import credentials, keeper, scram
+from mailhost.pop3 import rows as passdb
 from mailhost.pop3.credentials import DUMMY_HASH, Credentials
 from mailhost.pop3.metrics import Count, Counters
 from mailhost.pop3.popsecrets import parse as parse_secrets
-from mailhost.pop3.rows import Files, Rows, RowsError
+from mailhost.pop3.rows import LOGIN_OCTETS, Files, Rows, RowsError
 
 REAL = scram.make(b"pencil")
 
@@ -111,6 +113,52 @@ def test_the_file_is_looked_at_once_a_round(tmp_path: Path) -> None:
     (tmp_path / "poppasswd").write_text("ann:*:popuser:/box/ann\n")
     assert rows.cached(b"joe", 1.0) is row
     assert rows.cached(b"joe", 2.0) is None
+
+
+def test_an_apop_secret_is_told_where_it_is_asked_for_and_there_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "popsecrets").write_bytes(b"joe:apop:tanstaaf\nghost:apop:x\nann:scram:" + REAL + b"\n")
+    rows = Rows(users(tmp_path))
+    told: list[object] = []
+    for login, apop in ((b"joe", False), (b"joe", True), (b"ghost", True)):
+        rows.know(login, apop=apop, done=told.append)
+    row = Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/box/joe")
+    assert told == [(row, None), (row, b"tanstaaf"), (None, None)]
+    assert (rows.secret(b"ghost", b"apop"), rows.scram(b"ann")) == (b"x", REAL)
+    assert rows.scram(b"ghost").startswith(scram.PREFIX), "made up"
+    assert [rows.offers(kind) for kind in (b"apop", b"scram", b"other")] == [True, True, False]
+
+
+def test_rows_are_kept_up_to_a_number_and_then_from_the_start_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passdb, "CACHED_ROWS", 2)
+    names = [b"a", b"b", b"c"]
+    (tmp_path / "poppasswd").write_bytes(b"".join(name + b":*:popuser:/box\n" for name in names))
+    rows = Rows(tmp_path)
+    kept = []
+    for name in names:
+        rows.cached(name)
+        known(rows, name)
+        kept.append(sorted(rows._cache))
+    assert kept == [[b"a"], [b"a", b"b"], [b"c"]]
+
+
+@pytest.mark.parametrize(("octets", "asked"), [(LOGIN_OCTETS, b"n" * LOGIN_OCTETS), (LOGIN_OCTETS + 1, None)])
+def test_of_a_name_longer_than_any_a_digest_is_asked_for(tmp_path: Path, octets: int, asked: bytes | None) -> None:
+    seen: list[bytes] = []
+
+    class Noting(Files):
+        def secret(self, login: bytes, kind: bytes) -> bytes | None:
+            seen.append(login)
+            return None
+
+    assert Rows(users(tmp_path), Noting(tmp_path)).scram(b"n" * octets) == b""
+    assert seen == [asked or b"\0" + hashlib.sha256(b"n" * octets).digest()]
+
+
+def test_the_reason_is_said_as_the_source_said_it(tmp_path: Path) -> None:
+    with pytest.raises(RowsError, match=r"^\[Errno 2\] No such file"):
+        known(Rows(tmp_path), b"joe")
 
 
 def test_a_source_that_cannot_tell_is_the_hosts_fault_in_every_question(tmp_path: Path) -> None:

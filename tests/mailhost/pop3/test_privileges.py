@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import re
 import subprocess
 import sys
@@ -71,6 +72,13 @@ def test_only_popuser_has_numbers_without_an_account() -> None:
     root = popuser.account("root")
     assert root[:2] == (0, 0)
     assert root[2].startswith("/")
+
+
+@pytest.mark.parametrize(("shell", "told"), [("/bin/zsh", "/bin/zsh"), ("", "/bin/sh")])
+def test_an_account_without_a_shell_has_sh(monkeypatch: pytest.MonkeyPatch, shell: str, told: str) -> None:
+    entry = pwd.struct_passwd(("popuser", "x", 900, 901, "", "/", shell))
+    monkeypatch.setattr("pwd.getpwnam", lambda _: entry)
+    assert popuser.account() == (900, 901, told)
 
 
 def test_all_the_descriptors_that_are_allowed_are_taken() -> None:

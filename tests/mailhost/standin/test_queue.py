@@ -105,6 +105,7 @@ def test_of_a_fault_of_our_own_everybody_hears_and_nothing_stays(store: Queue, m
     assert not list((store.root / "tmp").iterdir())
     kept = put(store)
     assert store.numbers() == [kept.number], "the one that was placed is taken back"
+    assert store._refused == set(), "once"
 
 
 def test_a_directory_that_was_synced_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +271,7 @@ def test_a_journal_line_of_which_one_octet_was_written_spoils_no_line_after_it(s
 
 
 def test_a_journal_line_of_no_known_kind_delivers_nobody() -> None:
-    for line in (b"KK 1\n", b" 1\n", b"\0 1\n"):
+    for line in (b"KK 1\n", b" 1\n", b"\0 1\n", b"K x\n", b"K \n", b"D 1\n", b"D x y\n", b"Z L\n", b"Z L x\n"):
         with pytest.raises(Damaged):
             entry.read_journal(entry.record_done(0) + line)
 
@@ -278,10 +279,14 @@ def test_a_journal_line_of_no_known_kind_delivers_nobody() -> None:
 def test_what_is_made_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        queue.make(tmp_path)
+        store = Queue(queue.make(tmp_path))
         os.close(queue.open_lock(tmp_path))
+        kept = put(store)
+        store.record(kept.number, entry.record_done(0))
     finally:
         os.umask(before)
+    for name in ("msg", "state"):
+        assert (store.root / name / str(kept.number)).stat().st_mode & 0o7777 == 0o600
     made = [path for path in (tmp_path / "queue").rglob("*") if path.is_dir()]
     assert {path.name for path in made} == {"lock", "standin", *queue.DIRECTORIES}
     assert {path.stat().st_mode & 0o7777 for path in [tmp_path / "queue", *made]} == {0o700}
