@@ -34,6 +34,8 @@ def test_a_changed_file_counts_at_once_and_one_that_went_holds_nothing(tmp_path:
     put(tmp_path, b"joe:apop:another")
     assert file.get(b"joe", b"apop") == b"another"
     assert not file.holds(b"scram")
+    put(tmp_path, b"joe:apop:another", b"ann:scram:" + REAL)
+    assert file.scram(b"ann") == REAL
     (tmp_path / "popsecrets").unlink()
     assert file.get(b"joe", b"apop") is None
     shape = scram.parse(file.scram(b"nobody"))

@@ -377,5 +377,11 @@ def test_of_a_message_without_a_journal_nothing_is_on_record(store: Queue) -> No
 def test_a_recipient_of_no_channel_is_damage() -> None:
     text = entry.encode(b"s@x", RECIPIENTS, 8)
     assert entry.decode(1, text, len(text)).recipients == RECIPIENTS
-    with pytest.raises(Damaged, match="a recipient of no channel"):
-        entry.decode(1, text.replace(b"\0L", b"\0X"), len(text))
+    for channel in (b"\0L", b"\0R"):
+        with pytest.raises(Damaged, match="a recipient of no channel"):
+            entry.decode(1, text.replace(channel, b"\0X"), len(text))
+
+
+def test_what_an_entry_and_its_journal_say_of_time() -> None:
+    assert Entry(1_700_000_000_250_000, b"", (), 0, 0, 0).birth == 1_700_000_000.25
+    assert [entry.record_due(local, 77) for local in (True, False)] == [b"Z L 77\n", b"Z R 77\n"]

@@ -70,5 +70,15 @@ def test_a_header_line_is_found_wherever_a_block_ends(
     assert message(queued, filler + text).has_header_line(LINE) is has
 
 
+@pytest.mark.parametrize("octets", [8, 1 << 18])
+@pytest.mark.parametrize("header", [b"A: b\n", b""])
+def test_a_line_of_the_body_is_none_of_the_header(
+    queued: tuple[int, Path], monkeypatch: pytest.MonkeyPatch, octets: int, header: bytes
+) -> None:
+    monkeypatch.setattr(stored, "BLOCK_OCTETS", octets)
+    assert not message(queued, header + b"\n" + b"x" * 40 + b"\n" + LINE).has_header_line(LINE)
+    assert message(queued, LINE + header + b"\n" + b"x" * 40 + b"\n").has_header_line(LINE)
+
+
 def test_nothing_has_no_line(queued: tuple[int, Path]) -> None:
     assert not message(queued, b"").has_header_line(LINE)
