@@ -172,6 +172,32 @@ def test_a_qmail_default_changed_by_hand_is_not_removed(host: Hands, edit: objec
         refused(host, path, change)
 
 
+def test_a_hand_edit_while_the_journal_is_written_stops_the_change_and_holds_up_no_other(
+    host: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = host.layout.poppasswd, journal.write
+
+    def slowly(layout: Layout, steps: list[journal.Step]) -> None:
+        write(layout, steps)
+        in_place(path)
+
+    with editing(host) as change, monkeypatch.context() as slow:
+        change.rows.set(JOE)
+        slow.setattr(journal, "write", slowly)
+        change.stage()
+        with pytest.raises(HostError, match=r"users/poppasswd: somebody else .* is not made\. Try again"):
+            change.transaction.commit()
+    assert b"mine.example:mine\n" in path.read_bytes()
+    assert not (host.layout.work / journal.NAME).exists()
+    assert [each.name for each in host.layout.users.glob(".poppasswd*")] == [], "nothing staged is left"
+    path.write_bytes(path.read_bytes().replace(b"mine.example:mine\n", b""))
+    with editing(host) as change:
+        change.rows.set(JOE)
+        change.stage()
+        change.transaction.commit()
+    assert b"joe:$6$x$y:popuser:/boxes/joe\n" in path.read_bytes()
+
+
 def test_a_qmail_file_changed_by_hand_after_a_crash_is_not_written_over(
     host: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,12 @@ def write(layout: Layout, steps: list[Step]) -> None:
     files.publish(files.stage(path, text.encode(), 0o600), path)
 
 
+def give_up(layout: Layout) -> None:
+    """Have the change not happen: nothing of it is done."""
+    (layout.work / NAME).unlink(missing_ok=True)
+    files.sync_directory(layout.work)
+
+
 def read(layout: Layout) -> list[Step] | None:
     """The steps of a change that was not finished, or None.
 
@@ -183,8 +189,7 @@ def replay(steps: list[Step], hands: Hands) -> list[str]:
             left += _purge(step, layout)
         elif step.kind == "record":
             _record(step, layout)
-    (layout.work / NAME).unlink(missing_ok=True)
-    files.sync_directory(layout.work)
+    give_up(layout)  # of it nothing is left to do
     return left
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mailhost.accounts import files, journal
-from mailhost.accounts.errors import BusyError
+from mailhost.accounts.errors import BusyError, HostError
 from mailhost.accounts.files import Fill, Mark
 from mailhost.accounts.journal import Hands, Step
 from mailhost.accounts.layout import Layout
@@ -143,8 +143,15 @@ class Transaction:
         """
         if not self._steps:
             return
-        journal.check(self.layout, [step for step in self._steps if step.kind != "put"] + self._first_puts())
+        read = [step for step in self._steps if step.kind != "put"] + self._first_puts()
+        journal.check(self.layout, read)
         journal.write(self.layout, self._steps)
+        try:
+            journal.check(self.layout, read)  # writing took a while, and nothing is done yet
+        except HostError:
+            journal.give_up(self.layout)
+            journal.check(self.layout, read)
+            raise
         self._staged.clear()
         if left := journal.replay(self._steps, self.hands):
             raise BusyError("; ".join(left))
