@@ -51,10 +51,11 @@ class Spread:
         return Units(config, log)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Stacks of containers take longest, so they begin first."""
-        items.sort(
-            key=lambda item: 2 if item.get_closest_marker("quiet") else 0 if item.get_closest_marker("docker") else 1
-        )
+        """Stacks of containers take longest and begin first; then what is slow, so that nobody ends long after others.
+
+        In one process a module's slow tests stay with its others: else its fixtures would be made twice.
+        """
+        items.sort(key=lambda item: turn(item, slow_first=self.room is not None))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -78,6 +79,15 @@ class Spread:
         """Take the locks' files away; whoever still waits has them open."""
         if self.room:
             self.room.remove()
+
+
+def turn(item: pytest.Item, *, slow_first: bool) -> int:
+    """When a test has its turn."""
+    if item.get_closest_marker("quiet"):
+        return 3
+    if item.get_closest_marker("docker"):
+        return 0
+    return 1 if slow_first and item.get_closest_marker("slow") else 2
 
 
 def unit(root: Path, nodeid: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,17 +31,34 @@ IMPORTS_DOCKER = "popbox.hosts.docker"  # a package of that name, and nothing be
 FRONT_DOORS = ("popbox.cli", "popbox.pytest_plugin", "popbox.container")  # __main__ is the cli itself
 
 
-def modules() -> dict[str, ast.Module]:
-    """Every module of ours by dotted name, parsed."""
-    found = {}
-    for package, folder in PACKAGES.items():
-        for path in sorted(folder.rglob("*.py")):
-            name = ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__")
-            found[name] = ast.parse(path.read_text(), str(path))
-    return found
+class Modules(Mapping[str, ast.Module]):
+    """Every module of ours by dotted name; parsed when it is asked for, not in each process that collects tests."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, Path] = {}
+        self._parsed: dict[str, ast.Module] = {}
+        for package, folder in PACKAGES.items():
+            for path in sorted(folder.rglob("*.py")):
+                name = ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__")
+                self._paths[name] = path
+
+    def __getitem__(self, name: str) -> ast.Module:
+        if name not in self._parsed:
+            path = self._paths[name]
+            self._parsed[name] = ast.parse(path.read_text(), str(path))
+        return self._parsed[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
-MODULES = modules()
+MODULES = Modules()
 
 
 def imports(tree: ast.Module) -> set[str]:

@@ -143,6 +143,7 @@ def test_a_rule_that_is_broken_on_purpose_is_found(rule: str) -> None:
     assert privately(broken) > 0
 
 
+@pytest.mark.slow
 def test_routes_are_what_qmail_does() -> None:
     outcomes, differences = privately(compare)
     assert sum(outcomes.values()) >= 2000
