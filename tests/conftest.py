@@ -19,7 +19,7 @@ from tests.spread import Spread
 from popbox.pytest_plugin import EXERCISED, SKIPPED
 
 HERE = Path(__file__).parent
-UNHEARD = pytest.StashKey[set[signal.Signals]]()
+UNHEARD = pytest.StashKey[set[int]]()
 PROGRAMS = "real qmail's programs in /var/qmail"
 
 
@@ -60,13 +60,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
             for number in left:
                 if signal.getsignal(number) is signal.SIG_IGN:
                     signal.signal(number, signal.SIG_DFL)
-            pytest.fail(f"it leaves blocked or ignored: {', '.join(one.name for one in sorted(left))}", pytrace=False)
+            pytest.fail(f"it leaves blocked or ignored: {', '.join(map(name_of, sorted(left)))}", pytrace=False)
 
 
-def unheard() -> set[signal.Signals]:
+def unheard() -> set[int]:
     """The signals that this thread blocks, or this process ignores."""
-    ignored = {number for number in signal.Signals if signal.getsignal(number) is signal.SIG_IGN}
-    return ignored | {signal.Signals(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
+    ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
+    return ignored | signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def name_of(number: int) -> str:
+    """Not every real-time signal has one."""
+    return signal.Signals(number).name if number in {*signal.Signals} else f"signal {number}"
 
 
 @pytest.hookimpl(wrapper=True)
