@@ -31,9 +31,9 @@ mutants: $(VENV)/.dev
 check: lint quick
 
 QUICK = tests/test_bare.py tests/test_imports.py tests/test_needs.py tests/mailhost/accounts tests/mailhost/qmail \
-    tests/mailhost/pop3/test_protocol.py tests/popbox/test_choose.py tests/popbox/test_clients.py \
-    tests/popbox/test_ledger.py tests/popbox/test_report.py tests/popbox/test_scenario.py tests/popbox/test_schema.py \
-    tests/popbox/test_state.py tests/popbox/test_transcript.py
+    tests/mailhost/pop3/protocol/test_session.py tests/popbox/hosts/test_choose.py tests/popbox/clients/test_clients.py \
+    tests/popbox/ledger/test_ledger.py tests/popbox/report/test_report.py tests/popbox/scenario/test_load.py tests/popbox/scenario/test_schema.py \
+    tests/popbox/hosts/test_state.py tests/popbox/scenario/test_transcript.py
 quick: $(VENV)/.dev
 	$(PY) -m pytest $(SPREAD) -q -m "not slow and not quiet" $(QUICK) $(ARGS)
 

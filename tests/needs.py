@@ -67,7 +67,7 @@ def _root() -> str:
 
 
 def _popusers_python() -> str:
-    from tests.mailhost.pop3.chain import interpreter
+    from tests.mailhost.pop3.chain_programs import interpreter
 
     return "" if interpreter() else "no Python with our packages that the boxes' owner can execute"
 

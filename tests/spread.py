@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import pytest
 
-CHEAP = {"tests/popbox/conformance/test_faults.py", "tests/mailhost/cli/test_crash.py"}
+CHEAP = {"tests/popbox/conformance/test_faults.py", "tests/mailhost/cli/durability/test_crash.py"}
 """Their fixtures are made in a moment, and their tests are many: better made once for each process."""
 
 WITHIN_S = 600.0

@@ -24,7 +24,7 @@ def main() -> NoReturn:
         signal.signal(number, lambda got, _frame: heard.append(got))
     from click import Abort
 
-    from popbox.cli import main as run
+    from popbox.cli.main import main as run
 
     try:
         for number in watched:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from popbox.plain import plain
+from popbox.printable import plain
 
 
 class PopboxError(Exception):

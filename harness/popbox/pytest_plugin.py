@@ -25,14 +25,14 @@ from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
 from popbox.hosts.process import end_as_interrupted, owned
+from popbox.hosts.shared_hosts import SharedHosts
 from popbox.hosts.state import Process
-from popbox.model import Result, Verdict
-from popbox.plain import plain
+from popbox.printable import plain
 from popbox.report.text import result_lines, step_lines
-from popbox.runner import run
-from popbox.scenario import load
+from popbox.result import Result, Verdict
+from popbox.run.runner import run
+from popbox.scenario.load import load
 from popbox.settings import Settings
-from popbox.shared import SharedHosts
 from popbox.testing import Mailbox, MailHost, Sent
 
 EXERCISED, SKIPPED = "popbox exercised", "popbox skipped"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from popbox.hosts.environment import handed_on
+from popbox.environment import handed_on
 
 
 def unsaid(_line: str) -> None:

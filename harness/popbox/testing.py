@@ -17,12 +17,13 @@ from popbox.clients.secret import MASK
 from popbox.clients.wire import Address
 from popbox.errors import HostError
 from popbox.hosts.base import SERVICES, Found, Host, Ran, tail
-from popbox.model import Accounts, Needs, Result, Scenario, StepResult
-from popbox.plain import plain
+from popbox.printable import plain
 from popbox.report.text import step_lines
-from popbox.runner import Run
-from popbox.scenario import ScenarioFile
-from popbox.steps import Step
+from popbox.result import Result, StepResult
+from popbox.run.runner import Run
+from popbox.scenario.load import ScenarioFile
+from popbox.scenario.model import Accounts, Needs, Scenario
+from popbox.scenario.steps import Step
 
 SENDER = "sender@popbox.invalid"  # RFC 2606: a name that nobody can own
 

@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mailhost.standin.address import parse
+from mailhost.standin.smtp.address import parse
 from mailhost.system import late
 
 HOME = Path("/var/qmail")

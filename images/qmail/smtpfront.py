@@ -17,8 +17,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from mailhost.system import proxy
-from mailhost.system.crowd import Crowd
+from mailhost.system import proxy_protocol
+from mailhost.system.connection_limits import ConnectionLimits
 
 BACKLOG = 128
 SESSIONS = 40
@@ -59,10 +59,10 @@ class Refusals:
 class Waiting:
     """A balancer's connection before its header is whole."""
 
-    def __init__(self, sock: socket.socket, peer: proxy.Client) -> None:
+    def __init__(self, sock: socket.socket, peer: proxy_protocol.Client) -> None:
         self.sock, self.peer = sock, peer
-        self.header = proxy.Header()
-        self.until = time.monotonic() + proxy.HEADER_S
+        self.header = proxy_protocol.Header()
+        self.until = time.monotonic() + proxy_protocol.HEADER_S
 
 
 class Front:
@@ -70,9 +70,9 @@ class Front:
 
     def __init__(self, listener: socket.socket, options: argparse.Namespace) -> None:
         self._listener, self._argv = listener, options.program
-        self._trusted = proxy.Trusted(tuple(options.proxy_from))
-        self._crowd = Crowd(options.sessions, options.per_address)
-        self._spare = Crowd(  # who may use the spare places counts all sessions too
+        self._trusted = proxy_protocol.Trusted(tuple(options.proxy_from))
+        self._limits = ConnectionLimits(options.sessions, options.per_address)
+        self._spare = ConnectionLimits(  # who may use the spare places counts all sessions too
             options.sessions + SPARE, options.per_address + SPARE
         )
         self._unread_ms = options.unread * 1000
@@ -117,7 +117,7 @@ class Front:
         except OSError:
             sock.close()
             return
-        peer = proxy.Client(proxy.normal(ip), port, proxy.normal(local_ip), local_port)
+        peer = proxy_protocol.Client(proxy_protocol.normal(ip), port, proxy_protocol.normal(local_ip), local_port)
         if peer.ip not in self._trusted:
             self._enter(sock, peer)
         elif len(self._waiting) >= PENDING:
@@ -134,7 +134,7 @@ class Front:
         """The header, or more of it."""
         try:
             found = waiting.header.read(waiting.sock.fileno())
-        except (proxy.ProxyError, OSError) as why:
+        except (proxy_protocol.ProxyError, OSError) as why:
             self._drop(waiting, str(why))
             return
         if found is None:
@@ -153,30 +153,30 @@ class Front:
     def _drop(self, waiting: Waiting, why: str) -> None:
         """Nothing is said to whoever should have sent a header; a check that only opens the port leaves no line."""
         self._forget(waiting)
-        if why != proxy.NEVER_BEGAN:
+        if why != proxy_protocol.NEVER_BEGAN:
             self._refusals.add(waiting.peer.ip, f"turned away: {why}")
         with contextlib.suppress(OSError):  # closed with input unread the system would send a reset
             waiting.sock.recv(4096)
         waiting.sock.close()
 
-    def _enter(self, sock: socket.socket, client: proxy.Client, balancer: str = "") -> None:
+    def _enter(self, sock: socket.socket, client: proxy_protocol.Client, balancer: str = "") -> None:
         """Start a session, or say why not. A balancer that speaks for itself has no limit of an address."""
         here = local(client.ip) and balancer in ("", client.ip)
-        crowd = self._spare if here else self._crowd
-        if crowd.full:
-            self._turn_away(sock, client, FULL, f"{crowd.most} sessions are allowed")
-        elif client.ip != balancer and crowd.crowds(client.ip):
-            self._turn_away(sock, client, CROWDED, f"{crowd.most_each} sessions are allowed from one address")
+        limits = self._spare if here else self._limits
+        if limits.full:
+            self._turn_away(sock, client, FULL, f"{limits.most} sessions are allowed")
+        elif client.ip != balancer and limits.full_for(client.ip):
+            self._turn_away(sock, client, CROWDED, f"{limits.most_each} sessions are allowed from one address")
         else:
             self._start(sock, client, balancer)
 
-    def _turn_away(self, sock: socket.socket, client: proxy.Client, reply: bytes, why: str) -> None:
+    def _turn_away(self, sock: socket.socket, client: proxy_protocol.Client, reply: bytes, why: str) -> None:
         self._refusals.add(client.ip, f"turned away: {why}")
         with sock, contextlib.suppress(OSError):
             sock.setblocking(False)
             sock.send(reply)
 
-    def _start(self, sock: socket.socket, client: proxy.Client, balancer: str) -> None:
+    def _start(self, sock: socket.socket, client: proxy_protocol.Client, balancer: str) -> None:
         """PROGRAM with the connection on descriptors 0 and 1, as tcpserver's environment describes it."""
         environ = {
             **self._environ,
@@ -194,8 +194,8 @@ class Front:
                     sock.send(FAILED)
                 self._pause(why)
                 return
-        for crowd in (self._crowd, self._spare):
-            crowd.enter(client.ip)
+        for limits in (self._limits, self._spare):
+            limits.enter(client.ip)
         if not local(client.ip) or balancer not in ("", client.ip):  # health checks come every few seconds
             log(f"pid {pid} from {client.ip}" + (f" by {balancer}" if balancer else ""))
         self._selector.register(ended, selectors.EVENT_READ, lambda: self._ended(ended, pid, client.ip))
@@ -204,8 +204,8 @@ class Front:
         self._selector.unregister(fd)
         os.close(fd)
         _, status = os.waitpid(pid, 0)
-        for crowd in (self._crowd, self._spare):
-            crowd.leave(ip)
+        for limits in (self._limits, self._spare):
+            limits.leave(ip)
         if status:
             log("end", pid, "from", ip, "status", status)
 
@@ -265,7 +265,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     options.per_address = options.per_address or (options.sessions + 1) // 2
     if not options.program or min(options.sessions, options.per_address, options.unread) < 1:
         raise ValueError("PROGRAM is missing, or a limit is below 1")
-    proxy.Trusted(tuple(options.proxy_from))
+    proxy_protocol.Trusted(tuple(options.proxy_from))
     return options
 
 

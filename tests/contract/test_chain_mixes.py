@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests import needs
-from tests.mailhost.pop3.chain import converse, end, program
+from tests.mailhost.pop3.chain_programs import converse, end, program
 from tests.mailhost.pop3.support import Box, new_home, owner, remove
 
 REAL = Path("/var/qmail/bin")

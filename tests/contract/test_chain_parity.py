@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.mailhost.pop3.chain import program
+from tests.mailhost.pop3.chain_programs import program
 from tests.mailhost.pop3.support import Box, new_home, owner, remove
 
 REAL = Path("/var/qmail/bin/qmail-pop3d")

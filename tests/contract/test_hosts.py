@@ -9,10 +9,10 @@ import pytest
 from tests.needs import lacks, require
 
 from popbox.errors import HostError
-from popbox.fields import Service
 from popbox.hosts.base import Ability, Host, closing
 from popbox.hosts.choose import Choice, choose, start
 from popbox.hosts.readiness import greets
+from popbox.scenario.fields import Service
 from popbox.settings import Settings, find_assets
 
 MAILDIR = "popboxes/domain-com/joe/Maildir"

@@ -9,7 +9,7 @@ import pytest
 from tests.needs import require
 
 import docker
-from popbox.hosts.environment import handed_on
+from popbox.environment import handed_on
 from popbox.pytest_plugin import note_exercised
 from popbox.settings import Settings, find_assets
 

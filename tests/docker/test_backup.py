@@ -13,11 +13,11 @@ from tests.docker.conftest import Snapshot
 from popbox.errors import HostError
 from popbox.hosts.base import closing
 from popbox.hosts.docker import DockerHost
+from popbox.hosts.readiness import wait_until
 from popbox.hosts.state import Registry
 from popbox.operate.backup import ArchiveError, backup, restore
 from popbox.settings import Settings
 from popbox.testing import MailHost
-from popbox.verbs.context import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(300)]
 

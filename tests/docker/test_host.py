@@ -14,20 +14,20 @@ from pathlib import Path
 import pytest
 from tests.docker.conftest import Snapshot
 from tests.popbox import ROOT
-from tests.popbox.test_faults import BROKEN_HOSTS, CAUSES, FAULTS
+from tests.popbox.cli.test_demo_faults import BROKEN_HOSTS, CAUSES, FAULTS
 
 from docker import DockerClient
+from popbox.environment import handed_on
 from popbox.errors import HostError
 from popbox.hosts.base import closing
 from popbox.hosts.choose import sweep
 from popbox.hosts.docker import DockerHost, no_qmail
 from popbox.hosts.docker.removal import of_run
-from popbox.hosts.environment import handed_on
 from popbox.hosts.state import Registry
-from popbox.model import Result, Verdict
 from popbox.report.text import step_lines
-from popbox.runner import run
-from popbox.scenario import load
+from popbox.result import Result, Verdict
+from popbox.run.runner import run
+from popbox.scenario.load import load
 from popbox.settings import Settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)

@@ -46,7 +46,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 
 @dataclass(frozen=True)
 class Target:
-    """A file, such as ``mailhost/pop3/guard.py``, its tests, and known survivors: the mutant's name -> the reason."""
+    """A file (``mailhost/pop3/auth/throttle.py``), its tests, and known survivors: the mutant's name -> the reason."""
 
     file: str
     tests: tuple[str, ...]

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 from tests.needs import ROOT, lacks
 
-from popbox.cli import cli
+from popbox.cli.main import cli
 from popbox.errors import HostError
 
 PRODUCT = ROOT / "images/mailhost/mailhost"

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from tests.parity.real import HOME, MARKS, privately
 
-from mailhost.standin.exchangers import before_us, exchangers
-from mailhost.standin.report import Stopped
+from mailhost.standin.delivery.mx import before_us, exchangers
+from mailhost.standin.delivery.report import Stopped
 
 pytestmark = MARKS
 

@@ -11,7 +11,7 @@ from tests.parity import lspawn
 from tests.parity.real import HOME, MARKS, fresh, mount, privately
 
 from mailhost.qmail.assign import locate, split
-from mailhost.qmail.cdbmake import build
+from mailhost.qmail.cdb.writer import build
 from mailhost.qmail.failure import Failure
 
 pytestmark = MARKS

@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 from tests.parity.standin_peer import in_namespace, needs_qmail, pack, scratch_copy, unpack, write_controls
 
-from mailhost.standin import address as address_rules
-from mailhost.standin import content as content_rules
-from mailhost.standin import fields, smtp
+from mailhost.standin import header_fields
 from mailhost.standin.interfaces import addresses
-from mailhost.standin.policy import HostPolicy, Policies
+from mailhost.standin.smtp import address as address_rules
+from mailhost.standin.smtp import data as content_rules
+from mailhost.standin.smtp import session as smtp
+from mailhost.standin.smtp.policy import HostPolicy, Policies
 
 pytestmark = needs_qmail
 
@@ -94,7 +95,7 @@ def ours(home: Path, data: bytes, relayclient: bytes | None, rng: random.Random)
                 run.status = event.status
                 return run
             elif isinstance(event, smtp.Ended):
-                trace = fields.received_smtp(fields.Peer(IP.encode(), b"here"), envelope.helo, 0)
+                trace = header_fields.received_smtp(header_fields.Peer(IP.encode(), b"here"), envelope.helo, 0)
                 run.message = trace + b"".join(run.arriving)
                 tos = b"".join(b"T%s\0" % one for one in envelope.recipients)
                 run.envelope = b"F%s\0%s\0" % (envelope.sender, tos)
@@ -210,7 +211,7 @@ def test_any_octets_are_answered_as_by_qmail_smtpd(tmp_path: Path) -> None:
         (address_rules, "LONGEST", 900),
         (smtp, "FLUSHED", smtp.OK),
         (smtp, "BARE_LF", smtp.Reply(451, (b"see elsewhere",))),
-        (fields, "_TRACE", bytes(range(256))),
+        (header_fields, "_TRACE", bytes(range(256))),
         (smtp, "c_string", bytes),
     ],
 )

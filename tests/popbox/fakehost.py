@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
-from popbox.hosts.base import Ability, Entry, Found, Ran, Service
+from popbox.hosts.base import Ability, DirEntry, Found, Ran, Service
 
 HOME = "/var/qmail"
 
 
-def entry(path: str = "new/1.2.mx", mode: int = 0o600, uid: int = 888) -> Entry:
+def entry(path: str = "new/1.2.mx", mode: int = 0o600, uid: int = 888) -> DirEntry:
     """A message file as it should be, but for what the test says."""
-    return Entry(path, mode, uid, 888, 100, 1795693732.0)
+    return DirEntry(path, mode, uid, 888, 100, 1795693732.0)
 
 
 @dataclass

@@ -15,10 +15,10 @@ from tests.popbox import ROOT
 from tests.popbox.exported import unwanted
 from tests.popbox.migrate.oldhosts import HOSTS
 
-from popbox.cli import cli
+from popbox.cli.main import cli
+from popbox.environment import OF_PROGRAMS, OF_SSH, RUN, of_docker, of_programs
 from popbox.hosts.base import closing
 from popbox.hosts.docker.stack import Stack
-from popbox.hosts.environment import OF_PROGRAMS, OF_SSH, RUN, of_docker, of_programs
 from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Process, Record, Registry
 from popbox.operate.backup import backup, restore
@@ -111,7 +111,7 @@ def test_a_move_hands_on_what_ssh_and_mailhost_need(tmp_path: Path, monkeypatch:
     old = HOSTS["howto"](tmp_path / "old")
     instead(tmp_path / "bin", "ssh", FAR.format(log=tmp_path / "ssh.log"))
     python = instead(tmp_path / "bin", "python", LOGS.format(log=tmp_path / "mailhost.log", program=sys.executable))
-    monkeypatch.setattr("popbox.migrate.import_place.sys.executable", str(python))
+    monkeypatch.setattr("popbox.migrate.copy.destination.sys.executable", str(python))
     given = {"PATH": f"{python.parent}:{NEEDED['PATH']}", "HOME": NEEDED["HOME"], "SSH_AUTH_SOCK": "/agent"}
     for name, value in {**FOREIGN, **given}.items():
         monkeypatch.setenv(name, value)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from popbox.hosts.state import Registry
-from popbox.model import Report, Verdict
-from popbox.proof import Fate
+from popbox.ledger.proof import Disposition
+from popbox.result import Report, Verdict
 
 pytest_plugins = ["pytester"]
 
@@ -49,7 +49,7 @@ def test_the_example_project_passes_on_one_host_shared_by_two_processes(project:
     assert {one.verdict for one in report.results} == {Verdict.PASSED}
     assert len(report.results) == 9
     ends = Counter(message.ended for one in report.results for message in one.messages)
-    assert ends[Fate.ONCE] >= 6
+    assert ends[Disposition.ONCE] >= 6
     assert "test_a_message_arrives_once_and_whole" in (project.path / "report/local-stand-in.html").read_text()
 
 

@@ -9,12 +9,12 @@ import pytest
 from tests.popbox.fakehost import FakeHost
 
 from popbox.errors import HostError, NotPossibleError
-from popbox.fields import Service
-from popbox.hosts import containers
-from popbox.hosts.containers import TRIES, Faults
-from popbox.model import Verdict
-from popbox.runner import run
+from popbox.hosts.docker import faults
+from popbox.hosts.docker.faults import TRIES, Faults
+from popbox.result import Verdict
+from popbox.run.runner import run
 from popbox.scenario import load
+from popbox.scenario.fields import Service
 
 UNABLE = "Error response from daemon: cannot pause container 4711: OCI runtime pause failed: unable to freeze: unknown"
 PAUSED = """
@@ -44,7 +44,7 @@ def asked(tmp_path: Path) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(containers, "AGAIN_S", 0.0)
+    monkeypatch.setattr(faults, "AGAIN_S", 0.0)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
 

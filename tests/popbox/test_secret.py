@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from tests.popbox.peer import peer
 
-from popbox import own_password, runner
 from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.clients.secret import MASK, Secrets, masked
 from popbox.errors import ConnectionFailed
@@ -20,14 +19,15 @@ from popbox.hosts.base import Ran
 from popbox.hosts.local import LocalHost
 from popbox.hosts.remote import Remote, RemoteHost
 from popbox.hosts.state import Registry
-from popbox.model import StepResult, Verdict
-from popbox.own_password import random_password
 from popbox.report import html, whole
 from popbox.report.text import step_lines
-from popbox.runner import Watcher
-from popbox.scenario import ScenarioFile, load
+from popbox.result import StepResult, Verdict
+from popbox.run import own_password, runner
+from popbox.run.own_password import random_password
+from popbox.run.runner import Watcher
+from popbox.run.verbs import declare
+from popbox.scenario.load import ScenarioFile, load
 from popbox.testing import Mailbox, Password
-from popbox.verbs import declared
 
 PLAIN = base64.b64encode(b"\0joe\0s3cret").decode()
 SHOWN = {
@@ -189,9 +189,9 @@ def test_pytest_shows_no_password_of_a_mailbox() -> None:
 
 def test_a_generated_password_that_a_step_prints_is_masked() -> None:
     printed = "added mailbox joe@x.example\npassword: s3cret\n"
-    seen = declared._judge(Listener(), Ran((), 0, printed, ""), "mailhost", 0, r"password: (?P<new>\S+)")  # type: ignore[arg-type]
+    seen = declare._judge(Listener(), Ran((), 0, printed, ""), "mailhost", 0, r"password: (?P<new>\S+)")  # type: ignore[arg-type]
     assert "s3cret" not in seen.model_dump_json()
-    failed = declared._judge(Listener(), Ran((), 1, printed, ""), "mailhost", 0, None)  # type: ignore[arg-type]
+    failed = declare._judge(Listener(), Ran((), 1, printed, ""), "mailhost", 0, None)  # type: ignore[arg-type]
     assert f"password: {MASK}" in failed.hint
     assert "s3cret" not in failed.model_dump_json()
 

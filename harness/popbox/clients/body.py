@@ -49,8 +49,10 @@ class Body:
         return told | {len(self.wire) - 2, len(self.text) - 1} if self.text.endswith(b"\n\n") else told
 
     def forms(self, listed: int | None) -> tuple[bytes, ...]:
-        """What the message may be: ``text``; or that without qmail-pop3d's empty line (Q-POP3-13), where no size that
-        was told says that this line is the message's.
+        """What the message may be.
+
+        This is ``text``, or ``text`` without the empty line that qmail-pop3d adds (Q-POP3-13), unless a size that the
+        server announced shows that the line belongs to the message.
         """
         announced = ANNOUNCED.match(self.status.octets)
         told = {listed, int(announced[1]) if announced else None}

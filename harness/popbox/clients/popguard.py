@@ -26,7 +26,7 @@ Opener = Callable[[], AbstractContextManager[PopStream]]
 """Opens the host behind, logged in."""
 
 
-class Guard:
+class ReadOnlyProxy:
     """``behind`` may be set anew between connections. ``fetched`` holds the number of each message handed out."""
 
     def __init__(self, listener: socket.socket) -> None:
@@ -98,11 +98,11 @@ def _say(client: BufferedRWPair, line: bytes) -> None:
 
 
 @contextmanager
-def guard() -> Iterator[Guard]:
+def guard() -> Iterator[ReadOnlyProxy]:
     """A guard on an ephemeral port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
-            yield Guard(listener)
+            yield ReadOnlyProxy(listener)
         finally:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from popbox.clients.wire import Address, Wire
-from popbox.fields import Disk as Disk
-from popbox.fields import Service as Service
+from popbox.scenario.fields import Disk as Disk
+from popbox.scenario.fields import Service as Service
 
 SERVICES: tuple[Service, ...] = ("smtp", "pop3")
 CHAIN = ("checkpoppasswd", "pop3d", "Maildir")  # what the HOWTO has popup run
@@ -54,7 +54,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DirEntry:
     """A file on the mail host. ``path`` is relative to the Maildir, or after ``search`` to the qmail home.
 
     ``mode`` holds the permission bits.
@@ -72,7 +72,7 @@ class Entry:
 class Found:
     """A message file with all its octets; none where the mail host itself may not read it."""
 
-    entry: Entry
+    entry: DirEntry
     octets: bytes
     readable: bool = True
 

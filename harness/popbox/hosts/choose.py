@@ -81,8 +81,9 @@ def attach(record: Record, settings: Settings, registry: Registry) -> Host:
 
 
 def _local() -> type[LocalHost]:
-    """Imported when first needed, and never half: an interrupt in there would leave the import system's lock held, and
-    threads that start hosts waiting for it.
+    """Import a host's module when it is first needed, without interruption.
+
+    An interrupt during the import would leave the lock of the import system held, and block threads that start hosts.
     """
     with undisturbed():
         from popbox.hosts.local import LocalHost

@@ -5,7 +5,7 @@ Never a disk of the machine: what is filled must be a mount of its own, and smal
 
 from __future__ import annotations
 
-from popbox.fields import Disk
+from popbox.scenario.fields import Disk
 
 DISKS: tuple[Disk, ...] = ("queue", "popboxes")
 SMALL = "size=2m,nr_inodes=2k"  # our choice: room for a few hundred messages, filled in a moment

@@ -17,16 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from popbox.clients.wire import Address, Wire
+from popbox.environment import NOTHING, of_programs
 from popbox.errors import ConnectionFailed, HostError
-from popbox.fields import Disk
 from popbox.hosts import disk
 from popbox.hosts import syslog as collector
-from popbox.hosts.base import CHAIN, Ability, Command, Entry, Found, Ran, Service, tail
-from popbox.hosts.environment import NOTHING, of_programs
+from popbox.hosts.base import CHAIN, Ability, Command, DirEntry, Found, Ran, Service, tail
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
 from popbox.hosts.warm import Cold, Warm
+from popbox.scenario.fields import Disk
 
 POPUSER_UID = 888
 PYTHON = [sys.executable, "-P"]  # no module is taken from the directory that the caller happens to be in
@@ -51,7 +51,7 @@ class LocalHost:
         self._children: dict[Service, subprocess.Popen[bytes]] = {}
         self._no_disk = "this host was started without a disk of its own"
         self._environ = of_programs(environ, record.id)
-        self._warm = Warm(PYTHON, env=self._environ)
+        self._warm = Warm([*PYTHON, "-m", "mailhost"], env=self._environ)
         self.uid = POPUSER_UID if os.geteuid() == 0 else os.geteuid()
 
     @classmethod
@@ -288,12 +288,17 @@ class LocalHost:
         """See Host."""
         python = [*PYTHON, "-m"]
         own = {
-            "checkpoppasswd": [*python, "mailhost.pop3.checkpoppasswd", "--file", f"{self.home()}/users/poppasswd"],
-            "pop3d": [*python, "mailhost.pop3.pop3d"],
+            "checkpoppasswd": [
+                *python,
+                "mailhost.pop3.chain.checkpoppasswd",
+                "--file",
+                f"{self.home()}/users/poppasswd",
+            ],
+            "pop3d": [*python, "mailhost.pop3.chain.pop3d"],
         }
         chain = [
             *python,
-            "mailhost.pop3.popup",
+            "mailhost.pop3.chain.popup",
             "mail.popbox.invalid",
             *(w for word in runs for w in own.get(word, [word])),
         ]
@@ -405,7 +410,7 @@ def _holding(paths: Iterable[Path], top: Path, needles: tuple[str, ...]) -> Iter
             readable = False
         if not readable or any(needle in octets for needle in wanted):
             name, mode = str(path.relative_to(top)), stat.S_IMODE(seen.st_mode)
-            yield Found(Entry(name, mode, seen.st_uid, seen.st_gid, seen.st_size, seen.st_mtime), octets, readable)
+            yield Found(DirEntry(name, mode, seen.st_uid, seen.st_gid, seen.st_size, seen.st_mtime), octets, readable)
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

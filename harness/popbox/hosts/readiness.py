@@ -49,3 +49,19 @@ def wait_for(
             raise HostError(f"{what}: not ready in time; {seen}", tail(log()))
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 0.25)
+
+
+def left(deadline: float) -> float:
+    """Seconds until a monotonic deadline; never less than a moment, so that a look is always possible."""
+    return max(0.1, deadline - time.monotonic())
+
+
+def wait_until(reached: Callable[[], bool], deadline: float) -> bool:
+    """Look again and again until it is so, or the deadline has passed; says which."""
+    pause_s = 0.02
+    while not reached():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, 0.25)
+    return True

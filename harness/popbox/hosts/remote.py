@@ -13,10 +13,10 @@ from typing import Literal, NoReturn
 
 from popbox.clients.wire import Address, Wire
 from popbox.errors import HostError
-from popbox.fields import Disk
 from popbox.hosts.base import CHAIN, Ability, Command, Found, Ran, Service
 from popbox.hosts.process import run_bounded, undisturbed
 from popbox.hosts.remote_accounts import Changes
+from popbox.scenario.fields import Disk
 from popbox.settings import unsaid
 
 COMMAND_S = 60.0  # our choice: a command that has not answered by then is not going to

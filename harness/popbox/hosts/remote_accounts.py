@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from popbox.errors import HostError
-from popbox.fields import HOWTO_HASH, HOWTO_PASSWORD
 from popbox.hosts.base import Ran
+from popbox.scenario.fields import HOWTO_HASH, HOWTO_PASSWORD
 
 Run = Callable[..., Ran]
 Domains = dict[str, dict[str, Any]]

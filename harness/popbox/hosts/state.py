@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from popbox.environment import RUN
 from popbox.errors import HostError
-from popbox.hosts.environment import RUN
 from popbox.hosts.process import owned
 
 _PLACE = re.compile(r"/.+|[a-z0-9][a-z0-9_-]*")  # a directory, or a compose project (its own rule for names)

@@ -1,7 +1,7 @@
-"""``mailhost`` kept warm: one Python on the mail host that has imported it, and forks for each command.
+"""``mailhost commands`` kept running on the mail host: it has imported everything, and forks for each command.
 
 A scenario asks ``mailhost`` some ten times. Each call as a program of its own costs 110 ms, nearly all of it imports,
-and more through ``docker compose exec``; from a warm Python 10 ms, with the same code in a fresh process.
+and more through ``docker compose exec``; this way 10 ms, with the same code in a process of its own.
 """
 
 from __future__ import annotations
@@ -24,78 +24,19 @@ from popbox.hosts.process import undisturbed
 READY_S = 30.0  # our choice: a hundred times what the imports take on an idle machine
 MOST_IDLE = 8  # our choice: as many as scenarios run at a time
 
-# Runs on the mail host. A request is a line of JSON: argv, what stands on stdin, and optionally a program that runs in
-# place of `mailhost`. Each is answered by exit code, stdout and stderr of a forked child. It ends with its own stdin.
-PROGRAM = r"""
-import base64, importlib, json, os, sys
-try:
-    from mailhost import cli
-except ImportError:
-    cli = None
-for name in sorted(set(cli.VERBS.values()) - {"mailhost.cli.serve"}) if cli else ():
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        pass  # the command itself will say so
-
-
-def work(asked, files):
-    for number, file in enumerate(files):
-        os.dup2(file, number)
-    sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")
-    sys.argv = ["mailhost", *asked["argv"]]
-    code = 1
-    try:
-        if asked["code"]:
-            exec(compile(asked["code"], "<popbox>", "exec"), {"__name__": "__main__"})
-            code = 0
-        else:
-            sys.exit(cli.main())
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def slurp(file):
-    os.lseek(file, 0, os.SEEK_SET)
-    with open(file, "rb") as octets:
-        return base64.b64encode(octets.read()).decode()
-
-
-print("ready", flush=True)
-for line in iter(sys.stdin.buffer.readline, b""):
-    asked = json.loads(line)
-    files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
-    with open(files[0], "wb", closefd=False) as stdin:
-        stdin.write(base64.b64decode(asked["stdin"]))
-    os.lseek(files[0], 0, os.SEEK_SET)
-    child = os.fork()
-    if child == 0:
-        work(asked, files)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    os.close(files[0])
-    print(json.dumps([code, slurp(files[1]), slurp(files[2])]), flush=True)
-"""
-
 
 class Cold(Exception):
     """No warm Python answers; the text says why. The command may be run in the ordinary way instead, or not at all."""
 
 
 class _Helper:
-    """One warm Python: a command at a time. It is in a session of its own, so that Ctrl-C does not reach it."""
+    """One ``mailhost commands``: a command at a time. It is in a session of its own: Ctrl-C does not reach it."""
 
     def __init__(self, argv: list[str], cwd: Path | None, env: Mapping[str, str] | None) -> None:
         pipe = subprocess.PIPE
         with undisturbed():
             self._child = subprocess.Popen(
-                [*argv, "-c", PROGRAM],
+                [*argv, "commands"],
                 cwd=cwd,
                 env=env,
                 stdin=pipe,
@@ -149,20 +90,20 @@ class _Helper:
 class Warm:
     """Warm Pythons of one mail host: as many as there are commands at the same time, started when first needed."""
 
-    def __init__(self, python: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
-        """``python`` is the command line of the interpreter that has ``mailhost``, on the mail host."""
-        self._python, self._cwd, self._env = python, cwd, env
+    def __init__(self, mailhost: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+        """``mailhost`` is the command line that runs the command of that name on the mail host."""
+        self._mailhost, self._cwd, self._env = mailhost, cwd, env
         self._lock, self._idle, self._closed = threading.Lock(), list[_Helper](), False
         self._asked = 0
 
-    def run(self, argv: list[str], stdin: bytes, within_s: float, code: str = "") -> tuple[int, bytes, bytes]:
-        """Exit code, stdout and stderr of ``mailhost ARGV``, or of the Python program ``code`` with those arguments.
+    def run(self, argv: list[str], stdin: bytes, within_s: float) -> tuple[int, bytes, bytes]:
+        """Exit code, stdout and stderr of ``mailhost ARGV``.
 
         Raises Cold before the command was begun; HostError when it did not end in time or its end is not known.
         """
         helper = self._take()
         try:
-            request = {"argv": argv, "stdin": base64.b64encode(stdin).decode(), "code": code}
+            request = {"argv": argv, "stdin": base64.b64encode(stdin).decode()}
             status, out, err = json.loads(helper.ask(json.dumps(request).encode(), within_s))
         except TimeoutError:
             helper.end()
@@ -187,7 +128,7 @@ class Warm:
                     return helper
                 helper.end()
         try:
-            return _Helper(self._python, self._cwd, self._env)
+            return _Helper(self._mailhost, self._cwd, self._env)
         except (OSError, TimeoutError) as error:
             raise Cold(str(error)) from error
 

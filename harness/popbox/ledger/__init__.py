@@ -1,5 +1,7 @@
-"""The ledger: each message carries a token, and each is accounted for. ``account`` makes the proofs; here is what
-steps ask while a scenario runs: tokens, and where the MTA's log says that a message is.
+"""The ledger: each message carries a token, and each is accounted for.
+
+``account.reconcile`` makes the proofs. Steps ask this module while a scenario runs: for tokens, and where a message is
+by the MTA's log.
 """
 
 from __future__ import annotations
@@ -15,9 +17,20 @@ TOKEN_FIELD = "X-Popbox-Token"  # noqa: S105 - a header field's name, no secret
 QUEUED_AS = re.compile(r"\bqp (\d+)")
 
 
+_TOKEN_LINE = re.compile(rb"\n%b: ([^\n]*)\n" % TOKEN_FIELD.encode())
+_issued: set[str] = set()  # by this process: scenarios run side by side, and may share a box
+
+
 def new_token() -> str:
     """A token that is unique to one message."""
-    return f"pb-{secrets.token_hex(8)}"
+    token = f"pb-{secrets.token_hex(8)}"
+    _issued.add(token)
+    return token
+
+
+def issued(header: bytes) -> bool:
+    """Whether a header, between two newlines, carries a token that this process gave to a message."""
+    return any(token.decode("ascii", "replace") in _issued for token in _TOKEN_LINE.findall(header))
 
 
 def stamp(message: bytes, token: str) -> bytes:

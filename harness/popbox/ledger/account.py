@@ -6,22 +6,39 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
+from popbox.clients.wire import Wire
 from popbox.errors import HostError
-from popbox.hosts.base import Found
-from popbox.ledger import TOKEN_FIELD, boxes, queued_as
+from popbox.hosts.base import Found, Host, Service
+from popbox.hosts.readiness import wait_until
+from popbox.ledger import TOKEN_FIELD, boxes, issued, queued_as
+from popbox.ledger.boxes import Login, Names
 from popbox.ledger.copies import Stored, copies
-from popbox.ledger.foretold import Foretold, Taken, foretell
+from popbox.ledger.foretold import Expectation, Taken, foretell
 from popbox.ledger.judge import Evidence, judge
 from popbox.ledger.legs import legs
 from popbox.ledger.log import Story, family, stories
-from popbox.ledger.pickup import Handed, fetch, hear, known_logins
-from popbox.proof import Fate, Looked, Message
-from popbox.verbs.context import Context, Sent, wait_until
+from popbox.ledger.pickup import RetrievedMessage, fetch, hear, known_logins
+from popbox.ledger.proof import Disposition, LegStatus, Message
+from popbox.ledger.sent import Sent
 
 DRAIN_S = 10.0  # our choice: a message that is neither delivered nor put off by then is stuck in the queue
 LATE_S = 1.5  # our choice: the boxes are looked at no sooner after a copy came; one that comes a second later is seen
 REMOTE_LATE_S = 3.0  # our choice: the same after the last step, on a host whose clock and queue are not ours
+
+
+class Run(Protocol):
+    """What the ledger asks of a run: its host, its mail, and what was looked at before."""
+
+    host: Host
+    offered: list[Sent]
+    played: list[tuple[int, Wire]]
+    before: dict[str, Names]
+    logins: dict[str, Login]
+
+    def log(self, service: Service) -> str:
+        """What the service has logged since this run began."""
 
 
 @dataclass(slots=True)
@@ -32,34 +49,36 @@ class Seen:
     no_log: str = ""
     found: list[Found] = field(default_factory=list)
     no_files: str = ""
-    handed: list[Handed] = field(default_factory=list)
-    fetched: dict[str, list[Handed] | str] = field(default_factory=dict)  # box -> what popbox itself got there
+    handed: list[RetrievedMessage] = field(default_factory=list)
+    fetched: dict[str, list[RetrievedMessage] | str] = field(
+        default_factory=dict
+    )  # box -> what popbox itself got there
     unknown: list[tuple[str, bytes]] = field(
         default_factory=list
     )  # new in a box, and no message of ours: where, octets
 
 
-def account(context: Context, taken: list[Taken]) -> tuple[Message, ...]:
+def reconcile(run: Run, taken: list[Taken]) -> tuple[Message, ...]:
     """A proof for each message, in the order of sending. ``taken`` are the steps so far."""
-    if not context.offered:
+    if not run.offered:
         return ()
     seen = Seen()
-    _read_log(context, seen)
-    _search(context, seen)
+    _read_log(run, seen)
+    _search(run, seen)
     if seen.no_files:
-        _ask_pop3(context, seen)
+        _ask_pop3(run, seen)
     else:
-        _pick_up(context, seen)
-    return tuple(_message(context, seen, sent, taken) for sent in context.offered)
+        _pick_up(run, seen)
+    return tuple(_message(run, seen, sent, taken) for sent in run.offered)
 
 
-def _read_log(context: Context, seen: Seen) -> None:
+def _read_log(run: Run, seen: Seen) -> None:
     """Wait until the MTA has ended each message or put it off: only then may an empty box be taken for a proof."""
-    asked = [queued_as(sent.reply) for sent in context.offered if sent.accepted]
+    asked = [queued_as(sent.reply) for sent in run.offered if sent.accepted]
 
     def settled() -> bool:
-        seen.told = stories(context.log("smtp"))
-        return all(_at_rest(list(family(seen.told, one))) for one in asked) or bool(context.host.alive("smtp"))
+        seen.told = stories(run.log("smtp"))
+        return all(_at_rest(list(family(seen.told, one))) for one in asked) or bool(run.host.alive("smtp"))
 
     try:
         wait_until(settled, time.monotonic() + DRAIN_S)
@@ -80,70 +99,68 @@ def _at_rest(told: list[Story]) -> bool:
     )
 
 
-def _search(context: Context, seen: Seen) -> None:
+def _search(run: Run, seen: Seen) -> None:
     """All copies, and what else is new in the boxes; again where a copy is so young that another may follow."""
-    needles = tuple(f"{TOKEN_FIELD}: {sent.token}\n" for sent in context.offered)
+    needles = tuple(f"{TOKEN_FIELD}: {sent.token}\n" for sent in run.offered)
     try:
-        seen.found = context.host.search(needles)
+        seen.found = run.host.search(needles)
         newest = max((one.entry.mtime for one in seen.found), default=0.0)
         if (young_s := newest + LATE_S - time.time()) > 0:
             time.sleep(min(LATE_S, young_s))
-            seen.found = context.host.search(needles)
-        for place, before in context.before.items():
-            found = [one for one in context.host.find(place, "") if boxes.base(one) not in before]
-            seen.unknown += [
-                (f"{place}/{one.entry.path}", one.octets) for one in found if not _ours(context, one.octets)
-            ]
+            seen.found = run.host.search(needles)
+        for place, before in run.before.items():
+            found = [one for one in run.host.find(place, "") if boxes.base(one) not in before]
+            seen.unknown += [(f"{place}/{one.entry.path}", one.octets) for one in found if not _ours(run, one.octets)]
     except HostError as error:
         seen.no_files = error.what
 
 
-def _ours(context: Context, octets: bytes) -> bool:
-    """Whether it is a message of the run, by its header, or a bounce of one."""
+def _ours(run: Run, octets: bytes) -> bool:
+    """Whether it is a message of this run or of one beside it, by its header, or a bounce of one."""
     of_bounce = octets.startswith(b"Return-Path: <>\n")
     where = b"\n" + (octets if of_bounce else octets.partition(b"\n\n")[0] + b"\n")
-    return any(f"\n{TOKEN_FIELD}: {sent.token}\n".encode() in where for sent in context.offered)
+    return issued(where) or any(f"\n{TOKEN_FIELD}: {sent.token}\n".encode() in where for sent in run.offered)
 
 
-def _ask_pop3(context: Context, seen: Seen) -> None:
+def _ask_pop3(run: Run, seen: Seen) -> None:
     """A host that shows no files: what the sessions got, and a last look at what is new in the boxes."""
-    heard = [hear(step, wire) for step, wire in context.played]
+    heard = [hear(step, wire) for step, wire in run.played]
     seen.handed = [one for conversation in heard for one in conversation.handed()]
-    if context.logins and any(sent.accepted for sent in context.offered):
+    if run.logins and any(sent.accepted for sent in run.offered):
         time.sleep(REMOTE_LATE_S)
-        for login, known in context.logins.items():
-            got = seen.fetched[login] = boxes.new_in(context.host, login, known)
+        for login, known in run.logins.items():
+            got = seen.fetched[login] = boxes.new_in(run.host, login, known)
             new = got if isinstance(got, list) else []
-            seen.handed += [one for one in new if any(one.holds(sent.token) for sent in context.offered)]
+            seen.handed += [one for one in new if any(one.holds(sent.token) for sent in run.offered)]
             if known.before is not None:
-                others = [one for one in new if not _ours(context, one.octets)]
+                others = [one for one in new if not _ours(run, one.octets)]
                 seen.unknown += [(f"RETR {one.number} of {one.login}", one.octets) for one in others]
 
 
-def _pick_up(context: Context, seen: Seen) -> None:
+def _pick_up(run: Run, seen: Seen) -> None:
     """What the scenario's own POP3 sessions got; then log in to each box that holds a message, where we can."""
-    heard = [hear(step, wire) for step, wire in context.played]
+    heard = [hear(step, wire) for step, wire in run.played]
     seen.handed = [one for conversation in heard for one in conversation.handed()]
     tokens: dict[str, set[str]] = {}
     newest = 0.0
-    for sent in context.offered:
+    for sent in run.offered:
         for one in copies(seen.found, sent.token):
             if one.kind == "maildir" and one.place.endswith("/Maildir"):
                 tokens.setdefault(one.place.removesuffix("/Maildir"), set()).add(sent.token)
                 newest = max(newest, one.entry.mtime)
-    logins = known_logins(context.host, set(tokens), heard) if tokens else {}
+    logins = known_logins(run.host, set(tokens), heard) if tokens else {}
     if logins:
         time.sleep(
             min(1.0, max(0.0, int(newest) + 1.0 - time.time()))
         )  # what came this very second is not listed (Q-POP3-4)
     for box, (login, password) in logins.items():
-        got = seen.fetched[box] = fetch(context.host, login, password, tokens[box])
+        got = seen.fetched[box] = fetch(run.host, login, password, tokens[box])
         seen.handed += got if isinstance(got, list) else []
 
 
-def _message(context: Context, seen: Seen, sent: Sent, taken: list[Taken]) -> Message:
+def _message(run: Run, seen: Seen, sent: Sent, taken: list[Taken]) -> Message:
     right = foretell(taken, sent.step, sent.routes)
-    evidence = _evidence(context, seen, sent, right)
+    evidence = _evidence(run, seen, sent, right)
     fate, why = judge(evidence) if sent.accepted else _not_taken(sent, evidence)
     return Message(
         id=sent.id,
@@ -161,7 +178,7 @@ def _message(context: Context, seen: Seen, sent: Sent, taken: list[Taken]) -> Me
     )
 
 
-def _evidence(context: Context, seen: Seen, sent: Sent, right: Foretold) -> Evidence:
+def _evidence(run: Run, seen: Seen, sent: Sent, right: Expectation) -> Evidence:
     stored = list(copies(seen.found, sent.token))
     kept = [one for one in stored if one.kind != "bounce"]
     return Evidence(
@@ -171,10 +188,10 @@ def _evidence(context: Context, seen: Seen, sent: Sent, right: Foretold) -> Evid
         bounces=[one for one in stored if one.kind == "bounce"],
         handed=[one for one in seen.handed if one.holds(sent.token)],
         expected=tuple(place for route in sent.routes for place in route.places) if right.bound else None,
-        uid=context.host.uid,
+        uid=run.host.uid,
         no_log=seen.no_log,
         no_files=seen.no_files,
-        dead=context.host.alive("smtp"),
+        dead=run.host.alive("smtp"),
         unserved=tuple(_unserved(kept, seen, sent.token)),
         unreadable=tuple(one.entry.path for one in seen.found if not one.readable),
         twins=tuple(where for where, octets in seen.unknown if boxes.is_copy(octets, sent.octets)),
@@ -191,27 +208,30 @@ def _unserved(kept: list[Stored], seen: Seen, token: str) -> list[str]:
     return said
 
 
-def _not_taken(sent: Sent, evidence: Evidence) -> tuple[Fate, str]:
+def _not_taken(sent: Sent, evidence: Evidence) -> tuple[Disposition, str]:
     """A message that SMTP did not take must be nowhere."""
     how = (
         f"refused at {sent.receipt.command}: {sent.reply}" if sent.receipt else f"the conversation broke: {sent.broke}"
     )
     if yet := [*(one.entry.path for one in evidence.stored), *evidence.twins]:
-        return Fate.WRONG_PLACE, f"{how}; and yet it lies in {yet[0]}"
+        return Disposition.WRONG_PLACE, f"{how}; and yet it lies in {yet[0]}"
     if evidence.handed:
-        return Fate.WRONG_PLACE, f"{how}; and yet RETR {evidence.handed[0].number} of {evidence.handed[0].login} is it"
-    return Fate.SMTP, how
+        return (
+            Disposition.WRONG_PLACE,
+            f"{how}; and yet RETR {evidence.handed[0].number} of {evidence.handed[0].login} is it",
+        )
+    return Disposition.SMTP, how
 
 
-def _with_rules(fate: Fate, why: str, sent: Sent) -> str:
+def _with_rules(fate: Disposition, why: str, sent: Sent) -> str:
     """The reason, and what ``mailhost explain`` says of an address that it does not deliver to."""
-    if fate is Fate.ONCE:
+    if fate is Disposition.ONCE:
         return why
     rules = [f"explain {one.address}: {one.why}" for one in sent.routes if one.outcome != "delivered" and one.why]
     return "; ".join([why, *rules])
 
 
-def _verdict(fate: Fate, right: Foretold) -> Looked:
-    if fate is Fate.UNKNOWN:
-        return Looked.NOT_LOOKED_AT
-    return Looked.PASSED if fate in right.fates else Looked.FAILED
+def _verdict(fate: Disposition, right: Expectation) -> LegStatus:
+    if fate is Disposition.UNKNOWN:
+        return LegStatus.NOT_LOOKED_AT
+    return LegStatus.PASSED if fate in right.fates else LegStatus.FAILED

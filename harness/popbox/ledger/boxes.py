@@ -13,7 +13,7 @@ from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.errors import ConnectionFailed, HostError, StepTimeout
 from popbox.hosts.base import Found, Host
 from popbox.ledger import TOKEN_FIELD
-from popbox.ledger.pickup import Handed, sizes_of
+from popbox.ledger.pickup import RetrievedMessage, sizes_of
 
 Names = frozenset[str]
 MOST_MESSAGES = 200  # our choice: the newest that are new; a scenario's own are among them
@@ -57,9 +57,9 @@ def listed(host: Host, login: str, password: str) -> Names | None:
         return None
 
 
-def new_in(host: Host, login: str, known: Login) -> list[Handed] | str:
+def new_in(host: Host, login: str, known: Login) -> list[RetrievedMessage] | str:
     """Log in and retrieve what is new, newest first; no QUIT, so that nothing moves or goes. Else the reason."""
-    got: list[Handed] = []
+    got: list[RetrievedMessage] = []
     try:
         with Pop3(host.address("pop3"), LOOK_S) as session:
             session.login(login, known.password)
@@ -69,7 +69,9 @@ def new_in(host: Host, login: str, known: Login) -> list[Handed] | str:
                 unique = session.listing("UIDL")
                 numbers = [number for number in numbers if unique.get(number) not in known.before]
             for number in numbers[:MOST_MESSAGES]:
-                got.append(Handed("popbox", login, number, session.body(number), time.time(), listed=sizes[number]))
+                got.append(
+                    RetrievedMessage("popbox", login, number, session.body(number), time.time(), listed=sizes[number])
+                )
             session.wire.hang_up()
     except (Pop3Refused, ConnectionFailed, StepTimeout, HostError, ValueError) as error:
         return f"{login} over POP3: {error}"

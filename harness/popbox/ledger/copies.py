@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from popbox.hosts.base import Entry, Found
+from popbox.hosts.base import DirEntry, Found
 from popbox.ledger import TOKEN_FIELD
-from popbox.proof import Copy, Fate
+from popbox.ledger.proof import Copy, Disposition
 
 IN_MAILDIR = re.compile(r"(.+)/(new|cur|tmp)/[^/]+")
 FROM_LINE = re.compile(rb"^From [^\n]*\n", re.MULTILINE)
@@ -29,7 +29,7 @@ class Stored:
     """One copy: ``place`` is its Maildir or mbox file below the qmail home; ``octets`` are the message's alone."""
 
     place: str
-    entry: Entry
+    entry: DirEntry
     octets: bytes
     kind: Literal["maildir", "mbox", "bounce"]
 
@@ -76,13 +76,13 @@ def whole(octets: bytes, sent: bytes) -> bool:
     return octets.endswith(sent) and clean and (not added or added.endswith(b"\n"))
 
 
-def fault(stored: Stored, sent: bytes, uid: int) -> tuple[Fate, str] | None:
+def fault(stored: Stored, sent: bytes, uid: int) -> tuple[Disposition, str] | None:
     """What is wrong with a copy itself, if anything."""
     path, entry = stored.entry.path, stored.entry
     if not whole(stored.octets, sent):
-        return Fate.CORRUPTED, f"{path} does not end with the octets that were sent"
+        return Disposition.CORRUPTED, f"{path} does not end with the octets that were sent"
     if entry.uid != uid:
-        return Fate.WRONG_OWNER, f"{path} belongs to uid {entry.uid}, not {uid}"
+        return Disposition.WRONG_OWNER, f"{path} belongs to uid {entry.uid}, not {uid}"
     if entry.mode & 0o077:
-        return Fate.WRONG_MODE, f"{path} has mode {entry.mode:04o}: others may read or write it"
+        return Disposition.WRONG_MODE, f"{path} has mode {entry.mode:04o}: others may read or write it"
     return None

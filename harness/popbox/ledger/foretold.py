@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from popbox.breakage import Break
 from popbox.ledger.expect import Route
-from popbox.proof import Fate
-from popbox.steps import AboutMessage, Send, Step, Write
+from popbox.ledger.proof import Disposition
+from popbox.scenario.faults import Break
+from popbox.scenario.steps import AboutMessage, Send, Step, Write
 
-UNREACHED = frozenset({Fate.QUEUE, Fate.DEFERRED, Fate.BOUNCED, Fate.REMOTE, Fate.DISCARDED})
-HONEST = UNREACHED | {Fate.ONCE, Fate.SMTP}  # the others contradict what the mail host itself says
+UNREACHED = frozenset(
+    {Disposition.QUEUE, Disposition.DEFERRED, Disposition.BOUNCED, Disposition.REMOTE, Disposition.DISCARDED}
+)
+HONEST = UNREACHED | {Disposition.ONCE, Disposition.SMTP}  # the others contradict what the mail host itself says
 
 # outcome of `mailhost explain` -> ends that agree with it
-OUTCOMES: dict[str, frozenset[Fate]] = {
-    "delivered": frozenset({Fate.ONCE}),
-    "discarded": frozenset({Fate.DISCARDED}),
+OUTCOMES: dict[str, frozenset[Disposition]] = {
+    "delivered": frozenset({Disposition.ONCE}),
+    "discarded": frozenset({Disposition.DISCARDED}),
     "remote": UNREACHED,  # how the other host answers is not foretold
-    "refused": frozenset({Fate.SMTP}),
-    "bounced": frozenset({Fate.BOUNCED}),
-    "deferred": frozenset({Fate.DEFERRED, Fate.BOUNCED}),
+    "refused": frozenset({Disposition.SMTP}),
+    "bounced": frozenset({Disposition.BOUNCED}),
+    "deferred": frozenset({Disposition.DEFERRED, Disposition.BOUNCED}),
     "unknown": HONEST,
 }
 # verb of a step that passed -> ends that it speaks for
-CLAIMS: dict[str, frozenset[Fate]] = {
-    "expect-delivered": frozenset({Fate.ONCE}),
-    "expect-retrieved": frozenset({Fate.ONCE}),
+CLAIMS: dict[str, frozenset[Disposition]] = {
+    "expect-delivered": frozenset({Disposition.ONCE}),
+    "expect-retrieved": frozenset({Disposition.ONCE}),
     "expect-nothing": UNREACHED,
-    "expect-bounce": frozenset({Fate.BOUNCED}),
-    "expect-deferred": frozenset({Fate.QUEUE, Fate.DEFERRED}),
+    "expect-bounce": frozenset({Disposition.BOUNCED}),
+    "expect-deferred": frozenset({Disposition.QUEUE, Disposition.DEFERRED}),
 }
 READ_AT_HUP = ("control/virtualdomains", "control/locals")  # qmail-send(8); `explain` reads them as they are
 
@@ -43,19 +45,21 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Foretold:
+class Expectation:
     """The ends that are right, in words for the report, and whether the places that ``explain`` named must hold it."""
 
-    fates: frozenset[Fate]
+    fates: frozenset[Disposition]
     said: str
     bound: bool
 
 
-def foretell(taken: list[Taken], number: int, routes: tuple[Route, ...]) -> Foretold:
+def foretell(taken: list[Taken], number: int, routes: tuple[Route, ...]) -> Expectation:
     """For the message that step ``number`` sent."""
     before, send = [one for one in taken if one.number < number], _step(taken, number)
     if send and send.refused is not None:
-        return Foretold(frozenset({Fate.SMTP}), f"refused with {send.refused!r}, by step {number}", bound=False)
+        return Expectation(
+            frozenset({Disposition.SMTP}), f"refused with {send.refused!r}, by step {number}", bound=False
+        )
     stale = _unread(before)
     fates = set(HONEST) if stale else {fate for route in routes for fate in _ends(route)}
     words = [stale or _rules_say(routes)]
@@ -64,11 +68,11 @@ def foretell(taken: list[Taken], number: int, routes: tuple[Route, ...]) -> Fore
             fates = fates | claimed if one.passed else set(claimed)
             words.append(f"step {one.number} {one.step.verb}{'' if one.passed else ', which failed'}")
     if send and send.dialogue:
-        fates = fates | {Fate.SMTP}  # the dialogue itself says which answer it wants
+        fates = fates | {Disposition.SMTP}  # the dialogue itself says which answer it wants
     else:
-        fates -= {Fate.SMTP} if send else set()  # the step itself asks for an acceptance
+        fates -= {Disposition.SMTP} if send else set()  # the step itself asks for an acceptance
     open_ = stale or any(route.outcome in ("unknown", "deferred") for route in routes)  # deferred: until it is mended
-    return Foretold(frozenset(fates), "; ".join(words), bound=not open_)
+    return Expectation(frozenset(fates), "; ".join(words), bound=not open_)
 
 
 def _step(taken: list[Taken], number: int) -> Send | None:
@@ -76,16 +80,16 @@ def _step(taken: list[Taken], number: int) -> Send | None:
     return found[0] if found and isinstance(found[0], Send) else None
 
 
-def _claims(step: Step, message: str, routes: tuple[Route, ...]) -> frozenset[Fate]:
+def _claims(step: Step, message: str, routes: tuple[Route, ...]) -> frozenset[Disposition]:
     """Ends that a step speaks for, if it is about that message; one that removes its Maildir speaks for a loss."""
     if isinstance(step.spec, AboutMessage) and step.spec.message == message:
         return CLAIMS.get(step.verb, frozenset())
     if isinstance(step.spec, Break) and step.spec.remove and _under(routes, step.spec.remove):
-        return frozenset({Fate.LOST})
+        return frozenset({Disposition.LOST})
     return frozenset()
 
 
-def _ends(route: Route) -> frozenset[Fate]:
+def _ends(route: Route) -> frozenset[Disposition]:
     return OUTCOMES.get(route.outcome, HONEST) | (UNREACHED if route.elsewhere else frozenset())
 
 

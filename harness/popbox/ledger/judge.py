@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from popbox.ledger.copies import Stored, fault, whole
 from popbox.ledger.log import Attempt, Story
-from popbox.ledger.pickup import Handed
-from popbox.proof import Fate
+from popbox.ledger.pickup import RetrievedMessage
+from popbox.ledger.proof import Disposition
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Evidence:
     family: list[Story]
     stored: list[Stored]
     bounces: list[Stored]  # reports that hold it
-    handed: list[Handed]
+    handed: list[RetrievedMessage]
     expected: tuple[str, ...] | None  # a place for each copy that must be there; None: not foretold
     uid: int
     no_log: str = ""
@@ -34,7 +34,7 @@ class Evidence:
         return [attempt for story in self.family for attempt in story.attempts]
 
 
-Judgement = tuple[Fate, str]
+Judgement = tuple[Disposition, str]
 
 
 def judge(seen: Evidence) -> Judgement:
@@ -50,25 +50,28 @@ def judge(seen: Evidence) -> Judgement:
 def _without_files(seen: Evidence) -> Judgement:
     """A host that does not show its files: POP3 and the log are all there is."""
     if doubled := _handed_twice(seen, 1):
-        return Fate.DOUBLED, doubled
+        return Disposition.DOUBLED, doubled
     if wrong := _twins(seen) or _served(seen):
         return wrong
     if seen.handed:
-        return Fate.ONCE, f"POP3 hands it out once; the files were not looked at: {seen.no_files}"
+        return Disposition.ONCE, f"POP3 hands it out once; the files were not looked at: {seen.no_files}"
     if seen.no_log:
-        return Fate.UNKNOWN, f"no log: {seen.no_log}; no files: {seen.no_files}"
+        return Disposition.UNKNOWN, f"no log: {seen.no_log}; no files: {seen.no_files}"
     fate, why = _unfinished(seen)
-    if fate is Fate.DISCARDED and seen.expected != ():  # the log alone does not say where it lies
-        return Fate.UNKNOWN, f"{_success(seen)}, and nobody looked where: {seen.no_files}; POP3 was not asked for it"
+    if fate is Disposition.DISCARDED and seen.expected != ():  # the log alone does not say where it lies
+        return (
+            Disposition.UNKNOWN,
+            f"{_success(seen)}, and nobody looked where: {seen.no_files}; POP3 was not asked for it",
+        )
     return fate, why
 
 
 def _twins(seen: Evidence) -> Judgement | None:
     """A copy that lost its token: one too many, or all that came of the message."""
     if seen.twins and (seen.stored or seen.handed):
-        return Fate.DOUBLED, f"a second copy, without its token in the header: {'; '.join(seen.twins)}"
+        return Disposition.DOUBLED, f"a second copy, without its token in the header: {'; '.join(seen.twins)}"
     if seen.twins:
-        return Fate.CORRUPTED, f"it came without its token in the header: {'; '.join(seen.twins)}"
+        return Disposition.CORRUPTED, f"it came without its token in the header: {'; '.join(seen.twins)}"
     return None
 
 
@@ -83,19 +86,19 @@ def _accounted(seen: Evidence) -> Judgement | None:
     missing, extra = list((wanted - found).elements())[taken:], list((found - wanted).elements())
     if extra and (missing or set(extra) - set(wanted)):
         instead = f", and not in {', '.join(missing)}" if missing else ""
-        return Fate.WRONG_PLACE, f"it lies in {', '.join(extra)}{instead}"
+        return Disposition.WRONG_PLACE, f"it lies in {', '.join(extra)}{instead}"
     if extra:
-        return Fate.DOUBLED, _twice(seen, found)
+        return Disposition.DOUBLED, _twice(seen, found)
     if missing and (_all_succeeded(seen) or seen.no_log):
-        return Fate.LOST, f"{_success(seen)}, but no file in {', '.join(missing)} holds it{_unread(seen)}"
+        return Disposition.LOST, f"{_success(seen)}, but no file in {', '.join(missing)} holds it{_unread(seen)}"
     return None
 
 
 def _counted(seen: Evidence, found: Counter[str], wanted: int) -> Judgement | None:
     if found.total() > wanted:
-        return Fate.DOUBLED, _twice(seen, found)
+        return Disposition.DOUBLED, _twice(seen, found)
     if found.total() < wanted:
-        return Fate.LOST, f"{_success(seen)}, but {found.total()} of {wanted} copies are there{_unread(seen)}"
+        return Disposition.LOST, f"{_success(seen)}, but {found.total()} of {wanted} copies are there{_unread(seen)}"
     return None
 
 
@@ -124,14 +127,14 @@ def _served(seen: Evidence) -> Judgement | None:
         words = f"{one.by}, login {one.login}: RETR {one.number}"
         if not served_whole(one, seen):
             return (
-                Fate.POP3,
+                Disposition.POP3,
                 f"{words} handed out {len(one.octets)} octets that are not those that were sent and stored",
             )
         if wrong := one.fault():
-            return Fate.POP3, f"{words}: {wrong}"
+            return Disposition.POP3, f"{words}: {wrong}"
     if doubled := _handed_twice(seen, max(1, len(seen.stored))):
-        return Fate.POP3, doubled
-    return (Fate.POP3, seen.unserved[0]) if seen.unserved else None
+        return Disposition.POP3, doubled
+    return (Disposition.POP3, seen.unserved[0]) if seen.unserved else None
 
 
 def _handed_twice(seen: Evidence, copies: int) -> str:
@@ -141,7 +144,7 @@ def _handed_twice(seen: Evidence, copies: int) -> str:
     return f"{twice[0]} handed it out in one session" if twice else ""
 
 
-def served_whole(one: Handed, seen: Evidence) -> bool:
+def served_whole(one: RetrievedMessage, seen: Evidence) -> bool:
     """Whether a RETR gave the message."""
     forms = one.body.forms(one.listed)
     files = [stored.octets for stored in seen.stored if stored.kind == "maildir"]
@@ -152,20 +155,20 @@ def _unfinished(seen: Evidence) -> Judgement:
     """No contradiction: delivered, or where it waits or ended instead."""
     tried = seen.attempts()
     pending = [one for story in seen.family for one in story.pending()]
-    for outcome, fate in (("running", Fate.QUEUE), ("deferral", Fate.DEFERRED)):
+    for outcome, fate in (("running", Disposition.QUEUE), ("deferral", Disposition.DEFERRED)):
         if waiting := [one for one in pending if one.outcome == outcome]:
             times = sum(one.recipient == waiting[-1].recipient for one in tried)
             return fate, f"{waiting[-1].recipient}: {waiting[-1].said or 'a delivery runs'} ({times} attempts)"
     if failed := [one for one in tried if one.outcome == "failure"]:
-        return Fate.BOUNCED, f"{failed[-1].recipient}: {failed[-1].said}"
+        return Disposition.BOUNCED, f"{failed[-1].recipient}: {failed[-1].said}"
     if seen.stored or any(one.deleted for one in seen.handed):
-        return Fate.ONCE, _where(seen)
+        return Disposition.ONCE, _where(seen)
     if remote := [one for one in tried if one.channel == "remote"]:
-        return Fate.REMOTE, f"{remote[-1].recipient}: {remote[-1].said}"
+        return Disposition.REMOTE, f"{remote[-1].recipient}: {remote[-1].said}"
     if tried:
-        return Fate.DISCARDED, f"the instructions keep nothing: {_success(seen)}"
+        return Disposition.DISCARDED, f"the instructions keep nothing: {_success(seen)}"
     dead = f"; the MTA: {seen.dead}" if seen.dead else ""
-    return Fate.QUEUE, f"accepted, but the log shows no attempt to deliver it{dead}"
+    return Disposition.QUEUE, f"accepted, but the log shows no attempt to deliver it{dead}"
 
 
 def _where(seen: Evidence) -> str:

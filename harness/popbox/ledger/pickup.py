@@ -16,10 +16,10 @@ from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.clients.secret import MASK
 from popbox.clients.wire import Logged, Wire
 from popbox.errors import ConnectionFailed, HostError, StepTimeout
-from popbox.fields import HOWTO_HASH, HOWTO_PASSWORD
 from popbox.hosts.base import Host
 from popbox.ledger import TOKEN_FIELD
-from popbox.proof import Retrieved
+from popbox.ledger.proof import Retrieved
+from popbox.scenario.fields import HOWTO_HASH, HOWTO_PASSWORD
 
 MOST_MESSAGES = 200  # our choice: the newest of a maildrop; a scenario's own are among them
 FETCH_S = 10.0  # our choice: for each reply
@@ -27,7 +27,7 @@ MULTILINE = ("RETR", "TOP", "LIST", "UIDL", "CAPA")
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class RetrievedMessage:
     """One RETR. ``listed`` is the size that LIST told; ``deleted`` once DELE and QUIT took the message away."""
 
     by: str
@@ -71,11 +71,11 @@ class Heard:
     marked: set[int] = field(default_factory=set)
     quit_: bool = False
 
-    def handed(self) -> Iterator[Handed]:
+    def handed(self) -> Iterator[RetrievedMessage]:
         """Each message that it handed out."""
         for number, (body, at) in self.got.items():
             deleted = self.quit_ and number in self.marked
-            yield Handed(self.by, self.login, number, body, at, deleted, self.listed.get(number))
+            yield RetrievedMessage(self.by, self.login, number, body, at, deleted, self.listed.get(number))
 
 
 def hear(step: int, wire: Wire) -> Heard:
@@ -144,18 +144,18 @@ def known_logins(host: Host, boxes: set[str], heard: Iterable[Heard]) -> dict[st
     return known
 
 
-def fetch(host: Host, login: str, password: str, tokens: set[str]) -> list[Handed] | str:
+def fetch(host: Host, login: str, password: str, tokens: set[str]) -> list[RetrievedMessage] | str:
     """Log in and retrieve the messages with these tokens, newest first; no QUIT, so that nothing moves or goes.
 
     Gives the reason in words where that cannot be done.
     """
-    got: list[Handed] = []
+    got: list[RetrievedMessage] = []
     try:
         with Pop3(host.address("pop3"), FETCH_S) as session:
             session.login(login, password)
             count, _octets = session.stat()
             for number in range(count, max(0, count - MOST_MESSAGES), -1):
-                got.append(Handed("popbox", login, number, session.body(number), time.time()))
+                got.append(RetrievedMessage("popbox", login, number, session.body(number), time.time()))
                 if all(any(one.holds(token) for one in got) for token in tokens):
                     break
             with suppress(Pop3Refused, ConnectionFailed, StepTimeout, ValueError):

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from popbox.environment import of_docker
 from popbox.errors import HostError
 from popbox.hosts.choose import HostName, MtaName, choose
-from popbox.hosts.environment import of_docker
 from popbox.hosts.state import Registry
 from popbox.settings import Settings
 

@@ -1,5 +1,7 @@
-"""A conversation by hand, as with telnet(1): lines that are typed go with CR LF, answers come out as they are,
-but for control characters on a terminal."""
+"""A conversation by hand, as with telnet(1).
+
+Typed lines go out with CR LF. Answers are printed as they are, except for control characters on a terminal.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import IO
 
 from popbox.clients.wire import Address
 from popbox.errors import ConnectionFailed
-from popbox.plain import plain
+from popbox.printable import plain
 
 CONNECT_S = 10.0
 ANSWER_S = 5.0  # our choice: how long a line from a pipe waits for its answer to begin

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from popbox.model import Result, Verdict
+from popbox.result import Result, Verdict
 
 STATEMENTS = {
     "H-1": "Many addresses and POP accounts share one system uid",

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from popbox.model import Report, Verdict
-from popbox.plain import plain
-from popbox.proof import Fate, Leg, Looked, Message
+from popbox.ledger.proof import Disposition, Leg, LegStatus, Message
+from popbox.printable import plain
 from popbox.report.howto import WORST_FIRST, checklist
 from popbox.report.text import summary
+from popbox.result import Report, Verdict
 
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–", "not proved": "?", "not looked at": "?"}
 # Control characters, and those that turn the direction of text: a subject must not be able to hide what follows it.
@@ -74,10 +74,10 @@ def _verdict(report: Report) -> Verdict:
 
 def _fates(report: Report) -> list[tuple[str, str, int]]:
     """How the messages ended: fate, verdict and how many; delivered first, then by number."""
-    counted: Counter[tuple[Fate, Looked]] = Counter(
+    counted: Counter[tuple[Disposition, LegStatus]] = Counter(
         (message.ended, message.verdict) for result in report.results for message in result.messages
     )
-    ordered = sorted(counted.items(), key=lambda item: (item[0][0] is not Fate.ONCE, -item[1], item[0]))
+    ordered = sorted(counted.items(), key=lambda item: (item[0][0] is not Disposition.ONCE, -item[1], item[0]))
     return [(fate.value, verdict.value, count) for (fate, verdict), count in ordered]
 
 

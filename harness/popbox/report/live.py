@@ -18,11 +18,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from popbox.model import Result, StepResult, Verdict
-from popbox.plain import echo, plain
+from popbox.printable import echo, plain
 from popbox.report.text import message_lines, result_lines, step_lines, whole_lines
-from popbox.runner import Watcher
-from popbox.scenario import ScenarioFile
+from popbox.result import Result, StepResult, Verdict
+from popbox.run.runner import Watcher
+from popbox.scenario.load import ScenarioFile
 
 STYLES = {
     "ok": "green",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from popbox.model import Result, StepResult, Verdict
-from popbox.proof import Leg, Looked
+from popbox.ledger.proof import Leg, LegStatus
 from popbox.report import howto
+from popbox.result import Result, StepResult, Verdict
 
 MARK = {True: "ok  ", False: "FAIL"}
 
@@ -33,9 +33,9 @@ def result_lines(result: Result) -> Iterator[str]:
 def message_lines(result: Result) -> Iterator[str]:
     """Each message: how it ended, its way with the times since the send, and why where it is not as expected."""
     for message in result.messages:
-        yield f"  {MARK[message.verdict is not Looked.FAILED]} message {message.id}: {message.ended.value}"
+        yield f"  {MARK[message.verdict is not LegStatus.FAILED]} message {message.id}: {message.ended.value}"
         yield f"         {' -> '.join(_leg(leg) for leg in message.legs)}"
-        if message.verdict is Looked.FAILED:
+        if message.verdict is LegStatus.FAILED:
             yield f"    why: {message.why}"
             yield f"    expected: {message.expected}"
 
@@ -43,7 +43,9 @@ def message_lines(result: Result) -> Iterator[str]:
 def _leg(leg: Leg) -> str:
     when = f" {leg.at_s:.3f} s" if leg.at_s is not None else ""
     return (
-        f"{leg.name}{when}" if leg.verdict is Looked.PASSED else f"{leg.name}{when} ({leg.verdict.value}: {leg.said})"
+        f"{leg.name}{when}"
+        if leg.verdict is LegStatus.PASSED
+        else f"{leg.name}{when} ({leg.verdict.value}: {leg.said})"
     )
 
 

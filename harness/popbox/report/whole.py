@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from popbox.model import Report, Result
+from popbox.result import Report, Result
 
 SCHEMA = Path(__file__).with_name("schema.json")
 

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host, with_popuser
 
-from mailhost.accounts import hashing, poppasswd
-from mailhost.accounts.poppasswd import PasswordFile, find
+from mailhost.poppasswd import crypt as hashing
+from mailhost.poppasswd import file as poppasswd
+from mailhost.poppasswd.file import PasswordFile, find
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 MILLION = 1_000_000
@@ -97,8 +98,8 @@ def test_one_password_change_among_a_million_rows(large: Host) -> None:
 
 LOOK = """
 import sys
-from mailhost.accounts.poppasswd import find
-from mailhost.accounts.hashing import verify
+from mailhost.poppasswd.file import find
+from mailhost.poppasswd.crypt import verify
 row = find(sys.argv[1], sys.argv[2].encode())
 assert row is not None
 verify(b"x", row.crypt)

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from tests.mailhost.pop3.rim import Rim
+from tests.mailhost.pop3.io_layer import Rim
 
-from mailhost.pop3.lines import LineReader
-from mailhost.pop3.profiles import PROFILES
-from mailhost.pop3.protocol import KNOWN_VERBS
-from mailhost.pop3.state import SASL_LINE_OCTETS, Features
+from mailhost.pop3.protocol.line_reader import LineReader
+from mailhost.pop3.protocol.profiles import PROFILES
+from mailhost.pop3.protocol.session import KNOWN_VERBS
+from mailhost.pop3.protocol.state import SASL_LINE_OCTETS, Features
 
 VERBS = sorted(KNOWN_VERBS)
 WORDS = [b"joe", b"pw", b"1", b"2", b"3", b"0", b"4294967296", b"9" * 30, b"-1", b" ", b"PLAIN", b"SCRAM-SHA-256"]

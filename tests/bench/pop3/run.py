@@ -175,12 +175,12 @@ def forget(home: Path) -> None:
 
 AHEAD = """
 import sys
-from mailhost.pop3.ahead import measure_ahead
-from mailhost.pop3.popuser import become
+from mailhost.pop3.maildrop.premeasure import premeasure
+from mailhost.system.privileges import become
 become(888, 888)
 for maildir in sys.argv[1:]:
     for plain in (False, True):
-        measure_ahead(maildir.encode(), plain=plain)
+        premeasure(maildir.encode(), plain=plain)
 """
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mailhost.accounts import files, governed
+from mailhost.accounts import governed
 from mailhost.accounts.errors import BusyError
+from mailhost.accounts.files import durable
 from mailhost.accounts.governed import Governed
 from mailhost.accounts.layout import Layout, layout
 
@@ -37,7 +38,7 @@ def taken(path: Path) -> bool:
 
 def test_two_notes_at_once_are_both_kept(home: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second comes when the first has read the record and not yet written it."""
-    put = files.put_small
+    put = durable.put_small
     second = threading.Thread(target=governed.note, args=(home, FILE), kwargs={"waits": "for a person"}, daemon=True)
 
     def late(path: Path, text: bytes, mode: int) -> None:
@@ -47,7 +48,7 @@ def test_two_notes_at_once_are_both_kept(home: Layout, monkeypatch: pytest.Monke
                 second.join(30)
         put(path, text, mode)
 
-    monkeypatch.setattr(files, "put_small", late)
+    monkeypatch.setattr(durable, "put_small", late)
     governed.note(home, FILE, applied="abc", at="2026-11-27T00:00:00Z")
     second.join(30)
     assert governed.read(home) == Governed(str(FILE), "abc", "2026-11-27T00:00:00Z", waits="for a person")
@@ -56,7 +57,7 @@ def test_two_notes_at_once_are_both_kept(home: Layout, monkeypatch: pytest.Monke
 def test_a_note_does_not_wait_for_ever(home: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(governed, "LOCK_WAIT_S", 0.0)
     governed.note(home, FILE)
-    held = files.take_lock(home.work / "governed.lock", 0.0)
+    held = durable.take_lock(home.work / "governed.lock", 0.0)
     with pytest.raises(BusyError, match=r"governed\.lock for 0 s; try again"):
         governed.note(home, FILE, waits="x")
     with pytest.raises(BusyError):

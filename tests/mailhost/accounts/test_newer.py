@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from mailhost.accounts import governed, journal, nodes
+from mailhost.accounts import governed, nodes
+from mailhost.accounts.change import journal
+from mailhost.accounts.change.journal import HostEffects
+from mailhost.accounts.change.transaction import Transaction
 from mailhost.accounts.errors import BusyError, HostError
 from mailhost.accounts.governed import Governed
-from mailhost.accounts.journal import Hands
 from mailhost.accounts.layout import layout
 from mailhost.accounts.nodes import Node
-from mailhost.accounts.transaction import Transaction
 
 
 @pytest.fixture
-def hands(tmp_path: Path) -> Hands:
+def hands(tmp_path: Path) -> HostEffects:
     for name in ("control", "users/domains", "alias", "popboxes", "users/.mailhost"):
         (tmp_path / name).mkdir(parents=True)
-    return Hands(layout(tmp_path), lambda _home: None)
+    return HostEffects(layout(tmp_path), lambda _home: None)
 
 
 STRANGE = [
@@ -33,7 +34,7 @@ STRANGE = [
 
 @pytest.mark.parametrize(("line", "said"), STRANGE)
 def test_a_journal_with_what_is_not_known_is_neither_done_by_half_nor_thrown_away(
-    hands: Hands, line: object, said: str
+    hands: HostEffects, line: object, said: str
 ) -> None:
     known = {"kind": "record", "path": "popboxes/.removed.records/x", "files": {"": "y"}}
     path = hands.layout.work / journal.NAME
@@ -45,7 +46,7 @@ def test_a_journal_with_what_is_not_known_is_neither_done_by_half_nor_thrown_awa
     assert list(hands.layout.popboxes.iterdir()) == []
 
 
-def test_the_record_of_the_governing_file_is_read_for_what_is_known_of_it(hands: Hands) -> None:
+def test_the_record_of_the_governing_file_is_read_for_what_is_known_of_it(hands: HostEffects) -> None:
     path = hands.layout.work / governed.NAME
     path.write_text(json.dumps({"file": "/a.toml", "waits": "x", "schema": 2}))
     assert governed.read(hands.layout) == Governed("/a.toml", waits="x")
@@ -55,7 +56,7 @@ def test_the_record_of_the_governing_file_is_read_for_what_is_known_of_it(hands:
             governed.read(hands.layout)
 
 
-def test_a_nodes_record_is_read_for_what_is_known_of_it(hands: Hands) -> None:
+def test_a_nodes_record_is_read_for_what_is_known_of_it(hands: HostEffects) -> None:
     node = Node(hands.layout, "one")
     node.announce({"a.example": ["joe"]})
     path = hands.layout.popboxes / nodes.NODES / "one"

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from tests.mailhost.accounts.test_declaration import HOUSE, SLOW, accounts
+from tests.mailhost.accounts.sources.test_accounts_toml import HOUSE, SLOW, accounts
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 
-from mailhost.accounts import declaration, hashing, state
 from mailhost.accounts.layout import layout
 from mailhost.accounts.model import Accounts
+from mailhost.accounts.sources import accounts_toml, read_back
+from mailhost.poppasswd import crypt as hashing
 
 COUNT = itertools.count()
 
@@ -150,8 +151,8 @@ def test_every_kind_of_change_of_a_box(host: Host, file: Path) -> None:
     ):  # fmt: skip
         assert change in said
     assert host.ok("apply", str(file)) == "nothing to change\n"
-    read, _ = state.read(layout(host.home))
-    assert read.domains == declaration.load(file).domains
+    read, _ = read_back.read(layout(host.home))
+    assert read.domains == accounts_toml.load(file).domains
 
 
 def test_password_files_are_read_once_and_a_new_salt_is_no_change(host: Host, tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ def test_a_new_mailbox_without_a_password(host: Host, tmp_path: Path) -> None:
 
 
 def test_dry_runs_make_no_password_up(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("declare", "_import"):
+    for module in ("verbs.declare", "verbs.mailbox_import"):
         monkeypatch.setattr(f"mailhost.cli.{module}.generated", lambda: pytest.fail("made for nothing"))
     file, table, out = tmp_path / "a.toml", tmp_path / "a.csv", tmp_path / "pw.csv"
     file.write_text('[domains."d.com".mailboxes.joe]\n')
@@ -252,9 +253,9 @@ def test_apply_read_export_apply_of_anything_valid(
     host = Host(place / "qmail")
     place.mkdir()
     host.ok("init", "--me", "mail.host.test")
-    (place / "a.toml").write_text(declaration.render(declared))
+    (place / "a.toml").write_text(accounts_toml.render(declared))
     host.ok("apply", str(place / "a.toml"))
-    read, foreign = state.read(layout(host.home))
+    read, foreign = read_back.read(layout(host.home))
     assert not foreign
     assert read.domains == declared.domains
     assert read.system == declared.system

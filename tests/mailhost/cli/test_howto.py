@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 
 from mailhost.qmail.assign import lookup
-from mailhost.qmail.cdb import Cdb
+from mailhost.qmail.cdb.reader import Cdb
 
 
 def mode(path: Path) -> int:
@@ -22,8 +22,8 @@ def test_h12_the_assign_line(howto: Host) -> None:
 
 
 def test_h12_byte_for_byte_below_var_qmail() -> None:
+    from mailhost.accounts.files.domain_part import Kind, Part
     from mailhost.accounts.layout import Identity
-    from mailhost.accounts.part import Kind, Part
 
     part = Part("domain-com", "/var/qmail/popboxes/domain-com", "domain.com")
     part.add(Kind.EXACT, "joe", "joe", Identity("popuser", 888, 888))

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 
-from mailhost.accounts import boxes
 from mailhost.accounts import lint as rules
 from mailhost.accounts.errors import BusyError
+from mailhost.accounts.files import box_directories as boxes
 from mailhost.accounts.layout import Identity
 from mailhost.accounts.lint import RULES
 from mailhost.system.beneath import Beneath

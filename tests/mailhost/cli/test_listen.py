@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from tests.mailhost.cli.support import Host
 
-from mailhost.cli._address import host_and_port, shown
+from mailhost.cli.addresses import host_and_port, shown
 from mailhost.standin import server
 
 
@@ -79,7 +80,7 @@ def test_a_stand_in_that_cannot_start_gives_back_the_signals_that_it_held(
 
     def make(*_about: object) -> NoReturn:
         held.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-        os.kill(os.getpid(), signal.SIGHUP)
+        signal.pthread_kill(threading.get_ident(), signal.SIGHUP)  # another thread of a test process has it open
         raise PermissionError("no queue here")
 
     monkeypatch.setattr(server, "make", make)

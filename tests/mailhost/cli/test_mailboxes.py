@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 
-from mailhost.accounts import hashing
-from mailhost.accounts.poppasswd import Row, find
+from mailhost.poppasswd import crypt as hashing
+from mailhost.poppasswd.file import Row, find
 
 BOX = "popboxes/domain-com"
 
@@ -43,7 +43,7 @@ def test_a_generated_password_is_shown_once_and_works(howto: Host) -> None:
 
 
 def test_a_dry_run_makes_no_password_up(howto: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailhost.cli.passwords.generated", lambda: pytest.fail("made for nothing"))
+    monkeypatch.setattr("mailhost.cli.verbs.passwords.generated", lambda: pytest.fail("made for nothing"))
     before = howto.tree()
     for words in (["add", "ann@domain.com"], ["passwd", "joe@domain.com"]):
         said = howto.ok("mailbox", *words, "--generate", "--dry-run")

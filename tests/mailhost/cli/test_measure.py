@@ -11,7 +11,7 @@ import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 from tests.mailhost.pop3.support import Running, owner
 
-from mailhost.pop3.sizes import SAVED_FROM
+from mailhost.pop3.maildrop.size_cache import SAVED_FROM
 
 JOE = "popboxes/domain-com/joe/Maildir"
 

@@ -13,7 +13,7 @@ import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 from tests.mailhost.pop3.support import Running, eventually
 
-from mailhost.accounts import hashing
+from mailhost.poppasswd import crypt as hashing
 
 WITHIN_S = 10
 
@@ -93,7 +93,7 @@ def wait_for_rehash(host: Host) -> None:
 
 def check(host: Host, *options: str, password: bytes = b"testpw") -> int:
     """checkpoppasswd with a login on descriptor 3; its exit code."""
-    command = [sys.executable, "-m", "mailhost.pop3.checkpoppasswd", "--file", str(host.home / "users/poppasswd")]
+    command = [sys.executable, "-m", "mailhost.pop3.chain.checkpoppasswd", "--file", str(host.home / "users/poppasswd")]
     shell = ["sh", "-c", 'exec 3<&0 </dev/null; exec "$@"', "sh", *command, *options, "/bin/true"]
     return subprocess.run(shell, input=b"testid\0" + password + b"\0<1@mx>\0", check=False, timeout=30).returncode
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 
-from mailhost.accounts import journal, sender
+from mailhost.accounts.change import hup, journal
 
 HOLDER = """
 import fcntl, os, signal, sys
@@ -33,7 +33,7 @@ while True:
 @pytest.fixture
 def running(host: Host) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the lock as qmail-send does, and tells at each HUP what rcpthosts says then."""
-    lock = host.home / sender.LOCK
+    lock = host.home / hup.LOCK
     lock.touch()
     command = [sys.executable, "-c", HOLDER, str(lock), str(host.home / "control/rcpthosts")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -46,20 +46,20 @@ def running(host: Host) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_holder_of_the_lock_is_found(host: Host, running: subprocess.Popen[str]) -> None:
-    assert sender.find(host.home) == running.pid
+    assert hup.find(host.home) == running.pid
 
 
 def test_nobody_holds_it(host: Host) -> None:
-    assert sender.find(host.home) is None, "no lock file"
-    lock = host.home / sender.LOCK
+    assert hup.find(host.home) is None, "no lock file"
+    lock = host.home / hup.LOCK
     lock.touch()
-    assert sender.find(host.home) is None, "a lock file that nobody has locked"
-    assert sender.hup(host.home) is None
+    assert hup.find(host.home) is None, "a lock file that nobody has locked"
+    assert hup.hup(host.home) is None
 
 
 def test_a_process_that_waits_for_the_lock_is_not_the_sender(tmp_path: Path) -> None:
     locks = tmp_path / "locks"
-    lock = tmp_path / sender.LOCK
+    lock = tmp_path / hup.LOCK
     lock.parent.mkdir(parents=True)
     lock.touch()
     status = lock.stat()
@@ -67,14 +67,14 @@ def test_a_process_that_waits_for_the_lock_is_not_the_sender(tmp_path: Path) -> 
     locks.write_text(
         f"1: -> FLOCK  ADVISORY  WRITE 77 {name} 0 EOF\n2: POSIX  ADVISORY  WRITE 78 00:00:1 0 EOF\nodd line\n"
     )
-    assert sender.find(tmp_path, locks) is None
+    assert hup.find(tmp_path, locks) is None
     locks.write_text(locks.read_text() + f"3: FLOCK  ADVISORY  WRITE 79 {name} 0 EOF\n")
-    assert sender.find(tmp_path, locks) == 79
+    assert hup.find(tmp_path, locks) == 79
 
 
 def test_a_sender_that_has_just_died(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "find", lambda home: 2**22 - 7)
-    assert sender.hup(host.home) is None
+    monkeypatch.setattr(hup, "find", lambda home: 2**22 - 7)
+    assert hup.hup(host.home) is None
 
 
 def test_a_new_domain_is_accepted_only_after_the_sender_knows_it(host: Host, running: subprocess.Popen[str]) -> None:
@@ -101,7 +101,7 @@ def test_a_sender_we_may_not_signal_is_an_error_and_the_domain_stays_closed(
     def refuse(home: Path) -> int:
         raise PermissionError
 
-    monkeypatch.setattr(sender, "hup", refuse)
+    monkeypatch.setattr(hup, "hup", refuse)
     done = host.run("domain", "add", "domain.com")
     assert done.exit_code == 1
     assert "send it HUP" in done.stderr
@@ -112,7 +112,7 @@ def test_a_sender_we_may_not_signal_is_an_error_and_the_domain_stays_closed(
 
 
 def test_one_writer_at_a_time(howto: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mailhost.accounts import transaction
+    from mailhost.accounts.change import transaction
 
     monkeypatch.setattr(transaction, "LOCK_WAIT_S", 0.1)
     with (howto.home / "users/.mailhost/lock").open("a") as lock:
@@ -124,10 +124,10 @@ def test_one_writer_at_a_time(howto: Host, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(("holder", "found"), [("1", 1), ("0", None), ("-1", None)])
 def test_a_holder_outside_our_process_ids_is_never_signalled(tmp_path: Path, holder: str, found: int | None) -> None:
     """The kernel shows 0 for a process that this namespace does not see; ``kill(0)`` would reach our own group."""
-    lock = tmp_path / sender.LOCK
+    lock = tmp_path / hup.LOCK
     lock.parent.mkdir(parents=True)
     lock.touch()
     status = lock.stat()
     name = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     (tmp_path / "locks").write_text(f"1: FLOCK  ADVISORY  WRITE {holder} {name} 0 EOF\n")
-    assert sender.find(tmp_path, tmp_path / "locks") == found
+    assert hup.find(tmp_path, tmp_path / "locks") == found

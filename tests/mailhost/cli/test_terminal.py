@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 
-from mailhost.cli._tables import print_json, print_table
-from mailhost.cli._terminal import UNSEEN, visible
+from mailhost.cli.output import print_json, print_table
+from mailhost.cli.terminal import UNSEEN, visible
 
 PAINT = "\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202e\r\x08x"
 PAINTED = r"\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202e\r\x08x"

@@ -23,7 +23,7 @@ HOWTO_HASH = "DmIMm9e5Hc8ic"  # the HOWTO's: the password is testpw
 OLD_S = 100
 PROGRAM = ["-m", "mailhost"]
 SEEN = """
-import mailhost.pop3.privileges as own
+import mailhost.pop3.server.hardening as own
 own._PR_SET_DUMPABLE = own._PR_SET_NO_NEW_PRIVS
 from mailhost.cli import main
 main(prog_name="mailhost")

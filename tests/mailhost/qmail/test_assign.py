@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.mailhost.qmail.support import Home, throw_away
 
-from mailhost.qmail import assignbulk, cdbmake
+from mailhost.qmail import assignbulk
 from mailhost.qmail.assign import NewuError, end_characters, newmrh, newu, parse
-from mailhost.qmail.cdb import Cdb
-from mailhost.qmail.cdbmake import build
+from mailhost.qmail.cdb import writer
+from mailhost.qmail.cdb.reader import Cdb
+from mailhost.qmail.cdb.writer import build
 
 GOOD = "=joe:u:1:2:/h:::"
 BAD = "qmail-newu: fatal: bad format in users/assign"
@@ -159,7 +160,7 @@ def test_q_assign_5_a_home_that_is_not_there(tmp_path: Path) -> None:
 
 def test_q_cdb_1_a_cdb_cannot_pass_4_gib(host: Home) -> None:
     for octets in (2060, 2090):  # among the records, among the tables
-        with patch.object(cdbmake, "MOST_OCTETS", octets), pytest.raises(NewuError, match="ends at 4 GiB") as caught:
+        with patch.object(writer, "MOST_OCTETS", octets), pytest.raises(NewuError, match="ends at 4 GiB") as caught:
             host.assign(GOOD)
         assert caught.value.text == "qmail-newu: fatal: unable to write users/cdb.tmp"
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.mailhost.qmail.model import slow_cdb, slow_hash
 
-from mailhost.qmail.cdb import Cdb, CdbError
-from mailhost.qmail.cdbhash import LONG_KEY, MOST_LANES, cdb_hash, cdb_hashes
-from mailhost.qmail.cdbmake import CdbWriter, build, part, write
+from mailhost.qmail.cdb.hashing import LONG_KEY, MOST_LANES, cdb_hash, cdb_hashes
+from mailhost.qmail.cdb.reader import Cdb, CdbError
+from mailhost.qmail.cdb.writer import CdbWriter, build, part, write
 
 RECORDS = st.lists(st.tuples(st.binary(max_size=12), st.binary(max_size=20)), max_size=60)
 

@@ -24,8 +24,8 @@ from mailhost.qmail.assign import (
     resolve,
     split,
 )
-from mailhost.qmail.cdb import Cdb, CdbError
-from mailhost.qmail.cdbmake import build
+from mailhost.qmail.cdb.reader import Cdb, CdbError
+from mailhost.qmail.cdb.writer import build
 from mailhost.qmail.failure import Failure
 from mailhost.qmail.lookup import CDB_TROUBLE, INTERNAL, NFS_TROUBLE, NO_ALIAS, NO_HOST, ROOT
 

@@ -12,8 +12,10 @@ import pytest
 import trustme
 from tests.mailhost.standin.support import IDS, WITHIN_S, Home, Serve, Server, wait_for
 
-from mailhost.standin import queue, remote, smtp
-from mailhost.standin.report import Stopped
+from mailhost.standin.delivery import remote
+from mailhost.standin.delivery.report import Stopped
+from mailhost.standin.queue import store
+from mailhost.standin.smtp import session as smtp
 
 
 def sessions(server: Server) -> int:
@@ -66,7 +68,7 @@ def test_a_peer_that_still_sends_hears_why_it_is_cut_short(home: Home, serve: Se
 
 
 def test_single_octets_cost_no_more_than_they_hold(home: Home) -> None:
-    draft = queue.Queue(queue.make(home.path)).draft(b"", (), queue.Trace(b"x", 1))
+    draft = store.Queue(store.make(home.path)).draft(b"", (), store.Trace(b"x", 1))
     for _ in range(100_000):
         draft.write(b"x")
     assert draft._held.__sizeof__() < 200_000

@@ -11,7 +11,7 @@ import sys
 
 from tests.mailhost.standin.support import WITHIN_S, Home, Serve, Server, cli, wait_for
 
-from mailhost.accounts.sender import find
+from mailhost.accounts.change.hup import find
 
 
 def sent_until(server: Server, address: str, pattern: str) -> None:

@@ -15,8 +15,8 @@ import trustme
 from click.testing import CliRunner, Result
 from tests.popbox.conformance.fake import LOGIN, PASSWORD, Fake, Faults, fake
 
+from popbox.cli.pop3_check import pop3_check
 from popbox.conformance.catalogue import CHECKS
-from popbox.conformance.command import pop3_check
 from popbox.conformance.profiles import PROFILES
 from popbox.conformance.report import SCHEMA
 

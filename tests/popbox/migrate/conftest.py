@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from tests.places import in_memory
 
+from popbox.cli.migrate import migrate
 from popbox.clients.wire import Address
-from popbox.migrate.command import migrate
 
 ROOM_OCTETS = 1 << 30  # containers often have 64 MiB there, less than an import wants to stay free
 Verify = Callable[..., tuple[int, dict[str, Any]]]

@@ -13,7 +13,7 @@ from tests.needs import why_not
 from tests.popbox.conformance.servers import first_line
 from tests.popbox.migrate.houses import ON_DISK, box, csv, logins, moved, put, snapshot, text
 
-from popbox.migrate.command import migrate
+from popbox.cli.migrate import migrate
 
 BOXES, MESSAGES = 5, 12
 OLD = ("qmail", "dovecot", "dovecot %f", "dovecot %f, no flag updates", "courier")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from popbox.migrate.audit import Audit, audit
-from popbox.migrate.source import open_source
+from popbox.migrate.audit.audit import Audit, audit
+from popbox.migrate.oldhost.source import open_source
 
 HASH = "$6$abcdefgh$" + "x" * 86  # of the form of sha512-crypt; nobody's password
 LONG_AGO = 1_000_000_000

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from tests.popbox.migrate.oldhosts import HOSTS
 
-from popbox.migrate.audit_command import audit
-from popbox.migrate.command import migrate
-from popbox.migrate.dialects.detect import READERS
-from popbox.migrate.import_command import import_
-from popbox.migrate.plan_command import plan
-from popbox.migrate.verify_command import verify
+from popbox.cli.migrate import migrate
+from popbox.cli.migrate_audit import audit
+from popbox.cli.migrate_import import import_
+from popbox.cli.migrate_plan import plan
+from popbox.cli.migrate_verify import verify
+from popbox.migrate.oldhost.dialects.detect import READERS
 
 PAGE = (Path(__file__).parents[3] / "harness/popbox/migrate/README.md").read_text()
 OPTIONS = [

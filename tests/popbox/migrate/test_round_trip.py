@@ -20,9 +20,9 @@ from click.testing import CliRunner
 from passlib.hash import sha512_crypt
 from tests.popbox.migrate.oldhosts import HASH, HOSTS, maildir, message
 
+from popbox.cli.migrate import migrate
 from popbox.clients.pop3 import Pop3
 from popbox.clients.wire import Address
-from popbox.migrate.command import migrate
 
 POP3D = Path("/var/qmail/bin/qmail-pop3d")
 PASSWORD = "testpw"

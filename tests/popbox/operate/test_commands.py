@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from popbox.cli import cli
+from popbox.cli.main import cli
 from popbox.errors import HostError
 from popbox.hosts import docker
 from popbox.hosts.state import Registry

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from popbox.cli import cli
+from popbox.cli.main import cli
 from popbox.hosts.state import Registry, keep
 from popbox.operate.doctor import examine
 from popbox.settings import Settings, find_assets

@@ -14,14 +14,14 @@ import pytest
 import trustme
 from click.testing import CliRunner
 
-from popbox.cli import cli
+from popbox.cli.main import cli
+from popbox.cli.probe import nagios, prometheus, verdict
 from popbox.clients.body import Body
 from popbox.clients.pop3 import Pop3
 from popbox.hosts.base import closing
 from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Registry
 from popbox.operate.probe import PROBE_FIELD, Probed
-from popbox.operate.probe_command import nagios, prometheus, verdict
 from popbox.testing import Mailbox, MailHost
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from tests.popbox.fakemail import FakeMail, serving, stuffed
 
-from popbox.cli import cli
+from popbox.cli.main import cli
 from popbox.operate.probe import PROBE_FIELD
 
 

@@ -19,8 +19,8 @@ from docker.models.containers import Container
 from docker.tls import TLSConfig
 
 import docker
+from popbox.environment import of_docker
 from popbox.errors import HostError
-from popbox.hosts.environment import of_docker
 
 HERE = "127.0.0.1"
 Filters = dict[str, str | list[str] | bool]

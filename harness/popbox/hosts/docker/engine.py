@@ -11,9 +11,9 @@ from contextlib import suppress
 from docker.errors import DockerException, ImageNotFound
 
 import docker
+from popbox.environment import NOTHING, of_docker
 from popbox.errors import HostError
 from popbox.hosts.docker.endpoint import ASK_S, beside_us, client, containers, reached_at
-from popbox.hosts.environment import NOTHING, of_docker
 from popbox.settings import Settings
 
 LOCAL_BASE = "qmail-base:local"

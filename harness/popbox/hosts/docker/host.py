@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import subprocess
 import time
@@ -14,19 +16,18 @@ from docker.models.containers import Container
 
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
-from popbox.fields import Disk
-from popbox.hosts.base import CHAIN, Ability, Command, Found, Ran, Service, tail
-from popbox.hosts.containers import Faults
+from popbox.hosts.base import CHAIN, Ability, Command, DirEntry, Found, Ran, Service, tail
 from popbox.hosts.docker import images
 from popbox.hosts.docker.endpoint import HERE, client, containers, reached_at
 from popbox.hosts.docker.engine import PROJECT_LABEL, RUN_LABEL, qmail_base
-from popbox.hosts.docker.find import FIND, found_in
+from popbox.hosts.docker.faults import Faults
 from popbox.hosts.docker.removal import remove, strangers
 from popbox.hosts.docker.stack import Stack
 from popbox.hosts.process import converse, end_as_interrupted, undisturbed
 from popbox.hosts.readiness import wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
 from popbox.hosts.warm import Cold, Warm
+from popbox.scenario.fields import Disk
 from popbox.settings import Settings
 
 HOME = "/var/qmail"
@@ -54,7 +55,7 @@ class DockerHost:
             record.place, self._label, lambda service: str(self._container(service).name), self._stack.environ
         )
         self._engine = client(settings.environ)
-        self._warm = {service: self._python_in(service) for service in INNER_PORT}
+        self._warm = {service: self._warm_in(service) for service in INNER_PORT}
 
     @classmethod
     def start(cls, registry: Registry, settings: Settings, mta: str, *, own_disk: bool = False) -> DockerHost:
@@ -154,40 +155,43 @@ class DockerHost:
             raise HostError(f"{argv[0]} in {service} on {self.describe()} ended with {done.returncode}: {said}")
         return done.stdout
 
-    def _python_in(self, service: Service) -> Warm:
-        argv = [*self._stack.compose_command_property, "exec", "-T", self._compose_service(service), *PYTHON]
+    def _warm_in(self, service: Service) -> Warm:
+        argv = [*self._stack.compose_command_property, "exec", "-T", self._compose_service(service), "mailhost"]
         return Warm(argv, Path(self._stack.context), self._stack.environ)
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         """See Host."""
-        code, out, err = self._python("smtp", list(argv), stdin)
+        code, out, err = self._mailhost("smtp", list(argv), stdin)
         return Ran(argv, code, out.decode(errors="replace"), err.decode(errors="replace"))
 
-    def _python(self, service: Service, argv: list[str], stdin: bytes, code: str = "") -> tuple[int, bytes, bytes]:
-        """``mailhost ARGV``, or a Python program ``code`` with these arguments, in the container of a service."""
+    def _mailhost(self, service: Service, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
+        """``mailhost ARGV`` in the container of a service."""
         if self._container(service).status == "running":  # a frozen one would not answer, an ended one cannot
             with suppress(Cold):
-                return self._warm[service].run(argv, stdin, EXEC_S, code)
-        done = self._exec(service, *(["python3", "-c", code] if code else ["mailhost"]), *argv, stdin=stdin)
+                return self._warm[service].run(argv, stdin, EXEC_S)
+        done = self._exec(service, "mailhost", *argv, stdin=stdin)
         return done.returncode, done.stdout, done.stderr
 
     def find(self, maildir: str, needle: str) -> list[Found]:
         """See Host."""
-        found = self._find(f"{HOME}/{maildir}", ("new", "cur"), (needle,))
-        return [one for one in found if one.readable or not needle]
+        found = self._find((f"{maildir}/new", f"{maildir}/cur"), (needle,))
+        below = [
+            replace(one, entry=replace(one.entry, path=one.entry.path.removeprefix(f"{maildir}/"))) for one in found
+        ]
+        return [one for one in below if one.readable or not needle]
 
     def search(self, needles: tuple[str, ...]) -> list[Found]:
         """See Host."""
-        return self._find(HOME, ("popboxes",), needles)
+        return self._find(("popboxes",), needles)
 
-    def _find(self, top: str, folders: tuple[str, ...], needles: tuple[str, ...]) -> list[Found]:
-        stdin = "".join(needles).encode()
-        status, out, err = self._python("pop3", [top, *folders], stdin, FIND)
+    def _find(self, folders: tuple[str, ...], needles: tuple[str, ...]) -> list[Found]:
+        status, out, err = self._mailhost("pop3", ["find", *folders], "".join(needles).encode())
         if status:
             raise HostError(
                 f"looking for mail on {self.describe()} ended with {status}: {err.decode(errors='replace')}"
             )
-        return found_in(out)
+        lines = map(json.loads, out.splitlines())
+        return [Found(DirEntry(*entry), base64.b64decode(octets), readable) for entry, octets, readable in lines]
 
     def read(self, path: str) -> bytes:
         """See Host."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from testcontainers.compose import DockerCompose
 
+from popbox.environment import of_docker
 from popbox.errors import HostError
 from popbox.hosts.base import tail
-from popbox.hosts.containers import small_disks
 from popbox.hosts.docker.engine import RUN_LABEL
+from popbox.hosts.docker.faults import small_disks
 from popbox.hosts.docker.images import OUR_LABEL
-from popbox.hosts.environment import of_docker
 from popbox.hosts.process import run_bounded
 from popbox.hosts.state import Record
 from popbox.settings import Settings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from popbox.clients.popguard import Guard, guard
+from popbox.clients.popguard import ReadOnlyProxy, guard
 from popbox.clients.popstream import PopStream
 from popbox.migrate.verify.accounts import Account
 from popbox.migrate.verify.host import Host
@@ -47,7 +47,7 @@ def ask(client: str, work: Work, account: Account, expected: int) -> Oracle:
     return Oracle(client=client, login=account.old_login, first=first, again=again, expected=expected)
 
 
-def _fetch(client: str, between: Guard, host: Host, login: str, password: str, place: Path) -> int:
+def _fetch(client: str, between: ReadOnlyProxy, host: Host, login: str, password: str, place: Path) -> int:
     """How many messages the client fetches from a host now."""
 
     @contextmanager
@@ -70,7 +70,7 @@ def _fetch(client: str, between: Guard, host: Host, login: str, password: str, p
     return len(between.fetched) - before
 
 
-def _getmail(between: Guard, place: Path) -> tuple[list[str], tuple[int, ...]]:
+def _getmail(between: ReadOnlyProxy, place: Path) -> tuple[list[str], tuple[int, ...]]:
     """getmail6, which remembers UIDLs by server, port and login. It delivers to a program that keeps nothing."""
     rc = place / "getmailrc"
     rc.write_text(
@@ -82,7 +82,7 @@ def _getmail(between: Guard, place: Path) -> tuple[list[str], tuple[int, ...]]:
     return ["getmail", "--getmaildir", str(place), "--rcfile", str(rc)], (0,)
 
 
-def _fetchmail(between: Guard, place: Path) -> tuple[list[str], tuple[int, ...]]:
+def _fetchmail(between: ReadOnlyProxy, place: Path) -> tuple[list[str], tuple[int, ...]]:
     """fetchmail in its UIDL mode, keeping mail. Exit 1 says that there was none."""
     rc = place / "fetchmailrc"
     rc.touch(0o600)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mailhost.accounts import credentials, domains, forwards, hashing, mailboxes
-from mailhost.accounts.declaration import domain_table
-from mailhost.accounts.edit import Edit, dash_cuts
+from mailhost.accounts.change.edit import Edit, dash_cuts
 from mailhost.accounts.errors import InputError
-from mailhost.accounts.mailboxes import Wanted
 from mailhost.accounts.model import Accounts, Domain, Mailbox
+from mailhost.accounts.operations import domains, forwards, logins, mailboxes
+from mailhost.accounts.operations.mailboxes import MailboxRequest
+from mailhost.accounts.sources.accounts_toml import domain_table
+from mailhost.poppasswd import crypt as hashing
 
 PASSWORD_OCTETS = 4_096
 """Of a password file no more is read; no POP3 command line holds as much."""
@@ -197,19 +198,21 @@ class _Boxes:
     def _add(self, local: str, box: Mailbox) -> None:
         crypt = self._crypt(local, box)
         known = None if box.password_file is None else self._password(box)
-        wanted = Wanted(local, self.name, crypt, box.login, box.extensions, box.delivery, password=known, known=True)
+        wanted = MailboxRequest(
+            local, self.name, crypt, box.login, box.extensions, box.delivery, password=known, known=True
+        )
         mailboxes.add(self.edit, wanted)
 
     def _change(self, local: str, there: Mailbox, box: Mailbox) -> None:
         mailboxes.set_extensions(self.edit, local, self.name, on=box.extensions)
         mailboxes.set_delivery(self.edit, local, self.name, box.delivery)
         if there.login is None:
-            credentials.give_login(self.edit, local, self.name, self._crypt(local, box), box.login)
+            logins.give_login(self.edit, local, self.name, self._crypt(local, box), box.login)
             return
         if box.login is not None and box.login != there.login:
-            credentials.set_login(self.edit, local, self.name, there.login, box.login)
+            logins.set_login(self.edit, local, self.name, there.login, box.login)
         crypt = box.crypt
         if box.password_file is not None and not self._verifies(there, box):
             crypt = hashing.make(self._password(box))
         if crypt is not None and crypt != there.crypt:
-            credentials.set_crypt(self.edit, local, self.name, crypt, box.login or there.login)
+            logins.set_crypt(self.edit, local, self.name, crypt, box.login or there.login)

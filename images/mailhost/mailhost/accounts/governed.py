@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mailhost.accounts import declaration, files
 from mailhost.accounts.errors import BusyError, InputError
+from mailhost.accounts.files import durable
 from mailhost.accounts.layout import Layout
+from mailhost.accounts.sources import accounts_toml
 
 NAME, LOCK = "governed", "governed.lock"
 LOCK_WAIT_S = 10.0  # a note takes milliseconds
@@ -67,9 +68,9 @@ def _alone(layout: Layout) -> Iterator[None]:
 
     Not the writers' lock, which an `apply` that makes a note may hold.
     """
-    files.make_private(layout.work)
+    durable.make_private(layout.work)
     try:
-        lock = files.take_lock(layout.work / LOCK, LOCK_WAIT_S)
+        lock = durable.take_lock(layout.work / LOCK, LOCK_WAIT_S)
     except OSError as why:
         raise BusyError(f"{layout.work / LOCK}: {why.strerror}") from why
     try:
@@ -96,7 +97,7 @@ def note(layout: Layout, file: Path, **changed: object) -> Governed:
         kept = before if before is not None and before.file == str(file) else Governed(str(file))
         record = replace(kept, **changed)  # type: ignore[arg-type]  # the fields' names are the keywords
         if record != before:
-            files.put_small(layout.work / NAME, json.dumps(asdict(record)).encode(), 0o600)
+            durable.put_small(layout.work / NAME, json.dumps(asdict(record)).encode(), 0o600)
     return record
 
 
@@ -125,10 +126,10 @@ def refuse_password(layout: Layout, local: str, domain: str) -> None:
     record = read(layout)
     if record is None:
         return
-    declared = declaration.load(Path(record.file)).domains.get(domain)
+    declared = accounts_toml.load(Path(record.file)).domains.get(domain)
     box = declared.mailboxes.get(local) if declared else None
     if box is None or box.crypt is not None or box.password_file is not None:
-        refuse(layout, declaration.mailbox_table(domain, local))
+        refuse(layout, accounts_toml.mailbox_table(domain, local))
 
 
 def refuse_hash(layout: Layout, crypt: bytes) -> None:
@@ -140,7 +141,7 @@ def refuse_hash(layout: Layout, crypt: bytes) -> None:
     record = read(layout)
     if record is None:
         return
-    for name, domain in declaration.load(Path(record.file)).domains.items():
+    for name, domain in accounts_toml.load(Path(record.file)).domains.items():
         for local, box in domain.mailboxes.items():
             if box.crypt is not None and box.crypt.encode() == crypt:
-                refuse(layout, f"{declaration.mailbox_table(name, local)}: crypt")
+                refuse(layout, f"{accounts_toml.mailbox_table(name, local)}: crypt")

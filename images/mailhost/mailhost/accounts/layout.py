@@ -10,8 +10,7 @@ from pathlib import Path
 
 from mailhost.accounts.errors import BusyError, InputError
 from mailhost.system.beneath import Beneath
-
-POPUSER, POPUSER_UID, POPUSER_GID = "popuser", 888, 888  # the HOWTO's names and numbers
+from mailhost.system.privileges import ID, NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ def _identity() -> Identity:
     """Root gives the boxes to popuser (its passwd entry, else 888:888 as the HOWTO has it); anyone else keeps them."""
     uid = os.geteuid()
     try:
-        entry = pwd.getpwnam(POPUSER) if uid == 0 else pwd.getpwuid(uid)
+        entry = pwd.getpwnam(NAME) if uid == 0 else pwd.getpwuid(uid)
     except KeyError:
-        return Identity(POPUSER, POPUSER_UID, POPUSER_GID) if uid == 0 else Identity(str(uid), uid, os.getegid())
+        return Identity(NAME, ID, ID) if uid == 0 else Identity(str(uid), uid, os.getegid())
     return Identity(entry.pw_name, entry.pw_uid, entry.pw_gid if uid == 0 else os.getegid())

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
-from mailhost.accounts.boxes import Delivery
+
+class Delivery(Enum):
+    """Where a box keeps its mail; the value is the line in ``.qmail``. Only a Maildir is seen by POP3 (H-33)."""
+
+    MAILDIR = "./Maildir/"
+    MBOX = "./Mailbox"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailhost.accounts import files
 from mailhost.accounts.errors import BusyError, InputError
+from mailhost.accounts.files import durable
 from mailhost.accounts.layout import Layout
 from mailhost.accounts.model import Accounts
 from mailhost.system import late
@@ -128,7 +128,7 @@ class Node:
         """Have these addresses wait here; without any there is no file."""
         path = self.layout.home / late.FILE
         if lines:
-            files.put_small(path, b"".join(line + b"\n" for line in sorted(lines)), 0o644)
+            durable.put_small(path, b"".join(line + b"\n" for line in sorted(lines)), 0o644)
         else:
             path.unlink(missing_ok=True)
         self._lines = lines
@@ -139,7 +139,7 @@ class Node:
 
         A lock on a file that is open for writing is one for all clients of an NFS server (flock(2), NFS details).
         """
-        files.make_private(self.folder)
+        durable.make_private(self.folder)
         lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         held = False
         try:
@@ -182,9 +182,9 @@ class Node:
                 yield path.name, known[1], now - found.st_mtime
 
     def _write(self) -> None:
-        files.make_private(self.folder)
+        durable.make_private(self.folder)
         said = {"announces": self.own.announces, "serves": self.own.serves, "heard": self.own.heard}
-        files.put_small(self.folder / self.name, json.dumps(said).encode(), 0o600)
+        durable.put_small(self.folder / self.name, json.dumps(said).encode(), 0o600)
 
 
 def _asked(path: Path) -> os.stat_result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailhost.pop3.profiles import RFC1939, Profile
+from mailhost.pop3.protocol.profiles import RFC1939, Profile
 
 
 @dataclass(frozen=True, slots=True)

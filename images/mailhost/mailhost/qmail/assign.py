@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mailhost.qmail.assigntext import Entry, NewuError, end_characters, parse, parse_line
+from mailhost.qmail.assigntext import AssignmentLine, NewuError, end_characters, parse, parse_line
 from mailhost.qmail.lookup import Assignment, accounts_of, find_account, getpw, locate, lookup, resolve, split
 from mailhost.qmail.newu import newmrh, newu
 
 __all__ = [
     "Assignment",
-    "Entry",
+    "AssignmentLine",
     "NewuError",
     "accounts_of",
     "end_characters",

@@ -14,9 +14,17 @@ from contextlib import closing
 from itertools import compress
 from typing import NamedTuple
 
-from mailhost.qmail.assigntext import ASSIGN_FILE, Entry, NewuError, end_characters, format_error, no_end, parse_line
-from mailhost.qmail.beside import Work, in_two
-from mailhost.qmail.cdbmake import Part, part
+from mailhost.qmail.assigntext import (
+    ASSIGN_FILE,
+    AssignmentLine,
+    NewuError,
+    end_characters,
+    format_error,
+    no_end,
+    parse_line,
+)
+from mailhost.qmail.cdb.writer import Part, part
+from mailhost.qmail.child_process import Work, in_two
 
 PIECE_OCTETS = 1 << 19  # some 5,000 lines: their columns still fit the cache
 FEWEST_PIECES = 16  # for less than 8 MiB a second process costs more than it saves
@@ -116,7 +124,7 @@ def _plain(text: bytes) -> Piece | None:
 
 
 def _line_by_line(fd: int, start: int, text: bytes) -> Piece:
-    entries: list[Entry] = []
+    entries: list[AssignmentLine] = []
     *lines, rest = text.split(b"\n")
     ended = rest[:1] == b"."
     try:

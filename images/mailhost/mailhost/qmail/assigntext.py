@@ -27,7 +27,7 @@ class NewuError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AssignmentLine:
     """One line of users/assign. ``address`` as written, ``wild`` for ``+``; the fields as written, never checked."""
 
     address: bytes
@@ -56,7 +56,7 @@ def format_error(number: int, rule: str) -> NewuError:
     return NewuError("qmail-newu: fatal: bad format in users/assign", ASSIGN_FILE, number, rule)
 
 
-def parse_line(line: bytes, number: int) -> Entry:
+def parse_line(line: bytes, number: int) -> AssignmentLine:
     """One entry, without its newline. Raises NewuError (Q-ASSIGN-2, -4, -7)."""
     if b"\0" in line:
         raise format_error(number, "a NUL byte")
@@ -68,7 +68,7 @@ def parse_line(line: bytes, number: int) -> Entry:
     if len(fields) <= FIELDS:
         raise format_error(number, f"{len(fields)} colons; an entry has seven: address:user:uid:gid:home:dash:ext:")
     user, uid, gid, home, dash, ext, _ = fields
-    return Entry(address[1:], address[:1] == b"+", user, uid, gid, home, dash, ext, number)
+    return AssignmentLine(address[1:], address[:1] == b"+", user, uid, gid, home, dash, ext, number)
 
 
 def no_end(number: int, line: bytes) -> NewuError:
@@ -77,10 +77,10 @@ def no_end(number: int, line: bytes) -> NewuError:
     return format_error(number, rule)
 
 
-def parse(text: bytes) -> tuple[Entry, ...]:
+def parse(text: bytes) -> tuple[AssignmentLine, ...]:
     """All entries up to the line that starts with a dot. Raises NewuError at a bad line, or without a dot line."""
     *lines, rest = text.split(b"\n")
-    entries: list[Entry] = []
+    entries: list[AssignmentLine] = []
     for number, line in enumerate(lines, start=1):
         if line[:1] == b".":
             return tuple(entries)
@@ -90,6 +90,6 @@ def parse(text: bytes) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def end_characters(entries: tuple[Entry, ...]) -> bytes:
+def end_characters(entries: tuple[AssignmentLine, ...]) -> bytes:
     """The last bytes, as written, of the ``+`` addresses, each once: the empty key's value (Q-ASSIGN-10, Q-UCDB-3)."""
     return b"".join(dict.fromkeys(entry.address[-1:] for entry in entries if entry.wild))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Flag, auto
 from pathlib import Path
 
-from mailhost.qmail.cdb import Cdb, CdbError
+from mailhost.qmail.cdb.reader import Cdb, CdbError
 from mailhost.qmail.controlfile import ControlError, Line, Table, first_line, map_table, number, read, set_table
 
 __all__ = ["ControlError", "Controls", "Decision", "Line", "Reader", "Table", "accepts", "badmailfrom", "load"]

@@ -54,7 +54,7 @@ def _tried(home: bytes, instruction: Instruction) -> Instruction:
     if instruction.failure is not None:
         return instruction
     argument = c_string(instruction.argument)
-    path = os.path.join(home, argument)  # noqa: PTH118 - bytes
+    path = os.path.join(home, argument)
     if instruction.kind is Kind.MAILDIR:
         return replace(instruction, failure=_maildir_failure(path))
     if instruction.kind is Kind.MBOX:
@@ -73,7 +73,7 @@ def _maildir_failure(path: bytes) -> Failure | None:
 
 def _mode(path: bytes) -> int:
     try:
-        return os.stat(path).st_mode  # noqa: PTH116 - bytes
+        return os.stat(path).st_mode
     except OSError:
         return 0
 
@@ -90,7 +90,7 @@ def _mbox_failure(path: bytes, argument: bytes) -> Failure | None:
         finally:
             os.close(fd)
     except FileNotFoundError:
-        directory = os.path.dirname(path)  # noqa: PTH120 - bytes
+        directory = os.path.dirname(path)
         if stat.S_ISDIR(_mode(directory)) and os.access(directory, os.W_OK | os.X_OK):
             return None
         reason = errno.EACCES if stat.S_ISDIR(_mode(directory)) else errno.ENOENT

@@ -133,7 +133,7 @@ def find(home_dir: bytes, dash: bytes, ext: bytes, *, follow: bool = True) -> Fo
 def _leads_elsewhere(home_dir: bytes, name: bytes) -> bool:
     """Whether it is a link, or has a second name and is not the owner's of the directory."""
     try:
-        found, home = os.lstat(home_dir + b"/" + name), os.stat(home_dir)  # noqa: PTH116 - octets
+        found, home = os.lstat(home_dir + b"/" + name), os.stat(home_dir)
     except OSError:
         return False
     return stat.S_ISLNK(found.st_mode) or (found.st_nlink > 1 and found.st_uid != home.st_uid)

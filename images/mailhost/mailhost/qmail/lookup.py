@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailhost.qmail.cdb import Cdb, CdbError
+from mailhost.qmail.cdb.reader import Cdb, CdbError
 from mailhost.qmail.controlfile import leading_digits
 from mailhost.qmail.failure import Failure, is_temporary
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from mailhost.qmail.assignbulk import pieces
 from mailhost.qmail.assigntext import ASSIGN_FILE, NewuError
-from mailhost.qmail.cdbmake import CdbWriter, part, write
+from mailhost.qmail.cdb.writer import CdbWriter, part, write
 from mailhost.qmail.controlfile import BLANKS
 from mailhost.qmail.failure import error_text
 

@@ -12,10 +12,10 @@ from mailhost.qmail.control import DEFAULT_DELIVERY, ControlError, Reader, accep
 from mailhost.qmail.controlfile import c_string
 from mailhost.qmail.delivery import Inspection, inspect
 from mailhost.qmail.dotqmail import Instruction, Kind
-from mailhost.qmail.drift import Comparison, Drift
 from mailhost.qmail.failure import Failure
 from mailhost.qmail.lookup import CDB_FILE, Assignment, accounts_of, locate, split
 from mailhost.qmail.rewrite import Local, rewrite
+from mailhost.qmail.stale_cdb import Comparison, Drift
 
 SMTPD_CONTROLS = Failure(permanent=False, text="421 unable to read controls (#4.3.0)")
 SEND_CONTROLS = Failure(permanent=False, text="alert: cannot start: unable to read controls")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from mailhost.standin.fields import logged
+from mailhost.standin.header_fields import logged
 
 
 class Log:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-POPUSER_ID = 888  # the HOWTO's uid and gid of all mail
+from mailhost.system.privileges import ID
+
 SESSIONS = 400  # our choice: sessions at once; each costs a socket and a few kB
 SESSIONS_EACH = SESSIONS // 2  # our choice, and Postfix's: one address takes at most half of what there is
 
@@ -24,4 +25,4 @@ class Options:
     sessions: int = SESSIONS
     sessions_each: int = SESSIONS_EACH
     proxy_from: tuple[str, ...] = ()
-    ids: tuple[int, int] = (POPUSER_ID, POPUSER_ID)
+    ids: tuple[int, int] = (ID, ID)

@@ -17,23 +17,25 @@ from pathlib import Path
 
 from mailhost.qmail.control import ControlError, Controls, Line, Reader, Table, load
 from mailhost.standin import alarm
-from mailhost.standin.commit import Committer
-from mailhost.standin.entry import Entry
+from mailhost.standin.delivery.remote import Relays, Remote, Sink
+from mailhost.standin.delivery.report import because
+from mailhost.standin.event_loop import factory
 from mailhost.standin.interfaces import addresses
 from mailhost.standin.log import Log
-from mailhost.standin.loop import factory
 from mailhost.standin.options import Options
-from mailhost.standin.policy import Policies
-from mailhost.standin.queue import Queue, make, open_lock
-from mailhost.standin.receive import Connection, Reception
-from mailhost.standin.remote import Relays, Remote, Sink
-from mailhost.standin.report import because
-from mailhost.standin.resume import Resumption
-from mailhost.standin.send import Sender
-from mailhost.standin.work import Work
-from mailhost.system import pem
-from mailhost.system.crowd import Crowd
-from mailhost.system.proxy import Trusted
+from mailhost.standin.queue.format import QueueRecord
+from mailhost.standin.queue.group_commit import Committer
+from mailhost.standin.queue.store import Queue, make, open_lock
+from mailhost.standin.sending.resume import Resumption
+from mailhost.standin.sending.sender import Sender
+from mailhost.standin.sending.work import Work
+from mailhost.standin.smtp.connection import Connection, Reception
+from mailhost.standin.smtp.policy import Policies
+from mailhost.system import pem, tls
+from mailhost.system.connection_limits import ConnectionLimits
+from mailhost.system.pem import WATCH_S, Marks, marks
+from mailhost.system.privileges import become
+from mailhost.system.proxy_protocol import Trusted
 
 LOCK = "queue/lock/sendmutex"
 CANNOT = "alert: cannot start: "
@@ -41,7 +43,6 @@ BACKLOG = 128
 HELD = (signal.SIGHUP, signal.SIGALRM)
 DELIVERY_DESCRIPTORS = 1024  # 120 local and 120 remote deliveries at most, four files each, and our own
 CLOSE_S = 2.0  # our choice: a peer that does not read its 421 is cut off after this
-CERT_WATCH_S = 2.0  # our choice: whoever renews a certificate looks whether it is served
 _LATER = (
     "concurrent.futures.thread", "encodings.idna", "uvloop", "aiosmtplib", "dns.asyncresolver", "dns._asyncio_backend",
     "dns.rdtypes.ANY.MX", "dns.rdtypes.ANY.CNAME", "dns.rdtypes.ANY.SOA", "dns.rdtypes.IN.A", "dns.rdtypes.IN.AAAA",
@@ -101,7 +102,7 @@ def prepare(options: Options) -> Path:
         fd = open_lock(options.home, options.ids if as_root else None)
         if as_root:
             preload()
-            drop(options.ids)
+            become(*options.ids)
     except OSError as error:
         raise CannotStart(f"unable to use {error.filename or options.home}: {error.strerror}") from error
     try:
@@ -116,13 +117,11 @@ def tls_context(options: Options) -> ssl.SSLContext | None:
     """The certificate, read while we may still read what only root can; None: STARTTLS is off. Raises CannotStart."""
     if options.certificate is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(options.certificate, options.key)
+        return tls.server_context(options.certificate, options.key)
     except OSError as error:
         why = pem.trouble(filter(None, (options.certificate, options.key)), error)
         raise CannotStart(f"unable to use certificate: {why}") from error
-    return context
 
 
 def first_context(options: Options, log: Log) -> ssl.SSLContext | None:
@@ -143,16 +142,6 @@ def renew(context: ssl.SSLContext, options: Options) -> None:
     """Have new sessions get the certificate as it is now; one that cannot be used leaves the old one. CannotStart."""
     tls_context(options)  # a try: half a pair, once loaded, would break every handshake
     context.load_cert_chain(str(options.certificate), options.key)
-
-
-def marks(options: Options) -> list[tuple[int, int, int]]:
-    """Inode, date and size of certificate and key: what tells a renewed one. A missing file has none."""
-    found = []
-    for path in filter(None, (options.certificate, options.key)):
-        with contextlib.suppress(OSError):
-            stat = path.stat()
-            found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
-    return found
 
 
 def allow_descriptors(sessions: int) -> None:
@@ -191,16 +180,6 @@ def preload() -> None:
     for name in _LATER:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-
-
-def drop(ids: tuple[int, int]) -> None:
-    """Become ``ids`` (uid, gid) for good, before an octet is read. Raises PermissionError."""
-    uid, gid = ids
-    os.setgroups([])
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
-    if 0 in (os.getuid(), os.geteuid()):
-        raise PermissionError("root was not given up")
 
 
 def read_controls(home: Path) -> Controls:
@@ -244,7 +223,7 @@ class _Server:
         self._reception = self._receive(queue, committer, work, tls)
         self._handle_signals()
         if self._options.certificate is not None:
-            self._watch_certificate(marks(self._options))
+            self._watch_certificate(marks(self._options.certificate, self._options.key))
         Resumption(queue, self._sender, self._log).begin()
         server = await loop.create_server(lambda: Connection(self._reception), sock=listener)
         host, port = listener.getsockname()[:2]
@@ -258,13 +237,13 @@ class _Server:
         queue.close()
         return 0
 
-    def _arrived(self, entry: Entry) -> None:
+    def _arrived(self, entry: QueueRecord) -> None:
         self._loop.call_soon_threadsafe(self._sender.add, entry)
 
     def _receive(self, queue: Queue, committer: Committer, work: Work, tls: ssl.SSLContext | None) -> Reception:
         return Reception(
             Policies(self._options.home), queue, committer, work, self._sender.add, self._log, addresses(),
-            os.getuid(), Crowd(self._options.sessions, self._options.sessions_each), tls, set(),
+            os.getuid(), ConnectionLimits(self._options.sessions, self._options.sessions_each), tls, set(),
             Trusted(self._options.proxy_from),
         )  # fmt: skip
 
@@ -281,9 +260,9 @@ class _Server:
         except ControlError as error:
             self._log.line("alert: unable to reread ", error.file)  # the old tables stay (Q-SEND-10)
 
-    def _watch_certificate(self, before: list[tuple[int, int, int]]) -> None:
-        now, tls = marks(self._options), self._reception.tls
-        self._loop.call_later(CERT_WATCH_S, self._watch_certificate, now)  # first: nothing below may end it
+    def _watch_certificate(self, before: Marks) -> None:
+        now, tls = marks(self._options.certificate, self._options.key), self._reception.tls
+        self._loop.call_later(WATCH_S, self._watch_certificate, now)  # first: nothing below may end it
         if tls is None:
             with contextlib.suppress(CannotStart):  # said at the start; what mends it may leave dates and sizes alone
                 self._reception.tls = tls_context(self._options)

@@ -46,7 +46,7 @@ class Session:
 def _mark(path: str) -> object:
     """What tells one state of a file from another; None where there is none. Raises OSError."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - at each RCPT
+        found = os.stat(path)
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns

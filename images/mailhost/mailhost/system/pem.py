@@ -7,6 +7,23 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+WATCH_S = 2.0
+"""How often a server looks for a renewed certificate (our choice: two stat calls cost nothing)."""
+Marks = tuple[tuple[int, int, int] | None, ...]
+
+
+def marks(cert: Path | None, key: Path | None) -> Marks:
+    """Inode, date and size of each file that is given, None for one that cannot be looked at."""
+    return tuple(_mark(path) for path in (cert, key) if path is not None)
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
 
 def trouble(files: Iterable[Path], error: OSError) -> str:
     """One line for the log. ``error`` is what `ssl` said, which names no file; it is the text where all can be read."""
@@ -36,16 +53,3 @@ def _who(path: Path) -> str:
     owner = f"belongs to {found.st_uid}:{found.st_gid} with mode {stat.S_IMODE(found.st_mode):04o}"
     need = "read it" if closed == path else "search it"
     return f"{what}{owner}; uid {os.geteuid()} with the groups {groups} must be able to {need}"
-
-
-def marks(cert: Path, key: Path | None) -> tuple[tuple[int, int, int] | None, ...]:
-    """Inode, date and size of the files, None for one that cannot be looked at: what tells a renewed one."""
-    return tuple(_mark(path) for path in (cert, key) if path is not None)
-
-
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mailhost.accounts import assignfile, journal
-from mailhost.accounts.edit import LOCALS, RCPTHOSTS
+from mailhost.accounts.change import assign as assignfile
+from mailhost.accounts.change import journal
+from mailhost.accounts.change.edit import LOCALS, RCPTHOSTS
+from mailhost.accounts.change.journal import HostEffects
+from mailhost.accounts.change.transaction import Transaction
 from mailhost.accounts.errors import BusyError
-from mailhost.accounts.journal import Hands
+from mailhost.accounts.files.control_lists import Lines
 from mailhost.accounts.layout import Layout, require
 from mailhost.accounts.lint import assign, boxes, control, logins, state
 from mailhost.accounts.lint.facts import Facts, Finding, gather
-from mailhost.accounts.lists import Lines
-from mailhost.accounts.transaction import Transaction
 
 RULES: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
     *control.RULES,
@@ -38,7 +39,7 @@ def lint(layout: Layout) -> list[Finding]:
     return sorted(found, key=lambda f: (f.level != "error", f.file, f.line, f.rule))
 
 
-def fix(shown: list[Finding], hands: Hands) -> list[Finding]:
+def fix(shown: list[Finding], hands: HostEffects) -> list[Finding]:
     """Mend what has one right answer, of what was shown and is still so under the lock; returns what was mended.
 
     Boxes and part files at once, each whole or not at all; then, as one change of the journal, the tables and at last

@@ -7,9 +7,10 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from mailhost.accounts import files, names
-from mailhost.accounts.assignfile import END
+from mailhost.accounts import names
+from mailhost.accounts.change.assign import END
 from mailhost.accounts.errors import BusyError, InputError
+from mailhost.accounts.files import durable
 from mailhost.accounts.lint.facts import Facts, Finding
 from mailhost.qmail.assign import NewuError
 from mailhost.qmail.newu import make, open_bounded
@@ -30,12 +31,12 @@ def broken(facts: Facts) -> Iterator[Finding]:
 
 def _end_line(path: Path) -> None:
     """Raises BusyError: somebody else writes it at this moment."""
-    was = files.mark_to_read(path.stat)
-    staged = files.stage(path, path.read_bytes() + b"\n", 0o644)
-    if files.mark(path) != was:
+    was = durable.mark_to_read(path.stat)
+    staged = durable.stage(path, path.read_bytes() + b"\n", 0o644)
+    if durable.mark(path) != was:
         staged.unlink()
         raise BusyError(f"{path}: somebody else changed it meanwhile; try again")
-    files.publish(staged, path)
+    durable.publish(staged, path)
 
 
 def twice(facts: Facts) -> Iterator[Finding]:

@@ -8,11 +8,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from mailhost.accounts import boxes
+from mailhost.accounts.files import box_directories
+from mailhost.accounts.files.removed import RECORDS, REMOVED
 from mailhost.accounts.layout import Identity
 from mailhost.accounts.lint.facts import AssignLine, Facts, Finding
+from mailhost.accounts.model import Delivery
 from mailhost.accounts.nodes import NODES
-from mailhost.accounts.removed import RECORDS, REMOVED
 from mailhost.qmail.dotqmail import NOT_FOLLOWED, Found, Kind, find, parse
 
 
@@ -24,7 +25,7 @@ def homes(facts: Facts) -> Iterator[Finding]:
             yield Finding("error", "home-outside", line.file, line.number, text)
             continue
         try:
-            status = os.stat(line.entry.home)  # noqa: PTH116 - octets, as the line has them
+            status = os.stat(line.entry.home)
         except OSError as why:
             path = _path(line)
             mend = functools.partial(_make, facts, path, _identity(line)) if facts.own_box(path) else None
@@ -54,7 +55,7 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
     for line in facts.entries:
         wild = line.entry.wild
         key = (line.entry.home, line.entry.dash)
-        if key in seen or not os.path.isdir(line.entry.home):  # noqa: PTH112 - octets, as the line has them
+        if key in seen or not os.path.isdir(line.entry.home):
             continue
         seen.add(key)
         found = find(line.entry.home, line.entry.dash, b"anything" if wild else line.entry.ext, follow=False)
@@ -73,7 +74,7 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
 
 def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Finding]:
     """The lines of one .qmail."""
-    name = os.path.join(line.entry.home, found.name or b"")  # noqa: PTH118 - octets, as the line has them
+    name = os.path.join(line.entry.home, found.name or b"")
     mode = stat.S_IMODE(os.lstat(name).st_mode)
     path = Path(os.fsdecode(name))
     shown = facts.shown(path)
@@ -86,7 +87,7 @@ def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Find
         if instruction.kind is Kind.PROGRAM:
             text = "runs a program as the user of all boxes, so it can read them all (H-36)"
             yield Finding("warning", "qmail-program", shown, instruction.line, text)
-        elif instruction.kind is Kind.MBOX and _is_special(os.path.join(line.entry.home, instruction.argument)):  # noqa: PTH118
+        elif instruction.kind is Kind.MBOX and _is_special(os.path.join(line.entry.home, instruction.argument)):
             text = "is no file: it cannot be synced, so mail is put off until it bounces; only comments drop it (E-59)"
             yield Finding("error", "qmail-device", shown, instruction.line, text)
         elif instruction.kind is Kind.MBOX and instruction.argument.rstrip(b"/").endswith(b"Maildir"):
@@ -106,7 +107,7 @@ def _default_is_maildir(facts: Facts) -> bool:
 def _is_special(path: bytes) -> bool:
     """A device or FIFO, also behind a link."""
     try:
-        mode = os.stat(path.partition(b"\0")[0]).st_mode  # noqa: PTH116 - octets
+        mode = os.stat(path.partition(b"\0")[0]).st_mode
     except OSError:
         return False
     return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
@@ -132,7 +133,7 @@ def _maildir(facts: Facts, line: AssignLine, path: Path) -> Iterator[Finding]:
 def _owner(path: str) -> int | None:
     """The uid of a directory; None where there is none."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - three for each box: a Path would take longer than the call
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_uid if stat.S_ISDIR(status.st_mode) else None
@@ -182,9 +183,11 @@ def _make(facts: Facts, path: Path, identity: Identity) -> None:
     """Make what is missing of a box, with a .qmail only where there is none."""
     box = _beneath(facts, path)
     with facts.layout.beneath(facts.layout.popboxes) as tree:
-        there = tree.lstat(f"{box}/{boxes.DOT_QMAIL}") is not None
-        texts = {} if there else {boxes.DOT_QMAIL: boxes.DotQmail(boxes.Delivery.MAILDIR).render().decode()}
-        boxes.make(tree, box, dict(texts), identity, maildir=True, sync=True)
+        there = tree.lstat(f"{box}/{box_directories.DOT_QMAIL}") is not None
+        texts = (
+            {} if there else {box_directories.DOT_QMAIL: box_directories.DotQmail(Delivery.MAILDIR).render().decode()}
+        )
+        box_directories.make(tree, box, dict(texts), identity, maildir=True, sync=True)
 
 
 def _give(facts: Facts, path: Path, identity: Identity) -> None:

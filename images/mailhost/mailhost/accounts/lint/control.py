@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from mailhost.accounts import domains, journal
-from mailhost.accounts.edit import LOCALS, RCPTHOSTS, VIRTUALDOMAINS, dash_cuts
+from mailhost.accounts.change import journal
+from mailhost.accounts.change.edit import LOCALS, RCPTHOSTS, VIRTUALDOMAINS, dash_cuts
 from mailhost.accounts.lint.facts import Facts, Finding
+from mailhost.accounts.operations import domains
 from mailhost.qmail.control import accepts
 from mailhost.qmail.controlfile import ControlError, list_lines, read
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailhost.accounts import poppasswd
 from mailhost.accounts.errors import BusyError
 from mailhost.accounts.layout import Layout
-from mailhost.accounts.poppasswd import Row
-from mailhost.qmail.assign import Entry, NewuError, parse_line
+from mailhost.poppasswd import file as poppasswd
+from mailhost.poppasswd.file import Row
+from mailhost.qmail.assign import AssignmentLine, NewuError, parse_line
 from mailhost.qmail.control import Controls, load
 from mailhost.qmail.controlfile import ControlError
 from mailhost.system.reading import TooLarge, read_file
@@ -54,7 +54,7 @@ class AssignLine:
 
     file: str
     number: int
-    entry: Entry
+    entry: AssignmentLine
 
     @property
     def address(self) -> bytes:
@@ -90,7 +90,7 @@ class Facts:
     def outside(self, home: bytes) -> bool:
         """True where the directory of a line, links followed, is not below this home."""
         here = os.fsencode(self.layout.home)
-        if home.startswith(here + b"/") and b"/../" not in home + b"/" and not os.path.islink(home):  # noqa: PTH114
+        if home.startswith(here + b"/") and b"/../" not in home + b"/" and not os.path.islink(home):
             return False
         return not os.path.realpath(home).startswith(os.path.realpath(here) + b"/")
 

@@ -74,7 +74,7 @@ def _maildir_trouble(home: bytes, argument: bytes, uid: int) -> str:
     top = argument.removesuffix(b"/")
     for name in (top, top + b"/tmp", top + b"/new"):
         try:
-            found = os.stat(os.path.join(home, name))  # noqa: PTH116, PTH118 - bytes
+            found = os.stat(os.path.join(home, name))
         except OSError as error:
             return f"{shown(name)}: {error_text(error.errno or 0)} (maildirmake makes a whole one)"
         if not stat.S_ISDIR(found.st_mode):

@@ -1,0 +1,19 @@
+"""``popbox migrate``: the group. Each verb is in a module of its own."""
+
+from __future__ import annotations
+
+import click
+
+from popbox.cli.migrate_audit import audit
+from popbox.cli.migrate_import import import_
+from popbox.cli.migrate_plan import plan
+from popbox.cli.migrate_verify import verify
+
+
+@click.group()
+def migrate() -> None:
+    """Move a POP3 host: audit the old one, import it, verify that nothing was lost, plan the day."""
+
+
+for command in (audit, import_, plan, verify):
+    migrate.add_command(command)

@@ -1,0 +1,79 @@
+"""``popbox migrate plan``: the click command. It gives the exit code back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from pydantic import BaseModel, ValidationError
+
+from popbox.migrate.copy.report import ImportReport
+from popbox.migrate.plan.plan import Facts
+from popbox.migrate.plan.text import markdown, text
+from popbox.migrate.verify.accounts import Unusable
+from popbox.migrate.verify.report import SCHEMA, Report
+
+WRITTEN = 0
+M = TypeVar("M", bound=BaseModel)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.option("--old", required=True, metavar="HOST", help="Name of the old host.")
+@click.option("--new", required=True, metavar="HOST", help="Name of the new host.")
+@click.option("--domain", "domains", multiple=True, metavar="D", help="A domain that moves; more than once.")
+@click.option("--ttl", "ttl_s", type=click.IntRange(1), metavar="S", help="The TTL of its records today, in seconds.")
+@click.option("--verify-report", "verifies", multiple=True, type=FILE, metavar="F", help="Of verify --json.")
+@click.option("--import-report", "imports", multiple=True, type=FILE, metavar="F", help="Of import --json.")
+@click.option("--markdown", "markdown_file", type=FILE, metavar="F", help="Write the sheet as Markdown.")
+@click.option("--text", "text_file", type=FILE, metavar="F", help="Write it as plain text; without either: to stdout.")
+def plan(
+    old: str,
+    new: str,
+    domains: tuple[str, ...],
+    ttl_s: int | None,
+    verifies: tuple[Path, ...],
+    imports: tuple[Path, ...],
+    markdown_file: Path | None,
+    text_file: Path | None,
+) -> int:
+    """Write the cut-over sheet: TTL, presync, freeze, final pass, verify, switch, roll back.
+
+    Times are those measured in the reports given, the last report of a kind counting; else "not measured".
+
+    \b
+    Example:
+      popbox migrate plan --old old.example.net --new new.example.net --ttl 86400 \\
+          --import-report presync.json --import-report final.json --verify-report verify.json --markdown sheet.md
+    """
+    reports = tuple(_read(file, Report) for file in verifies)
+    for file, report in zip(verifies, reports, strict=True):
+        if report.schema_ != SCHEMA:
+            raise Unusable(file, f"schema: {report.schema_!r} is not {SCHEMA!r}")
+    facts = Facts(old, new, domains, ttl_s, reports, tuple(_read(file, ImportReport) for file in imports))
+    for file_, form in ((markdown_file, markdown), (text_file, text)):
+        if file_ is not None:
+            _write(file_, form(facts))
+    if markdown_file is None and text_file is None:
+        click.echo(text(facts), nl=False)
+    return WRITTEN
+
+
+def _read(file: Path, model: type[M]) -> M:
+    """A report. Raises Unusable with the field and the rule."""
+    try:
+        return model.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise Unusable(file, f"cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise Unusable(file, f"{where}: {first['msg']}") from error
+
+
+def _write(file: Path, content: str) -> None:
+    try:
+        file.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise Unusable(file, f"cannot be written: {error.strerror}") from error

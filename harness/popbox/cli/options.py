@@ -1,0 +1,82 @@
+"""The options of ``--host remote``: which server, and what may be done to it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from popbox.clients.wire import Address
+from popbox.hosts.remote import Remote
+
+OPTIONS = {
+    "smtp": click.option("--smtp", metavar="HOST:PORT", help="Host remote: where it takes mail."),
+    "pop3": click.option("--pop3", metavar="HOST:PORT", help="Host remote: where it hands mail out."),
+    "log_command": click.option(
+        "--log-command", default="", metavar="COMMAND", help="Host remote: prints its mail log, or the end of it."
+    ),
+    "mailhost_command": click.option(
+        "--mailhost-command", default="", metavar="COMMAND", help="Host remote: runs mailhost there, `ssh mx mailhost`."
+    ),
+    "allow_writes": click.option(
+        "--allow-writes", is_flag=True, help="Host remote: send mail, delete it, change accounts; else it is only read."
+    ),
+}
+
+
+LONGEST_PASSWORD = 4096
+
+
+on = click.option("--on", "name", metavar="NAME", help="Which host, where several are up; `popbox status` has names.")
+
+
+def address(text: str) -> Address:
+    """``HOST:PORT``, an IPv6 address in brackets. Raises click.BadParameter."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise click.BadParameter(f"{text!r} is not HOST:PORT")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def password_in(path: str) -> str:
+    """The first line of a file, ``-`` for standard input. Raises click.BadParameter."""
+    try:
+        octets = sys.stdin.buffer.readline() if path == "-" else Path(path).read_bytes()[:LONGEST_PASSWORD]
+        password = octets.partition(b"\n")[0].removesuffix(b"\r").decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"--password-file {path}: {error}") from error
+    if not password:
+        raise click.BadParameter(f"--password-file {path}: its first line is empty")
+    return password
+
+
+def remote_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command that has ``--host`` and ``--mta``."""
+    for option in reversed(OPTIONS.values()):
+        command = option(command)
+    return command
+
+
+def read_remote(given: dict[str, Any]) -> Remote | None:
+    """Take the options out of ``given``; None for another host. Raises UsageError for what does not fit together."""
+    wish = {name: given.pop(name) for name in OPTIONS}
+    if given["host"] != "remote":
+        if used := [name for name, value in wish.items() if value]:
+            raise click.UsageError(f"--{used[0].replace('_', '-')} is for --host remote, this is {given['host']}")
+        return None
+    if given["keep"]:
+        raise click.UsageError("--keep is for hosts that popbox brings up; host remote stays as it is")
+    mta = {"auto": "unknown", "standin": "stand-in"}.get(given["mta"], given["mta"])
+    return Remote(_address("smtp", wish.pop("smtp")), _address("pop3", wish.pop("pop3")), mta, **wish)
+
+
+def _address(option: str, text: str | None) -> Address:
+    if not text:
+        raise click.UsageError(f"--host remote needs --{option} HOST:PORT")
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise click.UsageError(f"--{option} {text}: HOST:PORT is wanted, such as mx.example.net:110 or [::1]:110")
+    return Address(host.strip("[]"), int(port))

@@ -1,0 +1,182 @@
+"""``popbox run`` and ``popbox demo``: scenarios on a host, shown as they go, and the report of the whole."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from popbox.cli.options import read_remote, remote_options
+from popbox.hosts.base import Host, closing
+from popbox.hosts.choose import Choice, HostName, MtaName, choose, start
+from popbox.hosts.remote import Remote, RemoteHost
+from popbox.printable import echo
+from popbox.report import html, whole
+from popbox.report.live import Screen, screen
+from popbox.report.text import checklist, summary
+from popbox.result import Report, Result, Verdict
+from popbox.run.runner import run as run_scenario
+from popbox.run.suite import JOBS, run_all
+from popbox.scenario.load import ScenarioFile, load, load_all
+from popbox.settings import Settings
+
+PASSED, FAILED, NOTHING_PROVED = 0, 1, 4
+DEMO = "howto-telnet.toml"
+Form = Callable[[Report], str]
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What both commands take."""
+
+    host: HostName
+    mta: MtaName
+    keep: bool
+    jobs: int
+    report: Path | None
+    json: Path | None
+    html: Path | None
+    remote: Remote | None = None
+    allow_unproved: bool = False
+    allow_empty: bool = False
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of both commands."""
+    for option in (
+        click.option("--html", type=FILE, metavar="FILE", help="Write one HTML file that needs nothing else."),
+        click.option("--json", type=FILE, metavar="FILE", help="Write the report as JSON."),
+        click.option("--report", type=FOLDER, metavar="DIR", help="Write report.json and report.html there."),
+        click.option("--keep", is_flag=True, help="Leave the host up afterwards; `popbox down` removes it."),
+        click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option("--host", type=click.Choice(["auto", "local", "docker"]), default="auto", show_default=True)
+@options
+@click.pass_obj
+def demo(settings: Settings, /, **given: Any) -> int:
+    """Show the HOWTO at work: declare joe@domain.com, mail it, find it in the Maildir, fetch it by telnet."""
+    file = load(settings.assets / "scenarios" / DEMO)
+    return _go(settings, [file], Options(jobs=1, **given), transcripts=True)
+
+
+@click.command()
+@click.argument("scenarios", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--jobs", "-j", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Scenarios at a time.")
+@click.option("--host", type=click.Choice(["auto", "local", "docker", "remote"]), default="auto", show_default=True)
+@remote_options
+@click.option("--allow-unproved", is_flag=True, help="0 also where nobody looked at what became of a message.")
+@click.option("--allow-empty", is_flag=True, help="0 also where every scenario was skipped.")
+@options
+@click.pass_obj
+def run(settings: Settings, /, scenarios: tuple[Path, ...], **given: Any) -> int:
+    """Run scenario files, or all in a directory; without any, those that come with popbox.
+
+    Exit codes: 0 passed, 1 failed, 2 unusable input, 3 host unavailable, 4 nothing failed and not all is proved:
+    nobody could look at what became of a message, or every scenario was skipped.
+    """
+    files = load_all(list(scenarios) or [settings.assets / "scenarios"])
+    remote = read_remote(given)
+    return _go(settings, files, Options(remote=remote, **given))
+
+
+def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcripts: bool = False) -> int:
+    """Run, show, report. The first and the last line name host and MTA."""
+    outputs = _outputs(wish)
+    choice = _choice(wish, settings)
+    began, results = datetime.now(UTC), list[Result]()
+    shown = screen(len(files), steps=len(files) == 1 or wish.keep, transcripts=transcripts)
+    echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
+    try:
+        # an interrupt here, too, takes the hosts away at once, and not when the generator happens to be collected
+        with shown, contextlib.closing(_results(settings, files, choice, wish, shown)) as running:
+            for result in running:
+                shown.result(result)
+                results.append(result)
+    finally:  # also of a run that ended early: what is known is kept
+        _write(outputs, choice, began, results)
+    for line in checklist(results):
+        echo(line)
+    for path in outputs:
+        echo(f"report: {path}")
+    echo(f"{summary(results)}; host {choice.host}, MTA {choice.mta}")
+    return exit_code(results, wish)
+
+
+def exit_code(results: list[Result], wish: Options) -> int:
+    """Zero only for a proof, or for what was asked to count as one."""
+    verdicts = {result.verdict for result in results}
+    if Verdict.FAILED in verdicts:
+        return FAILED
+    unproved = Verdict.NOT_PROVED in verdicts and not wish.allow_unproved
+    empty = verdicts <= {Verdict.SKIPPED} and not wish.allow_empty
+    return NOTHING_PROVED if unproved or empty else PASSED
+
+
+def _choice(wish: Options, settings: Settings) -> Choice:
+    if wish.remote is None:
+        return choose(wish.host, wish.mta, settings)
+    unknown = "nobody says which MTA it is; --mta does" if wish.remote.mta == "unknown" else ""
+    return Choice("remote", wish.remote.mta, unknown)
+
+
+def _start(choice: Choice, wish: Options, settings: Settings, own_disk: bool) -> Host:
+    return RemoteHost(wish.remote, settings.say) if wish.remote else start(choice, settings, own_disk=own_disk)
+
+
+def _results(
+    settings: Settings, files: list[ScenarioFile], choice: Choice, wish: Options, shown: Screen
+) -> Generator[Result]:
+    """One file, or a host that is kept: one after the other on one host; else as many at a time as asked for."""
+    if len(files) > 1 and not wish.keep:
+        yield from run_all(files, lambda own_disk: _start(choice, wish, settings, own_disk), wish.jobs, shown)
+        return
+    own_disk = any(file.scenario.needs.own_disk for file in files)
+    with closing(_start(choice, wish, settings, own_disk), wish.keep) as host:
+        for file in files:
+            shown.begins(file)
+            yield run_scenario(file, host, shown)
+        if wish.keep:
+            host.keep()
+            for line in _kept_lines(host):
+                shown.say(line)
+
+
+def _outputs(wish: Options) -> dict[Path, Form]:
+    """Files to write; their folders are made now, so that a wrong one is known before the run. Raises UsageError."""
+    folder = wish.report
+    wanted: list[tuple[Path | None, Form]] = [(wish.json, whole.as_json), (wish.html, html.render)]
+    wanted += [(folder / "report.json", whole.as_json), (folder / "report.html", html.render)] if folder else []
+    paths = {path: form for path, form in wanted if path}
+    for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(f"{path}: {error.strerror}") from error
+    return paths
+
+
+def _write(outputs: dict[Path, Form], choice: Choice, began: datetime, results: list[Result]) -> None:
+    report = whole.make(choice.host, choice.mta, choice.why, began, results)
+    for path, form in outputs.items():
+        path.write_text(form(report), encoding="utf-8")
+
+
+def _kept_lines(host: Host) -> Iterator[str]:
+    smtp, pop3 = host.address("smtp"), host.address("pop3")
+    yield f"\nThe host stays up: SMTP {smtp}, POP3 {pop3}, qmail home {host.home()}"
+    yield "  logins: testid, password testpw (joe@domain.com)" if b"testid:" in host.read("users/poppasswd") else ""
+    yield f"  {host.by_hand()} mailbox list"
+    yield f"  telnet {pop3.host} {pop3.port}\n  USER testid\n  PASS testpw\n  LIST\n  RETR 1\n  QUIT"
+    yield "`popbox down` removes it.\n"

@@ -1,0 +1,1 @@
+"""What an old host has, and what is wrong with it."""

@@ -1,0 +1,70 @@
+"""The audit: read the old host, list its mail, and say what is there and what is wrong. Nothing is changed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from popbox.migrate.oldhost import mbox
+from popbox.migrate.oldhost.dialects.detect import read_old_host
+from popbox.migrate.oldhost.dialects.text import file_of
+from popbox.migrate.oldhost.findings import Finding, Left, Where
+from popbox.migrate.oldhost.model import OldHost
+from popbox.migrate.oldhost.stores import contents
+from popbox.migrate.oldhost.to_accounts import Box, Folded, fold
+from popbox.migrate.oldhost.tree import Local, Tree, TreeError
+
+
+@dataclass(slots=True)
+class Held:
+    """What one mailbox holds. ``messages`` None: an mbox on another machine, which is not read for a count."""
+
+    box: Box
+    messages: int | None
+    octets: int
+
+
+@dataclass(slots=True)
+class Audit:
+    """What an audit found."""
+
+    host: OldHost
+    folded: Folded
+    held: list[Held]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Errors first, then by file and line."""
+        return sorted(set(self.host.findings), key=lambda f: (f.level != "error", f.where, f.rule, f.text))
+
+    @property
+    def left(self) -> list[Left]:
+        """What an import cannot carry, by file and line."""
+        return sorted(set(self.host.left))
+
+
+def audit(tree: Tree, dialect: str | None, home: bytes, *, count: bool = True) -> Audit:
+    """Audit an old host; ``count``: read mbox files to count messages. Raises TreeError, HostError: not readable."""
+    host = read_old_host(tree, dialect, home)
+    folded = fold(host)
+    tree.prepare([box.store.path for box in folded.boxes()])
+    now_ns = time.time_ns()
+    return Audit(host, folded, [_held(tree, host, box, now_ns, count) for box in folded.boxes()])
+
+
+def _held(tree: Tree, host: OldHost, box: Box, now_ns: int, count: bool) -> Held:
+    there = contents(tree, host, box.store, now_ns)
+    if there.mbox is None:
+        return Held(box, len(there.messages), there.octets)
+    if not count or not isinstance(tree, Local):
+        return Held(box, None, there.octets)
+    try:
+        messages = 0
+        for _, body in tree.bodies([there.mbox]):
+            if isinstance(body, TreeError):
+                raise body
+            messages = mbox.count(body)
+    except TreeError as why:
+        host.wrong("mbox-not-mbox", Where(file_of(box.store.path)), str(why))
+        return Held(box, 0, there.octets)
+    return Held(box, messages, there.octets)

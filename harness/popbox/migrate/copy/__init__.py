@@ -1,0 +1,1 @@
+"""Brings accounts and messages of an old host over, in passes that can be repeated."""

@@ -1,0 +1,116 @@
+"""Where an import goes: a directory of its own, or that and the mailboxes of this machine's qmail home."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from popbox.environment import of_programs
+from popbox.errors import PopboxError
+from popbox.hosts.process import run_bounded
+from popbox.migrate.copy.folder import Folder
+from popbox.migrate.copy.maildir import Target
+from popbox.migrate.oldhost.to_accounts import Box
+from popbox.migrate.units import size
+
+APPLY_S = 3_600.0  # our choice: 100,000 mailboxes take about 90 s
+SPARE_OCTETS = 64 << 20  # our choice: a disk is never filled to its last block
+FILE_OCTETS = 4_096  # what a small file takes on disk, and a part of a directory
+ACCOUNTS, LEFT, STATE = "accounts.toml", "not-carried.txt", "state"
+
+
+@dataclass(slots=True)
+class Place:
+    """``to``: accounts.toml, not-carried.txt, state/ and, without ``home``, popboxes/ with the mail."""
+
+    to: Path
+    home: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)  # what mailhost may have of it
+
+    def open(self) -> int:
+        """Make the directory, lock it, and bind it to where its mail goes. Raises PopboxError."""
+        (self.to / STATE).mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self.to / STATE / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as why:
+            os.close(lock)
+            raise PopboxError(f"{self.to}: another import is at work there") from why
+        bound, here = self.to / STATE / "target", str(self.popboxes)
+        if not bound.exists():
+            bound.write_text(here + "\n")
+        elif (there := bound.read_text().rstrip("\n")) != here:
+            os.close(lock)
+            raise PopboxError(f"{self.to}: its mail went to {there} so far, not to {here}; take another --to for that")
+        return lock
+
+    @property
+    def popboxes(self) -> Path:
+        """Below which the mailboxes lie, as <prefix>/<local>/Maildir."""
+        return (self.home or self.to).resolve() / "popboxes"
+
+    def target(self, box: Box, prefix: str) -> Target:
+        """The Maildir of a box. In a home the box is there already, and what comes into it is its owner's.
+
+        Raises:
+            FolderError: a link or something else has the place of one of its folders.
+        """
+        directory = self.popboxes / prefix / box.local
+        owner = None
+        if self.home is None:
+            self.popboxes.mkdir(parents=True, exist_ok=True)
+        elif os.geteuid() == 0:
+            owner = Folder(self.popboxes, directory / "Maildir").owner()
+        return Target(directory / "Maildir", self.journal(box, prefix), owner, self.popboxes)
+
+    def journal(self, box: Box, prefix: str) -> Path:
+        """What was put into a box is noted there."""
+        return self.to / STATE / prefix / f"{box.local}.journal"
+
+    def check_space(self, messages: int, octets: int) -> None:
+        """See that what is still to come fits. Raises PopboxError."""
+        there = next(path for path in (self.popboxes, *self.popboxes.parents) if path.exists())
+        disk = os.statvfs(there)
+        needed = octets + messages * FILE_OCTETS + SPARE_OCTETS
+        free = disk.f_bavail * disk.f_frsize
+        if free < needed:
+            raise PopboxError(f"{there}: {size(needed)} are needed for {messages} messages, {size(free)} are free")
+        if disk.f_files and disk.f_favail < messages:
+            raise PopboxError(f"{there}: {messages} inodes are needed, {disk.f_favail} are free")
+
+    def apply(self) -> str:
+        """Declare the accounts: on the home for good, else on a scratch one, to see that mailhost takes them.
+
+        Raises:
+            PopboxError: it does not.
+        """
+        if self.home is not None:
+            return self._mailhost(self.home, "apply", "--no-delete", str(self.to / ACCOUNTS))
+        with tempfile.TemporaryDirectory(prefix="popbox-import-") as scratch:
+            self._mailhost(Path(scratch), "init", "--me", "mail.popbox.invalid")
+            return self._mailhost(Path(scratch), "plan", str(self.to / ACCOUNTS))
+
+    def measure(self) -> str:
+        """Have the sizes in large mailboxes learned before a client asks for them; a line that says what came of it.
+
+        Only time depends on it, so its failure is told and is none of the import's.
+        """
+        if self.home is None:
+            return ""
+        try:
+            return self._mailhost(self.home, "mailbox", "measure").rstrip("\n")
+        except PopboxError as why:
+            return f"sizes were not measured ahead: {why}"
+
+    def _mailhost(self, home: Path, *argv: str) -> str:
+        command = [sys.executable, "-P", "-m", "mailhost", "--home", str(home.resolve()), *argv]
+        done = run_bounded(command, within_s=APPLY_S, env=of_programs(self.environ))
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise PopboxError(f"`mailhost {' '.join(argv)}` ended with {done.returncode}: {said}")
+        return done.stdout.decode(errors="replace")

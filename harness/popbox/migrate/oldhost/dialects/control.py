@@ -1,0 +1,119 @@
+"""control/: which domains the old host takes mail for, and under which prefix (Q-RCPT-*, Q-VDOM-*, Q-SEND-3, -4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from popbox.migrate.oldhost.dialects.text import domain, entries, file_of, text_of
+from popbox.migrate.oldhost.findings import Where, shown
+from popbox.migrate.oldhost.model import Domain, OldHost
+from popbox.migrate.oldhost.tree import Tree
+
+
+@dataclass(slots=True)
+class Control:
+    """``rcpthosts`` None: no such file. ``users``: domain -> who gets its mail, as virtualdomains says."""
+
+    home: bytes
+    rcpthosts: dict[bytes, Where] | None = None
+    local: dict[bytes, Where] = field(default_factory=dict)
+    virtual: dict[bytes, tuple[bytes, Where]] = field(default_factory=dict)
+
+
+def read_control(tree: Tree, host: OldHost, home: bytes) -> Control:
+    """Read the four files and say what does not fit together; the domains go to ``host.domains``."""
+    control = Control(home)
+    control.rcpthosts = _names(tree, host, home + b"/control/rcpthosts")
+    for more in (b"/control/morercpthosts",):
+        if control.rcpthosts is not None:
+            control.rcpthosts |= _names(tree, host, home + more) or {}
+    locals_ = _names(tree, host, home + b"/control/locals")
+    if locals_ is None:
+        locals_ = dict(list((_names(tree, host, home + b"/control/me") or {}).items())[:1])
+    control.local = locals_
+    host.envnoathost = _first_line(tree, host, home + b"/control/envnoathost") or _first_line(
+        tree, host, home + b"/control/me"
+    )
+    _read_virtual(tree, host, control)
+    _judge(host, control)
+    return control
+
+
+def _names(tree: Tree, host: OldHost, path: bytes) -> dict[bytes, Where] | None:
+    """A list of domains; None where there is no such file."""
+    octets = text_of(tree, host, path)
+    if octets is None:
+        return None
+    found: dict[bytes, Where] = {}
+    for number, line in entries(octets):
+        where = Where(file_of(path), number)
+        if line.endswith(b"\r"):
+            host.wrong("carriage-return", where, f"{shown(line)!r} ends in CR")
+        found.setdefault(line.rstrip(b"\r").lower(), where)
+    return found
+
+
+def _first_line(tree: Tree, host: OldHost, path: bytes) -> bytes:
+    return (text_of(tree, host, path) or b"").split(b"\n", 1)[0].rstrip(b" \t")
+
+
+def _read_virtual(tree: Tree, host: OldHost, control: Control) -> None:
+    path = control.home + b"/control/virtualdomains"
+    for number, line in entries(text_of(tree, host, path) or b""):
+        where = Where(file_of(path), number)
+        key, colon, prefix = line.partition(b":")
+        key = key.lower()
+        if not colon:
+            host.wrong("virtualdomains-no-colon", where, f"{shown(line)!r} has no colon")
+            continue
+        if prefix.endswith(b"\r"):
+            host.wrong("carriage-return", where, f"{shown(line)!r} ends in CR")
+            prefix = prefix.rstrip(b"\r")
+        if key in control.virtual:
+            earlier = control.virtual[key][1]
+            host.wrong("virtualdomains-twice", earlier, f"{shown(key)} stands again in line {number}")
+        control.virtual[key] = prefix, where
+    for key, (prefix, where) in control.virtual.items():
+        _declare(host, key, prefix, where)
+
+
+def _declare(host: OldHost, key: bytes, prefix: bytes, where: Where) -> None:
+    """A plain domain goes to the host's domains; everything else qmail can do here is named as left."""
+    if not prefix:
+        return  # an exception: such mail goes out (Q-VDOM-3)
+    if b"@" in key or key.startswith(b".") or not key:
+        host.leave(where, f"virtual {shown(key) or 'everything else'}", "only whole domains can be declared")
+        return
+    name = domain(key)
+    if name is None:
+        host.wrong("name-not-usable", where, f"domain {shown(key)!r}")
+        return
+    text = prefix.decode("latin-1").lower()
+    first = next((other for other, there in host.domains.items() if there.prefix == text and not there.alias_of), None)
+    host.domains[name] = Domain(text, where, first)
+
+
+def _judge(host: OldHost, control: Control) -> None:
+    """Whether the files fit together."""
+    rcpthosts = Where(file_of(control.home + b"/control/rcpthosts"))
+    if control.rcpthosts is None and (control.virtual or control.local):
+        host.wrong("rcpthosts-absent", rcpthosts, "there is no such file")
+    for name, there in host.domains.items():
+        if control.rcpthosts is not None and not _accepted(name.encode(), control.rcpthosts):
+            host.wrong("domain-not-in-rcpthosts", there.where, f"{name} is not in rcpthosts")
+        if name.encode() in control.local:
+            host.wrong("domain-in-locals", control.local[name.encode()], f"{name} is virtual and local")
+    for key, where in (control.rcpthosts or {}).items():
+        if key not in control.virtual and key not in control.local and not key.startswith(b"."):
+            host.wrong("rcpthosts-not-routed", where, f"{shown(key)} is neither virtual nor local")
+    own = {name: there for name, there in host.domains.items() if there.alias_of is None}
+    for name, there in own.items():
+        for other, theirs in own.items():
+            if name != other and there.prefix.startswith(theirs.prefix + "-"):
+                text = f"prefix {there.prefix!r} of {name} begins with {theirs.prefix!r} of {other}"
+                host.wrong("prefix-overlap", there.where, text)
+
+
+def _accepted(name: bytes, rcpthosts: dict[bytes, Where]) -> bool:
+    """Itself, or one of its ``.suffix`` lines (Q-RCPT-3)."""
+    return name in rcpthosts or any(name[i:] in rcpthosts for i in range(len(name)) if name[i : i + 1] == b".")

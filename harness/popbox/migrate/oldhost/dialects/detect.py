@@ -1,0 +1,71 @@
+"""Which dialect a copy is in, told by the files that only it has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from popbox.migrate.oldhost.dialects import howto, system, vpopmail
+from popbox.migrate.oldhost.model import OldHost
+from popbox.migrate.oldhost.tree import OUTSIDE, Tree, TreeError, look, read_text
+
+QMAIL = b"/var/qmail"
+READERS: dict[str, Callable[[Tree, OldHost, bytes], None]] = {
+    "howto": howto.read,
+    "dtc": howto.read,
+    "vpopmail": vpopmail.read,
+    "system": system.read,
+}
+
+
+def read_old_host(tree: Tree, dialect: str | None, home: bytes = QMAIL) -> OldHost:
+    """Read the whole old host; ``dialect`` None: find out. Raises TreeError where it is none of those known."""
+    host = OldHost(dialect or detect(tree, home))
+    READERS[host.dialect](tree, host, home)
+    for login in host.logins:
+        if login.home is not None:
+            login.home = look(tree, login.home)[0].rstrip(b"/")
+    if dialect is not None:
+        host.dialect = dialect
+    return host
+
+
+def detect(tree: Tree, home: bytes) -> str:
+    """vpopmail where it keeps domains, else the HOWTO's files, else system accounts. Raises TreeError."""
+    tops = [top for top in vpopmail.HOMES if tree.base in (b"/", top)]
+    tree.prepare([home + b"/users", home + b"/control", b"/etc/passwd"])
+    assign = _text(tree, home + b"/users/assign")
+    if any(b"/domains/" in line and line.startswith(b"+") and b"-:" in line for line in assign.split(b"\n")):
+        return "vpopmail"
+    for path in (home + b"/users/poppasswd", b"/etc/poppasswd"):
+        if _there(tree, path):
+            return "dtc" if _dtc(_text(tree, path)) else "howto"
+    if assign.strip(b".\n") or _there(tree, home + b"/users/domains"):
+        return "howto"
+    tree.prepare([top + b"/domains" for top in tops])
+    if any(_there(tree, top + b"/domains") for top in tops):
+        return "vpopmail"
+    if _there(tree, b"/etc/passwd"):
+        return "system"
+    raise TreeError(
+        f"{tree.name}, taken for the old host's {os.fsdecode(tree.base)}, has neither {os.fsdecode(home)}/users/assign "
+        "nor poppasswd, vpopmail's domains or etc/passwd: give the host's root or its qmail home, perhaps with --as"
+    )
+
+
+def _text(tree: Tree, path: bytes) -> bytes:
+    try:
+        return read_text(tree, path) or b""
+    except TreeError:
+        return b""
+
+
+def _there(tree: Tree, path: bytes) -> bool:
+    entry = look(tree, path)[1]
+    return entry is not None and entry.kind != OUTSIDE
+
+
+def _dtc(poppasswd: bytes) -> bool:
+    """DTC's logins are addresses."""
+    logins = [line.partition(b":")[0] for line in poppasswd.split(b"\n") if b":" in line]
+    return bool(logins) and sum(b"@" in login for login in logins) * 2 > len(logins)

@@ -1,0 +1,135 @@
+""".qmail files of the old host: which one an address uses, and where it sends the mail (Q-DOT-*, Q-LINE-*)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from popbox.migrate.oldhost.dialects.text import address, file_of
+from popbox.migrate.oldhost.findings import Where, shown
+from popbox.migrate.oldhost.model import MAILDIR, MBOX, OldHost, Store
+from popbox.migrate.oldhost.tree import DIRECTORY, ESCAPES, FILE, OUTSIDE, DirEntry, Tree, TreeError, look
+
+DOT_OCTETS = 1 << 20  # our choice: mailing lists of 50,000 addresses
+FOR_ALL = 0o002
+
+
+@dataclass(slots=True)
+class Said:
+    """What a .qmail file does; ``found`` False: there is none, and mail goes to ``./Mailbox``."""
+
+    where: Where
+    stores: list[Store] = field(default_factory=list)
+    forwards: list[str] = field(default_factory=list)
+    found: bool = True
+
+
+def candidates(dash: bytes, ext: bytes) -> list[bytes]:
+    """The names that qmail-local tries, in its order (Q-DOT-1, -2, -4)."""
+    safe = ext.lower().replace(b".", b":")
+    cuts = [end for end in range(len(safe), -1, -1) if end == 0 or safe[end - 1 : end] == b"-"]
+    return [b".qmail" + dash + safe] + [b".qmail" + dash + safe[:end] + b"default" for end in cuts]
+
+
+def home_of(tree: Tree, host: OldHost, path: bytes, where: Where) -> bytes | None:
+    """The real directory that a line names as a home, judged once; None where there is none to look into."""
+    if not path.startswith(b"/"):
+        host.wrong("home-relative", where, f"home {shown(path)!r} does not begin with a slash")
+        return None
+    if b".." in path.split(b"/"):
+        host.wrong("home-dotdot", where, f"home {shown(path)!r}")
+    real, entry = look(tree, path)
+    if real in host.homes:
+        return real
+    if entry is None or entry.kind not in (DIRECTORY, OUTSIDE, ESCAPES):
+        host.wrong("home-missing", where, f"home {shown(path)} is no directory")
+        return None
+    if entry.kind == OUTSIDE:
+        host.wrong("home-outside", where, f"home {shown(path)} is not in {tree.name}")
+        return None
+    if entry.kind == ESCAPES:
+        host.wrong("home-escapes", where, f"home {shown(path)}")
+        return None
+    host.homes.add(real)
+    if entry.mode & FOR_ALL:
+        host.wrong("home-writable", Where(file_of(real)), f"mode {entry.mode:04o}")
+    return real
+
+
+def follow(tree: Tree, host: OldHost, home: bytes, dash: bytes, ext: bytes, *, tried: int | None = None) -> Said | None:
+    """What happens to mail for (dash, ext) in a real home; None where it bounces. ``tried`` limits the names tried."""
+    for name in candidates(dash, ext)[:tried]:
+        path, entry = look(tree, home + b"/" + name)
+        if entry is None:
+            continue
+        if entry.kind != FILE:
+            host.wrong("dotqmail-not-regular", Where(file_of(home + b"/" + name)), f"it is a {entry.kind}")
+            continue
+        return read_dotqmail(tree, host, home, path, entry)
+    if dash:
+        return None
+    return Said(Where(file_of(home + b"/.qmail")), [Store(MBOX, home + b"/Mailbox")], found=False)
+
+
+def read_dotqmail(tree: Tree, host: OldHost, home: bytes, path: bytes, entry: DirEntry) -> Said:
+    """One file: its stores and forwards; programs and the like are left, each with its line."""
+    file = file_of(path)
+    said = Said(Where(file))
+    if entry.mode & FOR_ALL:
+        host.wrong("dotqmail-writable", said.where, f"mode {entry.mode:04o}")
+    try:
+        text = tree.read(path, DOT_OCTETS)
+    except TreeError as why:
+        host.wrong("unreadable", said.where, str(why))
+        return said
+    lines = [line.rstrip(b" \t") for line in text.split(b"\n")]
+    if not text:  # the default delivery
+        said.stores.append(Store(MBOX, home + b"/Mailbox"))
+    elif not lines[0]:
+        host.wrong("dotqmail-blank-first", Where(file, 1), "blank")
+    for number, line in enumerate(lines, start=1):
+        _line(tree, host, home, said, line, Where(file, number))
+    if text and all(line[:1] in (b"", b"#") for line in lines) and lines[0]:
+        host.wrong("dotqmail-discards", said.where, "no line delivers anything")
+        host.leave(said.where, "an address whose mail is thrown away", "mailhost declares none; mail to it will bounce")
+    return said
+
+
+def _line(tree: Tree, host: OldHost, home: bytes, said: Said, line: bytes, where: Where) -> None:
+    """The first octet decides (Q-LINE-4)."""
+    first = line[:1]
+    if first in (b"", b"#"):
+        return
+    if first == b"|":
+        host.leave(where, f"program {shown(line[1:].strip())!r}", "mailhost runs none; write its .qmail by hand")
+    elif first == b"+":
+        host.leave(where, f"directive {shown(line)!r}", "mailhost's .qmail files have none")
+    elif line.endswith(b"\r"):
+        host.wrong("dotqmail-carriage-return", where, f"{shown(line)!r} ends in CR")
+        _line(tree, host, home, said, line.rstrip(b"\r"), where)
+    elif first in (b".", b"/"):
+        _store(tree, host, home, said, line, where)
+    else:
+        written = line.removeprefix(b"&")
+        target = address(written if b"@" in written else written + b"@" + host.envnoathost)
+        if target is None:
+            host.wrong("dotqmail-forward", where, f"{shown(line)!r}")
+            host.leave(where, f"forward to {shown(line)!r}", "it is not local@domain")
+        else:
+            said.forwards.append(target)
+
+
+def _store(tree: Tree, host: OldHost, home: bytes, said: Said, line: bytes, where: Where) -> None:
+    path = os.path.normpath(os.path.join(home, line))
+    if line.endswith(b"/"):
+        said.stores.append(Store(MAILDIR, path))
+        return
+    _, entry = look(tree, path)
+    if entry is not None and entry.kind == DIRECTORY:
+        host.wrong("dotqmail-no-slash", where, f"{shown(line)!r} is a directory")
+        said.stores.append(Store(MAILDIR, path))
+    elif path.startswith(b"/dev/"):
+        host.wrong("dotqmail-device", where, f"{shown(line)!r}")
+        host.leave(where, f"delivery to {shown(line)!r}", "it is no mailbox")
+    else:
+        said.stores.append(Store(MBOX, path))

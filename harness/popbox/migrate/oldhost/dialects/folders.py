@@ -1,0 +1,17 @@
+"""Looking into a folder of the old host; one that cannot be read is a finding, and empty."""
+
+from __future__ import annotations
+
+from popbox.migrate.oldhost.dialects.text import file_of
+from popbox.migrate.oldhost.findings import Where
+from popbox.migrate.oldhost.model import OldHost
+from popbox.migrate.oldhost.tree import DirEntry, Tree, TreeError
+
+
+def scan(tree: Tree, host: OldHost, path: bytes) -> list[tuple[bytes, DirEntry]]:
+    """Names and kinds of what lies in ``path``. Notes the rule ``unreadable`` where the tree refuses."""
+    try:
+        return tree.scan(path)
+    except TreeError as why:
+        host.wrong("unreadable", Where(file_of(path)), str(why))
+        return []

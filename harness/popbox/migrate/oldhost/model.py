@@ -1,0 +1,82 @@
+"""What an old host has, in no dialect: domains, routes (an address and where its mail goes), logins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from popbox.migrate.oldhost.findings import Finding, Left, Where
+from popbox.migrate.oldhost.rules import RULES
+
+CATCHALL = "*"
+"""The local part of a route that takes what no other takes; no address has it."""
+
+MAILDIR, MBOX = "maildir", "mbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where mail lies: the old host's path, without a slash at its end."""
+
+    kind: str
+    path: bytes
+
+
+@dataclass(slots=True)
+class Route:
+    """One address and where its mail goes; ``extensions``: ``local-anything`` goes the same way."""
+
+    domain: str
+    local: str
+    where: Where
+    stores: list[Store] = field(default_factory=list)
+    forwards: list[str] = field(default_factory=list)
+    extensions: bool = False
+
+
+@dataclass(slots=True)
+class Login:
+    """A POP3 login. ``home`` is None where the file names none. Neither secret is ever shown."""
+
+    name: str
+    where: Where
+    home: bytes | None
+    crypt: bytes = field(default=b"", repr=False)
+    plain: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True)
+class Domain:
+    """A domain under the prefix that virtualdomains gives it; with ``alias_of`` another name for one."""
+
+    prefix: str
+    where: Where
+    alias_of: str | None = None
+
+
+@dataclass(slots=True)
+class OldHost:
+    """Everything read from the old host, and what was noticed on the way."""
+
+    dialect: str = ""
+    domains: dict[str, Domain] = field(default_factory=dict)
+    routes: list[Route] = field(default_factory=list)
+    logins: list[Login] = field(default_factory=list)
+    system: dict[str, list[str]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+    homes: set[bytes] = field(default_factory=set)
+    envnoathost: bytes = b""
+    """The domain of an address without ``@`` (Q-SEND-20); empty where the host names none."""
+
+    def wrong(self, rule: str, where: Where, text: str) -> None:
+        """Note something wrong; the rule's level and consequence come from `RULES`."""
+        level, consequence = RULES[rule]
+        finding = Finding(level, rule, where, text, consequence)
+        if finding not in self.findings[-50:]:  # two lines can lead to one file
+            self.findings.append(finding)
+
+    def leave(self, where: Where, what: str, why: str) -> None:
+        """Note something that an import cannot carry."""
+        left = Left(where, what, why)
+        if left not in self.left[-50:]:
+            self.left.append(left)

@@ -1,0 +1,144 @@
+"""The mail of the old host: what lies in a Maildir or an mbox, how much, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from popbox.migrate.oldhost.dialects.text import file_of
+from popbox.migrate.oldhost.findings import Where, shown
+from popbox.migrate.oldhost.model import MAILDIR, OldHost, Store
+from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OUTSIDE, DirEntry, FileRequest, Tree, TreeError, look
+
+PARTS = (b"new", b"cur")
+UIDL_OCTETS = 70  # RFC 1939 §7
+COURIER_IDS = b"courierpop3dsizelist"
+
+
+class Message(NamedTuple):
+    """One file of a Maildir: ``sub`` is new or cur; ``path`` the real one on the old host."""
+
+    sub: bytes
+    name: bytes
+    path: bytes
+    entry: DirEntry
+
+    @property
+    def uid(self) -> bytes:
+        """The name up to the first colon, qmail-pop3d's UIDL (Q-POP3-9)."""
+        return self.name.partition(b":")[0]
+
+    @property
+    def where(self) -> Where:
+        """As findings name it."""
+        return Where(file_of(self.path))
+
+
+class Contents(NamedTuple):
+    """What a store holds. ``whole`` False: not all of it could be listed, so no mail may be taken for gone."""
+
+    messages: list[Message]
+    mbox: FileRequest | None
+    whole: bool
+
+    @property
+    def octets(self) -> int:
+        """Octets on the old host's disk."""
+        return sum(message.entry.size for message in self.messages) + (self.mbox.entry.size if self.mbox else 0)
+
+
+NOTHING = Contents([], None, whole=False)
+
+
+def contents(tree: Tree, host: OldHost, store: Store, now_ns: int) -> Contents:
+    """List a store without opening a message; what is wrong goes to the findings."""
+    real, entry = look(tree, store.path)
+    where = Where(file_of(store.path))
+    if entry is not None and entry.kind == "escapes":
+        host.wrong("home-escapes", where, "the store is not followed")
+        return NOTHING
+    if store.kind == MAILDIR:
+        if entry is None or entry.kind != DIRECTORY:
+            if entry is None or entry.kind != OUTSIDE:
+                host.wrong("maildir-missing", where, "there is no such directory")
+            return NOTHING
+        return _maildir(tree, host, real, now_ns)
+    if entry is None or entry.kind == OUTSIDE:
+        return Contents([], None, whole=entry is None)  # an mbox nobody has written to yet
+    if entry.kind != FILE:
+        host.wrong("mbox-not-mbox", where, f"it is a {entry.kind}")
+        return NOTHING
+    return Contents([], FileRequest(real, entry), whole=True)
+
+
+def _maildir(tree: Tree, host: OldHost, real: bytes, now_ns: int) -> Contents:
+    messages: list[Message] = []
+    whole = True
+    for part in (b"tmp", *PARTS):
+        path = real + b"/" + part
+        entry = tree.lstat(path)
+        if entry is None or entry.kind != DIRECTORY:
+            host.wrong("maildir-part-missing", Where(file_of(path)), "there is no such directory")
+            whole = whole and part == b"tmp"
+        elif part != b"tmp":
+            whole = _part(tree, host, path, part, messages) and whole
+    _beside(tree, host, real)
+    _judge(host, messages, now_ns)
+    return Contents(messages, None, whole)
+
+
+def _beside(tree: Tree, host: OldHost, real: bytes) -> None:
+    """What servers of IMAP keep in a Maildir: folders, which POP3 has not, and courier's own ids of messages."""
+    try:
+        found = tree.scan(real)
+    except TreeError:
+        return  # new, cur and tmp have said so
+    for name, entry in found:
+        path = real + b"/" + name
+        where = Where(file_of(path))
+        if name == COURIER_IDS and entry.kind == FILE:
+            host.wrong("uidl-courier", where, "courier-pop3d has served this Maildir")
+        elif entry.kind == DIRECTORY and name.startswith(b".") and tree.lstat(path + b"/cur"):
+            count = sum(_messages_in(tree, path + b"/" + part) for part in PARTS)
+            held = f"a folder of {count} message{'' if count == 1 else 's'}"
+            host.wrong("maildir-folder", where, held)
+            host.leave(where, held, "POP3 has no folders")
+
+
+def _messages_in(tree: Tree, path: bytes) -> int:
+    try:
+        return sum(entry.kind == FILE and not name.startswith(b".") for name, entry in tree.scan(path))
+    except TreeError:
+        return 0
+
+
+def _part(tree: Tree, host: OldHost, path: bytes, part: bytes, messages: list[Message]) -> bool:
+    """Add the messages of new or cur; False where it cannot be listed."""
+    try:
+        found = tree.scan(path)
+    except TreeError as why:
+        host.wrong("unreadable", Where(file_of(path)), str(why))
+        return False
+    for name, entry in found:
+        if name.startswith(b"."):
+            continue
+        if entry.kind != FILE:
+            where = Where(file_of(path + b"/" + name))
+            host.wrong("message-not-regular", where, f"it is a {entry.kind}")
+            host.leave(where, f"a {entry.kind} among the messages", "it is no file")
+        else:
+            messages.append(Message(part, name, path + b"/" + name, entry))
+    return True
+
+
+def _judge(host: OldHost, messages: list[Message], now_ns: int) -> None:
+    seen: dict[bytes, Message] = {}
+    for message in messages:
+        uid = message.uid
+        first = seen.setdefault(uid, message)
+        if first is not message:
+            host.wrong("uidl-twice", message.where, f"{shown(uid)} is {shown(first.path)} too")
+        if not 0 < len(uid) <= UIDL_OCTETS or uid.translate(None, bytes(range(0x21, 0x7F))):
+            host.wrong("uidl-not-rfc1939", message.where, f"UIDL {shown(uid)!r}, {len(uid)} octets")
+        if message.entry.mtime_ns > now_ns:
+            days = (message.entry.mtime_ns - now_ns) / 86_400e9
+            host.wrong("message-future", message.where, f"dated {days:.1f} days ahead")

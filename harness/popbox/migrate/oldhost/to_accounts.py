@@ -1,0 +1,233 @@
+"""From routes and logins to domains with mailboxes, forwards and a catchall: what accounts.toml can say.
+
+A mailbox is a store (a Maildir or an mbox). Its own address is the one named like its login or its directory; its
+other addresses are aliases, or forwards from other domains. What does not fit is left, by file and line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain, count
+
+from popbox.migrate.oldhost.dialects.text import domain, local_part
+from popbox.migrate.oldhost.findings import Where, shown
+from popbox.migrate.oldhost.model import CATCHALL, Login, OldHost, Route, Store
+
+
+@dataclass(slots=True)
+class Box:
+    """A mailbox of the new host: whose it is, and where its mail lies on the old one."""
+
+    domain: str
+    local: str
+    store: Store
+    where: Where
+    login: Login | None = None
+    aliases: list[str] = field(default_factory=list)
+    extensions: bool = False
+
+    @property
+    def address(self) -> str:
+        """``local@domain``."""
+        return f"{self.local}@{self.domain}"
+
+
+@dataclass(slots=True)
+class Folder:
+    """One domain; ``alias_of``: another name for one, with nothing of its own."""
+
+    prefix: str
+    alias_of: str | None = None
+    boxes: dict[str, Box] = field(default_factory=dict)
+    forwards: dict[str, list[str]] = field(default_factory=dict)
+    catchall: str | None = None
+
+
+@dataclass(slots=True)
+class Folded:
+    """The whole host."""
+
+    domains: dict[str, Folder]
+    system: dict[str, list[str]]
+
+    def boxes(self) -> list[Box]:
+        """Every mailbox, in the order of domains."""
+        return [box for folder in self.domains.values() for box in folder.boxes.values()]
+
+
+def fold(host: OldHost) -> Folded:
+    """Fold everything read; findings about logins and what is left go to the host."""
+    folded = Folded(_domains(host), host.system)
+    work = _Fold(host, folded)
+    for store, routes in work.by_store().items():
+        work.box(store, routes)
+    for route in host.routes:
+        work.forwards(route)
+    work.logins()
+    for route in host.routes:
+        if route.local == CATCHALL:
+            work.catchall(route)
+    for box in folded.boxes():
+        if box.login is None:
+            host.wrong("login-missing", box.where, f"{box.address} in {shown(box.store.path)}")
+            host.leave(box.where, f"login of {box.address}", "the old host has none; the new one gets a locked one")
+    return folded
+
+
+def _domains(host: OldHost) -> dict[str, Folder]:
+    """Prefixes as they were, changed where mailhost would refuse them as overlapping (H-9) or a system account's."""
+    folders: dict[str, Folder] = {}
+    taken: list[str] = []
+    for name, there in host.domains.items():
+        prefix = there.prefix
+        if there.alias_of is None:
+            prefix = next(p for p in _prefixes(there.prefix, name) if not any(_overlap(p, other) for other in taken))
+            taken.append(prefix)
+        folders[name] = Folder(prefix, there.alias_of)
+    return folders
+
+
+def _prefixes(old: str, name: str) -> Iterable[str]:
+    """What a prefix may become, best first: the old one, the HOWTO's, and one without ``-``, which overlaps nothing."""
+    plain, bare = name.replace(".", "-"), name.replace(".", "_").replace("-", "_")
+    wanted = [plain if old == name else old, plain, bare]  # vpopmail's prefix is the domain itself
+    usable = [
+        p for p in wanted if p.strip("abcdefghijklmnopqrstuvwxyz0123456789._-") == "" and p[:1] not in ("", ".", "-")
+    ]
+    usable = [p for p in usable if p[-1] not in ".-" and p.split("-")[0] != "alias" and len(p) <= 255]
+    return chain(usable, (f"{bare}_{number}" for number in count(2)))
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.startswith(other + "-") or other.startswith(one + "-")
+
+
+class _Fold:
+    """The work on one host."""
+
+    def __init__(self, host: OldHost, folded: Folded) -> None:
+        self.host, self.folded = host, folded
+        self.owner: dict[Store, Box] = {}
+        self.login_of: dict[bytes, list[Login]] = {}
+        self.given: dict[str, Box] = {}
+        self.routes = {(route.domain, route.local): route for route in host.routes}
+        for login in host.logins:
+            if login.home is not None:
+                self.login_of.setdefault(login.home.rstrip(b"/"), []).append(login)
+
+    def by_store(self) -> dict[Store, list[Route]]:
+        """Which routes deliver into which store; the first store of a route is the one that counts for its name."""
+        found: dict[Store, list[Route]] = {}
+        for route in self.host.routes:
+            for store in route.stores:
+                found.setdefault(store, []).append(route)
+        return found
+
+    def box(self, store: Store, routes: list[Route]) -> None:
+        """Make the mailbox of a store under its best address, with its aliases."""
+        homes = self._homes(store)
+        names = {login.name.partition("@")[0].lower() for home in homes for login in self.login_of.get(home, [])}
+        base = homes[0].rpartition(b"/")[2].decode("latin-1").lower()
+        exact = [route for route in routes if route.local != CATCHALL]
+        exact.sort(key=lambda route: (route.local not in names, route.local != base, route.stores[0] != store))
+        if exact and exact[0].local not in self.folded.domains[exact[0].domain].boxes:
+            chosen, local = exact[0], exact[0].local
+        else:
+            chosen, local = routes[0], self._free(routes[0].domain, [*sorted(names), base, "catchall"])
+        box = Box(chosen.domain, local, store, chosen.where, extensions=chosen.extensions)
+        self.folded.domains[chosen.domain].boxes[local] = box
+        self.owner[store] = box
+        for route in exact:
+            same = route.domain == box.domain and route.local != box.local
+            alike = route.stores == [store] and route.forwards == chosen.forwards
+            if same and alike and route.local not in box.aliases:
+                box.aliases.append(route.local)
+                if route.extensions:
+                    self.host.leave(route.where, f"extensions of {route.local}@{route.domain}", "an alias has none")
+
+    def _homes(self, store: Store) -> list[bytes]:
+        """The homes whose login would open this store: the directory above it; for a spool file no home fits."""
+        return [store.path.rpartition(b"/")[0]]
+
+    def _free(self, name: str, wanted: list[str]) -> str:
+        """The first usable local part that no other route or box of the domain has."""
+        boxes = self.folded.domains[name].boxes
+        texts = chain(wanted, (f"catchall{number}" for number in count(2)))
+        locals_ = (local_part(text.encode("latin-1")) for text in texts)
+        return next(local for local in locals_ if local and (name, local) not in self.routes and local not in boxes)
+
+    def forwards(self, route: Route) -> None:
+        """What an address sends on, and what it delivers into the mailbox of another address."""
+        folder = self.folded.domains[route.domain]
+        own = folder.boxes.get(route.local)
+        if route.local == CATCHALL or any(self._is_alias(route, store) for store in route.stores):
+            return
+        targets = list(route.forwards)
+        for store in route.stores:
+            box = self.owner[store]
+            if box is not own:
+                targets.append(box.address)
+        targets = [t for t in dict.fromkeys(targets) if t.lower() != f"{route.local}@{route.domain}"]
+        if targets:
+            folder.forwards.setdefault(route.local, []).extend(targets)
+        if route.extensions and own is None and targets:
+            self.host.leave(route.where, f"extensions of {route.local}@{route.domain}", "a forward has none")
+
+    def _is_alias(self, route: Route, store: Store) -> bool:
+        box = self.owner[store]
+        return box.domain == route.domain and route.local in box.aliases
+
+    def logins(self) -> None:
+        """Each login to the mailbox that it opens; one for each box, the others are left."""
+        by_home: dict[bytes, list[Box]] = {}
+        for box in self.folded.boxes():
+            by_home.setdefault(self._homes(box.store)[0], []).append(box)
+        by_user = {box.local: box for box in self.folded.boxes() if box.store.path.endswith(b"/" + box.local.encode())}
+        by_address = {box.address: box for box in self.folded.boxes()}
+        for login in self.host.logins:
+            near = by_home.get(login.home.rstrip(b"/"), []) if login.home is not None else []
+            first = next((box for box in near if box.store.path.endswith(b"/Maildir")), near[0] if near else None)
+            named = by_user.get(login.name.lower()) if self.host.dialect == "system" else None
+            self._give(login, first or by_address.get(login.name.lower()) or named or self._orphan(login))
+
+    def _give(self, login: Login, box: Box | None) -> None:
+        """The first login of a box is its login; a second row of the same name counts where the first has no secret."""
+        owner = self.given.setdefault(login.name, box) if box else None
+        if box is None:
+            self.host.wrong("login-home", login.where, f"{login.name}: {shown(login.home or b'no home')}")
+            self.host.leave(login.where, f"login {login.name}", "no mailbox goes with it")
+        elif owner is not box and owner is not None:
+            self.host.leave(login.where, f"login {login.name}", f"it opens {owner.address} already")
+        elif box.login is None or (box.login.name == login.name and not box.login.crypt and box.login.plain is None):
+            box.login = login
+        elif box.login.name != login.name:
+            self.host.leave(login.where, f"login {login.name}", f"{box.address} has {box.login.name} already")
+
+    def _orphan(self, login: Login) -> Box | None:
+        """A login's mailbox that no address leads to: it gets the login's own, where that is one of our domains."""
+        local, at, name = login.name.lower().rpartition("@")
+        known = local_part(local.encode("latin-1")) if at and domain(name.encode("latin-1")) else None
+        folder = self.folded.domains.get(name)
+        if login.home is None or known is None or folder is None or folder.alias_of or (name, known) in self.routes:
+            return None
+        self.host.wrong("login-no-address", login.where, login.name)
+        box = Box(name, known, Store("maildir", login.home.rstrip(b"/") + b"/Maildir"), login.where)
+        folder.boxes[known] = box
+        return box
+
+    def catchall(self, route: Route) -> None:
+        """Everything else of a domain goes into one mailbox or forward of it."""
+        folder = self.folded.domains[route.domain]
+        targets = [self.owner[store].address for store in route.stores] + route.forwards
+        local, _, name = targets[0].rpartition("@")
+        if len(targets) == 1 and name == route.domain and (local in folder.boxes or local in folder.forwards):
+            folder.catchall = local
+            return
+        folder.catchall = self._free(route.domain, ["catchall"])
+        folder.forwards[folder.catchall] = list(dict.fromkeys(targets))
+        self.host.leave(
+            route.where,
+            f"catchall of {route.domain} to {', '.join(targets)}",
+            f"mailhost needs an address for it: {folder.catchall}@{route.domain}, a forward",
+        )

@@ -1,0 +1,214 @@
+"""The cut-over sheet: what is done on the day of the move, in which order, how long it took when it was tried.
+
+Mail is never taken by two hosts at once: the old SMTP service ends before the last pass, the new one begins after the
+proof. Between them senders keep their mail and try again (RFC 5321 §4.5.4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from popbox.migrate.copy.report import ImportReport
+from popbox.migrate.units import duration, size
+from popbox.migrate.verify.report import Report
+
+NOT_MEASURED = "not measured"
+LOW_TTL_S = 300
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known: names of both hosts, the TTL that stands in DNS today, and reports of what was tried."""
+
+    old: str
+    new: str
+    domains: tuple[str, ...] = ()
+    ttl_s: int | None = None
+    verifies: tuple[Report, ...] = ()
+    imports: tuple[ImportReport, ...] = ()
+
+    @property
+    def verified(self) -> Report | None:
+        """The last verification given; one with content where there is one."""
+        return next((one for one in reversed(self.verifies) if one.content), None) or (
+            self.verifies[-1] if self.verifies else None
+        )
+
+    def copied(self, final: bool) -> ImportReport | None:
+        """The longest bulk pass, or the last final one: what to reckon with."""
+        passes = [one for one in self.imports if one.final is final]
+        return (passes[-1] if final else max(passes, key=lambda one: one.took_s)) if passes else None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do, the command for it where there is one, and how to see that it is done."""
+
+    text: str
+    command: str = ""
+    done_when: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A stage of the day. ``takes`` is a measured time or NOT_MEASURED; empty where there is nothing to measure."""
+
+    title: str
+    steps: tuple[Step, ...]
+    takes: str = ""
+
+
+def sections(facts: Facts) -> Iterator[Section]:
+    """All stages in order."""
+    names = ", ".join(facts.domains) or "each domain"
+    source = f"ssh:{facts.old}:/"
+    yield Section("1. Days before: lower the TTL", tuple(_ttl(facts, names)), _waiting(facts))
+    yield Section(
+        "2. Days before: presync, while the old host works",
+        (
+            Step("See what is wrong with the old host, and mend it there.", f"popbox migrate audit {source}"),
+            Step(
+                "Copy the accounts and the bulk of the mail; repeat it each night, so that the last pass is short.",
+                f"popbox migrate import {source} --to move --home /var/qmail --json presync.json",
+                "exit code 0",
+            ),
+            Step(
+                "Try the proof on it: extra and missing ones are those of the meantime, all else must be equal.",
+                _verify(facts, "trial.json"),
+            ),
+        ),
+        _pass(facts.copied(final=False)),
+    )
+    yield Section(
+        "3. Freeze",
+        (
+            Step("Stop SMTP on the old host, port 25 and submission. Senders keep mail and try again."),
+            Step("Let its queue run empty: what is delivered after the last pass would stay behind.", "qmail-qstat",
+                 "messages in queue: 0; what cannot leave is noted by hand"),
+            Step("Stop POP3 on the old host, but for this machine, so that nobody deletes meanwhile."),
+            Step("SMTP on the new host does not listen yet.", done_when="a connection to port 25 is refused"),
+        ),
+    )  # fmt: skip
+    yield Section(
+        "4. Final pass",
+        (
+            Step("Take what has changed since the presync, moves and deletions too.",
+                 f"popbox migrate import {source} --to move --home /var/qmail --final --json final.json",
+                 "exit code 0"),
+        ),
+        _pass(facts.copied(final=True)),
+    )  # fmt: skip
+    yield Section(
+        "5. Verify",
+        (
+            Step("Compare every box. Continue only at exit code 0.", _verify(facts, "verify.json"), "exit code 0"),
+            Step("Read each difference that remains, and write down why it is right."),
+        ),
+        _proof(facts),
+    )
+    yield Section(
+        "6. Switch",
+        (
+            Step("Start SMTP and POP3 on the new host. The old SMTP service stays down, for good."),
+            Step(f"Change MX, and the name that clients use, of {names} to {facts.new}."),
+            Step(
+                "Send a message from outside to one box of each domain, and fetch it.",
+                f"popbox probe {facts.new}",
+                "exit code 0",
+            ),
+            Step("Who still has the old address finds its ports closed until the TTL is over, and tries again."),
+        ),
+    )
+    yield Section("7. Roll back", tuple(_back(facts)))
+
+
+def _ttl(facts: Facts, names: str) -> Iterator[Step]:
+    yield Step(
+        f"Read the TTL of MX, A and AAAA of {names}, and of the name that clients use.", "dig +noall +answer MX DOMAIN"
+    )
+    yield Step(f"Set them to {LOW_TTL_S} s, and note the old values for the day after.")
+    until = duration(facts.ttl_s) if facts.ttl_s else "the old TTL"
+    yield Step(f"Wait {until} before the freeze: until then resolvers hold the old value.")
+
+
+def _waiting(facts: Facts) -> str:
+    return f"{duration(facts.ttl_s)} (the TTL given)" if facts.ttl_s else NOT_MEASURED
+
+
+def _back(facts: Facts) -> Iterator[Step]:
+    yield Step("Before the switch: start SMTP and POP3 on the old host again. Nothing has been changed there.")
+    yield Step("After it: stop SMTP on the new host and let its queue run empty, then change MX and names back.")
+    yield Step(
+        f"What {facts.new} took meanwhile exists only there. Bring it back with an import in the other direction, "
+        "before SMTP on the old host starts.",
+        f"popbox migrate import ssh:{facts.new}:/ --to back --home /var/qmail",
+    )
+    yield Step("What clients have deleted on the new host is on the old one again.")
+
+
+def _verify(facts: Facts, file: str) -> str:
+    return f"popbox migrate verify --old {facts.old}:110 --new {facts.new}:110 --accounts boxes.csv --json {file}"
+
+
+def _pass(done: ImportReport | None) -> str:
+    if done is None:
+        return NOT_MEASURED
+    problems = f", {done.problems} PROBLEMS" if done.problems else ""
+    return f"{duration(done.took_s)} measured: {done.copied} messages, {size(done.octets)}{problems}"
+
+
+def _proof(facts: Facts) -> str:
+    done = facts.verified
+    if done is None:
+        return NOT_MEASURED
+    how = "" if done.content else ", without content"
+    return f"{duration(done.took_s)} measured: {done.totals.boxes} boxes, {done.totals.messages_old} messages{how}"
+
+
+def silence(facts: Facts) -> str:
+    """How long no mail is taken and no box can be read: final pass and proof. Only a whole sum is a number."""
+    final, proof = facts.copied(final=True), facts.verified
+    if final is None or proof is None or not proof.content:
+        return f"{NOT_MEASURED}: needs reports of a final pass and of a verification with content"
+    return f"{duration(final.took_s + proof.took_s)} of copying and comparing as measured, and the steps by hand"
+
+
+def state(facts: Facts) -> str:
+    """Whether the last proof would let us switch."""
+    done = facts.verified
+    if done is None:
+        return f"{NOT_MEASURED}: no verification given. Do not switch."
+    if not done.content:
+        return "content was not compared. Do not switch."
+    if done.equal:
+        return f"all {done.totals.boxes} boxes were equal in the verification of {done.began}."
+    return (
+        f"{done.totals.different} boxes were different and {done.totals.unavailable} could not be judged in the "
+        f"verification of {done.began}. Do not switch."
+    )
+
+
+def clients(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Kind of client, and what its user will see."""
+    done = facts.verified
+    yield "deletes what it has fetched", "nothing: what was there is there, what was fetched is gone"
+    if done is None:
+        yield "keeps mail, goes by UIDL (Outlook, Thunderbird, getmail, fetchmail --uidl, mpop)", NOT_MEASURED
+        yield "keeps mail, goes by the last number", NOT_MEASURED
+        return
+    found = done.totals
+    yield (
+        "keeps mail, goes by UIDL (Outlook, Thunderbird, getmail, fetchmail --uidl, mpop)",
+        f"{found.uidl_known} messages a second time, {found.uidl - found.uidl_known} new ones, in all boxes together",
+    )
+    yield (
+        "keeps mail, goes by the last number",
+        f"{found.number_again} messages a second time and {found.number_missed} never; at worst "
+        f"{found.worst_again} and {found.worst_missed}",
+    )
+    yield "is open during the freeze", "a refused connection; it tries again"
+    yield (
+        "keeps its memory by the host's name",
+        "everything a second time, should it be told another name: keep the name",
+    )

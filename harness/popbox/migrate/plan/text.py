@@ -1,0 +1,60 @@
+"""The cut-over sheet as Markdown, and as plain text to print."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from popbox.migrate.plan import plan
+from popbox.migrate.plan.plan import Facts, Section, Step
+
+WIDTH = 100
+
+
+def markdown(facts: Facts) -> str:
+    """With boxes to tick."""
+    lines = [f"# Moving from {facts.old} to {facts.new}", ""]
+    lines += [f"- Today: {plan.state(facts)}", f"- No mail is taken and no box is open for: {plan.silence(facts)}", ""]
+    for section in plan.sections(facts):
+        lines += [f"## {section.title}", ""]
+        lines += [f"Takes: {section.takes}", ""] if section.takes else []
+        lines += [line for step in section.steps for line in _markdown_step(step)]
+        lines.append("")
+    lines += ["## What people will see", "", "| a mail program that | sees |", "|---|---|"]
+    lines += [f"| {kind} | {sees} |" for kind, sees in plan.clients(facts)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_step(step: Step) -> Iterator[str]:
+    yield f"- [ ] {step.text}" + (f" Done when: {step.done_when}." if step.done_when else "")
+    if step.command:
+        yield from ("", f"      {step.command}", "")
+
+
+def text(facts: Facts) -> str:
+    """For paper: wrapped, with room to tick."""
+    lines = [f"MOVING FROM {facts.old} TO {facts.new}", ""]
+    lines += [
+        *_wrapped("Today: ", plan.state(facts)),
+        *_wrapped("No mail is taken and no box is open for: ", plan.silence(facts)),
+    ]
+    for section in plan.sections(facts):
+        lines += ["", *_text_section(section)]
+    lines += ["", "WHAT PEOPLE WILL SEE"]
+    for kind, sees in plan.clients(facts):
+        lines += _wrapped("  ", f"A mail program that {kind}: {sees}.")
+    return "\n".join(lines) + "\n"
+
+
+def _text_section(section: Section) -> Iterator[str]:
+    yield section.title.upper() + (f"  [takes: {section.takes}]" if section.takes else "")
+    for step in section.steps:
+        yield from _wrapped("  [ ] ", step.text + (f" Done when: {step.done_when}." if step.done_when else ""))
+        if step.command:
+            yield f"        {step.command}"
+
+
+def _wrapped(first: str, words: str) -> list[str]:
+    return textwrap.wrap(
+        words, WIDTH, initial_indent=first, subsequent_indent=" " * min(len(first), 6), break_on_hyphens=False
+    )

@@ -1,0 +1,1 @@
+"""Runs a scenario on a host and returns its result."""

@@ -1,0 +1,70 @@
+"""What runs the host's own ``mailhost`` program: the accounts of a scenario, and the verbs declare and explain."""
+
+from __future__ import annotations
+
+import re
+
+import tomli_w
+
+from popbox.clients.secret import MASK
+from popbox.errors import HostError
+from popbox.hosts.base import Host, Ran
+from popbox.result import Observation
+from popbox.run.context import Context
+from popbox.scenario.model import Scenario
+from popbox.scenario.steps import Declare, Explain, Shell
+
+GENERATED = re.compile(r"^(password: ).+$", re.MULTILINE)
+"""How the program shows a password that it has made up."""
+
+
+def accounts(scenario: Scenario, host: Host) -> Observation:
+    """Declare a scenario's accounts, all at once; what others have declared on the host stays."""
+    table = scenario.accounts.model_dump(exclude_none=True, exclude_defaults=True)
+    if not table:
+        return Observation(passed=True, said="nothing to declare")
+    try:
+        ran = host.run("apply", "--no-delete", "/dev/stdin", stdin=tomli_w.dumps(table).encode())
+    except HostError as error:
+        return Observation(passed=False, said=str(error))
+    if ran.code:
+        return Observation(passed=False, said=f"mailhost apply ended with {ran.code}: {ran.stderr.strip()}")
+    domains = scenario.accounts.domains
+    boxes = [f"{local}@{name}" for name, domain in domains.items() for local in domain.mailboxes]
+    return Observation(passed=True, said=f"{', '.join(boxes or domains)} declared")
+
+
+def declare(context: Context, spec: Declare, _deadline: float) -> Observation:
+    """Run ``mailhost`` and check its exit code and its words."""
+    argv = [context.text(word) for word in spec.argv]
+    context.boxes.clear()  # a mailbox may be another's, or elsewhere, afterwards
+    return _run(context, argv, spec.code, spec.says, spec.stdin)
+
+
+def explain(context: Context, spec: Explain, _deadline: float) -> Observation:
+    """Ask how an address would be routed."""
+    return _run(context, ["explain", context.text(spec.address)], 0 if spec.delivered else 1, spec.says)
+
+
+def shell(context: Context, spec: Shell, _deadline: float) -> Observation:
+    """Run a script, and check its exit code and its words."""
+    context.boxes.clear()
+    ran = context.host.shell(context.text(spec.script))
+    return _judge(context, ran, "the script", spec.code, spec.says)
+
+
+def _run(context: Context, argv: list[str], code: int, says: str | None, stdin: str = "") -> Observation:
+    return _judge(context, context.host.run(*argv, stdin=stdin.encode()), f"mailhost {' '.join(argv)}", code, says)
+
+
+def _judge(context: Context, ran: Ran, what: str, code: int, says: str | None) -> Observation:
+    printed = ran.stdout + ran.stderr
+    found = context.search(says, printed) if says else None
+    printed = GENERATED.sub(rf"\g<1>{MASK}", printed)
+    if found:
+        context.variables.update({name: value for name, value in found.groupdict().items() if value is not None})
+    passed = ran.code == code and (not says or found is not None)
+    wanted = f"exit code {code}" + (f" and words that match {says!r}" if says else "")
+    said = f"{what} ended with {ran.code}"
+    hint = "" if passed else f"expected {wanted}; it printed:\n{printed.strip()}"
+    return Observation(passed=passed, said=said, hint=hint, evidence={"printed": printed})

@@ -1,0 +1,56 @@
+"""The kinds of values that a step may hold, each with its rule: what is not so is refused when the file is read."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from popbox.scenario.transcript import TranscriptError, parse
+
+HOWTO_HASH, HOWTO_PASSWORD = "DmIMm9e5Hc8ic", "testpw"  # the HOWTO's sample poppasswd line; the whole world knows it
+
+
+class Strict(BaseModel):
+    """A frozen record that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Table(Strict):
+    """A table of a scenario file: its values are of the type that is written there, ``"1"`` is no number."""
+
+    model_config = ConfigDict(strict=True)
+
+
+def _transcript(text: str) -> str:
+    try:
+        parse(text)
+    except TranscriptError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(re.sub(r"\$\{[^}]*\}", "x", text))
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return text
+
+
+def _below(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError("a path below the qmail home is wanted: no leading / and no ..")
+    return path
+
+
+Transcript = Annotated[str, AfterValidator(_transcript), Field(description="C: and S: lines, see scenarios/README.md")]
+Regex = Annotated[str, AfterValidator(_regex), Field(description="a Python regular expression; ${name} is literal")]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
+Address = Annotated[str, Field(max_length=900, pattern=r"^[^\x00-\x1f<>]*$")]
+Below = Annotated[str, AfterValidator(_below), Field(min_length=1, description="path below the qmail home")]
+Mode = Annotated[str, Field(pattern=r"^[0-7]{4}$", description="permission bits, octal")]
+Service = Literal["smtp", "pop3"]
+Disk = Literal["queue", "popboxes"]

@@ -1,0 +1,64 @@
+"""What a scenario says and what came of it: the two models that everything else passes around.
+
+Scenario side: strict, unknown keys are errors. Result side: plain data, fit for JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from popbox.scenario.fields import Address, Table
+from popbox.scenario.steps import Step
+
+Statement = Annotated[str, Field(pattern=r"^H-([1-9]|[12][0-9]|3[0-6])$")]
+
+
+class Mailbox(Table):
+    """A mailbox to declare; the keys are those of accounts.toml."""
+
+    login: str | None = Field(default=None, pattern=r"^[^:\s]+$")
+    crypt: str = Field(pattern=r"^[^:\s]+$", description="a crypt(3) hash")
+    extensions: bool = Field(default=False, description="joe-anything too")
+
+
+class Domain(Table):
+    """A domain to declare; the keys are those of accounts.toml."""
+
+    catchall: str | None = Field(default=None, description="mailbox or forward that takes all other addresses")
+    mailboxes: dict[str, Mailbox] = Field(default_factory=dict)
+    forwards: dict[str, list[Address]] = Field(default_factory=dict, description="local part -> addresses")
+
+
+class Accounts(Table):
+    """What must be declared before the first step."""
+
+    domains: dict[str, Domain] = Field(default_factory=dict)
+
+
+class Needs(Table):
+    """What a scenario cannot do without; where it is missing, the scenario is skipped with the reason."""
+
+    host: list[Literal["local", "docker", "remote"]] | None = None
+    mta: list[Literal["qmail", "standin"]] | None = None
+    chain: bool = Field(default=False, description="it runs popup | checkpoppasswd | pop3d on the mail host")
+    own_host: bool = Field(default=False, alias="own-host", description="it changes what others would see")
+    own_disk: bool = Field(
+        default=False, alias="own-disk", description="a host of its own, with queue and popboxes on small file systems"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _disk_means_host(cls, data: Any) -> Any:
+        return {**data, "own-host": True} if isinstance(data, dict) and data.get("own-disk") is True else data
+
+
+class Scenario(Table):
+    """One behaviour, proved by steps in order."""
+
+    title: str = Field(min_length=1, max_length=120)
+    proves: list[Statement] = Field(default_factory=list, description="statements of the HOWTO that it proves")
+    needs: Needs = Needs()
+    accounts: Accounts = Accounts()
+    step: list[Step] = Field(min_length=1)

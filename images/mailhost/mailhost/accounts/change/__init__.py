@@ -1,0 +1,1 @@
+"""One change of the host's files: staged, journalled, made at once, and told to qmail-send."""

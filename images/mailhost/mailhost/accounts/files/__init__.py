@@ -1,0 +1,1 @@
+"""Each file that accounts write, read and rendered without loss."""

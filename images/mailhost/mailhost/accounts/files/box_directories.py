@@ -1,0 +1,151 @@
+"""A box on disk: ``popboxes/<prefix>/<box>/`` with ``.qmail``, ``.qmail-default`` and ``Maildir/{tmp,new,cur}``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+from mailhost.accounts.errors import BusyError
+from mailhost.accounts.files.durable import SUFFIX, Mark
+from mailhost.accounts.layout import Identity
+from mailhost.accounts.model import Delivery
+from mailhost.system.beneath import Beneath
+from mailhost.system.reading import Refused
+
+DOT_QMAIL, DOT_DEFAULT = ".qmail", ".qmail-default"
+_MAILDIR = ("Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur")
+DOT_QMAIL_OCTETS = 1 << 20
+"""Our choice: 30,000 forwards. qmail reads any size, and defers when its memory is at an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class DotQmail:
+    """What a ``.qmail`` of ours says: at most one delivery, then any number of forwards."""
+
+    delivery: Delivery | None
+    forwards: tuple[str, ...] = ()
+
+    def render(self) -> bytes:
+        """The file's text."""
+        lines = [self.delivery.value] if self.delivery else []
+        return "".join(f"{line}\n" for line in [*lines, *("&" + target for target in self.forwards)]).encode()
+
+
+def parse(text: bytes) -> DotQmail | int:
+    """Read a ``.qmail`` of ours; or the number of the first line that is none of ours (a program, a comment, ...)."""
+    delivery: Delivery | None = None
+    forwards: list[str] = []
+    lines = text.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    for number, line in enumerate(lines, start=1):
+        if line.startswith(b"&") and line.isascii() and b"@" in line and line[-1:] not in (b" ", b"\t", b"\r"):
+            forwards.append(line[1:].decode())
+        elif number == 1 and line in (b"./Maildir/", b"./Mailbox"):
+            delivery = Delivery(line.decode())
+        else:
+            return number
+    return DotQmail(delivery, tuple(forwards))
+
+
+def read(tree: Beneath, path: str, owner: int) -> bytes | None:
+    """The text of a .qmail below ``tree``, None where there is none; what is no regular file counts as none (Q-DOT-7).
+
+    Its directory belongs to the one who delivers there: see `beneath`. ``owner`` is that one's uid.
+
+    Raises:
+        Refused: it is a link, a second name of somebody else's file, or longer than `DOT_QMAIL_OCTETS`.
+        BusyError: it cannot be read.
+    """
+    try:
+        return tree.read(path, DOT_QMAIL_OCTETS, owner)
+    except Refused:
+        raise
+    except OSError as why:
+        raise BusyError(f"{why.filename}: cannot be read: {why.strerror}") from why
+
+
+def mark(tree: Beneath, path: str) -> Mark | None:
+    """The mark of what stands at a path below ``tree``, a link itself; None where nothing does."""
+    found = tree.lstat(path)
+    return None if found is None else Mark.of(found)
+
+
+def make(tree: Beneath, box: str, texts: dict[str, str], identity: Identity, *, maildir: bool, sync: bool) -> None:
+    """Make what is missing of a box (``prefix/name``) and write its files; 0700 and 0600, owned by the identity.
+
+    A new box appears whole, by a rename: where it takes the place of one that was moved aside, mail is led there
+    already, and a box without its .qmail yet would have that mail in ./Mailbox (Q-DOT-6). Written so that it can be
+    done again after a crash. ``sync`` makes it durable at once; without it the caller syncs once for many boxes.
+
+    Raises:
+        BusyError: the system refuses (disk full, no permission), or something of another kind is in the way.
+    """
+    try:
+        parent, _, name = box.rpartition("/")
+        fresh = tree.lstat(box) is None
+        place = f"{parent}/.{name}{SUFFIX}" if fresh else box
+        if fresh:
+            _make_directory(tree, place)
+        if maildir:
+            _make_maildir(tree, place, identity, fresh=fresh, sync=sync)
+        for file, text in texts.items():
+            _put(tree, place, file, text, identity, fresh=fresh, sync=sync)
+        _own(tree, place, identity)
+        if fresh:
+            tree.rename(place, box)
+        for path in (box, parent) if sync else ():
+            tree.sync(path)
+    except OSError as why:
+        raise BusyError(f"{why.filename or box}: {why.strerror}") from why
+
+
+def _make_directory(tree: Beneath, path: str) -> None:
+    """Make one directory, 0700, anew where a crash left one. The prefix's own directory is everybody's to search."""
+    try:
+        tree.make(path, 0o700)
+    except FileExistsError:
+        tree.remove(path)
+        tree.make(path, 0o700)
+    except FileNotFoundError:
+        make_prefix(tree, path.rpartition("/")[0])
+        tree.make(path, 0o700)
+
+
+def make_prefix(tree: Beneath, prefix: str) -> None:
+    """Make the directory of a domain's boxes, which everybody may search, whatever the umask (Q-PERM-6)."""
+    staged = f".{prefix}{SUFFIX}"
+    tree.remove(staged)
+    tree.make(staged, 0o755)
+    tree.rename(staged, prefix)
+    tree.sync("")
+
+
+def _make_maildir(tree: Beneath, box: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
+    """Make what is missing of the Maildir."""
+    for name in _MAILDIR:
+        path = f"{box}/{name}"
+        with contextlib.suppress(FileExistsError):
+            tree.make(path, 0o700)
+        _own(tree, path, identity)
+        if sync:
+            tree.sync(path if fresh else path.rpartition("/")[0])
+
+
+def _put(tree: Beneath, box: str, name: str, text: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
+    """Replace one file of a box."""
+    staged = f"{box}/{name if fresh else SUFFIX}"  # nobody is led into a fresh box yet
+    if not fresh:
+        tree.remove(staged)
+    owner = (identity.uid, identity.gid) if os.geteuid() == 0 else None
+    tree.write(staged, text.encode(), 0o600, owner, sync=sync)
+    if not fresh:
+        tree.rename(staged, f"{box}/{name}", replace=True)
+
+
+def _own(tree: Beneath, path: str, identity: Identity) -> None:
+    """Give a directory that root made, now or before a crash, to the identity; one that is somebody's stays his."""
+    with tree.directory(path) as descriptor:
+        if os.geteuid() == 0 and os.fstat(descriptor).st_uid == 0:
+            os.fchown(descriptor, identity.uid, identity.gid)

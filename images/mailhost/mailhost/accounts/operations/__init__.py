@@ -1,0 +1,1 @@
+"""What an operator can do to domains, mailboxes, forwards and logins."""

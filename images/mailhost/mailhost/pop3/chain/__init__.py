@@ -1,0 +1,1 @@
+"""qmail's chain of three programs: popup, checkpoppasswd, pop3d."""

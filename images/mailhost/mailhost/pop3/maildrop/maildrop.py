@@ -1,0 +1,420 @@
+"""A Maildir as a POP3 maildrop: scan, lock, read, update. All of this package's access to mail on disk is here.
+
+Only regular files whose name does not begin with a dot are messages: a FIFO, link, directory or device is skipped, so
+it can neither block a session nor show what lies elsewhere. Files are immutable by the rules of maildir(5), so what
+the sizing pass learned is kept by inode and base name, that of a large box also from one life of the server to the
+next (``sizes``), and the directories are read again only when they have changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator
+
+from mailhost.pop3.maildrop import size_cache
+from mailhost.pop3.maildrop.encoding import CHUNK_OCTETS, Measure, measure
+from mailhost.pop3.maildrop.errors import MaildropError, refusal, skipped
+from mailhost.pop3.maildrop.names import RACY_NS, Names, rename_new, same_file
+from mailhost.pop3.maildrop.order import by_second, by_time, in_order
+from mailhost.pop3.maildrop.snapshot import Found, Snapshot
+from mailhost.pop3.protocol.events import Transmit
+from mailhost.pop3.protocol.listing import (
+    LARGE,
+    Listing,
+    Message,
+    base_name,
+    renamed,
+    settled_name,
+    strict_uids,
+    twin_uid,
+)
+
+SLICE = 64
+"""Files looked at between two yields of a scan: below 1 ms when they are in the page cache."""
+
+PASSES = 3
+"""So often a scan begins again while a reader renames messages under it."""
+
+TMP_AGE_S = 129_600
+"""Files in tmp/ not accessed for 36 hours are left from failed deliveries (Q-POP3-3, maildir(5))."""
+
+TMP_EVERY_S = 3_600
+"""A long-lived server looks into tmp/ this often, not at every login."""
+
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Maildrop:
+    """One opened Maildir. ``plain`` is the qmail form of sizes, order and ids; call ``close`` when done.
+
+    ``path`` is the Maildir (octets); ``snapshot`` what an earlier session left, for a quick start.
+    """
+
+    __slots__ = ("_closing", "_doubt", "_fd", "_found", "_lent", "_moved", "_names", "_path", "plain", "snapshot")
+
+    def __init__(self, path: bytes, *, plain: bool, lock: bool, snapshot: Snapshot | None = None) -> None:
+        """Open, and lock where asked.
+
+        Raises:
+            MaildropError: ``missing`` (no such directory), ``unusable`` (no permission ...), ``busy`` (locked),
+                ``trouble`` (no descriptor left, a disk that fails).
+        """
+        self.plain = plain
+        self.snapshot = snapshot or Snapshot()
+        self._found = self.snapshot.found
+        self._path = path
+        self._names: Names | None = None
+        self._lent = self._closing = self._doubt = self._moved = False
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise MaildropError("missing", path) from None
+        except OSError as error:
+            raise refusal(error, path) from None
+        except ValueError:
+            raise MaildropError("unusable", path) from None
+        if lock:
+            self._lock()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            busy = isinstance(error, BlockingIOError)
+            raise (MaildropError("busy", self._path) if busy else refusal(error, self._path)) from None
+
+    def fileno(self) -> int:
+        """The open directory."""
+        return self._fd
+
+    def close(self) -> None:
+        """Unlock and forget, as soon as no thread works with it; a second call does nothing."""
+        if self._lent:
+            self._closing = True
+            return
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def lend(self) -> None:
+        """A thread works with this from now on: closing must wait, or its descriptor could become another file's."""
+        self._lent = True
+
+    def give_back(self) -> None:
+        """The thread is done."""
+        self._lent = False
+        if self._closing:
+            self.close()
+
+    def scan(self, now: float | None = None) -> Iterator[None]:
+        """Bring ``snapshot`` up to date, yielding after every slice of work; then ``listing`` can be called.
+
+        Without a lock other sessions may scan meanwhile: each goes by what it has found itself, and of what they leave
+        in ``snapshot`` the stamps tell whether it still holds.
+
+        Raises:
+            MaildropError: new/ or cur/ is missing or unreadable, or there are no descriptors left to read with.
+        """
+        now = time.time() if now is None else now
+        snapshot = self.snapshot
+        if now - snapshot.tmp_checked > TMP_EVERY_S:
+            snapshot.tmp_checked = now
+            self._clean_tmp(now)
+        found = snapshot.found
+        if snapshot.new:
+            found = yield from self._recall(snapshot)
+        stamps = self._stamps()
+        if stamps != found.stamps:
+            found = yield from self._read(found, stamps, now)
+        self._found = snapshot.found = found
+
+    @property
+    def large(self) -> bool:
+        """Whether reading its directories takes so long that it is work for a thread."""
+        return len(self._found.entries) > LARGE
+
+    @property
+    def settled(self) -> bool:
+        """Whether what the scan found may be kept: both directories had been left alone for a while."""
+        return bool(self._found.stamps)
+
+    def _recall(self, snapshot: Snapshot) -> Generator[None, None, Found]:
+        """Begin with what an earlier life of the server has left; that may be much, so not in the first slice."""
+        snapshot.new = False
+        name = size_cache.name_of(plain=self.plain)
+        if not os.access(name, os.R_OK, dir_fd=self._fd):
+            return snapshot.found
+        yield
+        saved = size_cache.read(self._fd, name)
+        if saved is None:
+            return snapshot.found
+        snapshot.saved, snapshot.saved_at = saved.stamps, saved.at
+        found = Found(saved.stamps, saved.entries)
+        if not self.plain:
+            found.listing = Listing(tuple(saved.entries))  # its ids are good: ``remember`` saves what was listed
+        return found
+
+    def remember(self, now: float | None = None) -> None:
+        """Save what a scan has learned, where that is worth it; may be called after ``close``, and in a thread."""
+        now = time.time() if now is None else now
+        snapshot, found = self.snapshot, self._found
+        if found.listing is not None and snapshot.worth_saving(found, now):
+            snapshot.saved_at, snapshot.looked = now, 0  # where it cannot be written, it is tried again as seldom
+            if size_cache.write(self._path, size_cache.name_of(plain=self.plain), found.stamps, found.entries):
+                snapshot.saved = found.stamps
+
+    def distrust(self) -> None:
+        """A file is not what was measured: somebody changes messages in place. The next login measures all again."""
+        size_cache.forget(self._fd, size_cache.name_of(plain=self.plain))
+        self.snapshot.found = Found()
+
+    def _stamps(self) -> tuple[int, ...]:
+        """mtime, ctime and inode of new/ and cur/: a restored backup may bring back a date, but not a ctime."""
+        try:
+            new = os.stat("new", dir_fd=self._fd)
+            cur = os.stat("cur", dir_fd=self._fd)
+        except OSError as error:
+            raise refusal(error, self._path) from None
+        return new.st_mtime_ns, new.st_ctime_ns, new.st_ino, cur.st_mtime_ns, cur.st_ctime_ns, cur.st_ino
+
+    def _read(self, before: Found, stamps: tuple[int, ...], now: float) -> Generator[None, None, Found]:
+        """Read both directories again, taking over what is known of files that are still there.
+
+        Where a reader has renamed a message meanwhile it may have been seen twice, or not at all: so once more.
+        """
+        self._doubt = False
+        if len(before.entries) > LARGE:
+            yield  # what follows takes 10 ms for 100,000: not in the first slice, which is done on the loop
+        earlier = {entry.inode: entry for entry in before.entries}
+        known = earlier
+        for _ in range(PASSES):
+            entries: list[Message] = []
+            self._moved = False
+            for folder in (b"new/", b"cur/"):
+                yield from self._read_folder(folder, known, entries)
+            if self.plain or not self._renamed_since(stamps):
+                break
+            known = known | {entry.inode: entry for entry in entries}
+            stamps = self._stamps()
+            yield
+        if not self.plain:
+            entries = self._once(entries)
+        changed = max(stamps[0], stamps[1], stamps[3], stamps[4])  # ctimes too: tar, rsync and touch put mtimes back
+        settled = changed < int(now * 1e9) - RACY_NS
+        entries = in_order(entries, by_second if self.plain else by_time)
+        found = Found(stamps if settled and not self._doubt else (), entries)
+        found.earlier = earlier
+        return found
+
+    def _renamed_since(self, stamps: tuple[int, ...]) -> bool:
+        """Whether messages were renamed while the directories were read: deliveries change new/ only."""
+        return self._moved or self._stamps()[3:] != stamps[3:]
+
+    def _once(self, entries: list[Message]) -> list[Message]:
+        """A message seen under two names, by its last one; where both are there it is two messages, by hard links."""
+        if len({entry.inode for entry in entries}) == len(entries):
+            return entries
+        last = {entry.inode: entry for entry in entries}
+        count = Counter(entry.inode for entry in entries)
+        return [e for e in entries if count[e.inode] == 1 or e is last[e.inode] or self._exists(e.path)]
+
+    def _read_folder(self, folder: bytes, earlier: dict[int, Message], entries: list[Message]) -> Iterator[None]:
+        """Add what may be a message in one directory; a first look into a large box is this loop and little else."""
+        look = self._stat if self.plain else self._measure
+        looked = 0
+        try:
+            with os.scandir(self._path + b"/" + folder) as found:
+                for step, item in enumerate(found, 1):
+                    if not step % SLICE:
+                        yield
+                    name = item.name
+                    if name.startswith(b".") or not item.is_file(follow_symlinks=False):
+                        continue
+                    path = folder + name
+                    entry = earlier.get(item.inode())
+                    if entry is not None and entry.path != path:
+                        entry = entry._replace(path=path) if base_name(entry.path) == base_name(path) else None
+                    if entry is None:
+                        looked += 1
+                        entry = look(path)
+                    if entry is not None:
+                        entries.append(entry)
+        except OSError as error:
+            raise refusal(error, self._path) from None
+        self.snapshot.looked += looked
+
+    def _unread(self, error: OSError) -> None:
+        """No entry for this file; where it is there all the same, the next login looks again."""
+        if skipped(error, self._path):
+            self._moved = True
+        else:
+            self._doubt = True
+
+    def _stat(self, path: bytes) -> Message | None:
+        """The entry of a file not seen before, with its size on disk; None where it has vanished."""
+        try:
+            found = os.stat(path, dir_fd=self._fd, follow_symlinks=False)
+        except OSError as error:
+            self._unread(error)
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return Message(path, base_name(path), found.st_size, 0, found.st_size, found.st_mtime_ns, found.st_ino)
+
+    def _measure(self, path: bytes) -> Message | None:
+        """The same with its size as sent, so it is read once; None also where it cannot be read."""
+        try:
+            fd = os.open(path, _OPEN, dir_fd=self._fd)
+        except OSError as error:
+            self._unread(error)
+            return None
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                return None
+            chunk = os.read(fd, CHUNK_OCTETS)
+            size, facts = measure(chunk) if len(chunk) < CHUNK_OCTETS else _measure_long(fd, chunk)
+        except OSError as error:
+            self._unread(error)
+            return None
+        finally:
+            os.close(fd)
+        return Message(path, base_name(path), size, facts, found.st_size, found.st_mtime_ns, found.st_ino)
+
+    def open(self, path: bytes) -> int:
+        """A descriptor of one message; O_NONBLOCK and O_NOFOLLOW protect from a file that was exchanged."""
+        return os.open(path, _OPEN, dir_fd=self._fd)
+
+    def search(self, event: Transmit) -> Transmit | None:
+        """The same with the message's open file, where it has been renamed since it was listed; None where it has gone.
+
+        In the qmail profile none is searched for: qmail-pop3d says that it cannot open it.
+        """
+        entry = event.entry
+        if self.plain:
+            return None
+        try:
+            return event._replace(fd=self._named().use(entry, lambda path: self._open_same(path, entry)))
+        except OSError:
+            return None
+
+    def _named(self) -> Names:
+        if self._names is None:
+            self._names = Names(self._path)
+        return self._names
+
+    def _open_same(self, path: bytes, entry: Message) -> int:
+        fd = self.open(path)
+        if same_file(os.fstat(fd), entry):
+            return fd
+        os.close(fd)
+        raise FileNotFoundError
+
+    def listing(self, now: float | None = None) -> Listing:
+        """The messages in this profile's order, with its ids; qmail's lacks those dated this second or later."""
+        found = self._found
+        if self.plain:
+            return self._past(found, int(time.time() if now is None else now) * 1_000_000_000)
+        if found.listing is not None:
+            return found.listing
+        uids = strict_uids(found.entries, found.earlier)
+        found.earlier = {}
+        pairs = zip(found.entries, uids, strict=True)
+        found.entries = [entry if entry.uid == uid else entry._replace(uid=uid) for entry, uid in pairs]
+        found.listing = Listing(tuple(found.entries))
+        return found.listing
+
+    @staticmethod
+    def _past(found: Found, second: int) -> Listing:
+        """The messages dated before ``second``; what is kept need not be right, for clocks are also set back."""
+        kept, entries = found.listing, found.entries
+        if kept is None or len(kept.entries) != len(entries) or (entries and entries[-1].mtime_ns >= second):
+            kept = found.listing = Listing(tuple([entry for entry in entries if entry.mtime_ns < second]))
+        return kept
+
+    def remove(self, entry: Message) -> bool:
+        """Unlink a message, also if it was renamed since it was listed.
+
+        False where that failed: another session was quicker (E-85), or another message has its name.
+        """
+        try:
+            self._unlink(entry.path, entry)
+        except FileNotFoundError:
+            return not self.plain and self._removed_elsewhere(entry)
+        except OSError:
+            return False
+        return True
+
+    def _removed_elsewhere(self, entry: Message) -> bool:
+        try:
+            self._named().use(entry, lambda path: self._unlink(path, entry))
+        except OSError:
+            return False
+        return True
+
+    def _unlink(self, path: bytes, entry: Message) -> None:
+        """Raises FileNotFoundError where another message has taken the name: nobody has asked for its removal."""
+        if not same_file(os.lstat(path, dir_fd=self._fd), entry):
+            raise FileNotFoundError
+        os.unlink(path, dir_fd=self._fd)
+
+    def keep(self, entry: Message) -> None:
+        """Move a message from new/ to cur/ under the suffix ``:2,`` (Q-POP3-17), and a twin to the name of its id.
+
+        A vanished one is let go. qmail-pop3d overwrites a file of that name in cur/. Here that file, which nobody has
+        listed, gets a twin's name (in the qmail profile the message stays in new/): none is lost, and each id stays.
+        """
+        with contextlib.suppress(OSError):
+            try:
+                self._settle(entry.path, entry)
+            except FileNotFoundError:
+                if renamed(entry):
+                    self._named().use(entry, lambda path: self._settle(path, entry))
+
+    def _settle(self, path: bytes, entry: Message) -> None:
+        if not same_file(os.lstat(path, dir_fd=self._fd), entry):
+            raise FileNotFoundError
+        name = base_name(path)
+        suffix = path[4 + len(name) :] + (b":2," if path.startswith(b"new/") else b"")
+        target = b"cur/" + settled_name(entry) + suffix
+        try:
+            rename_new(path, target, self._fd)
+        except FileExistsError:
+            if self.plain or renamed(entry):
+                return
+            inode = os.lstat(target, dir_fd=self._fd).st_ino
+            if inode != entry.inode:
+                rename_new(target, b"cur/" + twin_uid(name, inode) + suffix, self._fd)
+                rename_new(path, target, self._fd)
+
+    def _exists(self, path: bytes) -> bool:
+        try:
+            os.lstat(path, dir_fd=self._fd)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _clean_tmp(self, now: float) -> None:
+        """Remove what failed deliveries left in tmp/; a missing tmp/ is fine."""
+        with contextlib.suppress(OSError), os.scandir(self._path + b"/tmp") as found:
+            for item in found:
+                if item.name.startswith(b".") or not item.is_file(follow_symlinks=False):
+                    continue
+                with contextlib.suppress(OSError):
+                    if now - item.stat(follow_symlinks=False).st_atime > TMP_AGE_S:
+                        os.unlink(item.path)
+
+
+def _measure_long(fd: int, chunk: bytes) -> tuple[int, int]:
+    """``measure`` for a file that fills more than its first piece."""
+    whole = Measure()
+    while chunk:
+        whole.feed(chunk)
+        chunk = os.read(fd, CHUNK_OCTETS)
+    return whole.result()

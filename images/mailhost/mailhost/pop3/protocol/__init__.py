@@ -1,0 +1,1 @@
+"""POP3 as values: states, commands and replies, without I/O."""

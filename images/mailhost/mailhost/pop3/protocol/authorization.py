@@ -1,0 +1,164 @@
+"""AUTHORIZATION: one handler for each command, in the order parse, check, act, reply (RFC 1939 §4, §7)."""
+
+from __future__ import annotations
+
+import base64
+
+from mailhost.pop3.protocol.capabilities import capability_reply, sasl_mechanisms
+from mailhost.pop3.protocol.events import Authenticate, Close, Event, Reply, StartTls
+from mailhost.pop3.protocol.profiles import err, ok
+from mailhost.pop3.protocol.sasl import Exchange, Plain, SaslError, decode
+from mailhost.pop3.protocol.scram import Scram
+from mailhost.pop3.protocol.state import SessionState, State
+
+QUIT_BEFORE_LOGIN = "quit before login"
+_PLAINTEXT_OFF = err(b"[AUTH] use STLS first")
+_NO_MECHANISM = err(b"mechanism is not offered")
+_CANCELLED = err(b"authentication cancelled")
+_MALFORMED = err(b"[AUTH] malformed response")
+_BEGIN_TLS = ok(b"begin TLS")
+_NO_TLS = err(b"TLS is on already, or not to be had")
+_UTF8_ON = ok(b"UTF8 enabled")
+_LANG_LIST = Reply(b"+OK languages:\r\nen English\r\ni-default Default\r\n.\r\n")
+_LANG_SET = ok(b"en the language of the replies is English")
+_LANG_NONE = err(b"this language is not to be had")
+
+
+def user(memory: SessionState, argument: bytes) -> Event:
+    """USER name: any name is accepted here, so that nobody learns which exist."""
+    login = argument.lstrip(b" ") if memory.profile.plain else argument.strip(b" ")
+    if not login:
+        return memory.profile.texts.empty_argument
+    if not memory.features.plaintext:
+        return _PLAINTEXT_OFF
+    memory.login = login
+    return memory.profile.texts.user
+
+
+def password(memory: SessionState, argument: bytes) -> Event:
+    """PASS secret: all behind the first space, spaces included (RFC 1939 §7); qmail loses leading ones (E-83)."""
+    texts = memory.profile.texts
+    secret = argument.lstrip(b" ") if memory.profile.plain else argument
+    if memory.login is None:
+        return texts.user_first
+    if not secret:
+        return texts.empty_argument
+    return _check(memory, Authenticate("plain", memory.login, secret))
+
+
+def apop(memory: SessionState, argument: bytes) -> Event:
+    """APOP name digest (RFC 1939 §7); the digest is checked against the banner's timestamp."""
+    plain = memory.profile.plain
+    login, space, digest = (argument.lstrip(b" ") if plain else argument.strip(b" ")).partition(b" ")
+    if not (space if plain else digest):  # in qmail all behind the first space is the digest, also nothing (Q-POPUP-7)
+        return memory.profile.texts.empty_argument
+    return _check(memory, Authenticate("apop", login, digest, memory.stamp))
+
+
+def auth(memory: SessionState, argument: bytes) -> Event:
+    """AUTH [mechanism [initial-response]] (RFC 5034)."""
+    mechanism, _, initial = argument.strip(b" ").partition(b" ")
+    offered = sasl_mechanisms(memory)
+    if not mechanism:
+        return Reply(b"+OK mechanisms\r\n" + b"".join(name + b"\r\n" for name in offered) + b".\r\n")
+    mechanism = mechanism.upper()
+    if mechanism not in offered:
+        return _NO_MECHANISM
+    memory.sasl = _EXCHANGES[mechanism]()
+    return continued(memory, initial) if initial else Reply(b"+ \r\n")
+
+
+def continued(memory: SessionState, line: bytes) -> Event:
+    """One response of a SASL exchange, or ``*`` which cancels it."""
+    exchange, memory.sasl = memory.sasl, None
+    if exchange is None or line == b"*":
+        return _CANCELLED
+    try:
+        answer = exchange.respond(decode(line))
+    except SaslError:
+        return _MALFORMED
+    if isinstance(answer, Authenticate):
+        memory.sasl = exchange if answer.method == "scram" else None
+        return _check(memory, answer)
+    memory.sasl = exchange
+    if isinstance(answer, bytes):
+        return challenge(answer)
+    memory.state = State.CHECKING
+    return answer
+
+
+def looked_up(memory: SessionState, stored: bytes) -> Event:
+    """The exchange has got what it asked for."""
+    try:
+        return _CANCELLED if memory.sasl is None else challenge(memory.sasl.found(stored))
+    except SaslError:
+        memory.sasl = None
+        return _CANCELLED
+
+
+def proves(memory: SessionState) -> bool:
+    """Whether the proof that SCRAM's client has sent is right."""
+    return isinstance(memory.sasl, Scram) and memory.sasl.proves()
+
+
+def signature(memory: SessionState) -> Event:
+    """SCRAM's answer to a proof that is right."""
+    return challenge(memory.sasl.signature()) if isinstance(memory.sasl, Scram) else _CANCELLED
+
+
+def challenge(octets: bytes) -> Reply:
+    """A challenge on the wire."""
+    return Reply(b"+ " + base64.b64encode(octets) + b"\r\n")
+
+
+def _check(memory: SessionState, claim: Authenticate) -> Event:
+    """Hand a claim to the rim; in the qmail profile what was pipelined behind it is lost (E-80)."""
+    memory.login = claim.login
+    memory.state = State.CHECKING
+    memory.forget_input = memory.profile.plain
+    return claim
+
+
+def stls(memory: SessionState, _: bytes) -> Event:
+    """STLS (RFC 2595 §4): whatever came in the same packet behind it is forgotten, it was sent in the clear."""
+    if not memory.features.tls or memory.features.secure:
+        return _NO_TLS
+    memory.forget_input = True
+    return StartTls(_BEGIN_TLS)
+
+
+def capa(memory: SessionState, _: bytes) -> Event:
+    """CAPA, before and after login (RFC 2449 §5)."""
+    return capability_reply(memory)
+
+
+def noop(memory: SessionState, _: bytes) -> Event:
+    """NOOP before login: qmail-popup answers it, RFC 1939 has it in TRANSACTION only."""
+    return memory.profile.texts.done if memory.profile.plain else memory.profile.texts.not_now
+
+
+def utf8(memory: SessionState, _: bytes) -> Event:
+    """UTF8 (RFC 6856 §2): messages and names go out as they lie, with UTF8 and without.
+
+    Without it the RFC would have messages with 8-bit headers converted or refused. That breaks signatures, or keeps a
+    client from mail that every other server gives it: so it is done only where the operator says so.
+    """
+    memory.utf8 = True
+    return _UTF8_ON
+
+
+def lang(memory: SessionState, argument: bytes) -> Event:
+    """LANG [tag] (RFC 6856 §3): English, and ``*`` which means the same."""
+    tag = argument.strip(b" ").lower()
+    if not tag:
+        return _LANG_LIST
+    return _LANG_SET if tag in (b"*", b"en", b"i-default") or tag.startswith(b"en-") else _LANG_NONE
+
+
+def quit_(memory: SessionState, _: bytes) -> Event:
+    """QUIT before login: nothing to update."""
+    memory.state = State.CLOSED
+    return Close(memory.profile.texts.bye, QUIT_BEFORE_LOGIN)
+
+
+_EXCHANGES: dict[bytes, type[Exchange]] = {b"PLAIN": Plain, b"SCRAM-SHA-256": Scram}

@@ -1,0 +1,210 @@
+"""POP3 without I/O: octets in, events out, one transition table for both profiles.
+
+RFC 1939 (states, commands), RFC 2449 (CAPA), RFC 5034 (AUTH), RFC 2595 (STLS), RFC 6856 (UTF8, LANG). The rim feeds
+``Session.receive`` and carries out what ``Session.next_event`` gives, in order; after ``Authenticate``, ``Lookup``
+and ``Update`` the session is silent until the rim reports back.
+"""
+
+from __future__ import annotations
+
+from mailhost.pop3.protocol import authorization as a
+from mailhost.pop3.protocol import transaction as t
+from mailhost.pop3.protocol.events import Close, Event, Reply
+from mailhost.pop3.protocol.line_reader import LineReader
+from mailhost.pop3.protocol.listing import Listing
+from mailhost.pop3.protocol.profiles import Profile, err, ok
+from mailhost.pop3.protocol.state import Features, Handler, SessionState, State
+
+# The whole protocol: what is not here is an error reply.
+TABLE: dict[tuple[State, bytes], Handler] = {
+    (State.AUTHORIZATION, b"USER"): a.user,
+    (State.AUTHORIZATION, b"PASS"): a.password,
+    (State.AUTHORIZATION, b"APOP"): a.apop,
+    (State.AUTHORIZATION, b"AUTH"): a.auth,
+    (State.AUTHORIZATION, b"STLS"): a.stls,
+    (State.AUTHORIZATION, b"CAPA"): a.capa,
+    (State.AUTHORIZATION, b"NOOP"): a.noop,
+    (State.AUTHORIZATION, b"QUIT"): a.quit_,
+    (State.AUTHORIZATION, b"UTF8"): a.utf8,
+    (State.AUTHORIZATION, b"LANG"): a.lang,
+    (State.TRANSACTION, b"STAT"): t.stat,
+    (State.TRANSACTION, b"LIST"): t.list_,
+    (State.TRANSACTION, b"UIDL"): t.uidl,
+    (State.TRANSACTION, b"RETR"): t.retr,
+    (State.TRANSACTION, b"TOP"): t.top,
+    (State.TRANSACTION, b"DELE"): t.dele,
+    (State.TRANSACTION, b"RSET"): t.rset,
+    (State.TRANSACTION, b"NOOP"): t.noop,
+    (State.TRANSACTION, b"LAST"): t.last,
+    (State.TRANSACTION, b"CAPA"): a.capa,
+    (State.TRANSACTION, b"LANG"): a.lang,
+    (State.TRANSACTION, b"QUIT"): t.quit_,
+}
+
+KNOWN_VERBS = frozenset(verb for _, verb in TABLE)
+
+# Commands without argument (RFC 1939 §5, RFC 2449 §5, RFC 2595 §4). qmail ignores one at those that it has, and so does
+# its profile.
+NOT_QMAILS = frozenset({b"CAPA", b"STLS"})
+ALONE = NOT_QMAILS | {b"NOOP", b"QUIT", b"RSET", b"STAT"}
+# What leaves a USER in force: PASS, which it is for, and QUIT, so that the log has the name.
+_AFTER_USER = frozenset({b"PASS", b"QUIT"})
+_TAKES_NO_ARGUMENT = err(b"syntax: this command takes no argument")
+
+
+_READY = ok(b"POP3 ready")
+Tables = dict[State, dict[bytes, Handler]]
+
+
+def by_state(profile: Profile, features: Features) -> Tables:
+    """The table cut into one dict for each state, with the verbs this profile and this set-up answer."""
+    verbs = profile.verbs | (NOT_QMAILS if features.tls else set())
+    tables: Tables = {state: {} for state in State}
+    for (state, verb), handler in TABLE.items():
+        if verb in verbs:
+            tables[state][verb] = handler
+    return tables
+
+
+class Session:
+    """One connection's protocol state. Feed octets, take events, report back; no input makes it raise."""
+
+    __slots__ = ("_lines", "_tables", "greeted", "memory", "needs_data")
+
+    def __init__(self, profile: Profile, features: Features, stamp: bytes = b"", tables: Tables | None = None) -> None:
+        """``stamp`` is the banner's ``<...>`` timestamp, unique for every connection (RFC 1939 §7, APOP).
+
+        ``tables`` is ``by_state(profile, features)``; a server makes it once for all its sessions.
+        """
+        self.memory = SessionState(profile, features, stamp)
+        self.greeted = False
+        self._lines = LineReader(profile.line_octets)
+        self.needs_data = self._lines.empty
+        """``needs_data()``: no input is left, so ``next_event`` would give None; spares the call."""
+        self._tables = by_state(profile, features) if tables is None else tables
+
+    @classmethod
+    def logged_in(cls, profile: Profile, listing: Listing) -> Session:
+        """A session that begins in TRANSACTION, as pop3d serves it behind popup."""
+        session = cls(profile, Features(behind_popup=True))
+        session.memory.open(listing)
+        return session
+
+    @property
+    def state(self) -> State:
+        """Where the session stands."""
+        return self.memory.state
+
+    def greeting(self) -> Reply:
+        """The banner; ``greeted`` says that it has been asked for."""
+        self.greeted = True
+        if self.memory.profile.plain:
+            return Reply(b"+OK " + self.memory.stamp + b"\r\n")
+        if self.memory.features.apop:
+            return Reply(b"+OK POP3 ready " + self.memory.stamp + b"\r\n")
+        return _READY  # a timestamp says that APOP can be had (RFC 1939 §7), and some clients then try nothing else
+
+    def receive(self, data: bytes) -> None:
+        """Take octets from the peer."""
+        self._lines.feed(data)
+
+    def take(self, data: bytes) -> Event | None:
+        """``receive`` and ``next_event`` in one, quick where ``data`` is one whole line: what nearly all send."""
+        memory = self.memory
+        line = self._lines.only(data) if memory.state in _LISTENING else None
+        if line is not None:
+            return self._answer(memory, line)
+        self._lines.feed(data)
+        return self.next_event()
+
+    def next_event(self) -> Event | None:
+        """The next thing to do; None when more input or a report from the rim is needed."""
+        memory = self.memory
+        while memory.state in _LISTENING:
+            line = self._lines.next()
+            if line is None:
+                return None
+            event = self._answer(memory, line)
+            if event is not None:
+                return event
+        return None
+
+    def _answer(self, memory: SessionState, line: bytes | bool) -> Event | None:
+        """One line, one event: find the handler, let it work, count what was wrong."""
+        if isinstance(line, bool):
+            memory.interrupt()
+            return self._wrong(memory.profile.texts.too_long)
+        if memory.sasl is not None:
+            event = a.continued(memory, line)
+            self._lines.limit = memory.line_octets()
+        else:
+            verb, _, argument = line.partition(b" ")
+            verb = verb.upper()
+            handler = self._tables[memory.state].get(verb)
+            if memory.state is State.AUTHORIZATION and verb not in _AFTER_USER:
+                memory.interrupt()
+            if handler is None:
+                return self._wrong(self._no_handler(memory, verb))
+            strict = verb in NOT_QMAILS or not memory.profile.plain
+            if argument and strict and verb in ALONE and argument.strip(b" "):
+                return self._wrong(_TAKES_NO_ARGUMENT)
+            event = handler(memory, argument)
+            if memory.sasl is not None:
+                self._lines.limit = memory.line_octets()
+        if memory.forget_input:
+            memory.forget_input = False
+            self._lines.forget()
+        return event
+
+    @staticmethod
+    def _no_handler(memory: SessionState, verb: bytes) -> Reply:
+        """The reply to a verb that the table does not have here."""
+        texts = memory.profile.texts
+        if memory.profile.plain:  # popup and pop3d were two programs, each with one answer to everything else
+            return texts.not_now if memory.state is State.AUTHORIZATION else texts.unknown
+        return texts.not_now if verb in KNOWN_VERBS and verb in memory.profile.verbs else texts.unknown
+
+    def _wrong(self, reply: Reply) -> Event:
+        """Count an unusable line; a peer that sends nothing else is no POP3 client."""
+        memory = self.memory
+        memory.errors += 1
+        if memory.errors >= memory.features.max_errors:
+            memory.state = State.CLOSED
+            return Close(memory.profile.texts.too_many, "too many errors")  # one line for each command, here too
+        return reply
+
+    # Reports from the rim.
+
+    def opened(self, listing: Listing) -> Reply:
+        """The login was good and its maildrop is open: on to TRANSACTION."""
+        return self.memory.open(listing)
+
+    def refused(self, reply: Reply) -> Event:
+        """The login was not good, or its maildrop cannot be had; ``reply`` is one of the profile's texts."""
+        return self.memory.refuse(reply)
+
+    def found(self, stored: bytes) -> Event:
+        """The answer to a ``Lookup``: what is stored for that login, or made up for one that has nothing."""
+        self.memory.state = State.AUTHORIZATION
+        return a.looked_up(self.memory, stored)
+
+    def proves(self) -> bool:
+        """After ``Authenticate`` by SCRAM: whether the proof is right. Ask only when an answer is due."""
+        return a.proves(self.memory)
+
+    def signature(self) -> Event:
+        """The proof was right: the exchange ends with the server's signature, and then claims to be ``proven``."""
+        self.memory.state = State.AUTHORIZATION
+        return a.signature(self.memory)
+
+    def updated(self, *, failed: int) -> Event:
+        """QUIT's changes have been made, but for ``failed`` messages that could not be removed."""
+        return t.updated(self.memory, failed=failed)
+
+    def secured(self) -> None:
+        """The TLS handshake is done: forget everything said in the clear (RFC 2595 §4)."""
+        self._lines.forget()
+        self.memory.secure()
+
+
+_LISTENING = frozenset({State.AUTHORIZATION, State.TRANSACTION})

@@ -1,0 +1,113 @@
+"""The connections of one worker: counted, closed when silent for too long, and reported when the last one has ended."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mailhost.pop3.server.connection import Connection
+from mailhost.pop3.server.metrics import Count
+from mailhost.system.proxy_protocol import HEADER_S
+
+if TYPE_CHECKING:
+    from mailhost.pop3.auth.throttle import Throttle
+    from mailhost.pop3.options import Options
+    from mailhost.pop3.server.event_loop import Loop
+    from mailhost.pop3.server.log import Log
+
+SWEEP_S = 1.0
+"""How often idle sessions are looked for; no timer is kept for each of them."""
+
+# Looked up once: an Enum member costs a call each time, and these count every connection.
+_CONNECTIONS, _OPEN = int(Count.CONNECTIONS), int(Count.OPEN)
+_RETRIEVED, _RECEIVED, _SENT = int(Count.RETRIEVED), int(Count.RECEIVED), int(Count.SENT)
+
+
+class Registry:
+    """Who is connected. It alone counts the connections that have not logged in."""
+
+    def __init__(self, options: Options, loop: Loop, log: Log, throttle: Throttle, counts: memoryview) -> None:
+        self._options, self._loop, self._log, self._throttle, self._counts = options, loop, log, throttle, counts
+        self._connections: set[Connection] = set()
+        self._unauthenticated = 0
+        self._sweeping = False
+        self._emptied: Callable[[], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def refusal(self, peer: str, *, balancer: bool) -> str | None:
+        """Why no connection from ``peer`` is taken now; None counts one that is."""
+        return self._throttle.admit(peer, self._unauthenticated, balancer=balancer)
+
+    def has_room(self) -> bool:
+        """Whether one more connection would be taken."""
+        return self._throttle.has_room(self._unauthenticated)
+
+    def add(self, connection: Connection) -> None:
+        """A connection that was taken; from now on the loop calls it."""
+        self._connections.add(connection)
+        self._unauthenticated += 1
+        self._counts[_CONNECTIONS] += 1
+        self._counts[_OPEN] += 1
+        self._loop.add(connection.fd, select.EPOLLIN, connection.ready)
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.later(SWEEP_S, self._sweep)
+
+    def identify(self, connection: Connection, client: str) -> bool:
+        """A balancer has named its client: count the connection for that address. False when it has too many."""
+        return self._throttle.identify(connection.peer, client)
+
+    def secured(self) -> None:
+        """A TLS handshake is complete."""
+        self._counts[Count.TLS] += 1
+
+    def entered(self) -> None:
+        """A connection has logged in."""
+        self._unauthenticated -= 1
+        self._throttle.waiting(self._unauthenticated)
+
+    def ended(self, connection: Connection) -> None:
+        """A connection has closed: count it and write its log line."""
+        self._connections.discard(connection)
+        self._throttle.leave(connection.entered_as)
+        if not connection.logged_in:
+            self._unauthenticated -= 1
+        self._throttle.waiting(self._unauthenticated)
+        counts = self._counts
+        counts[_OPEN] -= 1
+        counts[_RETRIEVED] += connection.retrieved
+        counts[_RECEIVED] += connection.received
+        counts[_SENT] += connection.sent
+        self._log.session(connection, self._options.profile.name, self._loop.now)
+        if self._emptied is not None and not self._connections:
+            self._emptied()
+
+    def close(self, why: str, *, waiting: bool = False) -> None:
+        """Close every connection, or with ``waiting`` only those that have not logged in."""
+        for connection in list(self._connections):
+            if not (waiting and connection.logged_in):
+                connection.close(why)
+
+    def when_empty(self, action: Callable[[], None]) -> None:
+        """Call ``action`` when the last connection has ended; at once where there is none."""
+        self._emptied = action
+        if not self._connections:
+            action()
+
+    def _sweep(self) -> None:
+        """Close sessions that have been silent too long, and those that take too long to log in."""
+        limits, now = self._options.limits, self._loop.now
+        idle = limits.idle_s or self._options.profile.idle_s
+        for connection in list(self._connections):
+            if now - connection.last > idle:
+                connection.close("idle")
+            elif connection.proxied is not None and now - connection.started > HEADER_S:
+                connection.close("no PROXY header in time")
+            elif not connection.logged_in and now - connection.started > limits.login_s:
+                connection.close("no login in time")
+        self._sweeping = bool(self._connections)
+        if self._sweeping:
+            self._loop.later(SWEEP_S, self._sweep)

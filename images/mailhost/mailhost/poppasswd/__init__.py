@@ -1,0 +1,1 @@
+"""The password file and crypt(3) hashes, shared by accounts and pop3."""

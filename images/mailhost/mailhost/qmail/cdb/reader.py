@@ -1,0 +1,97 @@
+"""Reading a constant database, the format of users/cdb and morercpthosts.cdb. Source: Q-CDB-1..7."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailhost.qmail.cdb.hashing import cdb_hash
+
+PAIR = struct.Struct("<II")
+HEADER_OCTETS = 2048
+TABLES = 256
+
+
+class CdbError(Exception):
+    """The file is not a whole cdb: a position or a length points outside it, or it cannot be read."""
+
+
+class Cdb:
+    """A cdb, from a path or from bytes. Raises OSError when the path cannot be opened, CdbError on a damaged file.
+
+    A file is read with pread, never mapped: a file cut short under us is then an error and not a signal.
+    """
+
+    def __init__(self, source: Path | bytes) -> None:
+        """``source``: a file, kept open until ``close``, or the whole content."""
+        self._fd = -1
+        self._content = b""
+        if isinstance(source, bytes):
+            self._content = source
+        else:
+            self._fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO holds nobody up
+
+    def __enter__(self) -> Cdb:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        fd, self._fd = getattr(self, "_fd", -1), -1
+        if fd >= 0:
+            os.close(fd)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The data of the first record with this key, or None."""
+        value = cdb_hash(key)
+        table, slots = self._pair(8 * (value % TABLES))
+        for step in range(slots):
+            slot_hash, position = self._pair(table + 8 * ((value // TABLES + step) % slots))
+            if position == 0:
+                return None
+            if slot_hash == value:
+                data = self._data_if(position, key)
+                if data is not None:
+                    return data
+        return None
+
+    def records(self) -> Iterator[tuple[bytes, bytes]]:
+        """(key, data) of every record in the order of insertion."""
+        end = min(self._pair(8 * table)[0] for table in range(TABLES))
+        position = HEADER_OCTETS
+        while position < end:
+            key_octets, data_octets = self._pair(position)
+            body = self._read(position + 8, key_octets + data_octets)
+            yield body[:key_octets], body[key_octets:]
+            position += 8 + len(body)
+
+    def _data_if(self, position: int, key: bytes) -> bytes | None:
+        key_octets, data_octets = self._pair(position)
+        if key_octets != len(key) or self._read(position + 8, key_octets) != key:
+            return None
+        return self._read(position + 8 + key_octets, data_octets)
+
+    def _pair(self, position: int) -> tuple[int, int]:
+        first, second = PAIR.unpack(self._read(position, 8))
+        return first, second
+
+    def _read(self, position: int, octets: int) -> bytes:
+        piece = self._pread(position, octets) if self._fd >= 0 else self._content[position : position + octets]
+        if len(piece) != octets:
+            raise CdbError(f"cut short: {octets} octets wanted at {position}, {len(piece)} there")
+        return piece
+
+    def _pread(self, position: int, octets: int) -> bytes:
+        try:
+            # A damaged length may ask for 4 GiB: never allocate more than the file has.
+            room = os.fstat(self._fd).st_size - position if octets > 65536 else octets
+            return os.pread(self._fd, max(0, min(octets, room)), position)
+        except OSError as error:
+            raise CdbError(f"cannot be read: {error.strerror}") from error

@@ -1,0 +1,90 @@
+"""users/assign beside users/cdb: the line of an entry, and what qmail-newu would change. Source: H-2, H-20, H-21."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mailhost.qmail.assigntext import ASSIGN_FILE, NewuError, parse_line
+from mailhost.qmail.cdb.reader import Cdb
+from mailhost.qmail.lookup import CDB_FILE, Assignment, lookup, of_record
+from mailhost.qmail.newu import make, open_bounded
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """``line``: the users/assign line the assignment in force came from, 0 when none has it any more.
+
+    ``stale``: the two files differ. ``fresh``, ``fresh_line``: who gets the local part once users/cdb is made anew.
+    ``error``: why it cannot be made.
+    """
+
+    line: int = 0
+    stale: bool = False
+    fresh: Assignment | None = None
+    fresh_line: int = 0
+    error: NewuError | None = None
+
+
+class Comparison:
+    """users/assign of a home, read and made into a cdb once, when first asked about."""
+
+    def __init__(self, home: Path) -> None:
+        """``home``: the qmail home; nothing is read yet."""
+        self._home = home
+
+    def of(self, local: bytes, current: Assignment | None) -> Drift:
+        """Compare for one local part; ``current``: what users/cdb gives now. Raises OSError on an unreadable file."""
+        if self._text is None:
+            return Drift(stale=self._cdb is not None)
+        line = _line_of(self._text, local, current)
+        if isinstance(self._new, NewuError):
+            return Drift(line, stale=True, error=self._new)
+        fresh = lookup(Cdb(self._new), local)
+        return Drift(line, self._new != self._cdb, fresh, _line_of(self._text, local, fresh))
+
+    @cached_property
+    def _text(self) -> bytes | None:
+        return _content(self._home / ASSIGN_FILE)
+
+    @cached_property
+    def _cdb(self) -> bytes | None:
+        return _content(self._home / CDB_FILE)
+
+    @cached_property
+    def _new(self) -> bytes | NewuError:
+        new = io.BytesIO()
+        try:
+            with open_bounded(self._home / ASSIGN_FILE) as assign:
+                make(assign, new)
+        except NewuError as error:
+            return error
+        return new.getvalue()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        with open_bounded(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _line_of(text: bytes, local: bytes, wanted: Assignment | None) -> int:
+    """The number of the first line, before the dot line, that gives ``wanted`` to ``local``; 0 when there is none."""
+    if wanted is None:
+        return 0
+    kind, rest = (rb"\+", local[len(wanted.key) :]) if wanted.wild else (rb"[^+.\n]", b"")
+    pattern = re.compile(rb"^(?:%s%s:[^\n]*|\.)" % (kind, re.escape(wanted.key)), re.MULTILINE | re.IGNORECASE)
+    for match in pattern.finditer(text):
+        if match.group() == b".":
+            break
+        number = text.count(b"\n", 0, match.start()) + 1
+        with suppress(NewuError):
+            if of_record(parse_line(match.group(), number).data, wanted.key, rest, wild=wanted.wild) == wanted:
+                return number
+    return 0

@@ -1,0 +1,83 @@
+"""Delivery into a Maildir: tmp, sync, link into new, sync that. Source: Q-MDIR-1..5."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import time
+
+from mailhost.standin.delivery.report import Stopped
+from mailhost.standin.queue.message_reader import Stored
+from mailhost.system.durable import naming, sync_directory, write_all
+
+TRIES = 3  # names tried when one is taken (Q-MDIR-2)
+NO_MAILDIR = "Unable to chdir to maildir. (#4.2.1)"
+TROUBLE = "Temporary error on maildir delivery. (#4.3.0)"
+_HOST = os.fsencode(socket.gethostname())[:64].replace(b"/", b"\\057").replace(b":", b"\\072")
+_sequence = itertools.count(1)
+
+
+def deliver(directory: bytes, fields: bytes, message: Stored) -> None:
+    """Write ``fields`` and the message as a new file of the Maildir ``directory``. Raises Stopped (temporary)."""
+    try:
+        _deliver(directory, fields, message)
+    except OSError as error:
+        raise Stopped(TROUBLE if _enterable(directory) else NO_MAILDIR) from error
+
+
+def _deliver(directory: bytes, fields: bytes, message: Stored) -> None:
+    for attempt in range(1, TRIES + 1):
+        name = unique_name()
+        try:
+            temporary = directory + b"/tmp/" + name
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            if attempt == TRIES:
+                raise
+            continue
+        try:
+            with naming(temporary):
+                _fill(fd, fields, message)
+            os.link(temporary, directory + b"/new/" + name)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        _settle(directory + b"/new", name)
+        return
+
+
+def _settle(new: bytes, name: bytes) -> None:
+    """Make the link durable, or take it away: the next try makes another. Raises OSError."""
+    try:
+        sync_directory(new)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new + b"/" + name)
+        raise
+
+
+def _fill(fd: int, fields: bytes, message: Stored) -> None:
+    try:
+        pieces = message.pieces()
+        write_all(fd, fields + next(pieces, b""))
+        for piece in pieces:
+            write_all(fd, piece)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def unique_name() -> bytes:
+    """``time.pid_sequence.host``: unlike qmail one process delivers many messages, so the pid alone is not enough."""
+    return b"%d.%d_%d.%s" % (time.time(), os.getpid(), next(_sequence), _HOST)
+
+
+def _enterable(directory: bytes) -> bool:
+    """Whether chdir would work there."""
+    try:
+        os.close(os.open(directory + b"/.", os.O_PATH | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The stand-in's queue on disk: accepted mail survives a crash."""

@@ -1,0 +1,76 @@
+"""A message that is arriving, and calls on files that every part of the stand-in makes in the same way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from mailhost.standin.queue.format import QueueRecord
+from mailhost.system.durable import naming, shut, write_all
+
+SPOOL_OCTETS = 1 << 18  # our choice: a message up to this is held in memory until it is complete, in each session
+
+
+class Draft:
+    """A message that is arriving. A write error is kept and comes up in ``Queue.commit``: the reply is given then."""
+
+    def __init__(self, path: Path, number: int, head: bytes, entry: QueueRecord) -> None:
+        """``head``: envelope and trace fields; ``entry`` holds the envelope, its size is not yet known."""
+        self.path = path
+        self.number = number
+        self.entry = entry
+        self.error: OSError | None = None
+        self.fd = -1
+        self._made = False  # there is a file at ``path``
+        self._held = bytearray(head)  # not a list of pieces: a client that sends single octets would make it large
+        self.octets = len(head)
+
+    def write(self, octets: bytes) -> None:
+        """Add to the message."""
+        self._held += octets
+        self.octets += len(octets)
+        if len(self._held) > SPOOL_OCTETS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put what is held into the file, which is made by the first call. After an error nothing is kept."""
+        if self.error is None:
+            try:
+                if self.fd < 0:
+                    self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                    self._made = True
+                with naming(self.path):
+                    write_all(self.fd, self._held)
+            except OSError as error:
+                self.error = error
+                self.discard()  # a full disk is not kept full until the client has sent the rest
+        self._held = bytearray()
+
+    def seal(self) -> None:
+        """All of it is on the disk, and the descriptor is given back. Raises OSError, that of a write before too.
+
+        Closed here and not after the rename: a file system may report at close what it could not write.
+        """
+        if self.error is not None:
+            raise self.error
+        with naming(self.path):
+            os.fsync(self.fd)
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+    def move(self, target: Path) -> None:
+        """To its place among the accepted ones. Raises OSError."""
+        self.path.rename(target)
+        self._made = False
+
+    def discard(self) -> None:
+        """Leave nothing behind. What a failing disk does not let go of is cleared at the next start. Never raises."""
+        self._held = bytearray()
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            shut(fd)
+        if self._made:
+            self._made = False
+            with contextlib.suppress(OSError):
+                self.path.unlink()

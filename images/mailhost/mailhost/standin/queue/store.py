@@ -1,0 +1,245 @@
+"""The queue on disk: one file a message, one journal beside it when the first try did not finish it.
+
+Below ``queue/standin``: ``tmp/N`` (arriving), ``msg/N`` (accepted), ``state/N`` (journal of msg/N). A message is
+accepted when its file is complete, synced, renamed into ``msg`` and that directory is synced: only then comes 250.
+Every state and what a crash leaves behind is written down in README.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailhost.standin import header_fields
+from mailhost.standin.queue.draft import Draft
+from mailhost.standin.queue.format import (
+    HEAD_OCTETS,
+    Damaged,
+    Journal,
+    QueueRecord,
+    Recipient,
+    decode,
+    encode,
+    offset_of,
+    read_journal,
+)
+from mailhost.system.durable import naming, shut, write_all
+
+DIRECTORIES = ("tmp", "msg", "state")
+_BLOCK = 1 << 18
+
+Kept = tuple[QueueRecord, Journal]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Who hands a message in: ``who`` for the Received field, ``uid`` for the log, ``below``: further fields."""
+
+    who: bytes
+    uid: int
+    below: bytes = b""
+
+
+class Queue:
+    """The three directories. All methods may be called from any thread; only the holder of the lock may write."""
+
+    def __init__(self, root: Path) -> None:
+        """``root``: ``HOME/queue/standin``, made before (``make``)."""
+        self.root = root
+        self._tmp, self._msg, self._state = (root / name for name in DIRECTORIES)
+        self._msg_fd = os.open(self._msg, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._last = max(self.numbers(), default=0)
+        self._numbering = threading.Lock()
+        self._refused: set[int] = set()
+
+    def close(self) -> None:
+        """Give the directory back."""
+        os.close(self._msg_fd)
+
+    def numbers(self) -> list[int]:
+        """The accepted messages, oldest first."""
+        return sorted(int(name) for name in os.listdir(self._msg) if name.isdigit())
+
+    def draft(self, sender: bytes, recipients: tuple[Recipient, ...], trace: Trace) -> Draft:
+        """Begin a message: it gets its number, and its trace fields are the first to be written."""
+        with self._numbering:
+            self._last = number = max(self._last + 1, time.time_ns() // 1000)
+        envelope = encode(sender, recipients, trace.uid)
+        head = header_fields.received_queue(number, trace.who, number / 1e6) + trace.below
+        entry = QueueRecord(number, sender, recipients, trace.uid, len(envelope), 0)
+        return Draft(self._tmp / str(number), number, envelope + head, entry)
+
+    def commit(self, drafts: Iterable[Draft]) -> list[QueueRecord | OSError]:
+        """Make the drafts durable together; each ends as an Entry, or as the error and without trace. Never raises.
+
+        Called by one thread only. A refused message that could not be taken back now is taken back by a later call.
+        """
+        batch = list(drafts)
+        try:
+            self._take_back()
+            return self._commit(batch)
+        except Exception as error:  # out of memory, or a fault of our own: who waits must hear of it
+            for draft in batch:
+                draft.discard()
+                self._refused.add(draft.number)
+            return [OSError(errno.EIO, f"internal trouble: {error!r}") for _ in batch]
+
+    def _commit(self, batch: list[Draft]) -> list[QueueRecord | OSError]:
+        for draft in batch:
+            draft.flush()
+        results = [self._place(draft) for draft in batch]
+        try:
+            with naming(self._msg):
+                os.fsync(self._msg_fd)
+        except OSError as error:
+            self._refused.update(result.number for result in results if isinstance(result, QueueRecord))
+            self._take_back()
+            return [error if isinstance(result, QueueRecord) else result for result in results]
+        return results
+
+    def _place(self, draft: Draft) -> QueueRecord | OSError:
+        try:
+            draft.seal()
+            draft.move(self._msg / str(draft.number))
+        except OSError as error:
+            draft.discard()
+            return error
+        seen = draft.entry
+        return QueueRecord(seen.number, seen.sender, seen.recipients, seen.uid, seen.offset, draft.octets - seen.offset)
+
+    def _take_back(self) -> None:
+        """Remove what was placed and then refused: a client that was told 451 sends it again."""
+        for number in sorted(self._refused):
+            with contextlib.suppress(OSError):
+                self.remove(number, journal=False)
+                self._refused.discard(number)
+
+    def read(self, number: int) -> QueueRecord:
+        """The envelope of an accepted message. Raises FileNotFoundError, OSError, Damaged."""
+        fd = self.open(number)
+        try:
+            head = os.pread(fd, HEAD_OCTETS, 0)
+            return decode(number, os.pread(fd, offset_of(head), 0), os.fstat(fd).st_size)
+        finally:
+            shut(fd)
+
+    def open(self, number: int) -> int:
+        """A descriptor of the whole queue file; the message starts at the entry's offset."""
+        return os.open(self._msg / str(number), os.O_RDONLY | os.O_CLOEXEC)
+
+    def journal(self, number: int) -> Journal:
+        """What is on record about a message; nothing when no journal was needed yet. Raises OSError, Damaged."""
+        try:
+            return read_journal((self._state / str(number)).read_bytes())
+        except FileNotFoundError:
+            return Journal()
+
+    def record(self, number: int, line: bytes) -> None:
+        """Add a line to the journal. Not synced: what a power cut takes away is a try that will be made again.
+
+        Raises OSError. A line that a crash or a full disk cut short is taken away first: it did not happen.
+        """
+        fd = os.open(self._state / str(number), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                os.ftruncate(fd, os.pread(fd, size, 0).rfind(b"\n") + 1)
+            write_all(fd, line)
+        finally:
+            shut(fd)
+
+    def remove(self, number: int, *, journal: bool = True) -> None:
+        """The message is finished; ``journal``: there may be one. It goes last: without it, all would go out anew."""
+        (self._msg / str(number)).unlink(missing_ok=True)
+        if journal:
+            (self._state / str(number)).unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Clear what a crash left: arriving files and journals of finished messages. Returns how many there were.
+
+        Raises OSError, the first one, when all have been tried.
+        """
+        kept = set(self.numbers())
+        stale = [self._tmp / name for name in os.listdir(self._tmp)]
+        stale += [self._state / name for name in os.listdir(self._state) if not name.isdigit() or int(name) not in kept]
+        failed: list[OSError] = []
+        for path in stale:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+        return len(stale)
+
+    def load(self, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, Kept | Damaged | OSError]]:
+        """Accepted messages (all, or these) with their journals, oldest first; what cannot be read as the error."""
+        for number in self.numbers() if numbers is None else sorted(numbers):
+            try:
+                yield number, (self.read(number), self.journal(number))
+            except FileNotFoundError:
+                continue
+            except (OSError, Damaged) as error:
+                yield number, error
+
+
+def make(home: Path, ids: tuple[int, int] | None = None) -> Path:
+    """Make what is missing of the queue below ``home``, owned by ``ids``; returns its root. Raises OSError.
+
+    As root it walks below directories that are already somebody else's: no step follows a symbolic link.
+    """
+    with contextlib.ExitStack() as open_:
+        queue = _walk(open_, home, ids, "queue")
+        open_.enter_context(_directory("lock", queue, ids))
+        root = open_.enter_context(_directory("standin", queue, ids))
+        for name in DIRECTORIES:
+            open_.enter_context(_directory(name, root, ids))
+    return home / "queue" / "standin"
+
+
+def open_lock(home: Path, ids: tuple[int, int] | None = None) -> int:
+    """The file that the one sender of a queue locks, real qmail-send too (Q-SEND-8). Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.ExitStack() as open_:
+        fd = os.open("sendmutex", flags, 0o600, dir_fd=_walk(open_, home, None, "queue", "lock"))
+    found = os.fstat(fd)
+    if ids is not None and found.st_uid == 0 and found.st_nlink == 1:  # a second name may be anything of root's
+        os.fchown(fd, *ids)
+    return fd
+
+
+def _walk(open_: contextlib.ExitStack, home: Path, ids: tuple[int, int] | None, *names: str) -> int:
+    """From ``home``, which may be a link, down to the last of ``names``."""
+    fd = open_.enter_context(_directory(home, None, None))
+    for name in names:
+        fd = open_.enter_context(_directory(name, fd, ids))
+    return fd
+
+
+@contextlib.contextmanager
+def _directory(name: str | Path, below: int | None, ids: tuple[int, int] | None) -> Iterator[int]:
+    """An open directory in the open directory ``below``, made when missing, given to ``ids`` when it is root's."""
+    follow = 0 if below is None else os.O_NOFOLLOW
+    if below is not None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=below)
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=below)
+    try:
+        if ids is not None and os.fstat(fd).st_uid == 0:
+            os.fchown(fd, *ids)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def message_pieces(fd: int, offset: int) -> Iterator[bytes]:
+    """The message from an open queue file, in blocks."""
+    while piece := os.pread(fd, _BLOCK, offset):
+        yield piece
+        offset += len(piece)

@@ -1,0 +1,1 @@
+"""Which queued message is tried when, and what becomes of it."""

@@ -1,0 +1,80 @@
+"""The sender's memory: messages with their open work, the two channels, and what is due later."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from mailhost.standin.queue.format import Journal, QueueRecord
+
+
+def _both(value: int) -> dict[bool, int]:
+    return {True: value, False: value}
+
+
+@dataclass(eq=False, slots=True)
+class Message:
+    """A message in the queue, and what is going on with it. Keys ``True``/``False`` are the channels, by "local"."""
+
+    entry: QueueRecord
+    journal: Journal
+    open: dict[bool, int] = field(default_factory=lambda: _both(0))  # deliveries of this pass that have not ended
+    last: dict[bool, int] = field(default_factory=lambda: _both(0))  # this pass is the last one
+    journaled: bool = False  # there is a journal beside it
+    removed: bool = False  # its file is gone: delivered by the worker, or deleted by the operator
+
+    def undone(self, local: bool) -> list[int]:
+        """Indexes of a channel's recipients that are neither delivered nor failed."""
+        wanted = enumerate(self.entry.recipients)
+        return [index for index, one in wanted if one.local is local and index not in self.journal.done]
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to deliver and nothing runs."""
+        return len(self.journal.done) == len(self.entry.recipients) and not any(self.open.values())
+
+    def failures(self) -> list[tuple[bytes, bytes]]:
+        """(routed recipient, report) in order of failure."""
+        return [(self.entry.recipients[index].address, report) for index, report in self.journal.failed.items()]
+
+
+@dataclass(eq=False, slots=True)
+class Channel:
+    """Local or remote deliveries: at most ``limit`` at once; 0 puts the channel on hold (Q-SEND-15)."""
+
+    local: bool
+    limit: int
+    running: int = 0
+    waiting: deque[tuple[Message, int]] = field(default_factory=deque)
+
+    @property
+    def name(self) -> str:
+        """As the log calls it."""
+        return "local" if self.local else "remote"
+
+
+class Later:
+    """Passes that are not due yet, earliest first."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Message, bool]] = []
+        self._order = itertools.count()
+
+    def put(self, due: float, message: Message, local: bool) -> None:
+        """Remember a pass."""
+        heapq.heappush(self._heap, (due, next(self._order), message, local))
+
+    def take(self, until: float) -> list[tuple[Message, bool]]:
+        """The passes due at ``until``, taken out."""
+        taken = []
+        while self._heap and self._heap[0][0] <= until:
+            _, _, message, local = heapq.heappop(self._heap)
+            taken.append((message, local))
+        return taken
+
+    def pause_s(self) -> float | None:
+        """Seconds until the next one; None when nothing waits."""
+        return max(0.0, self._heap[0][0] - time.time()) if self._heap else None

@@ -1,0 +1,1 @@
+"""The SMTP side of the stand-in, by qmail-smtpd's rules."""

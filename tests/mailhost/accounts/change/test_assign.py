@@ -1,0 +1,87 @@
+"""users/assign joined from its parts: what qmail-newu refuses does not get there, and ours is told from a hand's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mailhost.accounts.change import assign
+from mailhost.accounts.change.journal import HostEffects
+from mailhost.accounts.change.transaction import Transaction
+from mailhost.accounts.errors import BusyError, HostError, InputError
+from mailhost.accounts.layout import layout
+
+ENTRY = b"+%s-:popuser:888:888:/home:-:%s-:\n"
+
+
+@pytest.fixture
+def hands(tmp_path: Path) -> HostEffects:
+    for name in ("control", "users/domains", "alias", "popboxes", "users/.mailhost"):
+        (tmp_path / name).mkdir(parents=True)
+    return HostEffects(layout(tmp_path), lambda _home: None)
+
+
+def join(hands: HostEffects, **changed: bytes) -> bytes:
+    with Transaction(hands) as change:
+        assign.stage(change, {f"{name}.com": text for name, text in changed.items()}, set())
+        change.commit()
+    return (hands.layout.users / "assign").read_bytes()
+
+
+def entry(name: bytes) -> bytes:
+    return ENTRY % (name, name)
+
+
+def test_parts_are_joined_in_their_order(hands: HostEffects) -> None:
+    assert join(hands, b=entry(b"b")) == entry(b"b") + b".\n"
+    assert join(hands, a=entry(b"a")) == entry(b"a") + entry(b"b") + b".\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "fault"),
+    [
+        (b"#+x:p:8:8:/h:-:x:\n", 1, "a comment"),
+        (b"\n" + entry(b"b"), 1, "an empty line"),
+        (b".\n" + entry(b"b"), 1, "a line that starts with a dot"),
+        (entry(b"b") * 2 + b":p:8:8:/h:-:x:\n", 3, "an entry without an address"),
+        (entry(b"b") + b"+x:p:8\n", 2, "a line with 2 colons, where an entry has seven"),
+        (b"+x\0:p:8:8:/h:-:x:\n", 1, "a NUL octet"),
+    ],
+)
+def test_a_part_that_would_break_it_is_named_with_its_line(
+    hands: HostEffects, text: bytes, line: int, fault: str
+) -> None:
+    was = join(hands, a=entry(b"a"))
+    (hands.layout.parts / "b.com").write_bytes(text)
+    with pytest.raises(InputError, match=fault) as caught:
+        join(hands, a=entry(b"new"))
+    assert f"b.com: line {line}: " in str(caught.value)
+    assert (hands.layout.users / "assign").read_bytes() == was
+
+
+def test_a_part_without_a_last_line_end_would_run_into_the_next(hands: HostEffects) -> None:
+    (hands.layout.parts / "b.com").write_bytes(entry(b"b")[:-1])
+    with pytest.raises(InputError, match="does not end in a newline"):
+        join(hands, a=entry(b"a"))
+
+
+def test_what_a_hand_takes_out_of_a_part_goes_from_what_we_wrote(hands: HostEffects) -> None:
+    join(hands, a=entry(b"a"), b=entry(b"b") + entry(b"c"))
+    (hands.layout.parts / "b.com").write_bytes(entry(b"b"))
+    assert join(hands, a=entry(b"new")) == entry(b"new") + entry(b"b") + b".\n"
+
+
+def test_what_a_hand_added_to_users_assign_is_not_lost(hands: HostEffects) -> None:
+    ours = join(hands, a=entry(b"a"))
+    path = hands.layout.users / "assign"
+    path.write_bytes(entry(b"mine") + ours)
+    with pytest.raises(HostError, match="users/assign: line 1: is in no file of users/domains"):
+        join(hands, a=entry(b"new"))
+    assert path.read_bytes() == entry(b"mine") + ours
+
+
+def test_without_users_domains_the_hint_is_init(hands: HostEffects) -> None:
+    hands.layout.parts.rmdir()
+    with pytest.raises(BusyError, match=r"missing; `mailhost init` makes it"):
+        assign.part_files(hands.layout)

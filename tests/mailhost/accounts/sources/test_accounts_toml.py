@@ -1,0 +1,165 @@
+"""accounts.toml: strict, with errors that name file, table and key; and a round trip of anything valid."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mailhost.accounts.errors import InputError
+from mailhost.accounts.model import Accounts, Delivery, Domain, Mailbox
+from mailhost.accounts.sources import accounts_toml
+from mailhost.poppasswd import crypt as hashing
+
+HOUSE = """
+[domains."domain.com"]
+catchall = "joe"                       # optional
+[domains."domain.com".mailboxes.joe]
+login = "testid"                       # optional: else by the numbering policy
+crypt = "DmIMm9e5Hc8ic"                # or password_file = "..."; never a plain password kept by export
+extensions = true                      # joe-anything too
+[domains."domain.com".forwards]
+sales = ["joe@domain.com", "someone@elsewhere.example"]
+"""
+
+
+def test_the_houses_own_example() -> None:
+    read = accounts_toml.parse(HOUSE, "accounts.toml")
+    assert read.domains == {
+        "domain.com": Domain(
+            "domain-com",
+            {"joe": Mailbox("testid", "DmIMm9e5Hc8ic", extensions=True)},
+            {"sales": ("joe@domain.com", "someone@elsewhere.example")},
+            "joe",
+        )
+    }
+    assert accounts_toml.parse(accounts_toml.render(read), "again") == read
+
+
+D = '[domains."d.com"]\n'
+M = '[domains."d.com".mailboxes.joe]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "rule"),
+    [
+        ("x = 1", "top level: x", "unknown key"),
+        ("domains = 1", "top level: domains", "must be a table"),
+        ("[domains", "", "is not TOML"),
+        ('[domains."d..com"]', "[domains]", "a label"),
+        ('[domains."d.com"]\n[domains."D.com"]', "[domains]: D.com", "is there twice"),
+        (D + "x = 1", '[domains."d.com"]: x', "unknown key"),
+        (D + "prefix = 1", '[domains."d.com"]: prefix', "must be a string"),
+        (D + 'prefix = "a/b"', '[domains."d.com"]: prefix', "is 1 to 255"),
+        (D + 'catchall = "joe"', '[domains."d.com"]: catchall', "neither a mailbox nor a forward"),
+        (D + 'alias_of = "d.net"', '[domains."d.com"]: alias_of', "not a domain with boxes"),
+        (D + 'alias_of = "d.net"\nprefix = "x"', '[domains."d.com"]: prefix', "unknown key"),
+        ('[domains."d.com".mailboxes."a b"]', '[domains."d.com".mailboxes]', "local part 'a b'"),
+        ('[domains."d.com".mailboxes."a/b"]', '[domains."d.com".mailboxes]', "'/'"),
+        (M + '[domains."d.com".mailboxes.JOE]', '[domains."d.com".mailboxes]: JOE', "is there twice"),
+        (M + 'passwd = "x"', '[domains."d.com".mailboxes.joe]: passwd', "unknown key; known here: login, crypt"),
+        (M + 'login = "a b"', '[domains."d.com".mailboxes.joe]: login', "printable ASCII"),
+        (M + 'crypt = "plain"', '[domains."d.com".mailboxes.joe]: crypt', "is not a crypt"),
+        (M + 'crypt = "DmIMm9e5Hc8ic"\npassword_file = "x"', '[domains."d.com".mailboxes.joe]', "not both"),
+        (M + "extensions = 1", '[domains."d.com".mailboxes.joe]: extensions', "true or false"),
+        (M + 'delivery = "dir"', '[domains."d.com".mailboxes.joe]: delivery', "one of maildir, mbox"),
+        (M + 'aliases = "x"', '[domains."d.com".mailboxes.joe]: aliases', "list of strings"),
+        (M + 'aliases = ["joe"]', '[domains."d.com".mailboxes.joe]: aliases', "is an address already"),
+        ('[domains."d.com".forwards]\nx = []', '[domains."d.com".forwards]: x', "one or more"),
+        ('[domains."d.com".forwards]\nx = ["a@b.c", "a@b.c"]', '[domains."d.com".forwards]: x', "each once"),
+        ('[domains."d.com".forwards]\nx = ["X@d.com"]', '[domains."d.com".forwards]: x', "would go to itself"),
+        ('[domains."d.com".forwards]\nx = ["a b@c.d"]', '[domains."d.com".forwards]: x', "target"),
+        ('[domains."d.com".forwards]\n"x:y" = ["a@c.d"]', '[domains."d.com".forwards]', "local part"),
+        (
+            M + 'login = "x"\n[domains."e.com".mailboxes."a.b"]\nlogin = "x"',
+            '[domains."e.com".mailboxes."a.b"]: login',
+            "'x' is the login of [domains.\"d.com\".mailboxes.joe] too",
+        ),
+        ('[logins]\npolicy = "x"', "[logins]: policy", "one of jb0001"),
+        ("[logins.last]\njb = -1", "[logins.last]: jb", "a number"),
+        ('[logins.last]\n"j b" = 1', "[logins.last]: j b", "letters"),
+        ('[system]\nuucp = ["a@b.c"]', "[system]: uucp", "unknown key"),
+    ],
+)
+def test_errors_name_file_table_key_and_rule(text: str, field: str, rule: str) -> None:
+    with pytest.raises(InputError) as refused:
+        accounts_toml.parse(text, "accounts.toml")
+    assert refused.value.file == "accounts.toml"
+    assert refused.value.field == field
+    assert rule in str(refused.value)
+    assert "plain" not in str(refused.value)
+
+
+LOCAL = st.from_regex(r"[a-z0-9+=_!#$%&'*?^`{|}~]{1,6}(\.[a-z]{1,3})?(-[a-z0-9]{1,3})?", fullmatch=True)
+HOST = st.from_regex(r"[a-z0-9]{1,6}(-[a-z0-9]{1,3})?\.(com|net|co\.uk|example)", fullmatch=True)
+TARGET = st.builds(lambda local, host: f"{local}@{host}", LOCAL, HOST)
+CRYPT = st.sampled_from([hashing.make(b"x", scheme) for scheme in ("des", "md5", "sha512")]).flatmap(
+    lambda crypt: st.sampled_from([crypt, "!" + crypt])
+)
+
+
+@st.composite
+def domain(draw: st.DrawFn, name: str) -> Domain:
+    locals_ = draw(st.lists(LOCAL, unique=True, max_size=6))
+    cut = draw(st.integers(0, len(locals_)))
+    boxes, rest = locals_[:cut], locals_[cut:]
+    made = Domain(name.replace(".", "-"))
+    for local in boxes:
+        aliases = tuple(sorted(rest.pop() for _ in range(draw(st.integers(0, min(2, len(rest)))))))
+        delivery = draw(st.sampled_from(Delivery))
+        # Logins are one host's names: the address keeps them apart.
+        made.mailboxes[local] = Mailbox(f"u{local}@{name}", draw(CRYPT), draw(st.booleans()), delivery, aliases)
+    for local in [*rest, *draw(st.sets(st.sampled_from(boxes), max_size=2) if boxes else st.just(set()))]:
+        elsewhere = TARGET.filter(lambda target, address=f"{local}@{name}": target.lower() != address)  # type: ignore[misc]
+        made.forwards[local] = tuple(draw(st.lists(elsewhere, unique=True, min_size=1, max_size=3)))
+    addresses = sorted({*made.mailboxes, *made.forwards})
+    made.catchall = draw(st.none() | st.sampled_from(addresses)) if addresses else None
+    return made
+
+
+def _apart(names: list[str]) -> bool:
+    from mailhost.accounts.names import overlap, prefix_of
+
+    return not any(overlap(prefix_of(a), prefix_of(b)) for n, a in enumerate(names) for b in names[:n])
+
+
+@st.composite
+def accounts(draw: st.DrawFn) -> Accounts:
+    names = draw(st.lists(HOST, unique=True, max_size=4).filter(_apart))
+    made = Accounts({name: draw(domain(name)) for name in names})
+    if names and draw(st.booleans()):
+        made.domains["other.name.example"] = Domain(made.domains[names[0]].prefix, alias_of=names[0])
+    made.system = draw(st.dictionaries(st.just("root"), st.tuples(TARGET)))
+    made.policy = draw(st.none() | st.just("pop1"))
+    made.last = draw(st.dictionaries(st.sampled_from(["jb", "pop"]), st.integers(1, 99999)))
+    return made
+
+
+# Making a smaller example of a whole host takes minutes and tells little more.
+SLOW = settings(
+    max_examples=30,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@SLOW
+@given(accounts())
+def test_render_parse_gives_the_same(declared: Accounts) -> None:
+    assert accounts_toml.parse(accounts_toml.render(declared), "x") == declared
+
+
+@given(
+    st.text(max_size=300)
+    | st.from_regex(r'\[domains\."[a-z.]*"\]\n([a-z]+ = (1|"[a-z]*"|\[\]|\{\})\n)*', fullmatch=True)
+)
+def test_anything_else_is_a_named_error(text: str) -> None:
+    try:
+        read = accounts_toml.parse(text, "x.toml")
+    except InputError as why:
+        refused = why
+    else:
+        assert accounts_toml.parse(accounts_toml.render(read), "x") == read
+        return
+    assert refused.file == "x.toml"

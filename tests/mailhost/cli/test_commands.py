@@ -1,0 +1,96 @@
+"""``mailhost commands`` and ``mailhost find``: what programs ask a mail host for."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from click.testing import CliRunner
+
+from mailhost.cli import main
+from mailhost.cli.verbs import programs
+
+MAILHOST = [sys.executable, "-m", "mailhost"]
+
+
+def commands(*lines: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*MAILHOST, "commands"], input=b"\n".join(lines), capture_output=True, check=False)
+
+
+def line(*argv: str, stdin: bytes = b"") -> bytes:
+    return json.dumps({"argv": argv, "stdin": base64.b64encode(stdin).decode()}).encode()
+
+
+def answers(stdout: bytes) -> list[tuple[int, bytes, bytes]]:
+    first, *lines = stdout.splitlines()
+    assert first == b"ready"
+    return [(code, base64.b64decode(out), base64.b64decode(err)) for code, out, err in map(json.loads, lines)]
+
+
+def test_each_line_is_a_command_in_a_process_of_its_own(tmp_path: Path) -> None:
+    home = str(tmp_path / "home")
+    done = commands(
+        line("--home", home, "init", "--me", "a.example"),
+        line("--home", home, "no-such-verb"),
+        line("mkpasswd", "--scheme", "des", "--password-stdin", stdin=b"secret\n"),
+        line("--home", home, "domain", "list"),
+    )
+    assert done.returncode == 0
+    made, unknown, hashed, listed = answers(done.stdout)
+    assert (made[0], made[2]) == (0, b"")
+    assert (tmp_path / "home/control/me").read_text() == "a.example\n"
+    assert (unknown[0], unknown[1]) == (2, b"")
+    assert b"No such command 'no-such-verb'" in unknown[2]
+    assert hashed[0] == 0
+    assert len(hashed[1].strip()) == 13
+    assert listed[0] == 0, "an earlier command's failure has changed nothing for this one"
+
+
+@pytest.mark.parametrize("words", [b"words", b"{}", b'{"argv": ["a"], "stdin": 3}', b'{"argv": 3, "stdin": ""}'])
+def test_what_is_no_command_ends_it_with_2(words: bytes) -> None:
+    done = commands(words, line("--version"))
+    assert (done.returncode, answers(done.stdout)) == (2, [])
+    assert b"not a command" in done.stderr
+
+
+def find(home: Path, *folders: str, texts: bytes = b"") -> list[tuple[list[object], bytes, bool]]:
+    program = [*MAILHOST, "--home", str(home), "find", *folders]
+    done = subprocess.run(program, input=texts, capture_output=True, check=True)
+    assert done.stderr == b""
+    lines = map(json.loads, done.stdout.splitlines())
+    return [(entry, base64.b64decode(content), readable) for entry, content, readable in lines]
+
+
+def test_find_prints_the_files_that_hold_a_text(tmp_path: Path) -> None:
+    new = tmp_path / "popboxes/joe/Maildir/new"
+    new.mkdir(parents=True)
+    (new / "1").write_bytes(b"Subject: x\ntoken 1\n\xff")
+    (new / "2").write_bytes(b"token 10\n")
+    (tmp_path / "popboxes/link").symlink_to(new / "1")
+    os.mkfifo(tmp_path / "popboxes/pipe")
+    (new / "1").chmod(0o640)
+    status = (new / "1").stat()
+    [(entry, content, readable)] = find(tmp_path, "popboxes", texts=b"token 1\n")
+    expected = ["popboxes/joe/Maildir/new/1", 0o640, status.st_uid, status.st_gid, 20, status.st_mtime]
+    assert (entry, content, readable) == (expected, b"Subject: x\ntoken 1\n\xff", True)
+    assert [entry[0] for entry, _, _ in find(tmp_path, "popboxes")] == [
+        "popboxes/joe/Maildir/new/1",
+        "popboxes/joe/Maildir/new/2",
+    ]
+    assert find(tmp_path, "no-such-folder") == []
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the tests run as root, who reads everything."""
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box/1").touch()
+    monkeypatch.setattr(programs.Path, "read_bytes", Mock(side_effect=PermissionError))
+    done = CliRunner().invoke(main, ["--home", str(tmp_path), "find", "box"], input=b"x\n")
+    [(entry, content, readable)] = map(json.loads, done.stdout.splitlines())
+    assert (entry[0], content, readable) == ("box/1", "", False)

@@ -1,0 +1,447 @@
+"""The core without I/O: every command in every state, golden transcripts, cuts of the input."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.mailhost.pop3.io_layer import BOX, Rim, entry
+
+from mailhost.pop3.protocol.events import Authenticate, Close, Reply, StartTls, Update
+from mailhost.pop3.protocol.listing import Listing
+from mailhost.pop3.protocol.profiles import PROFILES, QMAIL, RFC1939, Profile
+from mailhost.pop3.protocol.session import KNOWN_VERBS, TABLE, Session
+from mailhost.pop3.protocol.state import Features, State
+
+GOLDEN = {
+    "rfc1939": """\
+C: STAT
+S: -ERR not in this state
+C: PASS pw
+S: -ERR USER first
+C: USER
+S: -ERR syntax: an argument is missing
+C: user joe
+S: +OK send PASS
+C: PASS
+S: -ERR syntax: an argument is missing
+C: PASS no
+S: -ERR [AUTH] login or password is wrong
+C: USER joe
+S: +OK send PASS
+C: PASS pw
+S: +OK maildrop ready
+C: USER joe
+S: -ERR not in this state
+C: STAT
+S: +OK 3 60
+C: LIST
+S: +OK 3 messages
+S: 1 10
+S: 2 20
+S: 3 30
+S: .
+C: LIST 2
+S: +OK 2 20
+C: UIDL
+S: +OK 3 messages
+S: 1 1.a.h
+S: 2 2.b.h
+S: 3 3.c.h
+S: .
+C: UIDL 3
+S: +OK 3 3.c.h
+C: RETR 2
+S: +OK 20 octets
+S: cur/2.b.h:2,S None
+S: .
+C: TOP 1 0
+S: +OK top of message follows
+S: new/1.a.h 0
+S: .
+C: TOP 1
+S: -ERR syntax: a message number is 1 to 10 digits
+C: DELE 2
+S: +OK message marked deleted
+C: DELE 2
+S: -ERR message is marked deleted
+C: STAT
+S: +OK 2 40
+C: LIST
+S: +OK 2 messages
+S: 1 10
+S: 3 30
+S: .
+C: UIDL 2
+S: -ERR message is marked deleted
+C: RETR 0
+S: -ERR messages are counted from 1
+C: RETR 4
+S: -ERR no such message
+C: RETR 12345678901
+S: -ERR syntax: a message number is 1 to 10 digits
+C: RETR -1
+S: -ERR syntax: a message number is 1 to 10 digits
+C: RETR 1 2
+S: -ERR syntax: a message number is 1 to 10 digits
+C: LAST
+S: -ERR unknown command
+C:
+S: -ERR unknown command
+C: RSET
+S: +OK no message is marked deleted
+C: NOOP
+S: +OK done
+C: DELE 1
+S: +OK message marked deleted
+C: QUIT
+S: +OK bye
+""",
+    "qmail": """\
+C: STAT
+S: -ERR authorization first
+C: CAPA
+S: -ERR authorization first
+C:
+S: -ERR authorization first
+C: NOOP
+S: +OK~
+C: PASS pw
+S: -ERR USER first
+C: USER
+S: -ERR syntax error
+C: user  joe
+S: +OK~
+C: PASS
+S: -ERR syntax error
+C: PASS  pw
+S: +OK~
+C: USER joe
+S: -ERR unimplemented
+C: CAPA
+S: -ERR unimplemented
+C: STAT
+S: +OK 3 60
+C: LIST
+S: +OK~
+S: 1 10
+S: 2 20
+S: 3 30
+S: .
+C: LIST 2 junk
+S: +OK 2 20
+C: LIST 002
+S: +OK 2 20
+C: UIDL
+S: +OK~
+S: 1 1.a.h
+S: 2 2.b.h
+S: 3 3.c.h
+S: .
+C: UIDL 3
+S: +OK 3 3.c.h
+C: RETR 2
+S: +OK~
+S: cur/2.b.h:2,S None
+S: .
+C: RETR 2 7
+S: +OK~
+S: cur/2.b.h:2,S 7
+S: .
+C: TOP 1
+S: +OK~
+S: new/1.a.h None
+S: .
+C: TOP 1 x
+S: +OK~
+S: new/1.a.h None
+S: .
+C: LAST
+S: +OK 0
+C: DELE 2
+S: +OK~
+C: LAST
+S: +OK 2
+C: DELE 2
+S: -ERR already deleted
+C: STAT
+S: +OK 3 40
+C: LIST
+S: +OK~
+S: 1 10
+S: 3 30
+S: .
+C: RETR 0
+S: -ERR messages are counted from 1
+C: RETR 4
+S: -ERR not that many messages
+C: RETR x
+S: -ERR syntax error
+C: RETR
+S: -ERR syntax error
+C: RSET
+S: +OK~
+C: LAST
+S: +OK 0
+C: QUIT
+S: +OK~
+""",
+}
+
+
+def exchanges(text: str) -> list[tuple[bytes, bytes]]:
+    """(command line, reply) pairs of a golden transcript; ``~`` stands for a space at a line's end."""
+    pairs: list[tuple[bytes, bytes]] = []
+    for line in text.splitlines():
+        octets = line[2:].removeprefix(" ").replace("~", " ").encode() + b"\r\n"
+        if line.startswith("C:"):
+            pairs.append((octets, b""))
+        else:
+            pairs[-1] = (pairs[-1][0], pairs[-1][1] + octets)
+    return pairs
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_golden_transcript_line_by_line(name: str) -> None:
+    rim = Rim(PROFILES[name])
+    for command, reply in exchanges(GOLDEN[name]):
+        assert rim.feed(command) == reply, command
+    assert rim.closed == "quit"
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_golden_transcript_byte_by_byte_with_bare_lf(name: str) -> None:
+    rim = Rim(PROFILES[name])
+    for command, reply in exchanges(GOLDEN[name]):
+        assert b"".join(rim.feed(bytes([octet])) for octet in command.replace(b"\r", b"")) == reply, command
+
+
+def test_golden_transcript_pipelined_in_one_packet() -> None:
+    pairs = exchanges(GOLDEN["rfc1939"])
+    rim = Rim(RFC1939)
+    assert rim.feed(b"".join(command for command, _ in pairs)) == b"".join(reply for _, reply in pairs)
+
+
+def test_what_is_pipelined_behind_pass_is_lost_in_the_qmail_profile() -> None:
+    rim = Rim(QMAIL)
+    assert rim.feed(b"USER joe\r\nPASS pw\r\nSTAT\r\n") == b"+OK \r\n+OK \r\n"
+    assert rim.feed(b"STAT\r\n") == b"+OK 3 60\r\n"
+
+
+VERBS = sorted(KNOWN_VERBS | {b"XTND", b""})
+
+
+@pytest.mark.parametrize(("name", "state", "verb"), list(itertools.product(PROFILES, State, VERBS)))
+def test_every_command_in_every_state(name: str, state: State, verb: bytes) -> None:
+    """A verb the table lacks gets an error and changes nothing, others an answer; waiting states are silent."""
+    rim = Rim(PROFILES[name])
+    if state is State.TRANSACTION:
+        rim.session.opened(BOX)
+    rim.session.memory.state = state
+    out = rim.feed(verb + b" 1\r\n")
+    if state not in (State.AUTHORIZATION, State.TRANSACTION):
+        assert out == b""
+    elif verb in PROFILES[name].verbs and (state, verb) in TABLE:
+        assert out.startswith((b"+OK", b"-ERR", b"+ "))
+        assert out.endswith(b"\r\n")
+    else:
+        assert out.startswith(b"-ERR")
+        assert rim.session.state is state
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
+def test_one_answer_for_each_over_long_line(profile: Profile) -> None:
+    rim = Rim(profile)
+    long = b"X" * (profile.line_octets + 1)
+    assert rim.feed(b"NOOP " + long + b"\r\n" + long + long) == profile.texts.too_long.data
+    assert rim.feed(long + b"\r\nQUIT\r\n") == profile.texts.too_long.data + profile.texts.bye.data
+
+
+def test_a_peer_that_sends_only_rubbish_is_let_go() -> None:
+    rim = Rim(RFC1939)
+    rim.feed(b"GET / HTTP/1.1\r\n" * 60)
+    assert rim.closed == "too many errors"
+
+
+def test_after_a_few_failed_logins_the_session_ends() -> None:
+    rim = Rim(RFC1939)
+    rim.feed(b"USER joe\r\nPASS x\r\n" * 2)
+    assert not rim.closed
+    rim.feed(b"USER joe\r\nPASS x\r\n")
+    assert rim.closed == "login refused"
+    rim = Rim(QMAIL)
+    assert rim.feed(b"USER joe\r\nPASS x\r\n").endswith(b"-ERR authorization failed\r\n")
+    assert rim.closed
+
+
+def test_a_password_may_hold_spaces() -> None:
+    rim = Rim(RFC1939)
+    rim.feed(b"USER joe\r\nPASS  two words \r\n")
+    assert Authenticate("plain", b"joe", b" two words ") in rim.events
+    rim = Rim(QMAIL)
+    rim.feed(b"USER joe\r\nPASS  two words \r\n")
+    assert Authenticate("plain", b"joe", b"two words ") in rim.events
+
+
+def test_each_message_that_could_not_be_removed_has_its_line_in_qmail_and_one_for_all_in_rfc1939() -> None:
+    for profile, lines in ((QMAIL, 2), (RFC1939, 1)):
+        session = Session.logged_in(profile, BOX)
+        session.receive(b"DELE 1\r\nDELE 2\r\nDELE 3\r\nQUIT\r\n")
+        events = [session.next_event() for _ in range(4)]
+        assert isinstance(events[-1], Update)
+        reply = session.updated(failed=2)
+        assert isinstance(reply, Close)
+        assert reply.reply.data.count(b"-ERR") == lines
+        assert reply.reply.data.endswith(b"+OK \r\n") == profile.plain
+
+
+def test_quit_in_a_large_box_of_new_mail_takes_no_time() -> None:
+    """Each of these messages was once compared with each of those: minutes, in which nobody else was served."""
+    box = Listing(tuple(entry(b"%d.h" % n, 1) for n in range(30_000)))
+    session = Session.logged_in(RFC1939, box)
+    for number in range(2, 30_000, 2):
+        session.receive(b"DELE %d\r\n" % number)
+        session.next_event()
+    session.receive(b"QUIT\r\n")
+    began = time.process_time()
+    event = session.next_event()
+    assert time.process_time() - began < 1
+    assert event == Update(box.entries[1:-1:2], (*box.entries[::2], box.entries[-1]))
+
+
+def test_quit_cut_off_deletes_nothing() -> None:
+    rim = Rim(RFC1939)
+    rim.feed(b"USER joe\r\nPASS pw\r\nDELE 1\r\nQUIT")
+    assert not any(isinstance(event, Update) for event in rim.events)
+    rim.feed(b"\r\n")
+    assert Update((BOX.entries[0],), (BOX.entries[2],)) in rim.events
+
+
+def test_capabilities_in_both_states() -> None:
+    rim = Rim(RFC1939, Features(tls=True, scram=True, login_delay_s=60))
+    before = rim.feed(b"CAPA\r\n").split(b"\r\n")
+    assert {b"USER", b"STLS", b"SASL PLAIN SCRAM-SHA-256", b"LOGIN-DELAY 60", b"PIPELINING"} <= set(before)
+    assert {b"RESP-CODES", b"AUTH-RESP-CODE", b"EXPIRE NEVER", b"UTF8", b"LANG", b"UIDL", b"TOP"} <= set(before)
+    rim.feed(b"USER joe\r\nPASS pw\r\n")
+    assert b"IMPLEMENTATION popbox-rfc1939" in before
+    before.remove(b"STLS")
+    after = rim.feed(b"CAPA\r\n").split(b"\r\n")
+    assert after == before, "RFC 2449 §5: the same in both states; RFC 2595 §4: STLS in AUTHORIZATION only"
+
+
+def test_stls_is_not_announced_after_login_in_the_qmail_profile_either() -> None:
+    rim = Rim(QMAIL, Features(tls=True))
+    assert b"STLS" in rim.feed(b"CAPA\r\n").split(b"\r\n")
+    rim.feed(b"USER joe\r\n")
+    rim.feed(b"PASS pw\r\n")
+    assert b"STLS" not in rim.feed(b"CAPA\r\n").split(b"\r\n")
+
+
+@pytest.mark.parametrize("line", [b"CAPA x", b"capa  x", b"STLS now"])
+@pytest.mark.parametrize("profile", [RFC1939, QMAIL], ids=["rfc1939", "qmail"])
+def test_capa_and_stls_take_no_argument_in_any_profile(profile: Profile, line: bytes) -> None:
+    rim = Rim(profile, Features(tls=True))
+    assert rim.feed(line + b"\r\n").startswith(b"-ERR")
+    assert not any(isinstance(event, StartTls) for event in rim.events)
+    assert rim.feed(b"CAPA \r\n").startswith(b"+OK"), "a blank behind it is no argument"
+
+
+@pytest.mark.parametrize("line", [b"STAT x", b"NOOP x", b"RSET x"])
+def test_qmail_ignores_an_argument_of_its_own_commands(line: bytes) -> None:
+    rim = Rim(QMAIL, Features(tls=True))
+    rim.feed(b"USER joe\r\n")
+    rim.feed(b"PASS pw\r\n")
+    assert rim.feed(line + b"\r\n").startswith(b"+OK")
+
+
+def test_behind_popup_no_capability_is_announced_that_popup_lacks() -> None:
+    session = Session.logged_in(RFC1939, BOX)
+    session.receive(b"CAPA\r\n")
+    event = session.next_event()
+    assert isinstance(event, Reply)
+    tags = {line.split(b" ")[0] for line in event.data.split(b"\r\n")}
+    assert {b"USER", b"UIDL", b"TOP", b"LANG"} <= tags
+    assert not tags & {b"SASL", b"UTF8", b"STLS"}
+
+
+def test_without_tls_no_password_where_the_operator_says_so() -> None:
+    rim = Rim(RFC1939, Features(tls=True, plaintext=False))
+    assert b"USER" not in rim.feed(b"CAPA\r\n").split(b"\r\n")
+    assert rim.feed(b"USER joe\r\n").startswith(b"-ERR [AUTH]")
+    assert rim.feed(b"AUTH PLAIN AGpvZQBwdw==\r\n").startswith(b"-ERR")
+    rim.feed(b"STLS\r\n")
+    rim.session.secured()
+    assert b"USER" in rim.feed(b"CAPA\r\n").split(b"\r\n")
+
+
+def test_stls_forgets_what_was_said_before_and_behind_it() -> None:
+    rim = Rim(RFC1939, Features(tls=True))
+    assert rim.feed(b"USER eve\r\nSTLS\r\nPASS injected\r\n").endswith(b"+OK begin TLS\r\n")
+    rim.session.secured()
+    assert rim.feed(b"PASS pw\r\n") == b"-ERR USER first\r\n"
+    assert rim.feed(b"STLS\r\n").startswith(b"-ERR")
+    assert not any(isinstance(event, Authenticate) for event in rim.events)
+
+
+def test_auth_plain_initial_response_continuation_cancel_and_rubbish() -> None:
+    good = b"AGpvZQBwdw=="
+    rim = Rim(RFC1939)
+    assert rim.feed(b"AUTH\r\n") == b"+OK mechanisms\r\nPLAIN\r\n.\r\n"
+    assert rim.feed(b"AUTH PLAIN\r\n*\r\n") == b"+ \r\n-ERR authentication cancelled\r\n"
+    assert rim.feed(b"AUTH PLAIN\r\n!!!\r\n") == b"+ \r\n-ERR [AUTH] malformed response\r\n"
+    assert rim.feed(b"AUTH PLAIN =\r\n") == b"-ERR [AUTH] malformed response\r\n"
+    assert rim.feed(b"AUTH LOGIN\r\n") == b"-ERR mechanism is not offered\r\n"
+    assert rim.feed(b"auth plain\r\n" + good + b"\r\nSTAT\r\n") == b"+ \r\n+OK maildrop ready\r\n+OK 3 60\r\n"
+    assert Rim(RFC1939).feed(b"AUTH PLAIN " + good + b"\r\n") == b"+OK maildrop ready\r\n"
+    other = b"ZXZlAGpvZQBwdw=="  # eve acting for... as joe
+    assert Rim(RFC1939).feed(b"AUTH PLAIN " + other + b"\r\n") == b"-ERR [AUTH] malformed response\r\n"
+
+
+def test_lang_and_utf8() -> None:
+    rim = Rim(RFC1939)
+    assert rim.feed(b"LANG\r\n").endswith(b".\r\n")
+    assert rim.feed(b"LANG *\r\n").startswith(b"+OK en ")
+    assert rim.feed(b"LANG xx\r\n").startswith(b"-ERR")
+    assert rim.feed(b"UTF8\r\n").startswith(b"+OK")
+
+
+WORDS = st.sampled_from(
+    [b"joe", b"pw", b"1", b"99", b"-1", b"PLAIN", b"SCRAM-SHA-256", b"biwsbj1qb2Uscj14", b"=", b"*", b"\0"]
+)
+NOISE = st.one_of(
+    st.binary(max_size=40),
+    st.tuples(st.sampled_from(VERBS), st.lists(WORDS, max_size=3)).map(lambda t: b" ".join([t[0], *t[1]]) + b"\r\n"),
+)
+
+
+@given(st.sampled_from(sorted(PROFILES)), st.lists(NOISE, max_size=40))
+def test_no_input_makes_the_core_raise(name: str, noise: list[bytes]) -> None:
+    """The same property ran for ten minutes in ``tests/bench/pop3/fuzz.py``."""
+    rim = Rim(PROFILES[name], Features(tls=True, scram=True, apop=True))
+    for data in noise:
+        out = rim.feed(data)
+        assert all(line.endswith(b"\r") or not line for line in out.split(b"\n"))
+
+
+def test_the_password_is_not_in_the_events_repr() -> None:
+    assert "hunter2" not in repr(Authenticate("plain", b"joe", b"hunter2"))
+
+
+@pytest.mark.parametrize("between", [b"NOOP", b"CAPA", b"XYZZY", b"", b"STAT", b"x" * 600, b"AUTH", b"USER"])
+def test_pass_counts_immediately_after_user_only(between: bytes) -> None:
+    rim = Rim(RFC1939)
+    rim.feed(b"USER joe\r\n" + between + b"\r\n")
+    assert rim.feed(b"PASS pw\r\n") == b"-ERR USER first\r\n"
+    assert not any(isinstance(event, Authenticate) for event in rim.events)
+    assert rim.feed(b"USER joe\r\nPASS pw\r\n").endswith(b"+OK maildrop ready\r\n")
+
+
+@pytest.mark.parametrize("between", [b"NOOP", b"CAPA", b"XYZZY", b"", b"STAT"])
+def test_qmail_remembers_the_name(between: bytes) -> None:
+    rim = Rim(QMAIL)
+    rim.feed(b"USER joe\r\n")
+    rim.feed(between + b"\r\n")
+    assert rim.feed(b"PASS pw\r\n") == b"+OK \r\n"

@@ -1,0 +1,383 @@
+"""The server as a program: real sockets, real processes, real files."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.mailhost.pop3.support import (
+    Box,
+    Client,
+    Running,
+    eventually,
+    full,
+    http,
+    memory_kib,
+    refused,
+    session_pids,
+)
+
+from mailhost.poppasswd.crypt import make
+
+Serve = Callable[..., Running]
+
+
+def test_the_howto_session(box: Box, serve: Serve) -> None:
+    box.put("1.a.h", b"Subject: one\n\n.dot\nhello\n")
+    client = serve("--profile", "qmail").client()
+    assert client.banner.endswith(b"@mx.example.net>\r\n")
+    assert client.login() == b"+OK \r\n"
+    assert client.lines(b"LIST") == b"1 25\r\n.\r\n"
+    assert client.lines(b"RETR 1") == b"Subject: one\r\n\r\n..dot\r\nhello\r\n\r\n.\r\n"
+    assert client.ask(b"QUIT") == b"+OK \r\n"
+    assert client.end() == b""
+    assert box.files() == ["cur/1.a.h:2,"]
+
+
+def test_a_whole_session_in_one_packet_then_half_close(box: Box, serve: Serve) -> None:
+    box.put("1.a.h", b"Subject: one\n\nhello\n")
+    client = serve().client()
+    client.send(b"USER testid\r\nPASS testpw\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n")
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.end().split(b"\r\n")[-3:] == [b"+OK message marked deleted", b"+OK bye", b""]
+    assert box.files() == []
+
+
+def test_byte_by_byte(box: Box, serve: Serve) -> None:
+    box.put("1.a.h", b"Subject: one\n\nhello\n")
+    client = serve().client()
+    for octet in b"USER testid\r\nPASS testpw\r\nSTAT\r\nQUIT\r\n":
+        client.send(bytes([octet]))
+    assert client.end().endswith(b"+OK 1 23\r\n+OK bye\r\n")
+
+
+@pytest.mark.parametrize("profile", ["rfc1939", "qmail"])
+def test_a_lost_connection_changes_nothing(box: Box, serve: Serve, profile: str) -> None:
+    box.put("1.a.h", b"x\n")
+    server = serve("--profile", profile)
+    client = server.client()
+    client.login()
+    client.ask(b"DELE 1")
+    client.send(b"QUIT")
+    client.close()
+    assert eventually(lambda: "connection lost" in server.log())
+    assert box.files() == ["new/1.a.h"]
+
+
+def test_in_use_in_one_profile_and_two_sessions_in_the_other(box: Box, serve: Serve) -> None:
+    box.put("1.a.h", b"x\n")
+    server = serve()
+    first, second = server.client(), server.client()
+    assert first.login().startswith(b"+OK")
+    assert second.login().startswith(b"-ERR [IN-USE]")
+    first.ask(b"QUIT")
+    assert second.login().startswith(b"+OK")
+    old = serve("--profile", "qmail")
+    one, two = old.client(), old.client()
+    assert one.login() == two.login() == b"+OK \r\n"
+    one.ask(b"DELE 1")
+    two.ask(b"DELE 1")
+    assert one.ask(b"QUIT") == b"+OK \r\n"
+    assert two.ask(b"QUIT") == b"-ERR unable to unlink all deleted messages\r\n"
+    assert two.line() == b"+OK \r\n"
+
+
+def test_a_message_that_vanished(box: Box, serve: Serve) -> None:
+    box.put("1.a.h", b"x\n", age_s=30)
+    box.put("2.b.h", b"y\n", age_s=20)
+    client = serve().client()
+    client.login()
+    (box.maildir / "new" / "1.a.h").unlink()
+    assert client.ask(b"RETR 1").startswith(b"-ERR")
+    assert client.lines(b"RETR 2") == b"y\r\n.\r\n"
+    client.ask(b"DELE 1")
+    assert client.ask(b"QUIT").startswith(b"-ERR [SYS/TEMP]")
+
+
+@pytest.mark.quiet
+def test_failures_wait_two_seconds_alike_and_others_are_served_meanwhile(box: Box, serve: Serve) -> None:
+    server = serve()
+    begin = time.monotonic()
+    clients = [server.client() for _ in range(2)]
+    clients[0].send(b"USER testid\r\nPASS wrong\r\n")
+    clients[1].send(b"USER nobody\r\nPASS wrong\r\n")
+    assert server.client().login().startswith(b"+OK")
+    assert time.monotonic() - begin < 1.5
+    took = []
+    for client in clients:
+        client.line()
+        assert client.line() == b"-ERR [AUTH] login or password is wrong\r\n"
+        took.append(time.monotonic() - begin)
+    assert all(2 <= t < 4 for t in took)
+    log = server.log()
+    assert "wrong password" in log
+    assert "unknown login" in log
+    assert '"wrong"' not in log
+    assert "testpw" not in log
+
+
+def test_a_changed_password_counts_at_the_next_login(box: Box, serve: Serve) -> None:
+    server = serve()
+    for _ in range(2):
+        client = server.client()
+        assert client.login().startswith(b"+OK")
+        client.ask(b"QUIT")
+    box.passwords({"testid": make(b"fresh", "md5"), "other": "!"})
+    assert server.client().login(password=b"fresh").startswith(b"+OK")
+    assert server.client().login().startswith(b"-ERR [AUTH]")
+
+
+def test_without_a_password_file_it_is_the_hosts_fault(box: Box, serve: Serve) -> None:
+    server = serve("--metrics", "127.0.0.1:0")
+    assert http(server, "/ready").startswith(b"HTTP/1.1 200")
+    (box.home / "users" / "poppasswd").unlink()
+    assert server.client().login().startswith(b"-ERR [SYS/TEMP]")
+    assert http(server, "/ready").startswith(b"HTTP/1.1 503")
+
+
+def test_metrics_and_the_session_line(box: Box, serve: Serve) -> None:
+    box.put("1.a.h", b"x\n")
+    pem = box.home / "pem"
+    end = datetime.datetime(2040, 1, 2, tzinfo=datetime.UTC)
+    trustme.CA().issue_cert("mx", not_after=end).private_key_and_cert_chain_pem.write_to_path(pem)
+    server = serve("--metrics", "127.0.0.1:0", "--workers", "2", "--cert", str(pem))
+    client = server.client()
+    client.login()
+    client.lines(b"RETR 1")
+    client.ask(b"DELE 1")
+    client.ask(b"QUIT")
+    client.end()
+    assert eventually(lambda: '"session"' in server.log()), "counted when it has ended: the client may see that first"
+    page = http(server, "/metrics").decode()
+    for line in ("logins_total 1", "messages_retrieved_total 1", "messages_deleted_total 1", "connections_open 0"):
+        assert f"popbox_pop3_{line}\n" in page
+    disk = os.statvfs(box.home)
+    for line in (
+        f"disk_size_bytes {disk.f_blocks * disk.f_frsize}",
+        f"certificate_end_timestamp_seconds {int(end.timestamp())}",
+    ):
+        assert f"popbox_pop3_{line}\n" in page
+    assert re.search(r"popbox_pop3_disk_free_bytes [1-9]\d+\n", page)
+    line = next(json.loads(line) for line in server.log().splitlines() if '"session"' in line)
+    assert (line["login"], line["retrieved"], line["deleted"], line["why"]) == ("testid", 1, 1, "quit")
+    assert http(server, "/x").startswith(b"HTTP/1.1 404")
+
+
+def test_a_health_check_is_not_logged_and_a_refused_login_is(box: Box, serve: Serve) -> None:
+    server = serve()
+    checking, guessing = server.client(), server.client()
+    checking.ask(b"QUIT")
+    checking.end()
+    guessing.ask(b"USER testid")
+    guessing.ask(b"PASS wrong")
+    guessing.ask(b"QUIT")
+    guessing.end()
+    assert eventually(lambda: '"session"' in server.log())
+    sessions = [json.loads(line) for line in server.log().splitlines() if '"session"' in line]
+    assert [(line["received"], line["why"]) for line in sessions] == [(31, "quit before login")]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_term_lets_sessions_finish_and_refuses_new_ones(box: Box, serve: Serve, workers: str) -> None:
+    box.put("1.a.h", b"x\n")
+    server = serve("--workers", workers)
+    client, waiting = server.client(), server.client()
+    client.login()
+    server.process.send_signal(signal.SIGTERM)
+    assert waiting.end() == b""
+    assert eventually(lambda: refused(server)), "every worker must have closed its sockets, and the parent its own"
+    assert client.lines(b"RETR 1") == b"x\r\n.\r\n"
+    assert client.ask(b"QUIT") == b"+OK bye\r\n"
+    assert server.process.wait(5) == 0
+
+
+def test_workers_share_the_port_and_one_that_died_is_replaced(box: Box, serve: Serve) -> None:
+    server = serve("--workers", "2")
+    pids = set()
+    for _ in range(12):
+        client = server.client()
+        client.login()
+        client.ask(b"QUIT")
+    assert eventually(lambda: len(session_pids(server)) >= 1)
+    pids |= session_pids(server)
+    victim = pids.pop()
+    os.kill(victim, signal.SIGKILL)
+    assert eventually(lambda: "worker died" in server.log())
+    assert server.client().login().startswith(b"+OK")
+    assert server.stop() == 0
+
+
+def test_idle_and_slow_logins_are_ended(box: Box, serve: Serve) -> None:
+    server = serve("--idle", "1", "--login-time", "60")
+    client = server.client()
+    client.login()
+    assert client.end() == b""
+    server = serve("--login-time", "1")
+    client = server.client()
+    for _ in range(40):
+        try:
+            if not client.ask(b"NOOP"):
+                break
+        except OSError:
+            break
+        time.sleep(0.1)  # what is said meanwhile gives no more time
+    assert eventually(lambda: "no login in time" in server.log())
+
+
+def test_caps_on_connections(box: Box, serve: Serve) -> None:
+    server = serve("--max-per-address", "2")
+    first, second = server.client(), server.client()
+    assert server.client().banner.startswith(b"-ERR [SYS/TEMP]")
+    first.ask(b"QUIT")
+    first.end()
+    assert server.client().login().startswith(b"+OK")
+    second.close()
+
+
+@pytest.mark.quiet
+def test_a_large_message_to_a_slow_reader_costs_little_memory_and_delays_nobody(box: Box, serve: Serve) -> None:
+    text = b"Subject: large\n\n" + b".line of text that is sixty-four octets long, dot included....\n" * 800_000
+    box.passwords({"testid": "DmIMm9e5Hc8ic", "second": "DmIMm9e5Hc8ic"})
+    box.put("1.a.h", text)
+    server = serve("--profile", "qmail")
+    slow = server.client(60)
+    slow.login()
+    before = memory_kib(server.process.pid)
+    slow.send(b"RETR 1\r\n")
+    assert full(slow)
+    begin = time.monotonic()
+    other = server.client()
+    assert other.login(b"second").startswith(b"+OK")
+    assert time.monotonic() - begin < 1
+    assert memory_kib(server.process.pid) - before < 4_096
+    slow.send(b"QUIT\r\n")
+    body = text.replace(b"\n", b"\r\n").replace(b"\n.", b"\n..")
+    assert slow.end() == b"+OK \r\n" + body + b"\r\n.\r\n+OK \r\n"
+
+
+def test_a_peer_that_never_reads_stays_bounded(box: Box, serve: Serve) -> None:
+    box.put("1.a.h", b"x" * 100_000 + b"\n")
+    server = serve()
+    client = server.client()
+    client.login()
+    before = memory_kib(server.process.pid)
+    client.sock.settimeout(1)
+    sent = 0
+    try:
+        while sent < 3_000_000:
+            sent += client.sock.send(b"RETR 1\r\n" * 1000)
+    except TimeoutError:
+        pass
+    assert memory_kib(server.process.pid) - before < 8_192
+
+
+@pytest.mark.quiet
+def test_a_deep_box_is_opened_in_a_thread_and_others_go_on(box: Box, serve: Serve) -> None:
+    for number in range(20_000):
+        path = box.maildir / "cur" / f"{number:06}.h:2,"
+        path.write_bytes(b"Subject: n\n\nbody\n")
+    box.passwords({"testid": "DmIMm9e5Hc8ic", "second": "DmIMm9e5Hc8ic"})
+    server = serve("--profile", "rfc1939")
+    client, other = server.client(30), server.client(30)
+    other.ask(b"USER second")
+    worst, began, done = 0.0, time.monotonic(), threading.Event()
+
+    def login() -> None:
+        assert client.login().startswith(b"+OK")
+        done.set()
+
+    thread = threading.Thread(target=login)
+    thread.start()
+    while not done.is_set():
+        begin = time.monotonic()
+        other.ask(b"CAPA")
+        other.rest()
+        worst = max(worst, time.monotonic() - begin)
+    thread.join()
+    took = time.monotonic() - began
+    assert worst < max(0.25, took / 2), "a loop that looks itself lets others wait all that time"
+    listing = client.lines(b"LIST")
+    assert listing.count(b"\r\n") == 20_001
+    client.ask(b"QUIT")
+
+
+def test_a_connection_lost_while_its_box_is_scanned_leaves_no_lock(box: Box, serve: Serve) -> None:
+    for number in range(3_000):
+        (box.maildir / "cur" / f"{number:06}.h:2,").write_bytes(b"x\n")
+    server = serve()
+    client = server.client()
+    client.send(b"USER testid\r\nPASS testpw\r\n")
+    client.line()
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    assert eventually(lambda: server.client().login().startswith(b"+OK"))
+
+
+@pytest.mark.slow
+@pytest.mark.needs("descriptors")
+@pytest.mark.quiet
+def test_five_thousand_idle_connections_are_held(box: Box, serve: Serve) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    held: list[socket.socket] = []
+    try:
+        server = serve("--max-per-address", "6000", "--profile", "qmail", "--metrics", "127.0.0.1:0")
+        before = memory_kib(server.process.pid)
+        for _ in range(5_000):
+            client = server.client()
+            held.append(client.sock)
+            assert client.login() == b"+OK \r\n"
+        assert client.ask(b"STAT") == b"+OK 0 0\r\n"
+        assert b"popbox_pop3_connections_open 5000\n" in http(server, "/metrics")
+        assert memory_kib(server.process.pid) - before < 40_000
+    finally:
+        for sock in held:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def proxy_header(source: str) -> bytes:
+    body = (
+        socket.inet_aton(source) + socket.inet_aton("127.0.0.1") + (4321).to_bytes(2, "big") + (110).to_bytes(2, "big")
+    )
+    return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + len(body).to_bytes(2, "big") + body
+
+
+def test_proxy_header_from_a_trusted_address(box: Box, serve: Serve) -> None:
+    server = serve("--proxy-from", "127.0.0.0/8")
+    client = Client(server.ports["pop3"], greet=False)
+    header = proxy_header("192.0.2.7")
+    for part in (header[:5], header[5:20], header[20:] + b"USER testid\r\n"):
+        client.send(part)
+        time.sleep(0.02)
+    assert client.line().startswith(b"+OK POP3")
+    assert client.line().startswith(b"+OK")
+    client.ask(b"QUIT")
+    assert eventually(lambda: '"peer": "192.0.2.7"' in server.log())
+    bare = Client(server.ports["pop3"], greet=False)
+    bare.send(b"USER testid\r\n")
+    assert bare.end() == b""
+
+
+@pytest.mark.needs("root")  # who has something to give up
+def test_as_root_no_octet_is_read_by_root(box: Box, serve: Serve) -> None:
+    server = serve("--workers", "2")
+    server.client().close()
+    assert eventually(lambda: len(session_pids(server)) == 1)
+    client = server.client()
+    for process in (*session_pids(server), server.process.pid):
+        status = Path(f"/proc/{process}/status").read_text()
+        ids = [line.split()[1:] for line in status.splitlines() if line.startswith(("Uid", "Gid", "Groups"))]
+        assert "0" not in {number for row in ids for number in row}
+    assert client.login().startswith(b"+OK")

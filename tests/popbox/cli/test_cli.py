@@ -1,0 +1,164 @@
+"""The command line: exit codes as documented, and no command without a word about it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from tests.popbox import ROOT
+
+from popbox.cli.main import cli
+
+
+def popbox(*argv: str, state: Path) -> subprocess.CompletedProcess[str]:
+    """Run popbox as a user does, with a state directory of its own."""
+    environ = {**os.environ, "XDG_STATE_HOME": str(state)}
+    return subprocess.run(
+        [sys.executable, "-m", "popbox", *argv], capture_output=True, text=True, env=environ, timeout=100, check=False
+    )
+
+
+@pytest.fixture
+def open_tmp() -> Iterator[Path]:
+    """A directory that popuser may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="popbox-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def commands(group: click.Group, prefix: str) -> list[str]:
+    found = []
+    for name, command in group.commands.items():
+        found += commands(command, f"{prefix} {name}") if isinstance(command, click.Group) else [f"{prefix} {name}"]
+    return found
+
+
+@pytest.mark.parametrize("command", commands(cli, "popbox"))
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert f"`{command}" in (ROOT / "README.md").read_text()
+
+
+def test_unusable_input_is_exit_2_and_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text("title = 1\n")
+    done = popbox("run", str(tmp_path / "wrong.toml"), "--host", "local", state=tmp_path)
+    assert done.returncode == 2
+    assert "wrong.toml: title: " in done.stderr
+
+
+def test_an_unknown_option_is_exit_2(tmp_path: Path) -> None:
+    assert popbox("demo", "--host", "mars", state=tmp_path).returncode == 2
+
+
+def test_a_wish_that_cannot_be_met_is_exit_3_with_the_reason(tmp_path: Path) -> None:
+    done = popbox("demo", "--host", "local", "--mta", "qmail", state=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "host local has no qmail" in done.stderr
+
+
+def test_the_demo_names_its_world_first_and_last(tmp_path: Path) -> None:
+    done = popbox("demo", "--host", "local", state=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("host local, MTA stand-in")
+    assert lines[-1] == "1 passed; host local, MTA stand-in"
+    assert "C: RETR 1" in done.stdout
+    assert "qmail " not in done.stdout.replace("real qmail", "")
+
+
+@pytest.mark.parametrize(("umask", "place"), [(0o077, "plain"), (0o027, "größe und mehr")])
+def test_the_demo_works_under_any_umask_below_any_name(tmp_path: Path, umask: int, place: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="popbox-test-") as top:
+        Path(top).chmod(0o755)
+        (below := Path(top, place)).mkdir(mode=0o755)
+        done = subprocess.run(
+            [sys.executable, "-m", "popbox", "demo", "--host", "local"],
+            env={**os.environ, "XDG_STATE_HOME": str(tmp_path), "TMPDIR": str(below)},
+            umask=umask, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, list(below.iterdir())) == (0, []), done.stdout + done.stderr
+
+
+@pytest.mark.needs("user namespace")
+def test_the_demo_works_without_root(tmp_path: Path) -> None:
+    """In a user namespace we are uid 1000, whoever runs the tests: no setuid, no chown, no port below 1024."""
+    as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    done = subprocess.run(
+        [*as_user, sys.executable, "-m", "popbox", "demo", "--host", "local"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "owner 1000:1000" in done.stdout
+
+
+def test_a_failing_scenario_is_exit_1(tmp_path: Path) -> None:
+    done = popbox("run", str(ROOT / "tests/popbox/faults/wrong-password.toml"), "--host", "local", state=tmp_path)
+    assert done.returncode == 1
+    assert "0 passed, 1 failed; host local, MTA stand-in" in done.stdout
+
+
+def test_a_kept_host_answers_until_down(tmp_path: Path) -> None:
+    done = popbox("demo", "--host", "local", "--keep", state=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "telnet 127.0.0.1 " in done.stdout
+    gone = popbox("down", state=tmp_path)
+    assert [line.partition(" ")[0] for line in gone.stdout.splitlines()] == ["removing", "removed"]
+    assert "\nremoved host local, MTA stand-in: " in gone.stdout
+    place = Path(gone.stdout.rpartition(": ")[2].strip())
+    assert not place.exists()
+    assert popbox("down", state=tmp_path).stdout == "no host is up\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_s", [0.3, 0.8, 1.3])
+def test_an_interrupt_leaves_nothing(number: signal.Signals, after_s: float, open_tmp: Path) -> None:
+    environ = {**os.environ, "XDG_STATE_HOME": str(open_tmp), "TMPDIR": str(open_tmp)}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "popbox", "demo", "--host", "local"],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(after_s)
+    child.send_signal(number)
+    assert child.wait(20) in (130, 0, -number)
+    assert not list(open_tmp.glob("popbox-*"))
+    assert not list(open_tmp.glob("popbox/hosts/*"))
+    assert str(open_tmp).encode() not in b"".join(_command_lines())
+
+
+@pytest.mark.needs("root")  # only root's daemons change their uid
+def test_a_private_tmpdir_is_named_before_popuser_fails_in_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "popbox", "demo", "--host", "local"],
+        capture_output=True,
+        text=True,
+        env=environ,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "uid 888 cannot pass " in done.stderr
+    assert not list(tmp_path.glob("popbox-*"))
+
+
+def _command_lines() -> list[bytes]:
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(path.read_bytes())
+        except OSError:
+            continue
+    return lines

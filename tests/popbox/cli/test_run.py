@@ -1,0 +1,186 @@
+"""``popbox run``: many scenarios at a time, results in the order of the files, and reports of what came of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from rich.console import Console
+from tests.popbox.cli.test_cli import popbox
+from tests.popbox.report.test_report import a_result
+
+from popbox.errors import HostError
+from popbox.report import whole
+from popbox.report.live import LiveScreen, Screen
+from popbox.result import Report, Result, Verdict
+from popbox.run.suite import run_all
+from popbox.scenario.load import ScenarioFile, load
+
+WITHIN_S = 30
+
+SENDS = """
+title = "{name}"
+[accounts.domains."{name}.example".mailboxes.joe]
+login = "{name}"
+crypt = "DmIMm9e5Hc8ic"
+{before}
+[[step]]
+send = {{ from = "paul@example.org", to = ["joe@{name}.example"], id = "one" }}
+"""
+GONE = "[[step]]\nbreak = { remove = 'popboxes/gone-example/joe/Maildir' }\n"
+
+
+def test_a_run_writes_reports_that_say_what_became_of_each_message(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(SENDS.format(name="fine", before=""))
+    (tmp_path / "b.toml").write_text(SENDS.format(name="gone", before=GONE))
+    out, alone = tmp_path / "out", tmp_path / "x/alone.json"
+    done = popbox("run", str(tmp_path), "--host", "local", "--report", str(out), "--json", str(alone), state=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert f"report: {out / 'report.html'}" in done.stdout
+    jsonschema.validate(json.loads(alone.read_text()), whole.schema())
+    report = Report.model_validate_json((out / "report.json").read_text())
+    assert [result.title for result in report.results] == ["fine", "gone"]
+    fates = [message.ended.value for result in report.results for message in result.messages]
+    assert fates == ["delivered exactly once", "deferred"]
+    assert "Unable to chdir to maildir" in (out / "report.html").read_text()
+
+
+def test_a_folder_that_cannot_be_made_is_exit_2_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = popbox("demo", "--host", "local", "--report", str(tmp_path / "file/deeper"), state=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "file/deeper" in done.stderr
+
+
+class FakeHost:
+    """A host on which every scenario ends at once; it notes when it was taken away."""
+
+    name, mta, uid = "local", "stand-in", 888
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def files(tmp_path: Path, own: tuple[bool, ...]) -> list[ScenarioFile]:
+    loaded = []
+    for number, alone in enumerate(own):
+        path = tmp_path / f"{number}.toml"
+        needs = "needs = { own-host = true }\n" if alone else ""
+        path.write_text(f'title = "{number}"\n{needs}[[step]]\nhup = "smtp"\n')
+        loaded.append(load(path))
+    return loaded
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[ScenarioFile], None]], list[FakeHost]]:
+    """Replace the runner by a function; gives the list of hosts that were started."""
+    hosts: list[FakeHost] = []
+
+    def install(work: Callable[[ScenarioFile], None]) -> list[FakeHost]:
+        def run(file: ScenarioFile, host: FakeHost, _watcher: object) -> Result:
+            work(file)
+            return a_result(Verdict.PASSED, file.scenario.title, [])
+
+        monkeypatch.setattr("popbox.run.suite.run", run)
+        return hosts
+
+    return install
+
+
+def started(hosts: list[FakeHost]) -> Callable[[], FakeHost]:
+    def start(_own_disk: bool) -> FakeHost:
+        hosts.append(FakeHost())
+        return hosts[-1]
+
+    return start
+
+
+def test_results_come_in_the_order_of_the_files(tmp_path: Path, faked: Callable[..., list[FakeHost]]) -> None:
+    """The later a file, the sooner it ends; hosts of their own are in between."""
+    ended = [threading.Event() for _ in range(6)]
+    ended[5].set()
+
+    def work(file: ScenarioFile) -> None:
+        number = int(file.scenario.title)
+        assert ended[number + 1].wait(WITHIN_S)
+        ended[number].set()
+
+    hosts = faked(work)
+    results = run_all(files(tmp_path, (False, True, False, True, False)), started(hosts), jobs=5)  # type: ignore[arg-type]
+    assert [result.title for result in results] == ["0", "1", "2", "3", "4"]
+    assert len(hosts) == 3, "one shared, two of their own"
+    assert all(host.closed for host in hosts)
+
+
+def test_no_more_than_jobs_run_at_a_time(tmp_path: Path, faked: Callable[..., list[FakeHost]]) -> None:
+    now, most, lock, three = [0], [0], threading.Lock(), threading.Barrier(3)
+
+    def work(_file: ScenarioFile) -> None:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        three.wait(WITHIN_S)
+        with lock:
+            now[0] -= 1
+
+    hosts = faked(work)
+    assert len(list(run_all(files(tmp_path, (False,) * 9), started(hosts), jobs=3))) == 9  # type: ignore[arg-type]
+    assert most == [3]
+
+
+def test_an_error_takes_all_hosts_away_and_drops_what_has_not_begun(
+    tmp_path: Path, faked: Callable[..., list[FakeHost]]
+) -> None:
+    begun = []
+
+    def work(file: ScenarioFile) -> None:
+        begun.append(file.scenario.title)
+        if file.scenario.title == "0":
+            raise HostError("it broke")
+        deadline = time.monotonic() + WITHIN_S
+        while not any(host.closed for host in hosts) and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    hosts = faked(work)
+    with pytest.raises(HostError, match="it broke"):
+        list(run_all(files(tmp_path, (True, True, *(False,) * 20)), started(hosts), jobs=2))  # type: ignore[arg-type]
+    assert len(begun) < 10
+    assert all(host.closed for host in hosts)
+
+
+def test_a_terminal_shows_what_runs_and_what_it_waits_for(tmp_path: Path) -> None:
+    one, two = files(tmp_path, (False, True))
+    screen = LiveScreen(5, steps=False)
+    screen.step_begins(one, 3, "it [bold]lies[/] there", "expect-delivered message one, 15 s at most")
+    screen.step_begins(two, 0, "gone", "nothing")
+    screen.ended(two, a_result(Verdict.FAILED, "t", []))
+    console = Console(width=100, file=None, record=True, force_terminal=True)
+    with console.capture() as got:
+        console.print(screen)
+    text = got.get()
+    assert "1 of 5" in text
+    assert "1 failed" in text
+    assert "3 it [bold]lies[/] there:" in Console().render_str(text, markup=False).plain.replace("\x1b[2m", "").replace(
+        "\x1b[0m", ""
+    )
+    assert "expect-delivered message one" in text
+    assert "gone" not in text
+
+
+def test_plain_lines_are_whole_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(2, steps=False)
+    screen.result(a_result(Verdict.PASSED, "fine", []))
+    screen.result(a_result(Verdict.FAILED, "bad", []))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "PASSED: fine (1.5 s), host local, MTA stand-in"
+    assert "  FAIL message one: lost" in lines
+    assert "    why: bad" in lines
+    assert lines[-1] == "FAILED: bad (1.5 s), host local, MTA stand-in: bad"

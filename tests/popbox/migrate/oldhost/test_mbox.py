@@ -1,0 +1,107 @@
+"""An mbox taken apart: whole, octet by octet, with quoting of both kinds, and what is none is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.popbox.migrate.oldhosts import MBOX
+
+from popbox.migrate.oldhost import mbox
+from popbox.migrate.oldhost.tree import TreeError
+
+FROM = b"From a@b.example Mon Sep 10 01:46:40 2001\n"
+
+
+def messages(text: bytes, step: int = 1 << 20, quoting: mbox.Quoting = "rd") -> list[bytes]:
+    """The messages of an mbox that comes in chunks of ``step`` octets."""
+    found: list[bytes] = []
+    for piece in mbox.split((text[i : i + step] for i in range(0, len(text), step)), quoting):
+        if piece.start:
+            found.append(b"")
+        found[-1] += piece.octets
+    return found
+
+
+TWO = [
+    b"Return-Path: <sue@sender.example>\nSubject: first\nStatus: RO\n\none\nFrom the start\n>From twice\n",
+    b"Subject: second\n\ntwo\n",
+]
+
+
+@pytest.mark.parametrize("step", [1, 2, 7, 1 << 20])
+def test_messages_and_quoting(step: int) -> None:
+    assert messages(MBOX.encode(), step) == TWO
+
+
+def test_mboxo_takes_the_quote_off_one_kind_only() -> None:
+    assert b"one\nFrom the start\n>>From twice\n" in messages(MBOX.encode(), quoting="o")[0]
+    assert b"one\n>From the start\n" in messages(MBOX.encode(), quoting="none")[0]
+
+
+@pytest.mark.parametrize("text", [b"hello\n", b"\n\nFrom nobody\n", b"From no date here\n\nx\n", b"x" * 5000])
+def test_what_is_no_mbox_is_refused(text: bytes) -> None:
+    with pytest.raises(TreeError, match="From_"):
+        messages(text)
+
+
+def test_an_empty_file_holds_nothing() -> None:
+    assert messages(b"") == []
+
+
+def test_a_from_line_counts_behind_an_empty_line_and_with_a_date_only() -> None:
+    body = b"x\nFrom a@b Mon Sep 10 01:46:40 2001\n\nFrom here on\n"
+    assert messages(FROM + body + b"\n" + FROM + b"y\n\n") == [body, b"y\n"]
+
+
+def test_a_last_message_without_its_empty_line_is_whole() -> None:
+    assert messages(FROM + b"x\nno end") == [b"x\nno end"]
+    assert messages(FROM + b"\n" + FROM + b"\n") == [b"", b"\n"]
+
+
+def test_a_message_much_larger_than_what_is_held() -> None:
+    line = b">From " + b"x" * 70 + b"\n"
+    found = messages(FROM + line * 60_000 + b"\n" + FROM + b"z" * (3 << 20) + b"\n\n", 60_000)
+    assert found == [line[1:] * 60_000, b"z" * (3 << 20) + b"\n"]
+
+
+LINES = st.lists(st.sampled_from([b"", b"From x", b">From x", b">>From 1:00 1999", b"text", b"From a 10:00 1999"]))
+
+
+@given(st.lists(LINES, min_size=1), st.integers(1, 40))
+def test_what_qmail_writes_comes_back(bodies: list[list[bytes]], step: int) -> None:
+    """The writer is the rule Q-MBOX-2: one ``>`` before each ``>*From ``, and an empty line behind each message."""
+    plain = [b"Subject: x\n\n" + b"".join(line + b"\n" for line in lines) for lines in bodies]
+    quoted = (
+        FROM
+        + b"".join((b">" if line.lstrip(b">").startswith(b"From ") else b"") + line for line in one.splitlines(True))
+        for one in plain
+    )
+    assert messages(b"".join(one + b"\n" for one in quoted), step) == plain
+
+
+@pytest.mark.parametrize(
+    ("start", "head", "date"),
+    [
+        (FROM, b"", 1_000_086_400),
+        (b"From a@b Mon Sep 10 01:46 2001\n", b"", 1_000_086_360),
+        (b"From a@b Mon Sep 10 01:46:40 UTC 2001\n", b"", 1_000_086_400),
+        (
+            b"From a b c 1:00 1999\n",
+            b"Received: by x;\n\tMon, 10 Sep 2001 03:46:40 +0200\nSubject: x\n\n",
+            1_000_086_400,
+        ),
+        (b"From a b c 1:00 1999\n", b"Received: by x; nonsense\n\n", None),
+        (b"From a b c 1:00 1999\n", b"Subject: x\n\nReceived: by x; Mon, 10 Sep 2001 03:46:40 +0200\n", None),
+    ],
+)
+def test_dates(start: bytes, head: bytes, date: int | None) -> None:
+    assert mbox.date_of(start, head) == date
+
+
+def test_flags_and_the_notes_of_pine() -> None:
+    assert mbox.flags_of(b"Subject: x\n\nStatus: RO\n") is None
+    assert mbox.flags_of(b"Status: RO\nX-Status: AF\n\n") == b"FRS"
+    assert mbox.flags_of(b"Subject: x\nStatus: O\n\n") == b""
+    assert mbox.is_folder_data(b"Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\nX-IMAP: 1 2\n\n")
+    assert not mbox.is_folder_data(b"Subject: FOLDER INTERNAL DATA\n\n")
