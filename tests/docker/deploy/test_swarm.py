@@ -26,7 +26,7 @@ from popbox.pytest_plugin import note_exercised
 pytestmark = [pytest.mark.docker, pytest.mark.needs("qmail image"), pytest.mark.realqmail, pytest.mark.timeout(400)]
 
 STACK = ROOT / "images/deploy/swarm/stack.yaml"
-LOAD = ROOT / "tests/docker/pop3_load.py"
+LOAD = ROOT / "tests/docker/deploy/pop3_load.py"
 THREADS, BOXES = 4, 6
 REPLICAS = 3
 NAME = "popbox-swarmtest"
