@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from mailhost.accounts.change import assign, journal
 from mailhost.accounts.change.edit import Edit, editing
 from mailhost.accounts.change.journal import HostEffects
 from mailhost.accounts.change.transaction import Transaction
-from mailhost.accounts.errors import BusyError, HostError
+from mailhost.accounts.errors import BusyError, HostError, InputError
 from mailhost.accounts.files import durable
 from mailhost.accounts.layout import Layout, layout
 from mailhost.accounts.lint.assign import _end_line
@@ -173,6 +174,21 @@ def test_a_qmail_default_changed_by_hand_is_not_removed(host: HostEffects, edit:
         mailboxes.set_extensions(change, "joe", "a.example", on=False)
         edit(path)
         refused(host, path, change)
+
+
+TOUCHES: list[Callable[[Edit], None]] = [
+    lambda change: forwards.set_catchall(change, "a.example", "joe"),
+    lambda change: mailboxes.set_extensions(change, "joe", "a.example", on=False),
+]
+
+
+@pytest.mark.parametrize("touch", TOUCHES)
+def test_a_qmail_default_written_by_hand_is_not_replaced(host: HostEffects, touch: Callable[[Edit], None]) -> None:
+    path = host.layout.box("a-example", "joe") / ".qmail-default"
+    path.write_text("./Maildir/\n|by-hand\n")
+    with editing(host) as change, pytest.raises(InputError, match=r"joe/\.qmail-default: line 2: .* by hand"):
+        touch(change)
+    assert path.read_text() == "./Maildir/\n|by-hand\n"
 
 
 def test_a_hand_edit_while_the_journal_is_written_stops_the_change_and_holds_up_no_other(

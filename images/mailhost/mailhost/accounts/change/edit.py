@@ -6,6 +6,7 @@ Only what an operation touches is read: one domain's part for a mailbox, all of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -151,19 +152,16 @@ class Edit:
         shown = f"popboxes/{prefix}/{box}/{DOT_QMAIL}"
         pending = self.boxes.get((prefix, box), BoxEdit()).texts.get(DOT_QMAIL)
         try:
-            text = pending.encode() if pending is not None else self._read(prefix, box)
+            return self._ours(prefix, box, DOT_QMAIL) if pending is None else _parsed(pending.encode(), shown)
         except Refused as why:
             raise InputError(f"{why.strerror}; change that file by hand", file=shown) from why
-        if text is None:
-            return DotQmail(None)
-        said = box_directories.parse(text)
-        if isinstance(said, int):
-            raise InputError("this line is not of mailhost's making; change that file by hand", file=shown, line=said)
-        return said
 
-    def _read(self, prefix: str, box: str) -> bytes | None:
-        self._see(f"{prefix}/{box}/{DOT_QMAIL}")
-        return box_directories.read(self.popboxes, f"{prefix}/{box}/{DOT_QMAIL}", self.layout.identity.uid)
+    def _ours(self, prefix: str, box: str, name: str) -> DotQmail:
+        """What a file of a box says now. Raises Refused, and InputError: a line in it is none of ours."""
+        path = f"{prefix}/{box}/{name}"
+        self._see(path)
+        text = box_directories.read(self.popboxes, path, self.layout.identity.uid)
+        return DotQmail(None) if text is None else _parsed(text, f"popboxes/{path}")
 
     def _see(self, path: str) -> Mark | None:
         """Remember what stands at a path below popboxes/, before it is read or replaced; returns its mark."""
@@ -178,13 +176,19 @@ class Edit:
         return self.popboxes.lstat("/".join(parts)) is not None
 
     def set_dot_qmail(self, part: Part, box: str, dot: DotQmail, *, fresh: bool = False) -> None:
-        """Write a box's .qmail, and the same as .qmail-default where extensions or the catchall lead there (H-16)."""
+        """Write a box's .qmail, and the same as .qmail-default where extensions or the catchall lead there (H-16).
+
+        Raises:
+            InputError: a line in the .qmail-default that stands there is none of ours, so it is not ours to replace.
+        """
         text = dot.render().decode()
         catchall = part.entries.get((Kind.CATCHALL, ""))
         wild = (Kind.EXTENSIONS, box) in part.entries or (catchall is not None and catchall.box == box)
         edits = self.box(part.prefix, box)
         edits.texts[DOT_QMAIL] = text
         if wild or (not fresh and self.there(part.prefix, box, DOT_DEFAULT)):
+            with contextlib.suppress(Refused):  # a link is replaced, and what it leads to is not touched
+                self._ours(part.prefix, box, DOT_DEFAULT)
             edits.texts[DOT_DEFAULT] = text if wild else None
         if not fresh or self.there(part.prefix, box):
             edits.seen = {name: self._see(f"{part.prefix}/{box}/{name}") for name in edits.texts}
@@ -328,6 +332,13 @@ def editing(hands: HostEffects) -> Iterator[Edit]:
         layout.beneath(layout.popboxes) as popboxes,
     ):
         yield Edit(transaction, rows, popboxes)
+
+
+def _parsed(text: bytes, shown: str) -> DotQmail:
+    said = box_directories.parse(text)
+    if isinstance(said, int):
+        raise InputError("this line is not of mailhost's making; change that file by hand", file=shown, line=said)
+    return said
 
 
 def dash_cuts(prefix: str) -> list[str]:
