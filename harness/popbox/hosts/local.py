@@ -11,8 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from popbox.environment import NOTHING, of_programs
 from popbox.errors import ConnectionFailed, HostError
 from popbox.hosts import disk
 from popbox.hosts import syslog as collector
-from popbox.hosts.base import CHAIN, Ability, Command, DirEntry, Found, Ran, Service, tail
+from popbox.hosts.base import CHAIN, Ability, Command, Ran, Service, tail
+from popbox.hosts.local_files import LocalFiles
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
@@ -39,7 +39,7 @@ DAEMONS: dict[Service, tuple[str, ...]] = {
 LISTENING = re.compile(r"^listening \S+ (\S+):(\d+)$", re.MULTILINE)
 
 
-class LocalHost:
+class LocalHost(LocalFiles):
     """Stand-in MTA and POP3 server as children. Use ``start``; see ``hosts.base.Host`` for the methods."""
 
     name, mta = "local", "stand-in"
@@ -164,58 +164,6 @@ class LocalHost:
             done = run_bounded(self._argv(*argv), within_s=COMMAND_S, env=self._environ, stdin=stdin)
             code, out, err = done.returncode, done.stdout, done.stderr
         return Ran(argv, code, out.decode(errors="replace"), err.decode(errors="replace"))
-
-    def find(self, maildir: str, needle: str) -> list[Found]:
-        """See Host."""
-        top = Path(self.home(), maildir)
-        found = _holding([*top.glob("new/*"), *top.glob("cur/*")], top, (needle,))
-        return [one for one in found if one.readable or not needle]
-
-    def search(self, needles: tuple[str, ...]) -> list[Found]:
-        """See Host."""
-        home = Path(self.home())
-        return list(_holding((home / "popboxes").rglob("*"), home, needles))
-
-    @contextmanager
-    def _place(self, verb: str, path: str) -> Iterator[Path]:
-        """A path below the home; what the system refuses is a HostError."""
-        try:
-            yield Path(self.home(), path)
-        except OSError as error:
-            raise HostError(f"cannot {verb} {path} on {self.describe()}: {error.strerror}") from error
-
-    def read(self, path: str) -> bytes:
-        """See Host."""
-        with self._place("read", path) as file:
-            return file.read_bytes()
-
-    def write(self, path: str, octets: bytes) -> None:
-        """See Host."""
-        with self._place("write", path) as file:
-            new = not file.exists()
-            file.write_bytes(octets)
-            if new:
-                file.chmod(0o644)  # whatever the umask: each MTA reads its control files as a user of its own
-            if new and path.startswith("popboxes/") and os.geteuid() == 0:
-                os.chown(file, POPUSER_UID, POPUSER_UID)
-
-    def mode(self, path: str) -> int:
-        """See Host."""
-        with self._place("look at", path) as file:
-            return file.stat().st_mode & 0o7777
-
-    def chmod(self, path: str, mode: int) -> None:
-        """See Host."""
-        with self._place("change the mode of", path) as file:
-            file.chmod(mode)
-
-    def remove(self, path: str) -> None:
-        """See Host."""
-        with self._place("remove", path) as place:
-            if place.is_dir():
-                shutil.rmtree(place)
-            else:
-                place.unlink()
 
     def stop(self, service: Service) -> None:
         """See Host."""
@@ -393,24 +341,6 @@ class LocalHost:
             return False
         ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
         return ours and self._root.name == f"popbox-{self._record.id}"
-
-
-def _holding(paths: Iterable[Path], top: Path, needles: tuple[str, ...]) -> Iterator[Found]:
-    """The regular files that hold one of the texts or cannot be read; what moves away meanwhile is left out."""
-    wanted = [needle.encode() for needle in needles]
-    for path in sorted(paths):
-        try:
-            seen, octets, readable = path.lstat(), b"", True
-            if not stat.S_ISREG(seen.st_mode):
-                continue
-            octets = path.read_bytes()
-        except FileNotFoundError:
-            continue
-        except PermissionError:
-            readable = False
-        if not readable or any(needle in octets for needle in wanted):
-            name, mode = str(path.relative_to(top)), stat.S_IMODE(seen.st_mode)
-            yield Found(DirEntry(name, mode, seen.st_uid, seen.st_gid, seen.st_size, seen.st_mtime), octets, readable)
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

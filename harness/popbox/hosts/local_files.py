@@ -1,0 +1,97 @@
+"""The files of a mail host on this machine, below its home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from popbox.errors import HostError
+from popbox.hosts.base import DirEntry, Found
+
+
+class LocalFiles:
+    """The methods of ``hosts.base.Host`` that look at files and change them."""
+
+    uid: int  # whose the mail is
+
+    def home(self) -> str:
+        """See Host."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """See Host."""
+        raise NotImplementedError
+
+    def find(self, maildir: str, needle: str) -> list[Found]:
+        """See Host."""
+        top = Path(self.home(), maildir)
+        found = _holding([*top.glob("new/*"), *top.glob("cur/*")], top, (needle,))
+        return [one for one in found if one.readable or not needle]
+
+    def search(self, needles: tuple[str, ...]) -> list[Found]:
+        """See Host."""
+        home = Path(self.home())
+        return list(_holding((home / "popboxes").rglob("*"), home, needles))
+
+    @contextmanager
+    def _place(self, verb: str, path: str) -> Iterator[Path]:
+        """A path below the home; what the system refuses is a HostError."""
+        try:
+            yield Path(self.home(), path)
+        except OSError as error:
+            raise HostError(f"cannot {verb} {path} on {self.describe()}: {error.strerror}") from error
+
+    def read(self, path: str) -> bytes:
+        """See Host."""
+        with self._place("read", path) as file:
+            return file.read_bytes()
+
+    def write(self, path: str, octets: bytes) -> None:
+        """See Host."""
+        with self._place("write", path) as file:
+            new = not file.exists()
+            file.write_bytes(octets)
+            if new:
+                file.chmod(0o644)  # whatever the umask: each MTA reads its control files as a user of its own
+            if new and path.startswith("popboxes/") and os.geteuid() == 0:
+                os.chown(file, self.uid, self.uid)
+
+    def mode(self, path: str) -> int:
+        """See Host."""
+        with self._place("look at", path) as file:
+            return file.stat().st_mode & 0o7777
+
+    def chmod(self, path: str, mode: int) -> None:
+        """See Host."""
+        with self._place("change the mode of", path) as file:
+            file.chmod(mode)
+
+    def remove(self, path: str) -> None:
+        """See Host."""
+        with self._place("remove", path) as place:
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink()
+
+
+def _holding(paths: Iterable[Path], top: Path, needles: tuple[str, ...]) -> Iterator[Found]:
+    """The regular files that hold one of the texts or cannot be read; what moves away meanwhile is left out."""
+    wanted = [needle.encode() for needle in needles]
+    for path in sorted(paths):
+        try:
+            seen, octets, readable = path.lstat(), b"", True
+            if not stat.S_ISREG(seen.st_mode):
+                continue
+            octets = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            readable = False
+        if not readable or any(needle in octets for needle in wanted):
+            name, mode = str(path.relative_to(top)), stat.S_IMODE(seen.st_mode)
+            yield Found(DirEntry(name, mode, seen.st_uid, seen.st_gid, seen.st_size, seen.st_mtime), octets, readable)
