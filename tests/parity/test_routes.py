@@ -1,4 +1,4 @@
-"""Whole ways against real deliveries: what ``route`` foretells is what qmail-lspawn, -getpw and -local then do."""
+"""Whole routes against real deliveries: what ``route`` predicts is what qmail-lspawn, -getpw and -local then do."""
 
 from __future__ import annotations
 
@@ -82,34 +82,38 @@ def addresses(chance: random.Random) -> list[bytes]:
     return sorted(made)
 
 
-def foretold(way: Route) -> bytes | None:
-    """The report qmail-lspawn should give; None where the way never gets there."""
-    if way.outcome in (Outcome.REFUSED, Outcome.REMOTE):
+def expected_report(routed: Route) -> bytes | None:
+    """The report qmail-lspawn should give; None where the mail never gets there."""
+    if routed.outcome in (Outcome.REFUSED, Outcome.REMOTE):
         return None
-    if way.failure is not None:
-        return (b"D" if way.failure.permanent else b"Z") + os.fsencode(way.failure.text) + b"\n"
-    if way.assignment is None:
+    if routed.failure is not None:
+        return (b"D" if routed.failure.permanent else b"Z") + os.fsencode(routed.failure.text) + b"\n"
+    if routed.assignment is None:
         return b"K"
-    files = sum(delivery.instruction.kind in (Kind.MAILDIR, Kind.MBOX) for delivery in way.deliveries)
+    files = sum(delivery.instruction.kind in (Kind.MAILDIR, Kind.MBOX) for delivery in routed.deliveries)
     return b"Kdid %d+0+0\n" % files
 
 
 def compare(hosts: int = HOSTS, *, first: bool = False) -> tuple[dict[str, int], list[str]]:
-    """Outcomes of all ways with their counts, and what differs; with ``first`` only up to the first host that does."""
+    """Outcomes of all routes with their counts, and what differs; with ``first`` only up to the first such host."""
     chance = random.Random(SEED)
     outcomes: dict[str, int] = {}
     differences = []
     lspawn.put_message()
     for _ in range(hosts):
         build_host(chance)
-        ways = {address: route(HOME, address) for address in addresses(chance)}
-        for way in ways.values():
-            outcomes[way.outcome.value] = outcomes.get(way.outcome.value, 0) + 1
-        kept = [way for way in ways.values() if foretold(way) is not None and not any(map(onward, way.deliveries))]
-        reports = lspawn.deliver([way.rewritten or b"" for way in kept], default_delivery())
-        for way, report in zip(kept, reports, strict=True):
-            if report != foretold(way):
-                differences.append(f"{way}\n  real {report!r}\n  ours {foretold(way)!r}")
+        routes = {address: route(HOME, address) for address in addresses(chance)}
+        for routed in routes.values():
+            outcomes[routed.outcome.value] = outcomes.get(routed.outcome.value, 0) + 1
+        kept = [
+            routed
+            for routed in routes.values()
+            if expected_report(routed) is not None and not any(map(onward, routed.deliveries))
+        ]
+        reports = lspawn.deliver([routed.rewritten or b"" for routed in kept], default_delivery())
+        for routed, report in zip(kept, reports, strict=True):
+            if report != expected_report(routed):
+                differences.append(f"{routed}\n  real {report!r}\n  ours {expected_report(routed)!r}")
         shutil.rmtree(HOME / "boxes")
         if first and differences:
             break

@@ -17,23 +17,23 @@ def go(host: Home, address: str) -> Route:
 
 
 def test_h_2_h_12_the_way_of_the_howtos_joe(howto: Home) -> None:
-    way = go(howto, "joe@domain.com")
+    routed = go(howto, "joe@domain.com")
     home = str(howto.path / "box/joe")
-    assert (way.outcome, way.stage, way.failure, way.arrives) == (Outcome.DELIVERED, "delivery", None, True)
-    assert way.steps == (
+    assert (routed.outcome, routed.stage, routed.failure, routed.arrives) == (Outcome.DELIVERED, "delivery", None, True)
+    assert routed.steps == (
         Step("rcpthosts", "control/rcpthosts", 1, b"domain.com", b""),
         Step("virtualdomains", "control/virtualdomains", 1, b"domain.com", b"domain-com-joe@domain.com"),
         Step("assign", "users/assign", 1, b"domain-com-joe", home.encode()),
         Step("dotqmail", f"{home}/.qmail", 0, b".qmail", b""),
     )
-    assert way.assignment is not None
-    assert way.assignment.uid == UID
-    assert [delivery.instruction.argument for delivery in way.deliveries] == [b"./Maildir/"]
+    assert routed.assignment is not None
+    assert routed.assignment.uid == UID
+    assert [delivery.instruction.argument for delivery in routed.deliveries] == [b"./Maildir/"]
 
 
 def test_e_3_case_does_not_matter_and_is_kept(howto: Home) -> None:
-    way = go(howto, "JOE@DOMAIN.COM")
-    assert (way.outcome, way.rewritten) == (Outcome.DELIVERED, b"domain-com-JOE@DOMAIN.COM")
+    routed = go(howto, "JOE@DOMAIN.COM")
+    assert (routed.outcome, routed.rewritten) == (Outcome.DELIVERED, b"domain-com-JOE@DOMAIN.COM")
 
 
 def test_h_12_q_lsp_3_the_box_is_reached_through_any_local_domain(howto: Home) -> None:
@@ -43,10 +43,10 @@ def test_h_12_q_lsp_3_the_box_is_reached_through_any_local_domain(howto: Home) -
 
 
 def test_h_7_refused_at_smtp_time(howto: Home) -> None:
-    way = go(howto, "joe@other.com")
-    assert (way.outcome, way.stage, way.arrives) == (Outcome.REFUSED, "rcpthosts", False)
-    assert way.failure is not None
-    assert way.failure.text.startswith("553 sorry")
+    routed = go(howto, "joe@other.com")
+    assert (routed.outcome, routed.stage, routed.arrives) == (Outcome.REFUSED, "rcpthosts", False)
+    assert routed.failure is not None
+    assert routed.failure.text.startswith("553 sorry")
 
 
 @pytest.mark.parametrize(
@@ -56,51 +56,51 @@ def test_h_7_refused_at_smtp_time(howto: Home) -> None:
 def test_unreadable_controls_stop_the_program_that_reads_them(howto: Home, spoil: str, stage: str, file: str) -> None:
     (howto.path / "control" / spoil).unlink(missing_ok=True)
     (howto.path / "control" / spoil).mkdir()
-    way = go(howto, "joe@domain.com")
-    assert (way.outcome, way.stage, way.steps[-1].file) == (Outcome.DEFERRED, stage, file)
+    routed = go(howto, "joe@domain.com")
+    assert (routed.outcome, routed.stage, routed.steps[-1].file) == (Outcome.DEFERRED, stage, file)
 
 
 def test_q_send_7_neither_me_nor_locals(howto: Home) -> None:
     (howto.path / "control/me").unlink()
-    way = go(howto, "joe@domain.com")
-    assert (way.outcome, way.stage) == (Outcome.DEFERRED, "locals")
+    routed = go(howto, "joe@domain.com")
+    assert (routed.outcome, routed.stage) == (Outcome.DEFERRED, "locals")
 
 
 def test_e_8_a_domain_nobody_took_leaves(howto: Home) -> None:
     howto.control("virtualdomains", "domain.com:\n")
-    way = go(howto, "joe@domain.com")
-    assert (way.outcome, way.arrives, way.rewritten) == (Outcome.REMOTE, False, b"joe@domain.com")
-    assert way.steps[-1].stage == "virtualdomains"
+    routed = go(howto, "joe@domain.com")
+    assert (routed.outcome, routed.arrives, routed.rewritten) == (Outcome.REMOTE, False, b"joe@domain.com")
+    assert routed.steps[-1].stage == "virtualdomains"
 
 
 def test_e_19_the_trash_address(howto: Home) -> None:
     howto.control("locals", "domain.com\n")
-    way = go(howto, "@domain.com")
-    assert (way.outcome, way.stage, way.arrives) == (Outcome.DISCARDED, "assign", False)
+    routed = go(howto, "@domain.com")
+    assert (routed.outcome, routed.stage, routed.arrives) == (Outcome.DISCARDED, "assign", False)
 
 
 def test_e_27_an_unknown_box_ends_at_alias(howto: Home) -> None:
-    way = go(howto, "nobody@domain.com")
-    who = way.assignment
-    assert way.failure == NO_MAILBOX
+    routed = go(howto, "nobody@domain.com")
+    who = routed.assignment
+    assert routed.failure == NO_MAILBOX
     assert who is not None
     assert (who.source, who.ext) == ("alias", b"domain-com-nobody")
-    assert way.steps[-1].file == "alias"
+    assert routed.steps[-1].file == "alias"
 
 
 def test_e_32_a_damaged_cdb_defers(howto: Home) -> None:
     (howto.path / "users/cdb").write_bytes(b"")
-    way = go(howto, "joe@domain.com")
-    assert (way.outcome, way.stage, way.failure) == (Outcome.DEFERRED, "assign", CDB_TROUBLE)
-    assert way.drift.stale
-    assert way.drift.fresh_line == 1
+    routed = go(howto, "joe@domain.com")
+    assert (routed.outcome, routed.stage, routed.failure) == (Outcome.DEFERRED, "assign", CDB_TROUBLE)
+    assert routed.stale_cdb.stale
+    assert routed.stale_cdb.fresh_line == 1
 
 
 def test_e_29_uid_0_defers_and_the_entry_is_still_named(howto: Home) -> None:
     howto.assign("=domain-com-joe:popuser:abc:888:BOX/joe:::")
-    way = go(howto, "joe@domain.com")
-    assert (way.outcome, way.failure) == (Outcome.DEFERRED, ROOT)
-    assert way.steps[-1].file == "users/assign"
+    routed = go(howto, "joe@domain.com")
+    assert (routed.outcome, routed.failure) == (Outcome.DEFERRED, ROOT)
+    assert routed.steps[-1].file == "users/assign"
 
 
 def test_e_33_h_15_homes(howto: Home) -> None:
@@ -111,15 +111,15 @@ def test_e_33_h_15_homes(howto: Home) -> None:
 
 def test_e_38_a_dash_and_no_file_bounces(howto: Home) -> None:
     howto.assign("+domain-com-:IDS:BOX/joe:-::")
-    way = go(howto, "any@domain.com")
-    assert (way.outcome, way.stage, way.failure) == (Outcome.BOUNCED, "dotqmail", NO_MAILBOX)
+    routed = go(howto, "any@domain.com")
+    assert (routed.outcome, routed.stage, routed.failure) == (Outcome.BOUNCED, "dotqmail", NO_MAILBOX)
 
 
 def test_e_37_h_16_default_delivery(howto: Home) -> None:
     (howto.path / "box/joe/.qmail").unlink()
-    way = go(howto, "joe@domain.com")
-    assert way.steps[-1] == Step("dotqmail", "default delivery", 0, b"", b".qmail, .qmaildefault")
-    assert way.outcome is Outcome.DELIVERED
+    routed = go(howto, "joe@domain.com")
+    assert routed.steps[-1] == Step("dotqmail", "default delivery", 0, b"", b".qmail, .qmaildefault")
+    assert routed.outcome is Outcome.DELIVERED
     maildir = route(howto.path, b"joe@domain.com", default=b"./Maildir/")
     assert maildir.deliveries[0].instruction.argument == b"./Maildir/"
 
@@ -138,9 +138,9 @@ def test_q_def_1_control_defaultdelivery_is_for_a_box_without_a_file(
 ) -> None:
     (howto.path / "box/joe/.qmail").unlink()
     howto.control("defaultdelivery", text)
-    way = go(howto, "joe@domain.com")
-    assert [delivery.instruction.argument for delivery in way.deliveries] == arguments
-    assert way.steps[-1].file == ("control/defaultdelivery" if text else "default delivery")
+    routed = go(howto, "joe@domain.com")
+    assert [delivery.instruction.argument for delivery in routed.deliveries] == arguments
+    assert routed.steps[-1].file == ("control/defaultdelivery" if text else "default delivery")
     given = route(howto.path, b"joe@domain.com", default=b"./Other")
     assert given.deliveries[0].instruction.argument == b"./Other"
 
@@ -170,45 +170,50 @@ def test_e_42_comments_only_discard(howto: Home) -> None:
 
 def test_h_34_a_failing_line_is_shown_and_defers(howto: Home) -> None:
     (howto.path / "box/joe/.qmail").write_text("./Mailbox\n./None/\n./Maildir/\n")
-    way = go(howto, "joe@domain.com")
-    assert (way.outcome, way.stage) == (Outcome.DEFERRED, "delivery")
-    assert [delivery.instruction.failure is None for delivery in way.deliveries] == [True, False, True]
+    routed = go(howto, "joe@domain.com")
+    assert (routed.outcome, routed.stage) == (Outcome.DEFERRED, "delivery")
+    assert [delivery.instruction.failure is None for delivery in routed.deliveries] == [True, False, True]
 
 
 def test_h_20_q_lsp_3_users_cdb_as_it_is_now_decides_and_users_assign_says_what_will(howto: Home) -> None:
     howto.assign("=domain-com-new:IDS:BOX/joe:::", build=False)
     old, new = go(howto, "joe@domain.com"), go(howto, "new@domain.com")
-    assert (old.outcome, old.drift.stale, old.drift.line, old.drift.fresh) == (Outcome.DELIVERED, True, 0, None)
+    assert (old.outcome, old.stale_cdb.stale, old.stale_cdb.line, old.stale_cdb.fresh) == (
+        Outcome.DELIVERED,
+        True,
+        0,
+        None,
+    )
     assert old.steps[2].file == "users/cdb"
-    assert (new.drift.fresh_line, new.drift.stale) == (1, True)
+    assert (new.stale_cdb.fresh_line, new.stale_cdb.stale) == (1, True)
 
 
 def test_e_35_a_line_after_the_dot_is_not_the_one(howto: Home) -> None:
     howto.assign(end=".\n=domain-com-joe:IDS:BOX/joe:::\n", build=False)
-    way = go(howto, "joe@domain.com")
-    assert (way.drift.line, way.steps[2].file) == (0, "users/cdb")
+    routed = go(howto, "joe@domain.com")
+    assert (routed.stale_cdb.line, routed.steps[2].file) == (0, "users/cdb")
 
 
 def test_h_21_a_users_assign_that_cannot_be_built(howto: Home) -> None:
     howto.assign("=domain-com-joe:IDS:BOX/joe:::", "rubbish", build=False)
-    way = go(howto, "joe@domain.com")
-    assert way.outcome is Outcome.DELIVERED
-    assert way.drift.error is not None
-    assert way.drift.error.line == 2
+    routed = go(howto, "joe@domain.com")
+    assert routed.outcome is Outcome.DELIVERED
+    assert routed.stale_cdb.error is not None
+    assert routed.stale_cdb.error.line == 2
 
 
 def test_without_users_assign_there_is_nothing_to_compare(howto: Home) -> None:
     (howto.path / "users/assign").unlink()
-    assert go(howto, "joe@domain.com").drift.stale
+    assert go(howto, "joe@domain.com").stale_cdb.stale
     (howto.path / "users/cdb").unlink()
-    assert not go(howto, "joe@domain.com").drift.stale
+    assert not go(howto, "joe@domain.com").stale_cdb.stale
 
 
 def test_e_2_the_line_named_is_the_one_used(howto: Home) -> None:
     howto.assign("=other:IDS:/h:::", "=domain-com-JOE:IDS:BOX/joe:::", "=domain-com-joe:IDS:/second:::")
-    assert go(howto, "joe@domain.com").drift.line == 2
+    assert go(howto, "joe@domain.com").stale_cdb.line == 2
     howto.assign("=domain-com-:IDS:/h:-::", "+domain-com-:IDS:BOX/joe:-::", "+domain-com-:IDS:/x:-::")
-    assert go(howto, "x@domain.com").drift.line == 2
+    assert go(howto, "x@domain.com").stale_cdb.line == 2
 
 
 def forwarding(host: Home, **boxes: str) -> None:
@@ -219,10 +224,10 @@ def forwarding(host: Home, **boxes: str) -> None:
 
 def test_h_33_forwards_are_followed(howto: Home) -> None:
     forwarding(howto, joe="./Maildir/\n", sales="&joe@domain.com\nx@far.org\n")
-    way = go(howto, "sales@domain.com")
-    onward = [delivery.onward for delivery in way.deliveries]
+    routed = go(howto, "sales@domain.com")
+    onward = [delivery.onward for delivery in routed.deliveries]
     assert [each.outcome for each in onward if each is not None] == [Outcome.DELIVERED, Outcome.REMOTE]
-    assert way.arrives
+    assert routed.arrives
     assert onward[0] is not None
     assert onward[0].steps[0].stage == "virtualdomains", "a forward does not come through qmail-smtpd"
 
@@ -230,18 +235,18 @@ def test_h_33_forwards_are_followed(howto: Home) -> None:
 def test_a_forward_that_bounces_is_delivered_and_does_not_arrive(howto: Home) -> None:
     forwarding(howto, sales="&gone@domain.com\n", gone="&\n")
     howto.assign("=domain-com-sales:IDS:BOX/sales:::", "=domain-com-gone:IDS:relative:::")
-    way = go(howto, "sales@domain.com")
-    assert (way.outcome, way.arrives) == (Outcome.DELIVERED, False)
+    routed = go(howto, "sales@domain.com")
+    assert (routed.outcome, routed.arrives) == (Outcome.DELIVERED, False)
 
 
 def test_e_54_q_local_7_forwards_in_a_circle_loop(howto: Home) -> None:
     forwarding(howto, a="&b@domain.com\n", b="&a@domain.com\n")
-    way = go(howto, "a@domain.com")
-    second = way.deliveries[0].onward
+    routed = go(howto, "a@domain.com")
+    second = routed.deliveries[0].onward
     third = second and second.deliveries[0].onward
     assert third is not None
     assert (third.outcome, third.failure) == (Outcome.BOUNCED, LOOPING)
-    assert not way.arrives
+    assert not routed.arrives
 
 
 def test_e_52_a_failing_line_keeps_forwards_from_being_sent(howto: Home) -> None:
@@ -254,8 +259,8 @@ def test_forwards_that_fan_out_without_end_are_followed_so_far_and_no_further(ho
     boxes = {name: "".join(f"&{other}@domain.com\n" for other in names if other != name) for name in names}
     forwarding(howto, **boxes)
 
-    def count(way: Route) -> int:
-        return 1 + sum(count(delivery.onward) for delivery in way.deliveries if delivery.onward is not None)
+    def count(routed: Route) -> int:
+        return 1 + sum(count(delivery.onward) for delivery in routed.deliveries if delivery.onward is not None)
 
     assert count(go(howto, "b0@domain.com")) == MOST_FORWARDS + 1
 

@@ -15,7 +15,7 @@ from mailhost.qmail.dotqmail import Instruction, Kind
 from mailhost.qmail.failure import Failure
 from mailhost.qmail.lookup import CDB_FILE, Assignment, accounts_of, locate, split
 from mailhost.qmail.rewrite import Local, rewrite
-from mailhost.qmail.stale_cdb import Comparison, Drift
+from mailhost.qmail.stale_cdb import Comparison, StaleCdb
 
 SMTPD_CONTROLS = Failure(permanent=False, text="421 unable to read controls (#4.3.0)")
 SEND_CONTROLS = Failure(permanent=False, text="alert: cannot start: unable to read controls")
@@ -64,7 +64,7 @@ class Route:
     failure: Failure | None = None
     rewritten: bytes | None = None
     assignment: Assignment | None = None
-    drift: Drift = field(default_factory=Drift)
+    stale_cdb: StaleCdb = field(default_factory=StaleCdb)
     inspection: Inspection | None = None
     deliveries: tuple[Delivery, ...] = ()
 
@@ -75,7 +75,7 @@ class Route:
         return self.outcome is Outcome.DELIVERED and all(way.arrives or way.outcome is Outcome.REMOTE for way in onward)
 
 
-class _World:
+class _Context:
     """What all the ways of one question share: the host, its users/assign compared once, and how much is followed."""
 
     def __init__(self, home: Path, default: bytes | None) -> None:
@@ -85,18 +85,18 @@ class _World:
         self.forwards_left = MOST_FORWARDS
 
 
-class _Way:
+class _Walk:
     """Goes the way of one address; ``via`` are the local deliveries that a forwarded message has behind it."""
 
-    def __init__(self, world: _World, address: bytes, via: tuple[bytes, ...] = ()) -> None:
-        self.world = world
+    def __init__(self, context: _Context, address: bytes, via: tuple[bytes, ...] = ()) -> None:
+        self.context = context
         self.address = address
         self.via = via
         self.steps: list[Step] = []
         self.default = DEFAULT_DELIVERY
         self.rewritten: bytes | None = None
         self.assignment: Assignment | None = None
-        self.drift = Drift()
+        self.stale_cdb = StaleCdb()
         self.inspection: Inspection | None = None
         self.deliveries: tuple[Delivery, ...] = ()
 
@@ -109,7 +109,7 @@ class _Way:
             failure,
             self.rewritten,
             self.assignment,
-            self.drift,
+            self.stale_cdb,
             self.inspection,
             self.deliveries,
         )
@@ -120,7 +120,7 @@ class _Way:
     def smtp(self) -> Route:
         """qmail-smtpd: is the recipient accepted?"""
         try:
-            decision = accepts(load(self.world.home, Reader.SMTPD), self.address)
+            decision = accepts(load(self.context.home, Reader.SMTPD), self.address)
         except ControlError as error:
             self.steps.append(Step("rcpthosts", error.file, 0, b"", os.fsencode(error.rule)))
             return self.fail("rcpthosts", SMTPD_CONTROLS)
@@ -132,14 +132,14 @@ class _Way:
     def send(self) -> Route:
         """qmail-send: local, virtual or remote?"""
         try:
-            controls = load(self.world.home, Reader.SEND)
+            controls = load(self.context.home, Reader.SEND)
         except ControlError as error:
             self.steps.append(Step("locals", error.file, 0, b"", os.fsencode(error.rule)))
             return self.fail("locals", SEND_CONTROLS)
         if controls.locals is None:
             self.steps.append(Step("locals", "control/me", 0, b"", b"neither it nor control/locals exists"))
             return self.fail("locals", SEND_CONTROLS)
-        self.default = controls.defaultdelivery if self.world.default is None else self.world.default
+        self.default = controls.defaultdelivery if self.context.default is None else self.context.default
         rewritten = rewrite(controls, self.address)
         self.rewritten = rewritten.address
         self.steps += [Step(step.rule, step.file, step.line, step.key, step.address) for step in rewritten.steps]
@@ -153,14 +153,14 @@ class _Way:
         local, _ = parts
         if not local:
             return self.end(Outcome.DISCARDED, "assign")
-        who = locate(self.world.home, local, accounts_of(self.world.home))
+        who = locate(self.context.home, local, accounts_of(self.context.home))
         of_cdb = isinstance(who, Assignment) and who.source == CDB_FILE
-        self.drift = self.world.comparison.of(local, who if isinstance(who, Assignment) and of_cdb else None)
+        self.stale_cdb = self.context.comparison.of(local, who if isinstance(who, Assignment) and of_cdb else None)
         if isinstance(who, Failure):
             return self.fail("assign", who)
         self.assignment = who
-        file = ASSIGN_FILE if self.drift.line else who.source
-        self.steps.append(Step("assign", file, self.drift.line, who.key, who.home))
+        file = ASSIGN_FILE if self.stale_cdb.line else who.source
+        self.steps.append(Step("assign", file, self.stale_cdb.line, who.key, who.home))
         if who.failure is not None:
             return self.fail("assign", who.failure)
         return self.fail("loop", LOOPING) if rewritten in self.via else self.local(rewritten, who)
@@ -179,16 +179,16 @@ class _Way:
 
     def default_file(self) -> str:
         """Where the delivery for a box without .qmail stands."""
-        by_file = self.world.default is None and self.default != DEFAULT_DELIVERY
+        by_file = self.context.default is None and self.default != DEFAULT_DELIVERY
         return "control/defaultdelivery" if by_file else "default delivery"
 
     def delivery(self, instruction: Instruction, rewritten: bytes, inspection: Inspection) -> Delivery:
         """One line; a forward is followed unless another line fails, for then nothing is forwarded (Q-FWD-1)."""
         followed = instruction.kind is Kind.FORWARD and inspection.failure is None
-        if not followed or self.world.forwards_left == 0:
+        if not followed or self.context.forwards_left == 0:
             return Delivery(instruction)
-        self.world.forwards_left -= 1
-        return Delivery(instruction, _Way(self.world, c_string(instruction.argument), (*self.via, rewritten)).send())
+        self.context.forwards_left -= 1
+        return Delivery(instruction, _Walk(self.context, c_string(instruction.argument), (*self.via, rewritten)).send())
 
 
 def route(home: Path, address: bytes, default: bytes | None = None) -> Route:
@@ -198,4 +198,4 @@ def route(home: Path, address: bytes, default: bytes | None = None) -> Route:
 
     Raises OSError when something else than a missing file keeps users/assign from being compared.
     """
-    return _Way(_World(home, default), address).smtp()
+    return _Walk(_Context(home, default), address).smtp()

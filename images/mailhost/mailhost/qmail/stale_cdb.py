@@ -16,7 +16,7 @@ from mailhost.qmail.newu import make, open_bounded
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class StaleCdb:
     """``line``: the users/assign line the assignment in force came from, 0 when none has it any more.
 
     ``stale``: the two files differ. ``fresh``, ``fresh_line``: who gets the local part once users/cdb is made anew.
@@ -37,15 +37,15 @@ class Comparison:
         """``home``: the qmail home; nothing is read yet."""
         self._home = home
 
-    def of(self, local: bytes, current: Assignment | None) -> Drift:
+    def of(self, local: bytes, current: Assignment | None) -> StaleCdb:
         """Compare for one local part; ``current``: what users/cdb gives now. Raises OSError on an unreadable file."""
         if self._text is None:
-            return Drift(stale=self._cdb is not None)
+            return StaleCdb(stale=self._cdb is not None)
         line = _line_of(self._text, local, current)
         if isinstance(self._new, NewuError):
-            return Drift(line, stale=True, error=self._new)
+            return StaleCdb(line, stale=True, error=self._new)
         fresh = lookup(Cdb(self._new), local)
-        return Drift(line, self._new != self._cdb, fresh, _line_of(self._text, local, fresh))
+        return StaleCdb(line, self._new != self._cdb, fresh, _line_of(self._text, local, fresh))
 
     @cached_property
     def _text(self) -> bytes | None:

@@ -66,14 +66,14 @@ def _serve(options: Options, log: Log) -> int:
         allow_descriptors(options.sessions)
         root = prepare(options)
         controls = read_controls(options.home)
-        way = way_out(options, controls)
+        remote = remote_delivery(options, controls)
     except (CannotStart, OSError) as error:
         log.line(CANNOT, str(error))
         return 111
     os.umask(0o077)
     try:
         with listener, asyncio.Runner(loop_factory=factory()) as runner:
-            return runner.run(_Server(options, controls, log).run(listener, root, tls, way))
+            return runner.run(_Server(options, controls, log).run(listener, root, tls, remote))
     except OSError as error:
         log.line(CANNOT, because(error))
         return 111
@@ -168,7 +168,7 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def way_out(options: Options, controls: Controls) -> Remote:
+def remote_delivery(options: Options, controls: Controls) -> Remote:
     """Where remote mail goes. Raises OSError: no sink could be made."""
     if options.sink is not None:
         return Sink(options.sink)
@@ -210,7 +210,7 @@ class _Server:
         self._options, self._controls, self._log = options, controls, log
         self._stop = asyncio.Event()
 
-    async def run(self, listener: socket.socket, root: Path, tls: ssl.SSLContext | None, way: Remote) -> int:
+    async def run(self, listener: socket.socket, root: Path, tls: ssl.SSLContext | None, remote: Remote) -> int:
         loop = asyncio.get_running_loop()
         alarm.watch(loop, self._log)
         queue = Queue(root)
@@ -219,7 +219,7 @@ class _Server:
             self._options.home, queue, committer, self._controls, self._arrived, programs=self._options.programs
         )
         self._work, self._loop = work, loop
-        self._sender = Sender(work, way, self._log)
+        self._sender = Sender(work, remote, self._log)
         self._reception = self._receive(queue, committer, work, tls)
         self._handle_signals()
         if self._options.certificate is not None:
@@ -237,8 +237,8 @@ class _Server:
         queue.close()
         return 0
 
-    def _arrived(self, entry: QueueRecord) -> None:
-        self._loop.call_soon_threadsafe(self._sender.add, entry)
+    def _arrived(self, record: QueueRecord) -> None:
+        self._loop.call_soon_threadsafe(self._sender.add, record)
 
     def _receive(self, queue: Queue, committer: Committer, work: Work, tls: ssl.SSLContext | None) -> Reception:
         return Reception(

@@ -22,7 +22,7 @@ from mailhost.standin.queue.message_reader import Stored
 ME = os.geteuid(), os.getegid()
 
 
-class Owners:
+class AssignmentCache:
     """Everybody lives in one box."""
 
     def __init__(self, box: Path, dash: bytes = b"", ext: bytes = b"", uid: int = ME[0]) -> None:
@@ -50,8 +50,8 @@ class Bench:
         with tempfile.TemporaryFile() as file:
             file.write(b"head" + text)
             file.flush()
-            owners = Owners(self.box, dash, ext, uid)
-            place = local.Place(self.forward, owners, programs)  # type: ignore[arg-type]
+            assignments = AssignmentCache(self.box, dash, ext, uid)
+            place = local.Place(self.forward, assignments, programs)  # type: ignore[arg-type]
             return local.deliver(place, sender, b"p-Joe@D.com", Stored(file.fileno(), 4))
 
     def qmail(self, text: str, name: str = ".qmail", mode: int = 0o644) -> None:

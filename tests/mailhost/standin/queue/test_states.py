@@ -70,9 +70,9 @@ def store(home: Home) -> Queue:
 
 
 def put(store: Queue, to: tuple[Recipient, ...] = TO) -> QueueRecord:
-    (entry,) = store.commit([draft(store, to)])
-    assert isinstance(entry, QueueRecord)
-    return entry
+    (record,) = store.commit([draft(store, to)])
+    assert isinstance(record, QueueRecord)
+    return record
 
 
 def draft(store: Queue, to: tuple[Recipient, ...] = TO) -> queue.Draft:
@@ -128,13 +128,13 @@ def test_s4_s5_a_crash_in_delivery(home: Home, monkeypatch: pytest.MonkeyPatch, 
     """Lost never; twice only where the crash fell between the link into new/ and the end of the queue file."""
     home.box("joe")
     accepting = store(home)
-    entry = put(accepting)
+    record = put(accepting)
     working, committer = work(home, accepting)
     monkeypatch.setattr(os, "geteuid", lambda: owner_uid(home))
     with monkeypatch.context() as dying:
         disk = Disk(dying, at)
         try:
-            report = working.local(entry, entry.sender, TO[0].address, journal=False)
+            report = working.local(record, record.sender, TO[0].address, journal=False)
             assert report == Report(Outcome.SUCCESS, b"did 1+0+0\n")
             assert disk.calls == DELIVERY
         except Crash:
@@ -145,7 +145,7 @@ def test_s4_s5_a_crash_in_delivery(home: Home, monkeypatch: pytest.MonkeyPatch, 
     assert (len(home.mail()), len(left)) == (1 if linked else 0, 0 if ended else 1)
     if not ended:
         next_one, closing = work(home, again)
-        next_one.local(left[0][0], entry.sender, TO[0].address)
+        next_one.local(left[0][0], record.sender, TO[0].address)
         closing.close()
         assert len(home.mail()) == (2 if linked else 1)
     committer.close()
@@ -158,35 +158,35 @@ def owner_uid(home: Home) -> int:
 
 def test_s6_what_is_on_record_is_not_tried_again(home: Home) -> None:
     accepting = store(home)
-    entry = put(accepting, (*TO, Recipient(True, b"p-b@d.com"), Recipient(True, b"p-c@d.com")))
-    accepting.record(entry.number, record_done(0))
-    accepting.record(entry.number, record_failed(1, b"no\n"))
-    with (home.path / "queue/standin/state" / str(entry.number)).open("ab") as cut:
+    record = put(accepting, (*TO, Recipient(True, b"p-b@d.com"), Recipient(True, b"p-c@d.com")))
+    accepting.add_to_journal(record.number, record_done(0))
+    accepting.add_to_journal(record.number, record_failed(1, b"no\n"))
+    with (home.path / "queue/standin/state" / str(record.number)).open("ab") as cut:
         cut.write(b"K 2")
     ((_, found),) = store(home).load()
-    assert found == (entry, Journal({0, 1}, {1: b"no\n"}, {}))
+    assert found == (record, Journal({0, 1}, {1: b"no\n"}, {}))
 
 
 def test_s7_the_bounce_is_accepted_before_its_message_ends(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     accepting = store(home)
-    entry = put(accepting)
+    record = put(accepting)
     working, committer = work(home, accepting)
     disk = Disk(monkeypatch)
-    bounced = working.bounce(entry, [(TO[0].address, b"no\n")])
+    bounced = working.bounce(record, [(TO[0].address, b"no\n")])
     assert disk.calls == COMMIT, "the message itself is untouched until then"
-    assert store(home).numbers() == [entry.number, bounced]
+    assert store(home).numbers() == [record.number, bounced]
     committer.close()
 
 
 @pytest.mark.parametrize("at", [0, 1])
 def test_s8_a_crash_at_the_end(home: Home, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     accepting = store(home)
-    entry = put(accepting)
-    accepting.record(entry.number, record_done(0))
+    record = put(accepting)
+    accepting.add_to_journal(record.number, record_done(0))
     with monkeypatch.context() as dying:
         disk = Disk(dying, at)
         with pytest.raises(Crash):
-            accepting.remove(entry.number)
+            accepting.remove(record.number)
         assert disk.calls == ["unlink msg/N"][:at]
     again = store(home)
     assert again.sweep() == at

@@ -78,7 +78,7 @@ def test_what_is_read_and_made_leaves_no_descriptor_open(tmp_path: Path) -> None
     store = Queue(queue.make(tmp_path))
     kept = put(store)
     assert store.read(kept.number) == kept
-    store.record(kept.number, format.record_done(0))
+    store.add_to_journal(kept.number, format.record_done(0))
     store.journal(kept.number)
     with pytest.raises(FileNotFoundError):
         store.read(7)
@@ -128,7 +128,7 @@ def test_numbers_grow_and_are_never_used_twice(store: Queue) -> None:
 
 def test_sweep_clears_what_a_crash_left_and_nothing_else(store: Queue) -> None:
     kept = put(store)
-    store.record(kept.number, format.record_done(0))
+    store.add_to_journal(kept.number, format.record_done(0))
     (store.root / "tmp/123").write_bytes(b"half")
     (store.root / "state/123").write_bytes(b"K 0\n")
     assert store.sweep() == 2
@@ -138,7 +138,7 @@ def test_sweep_clears_what_a_crash_left_and_nothing_else(store: Queue) -> None:
 
 def test_the_journal_ignores_a_line_cut_by_a_crash(store: Queue) -> None:
     for line in (format.record_done(1), format.record_failed(0, b"a b\n%\xff\n"), format.record_due(True, 77)):
-        store.record(5, line)
+        store.add_to_journal(5, line)
     (store.root / "state/5").open("ab").write(b"K 2")
     journal = store.journal(5)
     assert (journal.done, journal.failed, journal.due) == ({0, 1}, {0: b"a b\n%\xff\n"}, {b"L": 77})
@@ -204,10 +204,10 @@ def _raise(error: Exception) -> None:
 
 def test_a_journal_line_that_was_cut_short_spoils_no_line_after_it(store: Queue) -> None:
     kept = put(store)
-    store.record(kept.number, format.record_done(0))
+    store.add_to_journal(kept.number, format.record_done(0))
     with (store.root / "state" / str(kept.number)).open("ab") as cut:
         cut.write(b"Z L 17")
-    store.record(kept.number, format.record_failed(1, b"no\n"))
+    store.add_to_journal(kept.number, format.record_failed(1, b"no\n"))
     assert list(store.load()) == [(kept.number, (kept, format.Journal({0, 1}, {1: b"no\n"}, {})))]
 
 
@@ -220,8 +220,8 @@ def test_a_full_disk_while_the_journal_is_written_spoils_no_line_after_it(
             os, "write", lambda fd, octets: real(fd, octets[:2]) if len(octets) > 2 else _raise(OSError(28, ""))
         )
         with pytest.raises(OSError):
-            store.record(kept.number, format.record_done(0))
-    store.record(kept.number, format.record_done(1))
+            store.add_to_journal(kept.number, format.record_done(0))
+    store.add_to_journal(kept.number, format.record_done(1))
     assert store.journal(kept.number).done == {1}
 
 
@@ -235,7 +235,7 @@ def test_sweep_tries_all_before_it_complains(store: Queue) -> None:
 
 def test_remove_takes_the_journal_last(store: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = put(store)
-    store.record(kept.number, format.record_done(0))
+    store.add_to_journal(kept.number, format.record_done(0))
     order: list[str] = []
     real = Path.unlink
     monkeypatch.setattr(
@@ -264,10 +264,10 @@ def test_of_a_batch_that_is_refused_each_message_hears_of_its_own_trouble(
 
 def test_a_journal_line_of_which_one_octet_was_written_spoils_no_line_after_it(store: Queue) -> None:
     kept = put(store)
-    store.record(kept.number, format.record_done(0))
+    store.add_to_journal(kept.number, format.record_done(0))
     with (store.root / "state" / str(kept.number)).open("ab") as cut:
         cut.write(b"D")
-    store.record(kept.number, format.record_due(True, 77))
+    store.add_to_journal(kept.number, format.record_due(True, 77))
     assert store.journal(kept.number) == format.Journal({0}, {}, {b"L": 77})
 
 
@@ -283,7 +283,7 @@ def test_what_is_made_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path) 
         store = Queue(queue.make(tmp_path))
         os.close(queue.open_lock(tmp_path))
         kept = put(store)
-        store.record(kept.number, format.record_done(0))
+        store.add_to_journal(kept.number, format.record_done(0))
     finally:
         os.umask(before)
     for name in ("msg", "state"):

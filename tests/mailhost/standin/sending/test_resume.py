@@ -20,14 +20,14 @@ from mailhost.standin.sending.resume import Resumption
 class Taken(list[QueueRecord]):
     """In a sender's place."""
 
-    def resume(self, entry: QueueRecord, _journal: Journal) -> None:
-        self.append(entry)
+    def resume(self, record: QueueRecord, _journal: Journal) -> None:
+        self.append(record)
 
 
 def test_a_message_that_cannot_be_read_at_start_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, taken = Queue(queue.make(tmp_path)), Taken()
     drafts = [store.draft(b"s@x", (Recipient(True, b"j@d"),), Trace(b"x", 1)) for _ in range(3)]
-    entries = store.commit(drafts)
+    records = store.commit(drafts)
     (store.root / "tmp/9").mkdir()
     monkeypatch.setattr(resume, "RETRY_S", 0.05)
     real, tries = os.open, iter([True] * 2 + [False] * 9)
@@ -46,7 +46,7 @@ def test_a_message_that_cannot_be_read_at_start_is_read_later(tmp_path: Path, mo
     with (tmp_path / "log").open("wb") as log, monkeypatch.context() as disk:
         disk.setattr(os, "open", failing)
         asyncio.run(run())
-    assert taken == [entries[0], entries[2], entries[1]]
+    assert taken == [records[0], records[2], records[1]]
     said = (tmp_path / "log").read_text().splitlines()
     assert said[0].startswith("warning: unable to clear unfinished files of an earlier run: ")
     assert said[1:] == [said[1]] * 2

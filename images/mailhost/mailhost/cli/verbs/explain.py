@@ -191,9 +191,9 @@ def _as_json(home: Path, way: Route) -> dict[str, object]:
             "ext": shown(who.ext),
         },
         "users_cdb": {
-            "stale": way.drift.stale,
-            "error": None if way.drift.error is None else str(way.drift.error),
-            "line_when_rebuilt": way.drift.fresh_line or None,
+            "stale": way.stale_cdb.stale,
+            "error": None if way.stale_cdb.error is None else str(way.stale_cdb.error),
+            "line_when_rebuilt": way.stale_cdb.fresh_line or None,
         },
         "deliveries": [_delivery_json(home, delivery) for delivery in way.deliveries],
         "hints": [{"fact": hint.fact, "text": hint.text} for hint in hints(home, way)],

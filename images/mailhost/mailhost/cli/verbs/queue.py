@@ -43,31 +43,31 @@ def _text(octets: bytes) -> str:
     return octets.decode("utf-8", "backslashreplace")
 
 
-def _state(entry: QueueRecord, journal: Journal, index: int) -> str:
+def _state(record: QueueRecord, journal: Journal, index: int) -> str:
     if index in journal.failed:
         return "failed"
     if index in journal.done:
         return "delivered"
-    letter = b"L" if entry.recipients[index].local else b"R"
+    letter = b"L" if record.recipients[index].local else b"R"
     return "deferred" if letter in journal.due else "waiting"
 
 
-def _described(entry: QueueRecord, journal: Journal) -> dict[str, object]:
+def _described(record: QueueRecord, journal: Journal) -> dict[str, object]:
     due = {letter: journal.due.get(letter) for letter in (b"L", b"R")}
     recipients = [
         {
             "address": _text(one.address),
             "channel": "local" if one.local else "remote",
-            "state": _state(entry, journal, index),
+            "state": _state(record, journal, index),
             "next_try": due[b"L" if one.local else b"R"],
         }
-        for index, one in enumerate(entry.recipients)
+        for index, one in enumerate(record.recipients)
     ]
     return {
-        "id": entry.number,
-        "arrived": entry.birth,
-        "octets": entry.size,
-        "sender": _text(entry.sender),
+        "id": record.number,
+        "arrived": record.birth,
+        "octets": record.size,
+        "sender": _text(record.sender),
         "recipients": recipients,
     }
 
@@ -125,17 +125,17 @@ def show(home: Path, numbers: tuple[int, ...]) -> None:
     store = _open(home)
     for number in numbers:
         try:
-            entry, journal = store.read(number), store.journal(number)
+            record, journal = store.read(number), store.journal(number)
             fd = store.open(number)
         except FileNotFoundError:
             _no_such(number)
         except (OSError, Damaged) as error:
             say(f"mailhost queue: msg {number} cannot be read: {error}", err=True)
             sys.exit(1)
-        say(_lines(_described(entry, journal)) + "\n")
+        say(_lines(_described(record, journal)) + "\n")
         sys.stdout.flush()
         with os.fdopen(fd, "rb"):
-            _print(message_pieces(fd, entry.offset))
+            _print(message_pieces(fd, record.offset))
 
 
 def _print(pieces: Iterator[bytes]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mailhost.qmail.control import load
 from mailhost.qmail.controlfile import ControlError
-from mailhost.qmail.hints import box, way
+from mailhost.qmail.hints import box, routing
 from mailhost.qmail.hints.hint import Hint
 from mailhost.qmail.route import Route
 
@@ -14,10 +14,10 @@ __all__ = ["Hint", "hints"]
 
 
 def hints(home: Path, route: Route) -> tuple[Hint, ...]:
-    """What an operator should know about this way, most useful first. Forwarded copies have hints of their own."""
+    """What an operator should know about this route, most useful first. Each forwarded copy has its own hints."""
     try:
         controls = load(home)
     except ControlError as error:
         return (Hint("Q-SMTP-4", f"{error.file} {error.rule}; an unreadable control file stops all mail"),)
-    found = (hint for rule in (*way.RULES, *box.RULES, *way.LAST) for hint in rule(controls, route))
+    found = (hint for rule in (*routing.RULES, *box.RULES, *routing.LAST) for hint in rule(controls, route))
     return tuple(dict.fromkeys(found))

@@ -12,7 +12,7 @@ from mailhost.qmail.lookup import Assignment
 MOST = 10_000  # our choice: local parts remembered; a few MB
 
 
-class Owners:
+class AssignmentCache:
     """One stat in place of the dozen reads of a lookup. Only what users/cdb says is kept, never passwd's answers."""
 
     def __init__(self, home: Path) -> None:

@@ -20,7 +20,7 @@ from mailhost.qmail.lookup import Assignment
 from mailhost.qmail.route import LOOPING
 from mailhost.standin import header_fields
 from mailhost.standin.delivery import maildir, mbox, program
-from mailhost.standin.delivery.assignment_cache import Owners
+from mailhost.standin.delivery.assignment_cache import AssignmentCache
 from mailhost.standin.delivery.environment import Variables, environment
 from mailhost.standin.delivery.report import Outcome, Report, Stopped
 from mailhost.standin.queue.message_reader import Stored
@@ -38,7 +38,7 @@ class Place:
     """Whose deliveries there are, how forwards go out, what may be done."""
 
     forward: Forward
-    owners: Owners
+    assignments: AssignmentCache
     programs: bool = False
     default: bytes = DEFAULT_DELIVERY
 
@@ -49,7 +49,7 @@ def deliver(place: Place, sender: bytes, address: bytes, message: Stored) -> Rep
         parts = _must(assign.split(address))
         if not parts[0]:
             return Report(Outcome.SUCCESS)  # the trash address (Q-LSP-2, E-19)
-        owner = _must(place.owners.find(parts[0]))
+        owner = _must(place.assignments.find(parts[0]))
         return _Delivery(place, owner, parts, sender, message).run()
     except Stopped as stopped:
         return stopped.report()

@@ -19,15 +19,15 @@ _HOST = os.fsencode(socket.gethostname())[:64].replace(b"/", b"\\057").replace(b
 _sequence = itertools.count(1)
 
 
-def deliver(directory: bytes, fields: bytes, message: Stored) -> None:
-    """Write ``fields`` and the message as a new file of the Maildir ``directory``. Raises Stopped (temporary)."""
+def deliver(directory: bytes, header: bytes, message: Stored) -> None:
+    """Write ``header`` and the message as a new file of the Maildir ``directory``. Raises Stopped (temporary)."""
     try:
-        _deliver(directory, fields, message)
+        _deliver(directory, header, message)
     except OSError as error:
         raise Stopped(TROUBLE if _enterable(directory) else NO_MAILDIR) from error
 
 
-def _deliver(directory: bytes, fields: bytes, message: Stored) -> None:
+def _deliver(directory: bytes, header: bytes, message: Stored) -> None:
     for attempt in range(1, TRIES + 1):
         name = unique_name()
         try:
@@ -39,7 +39,7 @@ def _deliver(directory: bytes, fields: bytes, message: Stored) -> None:
             continue
         try:
             with naming(temporary):
-                _fill(fd, fields, message)
+                _fill(fd, header, message)
             os.link(temporary, directory + b"/new/" + name)
         finally:
             with contextlib.suppress(OSError):
@@ -58,10 +58,10 @@ def _settle(new: bytes, name: bytes) -> None:
         raise
 
 
-def _fill(fd: int, fields: bytes, message: Stored) -> None:
+def _fill(fd: int, header: bytes, message: Stored) -> None:
     try:
         pieces = message.pieces()
-        write_all(fd, fields + next(pieces, b""))
+        write_all(fd, header + next(pieces, b""))
         for piece in pieces:
             write_all(fd, piece)
         os.fsync(fd)

@@ -15,11 +15,11 @@ SPOOL_OCTETS = 1 << 18  # our choice: a message up to this is held in memory unt
 class Draft:
     """A message that is arriving. A write error is kept and comes up in ``Queue.commit``: the reply is given then."""
 
-    def __init__(self, path: Path, number: int, head: bytes, entry: QueueRecord) -> None:
-        """``head``: envelope and trace fields; ``entry`` holds the envelope, its size is not yet known."""
+    def __init__(self, path: Path, number: int, head: bytes, record: QueueRecord) -> None:
+        """``head``: envelope and trace fields; ``record`` holds the envelope, its size is not yet known."""
         self.path = path
         self.number = number
-        self.entry = entry
+        self.record = record
         self.error: OSError | None = None
         self.fd = -1
         self._made = False  # there is a file at ``path``

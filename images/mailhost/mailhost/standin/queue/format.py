@@ -73,7 +73,7 @@ def offset_of(head: bytes) -> int:
 
 
 def decode(number: int, text: bytes, size: int) -> QueueRecord:
-    """The entry from the ``offset_of`` first octets of its file of ``size`` octets. Raises Damaged."""
+    """The record from the ``offset_of`` first octets of its file of ``size`` octets. Raises Damaged."""
     found = _HEAD.match(text)
     offset = offset_of(text)
     fields = text[found.end() if found else 0 : offset].split(b"\0")

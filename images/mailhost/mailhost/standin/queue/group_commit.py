@@ -29,7 +29,7 @@ class Committer:
         self._thread.start()
 
     def submit(self, draft: Draft, done: Done) -> None:
-        """Commit ``draft`` soon; ``done`` gets the entry, or why there is none."""
+        """Commit ``draft`` soon; ``done`` gets the record, or why there is none."""
         self._waiting.put((draft, done))
 
     def store(self, draft: Draft) -> QueueRecord:

@@ -34,7 +34,7 @@ from mailhost.system.durable import naming, shut, write_all
 DIRECTORIES = ("tmp", "msg", "state")
 _BLOCK = 1 << 18
 
-Kept = tuple[QueueRecord, Journal]
+Loaded = tuple[QueueRecord, Journal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ class Queue:
             self._last = number = max(self._last + 1, time.time_ns() // 1000)
         envelope = encode(sender, recipients, trace.uid)
         head = header_fields.received_queue(number, trace.who, number / 1e6) + trace.below
-        entry = QueueRecord(number, sender, recipients, trace.uid, len(envelope), 0)
-        return Draft(self._tmp / str(number), number, envelope + head, entry)
+        record = QueueRecord(number, sender, recipients, trace.uid, len(envelope), 0)
+        return Draft(self._tmp / str(number), number, envelope + head, record)
 
     def commit(self, drafts: Iterable[Draft]) -> list[QueueRecord | OSError]:
-        """Make the drafts durable together; each ends as an Entry, or as the error and without trace. Never raises.
+        """Make the drafts durable together; each ends as a QueueRecord, or as an error and without trace. Never raises.
 
         Called by one thread only. A refused message that could not be taken back now is taken back by a later call.
         """
@@ -110,7 +110,7 @@ class Queue:
         except OSError as error:
             draft.discard()
             return error
-        seen = draft.entry
+        seen = draft.record
         return QueueRecord(seen.number, seen.sender, seen.recipients, seen.uid, seen.offset, draft.octets - seen.offset)
 
     def _take_back(self) -> None:
@@ -130,7 +130,7 @@ class Queue:
             shut(fd)
 
     def open(self, number: int) -> int:
-        """A descriptor of the whole queue file; the message starts at the entry's offset."""
+        """A descriptor of the whole queue file; the message starts at the record's offset."""
         return os.open(self._msg / str(number), os.O_RDONLY | os.O_CLOEXEC)
 
     def journal(self, number: int) -> Journal:
@@ -140,7 +140,7 @@ class Queue:
         except FileNotFoundError:
             return Journal()
 
-    def record(self, number: int, line: bytes) -> None:
+    def add_to_journal(self, number: int, line: bytes) -> None:
         """Add a line to the journal. Not synced: what a power cut takes away is a try that will be made again.
 
         Raises OSError. A line that a crash or a full disk cut short is taken away first: it did not happen.
@@ -178,7 +178,7 @@ class Queue:
             raise failed[0]
         return len(stale)
 
-    def load(self, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, Kept | Damaged | OSError]]:
+    def load(self, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, Loaded | Damaged | OSError]]:
         """Accepted messages (all, or these) with their journals, oldest first; what cannot be read as the error."""
         for number in self.numbers() if numbers is None else sorted(numbers):
             try:

@@ -19,7 +19,7 @@ def _both(value: int) -> dict[bool, int]:
 class Message:
     """A message in the queue, and what is going on with it. Keys ``True``/``False`` are the channels, by "local"."""
 
-    entry: QueueRecord
+    record: QueueRecord
     journal: Journal
     open: dict[bool, int] = field(default_factory=lambda: _both(0))  # deliveries of this pass that have not ended
     last: dict[bool, int] = field(default_factory=lambda: _both(0))  # this pass is the last one
@@ -28,17 +28,17 @@ class Message:
 
     def undone(self, local: bool) -> list[int]:
         """Indexes of a channel's recipients that are neither delivered nor failed."""
-        wanted = enumerate(self.entry.recipients)
+        wanted = enumerate(self.record.recipients)
         return [index for index, one in wanted if one.local is local and index not in self.journal.done]
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to deliver and nothing runs."""
-        return len(self.journal.done) == len(self.entry.recipients) and not any(self.open.values())
+        return len(self.journal.done) == len(self.record.recipients) and not any(self.open.values())
 
     def failures(self) -> list[tuple[bytes, bytes]]:
         """(routed recipient, report) in order of failure."""
-        return [(self.entry.recipients[index].address, report) for index, report in self.journal.failed.items()]
+        return [(self.record.recipients[index].address, report) for index, report in self.journal.failed.items()]
 
 
 @dataclass(eq=False, slots=True)

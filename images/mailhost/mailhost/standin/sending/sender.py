@@ -43,21 +43,21 @@ class Sender:
         self._exiting = False
         self._idle = asyncio.Event()
 
-    def add(self, entry: QueueRecord) -> None:
+    def add(self, record: QueueRecord) -> None:
         """A message was accepted just now."""
-        number = str(entry.number)
+        number = str(record.number)
         self._log.line("new msg ", number)
         self._log.line(
-            "info msg ", number, ": bytes ", entry.size, " from <", entry.sender, "> qp ", number, " uid ", entry.uid
+            "info msg ", number, ": bytes ", record.size, " from <", record.sender, "> qp ", number, " uid ", record.uid
         )
-        self._begin(Message(entry, Journal()))
+        self._begin(Message(record, Journal()))
 
-    def resume(self, entry: QueueRecord, journal: Journal) -> None:
+    def resume(self, record: QueueRecord, journal: Journal) -> None:
         """A message was found in the queue at start."""
         if journal.done or journal.due:
-            self._begin(Message(entry, journal, journaled=True))
+            self._begin(Message(record, journal, journaled=True))
         else:
-            self.add(entry)
+            self.add(record)
 
     def flush(self) -> None:
         """ALRM: everything that waits is due now (Q-SEND-11)."""
@@ -103,7 +103,7 @@ class Sender:
     def _start_pass(self, message: Message, local: bool) -> None:
         indexes = message.undone(local)
         message.open[local] = len(indexes)
-        message.last[local] = retry.is_last(message.entry.birth, time.time(), self._work.controls.queuelifetime)
+        message.last[local] = retry.is_last(message.record.birth, time.time(), self._work.controls.queuelifetime)
         channel = self._channels[local]
         channel.waiting.extend((message, index) for index in indexes)
         self._pump(channel)
@@ -114,11 +114,11 @@ class Sender:
 
     def _start(self, channel: Channel, message: Message, index: int) -> None:
         number = next(self._numbers)
-        entry, address = message.entry, message.entry.recipients[index].address
-        self._log.line("starting delivery ", number, ": msg ", entry.number, f" to {channel.name} ", address)
+        record, address = message.record, message.record.recipients[index].address
+        self._log.line("starting delivery ", number, ": msg ", record.number, f" to {channel.name} ", address)
         channel.running += 1
         self._status()
-        sender = bounce.envelope_sender(entry.sender, address)
+        sender = bounce.envelope_sender(record.sender, address)
         if channel.local:
             self._pool.submit(lambda: self._deliver(number, message, index, sender))
             self._watch_pool()
@@ -134,8 +134,8 @@ class Sender:
         self._loop.call_soon_threadsafe(self._ended, number, message, index, report)
 
     def _local(self, message: Message, index: int, sender: bytes) -> Report | None:
-        address = message.entry.recipients[index].address
-        return self._work.local(message.entry, sender, address, journal=message.journaled)
+        address = message.record.recipients[index].address
+        return self._work.local(message.record, sender, address, journal=message.journaled)
 
     def _watch_pool(self) -> None:
         """Look now and then whether the pool needs more threads, as long as deliveries wait in it."""
@@ -148,9 +148,9 @@ class Sender:
             self._watch_pool()
 
     async def _send(self, number: int, message: Message, index: int, sender: bytes) -> None:
-        address = message.entry.recipients[index].address
+        address = message.record.recipients[index].address
         try:
-            report = await self._work.remote(message.entry, self._remote, sender, address)
+            report = await self._work.remote(message.record, self._remote, sender, address)
         except Exception as error:  # nor may the channel lose a place
             report = _trouble(error)
         self._ended(number, message, index, report)
@@ -167,7 +167,7 @@ class Sender:
         self._check_idle()
 
     def _ended(self, number: int, message: Message, index: int, report: Report | None) -> None:
-        channel = self._channels[message.entry.recipients[index].local]
+        channel = self._channels[message.record.recipients[index].local]
         channel.running -= 1
         message.open[channel.local] -= 1
         if report is None:
@@ -190,7 +190,7 @@ class Sender:
 
     def _judge(self, number: int, message: Message, index: int, report: Report) -> None:
         """Log the end of a delivery; keep it unless it is to be tried again."""
-        local = message.entry.recipients[index].local
+        local = message.record.recipients[index].local
         if report.outcome is Outcome.DEFERRAL and message.last[local]:
             report = Report.of(Outcome.FAILURE, report.text + retry.GIVEN_UP, report.cause)
         if report.cause:
@@ -199,7 +199,7 @@ class Sender:
         if report.outcome is Outcome.DEFERRAL:
             return
         message.journal.done.add(index)
-        sole = len(message.entry.recipients) == 1
+        sole = len(message.record.recipients) == 1
         if report.outcome is Outcome.FAILURE:
             message.journal.failed[index] = report.text
             self._record(message, record_failed(index, report.text))
@@ -209,7 +209,7 @@ class Sender:
             self._record(message, record_done(index))
 
     def _again(self, message: Message, local: bool) -> None:
-        due = retry.next_try(message.entry.birth, time.time(), local=local)
+        due = retry.next_try(message.record.birth, time.time(), local=local)
         self._record(message, record_due(local, due))
         self._at(due, message, local)
 
@@ -217,9 +217,9 @@ class Sender:
         """A journal that cannot be written costs repeated deliveries after a crash, so it does not stop this one."""
         message.journaled = True
         try:
-            self._work.queue.record(message.entry.number, line)
+            self._work.queue.add_to_journal(message.record.number, line)
         except OSError as error:
-            self._log.line("warning: unable to write the journal of msg ", message.entry.number, f": {error.strerror}")
+            self._log.line("warning: unable to write the journal of msg ", message.record.number, f": {error.strerror}")
 
     def _finish(self, message: Message) -> None:
         if message.journal.failed and not message.removed:
@@ -228,9 +228,9 @@ class Sender:
             self._remove(message)
 
     async def _bounce(self, message: Message) -> None:
-        number = message.entry.number
+        number = message.record.number
         try:
-            bounced = await asyncio.to_thread(self._work.bounce, message.entry, message.failures())
+            bounced = await asyncio.to_thread(self._work.bounce, message.record, message.failures())
         except Gone:
             message.removed = True
         except Exception as error:  # of the disk, or no thread is available: the sender must hear of what failed
@@ -252,12 +252,12 @@ class Sender:
     def _remove(self, message: Message) -> None:
         try:
             if not message.removed:
-                self._work.queue.remove(message.entry.number)
+                self._work.queue.remove(message.record.number)
         except OSError as error:
-            self._log.line("alert: unable to remove msg ", message.entry.number, f": {_why(error)}; trying later")
+            self._log.line("alert: unable to remove msg ", message.record.number, f": {_why(error)}; trying later")
             self._loop.call_later(RETRY_S, self._finish_later, message)
             return
-        self._log.line("end msg ", message.entry.number)
+        self._log.line("end msg ", message.record.number)
 
     def _status(self) -> None:
         local, remote = self._channels[True], self._channels[False]

@@ -12,7 +12,7 @@ from pathlib import Path
 from mailhost.qmail.control import Controls
 from mailhost.qmail.rewrite import Local, rewrite
 from mailhost.standin.delivery import local
-from mailhost.standin.delivery.assignment_cache import Owners
+from mailhost.standin.delivery.assignment_cache import AssignmentCache
 from mailhost.standin.delivery.remote import Remote
 from mailhost.standin.delivery.report import Outcome, Report
 from mailhost.standin.queue.format import QueueRecord, Recipient
@@ -46,59 +46,59 @@ class Work:
         self.controls = controls
         self.queue = queue
         self._committer, self._arrived = committer, arrived
-        self._place = local.Place(self._forward, Owners(home), programs, controls.defaultdelivery)
+        self._place = local.Place(self._forward, AssignmentCache(home), programs, controls.defaultdelivery)
 
     def route(self, recipients: Iterable[bytes]) -> tuple[Recipient, ...]:
         """See ``routed``."""
         return routed(self.controls, recipients)
 
-    def local(self, entry: QueueRecord, sender: bytes, address: bytes, *, journal: bool = True) -> Report | None:
+    def local(self, record: QueueRecord, sender: bytes, address: bytes, *, journal: bool = True) -> Report | None:
         """One local delivery; None when the message is no longer there. A sole recipient's success removes it."""
         try:
-            fd = self.queue.open(entry.number)
+            fd = self.queue.open(record.number)
         except FileNotFoundError:
             return None
         except OSError:
             return Report(Outcome.DEFERRAL, UNREADABLE)
         try:
-            report = local.deliver(self._place, sender, address, Stored(fd, entry.offset))
+            report = local.deliver(self._place, sender, address, Stored(fd, record.offset))
         except OSError:
             return Report(Outcome.DEFERRAL, UNREADABLE)
         finally:
             shut(fd)
-        if report.outcome is Outcome.SUCCESS and len(entry.recipients) == 1:
+        if report.outcome is Outcome.SUCCESS and len(record.recipients) == 1:
             try:
-                self.queue.remove(entry.number, journal=journal)
+                self.queue.remove(record.number, journal=journal)
             except OSError:  # delivered it is: tried again it would come twice
                 return dataclasses.replace(report, queued=True)
         return report
 
-    async def remote(self, entry: QueueRecord, way: Remote, sender: bytes, address: bytes) -> Report | None:
+    async def remote(self, record: QueueRecord, via: Remote, sender: bytes, address: bytes) -> Report | None:
         """One remote delivery; None when the message is no longer there."""
         try:
-            fd = await asyncio.to_thread(self.queue.open, entry.number)
+            fd = await asyncio.to_thread(self.queue.open, record.number)
         except FileNotFoundError:
             return None
         except OSError:
             return Report(Outcome.DEFERRAL, UNREADABLE)
         try:
-            return await way.send(sender, address, await asyncio.to_thread(Stored, fd, entry.offset))
+            return await via.send(sender, address, await asyncio.to_thread(Stored, fd, record.offset))
         except OSError:
             return Report(Outcome.DEFERRAL, UNREADABLE)
         finally:
             shut(fd)
 
-    def bounce(self, entry: QueueRecord, failures: list[tuple[bytes, bytes]]) -> int | None:
+    def bounce(self, record: QueueRecord, failures: list[tuple[bytes, bytes]]) -> int | None:
         """Queue the bounce of a finished message; its number, or None for a triple bounce. Raises Gone, OSError."""
-        what = bounce.build(self.controls, entry.sender, failures, time.time())
+        what = bounce.build(self.controls, record.sender, failures, time.time())
         if what is None:
             return None
         try:
-            fd = self.queue.open(entry.number)
+            fd = self.queue.open(record.number)
         except FileNotFoundError as error:
             raise Gone from error
         try:
-            message = Stored(fd, entry.offset)
+            message = Stored(fd, record.offset)
             return self._hand_in(what.sender, (what.recipient,), b"for bounce", what.head, message)
         finally:
             shut(fd)
@@ -112,6 +112,6 @@ class Work:
         draft.write(head)
         for piece in message.pieces():
             draft.write(piece)
-        entry = self._committer.store(draft)
-        self._arrived(entry)
-        return entry.number
+        record = self._committer.store(draft)
+        self._arrived(record)
+        return record.number

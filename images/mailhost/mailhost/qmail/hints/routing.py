@@ -1,4 +1,4 @@
-"""Hints on the way to a box: control files, rewriting, users/assign and users/cdb."""
+"""Hints on routing: control files, rewriting, users/assign and users/cdb."""
 
 from __future__ import annotations
 
@@ -107,23 +107,23 @@ def _prefix(controls: Controls, route: Route) -> Iterator[Hint]:
 
 
 def _stale(_controls: Controls, route: Route) -> Iterator[Hint]:
-    drift = route.drift
-    if drift.error is not None:
-        yield Hint("H-21", f"users/assign:{drift.error.line}: qmail-newu would refuse the file: {drift.error.rule}")
-    elif drift.fresh == _of_cdb(route):
+    cdb = route.stale_cdb
+    if cdb.error is not None:
+        yield Hint("H-21", f"users/assign:{cdb.error.line}: qmail-newu would refuse the file: {cdb.error.rule}")
+    elif cdb.fresh == _of_cdb(route):
         return
-    elif drift.stale and drift.fresh is None:
+    elif cdb.stale and cdb.fresh is None:
         yield Hint(
             "H-20",
             "users/assign has no line for it any more; users/cdb decides until `mailhost newu` runs",
         )
-    elif drift.stale:
-        line = f"users/assign:{drift.fresh_line}"
+    elif cdb.stale:
+        line = f"users/assign:{cdb.fresh_line}"
         yield Hint("H-20", f"{line} would take it, but delivery reads users/cdb: run `mailhost newu`")
 
 
 def _stale_elsewhere(_controls: Controls, route: Route) -> Iterator[Hint]:
-    if route.drift.stale and route.drift.error is None and route.drift.fresh == _of_cdb(route):
+    if route.stale_cdb.stale and route.stale_cdb.error is None and route.stale_cdb.fresh == _of_cdb(route):
         yield Hint("H-20", "users/cdb was made from another users/assign; for this address it makes no difference")
 
 
@@ -137,7 +137,7 @@ def _unassigned(controls: Controls, route: Route) -> Iterator[Hint]:
     who = route.assignment
     if who is None or who.source == CDB_FILE or route.rewritten is None:
         return
-    if route.drift.fresh is None:
+    if route.stale_cdb.fresh is None:
         yield from _near_misses(controls.home, route.rewritten.rpartition(b"@")[0])
     if who.source == "passwd":
         name = shown(who.user)
