@@ -186,6 +186,7 @@ for name in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
     os.kill(kept.helper, name)
 print(kept.row(b"joe").home.decode())
 descriptors = Path(f"/proc/{kept.helper}/fd")
+assert {"0", "1", "2"} <= set(os.listdir(descriptors)), "it may have something to say"
 print([name for fd in os.listdir(descriptors) if int(fd) > 2 and "[" in (name := os.readlink(descriptors / fd))])
 kept._channel.close()
 print(os.waitpid(kept.helper, 0)[1])
