@@ -322,9 +322,7 @@ def test_a_second_name_of_roots_file_is_not_given_away(howto: Host, tmp_path: Pa
     before = secret.stat()
     done = howto.run("lint", "--fix")
     assert done.exit_code == (0 if name == ".qmail" else 111)
-    assert (
-        "a second name of somebody else's file" if name == ".qmail" else "a directory is wanted here"
-    ) in done.output
+    assert ("a second name of another user's file" if name == ".qmail" else "a directory is wanted here") in done.output
     assert str(here.parent if name == ".qmail" else here) in done.output
     after = secret.stat()
     assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)

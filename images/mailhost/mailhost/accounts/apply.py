@@ -26,7 +26,7 @@ def apply(edit: Edit, now: Accounts, wanted: Accounts, source: Path, new: NewPas
     ``source`` is the declaration's path: errors name it, password files are relative to it.
 
     Raises:
-        InputError: something declared cannot be had; the transaction then changes nothing.
+        InputError: something declared is not possible; the transaction then changes nothing.
     """
     _refuse_overlaps(now, wanted, source)
     _logins(edit, now, wanted)

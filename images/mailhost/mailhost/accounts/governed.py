@@ -64,7 +64,7 @@ def _record(said: dict[str, Any]) -> Governed:
 
 @contextlib.contextmanager
 def _alone(layout: Layout) -> Iterator[None]:
-    """Nobody else changes the record now: `apply` notes what it did while `follow` notes why something waits.
+    """No other process changes the record now: `apply` notes what it did while `follow` notes why something waits.
 
     Not the writers' lock, which an `apply` that makes a note may hold.
     """

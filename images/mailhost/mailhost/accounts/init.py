@@ -117,7 +117,7 @@ def rebuild(hands: HostEffects, *, force: bool = False, dry_run: bool = False) -
 
     Raises:
         InputError: a part would break users/assign.
-        HostError: users/assign has lines of somebody else's (``force`` takes them out), or users/cdb cannot be made.
+        HostError: users/assign has lines that are not ours (``force`` removes them), or users/cdb cannot be made.
     """
     layout = hands.layout
     with Transaction(hands) as transaction:

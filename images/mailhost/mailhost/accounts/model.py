@@ -43,7 +43,7 @@ class Domain:
 class Accounts:
     """A whole host: domains in the order of control/virtualdomains, the ~alias trio, and the login numbers given.
 
-    ``removals``: domains and addresses that a declaration agrees to have taken away with nobody watching.
+    ``removals``: domains and addresses that a declaration agrees to have removed unattended.
     """
 
     domains: dict[str, Domain] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Accounts:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Something on the host that is nobody's declaration: kept, and not exported."""
+    """Something on the host that no declaration holds: kept, and not exported."""
 
     file: str
     line: int

@@ -1,8 +1,8 @@
-"""What an `apply` with nobody watching must not do: take a half-written file at its word.
+"""What an unattended `apply` must not do: take a half-written file at its word.
 
 A TOML file that is cut between two tables is a valid one with fewer accounts. So a text counts when it stood still
 (`mailhost follow` looks twice), and what it takes away must stand still for longer, be little, and hold no domain's
-mail; anything else waits for a person. Nothing of a text that waits is applied: half of a file is nobody's wish.
+mail; anything else waits for a person. Nothing of a text that waits is applied: no one means half of a file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mailhost.accounts.layout import Layout
 from mailhost.accounts.model import Accounts, Domain
 
 FEW = 3
-"""Addresses that may go at once with nobody watching (our choice: a customer or two, not a page of a file)."""
+"""Addresses that may go at once unattended (our choice: a customer or two, not a page of a file)."""
 STILL_S = 60.0
 """How long a text without the end mark must have stood still before it may take anything away (our choice: a copy over
 a slow line pauses for seconds, and senders try again for days)."""
@@ -115,7 +115,7 @@ def _names(directory: str) -> list[str]:
 
 
 def needs_a_person(gone: Goes, now: Accounts) -> str:
-    """Why what goes needs somebody to agree; empty where it does not."""
+    """Why a person must agree to what goes; empty where it does not."""
     if gone.with_mail:
         return f"takes away {_some(gone.with_mail)} with the mail in it"
     if gone.domains and len(gone.domains) == len(now.domains):

@@ -1,4 +1,4 @@
-"""What stands between `mailhost apply` and the host's accounts: which file governs, and what nobody has agreed to."""
+"""What stands between `mailhost apply` and the host's accounts: which file governs, and what no one has agreed to."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def hands(home: Path, newu: str | None, progress: Callable[[int], None] = lambda
 
 
 def _run_newu(program: str, home: Path) -> None:
-    """Run somebody else's qmail-newu; it knows its home from when it was compiled, so see that it meant ours."""
+    """Run another qmail-newu; it knows its home from when it was compiled, so see that it meant ours."""
     before = mark(home / "users" / "cdb")
     try:
         done = subprocess.run([program], cwd=home, capture_output=True, check=False)

@@ -1,7 +1,7 @@
 """Made-up passwords, and the one file that shows many of them.
 
 The file is whole before a password of it counts, and a run that is repeated after a crash takes them from there again:
-so nobody has a password that nobody knows.
+so no mailbox has a password that no one knows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def known(path: Path, head: Sequence[str]) -> dict[str, list[str]]:
     """Address -> row of the file that an earlier run wrote; none where there is no file.
 
     Raises:
-        InputError: what is there is no such file, or somebody else could have written it.
+        InputError: what is there is no such file, or another user could have written it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,6 +1,6 @@
 """What files and strangers say, fit for a terminal: no character of theirs moves the cursor or hides a word.
 
-Names of files in a box are its owner's, envelopes in the queue are anybody's.
+Names of files in a box are its owner's, anyone can choose an envelope in the queue.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def find(home_dir: bytes, dash: bytes, ext: bytes, *, follow: bool = True) -> Fo
     """The .qmail file for (dash, ext) in an absolute home directory, read as the calling user (Q-DOT-1..10).
 
     The checks of the directory itself are ``check_home``'s; the loop check comes between the two (Q-LOCAL-6). Without
-    ``follow`` a link, and a second name of somebody else's file, is NOT_FOLLOWED: for root, who may read what the owner
+    ``follow`` a link, and a second name of another user's file, is NOT_FOLLOWED: for root, who may read what the owner
     of the directory may not.
     """
     tried: list[bytes] = []

@@ -63,7 +63,7 @@ def test_a_hand_edit_between_reading_and_writing_stops_the_change(hands: HostEff
         change.put(path, text + b"b.example:b-example\n")
         edit(path)
         left = path.read_bytes() if path.exists() else None
-        with pytest.raises(HostError, match="control/virtualdomains: somebody else changed it meanwhile"):
+        with pytest.raises(HostError, match="control/virtualdomains: it was changed by someone else in between"):
             change.commit()
     assert (path.read_bytes() if path.exists() else None) == left, "the hand's work stands"
     assert not (hands.layout.work / journal.NAME).exists(), "and no change is left half done"
@@ -80,7 +80,7 @@ def test_a_hand_edit_after_a_crash_stops_the_change_that_would_be_finished(hands
     journal.write(hands.layout, [journal.Step("put", str(path.relative_to(home)), str(staged.relative_to(home)), was)])
     edit(path)
     left = path.read_bytes() if path.exists() else None
-    with pytest.raises(HostError, match="somebody else changed it meanwhile"), Transaction(hands):
+    with pytest.raises(HostError, match="it was changed by someone else in between"), Transaction(hands):
         pass
     assert (path.read_bytes() if path.exists() else None) == left
 
@@ -123,7 +123,7 @@ def refused(hands: HostEffects, path: Path, change: Edit) -> None:
     left = path.read_bytes() if path.exists() else None
     change.stage()
     shown = hands.layout.shown(path)
-    with pytest.raises(HostError, match=f"{shown}: somebody else changed it meanwhile"):
+    with pytest.raises(HostError, match=f"{shown}: it was changed by someone else in between"):
         change.transaction.commit()
     assert (path.read_bytes() if path.exists() else None) == left, "the hand's work stands"
     assert not (hands.layout.work / journal.NAME).exists(), "and no change is left half done"
@@ -319,7 +319,7 @@ def test_lint_does_not_end_the_line_of_a_part_that_somebody_writes(
         return staged
 
     monkeypatch.setattr(durable, "stage", late)
-    with pytest.raises(BusyError, match="somebody else changed it meanwhile"):
+    with pytest.raises(BusyError, match="it was changed by someone else in between"):
         _end_line(path)
     assert path.read_text().endswith("mine.example:mine\n")
     assert sorted(each.name for each in path.parent.iterdir()) == ["a.example"]

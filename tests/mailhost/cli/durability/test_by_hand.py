@@ -13,7 +13,7 @@ from mailhost.accounts.change.journal import HostEffects, Step
 from mailhost.accounts.layout import Layout
 
 JOURNAL = "users/.mailhost/journal"
-CHANGED = "{}: somebody else changed it meanwhile, so the change is not made"
+CHANGED = "{}: it was changed by someone else in between, so the change is not made"
 ADD_BOX = ["mailbox", "add", "ann@domain.com", "--login", "ann", "--crypt", HOWTO_CRYPT]
 ADD_DOMAIN = ["domain", "add", "new.example"]
 HAND = {"users/domains/domain.com": b"=domain-com-hand:popuser:888:888:/var/qmail/popboxes/domain-com/joe:::\n"}

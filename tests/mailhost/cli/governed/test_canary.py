@@ -78,6 +78,6 @@ def test_a_row_added_by_hand_at_that_moment_is_not_lost(howto: Host, tmp_path: P
     shim.write_text(f"#!/bin/sh\nPATH=${{PATH#*:}}\nawk \"$@\" || exit\n[ $1 = -F: ] && echo '# mine' >>'{rows}'\n")
     shim.chmod(0o755)
     code, said = declare(howto, "yes", tmp_path, first=shim.parent)
-    assert (code, f"{rows}: somebody else changed it meanwhile" in said) == (111, True)
+    assert (code, f"{rows}: it was changed by someone else in between" in said) == (111, True)
     assert "# mine\n" in rows.read_text()
     assert not rows.with_name("poppasswd.canary").exists()

@@ -16,13 +16,13 @@ from mailhost.system.reading import OWN_OCTETS, read_file
 
 END = b".\n"
 STAMP = "assign"
-"""users/.mailhost/assign: the mark of the users/assign we wrote. Another one holds somebody's work, perhaps."""
+"""users/.mailhost/assign: the mark of the users/assign we wrote. Another one may hold a person's work."""
 
 OLD = "assign.old"
-"""users/assign.old: the users/assign whose lines of somebody else's `rebuild --force` took out."""
+"""users/assign.old: the users/assign from which `rebuild --force` removed the lines that are not ours."""
 
 _ENTRIES = re.compile(rb"(?:[^:\n\0.#][^:\n\0]*(?::[^:\n\0]*){6}:[^\n\0]*\n)*+")
-"""As many whole entries as there are (Q-ASSIGN-1..4); a line that starts with # is none that anybody wants (E-11)."""
+"""As many whole entries as there are (Q-ASSIGN-1..4); a line that starts with # is no assignment (E-11)."""
 
 
 def stage(transaction: Transaction, changed: dict[str, bytes], removed: set[str], *, force: bool = False) -> list[int]:
@@ -32,7 +32,7 @@ def stage(transaction: Transaction, changed: dict[str, bytes], removed: set[str]
 
     Raises:
         InputError: a part would break or cut short users/assign; nothing is staged for good then.
-        HostError: users/assign has lines that no part has, written by somebody else (``force`` takes them out).
+        HostError: users/assign has lines that no part has, written by others (``force`` removes them).
     """
     layout = transaction.layout
     transaction.read_mark(layout.users / "assign")

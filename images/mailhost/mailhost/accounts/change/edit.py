@@ -251,14 +251,14 @@ class Edit:
             transaction.put(layout.home / RCPTHOSTS, self.rcpthosts.render())
         for domain in self.removed_domains:
             transaction.drop(layout.parts / domain)
-        for (prefix, name), box in self.boxes.items():  # not before users/cdb leads nobody to that file any more
+        for (prefix, name), box in self.boxes.items():  # only when users/cdb leads no mail to that file any more
             for file in (file for file, text in box.texts.items() if text is None):
                 transaction.drop(layout.box(prefix, name) / file, box.seen.get(file))
         made = {*self.boxes, *((prefix,) for prefix, _ in self.boxes)}
         for kind, path, target in self.taken_away:
             again = path.relative_to(layout.popboxes).parts in made  # the box or its prefix is wanted again
             (transaction.clear if again else transaction.move)(path, target)
-            if kind == "purge":  # from there, where nobody makes new files by its old name
+            if kind == "purge":  # from there, where no program makes new files by its old name
                 transaction.purge(target)
 
     def _stage_owners(self) -> None:

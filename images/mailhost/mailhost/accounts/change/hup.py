@@ -32,10 +32,10 @@ def find(home: Path, locks: Path = Path("/proc/locks")) -> int | None:
 
 
 def hup(home: Path) -> int | None:
-    """Send HUP to the sender; its process id, or None where there was nobody to signal.
+    """Send HUP to the sender; its process id, or None where no sender runs.
 
     Raises:
-        PermissionError: the sender runs as somebody we may not signal.
+        PermissionError: the sender runs as a user whom we may not signal.
     """
     pid = find(home)
     if pid is None:

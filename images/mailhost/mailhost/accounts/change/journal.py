@@ -4,11 +4,11 @@ A change first stages every new text beside its target, then writes the journal.
 is the moment the change happens; before it nothing that qmail or POP3 reads has been touched. After it each step is
 done in order, and each step may be done again: the next writer that finds a journal does so (`replay`).
 
-Steps, in the order a change has them, chosen so that no mail accepted meanwhile can bounce:
+Steps, in the order a change has them, chosen so that no mail accepted in between can bounce:
 
     clear      a box that goes and whose name is given to a new one at once: moved aside, so that its mail waits
-    bring      a box of popboxes/.removed whose owner has it again: its mail is there before anybody is led to it
-    box        directories and .qmail files of new and changed boxes: nobody is led there yet
+    bring      a box of popboxes/.removed whose owner has it again: its mail is there before new mail is led to it
+    box        directories and .qmail files of new and changed boxes: no mail is led there yet
     put        rcpthosts without the domains that go: nothing more is accepted for them
     put, newu  part files, users/assign, users/cdb: from here qmail finds the boxes
     put        users/poppasswd and its stamp: from here POP3 finds them
@@ -16,7 +16,7 @@ Steps, in the order a change has them, chosen so that no mail accepted meanwhile
     put        rcpthosts with the domains that come: only now is their mail accepted
     record     whose the boxes are that are moved aside
     drop       part files of domains that went, .qmail-default files that no line leads to any more
-    move, purge   what was deleted is moved aside, where it may also be removed: nobody is led there any more
+    move, purge   what was deleted is moved aside, where it may also be removed: no mail is led there any more
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ def _step(said: dict[str, Any]) -> Step:
 
 
 def check(layout: Layout, steps: list[Step]) -> None:
-    """See that nobody else wrote a file since we read it.
+    """Check that no other program wrote a file since we read it.
 
     Raises:
-        HostError: somebody did; this change would undo that.
+        HostError: one did; this change would undo that.
     """
     with contextlib.ExitStack() as stack:
         tree: Beneath | None = None
@@ -157,14 +157,14 @@ def _changed(layout: Layout, path: str) -> HostError:
     begun = (layout.work / NAME).exists()
     rest = f" to its end, and no other is before: what is left of it is given up by removing {layout.work / NAME}"
     return HostError(
-        f"{path}: somebody else changed it meanwhile, so the change is not made{rest if begun else '. Try again'}"
+        f"{path}: it was changed by someone else in between, so the change is not made{rest if begun else '. Try again'}"
     )
 
 
 def replay(steps: list[Step], hands: HostEffects) -> list[str]:
     """Do all steps in order and remove the journal. Safe to repeat from the start.
 
-    Returns what could not be purged and why: nobody is led there any more, so no other change has to wait for that.
+    Returns what could not be purged and why: no mail is led there any more, so no other change has to wait for that.
     """
     layout = hands.layout
     making = [step for step in steps if step.kind == "box"]
@@ -201,7 +201,7 @@ def _make_boxes(steps: list[Step], hands: HostEffects) -> None:
     with layout.beneath(layout.popboxes) as tree:
         for number, step in enumerate(steps, start=1):
             box = step.path.removeprefix(POPBOXES)
-            for name, was in step.seen.items():  # written before a crash it is ours; gone, nothing of anybody's is lost
+            for name, was in step.seen.items():  # written before a crash it is ours; gone, nothing is lost
                 now, ours = box_directories.mark(tree, f"{box}/{name}"), step.files[name].encode()
                 read = box_directories.read
                 if now not in (None, was) and read(tree, f"{box}/{name}", layout.identity.uid) != ours:

@@ -56,7 +56,7 @@ class Transaction:
             durable.remove_staged(directory)
 
     def read(self, path: Path) -> bytes | None:
-        """The text of a file, None where there is none; from now on nobody else may change it (see `journal.check`)."""
+        """The text of a file, None where there is none; see `journal.check` for one that changes after this."""
         path = path.resolve()
         try:
             with path.open("rb") as file:
@@ -117,7 +117,7 @@ class Transaction:
         self._steps.append(Step("move", self._relative(path), self._relative(target)))
 
     def record(self, path: Path, text: str) -> None:
-        """Add a file that nobody reads but us, in a folder of popboxes/.removed that may not be there yet."""
+        """Add a file that only we read, in a folder of popboxes/.removed that may not be there yet."""
         self._steps.append(Step("record", self._relative(path), files={"": text}))
 
     def bring(self, path: Path, target: Path) -> None:

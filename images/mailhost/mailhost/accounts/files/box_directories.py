@@ -55,7 +55,7 @@ def read(tree: Beneath, path: str, owner: int) -> bytes | None:
     Its directory belongs to the one who delivers there: see `beneath`. ``owner`` is that one's uid.
 
     Raises:
-        Refused: it is a link, a second name of somebody else's file, or longer than `DOT_QMAIL_OCTETS`.
+        Refused: it is a link, a second name of another user's file, or longer than `DOT_QMAIL_OCTETS`.
         BusyError: it cannot be read.
     """
     try:
@@ -102,7 +102,7 @@ def make(tree: Beneath, box: str, texts: dict[str, str], identity: Identity, *, 
 
 
 def _make_directory(tree: Beneath, path: str) -> None:
-    """Make one directory, 0700, anew where a crash left one. The prefix's own directory is everybody's to search."""
+    """Make one directory, 0700, again where a crash left one. Everyone may search the prefix's own directory."""
     try:
         tree.make(path, 0o700)
     except FileExistsError:
@@ -135,7 +135,7 @@ def _make_maildir(tree: Beneath, box: str, identity: Identity, *, fresh: bool, s
 
 def _put(tree: Beneath, box: str, name: str, text: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
     """Replace one file of a box."""
-    staged = f"{box}/{name if fresh else SUFFIX}"  # nobody is led into a fresh box yet
+    staged = f"{box}/{name if fresh else SUFFIX}"  # no mail is led into a fresh box yet
     if not fresh:
         tree.remove(staged)
     owner = (identity.uid, identity.gid) if os.geteuid() == 0 else None
@@ -145,7 +145,7 @@ def _put(tree: Beneath, box: str, name: str, text: str, identity: Identity, *, f
 
 
 def _own(tree: Beneath, path: str, identity: Identity) -> None:
-    """Give a directory that root made, now or before a crash, to the identity; one that is somebody's stays his."""
+    """Give a directory that root made, now or before a crash, to the identity; one that has an owner keeps it."""
     with tree.directory(path) as descriptor:
         if os.geteuid() == 0 and os.fstat(descriptor).st_uid == 0:
             os.fchown(descriptor, identity.uid, identity.gid)

@@ -70,7 +70,7 @@ class Part:
         return [e for e in self.entries.values() if e.kind is Kind.FOREIGN]
 
     def foreign_for(self, local: str) -> Assignment | None:
-        """A line of somebody else's for exactly this address."""
+        """A line that is not ours, for exactly this address."""
         return self.entries.get((Kind.FOREIGN, f"={self.prefix}-{local}"))
 
     def add(self, kind: Kind, local: str, box: str, identity: Identity) -> None:

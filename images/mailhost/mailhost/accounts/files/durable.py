@@ -54,7 +54,7 @@ def mark_to_read(look: Callable[[], os.stat_result]) -> Mark:
     A file written a moment ago is waited for: another write in the same tick of the clock would leave no trace.
     ``look`` is stat(2) of that file.
     """
-    for _ in range(20):  # somebody who writes all the time is noticed all the same: by size, or at the end
+    for _ in range(20):  # a program that writes all the time is noticed too: by size, or at the end
         status = look()
         age_ns = time.time_ns() - status.st_mtime_ns
         if not 0 <= age_ns < TICK_NS:
@@ -171,7 +171,7 @@ def take_lock(path: Path, wait_s: float) -> int:
     """Hold a lock file, which is made where it is missing, until the descriptor returned is closed.
 
     Raises:
-        BusyError: somebody else holds it, and for so long.
+        BusyError: another process holds it, for longer than that.
         OSError: it cannot be made.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -192,10 +192,10 @@ def take_lock(path: Path, wait_s: float) -> int:
 
 
 def make_private(path: Path) -> None:
-    """Make a directory for nobody but its owner, where it is missing.
+    """Make a directory for its owner alone, where it is missing.
 
     Raises:
-        BusyError: the system refuses, or what is there is no directory, or somebody else's.
+        BusyError: the system refuses, or what is there is no directory, or another user's.
     """
     try:
         path.mkdir(mode=0o700)

@@ -1,6 +1,6 @@
 """Numbered POP3 logins by the HOWTO's three schemes; a number given once is never given again.
 
-users/logins remembers: one line ``policy jb0001`` and, for each stem, ``last <stem> <number>``. A login that somebody
+users/logins remembers: one line ``policy jb0001`` and, for each stem, ``last <stem> <number>``. A login that a person
 chose by hand, and one that was deleted, count too where they look like a numbered one.
 """
 
@@ -50,7 +50,7 @@ class Logins:
         stem = "pop" if self.policy.startswith("pop") else letters(name) or letters(local) or letters(domain) or "xx"
         number = self.last.get(stem, 0) + 1
         self.last[stem], self.changed = number, True
-        # Four or five digits are the least: our choice, because nobody gains from refusing the ten-thousandth box.
+        # Four or five digits are the least: our choice, because refusing the ten-thousandth box helps no one.
         width = {"jb0001": 4, "pop1": 1, "pop00001": 5}[self.policy]
         return stem + str(number).zfill(width)
 

@@ -3,7 +3,7 @@
 A box goes there as ``<prefix>/<box>.<time>``, a domain as ``<prefix>.<time>`` with its boxes. Its record,
 ``popboxes/.removed.records/<that, with : for />``, is root's, as the boxes are popuser's: the address, and the rows of
 users/poppasswd that opened it. A mailbox that is declared again with the same login and the same password gets its mail
-back: whoever can open the new box could read that mail before. Anybody else is given it by `mailhost removed restore`.
+back: whoever can open the new box could read that mail before. `mailhost removed restore` gives it to anyone else.
 """
 
 from __future__ import annotations

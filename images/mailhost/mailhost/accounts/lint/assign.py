@@ -30,12 +30,12 @@ def broken(facts: Facts) -> Iterator[Finding]:
 
 
 def _end_line(path: Path) -> None:
-    """Raises BusyError: somebody else writes it at this moment."""
+    """Raises BusyError: another program writes it at this moment."""
     was = durable.mark_to_read(path.stat)
     staged = durable.stage(path, path.read_bytes() + b"\n", 0o644)
     if durable.mark(path) != was:
         staged.unlink()
-        raise BusyError(f"{path}: somebody else changed it meanwhile; try again")
+        raise BusyError(f"{path}: it was changed by someone else in between; try again")
     durable.publish(staged, path)
 
 

@@ -60,7 +60,7 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
         seen.add(key)
         found = find(line.entry.home, line.entry.dash, b"anything" if wild else line.entry.ext, follow=False)
         if found is NOT_FOLLOWED:
-            text = f"{_shown(line)}: its .qmail in {_path(line)} is a link or a second name of somebody else's file"
+            text = f"{_shown(line)}: its .qmail in {_path(line)} is a link or a second name of another user's file"
             yield Finding("warning", "qmail-link", line.file, line.number, f"{text}: qmail follows it, lint does not")
         elif not isinstance(found, Found):
             yield Finding("error", "qmail-unusable", line.file, line.number, f"{_shown(line)}: {found.text}")

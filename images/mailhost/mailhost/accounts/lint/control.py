@@ -1,4 +1,4 @@
-"""Lint of control/: is each declared domain accepted, virtual, and nobody else's?"""
+"""Lint of control/: is each declared domain accepted, virtual, and of no other owner?"""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def _entries(layout: Layout, parts: dict[str, bytes]) -> tuple[list[AssignLine],
 
 
 def _wrong(line: bytes) -> str:
-    """What qmail-newu takes without complaint, though nobody means it."""
+    """What qmail-newu accepts without complaint, though no one can mean it."""
     if line.startswith(b"."):
         return "ends users/assign: all that follows is lost (Q-ASSIGN-3)"
     if line[:1] not in (b"=", b"+"):

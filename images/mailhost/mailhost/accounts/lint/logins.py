@@ -25,7 +25,7 @@ def readable(facts: Facts) -> Iterator[Finding]:
     try:
         mode = stat.S_IMODE(facts.layout.poppasswd.stat().st_mode)
     except OSError as why:
-        yield Finding("error", "poppasswd-missing", FILE, 0, f"{why.strerror}: nobody can log in")
+        yield Finding("error", "poppasswd-missing", FILE, 0, f"{why.strerror}: no one can log in")
         return
     if mode & 0o037:
         better = mode & 0o740

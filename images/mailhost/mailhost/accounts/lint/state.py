@@ -17,7 +17,7 @@ WAITS_S = 120
 """qmail-send takes a message out of queue/todo at once."""
 
 IDLE_S = 60
-"""A busy one has moved something in queue/info meanwhile."""
+"""A busy one has moved something in queue/info since."""
 
 
 def disks(facts: Facts) -> Iterator[Finding]:

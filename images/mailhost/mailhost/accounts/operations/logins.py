@@ -12,7 +12,7 @@ from mailhost.poppasswd import crypt as hashing
 from mailhost.poppasswd.file import Row
 
 LOCK = b"!"
-"""Before a hash it admits nobody, as passwd(1) does it; mail still arrives and the hash comes back whole."""
+"""In front of a hash it admits no one, as passwd(1) does it; mail still arrives and the hash comes back whole."""
 
 
 UNMADE = "!............."

@@ -69,7 +69,7 @@ def add(edit: Edit, wanted: MailboxRequest) -> str:
 def _back(edit: Edit, part: Part, wanted: MailboxRequest) -> tuple[str | None, str]:
     """Give a box its earlier mail where its login and password are those that opened it; that login, and what was done.
 
-    Somebody else's mail stays where it is: an address may have a new owner.
+    Another owner's mail stays where it is: an address may have a new owner.
     """
     kept = edit.kept_of(f"{wanted.local}@{edit.owner(wanted.domain)}")
     place = edit.layout.box(part.prefix, wanted.local)

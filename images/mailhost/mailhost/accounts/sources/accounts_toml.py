@@ -23,7 +23,7 @@ sales = ["joe@domain.com", "someone@elsewhere.example"]
 alias_of = "domain.com"                        # another name; has no other key
 
 [removals]                                     # optional
-agreed = ["old.example", "ann@domain.com"]     # may go with nobody watching, however much it is
+agreed = ["old.example", "ann@domain.com"]     # may go unattended, however much it is
 # end of accounts
 """
 

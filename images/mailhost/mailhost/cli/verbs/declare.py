@@ -77,7 +77,7 @@ def _now(home: Path) -> Accounts:
     "still_s",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Nobody watches, and FILE has stood still for so long: take away a little at most. `follow` runs this.",
+    help="Unattended: FILE must have stood still for so long; remove a little at most. `follow` runs this.",
 )
 @click.option("--sha256", metavar="HEX", help="With --unattended: FILE must still be the text that stood still.")
 @newu_option
@@ -125,7 +125,7 @@ def apply(
 
 
 def _ask(gone: list[Change], file: Path) -> None:
-    """Have a person agree to what goes; nobody is there to ask in a script, which must say it beforehand.
+    """Have a person agree to what goes; a script must say so beforehand.
 
     Raises:
         InputError: no terminal to ask on.

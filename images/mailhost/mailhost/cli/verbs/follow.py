@@ -1,4 +1,4 @@
-"""`mailhost follow` and `governed`: a host whose accounts are one file's, which is applied with nobody watching."""
+"""`mailhost follow` and `governed`: a host whose accounts are one file's, which is applied unattended."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class Follower:
 @click.pass_obj
 @guarded
 def follow(home: Path, file: Path, every_s: float, node: str | None, *, once: bool) -> None:
-    """Keep the host as FILE says, with nobody watching; single verbs then refuse to change what FILE would take back.
+    """Keep the host as FILE says, unattended; single verbs then refuse to change what FILE would take back.
 
     A text is applied when two looks saw the same and it ends whole; what takes something away, when it has stood still
     for a minute or ends in the line `# end of accounts`. More than three addresses, or a domain with mail in it, go

@@ -203,7 +203,7 @@ def alias_del(home: Path, address: str, newu: str | None, *, dry_run: bool) -> N
 @click.pass_obj
 @guarded
 def alias_system(home: Path, name: str, targets: tuple[str, ...], newu: str | None, *, dry_run: bool) -> None:
-    """Say who reads the host's own postmaster, mailer-daemon or root (or `all`); without a TARGET, nobody.
+    """Say who reads the host's own postmaster, mailer-daemon or root (or `all`); without a TARGET, no one.
 
     \b
     Example:

@@ -222,7 +222,7 @@ def show_all(home: Path, domain: str | None, *, as_json: bool) -> None:
 
 
 def _facts(home: Path, accounts: Accounts, domain: str, local: str, box: Mailbox) -> dict[str, Any]:
-    """One mailbox for a list; the hash itself is for nobody's eyes."""
+    """One mailbox for a list; the hash itself is not shown."""
     crypt = (box.crypt or "").encode("latin-1")
     scheme = hashing.scheme_of(crypt.removeprefix(logins.LOCK))
     usable = hashing.scheme_of(crypt) is not None
