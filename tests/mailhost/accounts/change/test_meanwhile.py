@@ -91,7 +91,7 @@ def test_a_file_that_came_meanwhile_is_not_written_over(hands: HostEffects) -> N
         assert change.read(path) is None
         change.put(path, b"ours\n")
         path.write_text("theirs\n")
-        with pytest.raises(HostError, match="control/locals: somebody else"):
+        with pytest.raises(HostError, match="control/locals: it was changed by someone else"):
             change.commit()
     assert path.read_text() == "theirs\n"
 
@@ -204,7 +204,7 @@ def test_a_hand_edit_while_the_journal_is_written_stops_the_change_and_holds_up_
         change.rows.set(JOE)
         slow.setattr(journal, "write", slowly)
         change.stage()
-        with pytest.raises(HostError, match=r"users/poppasswd: somebody else .* is not made\. Try again"):
+        with pytest.raises(HostError, match=r"users/poppasswd: it was changed by someone else .* is not made\. Try again"):
             change.transaction.commit()
     assert b"mine.example:mine\n" in path.read_bytes()
     assert not (host.layout.work / journal.NAME).exists()
@@ -235,7 +235,7 @@ def test_a_qmail_file_changed_by_hand_after_a_crash_is_not_written_over(
                 change.transaction.commit()
     in_place(path)
     left = path.read_bytes()
-    with pytest.raises(HostError, match=r"joe/\.qmail: somebody else"), Transaction(host):
+    with pytest.raises(HostError, match=r"joe/\.qmail: it was changed by someone else"), Transaction(host):
         pass
     assert path.read_bytes() == left
 
@@ -274,7 +274,7 @@ def test_a_line_added_to_assign_between_the_look_and_the_writing_is_not_lost(
         return found
 
     monkeypatch.setattr(assign, "_ours", looked)
-    with pytest.raises(HostError, match="users/assign: somebody else"):
+    with pytest.raises(HostError, match="users/assign: it was changed by someone else"):
         init.rebuild(host)
     assert "mine.example:mine\n" in path.read_text()
 
@@ -285,7 +285,7 @@ def test_a_hand_edit_while_the_sender_is_given_time_is_not_lost(
     path = host.layout.control / "rcpthosts"
     step = journal.Step("put", "control/rcpthosts", str(durable.stage(path, b"new\n", 0o644)), durable.mark(path))
     monkeypatch.setattr(journal.time, "sleep", lambda _s: in_place(path))
-    with pytest.raises(HostError, match="control/rcpthosts: somebody else"):
+    with pytest.raises(HostError, match="control/rcpthosts: it was changed by someone else"):
         journal._put(step, host.layout, settle=True)
     assert path.read_text() == "a.example\nmine.example:mine\n"
 
@@ -302,7 +302,7 @@ def test_init_does_not_write_over_a_file_that_came_meanwhile(
         return put(self, target, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Transaction, "put", late)
-    with pytest.raises(HostError, match=f"users/{name}: somebody else"):
+    with pytest.raises(HostError, match=f"users/{name}: it was changed by someone else"):
         init.init(hands, "mail.example")
     assert path.read_text() == "theirs\n"
 

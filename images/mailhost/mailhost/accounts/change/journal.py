@@ -154,11 +154,10 @@ def check(layout: Layout, steps: list[Step]) -> None:
 
 
 def _changed(layout: Layout, path: str) -> HostError:
-    begun = (layout.work / NAME).exists()
-    rest = f" to its end, and no other is before: what is left of it is given up by removing {layout.work / NAME}"
-    return HostError(
-        f"{path}: it was changed by someone else in between, so the change is not made{rest if begun else '. Try again'}"
-    )
+    journal = layout.work / NAME
+    rest = f" to its end, and no other before it. To give up the rest of it, remove {journal}"
+    what = f"{path}: it was changed by someone else in between, so the change is not made"
+    return HostError(what + (rest if journal.exists() else ". Try again"))
 
 
 def replay(steps: list[Step], hands: HostEffects) -> list[str]:
