@@ -55,7 +55,11 @@ def read(layout: Layout) -> Governed | None:
 
 
 def _record(said: dict[str, Any]) -> Governed:
-    """What we know of it; a newer mailhost may say more. Raises TypeError: it is none."""
+    """What we know of it; a newer mailhost may say more.
+
+    Raises:
+        TypeError: it is none.
+    """
     record = Governed(**{each.name: said[each.name] for each in fields(Governed) if each.name in said})
     if [type(value) for value in asdict(record).values()] != [str, str, str, bool, str]:
         raise TypeError("a field is of another kind")

@@ -204,7 +204,7 @@ def test_a_hand_edit_while_the_journal_is_written_stops_the_change_and_holds_up_
         change.rows.set(JOE)
         slow.setattr(journal, "write", slowly)
         change.stage()
-        with pytest.raises(HostError, match=r"users/poppasswd: it was changed by someone else .* is not made\. Try again"):
+        with pytest.raises(HostError, match=r"users/poppasswd: it was changed by .* is not made\. Try again"):
             change.transaction.commit()
     assert b"mine.example:mine\n" in path.read_bytes()
     assert not (host.layout.work / journal.NAME).exists()

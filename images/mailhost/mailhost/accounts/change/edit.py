@@ -157,7 +157,11 @@ class Edit:
             raise InputError(f"{why.strerror}; change that file by hand", file=shown) from why
 
     def _ours(self, prefix: str, box: str, name: str) -> DotQmail:
-        """What a file of a box says now. Raises Refused, and InputError: a line in it is none of ours."""
+        """What a file of a box says now.
+
+        Raises:
+            Refused, and InputError: a line in it is none of ours.
+        """
         path = f"{prefix}/{box}/{name}"
         self._see(path)
         text = box_directories.read(self.popboxes, path, self.layout.identity.uid)

@@ -230,7 +230,11 @@ def _put(step: Step, layout: Layout, *, settle: bool) -> None:
 
 
 def newu(hands: HostEffects) -> None:
-    """Make users/cdb from users/assign. Raises AccountsError: the old one still counts."""
+    """Make users/cdb from users/assign.
+
+    Raises:
+        AccountsError: the old one still counts.
+    """
     try:
         hands.newu(hands.layout.home)
     except AccountsError:

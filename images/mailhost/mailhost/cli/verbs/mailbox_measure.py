@@ -56,7 +56,11 @@ def measure(home: Path, wanted: tuple[str, ...], profile: str) -> None:
 
 
 def _maildirs(home: Path, accounts: Accounts, wanted: set[tuple[str, str]]) -> Iterator[Path]:
-    """Of the mailboxes that deliver into one. Raises InputError: an address that is no mailbox."""
+    """Of the mailboxes that deliver into one.
+
+    Raises:
+        InputError: an address that is no mailbox.
+    """
     left = set(wanted)
     for domain, local, box in addresses(accounts):
         if wanted and (local, domain) not in wanted:

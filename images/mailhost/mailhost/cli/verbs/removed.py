@@ -129,7 +129,11 @@ def purge(home: Path, which: tuple[str, ...], days: float | None, *, yes: bool, 
 
 
 def _ask(chosen: list[Kept]) -> None:
-    """Have a person agree. Raises InputError: no terminal to ask on."""
+    """Have a person agree.
+
+    Raises:
+        InputError: no terminal to ask on.
+    """
     if not os.isatty(0):
         raise InputError(f"would remove {counted(len(chosen), 'mailbox', 'mailboxes')} for good: give --yes")
     print_table(("name", "address"), [(one.name, one.owner.address or "-") for one in chosen])
