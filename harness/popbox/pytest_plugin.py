@@ -12,7 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, get_args
 import pytest
 
 from popbox.clients.pop3 import Pop3
-from popbox.errors import HostError, PopboxError
+from popbox.errors import HostError, NotPossibleError, PopboxError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
 from popbox.hosts.process import end_as_interrupted, owned
@@ -229,6 +229,30 @@ def _needed(session: pytest.Session) -> dict[tuple[Choice, bool], None]:
         with suppress(HostError):
             found[choose(host, mta, settings), shared] = None
     return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Skip a test whose fixture takes a step that the engine of its host refuses."""
+    with _skipping_the_impossible(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Skip a test that takes a step that the engine of its host refuses, as a scenario is skipped."""
+    with _skipping_the_impossible(item):
+        return (yield)
+
+
+@contextmanager
+def _skipping_the_impossible(item: pytest.Item) -> Iterator[None]:
+    try:
+        yield
+    except NotPossibleError as why:
+        reason = f"not possible on this host: {why.what}"
+        note_skipped(item, "test", reason)
+        pytest.skip(plain(reason))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -132,6 +132,35 @@ def test_the_password_is_not_shown(project: pytest.Pytester) -> None:
     assert secret not in done.stdout.str()
 
 
+def test_a_step_that_the_engine_refuses_is_a_skip_with_its_reason(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        "import pytest\n"
+        "from popbox.errors import HostError, NotPossibleError\n"
+        "from popbox.hosts.local import LocalHost\n"
+        "def refuse(*_):\n"
+        "    raise NotPossibleError('unable to freeze')\n"
+        "@pytest.fixture\n"
+        "def hung(mailhost, monkeypatch):\n"
+        "    monkeypatch.setattr(LocalHost, 'pause', refuse)\n"
+        "    return lambda: mailhost.step('break', {'id': 'hang', 'pause': 'smtp'})\n"
+        "@pytest.fixture\n"
+        "def hung_before(hung):\n"
+        "    hung()\n"
+        "def test_in_the_test(hung):\n"
+        "    hung()\n"
+        "    assert False, 'the test goes on'\n"
+        "def test_in_a_fixture(hung_before): pass\n"
+        "def test_expected(hung):\n"
+        "    with pytest.raises(NotPossibleError):\n"
+        "        hung()\n"
+        "def test_another_error(mailhost):\n"
+        "    raise HostError('it is down')"
+    )
+    done = project.runpytest_subprocess("-rs", "--popbox-host", "local")
+    done.assert_outcomes(skipped=2, passed=1, failed=1)
+    done.stdout.fnmatch_lines(["  skipped    test: not possible on this host: unable to freeze  (tests: 2)"])
+
+
 def test_what_is_sent_and_refused_is_judged(project: pytest.Pytester) -> None:
     project.makepyfile(
         "def test_accepted(mailhost):\n"
