@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests import needs
 HERE = Path(__file__).parent
 ASKING = {"which", "skip", "skipif", "importorskip", "skipIf", "skipUnless", "SkipTest"}
 LOOKING = {"geteuid", "getuid", "exists", "is_dir", "is_file", "sched_getaffinity"}
-INI = f"[pytest]\nmarkers = needs: x\npythonpath = {HERE.parent}\n"
+INI = f"[pytest]\nmarkers = needs: x\npythonpath = {shlex.quote(str(HERE.parent))}\n"
 pytest_plugins = ["pytester"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import tempfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-INI = f"[pytest]\nmarkers =\n quiet: x\n docker: x\n needs: x\npythonpath = {HERE.parent}\n"
+INI = f"[pytest]\nmarkers =\n quiet: x\n docker: x\n needs: x\npythonpath = {shlex.quote(str(HERE.parent))}\n"
 pytest_plugins = ["pytester"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -98,7 +99,9 @@ def test_a_backup_is_made_with_the_hosts_environment(tmp_path: Path, monkeypatch
     settings = Settings.from_environment({**NEEDED, **FOREIGN})
     with closing(LocalHost.start(Registry(tmp_path / "state"), environ=settings.environ)) as host:
         assert set(host.beside().env) == {*NEEDED, "LC_ALL", RUN}
-        program = instead(tmp_path / "bin", "python", LOGS.format(log=tmp_path / "log", program=sys.executable))
+        program = instead(
+            tmp_path / "bin", "python", LOGS.format(log=tmp_path / "log", program=shlex.quote(sys.executable))
+        )
         monkeypatch.setattr("popbox.hosts.local.PYTHON", [str(program)])
         for name, value in FOREIGN.items():
             monkeypatch.setenv(name, value)
@@ -110,7 +113,9 @@ def test_a_backup_is_made_with_the_hosts_environment(tmp_path: Path, monkeypatch
 def test_a_move_hands_on_what_ssh_and_mailhost_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = HOSTS["howto"](tmp_path / "old")
     instead(tmp_path / "bin", "ssh", FAR.format(log=tmp_path / "ssh.log"))
-    python = instead(tmp_path / "bin", "python", LOGS.format(log=tmp_path / "mailhost.log", program=sys.executable))
+    python = instead(
+        tmp_path / "bin", "python", LOGS.format(log=tmp_path / "mailhost.log", program=shlex.quote(sys.executable))
+    )
     monkeypatch.setattr("popbox.migrate.copy.destination.sys.executable", str(python))
     given = {"PATH": f"{python.parent}:{NEEDED['PATH']}", "HOME": NEEDED["HOME"], "SSH_AUTH_SOCK": "/agent"}
     for name, value in {**FOREIGN, **given}.items():

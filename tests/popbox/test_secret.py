@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
@@ -168,7 +169,7 @@ def test_the_passwords_of_a_remote_run_are_in_no_report(tmp_path: Path, monkeypa
     (tmp_path / "x.toml").write_text(DIALOGUE)
     watcher = Listening()
     with closing(LocalHost.start(Registry(tmp_path / "state"))) as server:
-        program = f"{sys.executable} -m mailhost --home {server.home()}"
+        program = shlex.join([sys.executable, "-m", "mailhost", "--home", server.home()])
         remote = Remote(server.address("smtp"), server.address("pop3"), "unknown", "", program, allow_writes=True)
         result = runner.run(load(tmp_path / "x.toml"), RemoteHost(remote), watcher)
     assert (result.verdict, len(result.steps)) == (Verdict.FAILED, 4), result.reason

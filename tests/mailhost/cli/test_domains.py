@@ -8,7 +8,6 @@ import pwd
 import re
 import shutil
 import stat
-import sys
 from pathlib import Path
 
 import pytest
@@ -322,12 +321,15 @@ def test_the_howtos_own_script_may_have_written_assign(howto: Host) -> None:
     howto.ok("mailbox", "add", "ann@domain.com", "--crypt", HOWTO_CRYPT)
 
 
-def test_newu_runs_somebody_elses_program(howto: Host, tmp_path: Path) -> None:
-    program = tmp_path / "newu"
-    program.write_text(
-        f"#!{sys.executable}\nopen('users/cdb.tmp', 'w').write('made by it')\n"
-        "import os; os.replace('users/cdb.tmp', 'users/cdb')\n"
-    )
+@pytest.fixture
+def newu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a program of that name may stand: none is run from tmp_path, which may lie in memory (tests/places.py)."""
+    return tmp_path_factory.mktemp("programs") / "newu"
+
+
+def test_newu_runs_somebody_elses_program(howto: Host, newu: Path) -> None:
+    program = newu
+    program.write_text("#!/bin/sh\nprintf 'made by it' >users/cdb.tmp && mv users/cdb.tmp users/cdb\n")
     program.chmod(0o755)
     howto.ok("rebuild", "--newu", str(program))
     assert howto.text("users/cdb") == "made by it"
@@ -337,9 +339,9 @@ def test_newu_runs_somebody_elses_program(howto: Host, tmp_path: Path) -> None:
     ("script", "rule"), [("exit 111", "exit 111"), ("exit 0", "is as before"), (None, "No such file")]
 )
 def test_newu_that_fails_is_an_error_and_the_change_is_finished_later(
-    howto: Host, tmp_path: Path, script: str | None, rule: str
+    howto: Host, newu: Path, script: str | None, rule: str
 ) -> None:
-    program = tmp_path / "newu"
+    program = newu
     if script is not None:
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)

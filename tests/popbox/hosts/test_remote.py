@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,8 +70,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHost]:
 
 def told(server: LocalHost, *, log: bool = True, mailhost: bool = True, writes: bool = True) -> Remote:
     """What an operator would say of it."""
-    shown = f"tail -n 60 {Path(server.home()).parent}/log/smtp.log" if log else ""
-    program = f"{sys.executable} -m mailhost --home {server.home()}" if mailhost else ""
+    shown = f"tail -n 60 {shlex.quote(str(Path(server.home()).parent / 'log/smtp.log'))}" if log else ""
+    program = shlex.join([sys.executable, "-m", "mailhost", "--home", server.home()]) if mailhost else ""
     return Remote(server.address("smtp"), server.address("pop3"), "unknown", shown, program, writes)
 
 

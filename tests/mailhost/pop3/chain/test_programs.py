@@ -114,7 +114,7 @@ def test_checkpoppasswd_becomes_the_subprogram(box: Box) -> None:
     assert folder == str(box.box)
     if os.geteuid() == 0:
         assert (uid, groups) == tuple(map(str, owner()))
-    assert seconds < 1.5
+    assert seconds < check(box, b"testid\0wrong\0x\0", "/bin/true")[2], "only a failure is delayed"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_without_a_timestamp_it_is_a_login_all_the_same(box: Box) -> None:
 def test_failures_take_two_seconds_alike(box: Box, data: bytes) -> None:
     code, _, seconds = check(box, data, "/bin/true")
     assert code == 1
-    assert 2 <= seconds < 4
+    assert 2 <= seconds < 10
 
 
 @pytest.mark.parametrize("stored", ["", "*", "x", "!!", "*0"])
