@@ -179,8 +179,8 @@ from mailhost.pop3.maildrop.premeasure import premeasure
 from mailhost.system.privileges import become
 become(888, 888)
 for maildir in sys.argv[1:]:
-    for plain in (False, True):
-        premeasure(maildir.encode(), plain=plain)
+    for quirks in (False, True):
+        premeasure(maildir.encode(), qmail_quirks=quirks)
 """
 
 

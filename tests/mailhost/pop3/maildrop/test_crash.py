@@ -24,7 +24,7 @@ def text_of(number: int) -> bytes:
 
 def killed_before_change(box: Box, number: int) -> None:
     """A child makes QUIT's changes, every other message deleted, and is killed before its change ``number``."""
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
     entries = drop.listing().entries
@@ -60,7 +60,7 @@ def test_killed_before_each_change_of_quit(box: Box, number: int) -> None:
     assert set(box.files()) == left
     for name in left:
         assert (box.maildir / name).read_bytes() == text_of(int(name[4]))
-    again = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)  # the lock died with its owner
+    again = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)  # the lock died with its owner
     again.close()
 
 

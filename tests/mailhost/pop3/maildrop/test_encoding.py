@@ -30,7 +30,7 @@ def standard(data: bytes) -> bytes:
     return wire if not wire or wire.endswith(b"\n") else wire + b"\r\n"
 
 
-def plain(data: bytes) -> bytes:
+def crlf(data: bytes) -> bytes:
     """qmail's form before dots are doubled."""
     wire = data.replace(b"\n", b"\r\n")
     return wire if not data or data.endswith(b"\n") else wire + b"\r\n"
@@ -41,7 +41,7 @@ def stuffed(wire: bytes) -> bytes:
 
 
 def encode(data: bytes, cuts: list[int], facts: int, *, qmail: bool, lines: int | None = None) -> bytes:
-    encoder = Encoder(facts, plain=qmail, lines=lines)
+    encoder = Encoder(facts, qmail_quirks=qmail, lines=lines)
     wire = b""
     for piece in pieces(data, cuts):
         if not encoder.done:
@@ -59,7 +59,7 @@ def measured(data: bytes, cuts: list[int]) -> tuple[int, int]:
 @given(ODD, st.booleans(), st.booleans())
 def test_a_file_at_once_is_as_in_pieces(data: bytes, known: bool, qmail: bool) -> None:
     facts = measure(data)[1] if known else 0
-    assert encoded(data, facts, plain=qmail) == encode(data, [], facts, qmail=qmail)
+    assert encoded(data, facts, qmail_quirks=qmail) == encode(data, [], facts, qmail=qmail)
 
 
 @given(ODD, CUTS, CUTS, st.booleans())
@@ -69,7 +69,7 @@ def test_whole_messages(data: bytes, cuts: list[int], others: list[int], known: 
     assert measure(data) == (size, facts)
     used = facts if known else 0
     assert encode(data, cuts, used, qmail=False) == stuffed(standard(data)) + b".\r\n"
-    assert encode(data, cuts, 0, qmail=True) == stuffed(plain(data)) + b"\r\n.\r\n"
+    assert encode(data, cuts, 0, qmail=True) == stuffed(crlf(data)) + b"\r\n.\r\n"
 
 
 def top_lines(data: bytes, count: int, *, qmail: bool) -> bytes:
@@ -83,7 +83,7 @@ def top_lines(data: bytes, count: int, *, qmail: bool) -> bytes:
 @given(ODD, CUTS, st.integers(0, 5), st.booleans())
 def test_top(data: bytes, cuts: list[int], count: int, qmail: bool) -> None:
     shown = top_lines(data, count, qmail=qmail)
-    form, end = (plain, b"\r\n.\r\n") if qmail else (standard, b".\r\n")
+    form, end = (crlf, b"\r\n.\r\n") if qmail else (standard, b".\r\n")
     assert encode(data, cuts, 0, qmail=qmail, lines=count) == stuffed(form(shown)) + end
 
 

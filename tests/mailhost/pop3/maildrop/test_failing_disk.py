@@ -38,8 +38,10 @@ def drop(box: Box) -> Iterator[Maildrop]:
     drop.close()
 
 
-def scanned(box: Box, snapshot: Snapshot | None = None, *, plain: bool = False, now: float | None = None) -> Maildrop:
-    drop = Maildrop(os.fsencode(box.maildir), plain=plain, lock=False, snapshot=snapshot)
+def scanned(
+    box: Box, snapshot: Snapshot | None = None, *, qmail_quirks: bool = False, now: float | None = None
+) -> Maildrop:
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=qmail_quirks, lock=False, snapshot=snapshot)
     for _ in drop.scan(now):
         pass
     return drop
@@ -195,19 +197,19 @@ def test_pop3d_breaks_off_without_a_word(box: Box) -> None:
     assert end(client, process) == (0, "")
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["rfc1939", "qmail"])
+@pytest.mark.parametrize("qmail_quirks", [False, True], ids=["rfc1939", "qmail"])
 def test_without_descriptors_or_memory_no_message_is_left_out(
-    box: Box, monkeypatch: pytest.MonkeyPatch, plain: bool
+    box: Box, monkeypatch: pytest.MonkeyPatch, qmail_quirks: bool
 ) -> None:
     for number in range(3):
         box.put(f"{number}.h", b"x\n", age_s=30 - number)
-    snapshot, call, code = Snapshot(), *(("stat", errno.ENOMEM) if plain else ("open", errno.EMFILE))
+    snapshot, call, code = Snapshot(), *(("stat", errno.ENOMEM) if qmail_quirks else ("open", errno.EMFILE))
     with monkeypatch.context() as patch:
         patch.setattr(os, call, failing(call, code, path=b"new/1.h"))
         with pytest.raises(MaildropError) as error:
-            scanned(box, snapshot, plain=plain, now=box.settle())
+            scanned(box, snapshot, qmail_quirks=qmail_quirks, now=box.settle())
     assert error.value.kind == "trouble"
-    drop = scanned(box, snapshot, plain=plain)
+    drop = scanned(box, snapshot, qmail_quirks=qmail_quirks)
     assert names(drop) == [b"new/0.h", b"new/1.h", b"new/2.h"]
     drop.close()
 
@@ -252,7 +254,7 @@ def test_a_box_that_cannot_be_locked_for_want_of_locks_is_not_in_use(box: Box, m
 
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(MaildropError) as error:
-        Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+        Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     assert error.value.kind == "trouble"
     assert descriptors() == before
 

@@ -30,14 +30,14 @@ def replies(profile: Profile, listing: Listing, deleted: set[int]) -> tuple[byte
 def test_listings_without_marked_messages_are_what_is_left(profile: Profile, count: int) -> None:
     dice = random.Random(count)
     uids = [*ODD, *(b"%d.h" % number for number in range(count))][:count]
-    if not profile.plain:
+    if not profile.qmail_quirks:
         uids = strict_uids([entry(uid, 1) for uid in uids], {})
     entries = [entry(uid, dice.randrange(10**6))._replace(uid=uid) for uid in uids]
     listing = Listing(tuple(entries))
     for _ in range(8):
         deleted = {number for number in range(1, count + 1) if dice.random() < 0.3}
         left = [(number, one) for number, one in enumerate(entries, 1) if number not in deleted]
-        status = b"+OK \r\n" if profile.plain else b"+OK %d messages\r\n" % len(left)
+        status = b"+OK \r\n" if profile.qmail_quirks else b"+OK %d messages\r\n" % len(left)
         assert replies(profile, listing, deleted) == (
             status + b"".join(b"%d %d\r\n" % (number, one.size) for number, one in left) + b".\r\n",
             status + b"".join(b"%d %b\r\n" % (number, one.uid) for number, one in left) + b".\r\n",
@@ -74,7 +74,7 @@ def test_a_packet_full_of_commands_takes_no_time_where_all_is_marked(command: by
 @pytest.mark.parametrize("profile", PROFILES)
 def test_stat_after_marks_and_their_withdrawal(profile: str) -> None:
     session = Session.logged_in(PROFILES[profile], Listing(tuple(entry(b"%d.h" % n, 10**n) for n in range(4))))
-    marked = b"+OK 4 1001\r\n" if PROFILES[profile].plain else b"+OK 2 1001\r\n"
+    marked = b"+OK 4 1001\r\n" if PROFILES[profile].qmail_quirks else b"+OK 2 1001\r\n"
     for command, answer in ((b"DELE 2", None), (b"DELE 3", None), (b"DELE 3", None), (b"STAT", marked)):
         event = session.take(command + b"\r\n")
         assert answer is None or getattr(event, "data", None) == answer
@@ -90,7 +90,7 @@ def test_a_large_box_that_has_changed_is_not_taken_up_on_the_loop(box: Box, monk
     snapshot = Snapshot()
     slices = []
     for _ in range(2):
-        drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=False, snapshot=snapshot)
+        drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=False, snapshot=snapshot)
         slices.append(len(list(drop.scan())))
         drop.close()
     assert slices == [0, 1]
@@ -151,15 +151,19 @@ class Others:
             self.dice.choice([self.deliver, self.deliver, self.delete, self.flag, self.replace, self.backdate])()
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["rfc1939", "qmail"])
+@pytest.mark.parametrize("qmail_quirks", [False, True], ids=["rfc1939", "qmail"])
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_remembered_is_the_truth_after_any_change(
-    box: Box, monkeypatch: pytest.MonkeyPatch, plain: bool, seed: int
+    box: Box, monkeypatch: pytest.MonkeyPatch, qmail_quirks: bool, seed: int
 ) -> None:
     """Through restarts, and with a clock that is set back and forth; the truth is a look by one that knows nothing."""
     monkeypatch.setattr(size_cache, "SAVED_FROM", 5)
     dice = random.Random(seed)
-    others, snapshot, place = Others(box, dice), Snapshot(), box.maildir / os.fsdecode(size_cache.name_of(plain=plain))
+    others, snapshot, place = (
+        Others(box, dice),
+        Snapshot(),
+        box.maildir / os.fsdecode(size_cache.name_of(qmail_quirks=qmail_quirks)),
+    )
     for _ in range(30):
         others.deliver()
     believed, written = 0, None
@@ -169,20 +173,20 @@ def test_what_is_remembered_is_the_truth_after_any_change(
         if dice.random() < 0.3:
             snapshot = Snapshot()
             believed += place.exists()
-        known = listed(box, snapshot, plain=plain, now=now)
+        known = listed(box, snapshot, qmail_quirks=qmail_quirks, now=now)
         kept = place.read_bytes() if place.exists() else None
         if kept is None or kept != written:
             others.replaced.clear()
         written = kept
         place.unlink(missing_ok=True)
-        assert known == listed(box, Snapshot(), plain=plain, now=now)
+        assert known == listed(box, Snapshot(), qmail_quirks=qmail_quirks, now=now)
         if kept is not None:
             place.write_bytes(kept)
     assert believed > 5, "or the test proves nothing"
 
 
-def listed(box: Box, snapshot: Snapshot, *, plain: bool, now: float) -> list[tuple[bytes, bytes, int]]:
-    drop = Maildrop(os.fsencode(box.maildir), plain=plain, lock=False, snapshot=snapshot)
+def listed(box: Box, snapshot: Snapshot, *, qmail_quirks: bool, now: float) -> list[tuple[bytes, bytes, int]]:
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=qmail_quirks, lock=False, snapshot=snapshot)
     for _ in drop.scan(now):
         pass
     listing = drop.listing(now)
@@ -196,7 +200,7 @@ def test_pop3d_prepares_no_more_than_a_client_reads(box: Box, monkeypatch: pytes
     """One packet of commands may ask for a hundred megabytes; the client here does not read."""
     for number in range(2_000):
         (box.maildir / "cur" / f"{1_000_000_000 + number}.{number}.example").write_bytes(b"x\n" * (number < 1) * 20_000)
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
     session, written, asked = Session.logged_in(RFC1939, drop.listing()), list[int](), 600

@@ -18,8 +18,10 @@ from mailhost.pop3.maildrop.snapshot import Snapshot
 from mailhost.pop3.protocol.listing import UID_OCTETS, Listing, Message, legal_uid
 
 
-def scanned(box: Box, *, plain: bool = False, snapshot: Snapshot | None = None, now: float | None = None) -> Listing:
-    drop = Maildrop(os.fsencode(box.maildir), plain=plain, lock=False, snapshot=snapshot)
+def scanned(
+    box: Box, *, qmail_quirks: bool = False, snapshot: Snapshot | None = None, now: float | None = None
+) -> Listing:
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=qmail_quirks, lock=False, snapshot=snapshot)
     for _ in drop.scan(now):
         pass
     listing = drop.listing()
@@ -31,8 +33,8 @@ def names(listing: Listing) -> list[bytes]:
     return [entry.path for entry in listing.entries]
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["rfc1939", "qmail"])
-def test_what_is_no_regular_file_is_skipped(box: Box, plain: bool) -> None:
+@pytest.mark.parametrize("qmail_quirks", [False, True], ids=["rfc1939", "qmail"])
+def test_what_is_no_regular_file_is_skipped(box: Box, qmail_quirks: bool) -> None:
     new = box.maildir / "new"
     box.put("1.good.h", b"a: b\n\nc\n")
     box.put(".hidden", b"x\n")
@@ -42,7 +44,7 @@ def test_what_is_no_regular_file_is_skipped(box: Box, plain: bool) -> None:
     (new / "dangling").symlink_to("nowhere")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(new / "socket"))
-        assert names(scanned(box, plain=plain)) == [b"new/1.good.h"]
+        assert names(scanned(box, qmail_quirks=qmail_quirks)) == [b"new/1.good.h"]
 
 
 def test_an_unreadable_file_is_skipped_and_a_link_put_in_its_place_is_not_followed(
@@ -62,7 +64,7 @@ def test_an_unreadable_file_is_skipped_and_a_link_put_in_its_place_is_not_follow
     monkeypatch.undo()
     bad.unlink()
     bad.symlink_to("/etc/passwd")
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=False)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=False)
     with pytest.raises(OSError, match="symbolic"):
         drop.open(b"new/2.bad.h")
     drop.close()
@@ -84,7 +86,7 @@ def test_an_unreadable_file_is_skipped_and_a_link_put_in_its_place_is_not_follow
 def test_sizes_are_octets_as_sent_or_as_on_disk(box: Box, text: bytes, octets: int) -> None:
     box.put("1.h", text)
     assert scanned(box).entries[0].size == octets
-    assert scanned(box, plain=True).entries[0].size == len(text)
+    assert scanned(box, qmail_quirks=True).entries[0].size == len(text)
 
 
 def test_order_is_by_time_and_the_newest_second_is_hidden_in_qmail_only(box: Box) -> None:
@@ -94,7 +96,7 @@ def test_order_is_by_time_and_the_newest_second_is_hidden_in_qmail_only(box: Box
     box.put("0", b"", age_s=0)
     box.put("9", b"", age_s=-100)
     assert names(scanned(box)) == [b"cur/1", b"new/2", b"new/3", b"new/0", b"new/9"]
-    assert names(scanned(box, plain=True)) == [b"cur/1", b"new/2", b"new/3"]
+    assert names(scanned(box, qmail_quirks=True)) == [b"cur/1", b"new/2", b"new/3"]
 
 
 def test_ids_are_names_up_to_the_colon_and_legal_in_rfc1939(box: Box) -> None:
@@ -106,7 +108,7 @@ def test_ids_are_names_up_to_the_colon_and_legal_in_rfc1939(box: Box) -> None:
     assert len(set(strict)) == 6
     assert all(legal_uid(uid) for uid in strict)
     assert {b"1.a", b"twin"} <= set(strict)
-    exact = sorted(entry.uid for entry in scanned(box, plain=True).entries)
+    exact = sorted(entry.uid for entry in scanned(box, qmail_quirks=True).entries)
     assert exact == sorted([b"1.a", b"2 b", "3\xff".encode(), long.encode(), b"twin", b"twin"])
 
 
@@ -120,27 +122,27 @@ def test_an_id_stays_when_the_file_moves_to_cur(box: Box) -> None:
 
 
 def test_the_lock_is_exclusive_and_ends_with_close(box: Box) -> None:
-    first = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    first = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     with pytest.raises(MaildropError) as error:
-        Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+        Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     assert error.value.kind == "busy"
     first.close()
-    Maildrop(os.fsencode(box.maildir), plain=False, lock=True).close()
+    Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True).close()
 
 
 def test_closing_waits_for_the_thread_that_works_with_it(box: Box) -> None:
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     drop.lend()
     drop.close()
     with pytest.raises(MaildropError):
-        Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+        Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     drop.give_back()
-    Maildrop(os.fsencode(box.maildir), plain=False, lock=True).close()
+    Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True).close()
 
 
 def test_missing_parts_have_names(box: Box, tmp_path: Path) -> None:
     with pytest.raises(MaildropError) as error:
-        Maildrop(os.fsencode(tmp_path / "none"), plain=False, lock=False)
+        Maildrop(os.fsencode(tmp_path / "none"), qmail_quirks=False, lock=False)
     assert error.value.kind == "missing"
     (box.maildir / "cur").rmdir()
     with pytest.raises(MaildropError) as error:
@@ -194,7 +196,7 @@ def test_a_large_box_is_ordered_like_a_small_one() -> None:
 def test_a_scan_of_many_is_cut_into_slices(box: Box) -> None:
     for number in range(300):
         box.put(f"{number}", b"x\n")
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=False)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=False)
     assert sum(1 for _ in drop.scan()) == 4
     assert len(drop.listing().entries) == 300
     drop.close()

@@ -60,8 +60,8 @@ class Maildrops(RuleBasedStateMachine):
     def login(self, settled: bool) -> None:
         now = self.box.settle() if settled else None
         path = os.fsencode(self.box.maildir)
-        plain = self.profile.plain
-        self.drop = Maildrop(path, plain=plain, lock=self.profile.locks, snapshot=self.snapshot)
+        qmail_quirks = self.profile.qmail_quirks
+        self.drop = Maildrop(path, qmail_quirks=qmail_quirks, lock=self.profile.locks, snapshot=self.snapshot)
         for _ in self.drop.scan(now):
             pass
         self.session = Session.logged_in(self.profile, self.drop.listing())
@@ -87,14 +87,14 @@ class Maildrops(RuleBasedStateMachine):
             fd = self.drop.open(event.entry.path)
             text = os.read(fd, 1000)
             os.close(fd)
-            encoder = Encoder(event.entry.facts, plain=self.profile.plain, lines=event.lines)
+            encoder = Encoder(event.entry.facts, qmail_quirks=self.profile.qmail_quirks, lines=event.lines)
             return event.head + (encoder.feed(text) if text else b"") + encoder.finish()
         assert isinstance(event, Reply)
         return event.data
 
     def size(self, base: str) -> int:
         text = self.mail_at_login(base)
-        if self.profile.plain:
+        if self.profile.qmail_quirks:
             return len(text)
         wire = text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         return len(wire) + (2 if wire and not wire.endswith(b"\n") else 0)
@@ -106,7 +106,7 @@ class Maildrops(RuleBasedStateMachine):
     @rule()
     def stat_and_list(self) -> None:
         kept = [(n, base) for n, base in enumerate(self.order, 1) if n not in self.marked]
-        count = len(self.order) if self.profile.plain else len(kept)
+        count = len(self.order) if self.profile.qmail_quirks else len(kept)
         assert self.say(b"STAT") == b"+OK %d %d\r\n" % (count, sum(self.size(base) for _, base in kept))
         lines = b"".join(b"%d %d\r\n" % (n, self.size(base)) for n, base in kept)
         assert self.say(b"LIST").partition(b"\r\n")[2] == lines + b".\r\n"
@@ -119,7 +119,7 @@ class Maildrops(RuleBasedStateMachine):
         reply = self.say(b"RETR %d" % number)
         there = 1 <= number <= len(self.order) and number not in self.marked
         assert reply.startswith(b"+OK") == there
-        if there and not self.profile.plain:
+        if there and not self.profile.qmail_quirks:
             body = reply.partition(b"\r\n")[2].removesuffix(b".\r\n")
             unstuffed = b"\r\n".join(line.removeprefix(b".") for line in body.split(b"\r\n"))
             assert len(unstuffed) == self.size(self.order[number - 1])

@@ -124,7 +124,7 @@ def test_what_has_gone_is_an_error_and_costs_one_look(
     box: Box, serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box.put("1.h", text(1))
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
     event = Transmit(drop.listing().entries[0], None, b"+OK\r\n", GONE)
@@ -143,7 +143,7 @@ def test_what_has_gone_is_an_error_and_costs_one_look(
 
 def test_a_flood_may_not_read_directories_without_end(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     box.put("1.h", text(1))
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
     event = Transmit(drop.listing().entries[0], None, b"+OK\r\n", GONE)
@@ -162,7 +162,7 @@ def test_a_flood_may_not_read_directories_without_end(box: Box, monkeypatch: pyt
 
 def test_another_message_under_the_name_is_not_taken_for_it(box: Box) -> None:
     box.put("1.h", text(1), age_s=300)
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
     event = Transmit(drop.listing().entries[0], None, b"+OK\r\n", GONE)
@@ -186,7 +186,7 @@ def test_a_message_that_moves_during_the_scan_is_listed_once(box: Box, monkeypat
             seen(box)
 
     monkeypatch.setattr(Maildrop, "_read_folder", read)
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
     assert [(entry.path, entry.uid) for entry in drop.listing().entries] == [
@@ -207,7 +207,7 @@ def test_a_message_that_moves_before_it_is_measured_is_listed(box: Box, monkeypa
         return real(drop, path)
 
     monkeypatch.setattr(Maildrop, "_measure", look)
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
     assert [entry.path for entry in drop.listing().entries] == [b"cur/%d.h:2,S" % number for number in range(4)]

@@ -26,7 +26,7 @@ ENTRIES = [
     Message(b"cur/2 \n:2,S", b"hash", 0, 1, 0, 1_700_000_000_123_456_789, 3),
 ]
 STAMPS = (1, 2, 3, 4, 5, 6)
-NAME = size_cache.name_of(plain=False)
+NAME = size_cache.name_of(qmail_quirks=False)
 
 
 @pytest.fixture(autouse=True)
@@ -38,17 +38,17 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 SETTLED_S = 50
 
 
-def opened(box: Box, snapshot: Snapshot | None = None, *, plain: bool = False) -> Maildrop:
+def opened(box: Box, snapshot: Snapshot | None = None, *, qmail_quirks: bool = False) -> Maildrop:
     """Scanned so much later that what was found may be kept: tests ``settle`` the box, see there."""
-    drop = Maildrop(os.fsencode(box.maildir), plain=plain, lock=False, snapshot=snapshot)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=qmail_quirks, lock=False, snapshot=snapshot)
     for _ in drop.scan(time.time() + SETTLED_S):
         pass
     return drop
 
 
-def life(box: Box, *, plain: bool = False) -> Listing:
+def life(box: Box, *, qmail_quirks: bool = False) -> Listing:
     """One server's life: it opens the box, and remembers."""
-    drop = opened(box, plain=plain)
+    drop = opened(box, qmail_quirks=qmail_quirks)
     listing = drop.listing()
     drop.remember()
     drop.close()
@@ -139,17 +139,17 @@ def test_a_link_a_fifo_a_directory_and_anothers_file_are_not_read(
     os.close(fd)
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["rfc1939", "qmail"])
-def test_the_next_life_looks_into_nothing(box: Box, plain: bool, looked: list[bytes]) -> None:
+@pytest.mark.parametrize("qmail_quirks", [False, True], ids=["rfc1939", "qmail"])
+def test_the_next_life_looks_into_nothing(box: Box, qmail_quirks: bool, looked: list[bytes]) -> None:
     filled(box)
-    first = life(box, plain=plain)
+    first = life(box, qmail_quirks=qmail_quirks)
     assert len(looked) == 20
     looked.clear()
-    again = life(box, plain=plain)
+    again = life(box, qmail_quirks=qmail_quirks)
     assert looked == []
     assert again.entries == first.entries
     assert (again.total, again.fresh) == (first.total, first.fresh)
-    place = box.maildir / os.fsdecode(size_cache.name_of(plain=plain))
+    place = box.maildir / os.fsdecode(size_cache.name_of(qmail_quirks=qmail_quirks))
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert list((box.maildir / "tmp").iterdir()) == []
 
@@ -202,11 +202,13 @@ def test_sessions_that_scan_at_once_each_list_what_they_have_found(box: Box, mon
     """The profile qmail has no lock: one session still reads the old file while another has seen the box change."""
     monkeypatch.setattr("mailhost.pop3.maildrop.maildrop.SLICE", 1)
     filled(box)
-    life(box, plain=True)
+    life(box, qmail_quirks=True)
     (box.maildir / "new" / "0.h").unlink()
     box.put("30.h", b"late\n", age_s=5)
     snapshot = Snapshot()
-    slow, quick = (Maildrop(os.fsencode(box.maildir), plain=True, lock=False, snapshot=snapshot) for _ in range(2))
+    slow, quick = (
+        Maildrop(os.fsencode(box.maildir), qmail_quirks=True, lock=False, snapshot=snapshot) for _ in range(2)
+    )
     now = box.settle()
     steps = slow.scan(now)
     next(steps)
@@ -220,7 +222,7 @@ def test_sessions_that_scan_at_once_each_list_what_they_have_found(box: Box, mon
     assert shown(quick) == box.files()
     for _ in steps:
         pass
-    for drop in (quick, slow, opened(box, snapshot, plain=True)):
+    for drop in (quick, slow, opened(box, snapshot, qmail_quirks=True)):
         assert shown(drop) == box.files()
         drop.close()
 

@@ -27,7 +27,7 @@ def session(
 
     ``snapshot``: what the same worker has seen before; none for another worker, pop3d, or after a restart.
     """
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True, snapshot=snapshot)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True, snapshot=snapshot)
     try:
         for _ in drop.scan():
             pass
@@ -82,7 +82,7 @@ def test_a_session_without_quit_renames_nothing_and_the_ids_are_the_same(box: Bo
     box.put("1.h:2,S", b"A\n", folder="cur")
     box.put("1.h", b"B\n")
     before = box.files()
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
     ids = {entry.uid for entry in drop.listing().entries}
@@ -140,7 +140,7 @@ def test_sizes_kept_across_restarts_keep_the_ids_too(box: Box, monkeypatch: pyte
     first = session(box)
     assert (box.maildir / "popbox-sizes").exists()
     agree(first, session(box))
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan(now=box.settle()):
         pass
     assert {entry.uid for entry in drop.listing().entries} == set(first)
@@ -149,7 +149,7 @@ def test_sizes_kept_across_restarts_keep_the_ids_too(box: Box, monkeypatch: pyte
 
 def test_two_links_of_one_file_are_two_messages_with_two_ids(box: Box) -> None:
     os.link(box.put("1.h", b"A\n"), box.maildir / "cur" / "1.h:2,")
-    drop = Maildrop(os.fsencode(box.maildir), plain=False, lock=True)
+    drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
     listing = drop.listing()

@@ -295,7 +295,7 @@ def test_each_message_that_could_not_be_removed_has_its_line_in_qmail_and_one_fo
         reply = session.updated(failed=2)
         assert isinstance(reply, Close)
         assert reply.reply.data.count(b"-ERR") == lines
-        assert reply.reply.data.endswith(b"+OK \r\n") == profile.plain
+        assert reply.reply.data.endswith(b"+OK \r\n") == profile.qmail_quirks
 
 
 def test_quit_in_a_large_box_of_new_mail_takes_no_time() -> None:

@@ -44,7 +44,7 @@ def measure(home: Path, wanted: tuple[str, ...], profile: str) -> None:
     found, failed = [], 0
     for maildir in boxes:
         try:
-            found.append(premeasure(os.fsencode(maildir), plain=PROFILES[profile].plain))
+            found.append(premeasure(os.fsencode(maildir), qmail_quirks=PROFILES[profile].qmail_quirks))
         except MaildropError as why:
             note(f"cannot be measured: {why}")
             failed += 1

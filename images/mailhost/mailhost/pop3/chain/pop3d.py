@@ -29,7 +29,7 @@ def main() -> None:
         sys.exit(1)
     path, profile = parse_arguments(sys.argv[1:])
     try:
-        drop = Maildrop(path, plain=profile.plain, lock=profile.locks)
+        drop = Maildrop(path, qmail_quirks=profile.qmail_quirks, lock=profile.locks)
         for _ in drop.scan():
             pass
     except MaildropError as error:

@@ -55,14 +55,14 @@ class Measure:
         return size, KNOWN | HAS_CR * self._returns | HAS_DOT * self._dot | PARTIAL * partial
 
 
-def encoded(data: bytes, facts: int, *, plain: bool) -> bytes:
+def encoded(data: bytes, facts: int, *, qmail_quirks: bool) -> bytes:
     """``Encoder`` for a whole file at once: the body of its RETR reply, terminator included."""
-    if not plain and _may_hold(HAS_CR, facts):
+    if not qmail_quirks and _may_hold(HAS_CR, facts):
         data = data.replace(b"\r\n", b"\n")
     wire = data.replace(b"\n", b"\r\n")
     if _may_hold(HAS_DOT, facts):
         wire = _stuffed(wire, starts=True)
-    return wire + _end(whole_lines=not data or data.endswith(b"\n"), plain=plain)
+    return wire + _end(whole_lines=not data or data.endswith(b"\n"), qmail_quirks=qmail_quirks)
 
 
 def _may_hold(what: int, facts: int) -> bool:
@@ -78,16 +78,16 @@ def _stuffed(wire: bytes, *, starts: bool) -> bytes:
     return b"." + wire if starts and wire.startswith(b".") else wire
 
 
-def _end(*, whole_lines: bool, plain: bool) -> bytes:
+def _end(*, whole_lines: bool, qmail_quirks: bool) -> bytes:
     """A line end where the file lacks one, qmail's extra empty line, the dot."""
-    end = b"\r\n.\r\n" if plain else b".\r\n"
+    end = b"\r\n.\r\n" if qmail_quirks else b".\r\n"
     return end if whole_lines else b"\r\n" + end
 
 
 class Encoder:
     """Turns the pieces of one file into the body of a RETR or TOP reply, terminator included.
 
-    ``plain`` is the qmail form: every LF becomes CR LF even after a CR, and one empty line follows the message.
+    ``qmail_quirks`` is the qmail form: every LF becomes CR LF even after a CR, and one empty line follows the message.
     ``facts`` spare the search for what a file is known not to hold. ``lines`` is TOP's count of body lines.
     """
 
@@ -99,21 +99,21 @@ class Encoder:
         "_in_header",
         "_last_cr",
         "_lines",
-        "_plain",
+        "_qmail_quirks",
         "_returns",
         "done",
     )
 
-    def __init__(self, facts: int, *, plain: bool, lines: int | None = None) -> None:
-        self._plain = plain
-        self._returns = not plain and _may_hold(HAS_CR, facts)
+    def __init__(self, facts: int, *, qmail_quirks: bool, lines: int | None = None) -> None:
+        self._qmail_quirks = qmail_quirks
+        self._returns = not qmail_quirks and _may_hold(HAS_CR, facts)
         self._dots = _may_hold(HAS_DOT, facts)
         self._at_start = True
         self._last_cr = False
         self._lines = lines
         self._in_header = True
         self._carry = b""
-        self._empty = (b"",) if plain else (b"", b"\r")
+        self._empty = (b"",) if qmail_quirks else (b"", b"\r")
         self.done = False
 
     def feed(self, chunk: bytes) -> bytes:
@@ -129,7 +129,7 @@ class Encoder:
 
     def finish(self) -> bytes:
         """The end of the reply."""
-        return _end(whole_lines=self._at_start, plain=self._plain)
+        return _end(whole_lines=self._at_start, qmail_quirks=self._qmail_quirks)
 
     def _ends(self, chunk: bytes) -> bytes:
         """CR LF stays, LF alone becomes CR LF, CR alone stays; a pair may be split between two pieces."""

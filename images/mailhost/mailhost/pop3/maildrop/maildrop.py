@@ -50,21 +50,32 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Maildrop:
-    """One opened Maildir. ``plain`` is the qmail form of sizes, order and ids; call ``close`` when done.
+    """One opened Maildir. ``qmail_quirks`` is the qmail form of sizes, order and ids; call ``close`` when done.
 
     ``path`` is the Maildir (octets); ``snapshot`` what an earlier session left, for a quick start.
     """
 
-    __slots__ = ("_closing", "_doubt", "_fd", "_found", "_lent", "_moved", "_names", "_path", "plain", "snapshot")
+    __slots__ = (
+        "_closing",
+        "_doubt",
+        "_fd",
+        "_found",
+        "_lent",
+        "_moved",
+        "_names",
+        "_path",
+        "qmail_quirks",
+        "snapshot",
+    )
 
-    def __init__(self, path: bytes, *, plain: bool, lock: bool, snapshot: Snapshot | None = None) -> None:
+    def __init__(self, path: bytes, *, qmail_quirks: bool, lock: bool, snapshot: Snapshot | None = None) -> None:
         """Open, and lock where asked.
 
         Raises:
             MaildropError: ``missing`` (no such directory), ``unusable`` (no permission ...), ``busy`` (locked),
                 ``trouble`` (no descriptor left, a disk that fails).
         """
-        self.plain = plain
+        self.qmail_quirks = qmail_quirks
         self.snapshot = snapshot or Snapshot()
         self._found = self.snapshot.found
         self._path = path
@@ -147,7 +158,7 @@ class Maildrop:
     def _recall(self, snapshot: Snapshot) -> Generator[None, None, Found]:
         """Begin with what an earlier life of the server has left; that may be much, so not in the first slice."""
         snapshot.new = False
-        name = size_cache.name_of(plain=self.plain)
+        name = size_cache.name_of(qmail_quirks=self.qmail_quirks)
         if not os.access(name, os.R_OK, dir_fd=self._fd):
             return snapshot.found
         yield
@@ -156,7 +167,7 @@ class Maildrop:
             return snapshot.found
         snapshot.saved, snapshot.saved_at = saved.stamps, saved.at
         found = Found(saved.stamps, saved.entries)
-        if not self.plain:
+        if not self.qmail_quirks:
             found.listing = Listing(tuple(saved.entries))  # its ids are good: ``remember`` saves what was listed
         return found
 
@@ -166,12 +177,14 @@ class Maildrop:
         snapshot, found = self.snapshot, self._found
         if found.listing is not None and snapshot.worth_saving(found, now):
             snapshot.saved_at, snapshot.looked = now, 0  # where it cannot be written, it is tried again as seldom
-            if size_cache.write(self._path, size_cache.name_of(plain=self.plain), found.stamps, found.entries):
+            if size_cache.write(
+                self._path, size_cache.name_of(qmail_quirks=self.qmail_quirks), found.stamps, found.entries
+            ):
                 snapshot.saved = found.stamps
 
     def distrust(self) -> None:
         """A file is not what was measured: somebody changes messages in place. The next login measures all again."""
-        size_cache.forget(self._fd, size_cache.name_of(plain=self.plain))
+        size_cache.forget(self._fd, size_cache.name_of(qmail_quirks=self.qmail_quirks))
         self.snapshot.found = Found()
 
     def _stamps(self) -> tuple[int, ...]:
@@ -198,16 +211,16 @@ class Maildrop:
             self._moved = False
             for folder in (b"new/", b"cur/"):
                 yield from self._read_folder(folder, known, entries)
-            if self.plain or not self._renamed_since(stamps):
+            if self.qmail_quirks or not self._renamed_since(stamps):
                 break
             known = known | {entry.inode: entry for entry in entries}
             stamps = self._stamps()
             yield
-        if not self.plain:
+        if not self.qmail_quirks:
             entries = self._once(entries)
         changed = max(stamps[0], stamps[1], stamps[3], stamps[4])  # ctimes too: tar, rsync and touch put mtimes back
         settled = changed < int(now * 1e9) - RACY_NS
-        entries = in_order(entries, by_second if self.plain else by_time)
+        entries = in_order(entries, by_second if self.qmail_quirks else by_time)
         found = Found(stamps if settled and not self._doubt else (), entries)
         found.earlier = earlier
         return found
@@ -226,7 +239,7 @@ class Maildrop:
 
     def _read_folder(self, folder: bytes, earlier: dict[int, Message], entries: list[Message]) -> Iterator[None]:
         """Add what may be a message in one directory; a first look into a large box is this loop and little else."""
-        look = self._stat if self.plain else self._measure
+        look = self._stat if self.qmail_quirks else self._measure
         looked = 0
         try:
             with os.scandir(self._path + b"/" + folder) as found:
@@ -297,7 +310,7 @@ class Maildrop:
         In the qmail profile none is searched for: qmail-pop3d says that it cannot open it.
         """
         entry = event.entry
-        if self.plain:
+        if self.qmail_quirks:
             return None
         try:
             return event._replace(fd=self._named().use(entry, lambda path: self._open_same(path, entry)))
@@ -319,7 +332,7 @@ class Maildrop:
     def listing(self, now: float | None = None) -> Listing:
         """The messages in this profile's order, with its ids; qmail's lacks those dated this second or later."""
         found = self._found
-        if self.plain:
+        if self.qmail_quirks:
             return self._past(found, int(time.time() if now is None else now) * 1_000_000_000)
         if found.listing is not None:
             return found.listing
@@ -346,7 +359,7 @@ class Maildrop:
         try:
             self._unlink(entry.path, entry)
         except FileNotFoundError:
-            return not self.plain and self._removed_elsewhere(entry)
+            return not self.qmail_quirks and self._removed_elsewhere(entry)
         except OSError:
             return False
         return True
@@ -386,7 +399,7 @@ class Maildrop:
         try:
             rename_new(path, target, self._fd)
         except FileExistsError:
-            if self.plain or renamed(entry):
+            if self.qmail_quirks or renamed(entry):
                 return
             inode = os.lstat(target, dir_fd=self._fd).st_ino
             if inode != entry.inode:

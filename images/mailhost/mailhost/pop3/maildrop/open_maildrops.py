@@ -53,7 +53,7 @@ class OpenMaildrops:
         """
         path = home + b"/Maildir"
         snapshot = self._snapshots.get(path)
-        drop = Maildrop(path, plain=self._profile.plain, lock=self._profile.locks, snapshot=snapshot)
+        drop = Maildrop(path, qmail_quirks=self._profile.qmail_quirks, lock=self._profile.locks, snapshot=snapshot)
         if drop.fileno() >= self._room:
             drop.close()
             raise MaildropError("trouble", path)

@@ -11,11 +11,11 @@ from mailhost.pop3.maildrop.maildrop import Maildrop
 from mailhost.pop3.maildrop.names import RACY_NS
 
 
-def premeasure(maildir: bytes, *, plain: bool) -> int:
+def premeasure(maildir: bytes, *, qmail_quirks: bool) -> int:
     """Scan a large Maildir as a session would, and leave ``popbox-sizes`` in it; messages, 0 where it is a small one.
 
     A running server sees the file when it next opens the box for the first time. Nothing is locked, and messages stay
-    where they are. ``plain`` is the profile's. Run it as the owner of the boxes: a server believes nobody else's file.
+    where they are. Run it as the owner of the boxes: a server trusts no other user's file.
     Where mail came in a moment ago it takes 2 s more: no earlier can directories be said to be as they were read.
 
     Raises:
@@ -23,7 +23,7 @@ def premeasure(maildir: bytes, *, plain: bool) -> int:
     """
     if not _large(maildir):
         return 0
-    drop = Maildrop(maildir, plain=plain, lock=False)
+    drop = Maildrop(maildir, qmail_quirks=qmail_quirks, lock=False)
     try:
         for wait_s in (RACY_NS / 1e9, 0):
             for _ in drop.scan():

@@ -43,9 +43,9 @@ class Saved(NamedTuple):
     at: float
 
 
-def name_of(*, plain: bool) -> bytes:
+def name_of(*, qmail_quirks: bool) -> bytes:
     """The file's name: sizes on disk, for the profile ``qmail``, have a file of their own."""
-    return b"popbox-sizes-qmail" if plain else b"popbox-sizes"
+    return b"popbox-sizes-qmail" if qmail_quirks else b"popbox-sizes"
 
 
 def read(maildir: int, name: bytes) -> Saved | None:

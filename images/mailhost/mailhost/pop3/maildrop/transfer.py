@@ -70,7 +70,7 @@ def _whole(fd: int, drop: Maildrop, event: Transmit) -> bytes | None:
     if len(data) != entry.disk:  # cut short this very moment
         os.lseek(fd, 0, os.SEEK_SET)
         return None
-    return event.head + encoded(data, entry.facts, plain=drop.plain)
+    return event.head + encoded(data, entry.facts, qmail_quirks=drop.qmail_quirks)
 
 
 def _regular(fd: int) -> os.stat_result:
@@ -113,7 +113,7 @@ class Transfer:
         same = _same(found, entry)
         if not same:
             drop.distrust()
-        self._encoder = Encoder(entry.facts if same else 0, plain=drop.plain, lines=event.lines)
+        self._encoder = Encoder(entry.facts if same else 0, qmail_quirks=drop.qmail_quirks, lines=event.lines)
         self._head = event.head
         self._left = found.st_size
         self.done = False

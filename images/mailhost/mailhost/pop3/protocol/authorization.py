@@ -26,7 +26,7 @@ _LANG_NONE = err(b"this language is not to be had")
 
 def user(memory: SessionState, argument: bytes) -> Event:
     """USER name: any name is accepted here, so that nobody learns which exist."""
-    login = argument.lstrip(b" ") if memory.profile.plain else argument.strip(b" ")
+    login = argument.lstrip(b" ") if memory.profile.qmail_quirks else argument.strip(b" ")
     if not login:
         return memory.profile.texts.empty_argument
     if not memory.features.plaintext:
@@ -38,7 +38,7 @@ def user(memory: SessionState, argument: bytes) -> Event:
 def password(memory: SessionState, argument: bytes) -> Event:
     """PASS secret: all behind the first space, spaces included (RFC 1939 §7); qmail loses leading ones (E-83)."""
     texts = memory.profile.texts
-    secret = argument.lstrip(b" ") if memory.profile.plain else argument
+    secret = argument.lstrip(b" ") if memory.profile.qmail_quirks else argument
     if memory.login is None:
         return texts.user_first
     if not secret:
@@ -48,9 +48,9 @@ def password(memory: SessionState, argument: bytes) -> Event:
 
 def apop(memory: SessionState, argument: bytes) -> Event:
     """APOP name digest (RFC 1939 §7); the digest is checked against the banner's timestamp."""
-    plain = memory.profile.plain
-    login, space, digest = (argument.lstrip(b" ") if plain else argument.strip(b" ")).partition(b" ")
-    if not (space if plain else digest):  # in qmail all behind the first space is the digest, also nothing (Q-POPUP-7)
+    qmail = memory.profile.qmail_quirks
+    login, space, digest = (argument.lstrip(b" ") if qmail else argument.strip(b" ")).partition(b" ")
+    if not (space if qmail else digest):  # in qmail all behind the first space is the digest, also nothing (Q-POPUP-7)
         return memory.profile.texts.empty_argument
     return _check(memory, Authenticate("apop", login, digest, memory.stamp))
 
@@ -115,7 +115,7 @@ def _check(memory: SessionState, claim: Authenticate) -> Event:
     """Hand a claim to the rim; in the qmail profile what was pipelined behind it is lost (E-80)."""
     memory.login = claim.login
     memory.state = State.CHECKING
-    memory.forget_input = memory.profile.plain
+    memory.forget_input = memory.profile.qmail_quirks
     return claim
 
 
@@ -134,7 +134,7 @@ def capa(memory: SessionState, _: bytes) -> Event:
 
 def noop(memory: SessionState, _: bytes) -> Event:
     """NOOP before login: qmail-popup answers it, RFC 1939 has it in TRANSACTION only."""
-    return memory.profile.texts.done if memory.profile.plain else memory.profile.texts.not_now
+    return memory.profile.texts.done if memory.profile.qmail_quirks else memory.profile.texts.not_now
 
 
 def utf8(memory: SessionState, _: bytes) -> Event:

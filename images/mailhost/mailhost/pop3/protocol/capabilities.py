@@ -11,7 +11,7 @@ def capability_reply(memory: SessionState) -> Reply:
 
     STLS alone is registered for the AUTHORIZATION state only (RFC 2595 §4); every other capability is for both states.
     """
-    words = _qmail(memory) if memory.profile.plain else _standard(memory)
+    words = _qmail(memory) if memory.profile.qmail_quirks else _standard(memory)
     words.append(b"IMPLEMENTATION popbox-" + memory.profile.name.encode("ascii"))
     return Reply(b"+OK capabilities\r\n" + b"".join(word + b"\r\n" for word in words) + b".\r\n")
 

@@ -59,14 +59,14 @@ class Texts:
 class Profile:
     """One personality. Times in seconds, lengths in octets.
 
-    ``verbs`` are answered from the table, all others as unknown. ``plain`` is qmail's form of a message and of
+    ``verbs`` are answered from the table, all others as unknown. ``qmail_quirks`` is qmail's form of a message and of
     sizes; ``locks`` the exclusive lock on the maildrop; ``single_login`` one authentication per connection.
     """
 
     name: str
     verbs: frozenset[bytes]
     texts: Texts
-    plain: bool
+    qmail_quirks: bool
     locks: bool
     single_login: bool
     idle_s: float
@@ -74,7 +74,7 @@ class Profile:
 
     def listed(self, count: int) -> bytes:
         """The first line of a LIST or UIDL reply with ``count`` messages."""
-        return self.texts.done.data if self.plain else b"+OK %d messages\r\n" % count
+        return self.texts.done.data if self.qmail_quirks else b"+OK %d messages\r\n" % count
 
 
 _COMMON = b"USER PASS QUIT NOOP STAT LIST UIDL DELE RETR RSET TOP APOP".split()
@@ -109,7 +109,7 @@ RFC1939 = Profile(
         unlink_failed=err(b"[SYS/TEMP] some deleted messages were not removed"),
         too_many=err(b"[SYS/TEMP] too many errors, closing"),
     ),
-    plain=False,
+    qmail_quirks=False,
     locks=True,
     single_login=False,
     idle_s=600,  # RFC 1939 §3: at least 10 minutes
@@ -145,7 +145,7 @@ QMAIL = Profile(
         unlink_failed=err(b"unable to unlink all deleted messages"),
         too_many=err(b"authorization failed"),
     ),
-    plain=True,
+    qmail_quirks=True,
     locks=False,
     single_login=True,
     idle_s=1200,  # Q-POPUP-15, Q-POP3-18

@@ -98,7 +98,7 @@ class Session:
     def greeting(self) -> Reply:
         """The banner; ``greeted`` says that it has been asked for."""
         self.greeted = True
-        if self.memory.profile.plain:
+        if self.memory.profile.qmail_quirks:
             return Reply(b"+OK " + self.memory.stamp + b"\r\n")
         if self.memory.features.apop:
             return Reply(b"+OK POP3 ready " + self.memory.stamp + b"\r\n")
@@ -145,7 +145,7 @@ class Session:
                 memory.interrupt()
             if handler is None:
                 return self._wrong(self._no_handler(memory, verb))
-            strict = verb in NOT_QMAILS or not memory.profile.plain
+            strict = verb in NOT_QMAILS or not memory.profile.qmail_quirks
             if argument and strict and verb in ALONE and argument.strip(b" "):
                 return self._wrong(_TAKES_NO_ARGUMENT)
             event = handler(memory, argument)
@@ -160,7 +160,7 @@ class Session:
     def _no_handler(memory: SessionState, verb: bytes) -> Reply:
         """The reply to a verb that the table does not have here."""
         texts = memory.profile.texts
-        if memory.profile.plain:  # popup and pop3d were two programs, each with one answer to everything else
+        if memory.profile.qmail_quirks:  # popup and pop3d were two programs, each with one answer to everything else
             return texts.not_now if memory.state is State.AUTHORIZATION else texts.unknown
         return texts.not_now if verb in KNOWN_VERBS and verb in memory.profile.verbs else texts.unknown
 

@@ -85,7 +85,7 @@ class SessionState:
 
     def interrupt(self) -> None:
         """PASS counts immediately after USER only (RFC 1939 §7); qmail-popup remembers the name."""
-        if self.state is State.AUTHORIZATION and not self.profile.plain:
+        if self.state is State.AUTHORIZATION and not self.profile.qmail_quirks:
             self.login = None
 
     def line_octets(self) -> int:

@@ -18,7 +18,7 @@ _LEADING = re.compile(rb"([0-9]+) *([0-9]+)?")
 def stat(memory: SessionState, _: bytes) -> Event:
     """STAT: in the qmail profile the count includes deleted messages, the octets do not (E-71)."""
     listing, deleted = memory.listing, memory.deleted
-    count = len(listing.entries) if memory.profile.plain else len(listing.entries) - len(deleted)
+    count = len(listing.entries) if memory.profile.qmail_quirks else len(listing.entries) - len(deleted)
     return Reply(b"+OK %d %d\r\n" % (count, listing.total - memory.deleted_octets))
 
 
@@ -34,7 +34,7 @@ def uidl(memory: SessionState, argument: bytes) -> Event:
 
 def retr(memory: SessionState, argument: bytes) -> Event:
     """RETR n; in the qmail profile RETR n m is TOP n m (E-72)."""
-    if memory.profile.plain:
+    if memory.profile.qmail_quirks:
         return top(memory, argument)
     number = _number(memory, argument.rstrip(b" "))
     if isinstance(number, Reply):
@@ -47,7 +47,7 @@ def retr(memory: SessionState, argument: bytes) -> Event:
 def top(memory: SessionState, argument: bytes) -> Event:
     """TOP n m; in the qmail profile TOP n sends everything (E-73)."""
     texts = memory.profile.texts
-    if memory.profile.plain:
+    if memory.profile.qmail_quirks:
         match = _LEADING.match(argument.lstrip(b" "))
         number = _number(memory, argument.lstrip(b" "))
         lines = int(match[2]) if match and match[2] else None
@@ -115,7 +115,7 @@ def updated(memory: SessionState, *, failed: int) -> Event:
     memory.state = State.CLOSED
     if not failed:
         return Close(texts.bye, "quit")
-    if memory.profile.plain:
+    if memory.profile.qmail_quirks:
         return Close(Reply(texts.unlink_failed.data * failed + texts.bye.data, ok=False), "quit, not all removed")
     return Close(texts.unlink_failed, "quit, not all removed")
 
@@ -142,10 +142,10 @@ def _number(memory: SessionState, argument: bytes) -> int | Reply:
     ``rfc1939`` takes 1 to 10 digits and nothing else; ``qmail`` leading digits, whatever follows (Q-POP3-10).
     """
     texts = memory.profile.texts
-    match = _LEADING.match(argument) if memory.profile.plain else _STRICT.match(argument)
+    match = _LEADING.match(argument) if memory.profile.qmail_quirks else _STRICT.match(argument)
     if match is None:
         return texts.bad_number
-    digits = match[1] if memory.profile.plain else argument
+    digits = match[1] if memory.profile.qmail_quirks else argument
     number = int(digits) if len(digits) <= 20 else 1 << 64  # int() of a 100 kB number would hold the loop up
     if number == 0:
         return texts.zero_number
