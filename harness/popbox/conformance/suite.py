@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from popbox.clients.secret import MASK
 from popbox.conformance.box import Box, Options
 from popbox.conformance.check import Check, Need
+from popbox.conformance.masking import masked
 from popbox.conformance.profiles import Profile
 from popbox.conformance.verdict import Broken, Departs, Finding, Skip, Status
 from popbox.errors import ConnectionFailed, StepTimeout
@@ -44,7 +44,7 @@ def unusable(options: Options) -> Refused | None:
     try:
         box.login().close()
     except Broken as refused:
-        return Refused(str(refused)) if "-ERR" in str(refused) else None
+        return Refused(masked(str(refused), options.password)) if "-ERR" in str(refused) else None
     except (StepTimeout, ConnectionFailed):
         return None
     return None
@@ -112,7 +112,7 @@ def _make(row: Check, box: Box, profile: Profile, exact: bool) -> Finding:
     return replace(
         finding,
         status=status,
-        said=_masked(said, box),
+        said=masked(said, box.options.password),
         deviation=deviation,
         transcript=_transcript(box) if status is Status.FAILED else (),
         took_s=round(time.monotonic() - began, 3),
@@ -156,11 +156,4 @@ def _transcript(box: Box) -> tuple[str, ...]:
     for number, session in enumerate(box.used, 1):
         said = [str(line) for line in session.wire.log]
         lines += [f"-- connection {number}", *said[-SHOWN_LINES:]]
-    return tuple(_masked(line, box) for line in lines)
-
-
-def _masked(text: str, box: Box) -> str:
-    """Fit to be shown: without the password, which a server may say back, and without control characters."""
-    password = box.options.password
-    text = text.replace(password, MASK) if len(password) > 3 else text
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return tuple(masked(line, box.options.password) for line in lines)

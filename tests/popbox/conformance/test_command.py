@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import trustme
 from click.testing import CliRunner, Result
-from tests.popbox.conformance.fake import LOGIN, PASSWORD, Fake, Faults, fake
+from tests.popbox.conformance.fake import LOGIN, PASSWORD, Fake, Faults, err, fake
+from tests.popbox.conformance.faults import says
 
 from popbox.cli.pop3_check import pop3_check
 from popbox.conformance.catalogue import CHECKS
@@ -163,6 +164,13 @@ def test_a_refused_login_is_unusable_input(server: Fake, tmp_path: Path) -> None
     code, result = check(server, wrong)
     assert code == 2
     assert "login refused: '-ERR [AUTH] refused" in result.output
+
+
+def test_a_refused_login_that_says_the_password_back_is_shown_without_it(box: Path, password_file: Path) -> None:
+    with fake(box, says("PASS .*", err(f"no such password: {PASSWORD}"))) as server:
+        code, result = check(server, password_file)
+    assert (code, PASSWORD in result.output) == (2, False), result.output
+    assert "no such password: ********" in result.output
 
 
 def test_nothing_listening_is_unreachable(password_file: Path) -> None:
