@@ -31,6 +31,7 @@ from popbox.scenario.fields import Disk
 POPUSER_UID = 888
 PYTHON = [sys.executable, "-P"]  # no module is taken from the directory that the caller happens to be in
 COMMAND_S = 60.0  # our choice: a provisioning command on a small tree takes well under a second
+START_S = 60.0  # our choice: two seconds when idle; a daemon that has ended is noticed at once, so it costs nothing
 STOP_S = 5.0  # our choice: how long a daemon may drain before it is killed
 DAEMONS: dict[Service, tuple[str, ...]] = {
     "smtp": ("serve", "standin", "--listen", "127.0.0.1:0"),
@@ -58,7 +59,7 @@ class LocalHost(LocalFiles):
     def start(
         cls,
         registry: Registry,
-        within_s: float = 20.0,
+        within_s: float = START_S,
         *,
         own_disk: bool = False,
         environ: Mapping[str, str] = NOTHING,
