@@ -33,11 +33,11 @@ def main() -> NoReturn:
             _interrupt()
         try:
             code = run()
-            _deaf()
+            _ignore_signals()
         except Abort:  # click's name for an interrupt
             raise KeyboardInterrupt from None
     except KeyboardInterrupt:
-        _deaf()
+        _ignore_signals()
         with suppress(OSError):  # the terminal may be what has gone
             sys.stderr.write("popbox: interrupted; nothing was left behind\n")
         for stream in (sys.stdout, sys.stderr):
@@ -47,7 +47,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _deaf() -> None:
+def _ignore_signals() -> None:
     """From here to the process's end there is nothing left to take away, and a signal must not change the exit code."""
     for number in ENDS:
         signal.signal(number, signal.SIG_IGN)

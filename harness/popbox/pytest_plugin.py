@@ -70,13 +70,13 @@ class Plugin:
 
     def write_reports(self, folder: Path) -> Iterator[Path]:
         """One report for each world, as JSON and as HTML: ``docker-qmail.html``; gives the names."""
-        from popbox.report import html, whole  # only for those who want a report
+        from popbox.report import html, run_report  # only for those who want a report
 
         folder.mkdir(parents=True, exist_ok=True)
         for host, mta in sorted({(one.host, one.mta) for one in self.results}):
             mine = [one for one in self.results if (one.host, one.mta) == (host, mta)]
-            report = whole.make(host, mta, "", self.began, sorted(mine, key=lambda one: one.began))
-            for suffix, form in (("json", whole.as_json), ("html", html.render)):
+            report = run_report.make(host, mta, "", self.began, sorted(mine, key=lambda one: one.began))
+            for suffix, form in (("json", run_report.as_json), ("html", html.render)):
                 path = folder / f"{host}-{mta}.{suffix}"
                 path.write_text(form(report), encoding="utf-8")
                 yield path

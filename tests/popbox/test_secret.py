@@ -20,7 +20,7 @@ from popbox.hosts.base import Ran
 from popbox.hosts.local import LocalHost
 from popbox.hosts.remote import Remote, RemoteHost
 from popbox.hosts.state import Registry
-from popbox.report import html, whole
+from popbox.report import html, run_report
 from popbox.report.text import step_lines
 from popbox.result import StepResult, Verdict
 from popbox.run import own_password, runner
@@ -174,9 +174,9 @@ def test_the_passwords_of_a_remote_run_are_in_no_report(tmp_path: Path, monkeypa
         result = runner.run(load(tmp_path / "x.toml"), RemoteHost(remote), watcher)
     assert (result.verdict, len(result.steps)) == (Verdict.FAILED, 4), result.reason
     assert f"C: PASS {MASK}" in result.steps[1].seen.transcript
-    report = whole.make("remote", "unknown", "", datetime.now(UTC), [result])
+    report = run_report.make("remote", "unknown", "", datetime.now(UTC), [result])
     lines = [line for step in result.steps for line in step_lines(step, transcripts=True)]
-    shown_ = "\n".join([whole.as_json(report), html.render(report), *watcher.seen, *lines])
+    shown_ = "\n".join([run_report.as_json(report), html.render(report), *watcher.seen, *lines])
     assert len(made) >= 2
     for password in (*made, "another"):
         assert password not in shown_

@@ -19,7 +19,7 @@ from popbox.cli.probe import probe_command
 from popbox.cli.run import demo, run
 from popbox.errors import HostError, PopboxError, ScenarioError
 from popbox.printable import echo
-from popbox.report import whole
+from popbox.report import run_report
 from popbox.scenario.schema import scenario_schema_text
 from popbox.settings import Settings
 
@@ -69,5 +69,5 @@ def _say(error: Exception, code: int) -> int:
 @click.argument("what", type=click.Choice(["scenario", "report"]))
 def schema(what: str) -> int:
     """Print the JSON Schema of scenario files, for your editor, or of the report that `run --json` writes."""
-    echo(scenario_schema_text() if what == "scenario" else whole.SCHEMA.read_text(), nl=False)
+    echo(scenario_schema_text() if what == "scenario" else run_report.SCHEMA.read_text(), nl=False)
     return PASSED

@@ -16,7 +16,7 @@ from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, start
 from popbox.hosts.remote import Remote, RemoteHost
 from popbox.printable import echo
-from popbox.report import html, whole
+from popbox.report import html, run_report
 from popbox.report.live import Screen, screen
 from popbox.report.text import checklist, summary
 from popbox.result import Report, Result, Verdict
@@ -156,8 +156,8 @@ def _results(
 def _outputs(wish: Options) -> dict[Path, Form]:
     """Files to write; their folders are made now, so that a wrong one is known before the run. Raises UsageError."""
     folder = wish.report
-    wanted: list[tuple[Path | None, Form]] = [(wish.json, whole.as_json), (wish.html, html.render)]
-    wanted += [(folder / "report.json", whole.as_json), (folder / "report.html", html.render)] if folder else []
+    wanted: list[tuple[Path | None, Form]] = [(wish.json, run_report.as_json), (wish.html, html.render)]
+    wanted += [(folder / "report.json", run_report.as_json), (folder / "report.html", html.render)] if folder else []
     paths = {path: form for path, form in wanted if path}
     for path in paths:
         try:
@@ -168,7 +168,7 @@ def _outputs(wish: Options) -> dict[Path, Form]:
 
 
 def _write(outputs: dict[Path, Form], choice: Choice, began: datetime, results: list[Result]) -> None:
-    report = whole.make(choice.host, choice.mta, choice.why, began, results)
+    report = run_report.make(choice.host, choice.mta, choice.why, began, results)
     for path, form in outputs.items():
         path.write_text(form(report), encoding="utf-8")
 

@@ -1,6 +1,6 @@
 """The ledger: each message carries a token, and each is accounted for.
 
-``account.reconcile`` makes the proofs. Steps ask this module while a scenario runs: for tokens, and where a message is
+``reconcile`` makes the proofs. Steps ask this module while a scenario runs: for tokens, and where a message is
 by the MTA's log.
 """
 

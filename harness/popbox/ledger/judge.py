@@ -20,7 +20,7 @@ class Evidence:
     stored: list[Stored]
     bounces: list[Stored]  # reports that hold it
     handed: list[RetrievedMessage]
-    expected: tuple[str, ...] | None  # a place for each copy that must be there; None: not foretold
+    expected: tuple[str, ...] | None  # a place for each copy that must be there; None: unknown
     uid: int
     no_log: str = ""
     no_files: str = ""
@@ -76,7 +76,7 @@ def _twins(seen: Evidence) -> Judgement | None:
 
 
 def _accounted(seen: Evidence) -> Judgement | None:
-    """Copies that are too few or too many, against the places foretold or else against the log."""
+    """Copies that are too few or too many, against the places expected or else against the log."""
     found = Counter(one.place for one in seen.stored)
     taken = sum(one.deleted for one in seen.handed)
     if seen.expected is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from popbox.ledger.copies import Stored
-from popbox.ledger.foretold import Expectation
+from popbox.ledger.expectation import Expectation
 from popbox.ledger.judge import Evidence, served_whole
 from popbox.ledger.log import stamp
 from popbox.ledger.pickup import RetrievedMessage

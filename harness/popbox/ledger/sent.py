@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from popbox.clients.smtp import Receipt
 from popbox.errors import PopboxError
-from popbox.ledger.expect import Route
+from popbox.ledger.routes import Route
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from popbox.errors import HostError
 from popbox.hosts.base import Ability, Found, Host, Service
 from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.boxes import Login, Names, listed, lying
-from popbox.ledger.expect import Route
+from popbox.ledger.routes import Route
 from popbox.ledger.sent import Sent
 from popbox.scenario.faults import Break
 from popbox.scenario.load import ScenarioFile

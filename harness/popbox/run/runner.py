@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from popbox.clients.secret import MASK, masked
 from popbox.errors import ConnectionFailed, HostError, NotPossibleError, PopboxError, StepTimeout
 from popbox.hosts.base import SERVICES, Ability, Host, Service, tail
-from popbox.ledger.account import reconcile
-from popbox.ledger.foretold import Taken
+from popbox.ledger.expectation import Taken
 from popbox.ledger.proof import LegStatus
+from popbox.ledger.reconcile import reconcile
 from popbox.result import Observation, Result, StepResult, Verdict
 from popbox.run.needs import unmet, wanted
 from popbox.run.own_password import FROM_STDIN, UnfitError, random_password, replaced

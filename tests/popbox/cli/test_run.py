@@ -15,7 +15,7 @@ from tests.popbox.cli.test_cli import popbox
 from tests.popbox.report.test_report import a_result
 
 from popbox.errors import HostError
-from popbox.report import whole
+from popbox.report import run_report
 from popbox.report.live import LiveScreen, Screen
 from popbox.result import Report, Result, Verdict
 from popbox.run.suite import run_all
@@ -42,7 +42,7 @@ def test_a_run_writes_reports_that_say_what_became_of_each_message(tmp_path: Pat
     done = popbox("run", str(tmp_path), "--host", "local", "--report", str(out), "--json", str(alone), state=tmp_path)
     assert done.returncode == 0, done.stdout
     assert f"report: {out / 'report.html'}" in done.stdout
-    jsonschema.validate(json.loads(alone.read_text()), whole.schema())
+    jsonschema.validate(json.loads(alone.read_text()), run_report.schema())
     report = Report.model_validate_json((out / "report.json").read_text())
     assert [result.title for result in report.results] == ["fine", "gone"]
     fates = [message.ended.value for result in report.results for message in result.messages]

@@ -10,7 +10,7 @@ from tests.popbox.ledger.test_rules import SOUND as WITHOUT_LINES
 
 from popbox.clients.smtp import Receipt, Reply
 from popbox.errors import ConnectionFailed
-from popbox.ledger.foretold import Expectation
+from popbox.ledger.expectation import Expectation
 from popbox.ledger.judge import Evidence
 from popbox.ledger.legs import TICK_S, Fetched, legs
 from popbox.ledger.log import Story
@@ -67,12 +67,12 @@ def test_what_smtp_answered() -> None:
 
 
 @pytest.mark.parametrize(("right", "verdict"), [(ONCE, FAILED), (REFUSED, PASSED)])
-def test_a_refusal_is_right_where_it_was_foretold(right: Expectation, verdict: LegStatus) -> None:
+def test_a_refusal_is_right_where_it_was_expected(right: Expectation, verdict: LegStatus) -> None:
     leg = looked(right=right, message=sent(NO))[0]
     assert (leg.verdict, leg.said, leg.reply) == (verdict, "refused at RCPT: 553 no", "553 no")
 
 
-def test_an_acceptance_passes_where_a_refusal_was_foretold_for_the_fate_says_so() -> None:
+def test_an_acceptance_passes_where_a_refusal_was_expected_for_the_fate_says_so() -> None:
     assert looked(right=REFUSED)[0].verdict is PASSED
 
 
@@ -106,7 +106,7 @@ def test_the_queue_leg_says_how_each_delivery_ended_and_when_the_last() -> None:
 @pytest.mark.parametrize(
     "fate", [Disposition.QUEUE, Disposition.DEFERRED, Disposition.BOUNCED, Disposition.REMOTE, Disposition.DISCARDED]
 )
-def test_what_ends_in_the_queue_fails_there_unless_foretold(fate: Disposition) -> None:
+def test_what_ends_in_the_queue_fails_there_unless_expected(fate: Disposition) -> None:
     family = story("failure", ended=False)
     leg = looked(replace(SOUND, family=family), fate)[1]
     assert (leg.verdict, leg.said) == (FAILED, f"{fate.value}: the reason")
@@ -180,7 +180,7 @@ def test_a_bounce_is_shown_and_an_empty_box_is_said() -> None:
             Disposition.BOUNCED,
             ONCE,
             PASSED,
-        ),  # no place was foretold
+        ),  # no place was expected
         (SOUND, Disposition.POP3, ONCE, PASSED),
     ],
 )

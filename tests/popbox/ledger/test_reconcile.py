@@ -15,11 +15,11 @@ from tests.popbox.peer import peer
 from popbox.clients.smtp import Receipt, Reply
 from popbox.errors import ConnectionFailed, HostError
 from popbox.hosts.base import DirEntry, Found
-from popbox.ledger import account as ledger
-from popbox.ledger.account import reconcile
+from popbox.ledger import reconcile as ledger
 from popbox.ledger.boxes import Login
-from popbox.ledger.expect import Route
 from popbox.ledger.proof import Disposition, LegStatus, Message
+from popbox.ledger.reconcile import reconcile
+from popbox.ledger.routes import Route
 from popbox.ledger.sent import Sent
 from popbox.scenario.fields import HOWTO_HASH
 
@@ -221,7 +221,7 @@ def test_a_young_copy_is_looked_at_again(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["unknown", "deferred"])
-def test_where_no_place_was_foretold_the_log_is_what_counts(outcome: str) -> None:
+def test_where_no_place_was_expected_the_log_is_what_counts(outcome: str) -> None:
     proof = Run(found(), message=sent(route=Route("joe@c", outcome, "cannot say"))).proof()
     assert proof.ended is Disposition.ONCE
     assert proof.why == f"one file: {BOX}/new/1.2.mx"
@@ -250,7 +250,7 @@ def test_what_is_new_in_a_box_and_not_ours_may_be_a_copy(lies: Found, fate: Disp
     assert (f"{BOX}/{lies.entry.path}" in proof.why) is (fate is Disposition.DOUBLED)
 
 
-def test_a_copy_that_lies_elsewhere_than_foretold_is_in_the_wrong_place() -> None:
+def test_a_copy_that_lies_elsewhere_than_expected_is_in_the_wrong_place() -> None:
     elsewhere = "popboxes/c/eve/Maildir"
     proof = Run(found(f"{elsewhere}/new/1.2.mx")).proof()
     assert (proof.ended, proof.why) == (Disposition.WRONG_PLACE, f"it lies in {elsewhere}, and not in {BOX}")

@@ -16,7 +16,7 @@ from popbox.cli.main import cli
 from popbox.hosts.remote import Remote, RemoteHost
 from popbox.ledger import TOKEN_FIELD, new_token
 from popbox.ledger.proof import Disposition
-from popbox.report import html, whole
+from popbox.report import html, run_report
 from popbox.report.text import checklist
 from popbox.result import Result, Verdict
 from popbox.run.runner import Run, run
@@ -53,7 +53,7 @@ S: .
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here comes later than a second after it was sent."""
-    monkeypatch.setattr("popbox.ledger.account.REMOTE_LATE_S", 1.5)
+    monkeypatch.setattr("popbox.ledger.reconcile.REMOTE_LATE_S", 1.5)
 
 
 def tried(mail: FakeMail, tmp_path: Path, text: str = SEND + FETCH) -> Result:
@@ -218,6 +218,6 @@ def test_what_was_skipped_is_listed_as_no_proof(tmp_path: Path) -> None:
     lines = list(checklist([proved, skipped, only]))
     assert lines[-2].split() == ["passed", "H-1", "passed"]
     assert lines[-1].split(maxsplit=2) == ["skipped", "H-2", "no proof in this run: no engine"]
-    page = html.render(whole.make("local", "stand-in", "", proved.began, [proved, skipped, only]))
+    page = html.render(run_report.make("local", "stand-in", "", proved.began, [proved, skipped, only]))
     assert page.count(">proof</a>") == 1
     assert "skipped, no proof in this run" in page

@@ -1,4 +1,4 @@
-"""The ledger's rules by themselves, without a host: copies, what came over the wire, the verdict, what was foretold."""
+"""The ledger's rules by themselves, without a host: copies, what came over the wire, the verdict, what was expected."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from popbox.clients.wire import Logged
 from popbox.hosts.base import DirEntry, Found
 from popbox.ledger.boxes import base, is_copy
 from popbox.ledger.copies import Stored, copies, fault, whole
-from popbox.ledger.expect import Route
-from popbox.ledger.foretold import HONEST, UNREACHED, Taken, foretell
+from popbox.ledger.expectation import HONEST, UNREACHED, Taken, expectation
 from popbox.ledger.judge import Evidence, judge
 from popbox.ledger.log import Attempt, Story
 from popbox.ledger.pickup import RetrievedMessage
 from popbox.ledger.proof import Disposition as Ends
+from popbox.ledger.routes import Route
 from popbox.scenario.steps import Step
 
 SENT = b"X-Popbox-Token: pb-1\nSubject: s\n\none\n.two\n"
@@ -83,10 +83,10 @@ JUDGED: dict[str, tuple[Evidence, Ends, str]] = {
         replace(SOUND, stored=[], handed=[], expected=(), family=story("success", ended=True, channel="remote")),
         Ends.REMOTE, "words",
     ),
-    "not foretold, as logged": (replace(SOUND, expected=None), Ends.ONCE, "one file"),
-    "not foretold, twice": (replace(SOUND, expected=None, stored=[stored(), stored()]), Ends.DOUBLED, "2 files"),
-    "not foretold, lost": (replace(SOUND, expected=None, stored=[], handed=[]), Ends.LOST, "0 of 1 copies"),
-    "not foretold, kept not said": (
+    "not expected, as logged": (replace(SOUND, expected=None), Ends.ONCE, "one file"),
+    "not expected, twice": (replace(SOUND, expected=None, stored=[stored(), stored()]), Ends.DOUBLED, "2 files"),
+    "not expected, lost": (replace(SOUND, expected=None, stored=[], handed=[]), Ends.LOST, "0 of 1 copies"),
+    "not expected, kept not said": (
         replace(SOUND, expected=None, stored=[], handed=[], family=story("success", ended=True)),
         Ends.DISCARDED, "keep nothing",
     ),
@@ -106,7 +106,7 @@ JUDGED: dict[str, tuple[Evidence, Ends, str]] = {
     "no files, nothing": (replace(NO_FILES, handed=[], family=[], no_log="no log"), Ends.UNKNOWN, "no log: no log"),
     "no files, logged": (replace(NO_FILES, handed=[]), Ends.UNKNOWN, "nobody looked where"),
     "no files, put off": (replace(NO_FILES, handed=[], family=story("deferral")), Ends.DEFERRED, "words"),
-    "no files, foretold to be dropped": (replace(NO_FILES, handed=[], expected=()), Ends.DISCARDED, "keep nothing"),
+    "no files, expected to be dropped": (replace(NO_FILES, handed=[], expected=()), Ends.DISCARDED, "keep nothing"),
 }  # fmt: skip
 
 
@@ -262,7 +262,7 @@ FORETOLD: dict[str, tuple[list[Taken], tuple[Route, ...], set[Ends], bool]] = {
 @pytest.mark.parametrize("case", FORETOLD)
 def test_which_end_is_right(case: str) -> None:
     steps, routes, fates, bound = FORETOLD[case]
-    right = foretell(steps, 1, routes)
+    right = expectation(steps, 1, routes)
     assert (set(right.fates), right.bound) == (fates, bound)
     if case == "delivered":
         assert right.said == f"joe@c: delivered, {BOX} (mailhost explain)"
@@ -276,22 +276,22 @@ def test_which_end_is_right(case: str) -> None:
 
 def test_what_was_written_counts_from_the_next_hup() -> None:
     wrote = taken(1, write={"path": "control/virtualdomains", "text": "x"})
-    stale = foretell([wrote, taken(2, send=SEND)], 2, GOOD)
-    assert stale.said.startswith("not foretold: step 1 changed control/virtualdomains")
+    stale = expectation([wrote, taken(2, send=SEND)], 2, GOOD)
+    assert stale.said.startswith("no expectation: step 1 changed control/virtualdomains")
     assert not stale.bound
     assert Ends.BOUNCED in stale.fates
-    still = foretell([wrote, taken(2, file={"path": "control/me", "has": "x"}), taken(3, send=SEND)], 3, GOOD)
+    still = expectation([wrote, taken(2, file={"path": "control/me", "has": "x"}), taken(3, send=SEND)], 3, GOOD)
     assert not still.bound
-    read = foretell([wrote, taken(2, hup="smtp"), taken(3, send=SEND)], 3, GOOD)
+    read = expectation([wrote, taken(2, hup="smtp"), taken(3, send=SEND)], 3, GOOD)
     assert (set(read.fates), read.bound) == ({Ends.ONCE}, True)
     for spec in ({"drop-line": {"control/locals": "x"}}, {"remove": "control/virtualdomains"}):
-        assert not foretell([taken(1, **{"break": spec}), taken(2, send=SEND)], 2, GOOD).bound
-    other = foretell([taken(1, write={"path": "control/rcpthosts", "text": "x"}), taken(2, send=SEND)], 2, GOOD)
+        assert not expectation([taken(1, **{"break": spec}), taken(2, send=SEND)], 2, GOOD).bound
+    other = expectation([taken(1, write={"path": "control/rcpthosts", "text": "x"}), taken(2, send=SEND)], 2, GOOD)
     assert other.bound
 
 
 def test_a_message_of_no_step_is_judged_by_the_rules_alone() -> None:
     """A send that ended in an error of popbox's own leaves no step behind."""
-    right = foretell([], 1, GOOD)
-    assert Ends.SMTP in foretell([], 1, (Route("x@c", "unknown", "no"),)).fates
+    right = expectation([], 1, GOOD)
+    assert Ends.SMTP in expectation([], 1, (Route("x@c", "unknown", "no"),)).fates
     assert (set(right.fates), right.bound) == ({Ends.ONCE}, True)

@@ -16,7 +16,7 @@ import pytest
 from tests.needs import program
 
 from popbox.ledger.proof import Copy, Disposition, LegStatus, MaildirLeg, Message, Pop3Leg, QueueLeg, Retrieved, SmtpLeg
-from popbox.report import html, whole
+from popbox.report import html, run_report
 from popbox.report.howto import STATEMENTS, checklist
 from popbox.result import Observation, Report, Result, StepResult, Verdict
 
@@ -76,19 +76,19 @@ def a_result(verdict: Verdict, text: str, proves: list[str]) -> Result:
 
 def a_report(text: str = "plain words") -> Report:
     results = [a_result(Verdict.PASSED, text, ["H-1", "H-2"]), a_result(Verdict.FAILED, text, ["H-2", "house-1"])]
-    return whole.make("local", "stand-in", text, NOW, results)
+    return run_report.make("local", "stand-in", text, NOW, results)
 
 
 def test_the_committed_schema_is_that_of_the_model() -> None:
-    """`python -m popbox.report.whole` writes it anew."""
-    assert json.loads(whole.SCHEMA.read_text()) == whole.schema()
+    """`python -m popbox.report.run_report` writes it anew."""
+    assert json.loads(run_report.SCHEMA.read_text()) == run_report.schema()
 
 
 def test_a_report_is_as_the_schema_says_and_reads_back_the_same() -> None:
     report = a_report(HOSTILE)
-    text = whole.as_json(report)
-    jsonschema.Draft202012Validator.check_schema(whole.schema())
-    jsonschema.validate(json.loads(text), whole.schema())
+    text = run_report.as_json(report)
+    jsonschema.Draft202012Validator.check_schema(run_report.schema())
+    jsonschema.validate(json.loads(text), run_report.schema())
     assert Report.model_validate_json(text) == report
 
 
@@ -102,13 +102,13 @@ def test_a_report_is_as_the_schema_says_and_reads_back_the_same() -> None:
     ],
 )
 def test_the_schema_refuses_what_is_no_report(path: tuple[str | int, ...], value: object) -> None:
-    table = json.loads(whole.as_json(a_report()))
+    table = json.loads(run_report.as_json(a_report()))
     inner = table
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(table, whole.schema())
+        jsonschema.validate(table, run_report.schema())
 
 
 def test_the_checklist_has_every_statement_and_takes_the_worst() -> None:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from popbox.clients.bulk_pop3 import BulkPop3, Garbled
 from popbox.clients.pop3 import Pop3Refused
-from popbox.clients.popstream import Garbled, PopStream
 from popbox.clients.wire import Address
 from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 
@@ -53,16 +53,16 @@ class Host:
         self._gate = threading.Semaphore(self.jobs)
 
     @contextmanager
-    def session(self) -> Iterator[PopStream]:
+    def session(self) -> Iterator[BulkPop3]:
         """A connection, secured as asked for; at its end it is dropped, never ended by QUIT (see ``leaving``)."""
         with self._gate, self._connect() as stream:
             if self.tls == "stls" and self.context is not None:
                 stream.stls(self.context)
             yield stream
 
-    def _connect(self) -> PopStream:
+    def _connect(self) -> BulkPop3:
         context = self.context if self.tls == "implicit" else None
-        return PopStream(self.address, self.timeout_s, context, self.tls_name)
+        return BulkPop3(self.address, self.timeout_s, context, self.tls_name)
 
     def probe(self) -> None:
         """Greeting, TLS, and a guess at the profile, before any box is asked for. Raises Unavailable."""
@@ -87,7 +87,7 @@ def for_now(refusal: Pop3Refused) -> bool:
     return bool(_FOR_NOW.match(refusal.reply))
 
 
-def _guess(stream: PopStream) -> Profile:
+def _guess(stream: BulkPop3) -> Profile:
     """qmail-popup's banner is a timestamp alone and it knows no CAPA (Q-POPUP-2, Q-POPUP-16); Dovecot says its name."""
     if stream.greeting.startswith("Dovecot"):
         return "dovecot"

@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from popbox.clients.bulk_pop3 import BulkPop3
 from popbox.clients.pop3 import Pop3Refused
-from popbox.clients.popstream import PopStream
 from popbox.errors import PopboxError
 from popbox.migrate.verify.digest import Content, Digest
 from popbox.migrate.verify.host import BROKEN, Host, Unavailable, for_now
@@ -98,7 +98,7 @@ class _Reading:
             except Pop3Refused as error:  # of the greeting, STLS, or for now
                 self.attempts.wait(error)
 
-    def _enter(self, stream: PopStream) -> bool:
+    def _enter(self, stream: BulkPop3) -> bool:
         try:
             stream.login(self.login, self.password)
         except Pop3Refused as refusal:
@@ -108,7 +108,7 @@ class _Reading:
             return False
         return True
 
-    def _list(self, stream: PopStream) -> None:
+    def _list(self, stream: BulkPop3) -> None:
         """The listing of this session; contents of an earlier one are kept where UIDL and size say it is the same."""
         sizes = stream.listing("LIST")
         try:
@@ -122,7 +122,7 @@ class _Reading:
             old = known.get((uidl, size))
             self.side.messages.append(Message(number, uidl, size, *((old.content, old.trouble) if old else ())))
 
-    def _fetch(self, stream: PopStream) -> None:
+    def _fetch(self, stream: BulkPop3) -> None:
         for message in self.side.messages if self.content else ():
             if message.content is not None or message.trouble:
                 continue
@@ -143,7 +143,7 @@ class _Reading:
             self.attempts.progress()
 
 
-def _digest(stream: PopStream, number: int) -> Content:
+def _digest(stream: BulkPop3, number: int) -> Content:
     digest = Digest()
     for piece in stream.retrieve(number):
         digest.feed(piece)

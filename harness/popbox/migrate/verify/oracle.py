@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
-from popbox.clients.popguard import ReadOnlyProxy, guard
-from popbox.clients.popstream import PopStream
+from popbox.clients.bulk_pop3 import BulkPop3
+from popbox.clients.read_only_proxy import ReadOnlyProxy, read_only_proxy
 from popbox.migrate.verify.accounts import Account
 from popbox.migrate.verify.host import Host
 from popbox.migrate.verify.report import Oracle
@@ -22,7 +22,7 @@ from popbox.migrate.verify.work import Work
 
 CLIENTS = ("getmail", "fetchmail")
 RUN_S = 600  # our choice: one run of a mail program on one box
-ANY_LOGIN = "oracle"  # the guard takes any
+ANY_LOGIN = "oracle"  # the proxy takes any
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
 
 def ask(client: str, work: Work, account: Account, expected: int) -> Oracle:
     """One client, one box. Raises click.ClickException where the client did not end well."""
-    with guard() as between, tempfile.TemporaryDirectory(prefix="popbox-oracle-") as place:
+    with read_only_proxy() as between, tempfile.TemporaryDirectory(prefix="popbox-oracle-") as place:
         first = _fetch(client, between, work.old, account.old_login, account.old_password, Path(place))
         again = _fetch(client, between, work.new, account.new_login, account.new_password, Path(place))
     return Oracle(client=client, login=account.old_login, first=first, again=again, expected=expected)
@@ -51,7 +51,7 @@ def _fetch(client: str, between: ReadOnlyProxy, host: Host, login: str, password
     """How many messages the client fetches from a host now."""
 
     @contextmanager
-    def entered() -> Iterator[PopStream]:
+    def entered() -> Iterator[BulkPop3]:
         with host.session() as stream:
             stream.login(login, password)
             yield stream

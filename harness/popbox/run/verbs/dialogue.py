@@ -11,7 +11,7 @@ from popbox.clients.smtp import Receipt, Reply
 from popbox.clients.wire import Logged, Wire
 from popbox.hosts.readiness import left
 from popbox.ledger import TOKEN_FIELD
-from popbox.ledger.expect import ask
+from popbox.ledger.routes import ask
 from popbox.ledger.sent import Sent
 from popbox.result import Observation
 from popbox.run.context import Context
@@ -21,7 +21,7 @@ PATH = re.compile(r"(MAIL FROM|RCPT TO):\s*<(.*?)>", re.IGNORECASE)
 
 
 @dataclass(slots=True)
-class Handed:
+class Submission:
     """What a session handed over: the envelope as accepted, the content with LF line ends, the reply to it."""
 
     sender: str = ""
@@ -45,19 +45,20 @@ def dialogue(context: Context, name: str, transcript: str, token: str, deadline:
     deadline += began - asked  # how long that takes says nothing of the server
     with Wire(context.host.address("smtp"), left(deadline)) as wire:
         differs, hint = play(context, wire, transcript, deadline, lambda played: _stamp(played, token))
-    handed = handed_over(wire.log)
-    if handed.lines:
-        routes = tuple(ask(context.host, one) for one in handed.recipients)
-        sent = Sent(name, token, handed.octets, handed.sender, tuple(handed.recipients), routes, context.step, began_at)
+    submitted = submission(wire.log)
+    if submitted.lines:
+        recipients = tuple(submitted.recipients)
+        routes = tuple(ask(context.host, one) for one in recipients)
+        sent = Sent(name, token, submitted.octets, submitted.sender, recipients, routes, context.step, began_at)
         sent.took_s = time.monotonic() - began
-        code = handed.reply[:3]
-        reply = Reply(int(code) if code.isdigit() else 0, (handed.reply[4:],))
-        sent.receipt = Receipt(reply.ok, handed.command, reply, wire.transcript())
+        code = submitted.reply[:3]
+        reply = Reply(int(code) if code.isdigit() else 0, (submitted.reply[4:],))
+        sent.receipt = Receipt(reply.ok, submitted.command, reply, wire.transcript())
         context.offered.append(sent)
         if sent.accepted:
             context.sent[name] = sent
-    said = differs or f"{len(wire.log)} lines as expected; the last answer: {handed.reply}"
-    evidence = {"token": token, "decided at": handed.command}
+    said = differs or f"{len(wire.log)} lines as expected; the last answer: {submitted.reply}"
+    evidence = {"token": token, "decided at": submitted.command}
     return Observation(passed=not differs, said=said, hint=hint, transcript=wire.transcript(), evidence=evidence)
 
 
@@ -68,28 +69,28 @@ def _stamp(wire: Wire, token: str) -> None:
         wire.send_line(f"{TOKEN_FIELD}: {token}".encode())
 
 
-def handed_over(log: Iterable[Logged]) -> Handed:
+def submission(log: Iterable[Logged]) -> Submission:
     """Read an SMTP session from its log, up to the answer to its first message."""
-    handed, within = Handed(), False
+    submitted, within = Submission(), False
     for one in log:
         if one.side == "C" and within:
-            handed.lines += [one.octets] if one.octets != b"." else []
+            submitted.lines += [one.octets] if one.octets != b"." else []
         elif one.side == "C":
-            handed.command = one.text
+            submitted.command = one.text
         else:
-            handed.reply = one.text
+            submitted.reply = one.text
             if within:
                 break
-            within = _answered(handed)
-    return handed
+            within = _answered(submitted)
+    return submitted
 
 
-def _answered(handed: Handed) -> bool:
+def _answered(submitted: Submission) -> bool:
     """Note what the last reply means; whether message lines follow."""
-    path = PATH.match(handed.command)
-    if path and handed.reply.startswith("250"):
+    path = PATH.match(submitted.command)
+    if path and submitted.reply.startswith("250"):
         if path.group(1).upper() == "MAIL FROM":
-            handed.sender, handed.recipients = path.group(2), []
+            submitted.sender, submitted.recipients = path.group(2), []
         else:
-            handed.recipients.append(path.group(2))
-    return handed.command.upper() == "DATA" and handed.reply.startswith("354")
+            submitted.recipients.append(path.group(2))
+    return submitted.command.upper() == "DATA" and submitted.reply.startswith("354")

@@ -15,7 +15,7 @@ from popbox.hosts.readiness import wait_until
 from popbox.ledger import TOKEN_FIELD, boxes, issued, queued_as
 from popbox.ledger.boxes import Login, Names
 from popbox.ledger.copies import Stored, copies
-from popbox.ledger.foretold import Expectation, Taken, foretell
+from popbox.ledger.expectation import Expectation, Taken, expectation
 from popbox.ledger.judge import Evidence, judge
 from popbox.ledger.legs import legs
 from popbox.ledger.log import Story, family, stories
@@ -159,7 +159,7 @@ def _pick_up(run: Run, seen: Seen) -> None:
 
 
 def _message(run: Run, seen: Seen, sent: Sent, taken: list[Taken]) -> Message:
-    right = foretell(taken, sent.step, sent.routes)
+    right = expectation(taken, sent.step, sent.routes)
     evidence = _evidence(run, seen, sent, right)
     fate, why = judge(evidence) if sent.accepted else _not_taken(sent, evidence)
     return Message(

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedRWPair
 
+from popbox.clients.bulk_pop3 import BulkPop3
 from popbox.clients.pop3 import Pop3Refused
-from popbox.clients.popstream import PopStream
 from popbox.clients.wire import Address
 from popbox.errors import PopboxError
 
@@ -22,7 +22,7 @@ CLIENT_S = 60.0  # our choice: a mail program that is silent for so long has hun
 COMMAND_OCTETS = 1024
 WHOLE_LINES = 1000  # fetchmail asks for whole messages by TOP with a huge count
 
-Opener = Callable[[], AbstractContextManager[PopStream]]
+Opener = Callable[[], AbstractContextManager[BulkPop3]]
 """Opens the host behind, logged in."""
 
 
@@ -57,18 +57,18 @@ class ReadOnlyProxy:
         except (OSError, PopboxError, UnicodeDecodeError) as error:
             self.failed = str(error)
 
-    def _answer(self, client: BufferedRWPair, stream: PopStream, line: str) -> bool:
+    def _answer(self, client: BufferedRWPair, stream: BulkPop3, line: str) -> bool:
         """One command; False at the end of the session."""
         verb, _, argument = line.upper().partition(" ")
         if verb in ("USER", "PASS", "QUIT", "NOOP", "RSET"):
             _say(client, b"+OK")
         elif verb not in ("STAT", "LIST", "UIDL", "RETR", "TOP", "LAST"):
-            _say(client, b"-ERR not through this guard")
+            _say(client, b"-ERR not through this read-only proxy")
         else:
             self._pass_on(client, stream, line, verb, argument)
         return verb != "QUIT"
 
-    def _pass_on(self, client: BufferedRWPair, stream: PopStream, line: str, verb: str, argument: str) -> None:
+    def _pass_on(self, client: BufferedRWPair, stream: BulkPop3, line: str, verb: str, argument: str) -> None:
         try:
             text = stream.command(line)
         except Pop3Refused as refusal:
@@ -98,8 +98,8 @@ def _say(client: BufferedRWPair, line: bytes) -> None:
 
 
 @contextmanager
-def guard() -> Iterator[ReadOnlyProxy]:
-    """A guard on an ephemeral port of 127.0.0.1."""
+def read_only_proxy() -> Iterator[ReadOnlyProxy]:
+    """A proxy on an ephemeral port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
             yield ReadOnlyProxy(listener)

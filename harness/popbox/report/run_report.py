@@ -42,7 +42,7 @@ def as_json(report: Report) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of ``as_json``. ``python -m popbox.report.whole`` writes it to schema.json."""
+    """The JSON Schema (2020-12) of ``as_json``. ``python -m popbox.report.run_report`` writes it to schema.json."""
     made = Report.model_json_schema(mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 

@@ -10,7 +10,7 @@ from tests.popbox.fakehost import FakeHost
 
 from popbox.errors import HostError
 from popbox.hosts.base import Ran
-from popbox.ledger.expect import Route, ask
+from popbox.ledger.routes import Route, ask
 
 HOME = "/var/qmail/popboxes/c/joe"
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from popbox.clients.bulk_pop3 import BulkPop3, Garbled
 from popbox.clients.pop3 import Pop3Refused
-from popbox.clients.popguard import stuffed
-from popbox.clients.popstream import Garbled, PopStream
+from popbox.clients.read_only_proxy import stuffed
 from popbox.clients.wire import Address
 from popbox.errors import ConnectionFailed, StepTimeout
 
@@ -63,14 +63,14 @@ BODIES = [
 @pytest.mark.parametrize("slowly", [False, True])
 @pytest.mark.parametrize(("sent", "meant"), BODIES)
 def test_a_message_whole_and_octet_by_octet(sent: bytes, meant: bytes, slowly: bool) -> None:
-    with server(says(b"+OK\r\n" + sent, b"+OK after\r\n", slowly=slowly)) as address, PopStream(address, 5) as stream:
+    with server(says(b"+OK\r\n" + sent, b"+OK after\r\n", slowly=slowly)) as address, BulkPop3(address, 5) as stream:
         assert b"".join(stream.retrieve(1)) == meant
         assert stream.command("NOOP") == "after"
 
 
 def test_listings() -> None:
     reply = b"+OK\r\n1 a b\r\n2 \xe9\r\n.\r\n"
-    with server(says(reply, b"+OK\r\n.\r\n", b"+OK\r\nword\r\n.\r\n")) as address, PopStream(address, 5) as stream:
+    with server(says(reply, b"+OK\r\n.\r\n", b"+OK\r\nword\r\n.\r\n")) as address, BulkPop3(address, 5) as stream:
         assert stream.listing("UIDL") == [(1, "a b"), (2, "é")]
         assert stream.listing("UIDL") == []
         with pytest.raises(Garbled, match="'word' as a line of UIDL"):
@@ -79,14 +79,14 @@ def test_listings() -> None:
 
 def test_the_password_is_in_no_error() -> None:
     replies = (b"+OK\r\n", b"-ERR no: s3cret is wrong\r\n")
-    with server(says(*replies)) as address, PopStream(address, 5) as stream, pytest.raises(Pop3Refused) as caught:
+    with server(says(*replies)) as address, BulkPop3(address, 5) as stream, pytest.raises(Pop3Refused) as caught:
         stream.login("joe", "s3cret")
     assert "s3cret" not in str(caught.value)
     assert caught.value.reply == "-ERR no: ******** is wrong"
 
 
 def test_neither_ok_nor_err() -> None:
-    with server(says(b"* OK imap\r\n")) as address, PopStream(address, 5) as stream, pytest.raises(Garbled):
+    with server(says(b"* OK imap\r\n")) as address, BulkPop3(address, 5) as stream, pytest.raises(Garbled):
         stream.command("STAT")
 
 
@@ -94,12 +94,12 @@ def test_octets_in_the_clear_behind_stls_are_refused() -> None:
     import ssl
 
     context = ssl.create_default_context()
-    with server(says(b"+OK\r\n+OK injected\r\n")) as address, PopStream(address, 5) as stream, pytest.raises(Garbled):
+    with server(says(b"+OK\r\n+OK injected\r\n")) as address, BulkPop3(address, 5) as stream, pytest.raises(Garbled):
         stream.stls(context)
 
 
 def test_a_silent_server() -> None:
-    with server(says(b"")) as address, PopStream(address, 0.2) as stream:
+    with server(says(b"")) as address, BulkPop3(address, 0.2) as stream:
         began = time.monotonic()
         with pytest.raises(StepTimeout):
             stream.command("STAT")
@@ -117,7 +117,7 @@ def test_a_server_that_drips() -> None:
                 connection.sendall(b"+")
                 time.sleep(0.05)
 
-    with server(script) as address, PopStream(address, 0.4) as stream:
+    with server(script) as address, BulkPop3(address, 0.4) as stream:
         began = time.monotonic()
         with pytest.raises(StepTimeout):
             stream.command("STAT")
@@ -130,12 +130,12 @@ def test_a_closed_connection() -> None:
         connection.recv(100)
         connection.sendall(b"+OK\r\nhalf a mess")
 
-    with server(script) as address, PopStream(address, 5) as stream, pytest.raises(ConnectionFailed):
+    with server(script) as address, BulkPop3(address, 5) as stream, pytest.raises(ConnectionFailed):
         list(stream.retrieve(1))
 
 
 def test_a_line_without_end() -> None:
-    with server(says(b"+" * 200_000)) as address, PopStream(address, 5) as stream, pytest.raises(Garbled):
+    with server(says(b"+" * 200_000)) as address, BulkPop3(address, 5) as stream, pytest.raises(Garbled):
         stream.command("STAT")
 
 
@@ -152,7 +152,7 @@ def test_a_message_of_50_mb_takes_no_memory() -> None:
         connection.recv(1)
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with server(script) as address, PopStream(address, 20) as stream:
+    with server(script) as address, BulkPop3(address, 20) as stream:
         assert sum(map(len, stream.retrieve(1))) == 50 * 1000 * len(line)
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kib < 16_384

@@ -27,7 +27,7 @@ class Garbled(PopboxError):
     """The server said something that is no reply (RFC 1939 §3): the session cannot be trusted any more."""
 
 
-class PopStream:
+class BulkPop3:
     """One connection. Methods raise Pop3Refused, Garbled, StepTimeout or ConnectionFailed."""
 
     def __init__(self, address: Address, timeout_s: float = 30.0, tls: ssl.SSLContext | None = None, name: str = ""):

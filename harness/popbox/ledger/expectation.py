@@ -1,11 +1,11 @@
-"""Which end of a message is right: what the rules foretold before it was sent, and what the scenario says of it."""
+"""Which end of a message is right: what the rules said before it was sent, and what the scenario says of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from popbox.ledger.expect import Route
 from popbox.ledger.proof import Disposition
+from popbox.ledger.routes import Route
 from popbox.scenario.faults import Break
 from popbox.scenario.steps import AboutMessage, Send, Step, Write
 
@@ -18,7 +18,7 @@ HONEST = UNREACHED | {Disposition.ONCE, Disposition.SMTP}  # the others contradi
 OUTCOMES: dict[str, frozenset[Disposition]] = {
     "delivered": frozenset({Disposition.ONCE}),
     "discarded": frozenset({Disposition.DISCARDED}),
-    "remote": UNREACHED,  # how the other host answers is not foretold
+    "remote": UNREACHED,  # the answer of the other host is unknown
     "refused": frozenset({Disposition.SMTP}),
     "bounced": frozenset({Disposition.BOUNCED}),
     "deferred": frozenset({Disposition.DEFERRED, Disposition.BOUNCED}),
@@ -53,7 +53,7 @@ class Expectation:
     bound: bool
 
 
-def foretell(taken: list[Taken], number: int, routes: tuple[Route, ...]) -> Expectation:
+def expectation(taken: list[Taken], number: int, routes: tuple[Route, ...]) -> Expectation:
     """For the message that step ``number`` sent."""
     before, send = [one for one in taken if one.number < number], _step(taken, number)
     if send and send.refused is not None:
@@ -111,7 +111,7 @@ def _unread(before: list[Taken]) -> str:
         if isinstance(spec, Break):
             paths += [spec.remove or "", *(spec.drop_line or {})]
         if changed := [path for path in paths if path in READ_AT_HUP]:
-            why = f"not foretold: step {one.number} changed {changed[0]}, and no HUP yet"
+            why = f"no expectation: step {one.number} changed {changed[0]}, and no HUP yet"
         elif one.step.verb in ("hup", "restart", "declare"):
             why = ""
     return why

@@ -171,7 +171,7 @@ def test_a_file_of_another_owner_is_caught(host: LocalHost) -> None:
     assert "belongs to uid 0, not 888" in proof.why
 
 
-def test_a_message_delivered_although_nobody_was_foretold_is_caught(host: LocalHost) -> None:
+def test_a_message_delivered_although_no_recipient_was_expected_is_caught(host: LocalHost) -> None:
     """What bounces must be nowhere: a copy that turns up all the same is a fault."""
     unknown = {"send": {"from": "joe@{domain}", "to": ["nobody@{domain}"], "id": "one"}}
     bounced = {"expect-bounce": {"message": "one", "mailbox": "joe@{domain}", "says": "no mailbox here"}}
