@@ -99,3 +99,11 @@ def test_what_is_stored_lets_nobody_in_who_has_read_it() -> None:
 @pytest.mark.parametrize("iterations", [b"0", b"-1", b"10000001", b"999999999999"])
 def test_iterations_that_would_hold_a_client_are_not_offered(iterations: bytes) -> None:
     assert parse(make(b"pencil", SALT).replace(b"$4096:", b"$" + iterations + b":")) is None
+
+
+def test_programs_that_import_the_module_by_its_earlier_name_get_it() -> None:
+    from mailhost.pop3 import scram  # type: ignore[attr-defined, unused-ignore]
+
+    assert scram.make is make
+    with pytest.raises(ImportError):
+        from mailhost.pop3 import scrum  # type: ignore[attr-defined, unused-ignore]  # noqa: F401
