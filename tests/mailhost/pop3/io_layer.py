@@ -12,15 +12,15 @@ from mailhost.pop3.protocol.state import Features
 STAMP = b"<1.2@mx>"
 
 
-def entry(name: bytes, size: int, folder: bytes = b"new/") -> Message:
+def message(name: bytes, size: int, folder: bytes = b"new/") -> Message:
     return Message(folder + name, name.partition(b":")[0], size, KNOWN, size, 0, 1)
 
 
-BOX = Listing((entry(b"1.a.h", 10), entry(b"2.b.h:2,S", 20, b"cur/"), entry(b"3.c.h", 30)))
+BOX = Listing((message(b"1.a.h", 10), message(b"2.b.h:2,S", 20, b"cur/"), message(b"3.c.h", 30)))
 
 
-class Rim:
-    """Plays the rim: accepts ``joe``/``pw``, shows messages as their names, writes a transcript."""
+class IoLayer:
+    """Plays the I/O layer: accepts ``joe``/``pw``, shows messages as their names, writes a transcript."""
 
     def __init__(self, profile: Profile, features: Features | None = None) -> None:
         self.session = Session(profile, features or Features(), STAMP)
@@ -40,10 +40,10 @@ class Rim:
             return event.data
         if isinstance(event, Authenticate):
             if (event.login, event.secret) == (b"joe", b"pw"):
-                return self.take(self.session.opened(Listing(BOX.entries)))
-            return self.take(self.session.refused(self.session.memory.profile.texts.refused))
+                return self.take(self.session.opened(Listing(BOX.messages)))
+            return self.take(self.session.refused(self.session.context.profile.texts.refused))
         if isinstance(event, Transmit):
-            return event.head + event.entry.path + b" %r\r\n.\r\n" % event.lines
+            return event.head + event.message.path + b" %r\r\n.\r\n" % event.lines
         if isinstance(event, Update):
             return self.take(self.session.updated(failed=0))
         if isinstance(event, Close):

@@ -19,7 +19,7 @@ if os.geteuid() == 0:
     os.setgroups([890])
     os.setgid(888)
     os.setuid(888)
-print(pem.trouble([Path(name) for name in sys.argv[1:]], OSError("what ssl said")))
+print(pem.why_unusable([Path(name) for name in sys.argv[1:]], OSError("what ssl said")))
 """
 
 

@@ -120,7 +120,7 @@ def tls_context(options: Options) -> ssl.SSLContext | None:
     try:
         return tls.server_context(options.certificate, options.key)
     except OSError as error:
-        why = pem.trouble(filter(None, (options.certificate, options.key)), error)
+        why = pem.why_unusable(filter(None, (options.certificate, options.key)), error)
         raise CannotStart(f"unable to use certificate: {why}") from error
 
 

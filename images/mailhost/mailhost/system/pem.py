@@ -25,7 +25,7 @@ def _mark(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def trouble(files: Iterable[Path], error: OSError) -> str:
+def why_unusable(files: Iterable[Path], error: OSError) -> str:
     """One line for the log. ``error`` is what `ssl` said, which names no file; it is the text where all can be read."""
     named = list(files)
     for path in named:

@@ -189,17 +189,17 @@ def test_the_helper_answers_for_one_login_at_a_time(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     thread = threading.Thread(target=root_helper.serve, args=([theirs], Files(users(tmp_path))))
     thread.start()
-    kept = root_helper.HelperClient(ours)
+    helper = root_helper.HelperClient(ours)
     theirs.send(b"+ a stale answer that nobody waits for")
-    assert kept.row(b"joe") == Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/box/joe")
-    assert kept.row(b"nobody") is None
-    assert kept.row(b"x" * 5000) is None
-    assert kept.secret(b"joe", b"apop") == b"tanstaaf"
-    assert kept.secret(b"ann", b"scram") == REAL
-    assert kept.secret(b"joe", b"scram") == Files(tmp_path).secret(b"joe", b"scram") != REAL, "made up, and the same"
-    assert kept.holds(b"scram")
+    assert helper.row(b"joe") == Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/box/joe")
+    assert helper.row(b"nobody") is None
+    assert helper.row(b"x" * 5000) is None
+    assert helper.secret(b"joe", b"apop") == b"tanstaaf"
+    assert helper.secret(b"ann", b"scram") == REAL
+    assert helper.secret(b"joe", b"scram") == Files(tmp_path).secret(b"joe", b"scram") != REAL, "made up, and the same"
+    assert helper.holds(b"scram")
     with pytest.raises(OSError, match="cannot read"):
-        kept.row(b"bad")
+        helper.row(b"bad")
     ours.close()
     thread.join(5)
     assert not thread.is_alive()

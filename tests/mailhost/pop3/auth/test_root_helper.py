@@ -118,12 +118,12 @@ def test_how_long_an_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
         root_helper, "time", SimpleNamespace(monotonic=lambda: clock.now, monotonic_ns=lambda: int(clock.now * 1e9))
     )
     channel: Any = Channel(clock)
-    kept = root_helper.HelperClient(channel)
+    helper = root_helper.HelperClient(channel)
 
     def ask(*comes: bytes | type[Exception]) -> object:
         channel.comes, channel.waits = list(comes), []
         try:
-            return kept.row(b"joe")
+            return helper.row(b"joe")
         except OSError as error:
             return str(error)
 
@@ -147,10 +147,10 @@ def test_the_unprivileged_end_asks_for_all_that_a_source_can_tell(
     asked: list[tuple[bytes, ...]] = []
     monkeypatch.setattr(root_helper.HelperClient, "_ask", lambda _, *what: asked.append(what) or [b"x"])
     with socket.socket() as channel:
-        kept = root_helper.HelperClient(channel)
-        assert (kept.fileno(), kept.helper) == (channel.fileno(), 0)
-        kept.upgrade(b"joe", b"testpw")
-        assert (kept.secret(b"joe", b"apop"), kept.holds(b"scram"), kept.pem()) == (b"x", True, [b"x"])
+        helper = root_helper.HelperClient(channel)
+        assert (helper.fileno(), helper.pid) == (channel.fileno(), 0)
+        helper.upgrade(b"joe", b"testpw")
+        assert (helper.secret(b"joe", b"apop"), helper.holds(b"scram"), helper.pem()) == (b"x", True, [b"x"])
     assert asked == [(b"u", b"joe", b"testpw"), (b"a", b"joe"), (b"h", b"scram"), (b"p", b"")]
 
 
@@ -158,9 +158,9 @@ def test_the_longest_login_is_asked_for_and_no_longer_one(tmp_path: Path) -> Non
     with helping(tmp_path) as (ours, _):
         longest = "x" * LOGIN_OCTETS
         (tmp_path / "poppasswd").write_text(f"{longest}:{HOWTO_HASH}:popuser:/box\n{longest}y:*:popuser:/box\n")
-        kept = root_helper.HelperClient(ours)
-        assert kept.row(longest.encode()) is not None
-        assert kept.row(longest.encode() + b"y") is None
+        helper = root_helper.HelperClient(ours)
+        assert helper.row(longest.encode()) is not None
+        assert helper.row(longest.encode() + b"y") is None
 
 
 @pytest.mark.parametrize(("octets", "told"), [(root_helper.PEM_OCTETS - 1, True), (root_helper.PEM_OCTETS, False)])
@@ -180,21 +180,21 @@ root_helper.ANSWER_S = root_helper.LATE_S = 60.0
 listener, client = os.pipe()
 for number in (*range(7, 20), 300):
     os.dup2(listener, number)
-(kept,) = root_helper.start(Path(sys.argv[1]), 1)
-assert kept.row(b"nobody") is None  # it serves, so it has set itself up
+(helper,) = root_helper.start(Path(sys.argv[1]), 1)
+assert helper.row(b"nobody") is None  # it serves, so it has set itself up
 for name in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-    os.kill(kept.helper, name)
-print(kept.row(b"joe").home.decode())
-descriptors = Path(f"/proc/{kept.helper}/fd")
+    os.kill(helper.pid, name)
+print(helper.row(b"joe").home.decode())
+descriptors = Path(f"/proc/{helper.pid}/fd")
 assert {"0", "1", "2"} <= set(os.listdir(descriptors)), "it may have something to say"
 print([name for fd in os.listdir(descriptors) if int(fd) > 2 and "[" in (name := os.readlink(descriptors / fd))])
-kept._channel.close()
-print(os.waitpid(kept.helper, 0)[1])
-(kept,) = root_helper.start(Path(sys.argv[1]), 1)
-os.kill(kept.helper, signal.SIGKILL)
-os.waitpid(kept.helper, 0)
+helper._channel.close()
+print(os.waitpid(helper.pid, 0)[1])
+(helper,) = root_helper.start(Path(sys.argv[1]), 1)
+os.kill(helper.pid, signal.SIGKILL)
+os.waitpid(helper.pid, 0)
 try:
-    kept.row(b"joe")
+    helper.row(b"joe")
 except OSError as error:
     print(error)
 """
@@ -251,9 +251,9 @@ def test_a_worker_that_has_gone_leaves_the_others_served(tmp_path: Path) -> None
     )
     thread.start()
     pairs[0][0].close()
-    kept = root_helper.HelperClient(pairs[1][0])
+    helper = root_helper.HelperClient(pairs[1][0])
     for _ in range(20):
-        assert kept.row(b"joe") is not None
+        assert helper.row(b"joe") is not None
     pairs[1][0].close()
     thread.join(15)
     assert not thread.is_alive()

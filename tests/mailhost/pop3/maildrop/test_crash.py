@@ -27,7 +27,7 @@ def killed_before_change(box: Box, number: int) -> None:
     drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
-    entries = drop.listing().entries
+    messages = drop.listing().messages
     pid = os.fork()
     if pid == 0:
         left = iter(range(number))
@@ -42,10 +42,10 @@ def killed_before_change(box: Box, number: int) -> None:
             return work
 
         os.unlink, maildrop.rename_new = counted("unlink"), counted("rename")
-        apply(drop, Update(entries[::2], entries[1::2]))
+        apply(drop, Update(messages[::2], messages[1::2]))
         os._exit(0)
     _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status) == (number < len(entries))
+    assert os.WIFSIGNALED(status) == (number < len(messages))
     drop.close()
 
 

@@ -40,8 +40,8 @@ def stuffed(wire: bytes) -> bytes:
     return re.sub(rb"(?m)^\.", b"..", wire)
 
 
-def encode(data: bytes, cuts: list[int], facts: int, *, qmail: bool, lines: int | None = None) -> bytes:
-    encoder = Encoder(facts, qmail_quirks=qmail, lines=lines)
+def encode(data: bytes, cuts: list[int], flags: int, *, qmail: bool, lines: int | None = None) -> bytes:
+    encoder = Encoder(flags, qmail_quirks=qmail, lines=lines)
     wire = b""
     for piece in pieces(data, cuts):
         if not encoder.done:
@@ -58,16 +58,16 @@ def measured(data: bytes, cuts: list[int]) -> tuple[int, int]:
 
 @given(ODD, st.booleans(), st.booleans())
 def test_a_file_at_once_is_as_in_pieces(data: bytes, known: bool, qmail: bool) -> None:
-    facts = measure(data)[1] if known else 0
-    assert encoded(data, facts, qmail_quirks=qmail) == encode(data, [], facts, qmail=qmail)
+    flags = measure(data)[1] if known else 0
+    assert encoded(data, flags, qmail_quirks=qmail) == encode(data, [], flags, qmail=qmail)
 
 
 @given(ODD, CUTS, CUTS, st.booleans())
 def test_whole_messages(data: bytes, cuts: list[int], others: list[int], known: bool) -> None:
-    size, facts = measured(data, others)
+    size, flags = measured(data, others)
     assert size == len(standard(data))
-    assert measure(data) == (size, facts)
-    used = facts if known else 0
+    assert measure(data) == (size, flags)
+    used = flags if known else 0
     assert encode(data, cuts, used, qmail=False) == stuffed(standard(data)) + b".\r\n"
     assert encode(data, cuts, 0, qmail=True) == stuffed(crlf(data)) + b"\r\n.\r\n"
 

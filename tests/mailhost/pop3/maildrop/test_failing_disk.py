@@ -48,11 +48,11 @@ def scanned(
 
 
 def names(drop: Maildrop) -> list[bytes]:
-    return [entry.path for entry in drop.listing().entries]
+    return [message.path for message in drop.listing().messages]
 
 
 def asked(drop: Maildrop, number: int, lines: int | None = None) -> Transmit:
-    return Transmit(drop.listing().entries[number - 1], lines, b"+OK\r\n", MISSING)
+    return Transmit(drop.listing().messages[number - 1], lines, b"+OK\r\n", MISSING)
 
 
 def descriptors() -> int:
@@ -138,7 +138,7 @@ def test_a_small_message_cut_short_between_look_and_read_is_not_sent_as_if_whole
 
     monkeypatch.setattr(os, "read", late)
     assert begin(drop, asked(drop, 1)) == (b"+OK\r\nSubject:\r\n.\r\n", None)
-    assert drop.snapshot.found.entries == [], "the next login measures anew"
+    assert drop.snapshot.found.messages == [], "the next login measures anew"
 
 
 def another(box: Box, login: str) -> None:
@@ -208,7 +208,7 @@ def test_without_descriptors_or_memory_no_message_is_left_out(
         patch.setattr(os, call, failing(call, code, path=b"new/1.h"))
         with pytest.raises(MaildropError) as error:
             scanned(box, snapshot, qmail_quirks=qmail_quirks, now=box.settle())
-    assert error.value.kind == "trouble"
+    assert error.value.kind == "unavailable"
     drop = scanned(box, snapshot, qmail_quirks=qmail_quirks)
     assert names(drop) == [b"new/0.h", b"new/1.h", b"new/2.h"]
     drop.close()
@@ -237,7 +237,7 @@ def test_a_message_that_could_not_be_read_is_there_again_when_it_can(
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(errno.ENOENT, "missing"), (errno.EACCES, "unusable"), (errno.EMFILE, "trouble"), (errno.EIO, "trouble")],
+    [(errno.ENOENT, "missing"), (errno.EACCES, "unusable"), (errno.EMFILE, "unavailable"), (errno.EIO, "unavailable")],
 )
 def test_what_passes_is_not_said_to_last(box: Box, monkeypatch: pytest.MonkeyPatch, code: int, kind: str) -> None:
     monkeypatch.setattr(os, "open", failing("open", code))
@@ -255,7 +255,7 @@ def test_a_box_that_cannot_be_locked_for_want_of_locks_is_not_in_use(box: Box, m
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(MaildropError) as error:
         Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
-    assert error.value.kind == "trouble"
+    assert error.value.kind == "unavailable"
     assert descriptors() == before
 
 
@@ -265,7 +265,7 @@ def test_quit_on_a_disk_that_takes_no_change_says_so_and_loses_nothing(
 ) -> None:
     monkeypatch.setattr(os, "unlink", failing("unlink", code))
     monkeypatch.setattr("mailhost.pop3.maildrop.maildrop.rename_new", failing("rename", code))
-    delete, keep = drop.listing().entries
+    delete, keep = drop.listing().messages
     assert apply(drop, Update((delete,), (keep,))) == 1
     assert box.files() == ["new/1.small", "new/2.large"]
 
@@ -312,6 +312,6 @@ def test_a_directory_whose_date_is_put_back_in_the_tick_of_a_delivery(
         drop.close()
         return drop.listing()
 
-    assert len(listing().entries) == 1
+    assert len(listing().messages) == 1
     box.put("2.h", b"x\n")
-    assert len(listing().entries) == 2
+    assert len(listing().messages) == 2

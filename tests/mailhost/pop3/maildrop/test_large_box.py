@@ -7,7 +7,7 @@ import random
 import time
 
 import pytest
-from tests.mailhost.pop3.io_layer import entry
+from tests.mailhost.pop3.io_layer import message
 from tests.mailhost.pop3.support import Box
 
 from mailhost.pop3.chain import pop3d
@@ -31,12 +31,12 @@ def test_listings_without_marked_messages_are_what_is_left(profile: Profile, cou
     dice = random.Random(count)
     uids = [*ODD, *(b"%d.h" % number for number in range(count))][:count]
     if not profile.qmail_quirks:
-        uids = strict_uids([entry(uid, 1) for uid in uids], {})
-    entries = [entry(uid, dice.randrange(10**6))._replace(uid=uid) for uid in uids]
-    listing = Listing(tuple(entries))
+        uids = strict_uids([message(uid, 1) for uid in uids], {})
+    messages = [message(uid, dice.randrange(10**6))._replace(uid=uid) for uid in uids]
+    listing = Listing(tuple(messages))
     for _ in range(8):
         deleted = {number for number in range(1, count + 1) if dice.random() < 0.3}
-        left = [(number, one) for number, one in enumerate(entries, 1) if number not in deleted]
+        left = [(number, one) for number, one in enumerate(messages, 1) if number not in deleted]
         status = b"+OK \r\n" if profile.qmail_quirks else b"+OK %d messages\r\n" % len(left)
         assert replies(profile, listing, deleted) == (
             status + b"".join(b"%d %d\r\n" % (number, one.size) for number, one in left) + b".\r\n",
@@ -46,7 +46,7 @@ def test_listings_without_marked_messages_are_what_is_left(profile: Profile, cou
 
 def test_sessions_share_the_octets_they_have_not_read_yet() -> None:
     """A reply of some megabytes for each of a hundred sessions that do not read would be half a gigabyte."""
-    listing = Listing(tuple(entry(b"%d.h" % number, number) for number in range(50)))
+    listing = Listing(tuple(message(b"%d.h" % number, number) for number in range(50)))
     first, second = (replies(QMAIL, listing, set()) for _ in range(2))
     assert [one is other for one, other in zip(first, second, strict=True)] == [True, True]
 
@@ -55,7 +55,7 @@ def test_sessions_share_the_octets_they_have_not_read_yet() -> None:
 def test_a_packet_full_of_commands_takes_no_time_where_all_is_marked(command: bytes) -> None:
     """STAT once added up the marked ones each time: 680 of them in one read of 4 KiB held all others up for 10 s."""
     many = 100_000
-    session = Session.logged_in(RFC1939, Listing(tuple(entry(b"%d.h" % number, 1) for number in range(many))))
+    session = Session.logged_in(RFC1939, Listing(tuple(message(b"%d.h" % number, 1) for number in range(many))))
     session.receive(b"".join(b"DELE %d\r\n" % number for number in range(2, many + 1)))
     while session.next_event() is not None:
         pass
@@ -66,14 +66,14 @@ def test_a_packet_full_of_commands_takes_no_time_where_all_is_marked(command: by
     assert time.process_time() - began < 0.5
     session.receive(b"STAT\r\n")
     assert (
-        session.next_event() == Session.logged_in(RFC1939, Listing((entry(b"0.h", 1),))).take(b"STAT\r\n")
+        session.next_event() == Session.logged_in(RFC1939, Listing((message(b"0.h", 1),))).take(b"STAT\r\n")
         or command == b"DELE 1"
     )
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_stat_after_marks_and_their_withdrawal(profile: str) -> None:
-    session = Session.logged_in(PROFILES[profile], Listing(tuple(entry(b"%d.h" % n, 10**n) for n in range(4))))
+    session = Session.logged_in(PROFILES[profile], Listing(tuple(message(b"%d.h" % n, 10**n) for n in range(4))))
     marked = b"+OK 4 1001\r\n" if PROFILES[profile].qmail_quirks else b"+OK 2 1001\r\n"
     for command, answer in ((b"DELE 2", None), (b"DELE 3", None), (b"DELE 3", None), (b"STAT", marked)):
         event = session.take(command + b"\r\n")
@@ -192,7 +192,7 @@ def listed(box: Box, snapshot: Snapshot, *, qmail_quirks: bool, now: float) -> l
     listing = drop.listing(now)
     drop.remember(now)
     drop.close()
-    return [(one.path, one.uid, one.size) for one in listing.entries]
+    return [(one.path, one.uid, one.size) for one in listing.messages]
 
 
 @pytest.mark.parametrize("command", [b"LIST", b"UIDL", b"RETR 1", b"TOP 1 9999"])

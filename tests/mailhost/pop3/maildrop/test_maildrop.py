@@ -30,7 +30,7 @@ def scanned(
 
 
 def names(listing: Listing) -> list[bytes]:
-    return [entry.path for entry in listing.entries]
+    return [message.path for message in listing.messages]
 
 
 @pytest.mark.parametrize("qmail_quirks", [False, True], ids=["rfc1939", "qmail"])
@@ -85,8 +85,8 @@ def test_an_unreadable_file_is_skipped_and_a_link_put_in_its_place_is_not_follow
 )
 def test_sizes_are_octets_as_sent_or_as_on_disk(box: Box, text: bytes, octets: int) -> None:
     box.put("1.h", text)
-    assert scanned(box).entries[0].size == octets
-    assert scanned(box, qmail_quirks=True).entries[0].size == len(text)
+    assert scanned(box).messages[0].size == octets
+    assert scanned(box, qmail_quirks=True).messages[0].size == len(text)
 
 
 def test_order_is_by_time_and_the_newest_second_is_hidden_in_qmail_only(box: Box) -> None:
@@ -104,21 +104,21 @@ def test_ids_are_names_up_to_the_colon_and_legal_in_rfc1939(box: Box) -> None:
     for name, folder in (("1.a:2,S", "cur"), ("2 b", "new"), ("3\xff", "new"), (long, "new"), ("twin", "new")):
         box.put(name, b"", folder=folder)
     box.put("twin:2,", b"", folder="cur")
-    strict = [entry.uid for entry in scanned(box).entries]
+    strict = [message.uid for message in scanned(box).messages]
     assert len(set(strict)) == 6
     assert all(legal_uid(uid) for uid in strict)
     assert {b"1.a", b"twin"} <= set(strict)
-    exact = sorted(entry.uid for entry in scanned(box, qmail_quirks=True).entries)
+    exact = sorted(message.uid for message in scanned(box, qmail_quirks=True).messages)
     assert exact == sorted([b"1.a", b"2 b", "3\xff".encode(), long.encode(), b"twin", b"twin"])
 
 
 def test_an_id_stays_when_the_file_moves_to_cur(box: Box) -> None:
     box.put("1 x", b"")
     box.put("2", b"")
-    before = [entry.uid for entry in scanned(box).entries]
+    before = [message.uid for message in scanned(box).messages]
     (box.maildir / "new" / "1 x").rename(box.maildir / "cur" / "1 x:2,")
     (box.maildir / "new" / "2").rename(box.maildir / "cur" / "2:2,S")
-    assert [entry.uid for entry in scanned(box).entries] == before
+    assert [message.uid for message in scanned(box).messages] == before
 
 
 def test_the_lock_is_exclusive_and_ends_with_close(box: Box) -> None:
@@ -166,9 +166,9 @@ def test_tmp_is_cleaned_by_access_time(box: Box) -> None:
 def test_a_kept_listing_sees_every_change(box: Box) -> None:
     snapshot = Snapshot()
     box.put("1", b"one\n", age_s=30)
-    assert len(scanned(box, snapshot=snapshot).entries) == 1
+    assert len(scanned(box, snapshot=snapshot).messages) == 1
     box.put("2", b"two\n", age_s=20)  # the same second: the directory's mtime may not differ
-    assert len(scanned(box, snapshot=snapshot).entries) == 2
+    assert len(scanned(box, snapshot=snapshot).messages) == 2
     first = scanned(box, snapshot=snapshot, now=box.settle())
     assert scanned(box, snapshot=snapshot) is first, "an unchanged box is not read again"
     (box.maildir / "new" / "1").rename(box.maildir / "cur" / "1:2,")
@@ -188,9 +188,9 @@ def test_a_moved_message_is_not_measured_again(box: Box, monkeypatch: pytest.Mon
 
 def test_a_large_box_is_ordered_like_a_small_one() -> None:
     dice = random.Random(7)
-    entries = [Message(b"cur/%d" % n, b"%d" % n, 1, 0, 1, dice.randrange(900), n) for n in range(3 * SORT_RUN + 7)]
+    messages = [Message(b"cur/%d" % n, b"%d" % n, 1, 0, 1, dice.randrange(900), n) for n in range(3 * SORT_RUN + 7)]
     for key in (by_time, by_second):
-        assert in_order(entries, key) == sorted(entries, key=key)
+        assert in_order(messages, key) == sorted(messages, key=key)
 
 
 def test_a_scan_of_many_is_cut_into_slices(box: Box) -> None:
@@ -198,5 +198,5 @@ def test_a_scan_of_many_is_cut_into_slices(box: Box) -> None:
         box.put(f"{number}", b"x\n")
     drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=False)
     assert sum(1 for _ in drop.scan()) == 4
-    assert len(drop.listing().entries) == 300
+    assert len(drop.listing().messages) == 300
     drop.close()

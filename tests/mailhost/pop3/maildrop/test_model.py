@@ -84,10 +84,10 @@ class Maildrops(RuleBasedStateMachine):
         if isinstance(event, Close):
             return event.reply.data
         if isinstance(event, Transmit):
-            fd = self.drop.open(event.entry.path)
+            fd = self.drop.open(event.message.path)
             text = os.read(fd, 1000)
             os.close(fd)
-            encoder = Encoder(event.entry.facts, qmail_quirks=self.profile.qmail_quirks, lines=event.lines)
+            encoder = Encoder(event.message.content_flags, qmail_quirks=self.profile.qmail_quirks, lines=event.lines)
             return event.head + (encoder.feed(text) if text else b"") + encoder.finish()
         assert isinstance(event, Reply)
         return event.data

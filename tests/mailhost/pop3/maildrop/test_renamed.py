@@ -127,7 +127,7 @@ def test_what_has_gone_is_an_error_and_costs_one_look(
     drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
-    event = Transmit(drop.listing().entries[0], None, b"+OK\r\n", GONE)
+    event = Transmit(drop.listing().messages[0], None, b"+OK\r\n", GONE)
     (box.maildir / "new" / "1.h").unlink()
     looks: list[bytes] = []
     real = os.listdir
@@ -146,7 +146,7 @@ def test_a_flood_may_not_read_directories_without_end(box: Box, monkeypatch: pyt
     drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
-    event = Transmit(drop.listing().entries[0], None, b"+OK\r\n", GONE)
+    event = Transmit(drop.listing().messages[0], None, b"+OK\r\n", GONE)
     (box.maildir / "new" / "1.h").unlink()
     monkeypatch.setattr(names, "FREE_S", 0.0)
     monkeypatch.setattr(names, "SHARE", 0.0)
@@ -165,7 +165,7 @@ def test_another_message_under_the_name_is_not_taken_for_it(box: Box) -> None:
     drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
-    event = Transmit(drop.listing().entries[0], None, b"+OK\r\n", GONE)
+    event = Transmit(drop.listing().messages[0], None, b"+OK\r\n", GONE)
     box.put("other", text(2))
     (box.maildir / "new" / "1.h").unlink()
     (box.maildir / "new" / "other").rename(box.maildir / "cur" / "1.h:2,S")
@@ -189,7 +189,7 @@ def test_a_message_that_moves_during_the_scan_is_listed_once(box: Box, monkeypat
     drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
-    assert [(entry.path, entry.uid) for entry in drop.listing().entries] == [
+    assert [(message.path, message.uid) for message in drop.listing().messages] == [
         (b"cur/%d.h:2,S" % number, b"%d.h" % number) for number in range(4)
     ]
     drop.close()
@@ -210,7 +210,7 @@ def test_a_message_that_moves_before_it_is_measured_is_listed(box: Box, monkeypa
     drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
-    assert [entry.path for entry in drop.listing().entries] == [b"cur/%d.h:2,S" % number for number in range(4)]
+    assert [message.path for message in drop.listing().messages] == [b"cur/%d.h:2,S" % number for number in range(4)]
     drop.close()
 
 

@@ -21,7 +21,7 @@ from mailhost.pop3.protocol.events import Reply, Transmit
 from mailhost.pop3.protocol.listing import Listing, Message
 from mailhost.pop3.protocol.profiles import RFC1939
 
-ENTRIES = [
+MESSAGES = [
     Message(b"new/1.h", b"1.h", 12, 7, 10, -5, 2**64 - 1),
     Message(b"cur/2 \n:2,S", b"hash", 0, 1, 0, 1_700_000_000_123_456_789, 3),
 ]
@@ -91,14 +91,14 @@ def saved(tmp_path: Path, data: bytes) -> size_cache.Saved | None:
 
 @pytest.mark.parametrize("stamps", [STAMPS, ()])
 def test_what_is_written_is_read(tmp_path: Path, stamps: tuple[int, ...]) -> None:
-    found = saved(tmp_path, size_cache.packed(NAME, stamps, ENTRIES))
+    found = saved(tmp_path, size_cache.packed(NAME, stamps, MESSAGES))
     assert found is not None
-    assert (found.stamps, found.entries) == (stamps, ENTRIES)
+    assert (found.stamps, found.messages) == (stamps, MESSAGES)
     assert abs(found.at - time.time()) < 60
 
 
 def test_any_damage_is_noticed(tmp_path: Path) -> None:
-    good = size_cache.packed(NAME, STAMPS, ENTRIES)
+    good = size_cache.packed(NAME, STAMPS, MESSAGES)
     for place in range(len(good)):
         assert saved(tmp_path, good[:place]) is None, "cut short"
         assert saved(tmp_path, good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]) is None, place
@@ -106,18 +106,18 @@ def test_any_damage_is_noticed(tmp_path: Path) -> None:
     dice = random.Random(5)
     for _ in range(300):
         assert saved(tmp_path, dice.randbytes(dice.randrange(300))) is None
-    assert saved(tmp_path, size_cache.packed(b"another-name", STAMPS, ENTRIES)) is None
+    assert saved(tmp_path, size_cache.packed(b"another-name", STAMPS, MESSAGES)) is None
 
 
 @pytest.mark.parametrize("path", [b"/etc/passwd", b"cur/../../secret", b"tmp/1", b"new/a\0/etc/x"])
 def test_a_path_outside_of_new_and_cur_is_refused(tmp_path: Path, path: bytes) -> None:
-    assert saved(tmp_path, size_cache.packed(NAME, STAMPS, [ENTRIES[0], ENTRIES[1]._replace(path=path)])) is None
+    assert saved(tmp_path, size_cache.packed(NAME, STAMPS, [MESSAGES[0], MESSAGES[1]._replace(path=path)])) is None
 
 
 def test_a_link_a_fifo_a_directory_and_anothers_file_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = size_cache.packed(NAME, STAMPS, ENTRIES)
+    good = size_cache.packed(NAME, STAMPS, MESSAGES)
     place = tmp_path / os.fsdecode(NAME)
     (tmp_path / "elsewhere").write_bytes(good)
     fd = os.open(tmp_path, os.O_RDONLY)
@@ -147,7 +147,7 @@ def test_the_next_life_looks_into_nothing(box: Box, qmail_quirks: bool, looked: 
     looked.clear()
     again = life(box, qmail_quirks=qmail_quirks)
     assert looked == []
-    assert again.entries == first.entries
+    assert again.messages == first.messages
     assert (again.total, again.fresh) == (first.total, first.fresh)
     place = box.maildir / os.fsdecode(size_cache.name_of(qmail_quirks=qmail_quirks))
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
@@ -163,7 +163,7 @@ def test_after_changes_only_what_is_new_is_looked_into(box: Box, looked: list[by
     box.put("30.h", b"late\n", age_s=1)
     listing = life(box)
     assert looked == [b"new/30.h"]
-    paths = [entry.path for entry in listing.entries]
+    paths = [message.path for message in listing.messages]
     assert paths[0] == b"cur/0.h:2,S"
     assert paths[-1] == b"new/30.h"
     assert len(paths) == 20
@@ -178,7 +178,7 @@ def test_another_file_of_the_same_name_is_measured_anew(box: Box, looked: list[b
     box.put("0.h.restored", b"longer than before\n", age_s=1000)
     (box.maildir / "new" / "0.h.restored").rename(place)
     box.settle()
-    assert life(box).entries[0].size == 20
+    assert life(box).messages[0].size == 20
     assert looked == [b"new/0.h"]
 
 
@@ -186,14 +186,14 @@ def test_a_message_changed_in_place_is_measured_again_at_the_next_login(box: Box
     filled(box)
     life(box)
     drop = opened(box)
-    entry = drop.listing().entries[0]
+    message = drop.listing().messages[0]
     (box.maildir / "new" / "0.h").write_bytes(b"edited\n")
-    Transfer(drop.open(entry.path), drop, Transmit(entry, None, b"+OK\r\n", Reply(b"-ERR\r\n"))).close()
+    Transfer(drop.open(message.path), drop, Transmit(message, None, b"+OK\r\n", Reply(b"-ERR\r\n"))).close()
     assert not (box.maildir / "popbox-sizes").exists()
     looked.clear()
     after = opened(box, drop.snapshot)
     assert len(looked) == 20
-    assert after.listing().entries[-1].size == 8, "its date is new as well, so it is the last now"
+    assert after.listing().messages[-1].size == 8, "its date is new as well, so it is the last now"
     for one in (drop, after):
         one.close()
 
@@ -217,7 +217,7 @@ def test_sessions_that_scan_at_once_each_list_what_they_have_found(box: Box, mon
     next(steps)
 
     def shown(drop: Maildrop) -> list[str]:
-        return sorted(os.fsdecode(entry.path) for entry in drop.listing().entries)
+        return sorted(os.fsdecode(message.path) for message in drop.listing().messages)
 
     assert shown(quick) == box.files()
     for _ in steps:
@@ -231,7 +231,7 @@ def test_a_date_that_does_not_fit_is_no_fault(box: Box) -> None:
     filled(box)
     box.put("future", b"x\n", age_s=-9_000_000_000)
     box.settle()
-    assert len(life(box).entries) == 21
+    assert len(life(box).messages) == 21
     assert not (box.maildir / "popbox-sizes").exists()
     assert list((box.maildir / "tmp").iterdir()) == []
 
@@ -242,7 +242,7 @@ def test_boxes_measured_again_and_again_count_once(box: Box) -> None:
     for _ in range(5):
         drop = maildrops.open(os.fsencode(box.box))
         assert isinstance(maildrops.scan(drop, lambda _: None), Listing)
-        assert maildrops._entries == 20
+        assert maildrops._messages == 20
         drop.distrust()
         drop.close()
 
@@ -296,7 +296,7 @@ def test_where_it_cannot_be_written_the_old_one_stays_and_nothing_lies_about(
         return real(path, *arguments, **keywords)
 
     monkeypatch.setattr(os, call, full)
-    assert len(life(box).entries) == 40
+    assert len(life(box).messages) == 40
     assert (box.maildir / "popbox-sizes").read_bytes() == before
     assert list((box.maildir / "tmp").iterdir()) == []
 
@@ -325,6 +325,6 @@ def test_a_server_that_starts_anew_knows_the_sizes(
     os.close(fd)
     assert found is not None
     # A size that no message has: shown, it proves that the file was believed and no message was read.
-    entries = [found.entries[0]._replace(size=4_711), *found.entries[1:]]
-    place.write_bytes(size_cache.packed(NAME, found.stamps, entries))
+    messages = [found.messages[0]._replace(size=4_711), *found.messages[1:]]
+    place.write_bytes(size_cache.packed(NAME, found.stamps, messages))
     assert lists() == (first[0].replace(b"1 14\r\n", b"1 4711\r\n", 1), first[1])

@@ -32,13 +32,13 @@ def session(
         for _ in drop.scan():
             pass
         listing = drop.listing()
-        found = {entry.uid: (box.maildir / os.fsdecode(entry.path)).read_bytes() for entry in listing.entries}
-        assert len(found) == len(listing.entries), "ids are unique"
+        found = {message.uid: (box.maildir / os.fsdecode(message.path)).read_bytes() for message in listing.messages}
+        assert len(found) == len(listing.messages), "ids are unique"
         assert all(legal_uid(uid) for uid in found)
         if during is not None:
             during(box)
-        gone = {number for number, entry in enumerate(listing.entries, 1) if found[entry.uid] == dele}
-        delete = tuple([listing.entries[number - 1] for number in gone])
+        gone = {number for number, message in enumerate(listing.messages, 1) if found[message.uid] == dele}
+        delete = tuple([listing.messages[number - 1] for number in gone])
         apply(drop, Update(delete, listing.fresh_without(gone)))
         drop.remember()
     finally:
@@ -85,7 +85,7 @@ def test_a_session_without_quit_renames_nothing_and_the_ids_are_the_same(box: Bo
     drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan():
         pass
-    ids = {entry.uid for entry in drop.listing().entries}
+    ids = {message.uid for message in drop.listing().messages}
     drop.close()
     assert box.files() == before
     assert set(session(box)) == ids
@@ -143,7 +143,7 @@ def test_sizes_kept_across_restarts_keep_the_ids_too(box: Box, monkeypatch: pyte
     drop = Maildrop(os.fsencode(box.maildir), qmail_quirks=False, lock=True)
     for _ in drop.scan(now=box.settle()):
         pass
-    assert {entry.uid for entry in drop.listing().entries} == set(first)
+    assert {message.uid for message in drop.listing().messages} == set(first)
     drop.close()
 
 
@@ -153,7 +153,7 @@ def test_two_links_of_one_file_are_two_messages_with_two_ids(box: Box) -> None:
     for _ in drop.scan():
         pass
     listing = drop.listing()
-    assert len({entry.uid for entry in listing.entries}) == 2
+    assert len({message.uid for message in listing.messages}) == 2
     apply(drop, Update((), listing.fresh_without(set())))
     drop.close()
     assert len(box.files()) == 2

@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.mailhost.pop3.io_layer import BOX, Rim, entry
+from tests.mailhost.pop3.io_layer import BOX, IoLayer, message
 
 from mailhost.pop3.protocol.events import Authenticate, Close, Reply, StartTls, Update
 from mailhost.pop3.protocol.listing import Listing
@@ -206,29 +206,29 @@ def exchanges(text: str) -> list[tuple[bytes, bytes]]:
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_golden_transcript_line_by_line(name: str) -> None:
-    rim = Rim(PROFILES[name])
+    layer = IoLayer(PROFILES[name])
     for command, reply in exchanges(GOLDEN[name]):
-        assert rim.feed(command) == reply, command
-    assert rim.closed == "quit"
+        assert layer.feed(command) == reply, command
+    assert layer.closed == "quit"
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_golden_transcript_byte_by_byte_with_bare_lf(name: str) -> None:
-    rim = Rim(PROFILES[name])
+    layer = IoLayer(PROFILES[name])
     for command, reply in exchanges(GOLDEN[name]):
-        assert b"".join(rim.feed(bytes([octet])) for octet in command.replace(b"\r", b"")) == reply, command
+        assert b"".join(layer.feed(bytes([octet])) for octet in command.replace(b"\r", b"")) == reply, command
 
 
 def test_golden_transcript_pipelined_in_one_packet() -> None:
     pairs = exchanges(GOLDEN["rfc1939"])
-    rim = Rim(RFC1939)
-    assert rim.feed(b"".join(command for command, _ in pairs)) == b"".join(reply for _, reply in pairs)
+    layer = IoLayer(RFC1939)
+    assert layer.feed(b"".join(command for command, _ in pairs)) == b"".join(reply for _, reply in pairs)
 
 
 def test_what_is_pipelined_behind_pass_is_lost_in_the_qmail_profile() -> None:
-    rim = Rim(QMAIL)
-    assert rim.feed(b"USER joe\r\nPASS pw\r\nSTAT\r\n") == b"+OK \r\n+OK \r\n"
-    assert rim.feed(b"STAT\r\n") == b"+OK 3 60\r\n"
+    layer = IoLayer(QMAIL)
+    assert layer.feed(b"USER joe\r\nPASS pw\r\nSTAT\r\n") == b"+OK \r\n+OK \r\n"
+    assert layer.feed(b"STAT\r\n") == b"+OK 3 60\r\n"
 
 
 VERBS = sorted(KNOWN_VERBS | {b"XTND", b""})
@@ -237,11 +237,11 @@ VERBS = sorted(KNOWN_VERBS | {b"XTND", b""})
 @pytest.mark.parametrize(("name", "state", "verb"), list(itertools.product(PROFILES, State, VERBS)))
 def test_every_command_in_every_state(name: str, state: State, verb: bytes) -> None:
     """A verb the table lacks gets an error and changes nothing, others an answer; waiting states are silent."""
-    rim = Rim(PROFILES[name])
+    layer = IoLayer(PROFILES[name])
     if state is State.TRANSACTION:
-        rim.session.opened(BOX)
-    rim.session.memory.state = state
-    out = rim.feed(verb + b" 1\r\n")
+        layer.session.opened(BOX)
+    layer.session.context.state = state
+    out = layer.feed(verb + b" 1\r\n")
     if state not in (State.AUTHORIZATION, State.TRANSACTION):
         assert out == b""
     elif verb in PROFILES[name].verbs and (state, verb) in TABLE:
@@ -249,41 +249,41 @@ def test_every_command_in_every_state(name: str, state: State, verb: bytes) -> N
         assert out.endswith(b"\r\n")
     else:
         assert out.startswith(b"-ERR")
-        assert rim.session.state is state
+        assert layer.session.state is state
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
 def test_one_answer_for_each_over_long_line(profile: Profile) -> None:
-    rim = Rim(profile)
+    layer = IoLayer(profile)
     long = b"X" * (profile.line_octets + 1)
-    assert rim.feed(b"NOOP " + long + b"\r\n" + long + long) == profile.texts.too_long.data
-    assert rim.feed(long + b"\r\nQUIT\r\n") == profile.texts.too_long.data + profile.texts.bye.data
+    assert layer.feed(b"NOOP " + long + b"\r\n" + long + long) == profile.texts.too_long.data
+    assert layer.feed(long + b"\r\nQUIT\r\n") == profile.texts.too_long.data + profile.texts.bye.data
 
 
 def test_a_peer_that_sends_only_rubbish_is_let_go() -> None:
-    rim = Rim(RFC1939)
-    rim.feed(b"GET / HTTP/1.1\r\n" * 60)
-    assert rim.closed == "too many errors"
+    layer = IoLayer(RFC1939)
+    layer.feed(b"GET / HTTP/1.1\r\n" * 60)
+    assert layer.closed == "too many errors"
 
 
 def test_after_a_few_failed_logins_the_session_ends() -> None:
-    rim = Rim(RFC1939)
-    rim.feed(b"USER joe\r\nPASS x\r\n" * 2)
-    assert not rim.closed
-    rim.feed(b"USER joe\r\nPASS x\r\n")
-    assert rim.closed == "login refused"
-    rim = Rim(QMAIL)
-    assert rim.feed(b"USER joe\r\nPASS x\r\n").endswith(b"-ERR authorization failed\r\n")
-    assert rim.closed
+    layer = IoLayer(RFC1939)
+    layer.feed(b"USER joe\r\nPASS x\r\n" * 2)
+    assert not layer.closed
+    layer.feed(b"USER joe\r\nPASS x\r\n")
+    assert layer.closed == "login refused"
+    layer = IoLayer(QMAIL)
+    assert layer.feed(b"USER joe\r\nPASS x\r\n").endswith(b"-ERR authorization failed\r\n")
+    assert layer.closed
 
 
 def test_a_password_may_hold_spaces() -> None:
-    rim = Rim(RFC1939)
-    rim.feed(b"USER joe\r\nPASS  two words \r\n")
-    assert Authenticate("plain", b"joe", b" two words ") in rim.events
-    rim = Rim(QMAIL)
-    rim.feed(b"USER joe\r\nPASS  two words \r\n")
-    assert Authenticate("plain", b"joe", b"two words ") in rim.events
+    layer = IoLayer(RFC1939)
+    layer.feed(b"USER joe\r\nPASS  two words \r\n")
+    assert Authenticate("plain", b"joe", b" two words ") in layer.events
+    layer = IoLayer(QMAIL)
+    layer.feed(b"USER joe\r\nPASS  two words \r\n")
+    assert Authenticate("plain", b"joe", b"two words ") in layer.events
 
 
 def test_each_message_that_could_not_be_removed_has_its_line_in_qmail_and_one_for_all_in_rfc1939() -> None:
@@ -300,7 +300,7 @@ def test_each_message_that_could_not_be_removed_has_its_line_in_qmail_and_one_fo
 
 def test_quit_in_a_large_box_of_new_mail_takes_no_time() -> None:
     """Each of these messages was once compared with each of those: minutes, in which nobody else was served."""
-    box = Listing(tuple(entry(b"%d.h" % n, 1) for n in range(30_000)))
+    box = Listing(tuple(message(b"%d.h" % n, 1) for n in range(30_000)))
     session = Session.logged_in(RFC1939, box)
     for number in range(2, 30_000, 2):
         session.receive(b"DELE %d\r\n" % number)
@@ -309,52 +309,52 @@ def test_quit_in_a_large_box_of_new_mail_takes_no_time() -> None:
     began = time.process_time()
     event = session.next_event()
     assert time.process_time() - began < 1
-    assert event == Update(box.entries[1:-1:2], (*box.entries[::2], box.entries[-1]))
+    assert event == Update(box.messages[1:-1:2], (*box.messages[::2], box.messages[-1]))
 
 
 def test_quit_cut_off_deletes_nothing() -> None:
-    rim = Rim(RFC1939)
-    rim.feed(b"USER joe\r\nPASS pw\r\nDELE 1\r\nQUIT")
-    assert not any(isinstance(event, Update) for event in rim.events)
-    rim.feed(b"\r\n")
-    assert Update((BOX.entries[0],), (BOX.entries[2],)) in rim.events
+    layer = IoLayer(RFC1939)
+    layer.feed(b"USER joe\r\nPASS pw\r\nDELE 1\r\nQUIT")
+    assert not any(isinstance(event, Update) for event in layer.events)
+    layer.feed(b"\r\n")
+    assert Update((BOX.messages[0],), (BOX.messages[2],)) in layer.events
 
 
 def test_capabilities_in_both_states() -> None:
-    rim = Rim(RFC1939, Features(tls=True, scram=True, login_delay_s=60))
-    before = rim.feed(b"CAPA\r\n").split(b"\r\n")
+    layer = IoLayer(RFC1939, Features(tls=True, scram=True, login_delay_s=60))
+    before = layer.feed(b"CAPA\r\n").split(b"\r\n")
     assert {b"USER", b"STLS", b"SASL PLAIN SCRAM-SHA-256", b"LOGIN-DELAY 60", b"PIPELINING"} <= set(before)
     assert {b"RESP-CODES", b"AUTH-RESP-CODE", b"EXPIRE NEVER", b"UTF8", b"LANG", b"UIDL", b"TOP"} <= set(before)
-    rim.feed(b"USER joe\r\nPASS pw\r\n")
+    layer.feed(b"USER joe\r\nPASS pw\r\n")
     assert b"IMPLEMENTATION popbox-rfc1939" in before
     before.remove(b"STLS")
-    after = rim.feed(b"CAPA\r\n").split(b"\r\n")
+    after = layer.feed(b"CAPA\r\n").split(b"\r\n")
     assert after == before, "RFC 2449 §5: the same in both states; RFC 2595 §4: STLS in AUTHORIZATION only"
 
 
 def test_stls_is_not_announced_after_login_in_the_qmail_profile_either() -> None:
-    rim = Rim(QMAIL, Features(tls=True))
-    assert b"STLS" in rim.feed(b"CAPA\r\n").split(b"\r\n")
-    rim.feed(b"USER joe\r\n")
-    rim.feed(b"PASS pw\r\n")
-    assert b"STLS" not in rim.feed(b"CAPA\r\n").split(b"\r\n")
+    layer = IoLayer(QMAIL, Features(tls=True))
+    assert b"STLS" in layer.feed(b"CAPA\r\n").split(b"\r\n")
+    layer.feed(b"USER joe\r\n")
+    layer.feed(b"PASS pw\r\n")
+    assert b"STLS" not in layer.feed(b"CAPA\r\n").split(b"\r\n")
 
 
 @pytest.mark.parametrize("line", [b"CAPA x", b"capa  x", b"STLS now"])
 @pytest.mark.parametrize("profile", [RFC1939, QMAIL], ids=["rfc1939", "qmail"])
 def test_capa_and_stls_take_no_argument_in_any_profile(profile: Profile, line: bytes) -> None:
-    rim = Rim(profile, Features(tls=True))
-    assert rim.feed(line + b"\r\n").startswith(b"-ERR")
-    assert not any(isinstance(event, StartTls) for event in rim.events)
-    assert rim.feed(b"CAPA \r\n").startswith(b"+OK"), "a blank behind it is no argument"
+    layer = IoLayer(profile, Features(tls=True))
+    assert layer.feed(line + b"\r\n").startswith(b"-ERR")
+    assert not any(isinstance(event, StartTls) for event in layer.events)
+    assert layer.feed(b"CAPA \r\n").startswith(b"+OK"), "a blank behind it is no argument"
 
 
 @pytest.mark.parametrize("line", [b"STAT x", b"NOOP x", b"RSET x"])
 def test_qmail_ignores_an_argument_of_its_own_commands(line: bytes) -> None:
-    rim = Rim(QMAIL, Features(tls=True))
-    rim.feed(b"USER joe\r\n")
-    rim.feed(b"PASS pw\r\n")
-    assert rim.feed(line + b"\r\n").startswith(b"+OK")
+    layer = IoLayer(QMAIL, Features(tls=True))
+    layer.feed(b"USER joe\r\n")
+    layer.feed(b"PASS pw\r\n")
+    assert layer.feed(line + b"\r\n").startswith(b"+OK")
 
 
 def test_behind_popup_no_capability_is_announced_that_popup_lacks() -> None:
@@ -368,44 +368,44 @@ def test_behind_popup_no_capability_is_announced_that_popup_lacks() -> None:
 
 
 def test_without_tls_no_password_where_the_operator_says_so() -> None:
-    rim = Rim(RFC1939, Features(tls=True, plaintext=False))
-    assert b"USER" not in rim.feed(b"CAPA\r\n").split(b"\r\n")
-    assert rim.feed(b"USER joe\r\n").startswith(b"-ERR [AUTH]")
-    assert rim.feed(b"AUTH PLAIN AGpvZQBwdw==\r\n").startswith(b"-ERR")
-    rim.feed(b"STLS\r\n")
-    rim.session.secured()
-    assert b"USER" in rim.feed(b"CAPA\r\n").split(b"\r\n")
+    layer = IoLayer(RFC1939, Features(tls=True, plaintext=False))
+    assert b"USER" not in layer.feed(b"CAPA\r\n").split(b"\r\n")
+    assert layer.feed(b"USER joe\r\n").startswith(b"-ERR [AUTH]")
+    assert layer.feed(b"AUTH PLAIN AGpvZQBwdw==\r\n").startswith(b"-ERR")
+    layer.feed(b"STLS\r\n")
+    layer.session.secured()
+    assert b"USER" in layer.feed(b"CAPA\r\n").split(b"\r\n")
 
 
 def test_stls_forgets_what_was_said_before_and_behind_it() -> None:
-    rim = Rim(RFC1939, Features(tls=True))
-    assert rim.feed(b"USER eve\r\nSTLS\r\nPASS injected\r\n").endswith(b"+OK begin TLS\r\n")
-    rim.session.secured()
-    assert rim.feed(b"PASS pw\r\n") == b"-ERR USER first\r\n"
-    assert rim.feed(b"STLS\r\n").startswith(b"-ERR")
-    assert not any(isinstance(event, Authenticate) for event in rim.events)
+    layer = IoLayer(RFC1939, Features(tls=True))
+    assert layer.feed(b"USER eve\r\nSTLS\r\nPASS injected\r\n").endswith(b"+OK begin TLS\r\n")
+    layer.session.secured()
+    assert layer.feed(b"PASS pw\r\n") == b"-ERR USER first\r\n"
+    assert layer.feed(b"STLS\r\n").startswith(b"-ERR")
+    assert not any(isinstance(event, Authenticate) for event in layer.events)
 
 
 def test_auth_plain_initial_response_continuation_cancel_and_rubbish() -> None:
     good = b"AGpvZQBwdw=="
-    rim = Rim(RFC1939)
-    assert rim.feed(b"AUTH\r\n") == b"+OK mechanisms\r\nPLAIN\r\n.\r\n"
-    assert rim.feed(b"AUTH PLAIN\r\n*\r\n") == b"+ \r\n-ERR authentication cancelled\r\n"
-    assert rim.feed(b"AUTH PLAIN\r\n!!!\r\n") == b"+ \r\n-ERR [AUTH] malformed response\r\n"
-    assert rim.feed(b"AUTH PLAIN =\r\n") == b"-ERR [AUTH] malformed response\r\n"
-    assert rim.feed(b"AUTH LOGIN\r\n") == b"-ERR mechanism is not offered\r\n"
-    assert rim.feed(b"auth plain\r\n" + good + b"\r\nSTAT\r\n") == b"+ \r\n+OK maildrop ready\r\n+OK 3 60\r\n"
-    assert Rim(RFC1939).feed(b"AUTH PLAIN " + good + b"\r\n") == b"+OK maildrop ready\r\n"
+    layer = IoLayer(RFC1939)
+    assert layer.feed(b"AUTH\r\n") == b"+OK mechanisms\r\nPLAIN\r\n.\r\n"
+    assert layer.feed(b"AUTH PLAIN\r\n*\r\n") == b"+ \r\n-ERR authentication cancelled\r\n"
+    assert layer.feed(b"AUTH PLAIN\r\n!!!\r\n") == b"+ \r\n-ERR [AUTH] malformed response\r\n"
+    assert layer.feed(b"AUTH PLAIN =\r\n") == b"-ERR [AUTH] malformed response\r\n"
+    assert layer.feed(b"AUTH LOGIN\r\n") == b"-ERR mechanism is not offered\r\n"
+    assert layer.feed(b"auth plain\r\n" + good + b"\r\nSTAT\r\n") == b"+ \r\n+OK maildrop ready\r\n+OK 3 60\r\n"
+    assert IoLayer(RFC1939).feed(b"AUTH PLAIN " + good + b"\r\n") == b"+OK maildrop ready\r\n"
     other = b"ZXZlAGpvZQBwdw=="  # eve acting for... as joe
-    assert Rim(RFC1939).feed(b"AUTH PLAIN " + other + b"\r\n") == b"-ERR [AUTH] malformed response\r\n"
+    assert IoLayer(RFC1939).feed(b"AUTH PLAIN " + other + b"\r\n") == b"-ERR [AUTH] malformed response\r\n"
 
 
 def test_lang_and_utf8() -> None:
-    rim = Rim(RFC1939)
-    assert rim.feed(b"LANG\r\n").endswith(b".\r\n")
-    assert rim.feed(b"LANG *\r\n").startswith(b"+OK en ")
-    assert rim.feed(b"LANG xx\r\n").startswith(b"-ERR")
-    assert rim.feed(b"UTF8\r\n").startswith(b"+OK")
+    layer = IoLayer(RFC1939)
+    assert layer.feed(b"LANG\r\n").endswith(b".\r\n")
+    assert layer.feed(b"LANG *\r\n").startswith(b"+OK en ")
+    assert layer.feed(b"LANG xx\r\n").startswith(b"-ERR")
+    assert layer.feed(b"UTF8\r\n").startswith(b"+OK")
 
 
 WORDS = st.sampled_from(
@@ -420,9 +420,9 @@ NOISE = st.one_of(
 @given(st.sampled_from(sorted(PROFILES)), st.lists(NOISE, max_size=40))
 def test_no_input_makes_the_core_raise(name: str, noise: list[bytes]) -> None:
     """The same property ran for ten minutes in ``tests/bench/pop3/fuzz.py``."""
-    rim = Rim(PROFILES[name], Features(tls=True, scram=True, apop=True))
+    layer = IoLayer(PROFILES[name], Features(tls=True, scram=True, apop=True))
     for data in noise:
-        out = rim.feed(data)
+        out = layer.feed(data)
         assert all(line.endswith(b"\r") or not line for line in out.split(b"\n"))
 
 
@@ -432,16 +432,16 @@ def test_the_password_is_not_in_the_events_repr() -> None:
 
 @pytest.mark.parametrize("between", [b"NOOP", b"CAPA", b"XYZZY", b"", b"STAT", b"x" * 600, b"AUTH", b"USER"])
 def test_pass_counts_immediately_after_user_only(between: bytes) -> None:
-    rim = Rim(RFC1939)
-    rim.feed(b"USER joe\r\n" + between + b"\r\n")
-    assert rim.feed(b"PASS pw\r\n") == b"-ERR USER first\r\n"
-    assert not any(isinstance(event, Authenticate) for event in rim.events)
-    assert rim.feed(b"USER joe\r\nPASS pw\r\n").endswith(b"+OK maildrop ready\r\n")
+    layer = IoLayer(RFC1939)
+    layer.feed(b"USER joe\r\n" + between + b"\r\n")
+    assert layer.feed(b"PASS pw\r\n") == b"-ERR USER first\r\n"
+    assert not any(isinstance(event, Authenticate) for event in layer.events)
+    assert layer.feed(b"USER joe\r\nPASS pw\r\n").endswith(b"+OK maildrop ready\r\n")
 
 
 @pytest.mark.parametrize("between", [b"NOOP", b"CAPA", b"XYZZY", b"", b"STAT"])
 def test_qmail_remembers_the_name(between: bytes) -> None:
-    rim = Rim(QMAIL)
-    rim.feed(b"USER joe\r\n")
-    rim.feed(between + b"\r\n")
-    assert rim.feed(b"PASS pw\r\n") == b"+OK \r\n"
+    layer = IoLayer(QMAIL)
+    layer.feed(b"USER joe\r\n")
+    layer.feed(between + b"\r\n")
+    assert layer.feed(b"PASS pw\r\n") == b"+OK \r\n"

@@ -21,7 +21,7 @@ from mailhost.pop3.maildrop.errors import MaildropError
 from mailhost.pop3.maildrop.open_maildrops import OpenMaildrops
 from mailhost.pop3.protocol.profiles import RFC1939
 from mailhost.pop3.server import http_status
-from mailhost.pop3.server.daemon import watch
+from mailhost.pop3.server.daemon import watch_certificate
 from mailhost.pop3.server.event_loop import Loop
 from mailhost.pop3.server.fd_limits import RESERVE, room
 
@@ -110,7 +110,7 @@ def test_maildrops_leave_descriptors_for_messages(box: Box) -> None:
     for _ in range(2):
         with pytest.raises(MaildropError) as error:
             maildrops.open(os.fsencode(box.box))
-        assert error.value.kind == "trouble", "not busy: the first one has let go of its lock"
+        assert error.value.kind == "unavailable", "not busy: the first one has let go of its lock"
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -247,7 +247,7 @@ def test_a_renewed_certificate_that_could_not_be_read_is_tried_again(
             loop.later(0.05, loop.stop)
         done(len(tries) == 3)
 
-    watch(loop, pem, None, reload, loaded=True)
+    watch_certificate(loop, pem, None, reload, loaded=True)
     pem.write_bytes(b"renewed")
     loop.run()
     loop.close()

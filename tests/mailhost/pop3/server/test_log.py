@@ -30,13 +30,13 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def session(**said: object) -> Any:
-    memory = SimpleNamespace(login=b"joe", failures=0, stamp=b"<1.2@mx>")
+    context = SimpleNamespace(login=b"joe", failures=0, stamp=b"<1.2@mx>")
     plain = SimpleNamespace(
-        session=SimpleNamespace(memory=memory), why="quit", peer="192.0.2.7", secure=False,
+        session=SimpleNamespace(context=context), why="quit", peer="192.0.2.7", secure=False,
         received=10, sent=20, retrieved=3, deleted=2, started=100.0,
     )  # fmt: skip
     for name, value in said.items():
-        setattr(memory if hasattr(memory, name) else plain, name, value)
+        setattr(context if hasattr(context, name) else plain, name, value)
     return plain
 
 

@@ -82,15 +82,15 @@ class Boxes:
     """In the place of the maildrops."""
 
     def __init__(self) -> None:
-        self.trouble = ""
+        self.failure = ""
         self.answer: Listing | Reply | None = LISTING
         self.opened = list[bytes]()
         self.closed = 0
         self.scanned: Callable[[Listing | Reply], None]
 
     def open(self, home: bytes) -> SimpleNamespace:
-        if self.trouble:
-            raise MaildropError(self.trouble, home)
+        if self.failure:
+            raise MaildropError(self.failure, home)
         self.opened.append(home)
         return SimpleNamespace(close=self._close)
 
@@ -109,7 +109,7 @@ class Session:
     """In the place of the protocol: its answers tell what it was told."""
 
     def __init__(self) -> None:
-        self.memory = SimpleNamespace(login=b"joe")
+        self.context = SimpleNamespace(login=b"joe")
         self.proof = True
 
     def refused(self, reply: Reply) -> tuple[str, Reply]:
@@ -226,7 +226,7 @@ def test_a_wrong_claim_counts_at_once_and_is_answered_later(bench: Bench, login:
     assert bench.throttle.told == [("failed", PEER, login, 100.0)]
     assert bench.count() == {"FAILURES": 1}
     assert bench.lines == [{"event": "login refused", "peer": PEER, "login": login[:128], "reason": reason}]
-    assert client.session.memory.login is None, "the name is not kept for the two seconds"
+    assert client.session.context.login is None, "the name is not kept for the two seconds"
     assert (client.at_once, client.resumed) == (None, [])
     bench.clock.pass_to(101.9)
     assert client.resumed == []
@@ -263,7 +263,7 @@ def test_of_who_has_gone_before_the_verdict_only_a_failure_counts(bench: Bench, 
     bench.do()
     bench.clock.pass_to(110)
     assert (client.resumed, bench.boxes.opened) == ([], [])
-    assert client.session.memory.login == b"joe", "the log of the session that ended has it"
+    assert client.session.context.login == b"joe", "the log of the session that ended has it"
     assert [what for what, *_ in bench.throttle.told] == ([] if claim is RIGHT else ["failed"])
     assert bench.logins._turns.idle(), "and its turn is given back"
 
@@ -400,7 +400,7 @@ def test_who_is_told_to_come_back_is_told_after_the_delay(bench: Bench) -> None:
     bench.throttle.waits = [None]
     client = bench.claim(WRONG)
     assert (bench.throttle.told, bench.count()) == ([("refused", PEER, b"joe", 100.0)], {"THROTTLED": 1})
-    assert (client.session.memory.login, client.resumed, bench.lines) == (None, [], [])
+    assert (client.session.context.login, client.resumed, bench.lines) == (None, [], [])
     bench.clock.pass_to(102)
     assert client.resumed == [LATER]
     assert bench.logins._turns.idle()
@@ -471,11 +471,11 @@ def test_login_delay(bench: Bench) -> None:
     [
         ("busy", TEXTS.in_use, None),
         ("missing", TEXTS.no_maildir, "-ERR [SYS/PERM] this login has no maildrop"),
-        ("trouble", TEXTS.trouble, "-ERR [SYS/TEMP] this maildrop cannot be opened now"),
+        ("unavailable", TEXTS.unavailable, "-ERR [SYS/TEMP] this maildrop cannot be opened now"),
     ],
 )
 def test_a_maildrop_that_cannot_be_opened(bench: Bench, kind: str, reply: Reply, said: str | None) -> None:
-    bench.boxes.trouble = kind
+    bench.boxes.failure = kind
     client = bench.claim(RIGHT)
     assert (client.resumed, client.entered) == ([("refused", reply)], 0)
     assert bench.count() == ({"IN_USE": 1} if kind == "busy" else {})
@@ -485,12 +485,12 @@ def test_a_maildrop_that_cannot_be_opened(bench: Bench, kind: str, reply: Reply,
 
 @pytest.mark.parametrize("later", [False, True])
 def test_a_maildrop_that_cannot_be_read_is_closed_again(bench: Bench, later: bool) -> None:
-    bench.boxes.answer = None if later else TEXTS.trouble
+    bench.boxes.answer = None if later else TEXTS.unavailable
     client = bench.claim(RIGHT)
     if later:
         assert (client.resumed, bench.boxes.closed) == ([], 0)
-        bench.boxes.scanned(TEXTS.trouble)
-    assert client.resumed == [("refused", TEXTS.trouble)]
+        bench.boxes.scanned(TEXTS.unavailable)
+    assert client.resumed == [("refused", TEXTS.unavailable)]
     assert (bench.boxes.closed, client.drop, client.entered, bench.count()) == (1, None, 0, {})
 
 

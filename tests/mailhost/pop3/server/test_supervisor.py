@@ -33,7 +33,7 @@ def worker_of(client: Client) -> int:
     return int(client.banner[5:].partition(b".")[0][:-6])
 
 
-def crowd(box: Box, server: Running) -> list[Client]:
+def open_sessions(box: Box, server: Running) -> list[Client]:
     """Many sessions, half of them at each worker, logged in, each with a message on its way that it has not read."""
     box.put("1.h", TEXT)
     clients: list[Client] = []
@@ -76,7 +76,7 @@ def page(server: Running) -> bytes:
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGTERM])
 def test_hup_and_term_under_load_lose_no_session(box: Box, serve: Serve, signum: signal.Signals) -> None:
     server = start(serve)
-    clients, waiting = crowd(box, server), server.client()
+    clients, waiting = open_sessions(box, server), server.client()
     server.process.send_signal(signum)
     if signum == signal.SIGTERM:
         assert waiting.end() == b"", "it has not logged in"
@@ -94,7 +94,7 @@ def test_hup_and_term_under_load_lose_no_session(box: Box, serve: Serve, signum:
 
 def test_a_worker_killed_under_load_takes_only_its_own_and_its_counts_are_given_back(box: Box, serve: Serve) -> None:
     server = start(serve)
-    clients = crowd(box, server)
+    clients = open_sessions(box, server)
     victim = worker_of(clients[0])
     os.kill(victim, signal.SIGKILL)
     lost = [client for client in clients if worker_of(client) == victim]
@@ -117,7 +117,7 @@ def test_a_worker_killed_under_load_takes_only_its_own_and_its_counts_are_given_
 @pytest.mark.needs("root")  # only root has the helper
 def test_the_helper_killed_under_load_ends_no_session(box: Box, serve: Serve) -> None:
     server = start(serve)
-    clients = crowd(box, server)
+    clients = open_sessions(box, server)
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     (helper,) = {int(pid) for pid in children} - worker_pids(server)
     os.kill(helper, signal.SIGKILL)

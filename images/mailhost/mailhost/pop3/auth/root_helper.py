@@ -41,9 +41,9 @@ _KINDS = {verb: kind for kind, verb in _VERBS.items()}
 class HelperClient:
     """The unprivileged end: a ``passdb.Source``."""
 
-    def __init__(self, channel: socket.socket, helper: int = 0) -> None:
-        """``helper``: the process id of the other end."""
-        self._channel, self.helper = channel, helper
+    def __init__(self, channel: socket.socket, pid: int = 0) -> None:
+        """``pid``: the process id of the other end."""
+        self._channel, self.pid = channel, pid
         self._late = False
 
     def fileno(self) -> int:
@@ -126,10 +126,10 @@ def start(users: Path, workers: int, *, upgrade: bool = False, pem: tuple[Path, 
     return [HelperClient(ours, helper) for ours, _ in pairs]
 
 
-def _close_all_but(kept: list[int]) -> None:
+def _close_all_but(needed: list[int]) -> None:
     """Listening sockets above all: the port must be free when the server has gone."""
     last = 2
-    for fd in sorted(kept):
+    for fd in sorted(needed):
         os.closerange(last + 1, fd)
         last = fd
     os.closerange(last + 1, 4096)

@@ -14,15 +14,15 @@ CHUNK_OCTETS = 65_536
 
 def measure(data: bytes) -> tuple[int, int]:
     """``Measure`` for a whole file at once: most messages fit into one piece, and a large box has 100,000 of them."""
-    size, facts = len(data) + data.count(b"\n"), KNOWN
+    size, flags = len(data) + data.count(b"\n"), KNOWN
     if b"\r" in data:
-        facts |= HAS_CR
+        flags |= HAS_CR
         size -= data.count(b"\r\n")
     if b"." in data and (b"\n." in data or data[0] == 46):
-        facts |= HAS_DOT
+        flags |= HAS_DOT
     if data and not data.endswith(b"\n"):
-        return size + 2, facts | PARTIAL
-    return size, facts
+        return size + 2, flags | PARTIAL
+    return size, flags
 
 
 class Measure:
@@ -49,25 +49,25 @@ class Measure:
         self._last = chunk[-1:]
 
     def result(self) -> tuple[int, int]:
-        """Octets as sent, and the facts of ``listing`` (KNOWN, HAS_CR, HAS_DOT, PARTIAL)."""
+        """Octets as sent, and the flags of ``listing`` (KNOWN, HAS_CR, HAS_DOT, PARTIAL)."""
         partial = self._last != b"\n"
         size = self._octets + self._lf - self._crlf + 2 * partial
         return size, KNOWN | HAS_CR * self._returns | HAS_DOT * self._dot | PARTIAL * partial
 
 
-def encoded(data: bytes, facts: int, *, qmail_quirks: bool) -> bytes:
+def encoded(data: bytes, flags: int, *, qmail_quirks: bool) -> bytes:
     """``Encoder`` for a whole file at once: the body of its RETR reply, terminator included."""
-    if not qmail_quirks and _may_hold(HAS_CR, facts):
+    if not qmail_quirks and _may_hold(HAS_CR, flags):
         data = data.replace(b"\r\n", b"\n")
     wire = data.replace(b"\n", b"\r\n")
-    if _may_hold(HAS_DOT, facts):
+    if _may_hold(HAS_DOT, flags):
         wire = _stuffed(wire, starts=True)
     return wire + _end(whole_lines=not data or data.endswith(b"\n"), qmail_quirks=qmail_quirks)
 
 
-def _may_hold(what: int, facts: int) -> bool:
+def _may_hold(what: int, flags: int) -> bool:
     """Whether a file may hold what the fact ``what`` stands for; of one that was not measured nothing is known."""
-    return not facts & KNOWN or bool(facts & what)
+    return not flags & KNOWN or bool(flags & what)
 
 
 def _stuffed(wire: bytes, *, starts: bool) -> bytes:
@@ -88,7 +88,7 @@ class Encoder:
     """Turns the pieces of one file into the body of a RETR or TOP reply, terminator included.
 
     ``qmail_quirks`` is the qmail form: every LF becomes CR LF even after a CR, and one empty line follows the message.
-    ``facts`` spare the search for what a file is known not to hold. ``lines`` is TOP's count of body lines.
+    ``flags`` spare the search for what a file is known not to hold. ``lines`` is TOP's count of body lines.
     """
 
     __slots__ = (
@@ -104,10 +104,10 @@ class Encoder:
         "done",
     )
 
-    def __init__(self, facts: int, *, qmail_quirks: bool, lines: int | None = None) -> None:
+    def __init__(self, flags: int, *, qmail_quirks: bool, lines: int | None = None) -> None:
         self._qmail_quirks = qmail_quirks
-        self._returns = not qmail_quirks and _may_hold(HAS_CR, facts)
-        self._dots = _may_hold(HAS_DOT, facts)
+        self._returns = not qmail_quirks and _may_hold(HAS_CR, flags)
+        self._dots = _may_hold(HAS_DOT, flags)
         self._at_start = True
         self._last_cr = False
         self._lines = lines

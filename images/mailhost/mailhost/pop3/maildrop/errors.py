@@ -15,7 +15,7 @@ _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class MaildropError(Exception):
-    """The maildrop cannot be opened; ``kind`` is ``missing``, ``unusable``, ``busy``, or ``trouble``: it may pass."""
+    """The maildrop cannot be opened; ``kind`` is ``missing``, ``unusable``, ``busy``, or ``unavailable`` (for now)."""
 
     def __init__(self, kind: str, path: bytes) -> None:
         super().__init__(f"{kind}: {os.fsdecode(path)}")
@@ -24,7 +24,7 @@ class MaildropError(Exception):
 
 def refusal(error: OSError, path: bytes) -> MaildropError:
     """The maildrop at ``path`` cannot be read for this reason."""
-    return MaildropError("unusable" if error.errno in _FOR_GOOD else "trouble", path)
+    return MaildropError("unusable" if error.errno in _FOR_GOOD else "unavailable", path)
 
 
 def skipped(error: OSError, path: bytes) -> bool:

@@ -73,7 +73,7 @@ class Maildrop:
 
         Raises:
             MaildropError: ``missing`` (no such directory), ``unusable`` (no permission ...), ``busy`` (locked),
-                ``trouble`` (no descriptor left, a disk that fails).
+                ``unavailable`` (no descriptor left, a disk that fails).
         """
         self.qmail_quirks = qmail_quirks
         self.snapshot = snapshot or Snapshot()
@@ -148,7 +148,7 @@ class Maildrop:
     @property
     def large(self) -> bool:
         """Whether reading its directories takes so long that it is work for a thread."""
-        return len(self._found.entries) > LARGE
+        return len(self._found.messages) > LARGE
 
     @property
     def settled(self) -> bool:
@@ -166,9 +166,9 @@ class Maildrop:
         if saved is None:
             return snapshot.found
         snapshot.saved, snapshot.saved_at = saved.stamps, saved.at
-        found = Found(saved.stamps, saved.entries)
+        found = Found(saved.stamps, saved.messages)
         if not self.qmail_quirks:
-            found.listing = Listing(tuple(saved.entries))  # its ids are good: ``remember`` saves what was listed
+            found.listing = Listing(tuple(saved.messages))  # its ids are good: ``remember`` saves what was listed
         return found
 
     def remember(self, now: float | None = None) -> None:
@@ -178,7 +178,7 @@ class Maildrop:
         if found.listing is not None and snapshot.worth_saving(found, now):
             snapshot.saved_at, snapshot.looked = now, 0  # where it cannot be written, it is tried again as seldom
             if size_cache.write(
-                self._path, size_cache.name_of(qmail_quirks=self.qmail_quirks), found.stamps, found.entries
+                self._path, size_cache.name_of(qmail_quirks=self.qmail_quirks), found.stamps, found.messages
             ):
                 snapshot.saved = found.stamps
 
@@ -202,26 +202,26 @@ class Maildrop:
         Where a reader has renamed a message meanwhile it may have been seen twice, or not at all: so once more.
         """
         self._doubt = False
-        if len(before.entries) > LARGE:
+        if len(before.messages) > LARGE:
             yield  # what follows takes 10 ms for 100,000: not in the first slice, which is done on the loop
-        earlier = {entry.inode: entry for entry in before.entries}
+        earlier = {message.inode: message for message in before.messages}
         known = earlier
         for _ in range(PASSES):
-            entries: list[Message] = []
+            messages: list[Message] = []
             self._moved = False
             for folder in (b"new/", b"cur/"):
-                yield from self._read_folder(folder, known, entries)
+                yield from self._read_folder(folder, known, messages)
             if self.qmail_quirks or not self._renamed_since(stamps):
                 break
-            known = known | {entry.inode: entry for entry in entries}
+            known = known | {message.inode: message for message in messages}
             stamps = self._stamps()
             yield
         if not self.qmail_quirks:
-            entries = self._once(entries)
+            messages = self._once(messages)
         changed = max(stamps[0], stamps[1], stamps[3], stamps[4])  # ctimes too: tar, rsync and touch put mtimes back
         settled = changed < int(now * 1e9) - RACY_NS
-        entries = in_order(entries, by_second if self.qmail_quirks else by_time)
-        found = Found(stamps if settled and not self._doubt else (), entries)
+        messages = in_order(messages, by_second if self.qmail_quirks else by_time)
+        found = Found(stamps if settled and not self._doubt else (), messages)
         found.earlier = earlier
         return found
 
@@ -229,15 +229,15 @@ class Maildrop:
         """Whether messages were renamed while the directories were read: deliveries change new/ only."""
         return self._moved or self._stamps()[3:] != stamps[3:]
 
-    def _once(self, entries: list[Message]) -> list[Message]:
+    def _once(self, messages: list[Message]) -> list[Message]:
         """A message seen under two names, by its last one; where both are there it is two messages, by hard links."""
-        if len({entry.inode for entry in entries}) == len(entries):
-            return entries
-        last = {entry.inode: entry for entry in entries}
-        count = Counter(entry.inode for entry in entries)
-        return [e for e in entries if count[e.inode] == 1 or e is last[e.inode] or self._exists(e.path)]
+        if len({message.inode for message in messages}) == len(messages):
+            return messages
+        last = {message.inode: message for message in messages}
+        count = Counter(message.inode for message in messages)
+        return [e for e in messages if count[e.inode] == 1 or e is last[e.inode] or self._exists(e.path)]
 
-    def _read_folder(self, folder: bytes, earlier: dict[int, Message], entries: list[Message]) -> Iterator[None]:
+    def _read_folder(self, folder: bytes, earlier: dict[int, Message], messages: list[Message]) -> Iterator[None]:
         """Add what may be a message in one directory; a first look into a large box is this loop and little else."""
         look = self._stat if self.qmail_quirks else self._measure
         looked = 0
@@ -250,27 +250,27 @@ class Maildrop:
                     if name.startswith(b".") or not item.is_file(follow_symlinks=False):
                         continue
                     path = folder + name
-                    entry = earlier.get(item.inode())
-                    if entry is not None and entry.path != path:
-                        entry = entry._replace(path=path) if base_name(entry.path) == base_name(path) else None
-                    if entry is None:
+                    message = earlier.get(item.inode())
+                    if message is not None and message.path != path:
+                        message = message._replace(path=path) if base_name(message.path) == base_name(path) else None
+                    if message is None:
                         looked += 1
-                        entry = look(path)
-                    if entry is not None:
-                        entries.append(entry)
+                        message = look(path)
+                    if message is not None:
+                        messages.append(message)
         except OSError as error:
             raise refusal(error, self._path) from None
         self.snapshot.looked += looked
 
     def _unread(self, error: OSError) -> None:
-        """No entry for this file; where it is there all the same, the next login looks again."""
+        """No message for this file; where it is there all the same, the next login looks again."""
         if skipped(error, self._path):
             self._moved = True
         else:
             self._doubt = True
 
     def _stat(self, path: bytes) -> Message | None:
-        """The entry of a file not seen before, with its size on disk; None where it has vanished."""
+        """The message of a file not seen before, with its size on disk; None where it has vanished."""
         try:
             found = os.stat(path, dir_fd=self._fd, follow_symlinks=False)
         except OSError as error:
@@ -292,13 +292,13 @@ class Maildrop:
             if not stat.S_ISREG(found.st_mode):
                 return None
             chunk = os.read(fd, CHUNK_OCTETS)
-            size, facts = measure(chunk) if len(chunk) < CHUNK_OCTETS else _measure_long(fd, chunk)
+            size, flags = measure(chunk) if len(chunk) < CHUNK_OCTETS else _measure_long(fd, chunk)
         except OSError as error:
             self._unread(error)
             return None
         finally:
             os.close(fd)
-        return Message(path, base_name(path), size, facts, found.st_size, found.st_mtime_ns, found.st_ino)
+        return Message(path, base_name(path), size, flags, found.st_size, found.st_mtime_ns, found.st_ino)
 
     def open(self, path: bytes) -> int:
         """A descriptor of one message; O_NONBLOCK and O_NOFOLLOW protect from a file that was exchanged."""
@@ -309,11 +309,11 @@ class Maildrop:
 
         In the qmail profile none is searched for: qmail-pop3d says that it cannot open it.
         """
-        entry = event.entry
+        message = event.message
         if self.qmail_quirks:
             return None
         try:
-            return event._replace(fd=self._named().use(entry, lambda path: self._open_same(path, entry)))
+            return event._replace(fd=self._named().use(message, lambda path: self._open_same(path, message)))
         except OSError:
             return None
 
@@ -322,9 +322,9 @@ class Maildrop:
             self._names = Names(self._path)
         return self._names
 
-    def _open_same(self, path: bytes, entry: Message) -> int:
+    def _open_same(self, path: bytes, message: Message) -> int:
         fd = self.open(path)
-        if same_file(os.fstat(fd), entry):
+        if same_file(os.fstat(fd), message):
             return fd
         os.close(fd)
         raise FileNotFoundError
@@ -336,48 +336,48 @@ class Maildrop:
             return self._past(found, int(time.time() if now is None else now) * 1_000_000_000)
         if found.listing is not None:
             return found.listing
-        uids = strict_uids(found.entries, found.earlier)
+        uids = strict_uids(found.messages, found.earlier)
         found.earlier = {}
-        pairs = zip(found.entries, uids, strict=True)
-        found.entries = [entry if entry.uid == uid else entry._replace(uid=uid) for entry, uid in pairs]
-        found.listing = Listing(tuple(found.entries))
+        pairs = zip(found.messages, uids, strict=True)
+        found.messages = [message if message.uid == uid else message._replace(uid=uid) for message, uid in pairs]
+        found.listing = Listing(tuple(found.messages))
         return found.listing
 
     @staticmethod
     def _past(found: Found, second: int) -> Listing:
         """The messages dated before ``second``; what is kept need not be right, for clocks are also set back."""
-        kept, entries = found.listing, found.entries
-        if kept is None or len(kept.entries) != len(entries) or (entries and entries[-1].mtime_ns >= second):
-            kept = found.listing = Listing(tuple([entry for entry in entries if entry.mtime_ns < second]))
+        kept, messages = found.listing, found.messages
+        if kept is None or len(kept.messages) != len(messages) or (messages and messages[-1].mtime_ns >= second):
+            kept = found.listing = Listing(tuple([message for message in messages if message.mtime_ns < second]))
         return kept
 
-    def remove(self, entry: Message) -> bool:
+    def remove(self, message: Message) -> bool:
         """Unlink a message, also if it was renamed since it was listed.
 
         False where that failed: another session was quicker (E-85), or another message has its name.
         """
         try:
-            self._unlink(entry.path, entry)
+            self._unlink(message.path, message)
         except FileNotFoundError:
-            return not self.qmail_quirks and self._removed_elsewhere(entry)
+            return not self.qmail_quirks and self._removed_elsewhere(message)
         except OSError:
             return False
         return True
 
-    def _removed_elsewhere(self, entry: Message) -> bool:
+    def _removed_elsewhere(self, message: Message) -> bool:
         try:
-            self._named().use(entry, lambda path: self._unlink(path, entry))
+            self._named().use(message, lambda path: self._unlink(path, message))
         except OSError:
             return False
         return True
 
-    def _unlink(self, path: bytes, entry: Message) -> None:
+    def _unlink(self, path: bytes, message: Message) -> None:
         """Raises FileNotFoundError where another message has taken the name: nobody has asked for its removal."""
-        if not same_file(os.lstat(path, dir_fd=self._fd), entry):
+        if not same_file(os.lstat(path, dir_fd=self._fd), message):
             raise FileNotFoundError
         os.unlink(path, dir_fd=self._fd)
 
-    def keep(self, entry: Message) -> None:
+    def keep(self, message: Message) -> None:
         """Move a message from new/ to cur/ under the suffix ``:2,`` (Q-POP3-17), and a twin to the name of its id.
 
         A vanished one is let go. qmail-pop3d overwrites a file of that name in cur/. Here that file, which nobody has
@@ -385,24 +385,24 @@ class Maildrop:
         """
         with contextlib.suppress(OSError):
             try:
-                self._settle(entry.path, entry)
+                self._settle(message.path, message)
             except FileNotFoundError:
-                if renamed(entry):
-                    self._named().use(entry, lambda path: self._settle(path, entry))
+                if renamed(message):
+                    self._named().use(message, lambda path: self._settle(path, message))
 
-    def _settle(self, path: bytes, entry: Message) -> None:
-        if not same_file(os.lstat(path, dir_fd=self._fd), entry):
+    def _settle(self, path: bytes, message: Message) -> None:
+        if not same_file(os.lstat(path, dir_fd=self._fd), message):
             raise FileNotFoundError
         name = base_name(path)
         suffix = path[4 + len(name) :] + (b":2," if path.startswith(b"new/") else b"")
-        target = b"cur/" + settled_name(entry) + suffix
+        target = b"cur/" + settled_name(message) + suffix
         try:
             rename_new(path, target, self._fd)
         except FileExistsError:
-            if self.qmail_quirks or renamed(entry):
+            if self.qmail_quirks or renamed(message):
                 return
             inode = os.lstat(target, dir_fd=self._fd).st_ino
-            if inode != entry.inode:
+            if inode != message.inode:
                 rename_new(target, b"cur/" + twin_uid(name, inode) + suffix, self._fd)
                 rename_new(path, target, self._fd)
 

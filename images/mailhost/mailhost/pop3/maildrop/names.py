@@ -32,12 +32,12 @@ _UNKNOWN = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
 _renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
 
 
-def same_file(found: os.stat_result, entry: Message) -> bool:
+def same_file(found: os.stat_result, message: Message) -> bool:
     """Whether a file can be the one that was listed.
 
     Either mark is enough: some network filesystems renumber inodes, and a message edited in place keeps its inode.
     """
-    return found.st_ino == entry.inode or (found.st_mtime_ns, found.st_size) == (entry.mtime_ns, entry.disk)
+    return found.st_ino == message.inode or (found.st_mtime_ns, found.st_size) == (message.mtime_ns, message.disk)
 
 
 def rename_new(source: bytes, target: bytes, fd: int) -> None:
@@ -75,7 +75,7 @@ class Names:
         self._began = time.monotonic()
         self._spent = 0.0
 
-    def use(self, entry: Message, action: Callable[[bytes], T]) -> T:
+    def use(self, message: Message, action: Callable[[bytes], T]) -> T:
         """``action(path)`` with the path of a message that is not where it was listed.
 
         ``action`` raises FileNotFoundError where that is not the message; then the next name is tried.
@@ -84,7 +84,7 @@ class Names:
             FileNotFoundError: the message has gone, or the session has looked too often.
             OSError: what ``action`` raises otherwise.
         """
-        name, absent = base_name(entry.path), 0
+        name, absent = base_name(message.path), 0
         for _ in range(TRIES):
             paths = self._places.get(name, ())
             for path in paths:
@@ -95,7 +95,7 @@ class Names:
             absent += not paths
             if absent > 2 or not self._look():  # twice: a reader that renames may hide a file from one look
                 break
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(entry.path))
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(message.path))
 
     def _look(self) -> bool:
         """Read both directories; False where that can bring nothing new, or has taken too long already."""

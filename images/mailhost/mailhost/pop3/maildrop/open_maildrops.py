@@ -15,7 +15,7 @@ from mailhost.pop3.protocol.profiles import Profile
 
 Report = Callable[["Listing | Reply"], None]
 
-CACHED_ENTRIES = 200_000
+CACHED_MESSAGES = 200_000
 """Messages whose names and sizes are kept between sessions, all boxes together (about 600 octets each)."""
 
 INLINE_CHANGES = 32
@@ -43,7 +43,7 @@ class OpenMaildrops:
         self._run = run
         self._post = post
         self._snapshots: dict[bytes, Snapshot] = {}
-        self._entries = 0
+        self._messages = 0
 
     def open(self, home: bytes) -> Maildrop:
         """Open and lock the Maildir below ``home``.
@@ -56,10 +56,10 @@ class OpenMaildrops:
         drop = Maildrop(path, qmail_quirks=self._profile.qmail_quirks, lock=self._profile.locks, snapshot=snapshot)
         if drop.fileno() >= self._room:
             drop.close()
-            raise MaildropError("trouble", path)
+            raise MaildropError("unavailable", path)
         if snapshot is None:
-            if self._entries > CACHED_ENTRIES:
-                self._snapshots, self._entries = {}, 0
+            if self._messages > CACHED_MESSAGES:
+                self._snapshots, self._messages = {}, 0
             self._snapshots[path] = drop.snapshot
         return drop
 
@@ -83,7 +83,7 @@ class OpenMaildrops:
                 pass
             answer = drop.listing()
             answer.prepare(self._profile.listed)
-            if len(answer.entries) > LARGE:
+            if len(answer.messages) > LARGE:
                 _set_apart()
         except MaildropError as error:
             answer = self.reply(error.kind)
@@ -101,10 +101,10 @@ class OpenMaildrops:
         self._post(arrive)
 
     def _counted(self, drop: Maildrop, answer: Listing | Reply) -> Listing | Reply:
-        """The answer, its entries in the sum of all that is kept; on the loop, as threads would lose counts."""
+        """The answer, its messages in the sum of all that is kept; on the loop, as threads would lose counts."""
         if isinstance(answer, Listing):
-            count, snapshot = len(answer.entries), drop.snapshot
-            self._entries, snapshot.counted = self._entries + count - snapshot.counted, count
+            count, snapshot = len(answer.messages), drop.snapshot
+            self._messages, snapshot.counted = self._messages + count - snapshot.counted, count
         return answer
 
     def update(self, drop: Maildrop, event: Update, done: Callable[[int], None]) -> int | None:
@@ -149,13 +149,13 @@ def apply(drop: Maildrop, event: Update) -> int:
 
     Twins first: when the other one has gone, nothing but its name tells which of the two is left.
     """
-    for entry in event.keep:
-        if renamed(entry):
-            drop.keep(entry)
-    failed = sum(not drop.remove(entry) for entry in event.delete)
-    for entry in event.keep:
-        if not renamed(entry):
-            drop.keep(entry)
+    for message in event.keep:
+        if renamed(message):
+            drop.keep(message)
+    failed = sum(not drop.remove(message) for message in event.delete)
+    for message in event.keep:
+        if not renamed(message):
+            drop.keep(message)
     return failed
 
 

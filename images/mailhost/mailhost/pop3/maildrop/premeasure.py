@@ -31,7 +31,7 @@ def premeasure(maildir: bytes, *, qmail_quirks: bool) -> int:
             if drop.settled or not wait_s:
                 break
             time.sleep(wait_s)
-        messages = len(drop.listing().entries)
+        messages = len(drop.listing().messages)
         drop.remember()
     finally:
         drop.close()

@@ -29,17 +29,17 @@ SAVED_FROM = 1_024
 MOST_OCTETS = 1 << 30
 """No longer file is read; 100,000 messages take 9 MB."""
 
-_COLUMNS = "qqqqQ"  # size, facts, disk, mtime_ns, inode
+_COLUMNS = "qqqqQ"  # size, content_flags, disk, mtime_ns, inode
 _ORDER = sys.byteorder.encode("ascii")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Saved(NamedTuple):
-    """``stamps`` of the directories when ``entries`` were all there was, empty when unknown; ``at`` in seconds."""
+    """``stamps`` of the directories when ``messages`` were all there was, empty when unknown; ``at`` in seconds."""
 
     stamps: tuple[int, ...]
-    entries: list[Message]
+    messages: list[Message]
     at: float
 
 
@@ -86,20 +86,20 @@ def _inside(paths: bytes, count: int) -> bool:
     return all_paths.count(b"\0new/") + all_paths.count(b"\0cur/") == count == paths.count(b"/")
 
 
-def packed(name: bytes, stamps: tuple[int, ...], entries: list[Message]) -> bytes:
-    """The file's content; ``entries`` is not empty."""
+def packed(name: bytes, stamps: tuple[int, ...], messages: list[Message]) -> bytes:
+    """The file's content; ``messages`` is not empty."""
     paths: list[bytes] = []
     uids: list[bytes] = []
     columns = [array(code) for code in _COLUMNS]
-    for start in range(0, len(entries), RUN):  # all at once would hold every session up for 50 ms
-        some_paths, some_uids, *numbers = zip(*entries[start : start + RUN], strict=True)
+    for start in range(0, len(messages), RUN):  # all at once would hold every session up for 50 ms
+        some_paths, some_uids, *numbers = zip(*messages[start : start + RUN], strict=True)
         paths += some_paths
         uids += some_uids
         for column, part in zip(columns, numbers, strict=True):
             column.extend(part)
     names = b"\0".join(paths)
     body = b"".join([names, b"\0".join(uids), *[column.tobytes() for column in columns]])
-    described = [b"%d" % number for number in (len(entries), len(names), *stamps)]
+    described = [b"%d" % number for number in (len(messages), len(names), *stamps)]
     return b" ".join([name, VERSION, _ORDER, b"%d" % _checksum(described, body), *described]) + b"\n" + body
 
 
@@ -107,7 +107,7 @@ def _checksum(described: list[bytes], body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(b" ".join(described)))
 
 
-def write(maildir: bytes, name: bytes, stamps: tuple[int, ...], entries: list[Message]) -> bool:
+def write(maildir: bytes, name: bytes, stamps: tuple[int, ...], messages: list[Message]) -> bool:
     """Put a new file in place of the old one; False, and nothing is changed, where that cannot be done.
 
     That is also where a date does not fit: the year 2262 is the last that nanoseconds in 64 bits can tell.
@@ -116,7 +116,7 @@ def write(maildir: bytes, name: bytes, stamps: tuple[int, ...], entries: list[Me
     """
     temporary = maildir + b"/tmp/%b.%d.%d" % (name, os.getpid(), threading.get_ident())
     try:
-        data = packed(name, stamps, entries)
+        data = packed(name, stamps, messages)
         with open(os.open(temporary, _WRITE, 0o600), "wb") as file:
             file.write(data)
         os.rename(temporary, maildir + b"/" + name)

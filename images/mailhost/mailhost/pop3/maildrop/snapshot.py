@@ -10,17 +10,17 @@ SAVE_EVERY_S = 3_600
 
 
 class Found:
-    """What one scan found: all ``entries`` in order, and the ``stamps`` of the directories, () where they may lie.
+    """What one scan found: all ``messages`` in order, and the ``stamps`` of the directories, () where they may lie.
 
     Replaced as a whole: several sessions, and threads, may share a snapshot. ``listing`` is made when first asked for;
     until then ``earlier`` has, by inode, what the scan before had found.
     """
 
-    __slots__ = ("earlier", "entries", "listing", "stamps")
+    __slots__ = ("earlier", "listing", "messages", "stamps")
 
-    def __init__(self, stamps: tuple[int, ...] = (), entries: list[Message] | None = None) -> None:
+    def __init__(self, stamps: tuple[int, ...] = (), messages: list[Message] | None = None) -> None:
         self.stamps = stamps
-        self.entries = entries or []
+        self.messages = messages or []
         self.earlier: dict[int, Message] = {}
         self.listing: Listing | None = None
 
@@ -29,7 +29,7 @@ class Snapshot:
     """What is known of one Maildir between sessions.
 
     ``looked`` counts the files looked into since ``sizes`` was last written or read, ``saved`` are the stamps it then
-    held, None for no such file, and ``saved_at`` is its time in seconds. ``counted`` of its entries are in the sum of
+    held, None for no such file, and ``saved_at`` is its time in seconds. ``counted`` of its messages are in the sum of
     all that ``Openings`` keeps.
     """
 
@@ -44,6 +44,6 @@ class Snapshot:
 
     def worth_saving(self, found: Found, now: float) -> bool:
         """Whether writing this down spares the next life of the server much more work than it costs."""
-        if len(found.entries) < size_cache.SAVED_FROM or (found.stamps and found.stamps == self.saved):
+        if len(found.messages) < size_cache.SAVED_FROM or (found.stamps and found.stamps == self.saved):
             return False
-        return self.looked * 8 >= len(found.entries) or now - self.saved_at > SAVE_EVERY_S
+        return self.looked * 8 >= len(found.messages) or now - self.saved_at > SAVE_EVERY_S

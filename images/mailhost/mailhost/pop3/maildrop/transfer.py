@@ -19,7 +19,7 @@ def begin(drop: Maildrop, event: Transmit) -> tuple[bytes, Transfer | None]:
         FileNotFoundError: the message is not where it was listed; ``Maildrop.search`` may find it.
         OSError: it cannot be opened or read, or is no regular file any more. In all cases nothing of it has been sent.
     """
-    fd = drop.open(event.entry.path) if event.fd < 0 else event.fd
+    fd = drop.open(event.message.path) if event.fd < 0 else event.fd
     try:
         if event.refusal is not None and _eight_bit_header(fd):
             os.close(fd)
@@ -63,14 +63,14 @@ def _whole(fd: int, drop: Maildrop, event: Transmit) -> bytes | None:
     Raises:
         OSError: it cannot be read.
     """
-    entry = event.entry
-    if event.lines is not None or entry.disk > CHUNK_OCTETS or not _same(os.fstat(fd), entry):
+    message = event.message
+    if event.lines is not None or message.disk > CHUNK_OCTETS or not _same(os.fstat(fd), message):
         return None
-    data = os.read(fd, entry.disk)
-    if len(data) != entry.disk:  # cut short this very moment
+    data = os.read(fd, message.disk)
+    if len(data) != message.disk:  # cut short this very moment
         os.lseek(fd, 0, os.SEEK_SET)
         return None
-    return event.head + encoded(data, entry.facts, qmail_quirks=drop.qmail_quirks)
+    return event.head + encoded(data, message.content_flags, qmail_quirks=drop.qmail_quirks)
 
 
 def _regular(fd: int) -> os.stat_result:
@@ -81,12 +81,12 @@ def _regular(fd: int) -> os.stat_result:
     return found
 
 
-def _same(found: os.stat_result, entry: Message) -> bool:
+def _same(found: os.stat_result, message: Message) -> bool:
     """Whether a file is the one that was measured."""
     return (
-        found.st_mtime_ns == entry.mtime_ns
-        and found.st_ino == entry.inode
-        and found.st_size == entry.disk
+        found.st_mtime_ns == message.mtime_ns
+        and found.st_ino == message.inode
+        and found.st_size == message.disk
         and stat.S_ISREG(found.st_mode)
     )
 
@@ -102,7 +102,7 @@ class Transfer:
         Raises:
             OSError: it is no regular file any more.
         """
-        entry = event.entry
+        message = event.message
         self._fd = fd
         try:
             found = _regular(fd)
@@ -110,10 +110,10 @@ class Transfer:
             self.close()
             raise
         self._found = found.st_size, found.st_mtime_ns
-        same = _same(found, entry)
+        same = _same(found, message)
         if not same:
             drop.distrust()
-        self._encoder = Encoder(entry.facts if same else 0, qmail_quirks=drop.qmail_quirks, lines=event.lines)
+        self._encoder = Encoder(message.content_flags if same else 0, qmail_quirks=drop.qmail_quirks, lines=event.lines)
         self._head = event.head
         self._left = found.st_size
         self.done = False

@@ -24,53 +24,53 @@ _LANG_SET = ok(b"en the language of the replies is English")
 _LANG_NONE = err(b"this language is not to be had")
 
 
-def user(memory: SessionState, argument: bytes) -> Event:
+def user(context: SessionState, argument: bytes) -> Event:
     """USER name: any name is accepted here, so that nobody learns which exist."""
-    login = argument.lstrip(b" ") if memory.profile.qmail_quirks else argument.strip(b" ")
+    login = argument.lstrip(b" ") if context.profile.qmail_quirks else argument.strip(b" ")
     if not login:
-        return memory.profile.texts.empty_argument
-    if not memory.features.plaintext:
+        return context.profile.texts.empty_argument
+    if not context.features.plaintext:
         return _PLAINTEXT_OFF
-    memory.login = login
-    return memory.profile.texts.user
+    context.login = login
+    return context.profile.texts.user
 
 
-def password(memory: SessionState, argument: bytes) -> Event:
+def password(context: SessionState, argument: bytes) -> Event:
     """PASS secret: all behind the first space, spaces included (RFC 1939 §7); qmail loses leading ones (E-83)."""
-    texts = memory.profile.texts
-    secret = argument.lstrip(b" ") if memory.profile.qmail_quirks else argument
-    if memory.login is None:
+    texts = context.profile.texts
+    secret = argument.lstrip(b" ") if context.profile.qmail_quirks else argument
+    if context.login is None:
         return texts.user_first
     if not secret:
         return texts.empty_argument
-    return _check(memory, Authenticate("plain", memory.login, secret))
+    return _check(context, Authenticate("plain", context.login, secret))
 
 
-def apop(memory: SessionState, argument: bytes) -> Event:
+def apop(context: SessionState, argument: bytes) -> Event:
     """APOP name digest (RFC 1939 §7); the digest is checked against the banner's timestamp."""
-    qmail = memory.profile.qmail_quirks
+    qmail = context.profile.qmail_quirks
     login, space, digest = (argument.lstrip(b" ") if qmail else argument.strip(b" ")).partition(b" ")
     if not (space if qmail else digest):  # in qmail all behind the first space is the digest, also nothing (Q-POPUP-7)
-        return memory.profile.texts.empty_argument
-    return _check(memory, Authenticate("apop", login, digest, memory.stamp))
+        return context.profile.texts.empty_argument
+    return _check(context, Authenticate("apop", login, digest, context.stamp))
 
 
-def auth(memory: SessionState, argument: bytes) -> Event:
+def auth(context: SessionState, argument: bytes) -> Event:
     """AUTH [mechanism [initial-response]] (RFC 5034)."""
     mechanism, _, initial = argument.strip(b" ").partition(b" ")
-    offered = sasl_mechanisms(memory)
+    offered = sasl_mechanisms(context)
     if not mechanism:
         return Reply(b"+OK mechanisms\r\n" + b"".join(name + b"\r\n" for name in offered) + b".\r\n")
     mechanism = mechanism.upper()
     if mechanism not in offered:
         return _NO_MECHANISM
-    memory.sasl = _EXCHANGES[mechanism]()
-    return continued(memory, initial) if initial else Reply(b"+ \r\n")
+    context.sasl = _EXCHANGES[mechanism]()
+    return continued(context, initial) if initial else Reply(b"+ \r\n")
 
 
-def continued(memory: SessionState, line: bytes) -> Event:
+def continued(context: SessionState, line: bytes) -> Event:
     """One response of a SASL exchange, or ``*`` which cancels it."""
-    exchange, memory.sasl = memory.sasl, None
+    exchange, context.sasl = context.sasl, None
     if exchange is None or line == b"*":
         return _CANCELLED
     try:
@@ -78,32 +78,32 @@ def continued(memory: SessionState, line: bytes) -> Event:
     except SaslError:
         return _MALFORMED
     if isinstance(answer, Authenticate):
-        memory.sasl = exchange if answer.method == "scram" else None
-        return _check(memory, answer)
-    memory.sasl = exchange
+        context.sasl = exchange if answer.method == "scram" else None
+        return _check(context, answer)
+    context.sasl = exchange
     if isinstance(answer, bytes):
         return challenge(answer)
-    memory.state = State.CHECKING
+    context.state = State.CHECKING
     return answer
 
 
-def looked_up(memory: SessionState, stored: bytes) -> Event:
+def looked_up(context: SessionState, stored: bytes) -> Event:
     """The exchange has got what it asked for."""
     try:
-        return _CANCELLED if memory.sasl is None else challenge(memory.sasl.found(stored))
+        return _CANCELLED if context.sasl is None else challenge(context.sasl.found(stored))
     except SaslError:
-        memory.sasl = None
+        context.sasl = None
         return _CANCELLED
 
 
-def proves(memory: SessionState) -> bool:
+def proves(context: SessionState) -> bool:
     """Whether the proof that SCRAM's client has sent is right."""
-    return isinstance(memory.sasl, Scram) and memory.sasl.proves()
+    return isinstance(context.sasl, Scram) and context.sasl.proves()
 
 
-def signature(memory: SessionState) -> Event:
+def signature(context: SessionState) -> Event:
     """SCRAM's answer to a proof that is right."""
-    return challenge(memory.sasl.signature()) if isinstance(memory.sasl, Scram) else _CANCELLED
+    return challenge(context.sasl.signature()) if isinstance(context.sasl, Scram) else _CANCELLED
 
 
 def challenge(octets: bytes) -> Reply:
@@ -111,43 +111,43 @@ def challenge(octets: bytes) -> Reply:
     return Reply(b"+ " + base64.b64encode(octets) + b"\r\n")
 
 
-def _check(memory: SessionState, claim: Authenticate) -> Event:
-    """Hand a claim to the rim; in the qmail profile what was pipelined behind it is lost (E-80)."""
-    memory.login = claim.login
-    memory.state = State.CHECKING
-    memory.forget_input = memory.profile.qmail_quirks
+def _check(context: SessionState, claim: Authenticate) -> Event:
+    """Hand a claim to the I/O layer; in the qmail profile what was pipelined behind it is lost (E-80)."""
+    context.login = claim.login
+    context.state = State.CHECKING
+    context.forget_input = context.profile.qmail_quirks
     return claim
 
 
-def stls(memory: SessionState, _: bytes) -> Event:
+def stls(context: SessionState, _: bytes) -> Event:
     """STLS (RFC 2595 §4): whatever came in the same packet behind it is forgotten, it was sent in the clear."""
-    if not memory.features.tls or memory.features.secure:
+    if not context.features.tls or context.features.secure:
         return _NO_TLS
-    memory.forget_input = True
+    context.forget_input = True
     return StartTls(_BEGIN_TLS)
 
 
-def capa(memory: SessionState, _: bytes) -> Event:
+def capa(context: SessionState, _: bytes) -> Event:
     """CAPA, before and after login (RFC 2449 §5)."""
-    return capability_reply(memory)
+    return capability_reply(context)
 
 
-def noop(memory: SessionState, _: bytes) -> Event:
+def noop(context: SessionState, _: bytes) -> Event:
     """NOOP before login: qmail-popup answers it, RFC 1939 has it in TRANSACTION only."""
-    return memory.profile.texts.done if memory.profile.qmail_quirks else memory.profile.texts.not_now
+    return context.profile.texts.done if context.profile.qmail_quirks else context.profile.texts.not_now
 
 
-def utf8(memory: SessionState, _: bytes) -> Event:
+def utf8(context: SessionState, _: bytes) -> Event:
     """UTF8 (RFC 6856 §2): messages and names go out as they lie, with UTF8 and without.
 
     Without it the RFC would have messages with 8-bit headers converted or refused. That breaks signatures, or keeps a
     client from mail that every other server gives it: so it is done only where the operator says so.
     """
-    memory.utf8 = True
+    context.utf8 = True
     return _UTF8_ON
 
 
-def lang(memory: SessionState, argument: bytes) -> Event:
+def lang(context: SessionState, argument: bytes) -> Event:
     """LANG [tag] (RFC 6856 §3): English, and ``*`` which means the same."""
     tag = argument.strip(b" ").lower()
     if not tag:
@@ -155,10 +155,10 @@ def lang(memory: SessionState, argument: bytes) -> Event:
     return _LANG_SET if tag in (b"*", b"en", b"i-default") or tag.startswith(b"en-") else _LANG_NONE
 
 
-def quit_(memory: SessionState, _: bytes) -> Event:
+def quit_(context: SessionState, _: bytes) -> Event:
     """QUIT before login: nothing to update."""
-    memory.state = State.CLOSED
-    return Close(memory.profile.texts.bye, QUIT_BEFORE_LOGIN)
+    context.state = State.CLOSED
+    return Close(context.profile.texts.bye, QUIT_BEFORE_LOGIN)
 
 
 _EXCHANGES: dict[bytes, type[Exchange]] = {b"PLAIN": Plain, b"SCRAM-SHA-256": Scram}

@@ -6,19 +6,19 @@ from mailhost.pop3.protocol.events import Reply
 from mailhost.pop3.protocol.state import SessionState, State
 
 
-def capability_reply(memory: SessionState) -> Reply:
+def capability_reply(context: SessionState) -> Reply:
     """The multi-line reply to CAPA: the same before and after login (RFC 2449 §5, a MUST), but for STLS.
 
     STLS alone is registered for the AUTHORIZATION state only (RFC 2595 §4); every other capability is for both states.
     """
-    words = _qmail(memory) if memory.profile.qmail_quirks else _standard(memory)
-    words.append(b"IMPLEMENTATION popbox-" + memory.profile.name.encode("ascii"))
+    words = _qmail(context) if context.profile.qmail_quirks else _standard(context)
+    words.append(b"IMPLEMENTATION popbox-" + context.profile.name.encode("ascii"))
     return Reply(b"+OK capabilities\r\n" + b"".join(word + b"\r\n" for word in words) + b".\r\n")
 
 
-def _standard(memory: SessionState) -> list[bytes]:
+def _standard(context: SessionState) -> list[bytes]:
     """The list of the rfc1939 profile."""
-    features = memory.features
+    features = context.features
     words = [b"TOP", b"UIDL", b"PIPELINING", b"RESP-CODES", b"AUTH-RESP-CODE", b"EXPIRE NEVER", b"LANG"]
     if not features.behind_popup:
         words.append(b"UTF8")
@@ -26,26 +26,26 @@ def _standard(memory: SessionState) -> list[bytes]:
         words.append(b"LOGIN-DELAY %d" % features.login_delay_s)
     if features.plaintext:
         words.append(b"USER")
-    mechanisms = sasl_mechanisms(memory)
+    mechanisms = sasl_mechanisms(context)
     if mechanisms:
         words.append(b"SASL " + b" ".join(mechanisms))
-    return words + _stls(memory)
+    return words + _stls(context)
 
 
-def _qmail(memory: SessionState) -> list[bytes]:
+def _qmail(context: SessionState) -> list[bytes]:
     """The qmail profile answers CAPA only so that a client can find STLS, which the old host did not have."""
-    return [b"TOP", b"UIDL", b"USER", *_stls(memory)]
+    return [b"TOP", b"UIDL", b"USER", *_stls(context)]
 
 
-def _stls(memory: SessionState) -> list[bytes]:
+def _stls(context: SessionState) -> list[bytes]:
     """STLS, where it can be said now."""
-    features = memory.features
-    return [b"STLS"] if features.tls and not features.secure and memory.state is State.AUTHORIZATION else []
+    features = context.features
+    return [b"STLS"] if features.tls and not features.secure and context.state is State.AUTHORIZATION else []
 
 
-def sasl_mechanisms(memory: SessionState) -> list[bytes]:
+def sasl_mechanisms(context: SessionState) -> list[bytes]:
     """The mechanisms AUTH takes now; PLAIN shows the password, so it goes where USER and PASS go."""
-    if memory.features.behind_popup:
+    if context.features.behind_popup:
         return []
-    names = [b"PLAIN"] if memory.features.plaintext else []
-    return [*names, b"SCRAM-SHA-256"] if memory.features.scram else names
+    names = [b"PLAIN"] if context.features.plaintext else []
+    return [*names, b"SCRAM-SHA-256"] if context.features.scram else names

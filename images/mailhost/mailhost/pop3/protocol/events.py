@@ -1,4 +1,4 @@
-"""What the protocol core hands to the rim: frozen values, compared by equality (no I/O, no clocks)."""
+"""What the protocol core hands to the I/O layer: frozen values, compared by equality (no I/O, no clocks)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Somebody claims to be ``login``; the rim answers with ``Session.opened`` or ``Session.refused``.
+    """Somebody claims to be ``login``; the I/O layer answers with ``Session.opened`` or ``Session.refused``.
 
     ``method`` is ``plain`` (``secret`` is the password), ``apop`` (``secret`` is the digest as sent, ``stamp`` the
     banner's timestamp), ``scram`` (the session has the proof, see ``Session.proves``) or ``proven`` (it was right,
@@ -33,7 +33,7 @@ class Authenticate:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A SASL mechanism needs what is stored for ``login``; the rim answers with ``Session.found``, for any login."""
+    """A SASL mechanism needs what is stored for ``login``; the I/O layer always answers with ``Session.found``."""
 
     login: bytes
 
@@ -46,7 +46,7 @@ class Transmit(NamedTuple):
     ``refusal``: what is said instead where the header has octets beyond US-ASCII.
     """
 
-    entry: Message
+    message: Message
     lines: int | None
     head: bytes
     missing: Reply

@@ -1,4 +1,4 @@
-"""A maildrop as one session sees it: numbered entries, their sizes and ids. Values only, no I/O."""
+"""A maildrop as one session sees it: numbered messages, their sizes and ids. Values only, no I/O."""
 
 from __future__ import annotations
 
@@ -34,66 +34,66 @@ Heading = Callable[[int], bytes]
 class Message(NamedTuple):
     """One message: ``path`` below the Maildir (``new/...`` or ``cur/...``), ``size`` in octets as LIST shows it.
 
-    ``facts`` are the flags above; ``disk``, ``mtime_ns`` and ``inode`` identify the file they were taken from.
+    ``content_flags`` are the flags above; ``disk``, ``mtime_ns`` and ``inode`` identify the file they were taken from.
     A NamedTuple, not a dataclass: a box of 100,000 messages makes 100,000 of them at login.
     """
 
     path: bytes
     uid: bytes
     size: int
-    facts: int
+    content_flags: int
     disk: int
     mtime_ns: int
     inode: int
 
 
 class Listing:
-    """The entries of one maildrop in message order; shared by sessions, so nothing in it changes after it is made.
+    """The messages of one maildrop in message order; shared by sessions, so nothing in it changes after it is made.
 
     ``total`` is the sum of sizes, ``fresh`` what QUIT moves: what lies in new/, and twins. The replies to LIST and UIDL
     are rendered once: a client that polls a large box asks for the same octets each time, and sessions that have not
     read them yet share them. So a listing is one profile's, and ``heading`` the same each time.
     """
 
-    __slots__ = ("_scan_reply", "_uid_reply", "entries", "fresh", "total")
+    __slots__ = ("_scan_reply", "_uid_reply", "fresh", "messages", "total")
 
-    def __init__(self, entries: tuple[Message, ...]) -> None:
-        self.entries = entries
-        self.total = sum([entry.size for entry in entries])
-        self.fresh = tuple([(n, entry) for n, entry in enumerate(entries, 1) if entry.path.startswith(b"new/")])
-        moving = [(n, entry) for n, entry in enumerate(entries, 1) if _TWIN in entry.uid and renamed(entry)]
+    def __init__(self, messages: tuple[Message, ...]) -> None:
+        self.messages = messages
+        self.total = sum([message.size for message in messages])
+        self.fresh = tuple([(n, message) for n, message in enumerate(messages, 1) if message.path.startswith(b"new/")])
+        moving = [(n, message) for n, message in enumerate(messages, 1) if _TWIN in message.uid and renamed(message)]
         if moving:
             self.fresh = tuple(sorted({*self.fresh, *moving}))
-        """Numbers and entries."""
+        """Numbers and messages."""
         self._scan_reply: bytes | None = None
         self._uid_reply: bytes | None = None
 
     def prepare(self, heading: Heading) -> None:
         """Render now what would hold other sessions up later; called in a thread."""
-        if len(self.entries) > LARGE:
+        if len(self.messages) > LARGE:
             self.scan_reply(heading, set())
             self.uid_reply(heading, set())
 
     def scan_reply(self, heading: Heading, deleted: set[int]) -> bytes:
         """The reply to LIST: ``n size`` for messages whose number is not in ``deleted``."""
         if self._scan_reply is None:
-            sizes = [(n, entry.size) for n, entry in enumerate(self.entries, 1)]
+            sizes = [(n, message.size) for n, message in enumerate(self.messages, 1)]
             self._scan_reply = heading(len(sizes)) + _size_lines(sizes) + b".\r\n"
         return self._left(self._scan_reply, heading, deleted) if deleted else self._scan_reply
 
     def uid_reply(self, heading: Heading, deleted: set[int]) -> bytes:
         """The reply to UIDL: ``n id`` for messages whose number is not in ``deleted``."""
         if self._uid_reply is None:
-            lines = [b"%d %b\r\n" % (n, entry.uid) for n, entry in enumerate(self.entries, 1)]
+            lines = [b"%d %b\r\n" % (n, message.uid) for n, message in enumerate(self.messages, 1)]
             self._uid_reply = heading(len(lines)) + b"".join(lines) + b".\r\n"
         return self._left(self._uid_reply, heading, deleted) if deleted else self._uid_reply
 
     def _left(self, reply: bytes, heading: Heading, deleted: set[int]) -> bytes:
         """A whole reply without the lines of ``deleted``: ten times faster than to render the others again."""
         lines = reply.split(b"\r\n")
-        if len(lines) != len(self.entries) + 3:  # a file name with CR LF in it, which the profile qmail shows as it is
-            lines = [b"", *[b"%d %b" % (n, entry.uid) for n, entry in enumerate(self.entries, 1)], b".", b""]
-        lines[0] = heading(len(self.entries) - len(deleted))[:-2]
+        if len(lines) != len(self.messages) + 3:  # a file name with CR LF in it, which the profile qmail shows as it is
+            lines = [b"", *[b"%d %b" % (n, message.uid) for n, message in enumerate(self.messages, 1)], b".", b""]
+        lines[0] = heading(len(self.messages) - len(deleted))[:-2]
         shown = bytearray(b"\1") * len(lines)
         for number in deleted:
             shown[number] = 0
@@ -101,7 +101,7 @@ class Listing:
 
     def fresh_without(self, deleted: set[int]) -> tuple[Message, ...]:
         """What QUIT moves, but for the messages whose number is in ``deleted``."""
-        return tuple([entry for number, entry in self.fresh if number not in deleted])
+        return tuple([message for number, message in self.fresh if number not in deleted])
 
 
 def _size_lines(pairs: list[tuple[int, int]]) -> bytes:
@@ -123,15 +123,15 @@ def legal_uid(name: bytes) -> bool:
 _UID_OCTET_SET = bytes(range(0x21, 0x7F))
 
 
-def strict_uids(entries: list[Message], earlier: Mapping[int, Message]) -> list[bytes]:
-    """Unique ids that RFC 1939 allows, one for each entry, the same at every login.
+def strict_uids(messages: list[Message], earlier: Mapping[int, Message]) -> list[bytes]:
+    """Unique ids that RFC 1939 allows, one for each message, the same at every login.
 
     A legal base name is its own id, as in qmail-pop3d. An illegal one is hashed. Of twins (one base name in new/ and
     cur/, or with two suffixes) one keeps that id: the one that was listed with it before (``earlier``, by inode), else
     the one in cur/, else the oldest. The others get ``twin_uid``, and QUIT makes it their name (``Maildrop.keep``): so
     it stays theirs, whatever becomes of the first.
     """
-    uids = [e.uid if legal_uid(e.uid) else _hashed(base_name(e.path)) for e in entries]
+    uids = [e.uid if legal_uid(e.uid) else _hashed(base_name(e.path)) for e in messages]
     taken = set(uids)
     if len(taken) == len(uids):
         return uids
@@ -140,14 +140,14 @@ def strict_uids(entries: list[Message], earlier: Mapping[int, Message]) -> list[
         groups.setdefault(uid, []).append(index)
 
     def newness(index: int) -> tuple[bool, bool, int, bytes]:
-        entry = entries[index]
-        before = earlier.get(entry.inode)
-        known = before is not None and before.uid == uids[index] and base_name(before.path) == base_name(entry.path)
-        return not known, entry.path.startswith(b"new/"), entry.mtime_ns, entry.path
+        message = messages[index]
+        before = earlier.get(message.inode)
+        known = before is not None and before.uid == uids[index] and base_name(before.path) == base_name(message.path)
+        return not known, message.path.startswith(b"new/"), message.mtime_ns, message.path
 
     for group in [group for group in groups.values() if len(group) > 1]:
         for index in sorted(group, key=newness)[1:]:
-            uids[index] = twin_uid(base_name(entries[index].path), entries[index].inode, taken)
+            uids[index] = twin_uid(base_name(messages[index].path), messages[index].inode, taken)
             taken.add(uids[index])
     return uids
 
@@ -166,14 +166,14 @@ def twin_uid(name: bytes, inode: int, taken: Container[bytes] = ()) -> bytes:
     raise AssertionError("unreachable")
 
 
-def settled_name(entry: Message) -> bytes:
+def settled_name(message: Message) -> bytes:
     """The base name a message has from QUIT on: its own, or a twin's id."""
-    return entry.uid if _TWIN in entry.uid and b"/" not in entry.uid else base_name(entry.path)
+    return message.uid if _TWIN in message.uid and b"/" not in message.uid else base_name(message.path)
 
 
-def renamed(entry: Message) -> bool:
+def renamed(message: Message) -> bool:
     """Whether that is another base name than it has now."""
-    return settled_name(entry) != base_name(entry.path)
+    return settled_name(message) != base_name(message.path)
 
 
 def _hashed(name: bytes) -> bytes:

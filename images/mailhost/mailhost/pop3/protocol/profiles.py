@@ -36,7 +36,7 @@ class Texts:
     refused: Reply
     temporary: Reply
     unusable: Reply
-    trouble: Reply
+    unavailable: Reply
     in_use: Reply
     no_maildir: Reply
     not_now: Reply
@@ -52,7 +52,9 @@ class Texts:
 
     def maildrop(self, kind: str) -> Reply:
         """What the client is told when its maildrop cannot be opened, see ``MaildropError``."""
-        return {"missing": self.no_maildir, "busy": self.in_use, "trouble": self.trouble}.get(kind, self.unusable)
+        return {"missing": self.no_maildir, "busy": self.in_use, "unavailable": self.unavailable}.get(
+            kind, self.unusable
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ RFC1939 = Profile(
         refused=err(b"[AUTH] login or password is wrong"),
         temporary=err(b"[SYS/TEMP] try again later"),
         unusable=err(b"[SYS/PERM] this maildrop cannot be opened"),
-        trouble=err(b"[SYS/TEMP] this maildrop cannot be opened now"),
+        unavailable=err(b"[SYS/TEMP] this maildrop cannot be opened now"),
         in_use=err(b"[IN-USE] another session has this maildrop open"),
         no_maildir=err(b"[SYS/PERM] this login has no maildrop"),
         not_now=err(b"not in this state"),
@@ -131,7 +133,7 @@ QMAIL = Profile(
         refused=err(b"authorization failed"),
         temporary=err(b"authorization failed"),
         unusable=err(b"unable to scan $HOME/Maildir"),
-        trouble=err(b"unable to scan $HOME/Maildir"),
+        unavailable=err(b"unable to scan $HOME/Maildir"),
         in_use=err(b"authorization failed"),
         no_maildir=err(b"this user has no $HOME/Maildir"),
         not_now=err(b"authorization first"),

@@ -17,7 +17,7 @@ class Exchange(Protocol):
     """One run of a mechanism: responses in, challenges or a claim out."""
 
     def respond(self, response: bytes) -> bytes | Authenticate | Lookup:
-        """The next challenge (octets, not yet base64), or the claim for the rim to check.
+        """The next challenge (octets, not yet base64), or the claim for the I/O layer to check.
 
         Raises:
             SaslError: the response is malformed.

@@ -1,8 +1,8 @@
 """POP3 without I/O: octets in, events out, one transition table for both profiles.
 
-RFC 1939 (states, commands), RFC 2449 (CAPA), RFC 5034 (AUTH), RFC 2595 (STLS), RFC 6856 (UTF8, LANG). The rim feeds
-``Session.receive`` and carries out what ``Session.next_event`` gives, in order; after ``Authenticate``, ``Lookup``
-and ``Update`` the session is silent until the rim reports back.
+RFC 1939 (states, commands), RFC 2449 (CAPA), RFC 5034 (AUTH), RFC 2595 (STLS), RFC 6856 (UTF8, LANG).
+The I/O layer feeds ``Session.receive`` and carries out what ``Session.next_event`` gives, in order; after
+``Authenticate``, ``Lookup`` and ``Update`` the session is silent until the I/O layer reports back.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def by_state(profile: Profile, features: Features) -> Tables:
 class Session:
     """One connection's protocol state. Feed octets, take events, report back; no input makes it raise."""
 
-    __slots__ = ("_lines", "_tables", "greeted", "memory", "needs_data")
+    __slots__ = ("_lines", "_tables", "context", "greeted", "needs_data")
 
     def __init__(self, profile: Profile, features: Features, stamp: bytes = b"", tables: Tables | None = None) -> None:
         """``stamp`` is the banner's ``<...>`` timestamp, unique for every connection (RFC 1939 §7, APOP).
 
         ``tables`` is ``by_state(profile, features)``; a server makes it once for all its sessions.
         """
-        self.memory = SessionState(profile, features, stamp)
+        self.context = SessionState(profile, features, stamp)
         self.greeted = False
         self._lines = LineReader(profile.line_octets)
         self.needs_data = self._lines.empty
@@ -87,21 +87,21 @@ class Session:
     def logged_in(cls, profile: Profile, listing: Listing) -> Session:
         """A session that begins in TRANSACTION, as pop3d serves it behind popup."""
         session = cls(profile, Features(behind_popup=True))
-        session.memory.open(listing)
+        session.context.open(listing)
         return session
 
     @property
     def state(self) -> State:
         """Where the session stands."""
-        return self.memory.state
+        return self.context.state
 
     def greeting(self) -> Reply:
         """The banner; ``greeted`` says that it has been asked for."""
         self.greeted = True
-        if self.memory.profile.qmail_quirks:
-            return Reply(b"+OK " + self.memory.stamp + b"\r\n")
-        if self.memory.features.apop:
-            return Reply(b"+OK POP3 ready " + self.memory.stamp + b"\r\n")
+        if self.context.profile.qmail_quirks:
+            return Reply(b"+OK " + self.context.stamp + b"\r\n")
+        if self.context.features.apop:
+            return Reply(b"+OK POP3 ready " + self.context.stamp + b"\r\n")
         return _READY  # a timestamp says that APOP can be had (RFC 1939 §7), and some clients then try nothing else
 
     def receive(self, data: bytes) -> None:
@@ -110,101 +110,101 @@ class Session:
 
     def take(self, data: bytes) -> Event | None:
         """``receive`` and ``next_event`` in one, quick where ``data`` is one whole line: what nearly all send."""
-        memory = self.memory
-        line = self._lines.only(data) if memory.state in _LISTENING else None
+        context = self.context
+        line = self._lines.only(data) if context.state in _LISTENING else None
         if line is not None:
-            return self._answer(memory, line)
+            return self._answer(context, line)
         self._lines.feed(data)
         return self.next_event()
 
     def next_event(self) -> Event | None:
-        """The next thing to do; None when more input or a report from the rim is needed."""
-        memory = self.memory
-        while memory.state in _LISTENING:
+        """The next thing to do; None when more input or a report from the I/O layer is needed."""
+        context = self.context
+        while context.state in _LISTENING:
             line = self._lines.next()
             if line is None:
                 return None
-            event = self._answer(memory, line)
+            event = self._answer(context, line)
             if event is not None:
                 return event
         return None
 
-    def _answer(self, memory: SessionState, line: bytes | bool) -> Event | None:
+    def _answer(self, context: SessionState, line: bytes | bool) -> Event | None:
         """One line, one event: find the handler, let it work, count what was wrong."""
         if isinstance(line, bool):
-            memory.interrupt()
-            return self._wrong(memory.profile.texts.too_long)
-        if memory.sasl is not None:
-            event = a.continued(memory, line)
-            self._lines.limit = memory.line_octets()
+            context.interrupt()
+            return self._wrong(context.profile.texts.too_long)
+        if context.sasl is not None:
+            event = a.continued(context, line)
+            self._lines.limit = context.line_octets()
         else:
             verb, _, argument = line.partition(b" ")
             verb = verb.upper()
-            handler = self._tables[memory.state].get(verb)
-            if memory.state is State.AUTHORIZATION and verb not in _AFTER_USER:
-                memory.interrupt()
+            handler = self._tables[context.state].get(verb)
+            if context.state is State.AUTHORIZATION and verb not in _AFTER_USER:
+                context.interrupt()
             if handler is None:
-                return self._wrong(self._no_handler(memory, verb))
-            strict = verb in NOT_QMAILS or not memory.profile.qmail_quirks
+                return self._wrong(self._no_handler(context, verb))
+            strict = verb in NOT_QMAILS or not context.profile.qmail_quirks
             if argument and strict and verb in ALONE and argument.strip(b" "):
                 return self._wrong(_TAKES_NO_ARGUMENT)
-            event = handler(memory, argument)
-            if memory.sasl is not None:
-                self._lines.limit = memory.line_octets()
-        if memory.forget_input:
-            memory.forget_input = False
+            event = handler(context, argument)
+            if context.sasl is not None:
+                self._lines.limit = context.line_octets()
+        if context.forget_input:
+            context.forget_input = False
             self._lines.forget()
         return event
 
     @staticmethod
-    def _no_handler(memory: SessionState, verb: bytes) -> Reply:
+    def _no_handler(context: SessionState, verb: bytes) -> Reply:
         """The reply to a verb that the table does not have here."""
-        texts = memory.profile.texts
-        if memory.profile.qmail_quirks:  # popup and pop3d were two programs, each with one answer to everything else
-            return texts.not_now if memory.state is State.AUTHORIZATION else texts.unknown
-        return texts.not_now if verb in KNOWN_VERBS and verb in memory.profile.verbs else texts.unknown
+        texts = context.profile.texts
+        if context.profile.qmail_quirks:  # popup and pop3d were two programs, each with one answer to everything else
+            return texts.not_now if context.state is State.AUTHORIZATION else texts.unknown
+        return texts.not_now if verb in KNOWN_VERBS and verb in context.profile.verbs else texts.unknown
 
     def _wrong(self, reply: Reply) -> Event:
         """Count an unusable line; a peer that sends nothing else is no POP3 client."""
-        memory = self.memory
-        memory.errors += 1
-        if memory.errors >= memory.features.max_errors:
-            memory.state = State.CLOSED
-            return Close(memory.profile.texts.too_many, "too many errors")  # one line for each command, here too
+        context = self.context
+        context.errors += 1
+        if context.errors >= context.features.max_errors:
+            context.state = State.CLOSED
+            return Close(context.profile.texts.too_many, "too many errors")  # one line for each command, here too
         return reply
 
-    # Reports from the rim.
+    # Reports from the I/O layer.
 
     def opened(self, listing: Listing) -> Reply:
         """The login was good and its maildrop is open: on to TRANSACTION."""
-        return self.memory.open(listing)
+        return self.context.open(listing)
 
     def refused(self, reply: Reply) -> Event:
         """The login was not good, or its maildrop cannot be had; ``reply`` is one of the profile's texts."""
-        return self.memory.refuse(reply)
+        return self.context.refuse(reply)
 
     def found(self, stored: bytes) -> Event:
         """The answer to a ``Lookup``: what is stored for that login, or made up for one that has nothing."""
-        self.memory.state = State.AUTHORIZATION
-        return a.looked_up(self.memory, stored)
+        self.context.state = State.AUTHORIZATION
+        return a.looked_up(self.context, stored)
 
     def proves(self) -> bool:
         """After ``Authenticate`` by SCRAM: whether the proof is right. Ask only when an answer is due."""
-        return a.proves(self.memory)
+        return a.proves(self.context)
 
     def signature(self) -> Event:
         """The proof was right: the exchange ends with the server's signature, and then claims to be ``proven``."""
-        self.memory.state = State.AUTHORIZATION
-        return a.signature(self.memory)
+        self.context.state = State.AUTHORIZATION
+        return a.signature(self.context)
 
     def updated(self, *, failed: int) -> Event:
         """QUIT's changes have been made, but for ``failed`` messages that could not be removed."""
-        return t.updated(self.memory, failed=failed)
+        return t.updated(self.context, failed=failed)
 
     def secured(self) -> None:
         """The TLS handshake is done: forget everything said in the clear (RFC 2595 §4)."""
         self._lines.forget()
-        self.memory.secure()
+        self.context.secure()
 
 
 _LISTENING = frozenset({State.AUTHORIZATION, State.TRANSACTION})

@@ -16,7 +16,7 @@ SASL_LINE_OCTETS = 12_288
 
 
 class State(enum.Enum):
-    """RFC 1939's states, and two in which the rim works and the session waits for its report."""
+    """RFC 1939's states, and two in which the I/O layer works and the session waits for its report."""
 
     AUTHORIZATION = "authorization"
     CHECKING = "checking"

@@ -141,7 +141,7 @@ class Connection(Channel):
             if not self._registry.identify(self, found.client.ip):
                 self.peer = found.client.ip
                 if not self.handshaking:
-                    self._send(self.session.memory.profile.texts.temporary.data)
+                    self._send(self.session.context.profile.texts.temporary.data)
                 self.close("too many connections from this address")
                 return
             self.peer = self.entered_as = found.client.ip
@@ -207,7 +207,7 @@ class Connection(Channel):
         self._registry.entered()
 
     def resume(self, event: Event | None) -> None:
-        """The rim's work for this session is done; ``event`` is what the session said to that."""
+        """The I/O layer's work for this session is done; ``event`` is what the session said to that."""
         if self.fd >= 0:
             self.busy = False
             if event is not None:
@@ -215,7 +215,7 @@ class Connection(Channel):
             self.pump()
 
     def pump(self) -> None:
-        """Carry out events until the session wants input, the rim is at work, or the peer must read first."""
+        """Carry out events until the session wants input, the I/O layer is at work, or the peer must read first."""
         for _ in range(TURNS):
             if self._rest is not None and not self._flush():
                 break
@@ -312,7 +312,7 @@ class Connection(Channel):
         self._work(self._service.update(self, event))
 
     def _work(self, answer: Event | None) -> None:
-        """None means the rim answers later, by ``resume``."""
+        """None means the I/O layer answers later, by ``resume``."""
         if answer is None:
             self.busy = True
         else:

@@ -92,7 +92,7 @@ def first_tls(options: Options) -> ssl.SSLContext | None:
     try:
         return load_tls(options)
     except OSError as error:
-        why = pem.trouble(_files(options), error)
+        why = pem.why_unusable(_files(options), error)
         if not options.listen:
             raise OSError(why) from error
         what = "no TLS until it comes" if isinstance(error, FileNotFoundError) else "no TLS until this is mended"
@@ -142,7 +142,7 @@ def run(options: Options) -> int:
         server = start(0)
         announce(sockets)
         if isinstance(sources[0], root_helper.HelperClient):
-            mind(server, sources[0])
+            watch_helper(server, sources[0])
         server.serve()
         return 111 if server.orphaned else 0
 
@@ -150,7 +150,7 @@ def run(options: Options) -> int:
         for sock in (*sockets.plain, *sockets.secure):
             sock.close()
 
-    helper = sources[0].helper if isinstance(sources[0], root_helper.HelperClient) else 0
+    helper = sources[0].pid if isinstance(sources[0], root_helper.HelperClient) else 0
 
     def serve(worker: int) -> None:
         start(worker).serve()
@@ -165,7 +165,7 @@ def prepare(server: Server, source: Source | None) -> Server:
         try:
             return load_tls(server.options, source), server.offers()
         except OSError as error:  # half a renewal, or a key that this uid must not read: the old one goes on
-            why = str(error) if source else pem.trouble(_files(server.options), error)
+            why = str(error) if source else pem.why_unusable(_files(server.options), error)
             raise PassdbError(why) from error
 
     def reload(again: bool = False, done: Callable[[bool], None] = lambda _: None) -> None:
@@ -183,24 +183,24 @@ def prepare(server: Server, source: Source | None) -> Server:
     server.loop.heed_signals()
     signal.signal(signal.SIGHUP, lambda *_: server.loop.post(reload))
     if server.options.cert is not None:
-        watch(server.loop, server.options.cert, server.options.key, reload, loaded=server.tls is not None)
+        watch_certificate(server.loop, server.options.cert, server.options.key, reload, loaded=server.tls is not None)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: server.loop.post(server.drain))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     return server
 
 
-def mind(server: Server, kept: root_helper.HelperClient) -> None:
+def watch_helper(server: Server, helper: root_helper.HelperClient) -> None:
     """End the one worker when its helper does; of several their parent takes care (``workers.py``)."""
 
     def gone(_: int) -> None:
-        server.loop.remove(kept.fileno())
+        server.loop.remove(helper.fileno())
         server.orphan()
 
-    server.loop.add(kept.fileno(), select.EPOLLHUP, gone)
+    server.loop.add(helper.fileno(), select.EPOLLHUP, gone)
 
 
-def watch(loop: Loop, cert: Path, key: Path | None, reload: Reload, *, loaded: bool) -> None:
+def watch_certificate(loop: Loop, cert: Path, key: Path | None, reload: Reload, *, loaded: bool) -> None:
     """Read a renewed certificate without a HUP.
 
     ``reload(again, done)`` tells ``done`` whether it was read. If not it is tried again: the renewal may be half done,

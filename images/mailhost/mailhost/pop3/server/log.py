@@ -30,13 +30,13 @@ class Log:
 
     def session(self, connection: Connection, profile: str, now: float) -> None:
         """The line of a session that has ended; formatted by hand, since json takes a tenth of a short session."""
-        c, memory = connection, connection.session.memory
-        if c.why == NEVER_BEGAN or (c.why == QUIT_BEFORE_LOGIN and c.peer in _LOOPBACK and not memory.failures):
+        c, context = connection, connection.session.context
+        if c.why == NEVER_BEGAN or (c.why == QUIT_BEFORE_LOGIN and c.peer in _LOOPBACK and not context.failures):
             return  # a health check, every few seconds for years: it would bury what matters
-        login, tls = memory.login or b"", "true" if c.secure else "false"
+        login, tls = context.login or b"", "true" if c.secure else "false"
         shown = login.decode("ascii") if login.isalnum() else json.dumps(login.decode("latin-1"))[1:-1]
         self._lines.append(
-            f'{{"time": {time.time():.3f}, "event": "session", "id": "{memory.stamp.decode("ascii", "replace")}", '
+            f'{{"time": {time.time():.3f}, "event": "session", "id": "{context.stamp.decode("ascii", "replace")}", '
             f'"peer": "{c.peer}", "login": "{shown}", "profile": "{profile}", "tls": {tls}, '
             f'"received": {c.received}, "sent": {c.sent}, "retrieved": {c.retrieved}, "deleted": {c.deleted}, '
             f'"seconds": {now - c.started:.3f}, "why": "{c.why}"}}\n'

@@ -204,7 +204,7 @@ class Logins:
         """Answer a fixed time after the claim, whatever the check cost; where it took longer, after twice that time."""
         connection, spent = attempt.connection, time.monotonic() - attempt.began
         if connection.fd >= 0:
-            connection.session.memory.login = None  # not kept, however long it is, when the client does not wait
+            connection.session.context.login = None  # not kept, however long it is, when the client does not wait
         delay = self._fail_delay_s * (1 + spent // self._fail_delay_s) if self._fail_delay_s else 0.0
         self._loop.at(attempt.began + delay, partial(self._refused, connection, reply))
 
@@ -244,7 +244,7 @@ class Logins:
         if reply is not self._texts.in_use:  # an everyday thing, and counted
             said = reply.data.decode("ascii").strip()
             self._log.line(
-                "maildrop not opened", peer=connection.peer, login=connection.session.memory.login, said=said
+                "maildrop not opened", peer=connection.peer, login=connection.session.context.login, said=said
             )
         if connection.drop is not None:
             connection.drop.close()
