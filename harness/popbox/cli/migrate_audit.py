@@ -14,7 +14,7 @@ from popbox.migrate.audit.audit import audit as run_audit
 from popbox.migrate.audit.report import as_json, table
 from popbox.migrate.oldhost.dialects.detect import QMAIL, READERS
 from popbox.migrate.oldhost.source import open_source
-from popbox.migrate.oldhost.tree import TreeError
+from popbox.migrate.oldhost.tree import OldHostError
 from popbox.settings import Settings
 
 CLEAN, WRONG = 0, 1
@@ -77,5 +77,5 @@ def read(work: Callable[[], T]) -> T:
     """Do it; a source that cannot be used is the caller's mistake. Raises click.UsageError."""
     try:
         return work()
-    except TreeError as why:
+    except OldHostError as why:
         raise click.UsageError(str(why)) from why

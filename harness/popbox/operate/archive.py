@@ -44,7 +44,7 @@ class ArchiveError(PopboxError):
 
 
 @dataclass(slots=True)
-class Whole:
+class ArchiveSummary:
     """What an archive holds that was read to its end: part -> octets of its files, and how many files and folders."""
 
     manifest: dict[str, Any]
@@ -99,22 +99,22 @@ def read_whole(path: Path) -> dict[str, Any]:
     return verified(path).manifest
 
 
-def verified(path: Path) -> Whole:
+def verified(path: Path) -> ArchiveSummary:
     """Read an archive to its end: every member must be one that can be restored, and the sum right.
 
     Raises:
         ArchiveError: it is none, not whole, or has a member that does not belong; names it and the rule.
     """
     with opened(path) as (archive, manifest):
-        whole, sums = Whole(manifest), Sum()
+        summary, sums = ArchiveSummary(manifest), Sum()
         paths = Paths()
         for member in members(archive, sums):
             rule = wrong(member) or paths.add(member)
             if rule:
                 raise ArchiveError(f"{path}: member {member.name!r}: {rule}")
             part = member.name.partition("/")[0]
-            whole.members[part] = whole.members.get(part, 0) + 1
-            whole.octets[part] = whole.octets.get(part, 0) + member.size
+            summary.members[part] = summary.members.get(part, 0) + 1
+            summary.octets[part] = summary.octets.get(part, 0) + member.size
             sums.add(member)
             if member.isreg() and (octets := archive.extractfile(member)) is not None:
                 reader, left = sums.through(octets), member.size
@@ -122,7 +122,7 @@ def verified(path: Path) -> Whole:
                     left -= len(piece)
                 if left:
                     raise ArchiveError(f"{path}: not a whole tar archive: {member.name!r} lacks {left} octets")
-    return whole
+    return summary
 
 
 def check_manifest(path: Path, manifest: dict[str, Any]) -> None:

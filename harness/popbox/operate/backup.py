@@ -31,8 +31,8 @@ from popbox.operate.archive import (
     FORMAT,
     MANIFEST,
     ArchiveError,
+    ArchiveSummary,
     Sum,
-    Whole,
     check_manifest,
     members,
     opened,
@@ -124,8 +124,8 @@ def restore(host: Host, path: Path) -> dict[str, Any]:
 
     Whatever goes wrong, the host is as it was before, its services up as they were.
     """
-    whole = verified(path)
-    _check(host, path, whole)
+    summary = verified(path)
+    _check(host, path, summary)
     try:
         with opened(path) as (archive, _):
             _stage(host, archive)
@@ -139,7 +139,7 @@ def restore(host: Host, path: Path) -> dict[str, Any]:
             _run(host, "undo")
         raise
     _run(host, "commit")
-    return whole.manifest
+    return summary.manifest
 
 
 def _switch(host: Host) -> None:
@@ -161,9 +161,9 @@ def take_back(host: Host) -> None:
         host.restart(service, time.monotonic() + UP_S)
 
 
-def _check(host: Host, path: Path, whole: Whole) -> None:
+def _check(host: Host, path: Path, summary: ArchiveSummary) -> None:
     """Nothing is overwritten, nothing is given to an MTA that could not read it, and all of it fits."""
-    manifest = whole.manifest
+    manifest = summary.manifest
     check_manifest(path, manifest)
     if manifest["mta"] != host.mta:
         raise ArchiveError(f"{path} was made on MTA {manifest['mta']}; its queue and owners do not fit MTA {host.mta}")
@@ -175,17 +175,17 @@ def _check(host: Host, path: Path, whole: Whole) -> None:
         raise ArchiveError(
             f"{path}: its queue is uid {manifest['qmailq']}'s, this host's qmailq is uid {facts['qmailq']}"
         )
-    _fits(host, path, whole, facts["room"])
+    _fits(host, path, summary, facts["room"])
 
 
-def _fits(host: Host, path: Path, whole: Whole, room: dict[str, tuple[int, int | None, int]]) -> None:
+def _fits(host: Host, path: Path, summary: ArchiveSummary, room: dict[str, tuple[int, int | None, int]]) -> None:
     """The parts of one disk together."""
     disks: dict[int, list[str]] = {}
-    for part in whole.members:
+    for part in summary.members:
         disks.setdefault(room[part][2], []).append(part)
     for parts in disks.values():
-        number = sum(whole.members[part] for part in parts)
-        wanted = sum(whole.octets[part] for part in parts) + number * FILE_OCTETS + SPARE_OCTETS
+        number = sum(summary.members[part] for part in parts)
+        wanted = sum(summary.octets[part] for part in parts) + number * FILE_OCTETS + SPARE_OCTETS
         free, inodes, _ = room[parts[0]]
         where = f"{path}: {', '.join(parts)} on {host.describe()}"
         if wanted > free:

@@ -11,8 +11,8 @@ from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.findings import Finding, Left, Where
 from popbox.migrate.oldhost.model import OldHost
 from popbox.migrate.oldhost.stores import contents
-from popbox.migrate.oldhost.to_accounts import Box, Folded, fold
-from popbox.migrate.oldhost.tree import Local, Tree, TreeError
+from popbox.migrate.oldhost.to_accounts import Box, OldAccounts, to_accounts
+from popbox.migrate.oldhost.tree import Local, OldHostError, OldHostTree
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Audit:
     """What an audit found."""
 
     host: OldHost
-    folded: Folded
+    accounts: OldAccounts
     held: list[Held]
 
     @property
@@ -43,16 +43,16 @@ class Audit:
         return sorted(set(self.host.left))
 
 
-def audit(tree: Tree, dialect: str | None, home: bytes, *, count: bool = True) -> Audit:
-    """Audit an old host; ``count``: read mbox files to count messages. Raises TreeError, HostError: not readable."""
+def audit(tree: OldHostTree, dialect: str | None, home: bytes, *, count: bool = True) -> Audit:
+    """Audit an old host; ``count``: read mbox files to count messages. Raises OldHostError, HostError: not readable."""
     host = read_old_host(tree, dialect, home)
-    folded = fold(host)
-    tree.prepare([box.store.path for box in folded.boxes()])
+    accounts = to_accounts(host)
+    tree.prepare([box.store.path for box in accounts.boxes()])
     now_ns = time.time_ns()
-    return Audit(host, folded, [_held(tree, host, box, now_ns, count) for box in folded.boxes()])
+    return Audit(host, accounts, [_held(tree, host, box, now_ns, count) for box in accounts.boxes()])
 
 
-def _held(tree: Tree, host: OldHost, box: Box, now_ns: int, count: bool) -> Held:
+def _held(tree: OldHostTree, host: OldHost, box: Box, now_ns: int, count: bool) -> Held:
     there = contents(tree, host, box.store, now_ns)
     if there.mbox is None:
         return Held(box, len(there.messages), there.octets)
@@ -61,10 +61,10 @@ def _held(tree: Tree, host: OldHost, box: Box, now_ns: int, count: bool) -> Held
     try:
         messages = 0
         for _, body in tree.bodies([there.mbox]):
-            if isinstance(body, TreeError):
+            if isinstance(body, OldHostError):
                 raise body
             messages = mbox.count(body)
-    except TreeError as why:
+    except OldHostError as why:
         host.wrong("mbox-not-mbox", Where(file_of(box.store.path)), str(why))
         return Held(box, 0, there.octets)
     return Held(box, messages, there.octets)

@@ -7,7 +7,7 @@ from typing import Any
 
 from popbox.migrate.audit.audit import Audit, Held
 from popbox.migrate.oldhost.findings import Finding, Left
-from popbox.migrate.oldhost.to_accounts import Folder
+from popbox.migrate.oldhost.to_accounts import DomainAccounts
 from popbox.migrate.units import size
 
 COLUMNS = ("domain", "boxes", "logins", "forwards", "catchall", "messages", "octets")
@@ -16,7 +16,7 @@ SHOWN = 50  # findings and things left; --all shows the rest
 
 def table(audit: Audit, *, everything: bool) -> list[str]:
     """What is there, what is wrong, what cannot be carried."""
-    rows = [_row(name, folder, audit.held) for name, folder in audit.folded.domains.items()]
+    rows = [_row(name, entry, audit.held) for name, entry in audit.accounts.domains.items()]
     cells = [COLUMNS, *(tuple(str(value) for value in _cells(row)) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
     lines = [f"dialect {audit.host.dialect}", ""]
@@ -45,16 +45,16 @@ def summary(audit: Audit) -> str:
     return f"{there}; {wrong}; {len(audit.left)} things cannot be carried over"
 
 
-def _row(name: str, folder: Folder, held: list[Held]) -> dict[str, Any]:
+def _row(name: str, entry: DomainAccounts, held: list[Held]) -> dict[str, Any]:
     mine = [one for one in held if one.box.domain == name]
     counted = [one.messages for one in mine if one.messages is not None]
     return {
         "domain": name,
-        "alias_of": folder.alias_of,
-        "boxes": len(folder.boxes),
-        "logins": sum(box.login is not None for box in folder.boxes.values()),
-        "forwards": len(folder.forwards),
-        "catchall": folder.catchall,
+        "alias_of": entry.alias_of,
+        "boxes": len(entry.boxes),
+        "logins": sum(box.login is not None for box in entry.boxes.values()),
+        "forwards": len(entry.forwards),
+        "catchall": entry.catchall,
         "messages": sum(counted) if len(counted) == len(mine) else None,
         "octets": sum(one.octets for one in mine),
     }
@@ -71,7 +71,7 @@ def as_json(audit: Audit) -> dict[str, Any]:
     """README.md says what each key means. No hash and no password is in it."""
     return {
         "dialect": audit.host.dialect,
-        "domains": [_row(name, folder, audit.held) for name, folder in audit.folded.domains.items()],
+        "domains": [_row(name, entry, audit.held) for name, entry in audit.accounts.domains.items()],
         "boxes": [
             {
                 "address": one.box.address,

@@ -13,7 +13,7 @@ from passlib.hash import sha512_crypt
 from popbox.errors import PopboxError
 from popbox.migrate.copy.journal import sync_directory
 from popbox.migrate.oldhost.model import Login, OldHost
-from popbox.migrate.oldhost.to_accounts import Box, Folded, Folder
+from popbox.migrate.oldhost.to_accounts import Box, DomainAccounts, OldAccounts
 
 LOCKED = "!............."
 """Admits nobody, and has the form of a hash, as mailhost wants it: stands for a login without a usable one."""
@@ -22,20 +22,20 @@ ROUNDS = 5_000  # sha512-crypt's own number; mailhost's hashes have it too
 CANNOT_BE_SENT = (b"\0", b"\r", b"\n")
 
 
-def accounts(host: OldHost, folded: Folded, earlier: dict[str, str]) -> dict[str, Any]:
+def accounts(host: OldHost, old: OldAccounts, earlier: dict[str, str]) -> dict[str, Any]:
     """The declaration as a table. ``earlier``: login -> hash of an earlier run, kept where the password is the same."""
-    domains = {name: _domain(host, name, folder, earlier) for name, folder in folded.domains.items()}
-    system = {name: targets for name, targets in folded.system.items() if targets}
+    domains = {name: _domain(host, name, entry, earlier) for name, entry in old.domains.items()}
+    system = {name: targets for name, targets in old.system.items() if targets}
     return ({"system": system} if system else {}) | {"domains": domains}
 
 
-def _domain(host: OldHost, name: str, folder: Folder, earlier: dict[str, str]) -> dict[str, Any]:
-    if folder.alias_of:
-        return {"alias_of": folder.alias_of}
-    table: dict[str, Any] = {} if folder.prefix == name.replace(".", "-") else {"prefix": folder.prefix}
-    table |= {"catchall": folder.catchall} if folder.catchall else {}
-    boxes = {local: _mailbox(host, box, earlier) for local, box in folder.boxes.items()}
-    forwards = {local: list(dict.fromkeys(targets)) for local, targets in folder.forwards.items()}
+def _domain(host: OldHost, name: str, entry: DomainAccounts, earlier: dict[str, str]) -> dict[str, Any]:
+    if entry.alias_of:
+        return {"alias_of": entry.alias_of}
+    table: dict[str, Any] = {} if entry.prefix == name.replace(".", "-") else {"prefix": entry.prefix}
+    table |= {"catchall": entry.catchall} if entry.catchall else {}
+    boxes = {local: _mailbox(host, box, earlier) for local, box in entry.boxes.items()}
+    forwards = {local: list(dict.fromkeys(targets)) for local, targets in entry.forwards.items()}
     return table | ({"mailboxes": boxes} if boxes else {}) | ({"forwards": forwards} if forwards else {})
 
 

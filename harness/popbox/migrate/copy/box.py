@@ -13,7 +13,7 @@ from popbox.migrate.copy.progress import Meter
 from popbox.migrate.oldhost import mbox
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.stores import Contents, Message
-from popbox.migrate.oldhost.tree import Body, FileRequest, TreeError
+from popbox.migrate.oldhost.tree import Body, FileRequest, OldHostError
 
 NS = 1_000_000_000
 
@@ -182,7 +182,7 @@ class _Mbox:
         octets = 0
         try:
             octets = self._take_apart(body)
-        except TreeError as why:
+        except OldHostError as why:
             self.box.tally.problems.append(f"{self.box.address}: {shown(self.wanted.path)}: {why}")
             return
         if octets != self.wanted.entry.size:

@@ -25,7 +25,7 @@ from popbox.migrate.oldhost import mbox
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.stores import contents
 from popbox.migrate.oldhost.to_accounts import Box
-from popbox.migrate.oldhost.tree import FileRequest, Tree, TreeError, Vanished
+from popbox.migrate.oldhost.tree import FileRequest, OldHostError, OldHostTree, Vanished
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,18 @@ class Outcome:
     measured: str = ""
 
 
-def run(tree: Tree, place: Place, options: Options, out: TextIO) -> Outcome:
+def run(tree: OldHostTree, place: Place, options: Options, out: TextIO) -> Outcome:
     """Import, or go on importing. Progress goes to ``out``.
 
     Raises:
-        TreeError: the source is no old host.
+        OldHostError: the source is no old host.
         PopboxError: no space, another import at work, accounts that mailhost refuses, octets that read back wrong.
         OSError: the new host's disk fails. Whatever was placed stays, and the next run goes on.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, place.open())
         found = run_audit(tree, options.dialect, options.qmail_home, count=False)
-        table = accounts(found.host, found.folded, earlier_hashes(place.to / ACCOUNTS))
+        table = accounts(found.host, found.accounts, earlier_hashes(place.to / ACCOUNTS))
         write_private(place.to / ACCOUNTS, as_toml(table))
         write_private(place.to / LEFT, "".join(f"{one}\n" for one in found.left).encode())
         outcome = Outcome(found, Tally(), applied=place.apply())
@@ -80,11 +80,11 @@ def run(tree: Tree, place: Place, options: Options, out: TextIO) -> Outcome:
 class _Run:
     """One pass over all boxes."""
 
-    def __init__(self, tree: Tree, place: Place, options: Options, found: Audit, tally: Tally) -> None:
+    def __init__(self, tree: OldHostTree, place: Place, options: Options, found: Audit, tally: Tally) -> None:
         self.tree, self.place, self.options, self.found, self.tally = tree, place, options, found, tally
 
     def _prefix(self, box: Box) -> str:
-        return self.found.folded.domains[box.domain].prefix
+        return self.found.accounts.domains[box.domain].prefix
 
     def missing(self) -> tuple[int, int]:
         """Messages and octets that are not there yet, for the check of space; by size, without looking at each."""
@@ -117,16 +117,16 @@ class _Run:
                 self.tally.problems.append(told)
             self.tally.problems += [f"{why}; not copied" for why in batch.refused]
 
-    def _take(self, job: Job, body: Iterator[bytes] | TreeError) -> None:
+    def _take(self, job: Job, body: Iterator[bytes] | OldHostError) -> None:
         """One file; what cannot be read is a problem to be told, and is tried again by the next pass."""
         try:
             if isinstance(body, Vanished) and not self.options.final:
                 self.tally.later += 1
                 return
-            if isinstance(body, TreeError):
+            if isinstance(body, OldHostError):
                 raise body
             job.take(body)
-        except (TreeError, FolderError) as why:
+        except (OldHostError, FolderError) as why:
             self.tally.problems.append(f"{shown(job.wanted.path)}: {why}")
 
     def _jobs(self, batch: Batch, pace: Pace) -> Iterator[Job]:

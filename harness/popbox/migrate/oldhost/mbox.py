@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from email.utils import mktime_tz, parsedate_tz
 from typing import Literal, NamedTuple
 
-from popbox.migrate.oldhost.tree import TreeError
+from popbox.migrate.oldhost.tree import OldHostError
 
 Quoting = Literal["rd", "o", "none"]
 HOLD_OCTETS = 1 << 20  # so much of a message is held before a piece of it is handed on
@@ -33,7 +33,7 @@ class Piece(NamedTuple):
 
 
 def split(body: Iterable[bytes], quoting: Quoting = "rd") -> Iterator[Piece]:
-    """The messages in pieces. Raises TreeError where the file does not begin with a From_ line."""
+    """The messages in pieces. Raises OldHostError where the file does not begin with a From_ line."""
     held = bytearray(b"\n\n")  # as if an empty line stood before the file
     position, begun = 0, False
     unquote = _UNQUOTE.get(quoting)
@@ -55,11 +55,11 @@ def split(body: Iterable[bytes], quoting: Quoting = "rd") -> Iterator[Piece]:
             if begun:
                 yield piece(start, bytes(held[: at + 1]))
             elif at:
-                raise TreeError("does not begin with a From_ line")
+                raise OldHostError("does not begin with a From_ line")
             start, begun, position = bytes(line[0]), True, 0
             del held[: line.end() - 1]
         if not begun and len(held) > LINE_OCTETS:
-            raise TreeError("does not begin with a From_ line")
+            raise OldHostError("does not begin with a From_ line")
         cut = held.rfind(b"\n", 0, max(0, len(held) - LINE_OCTETS)) if len(held) > HOLD_OCTETS else -1
         cut = len(held) - LINE_OCTETS if cut <= 0 and len(held) > HOLD_OCTETS else cut
         if cut > 0:
@@ -68,14 +68,14 @@ def split(body: Iterable[bytes], quoting: Quoting = "rd") -> Iterator[Piece]:
             del held[:cut]
         position = 0 if cut > 0 else max(0, min(position, len(held) - 7))
     if not begun and held != b"\n\n":
-        raise TreeError("does not begin with a From_ line")
+        raise OldHostError("does not begin with a From_ line")
     if begun:
         last = bytes(held)
         yield piece(start, last[:-1] if last.endswith(b"\n\n") and len(last) > 2 else last)
 
 
 def count(body: Iterable[bytes]) -> int:
-    """How many messages an mbox holds. Raises TreeError."""
+    """How many messages an mbox holds. Raises OldHostError."""
     return sum(bool(piece.start) for piece in split(body, "none"))
 
 

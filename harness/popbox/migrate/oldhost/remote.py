@@ -30,7 +30,7 @@ from popbox.migrate.oldhost.tree import (
     Body,
     DirEntry,
     FileRequest,
-    TreeError,
+    OldHostError,
     Vanished,
     resolve,
     within,
@@ -51,7 +51,7 @@ KINDS = {b"f": FILE, b"d": DIRECTORY, b"l": LINK}
 
 
 class Remote:
-    """See tree.Tree. ``way`` runs a command there; ``top`` is where ``base`` of the old host lies."""
+    """See tree.OldHostTree. ``way`` runs a command there; ``top`` is where ``base`` of the old host lies."""
 
     def __init__(self, name: str, way: Command, top: bytes, base: bytes, *, shell: bool) -> None:
         """``shell``: the way takes one string for a shell, as ssh does."""
@@ -65,7 +65,7 @@ class Remote:
         self.said = ""  # what the last program there said on stderr
 
     def prepare(self, paths: Iterable[bytes], *, deep: bool = True) -> None:
-        """See Tree: ask for the directories above first, so that no link among them is followed unseen."""
+        """See OldHostTree: ask for the directories above first, so that no link among them is followed unseen."""
         normal = {os.path.normpath(path) for path in paths if b"\0" not in path and path.startswith(b"/")}
         asked = sorted(path for path in normal if within(path, self.base) and not self._is_covered(path, deep))
         if not asked:
@@ -135,46 +135,46 @@ class Remote:
         if sum(one.entry.size for one in small) > HELD_OCTETS:
             raise HostError(f"{self.name}: configuration files of more than {HELD_OCTETS} octets")
         for one, body in self.bodies(small):
-            if not isinstance(body, TreeError):
+            if not isinstance(body, OldHostError):
                 self._texts[one.path] = b"".join(body)
 
     def lstat(self, path: bytes) -> DirEntry | None:
-        """See Tree."""
+        """See OldHostTree."""
         parent = path.rpartition(b"/")[0] or b"/"
         if path not in self._entries and not self._is_covered(path, True) and parent not in self._listed:
             self._find([path], 0)
         return self._entries.get(path)
 
     def scan(self, path: bytes) -> list[tuple[bytes, DirEntry]]:
-        """See Tree."""
+        """See OldHostTree."""
         self.prepare([path], deep=False)
         if not self._is_directory(path):
-            raise TreeError("cannot be listed")
+            raise OldHostError("cannot be listed")
         names = sorted(self._names.get(path, []))
         found = ((name, self._entries.get(path.rstrip(b"/") + b"/" + name)) for name in names)
         return [(name, entry) for name, entry in found if entry is not None]
 
     def read(self, path: bytes, most: int = CONFIG_OCTETS) -> bytes:
-        """See Tree."""
+        """See OldHostTree."""
         if path not in self._texts:
             entry = self.lstat(path)
             if entry is None or entry.kind != FILE:
-                raise TreeError("is no regular file")
+                raise OldHostError("is no regular file")
             if entry.size > most:
-                raise TreeError(f"is larger than {most} octets")
+                raise OldHostError(f"is larger than {most} octets")
             for _, body in self.bodies([FileRequest(path, entry)]):
-                if isinstance(body, TreeError):
+                if isinstance(body, OldHostError):
                     raise body
                 self._texts[path] = b"".join(body)
         return self._texts[path]
 
-    def bodies(self, wanted: Iterable[FileRequest]) -> Iterator[tuple[FileRequest, Body | TreeError]]:
-        """See Tree."""
+    def bodies(self, wanted: Iterable[FileRequest]) -> Iterator[tuple[FileRequest, Body | OldHostError]]:
+        """See OldHostTree."""
         stream = iter(wanted)
         while some := list(islice(stream, AT_ONCE)):
             yield from self._tar(some)
 
-    def _tar(self, some: list[FileRequest]) -> Iterator[tuple[FileRequest, Body | TreeError]]:
+    def _tar(self, some: list[FileRequest]) -> Iterator[tuple[FileRequest, Body | OldHostError]]:
         """One tar; files that have vanished meanwhile are missing in it, the order stays."""
         names = [b"./" + self._there(one.path)[len(self._top) :].lstrip(b"/") for one in some]
         argv = [b"tar", b"-C", self._top or b"/", b"--create", b"--file=-", b"--no-recursion", b"--hard-dereference"]
@@ -197,7 +197,7 @@ class Remote:
                 if at == len(names):
                     raise HostError(f"{self.name}: tar sent what was not asked for")
                 file = archive.extractfile(member) if archive and member.isreg() else None
-                yield some[at], TreeError("is no regular file any more") if file is None else self._body(file)
+                yield some[at], OldHostError("is no regular file any more") if file is None else self._body(file)
                 at += 1
             while out.read(CHUNK_OCTETS):  # the padding behind it
                 pass

@@ -11,18 +11,18 @@ from popbox.errors import HostError
 from popbox.hosts.base import Command
 from popbox.migrate.oldhost.dialects.vpopmail import HOMES
 from popbox.migrate.oldhost.remote import Remote
-from popbox.migrate.oldhost.tree import DIRECTORY, Local, Tree, TreeError
+from popbox.migrate.oldhost.tree import DIRECTORY, Local, OldHostError, OldHostTree
 
 CONNECT_S = 15
 
 
-def open_source(source: str, stands_for: str | None = None, environ: Mapping[str, str] = NOTHING) -> Tree:
+def open_source(source: str, stands_for: str | None = None, environ: Mapping[str, str] = NOTHING) -> OldHostTree:
     """The tree of a source. ``stands_for``: the old host's path of it; None: told by what lies in it.
 
     ``environ``: what ssh and docker may have of it.
 
     Raises:
-        TreeError: it is no such thing.
+        OldHostError: it is no such thing.
         HostError: the other host cannot be reached.
     """
     kind, _, rest = source.partition(":")
@@ -30,14 +30,14 @@ def open_source(source: str, stands_for: str | None = None, environ: Mapping[str
         return _remote(source, kind, rest, stands_for, environ)
     top = os.fsencode(Path(source).resolve())
     if not Path(source).is_dir():
-        raise TreeError(f"{source} is no directory; SOURCE is a directory, ssh:HOST:/path or container:NAME:/path")
+        raise OldHostError(f"{source} is no directory; SOURCE is a directory, ssh:HOST:/path or container:NAME:/path")
     return Local(top, _normal(stands_for) if stands_for else _guess(Local(top, b"/")))
 
 
-def _remote(source: str, kind: str, rest: str, stands_for: str | None, environ: Mapping[str, str]) -> Tree:
+def _remote(source: str, kind: str, rest: str, stands_for: str | None, environ: Mapping[str, str]) -> OldHostTree:
     name, colon, path = rest.partition(":")
     if not colon or not name or name.startswith("-") or not path.startswith("/"):
-        raise TreeError(f"{source}: write {kind}:{'HOST' if kind == 'ssh' else 'NAME'}:/path")
+        raise OldHostError(f"{source}: write {kind}:{'HOST' if kind == 'ssh' else 'NAME'}:/path")
     ssh = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}", "--", name]
     docker = ["docker", "exec", "-i", name]
     way = Command(ssh, of_ssh(environ)) if kind == "ssh" else Command(docker, of_docker(environ))
@@ -50,7 +50,7 @@ def _remote(source: str, kind: str, rest: str, stands_for: str | None, environ: 
     return first if base == b"/" else Remote(source, way, top, base, shell=kind == "ssh")
 
 
-def _guess(tree: Tree, probes: tuple[bytes, ...] = ()) -> bytes:
+def _guess(tree: OldHostTree, probes: tuple[bytes, ...] = ()) -> bytes:
     """A qmail home has control/, vpopmail's home has domains/ and no etc/passwd; else it is a root."""
     for probe in probes:
         tree.lstat(probe)
@@ -62,7 +62,7 @@ def _guess(tree: Tree, probes: tuple[bytes, ...] = ()) -> bytes:
 
 
 def _normal(path: str) -> bytes:
-    """An old host's path. Raises TreeError."""
+    """An old host's path. Raises OldHostError."""
     if not path.startswith("/") or "\0" in path:
-        raise TreeError(f"--as {path!r} is not an absolute path")
+        raise OldHostError(f"--as {path!r} is not an absolute path")
     return os.fsencode(os.path.normpath("/" + path.lstrip("/")))

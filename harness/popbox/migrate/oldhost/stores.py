@@ -7,7 +7,7 @@ from typing import NamedTuple
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import MAILDIR, OldHost, Store
-from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OUTSIDE, DirEntry, FileRequest, Tree, TreeError, look
+from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OUTSIDE, DirEntry, FileRequest, OldHostError, OldHostTree, look
 
 PARTS = (b"new", b"cur")
 UIDL_OCTETS = 70  # RFC 1939 §7
@@ -49,7 +49,7 @@ class Contents(NamedTuple):
 NOTHING = Contents([], None, whole=False)
 
 
-def contents(tree: Tree, host: OldHost, store: Store, now_ns: int) -> Contents:
+def contents(tree: OldHostTree, host: OldHost, store: Store, now_ns: int) -> Contents:
     """List a store without opening a message; what is wrong goes to the findings."""
     real, entry = look(tree, store.path)
     where = Where(file_of(store.path))
@@ -70,7 +70,7 @@ def contents(tree: Tree, host: OldHost, store: Store, now_ns: int) -> Contents:
     return Contents([], FileRequest(real, entry), whole=True)
 
 
-def _maildir(tree: Tree, host: OldHost, real: bytes, now_ns: int) -> Contents:
+def _maildir(tree: OldHostTree, host: OldHost, real: bytes, now_ns: int) -> Contents:
     messages: list[Message] = []
     whole = True
     for part in (b"tmp", *PARTS):
@@ -86,11 +86,11 @@ def _maildir(tree: Tree, host: OldHost, real: bytes, now_ns: int) -> Contents:
     return Contents(messages, None, whole)
 
 
-def _beside(tree: Tree, host: OldHost, real: bytes) -> None:
+def _beside(tree: OldHostTree, host: OldHost, real: bytes) -> None:
     """What servers of IMAP keep in a Maildir: folders, which POP3 has not, and courier's own ids of messages."""
     try:
         found = tree.scan(real)
-    except TreeError:
+    except OldHostError:
         return  # new, cur and tmp have said so
     for name, entry in found:
         path = real + b"/" + name
@@ -104,18 +104,18 @@ def _beside(tree: Tree, host: OldHost, real: bytes) -> None:
             host.leave(where, held, "POP3 has no folders")
 
 
-def _messages_in(tree: Tree, path: bytes) -> int:
+def _messages_in(tree: OldHostTree, path: bytes) -> int:
     try:
         return sum(entry.kind == FILE and not name.startswith(b".") for name, entry in tree.scan(path))
-    except TreeError:
+    except OldHostError:
         return 0
 
 
-def _part(tree: Tree, host: OldHost, path: bytes, part: bytes, messages: list[Message]) -> bool:
+def _part(tree: OldHostTree, host: OldHost, path: bytes, part: bytes, messages: list[Message]) -> bool:
     """Add the messages of new or cur; False where it cannot be listed."""
     try:
         found = tree.scan(path)
-    except TreeError as why:
+    except OldHostError as why:
         host.wrong("unreadable", Where(file_of(path)), str(why))
         return False
     for name, entry in found:

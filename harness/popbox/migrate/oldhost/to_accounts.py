@@ -34,7 +34,7 @@ class Box:
 
 
 @dataclass(slots=True)
-class Folder:
+class DomainAccounts:
     """One domain; ``alias_of``: another name for one, with nothing of its own."""
 
     prefix: str
@@ -45,21 +45,21 @@ class Folder:
 
 
 @dataclass(slots=True)
-class Folded:
+class OldAccounts:
     """The whole host."""
 
-    domains: dict[str, Folder]
+    domains: dict[str, DomainAccounts]
     system: dict[str, list[str]]
 
     def boxes(self) -> list[Box]:
         """Every mailbox, in the order of domains."""
-        return [box for folder in self.domains.values() for box in folder.boxes.values()]
+        return [box for entry in self.domains.values() for box in entry.boxes.values()]
 
 
-def fold(host: OldHost) -> Folded:
-    """Fold everything read; findings about logins and what is left go to the host."""
-    folded = Folded(_domains(host), host.system)
-    work = _Fold(host, folded)
+def to_accounts(host: OldHost) -> OldAccounts:
+    """Convert all that was read; findings about logins and what is left go to the host."""
+    accounts = OldAccounts(_domains(host), host.system)
+    work = _Conversion(host, accounts)
     for store, routes in work.by_store().items():
         work.box(store, routes)
     for route in host.routes:
@@ -68,24 +68,24 @@ def fold(host: OldHost) -> Folded:
     for route in host.routes:
         if route.local == CATCHALL:
             work.catchall(route)
-    for box in folded.boxes():
+    for box in accounts.boxes():
         if box.login is None:
             host.wrong("login-missing", box.where, f"{box.address} in {shown(box.store.path)}")
             host.leave(box.where, f"login of {box.address}", "the old host has none; the new one gets a locked one")
-    return folded
+    return accounts
 
 
-def _domains(host: OldHost) -> dict[str, Folder]:
+def _domains(host: OldHost) -> dict[str, DomainAccounts]:
     """Prefixes as they were, changed where mailhost would refuse them as overlapping (H-9) or a system account's."""
-    folders: dict[str, Folder] = {}
+    domains: dict[str, DomainAccounts] = {}
     taken: list[str] = []
     for name, there in host.domains.items():
         prefix = there.prefix
         if there.alias_of is None:
             prefix = next(p for p in _prefixes(there.prefix, name) if not any(_overlap(p, other) for other in taken))
             taken.append(prefix)
-        folders[name] = Folder(prefix, there.alias_of)
-    return folders
+        domains[name] = DomainAccounts(prefix, there.alias_of)
+    return domains
 
 
 def _prefixes(old: str, name: str) -> Iterable[str]:
@@ -103,11 +103,11 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(other + "-") or other.startswith(one + "-")
 
 
-class _Fold:
+class _Conversion:
     """The work on one host."""
 
-    def __init__(self, host: OldHost, folded: Folded) -> None:
-        self.host, self.folded = host, folded
+    def __init__(self, host: OldHost, accounts: OldAccounts) -> None:
+        self.host, self.accounts = host, accounts
         self.owner: dict[Store, Box] = {}
         self.login_of: dict[bytes, list[Login]] = {}
         self.given: dict[str, Box] = {}
@@ -131,12 +131,12 @@ class _Fold:
         base = homes[0].rpartition(b"/")[2].decode("latin-1").lower()
         exact = [route for route in routes if route.local != CATCHALL]
         exact.sort(key=lambda route: (route.local not in names, route.local != base, route.stores[0] != store))
-        if exact and exact[0].local not in self.folded.domains[exact[0].domain].boxes:
+        if exact and exact[0].local not in self.accounts.domains[exact[0].domain].boxes:
             chosen, local = exact[0], exact[0].local
         else:
             chosen, local = routes[0], self._free(routes[0].domain, [*sorted(names), base, "catchall"])
         box = Box(chosen.domain, local, store, chosen.where, extensions=chosen.extensions)
-        self.folded.domains[chosen.domain].boxes[local] = box
+        self.accounts.domains[chosen.domain].boxes[local] = box
         self.owner[store] = box
         for route in exact:
             same = route.domain == box.domain and route.local != box.local
@@ -152,15 +152,15 @@ class _Fold:
 
     def _free(self, name: str, wanted: list[str]) -> str:
         """The first usable local part that no other route or box of the domain has."""
-        boxes = self.folded.domains[name].boxes
+        boxes = self.accounts.domains[name].boxes
         texts = chain(wanted, (f"catchall{number}" for number in count(2)))
         locals_ = (local_part(text.encode("latin-1")) for text in texts)
         return next(local for local in locals_ if local and (name, local) not in self.routes and local not in boxes)
 
     def forwards(self, route: Route) -> None:
         """What an address sends on, and what it delivers into the mailbox of another address."""
-        folder = self.folded.domains[route.domain]
-        own = folder.boxes.get(route.local)
+        entry = self.accounts.domains[route.domain]
+        own = entry.boxes.get(route.local)
         if route.local == CATCHALL or any(self._is_alias(route, store) for store in route.stores):
             return
         targets = list(route.forwards)
@@ -170,7 +170,7 @@ class _Fold:
                 targets.append(box.address)
         targets = [t for t in dict.fromkeys(targets) if t.lower() != f"{route.local}@{route.domain}"]
         if targets:
-            folder.forwards.setdefault(route.local, []).extend(targets)
+            entry.forwards.setdefault(route.local, []).extend(targets)
         if route.extensions and own is None and targets:
             self.host.leave(route.where, f"extensions of {route.local}@{route.domain}", "a forward has none")
 
@@ -181,10 +181,12 @@ class _Fold:
     def logins(self) -> None:
         """Each login to the mailbox that it opens; one for each box, the others are left."""
         by_home: dict[bytes, list[Box]] = {}
-        for box in self.folded.boxes():
+        for box in self.accounts.boxes():
             by_home.setdefault(self._homes(box.store)[0], []).append(box)
-        by_user = {box.local: box for box in self.folded.boxes() if box.store.path.endswith(b"/" + box.local.encode())}
-        by_address = {box.address: box for box in self.folded.boxes()}
+        by_user = {
+            box.local: box for box in self.accounts.boxes() if box.store.path.endswith(b"/" + box.local.encode())
+        }
+        by_address = {box.address: box for box in self.accounts.boxes()}
         for login in self.host.logins:
             near = by_home.get(login.home.rstrip(b"/"), []) if login.home is not None else []
             first = next((box for box in near if box.store.path.endswith(b"/Maildir")), near[0] if near else None)
@@ -208,26 +210,26 @@ class _Fold:
         """A login's mailbox that no address leads to: it gets the login's own, where that is one of our domains."""
         local, at, name = login.name.lower().rpartition("@")
         known = local_part(local.encode("latin-1")) if at and domain(name.encode("latin-1")) else None
-        folder = self.folded.domains.get(name)
-        if login.home is None or known is None or folder is None or folder.alias_of or (name, known) in self.routes:
+        entry = self.accounts.domains.get(name)
+        if login.home is None or known is None or entry is None or entry.alias_of or (name, known) in self.routes:
             return None
         self.host.wrong("login-no-address", login.where, login.name)
         box = Box(name, known, Store("maildir", login.home.rstrip(b"/") + b"/Maildir"), login.where)
-        folder.boxes[known] = box
+        entry.boxes[known] = box
         return box
 
     def catchall(self, route: Route) -> None:
         """Everything else of a domain goes into one mailbox or forward of it."""
-        folder = self.folded.domains[route.domain]
+        entry = self.accounts.domains[route.domain]
         targets = [self.owner[store].address for store in route.stores] + route.forwards
         local, _, name = targets[0].rpartition("@")
-        if len(targets) == 1 and name == route.domain and (local in folder.boxes or local in folder.forwards):
-            folder.catchall = local
+        if len(targets) == 1 and name == route.domain and (local in entry.boxes or local in entry.forwards):
+            entry.catchall = local
             return
-        folder.catchall = self._free(route.domain, ["catchall"])
-        folder.forwards[folder.catchall] = list(dict.fromkeys(targets))
+        entry.catchall = self._free(route.domain, ["catchall"])
+        entry.forwards[entry.catchall] = list(dict.fromkeys(targets))
         self.host.leave(
             route.where,
             f"catchall of {route.domain} to {', '.join(targets)}",
-            f"mailhost needs an address for it: {folder.catchall}@{route.domain}, a forward",
+            f"mailhost needs an address for it: {entry.catchall}@{route.domain}, a forward",
         )

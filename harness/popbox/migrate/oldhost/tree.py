@@ -22,11 +22,11 @@ MOST_LINKS = 32  # our choice, as Linux's own limit is 40
 FILE, DIRECTORY, LINK, OTHER, ESCAPES, OUTSIDE = "file", "directory", "link", "other", "escapes", "outside"
 
 
-class TreeError(PopboxError):
+class OldHostError(PopboxError):
     """Something of the old host cannot be read; names it and why."""
 
 
-class Vanished(TreeError):
+class Vanished(OldHostError):
     """A file was there when it was listed and is not now: fetched, deleted, or moved from new/ to cur/."""
 
 
@@ -51,7 +51,7 @@ class FileRequest(NamedTuple):
 Body = Iterator[bytes]
 
 
-class Tree(Protocol):
+class OldHostTree(Protocol):
     """The old host. `Local` is a directory of this machine, `remote.Remote` is reached by ssh or docker."""
 
     name: str
@@ -64,16 +64,16 @@ class Tree(Protocol):
         """What stands at a path whose directories are real; links are not followed. None: nothing."""
 
     def scan(self, path: bytes) -> list[tuple[bytes, DirEntry]]:
-        """Names in a real directory, in order, with what each is. Raises TreeError."""
+        """Names in a real directory, in order, with what each is. Raises OldHostError."""
 
     def read(self, path: bytes, most: int = CONFIG_OCTETS) -> bytes:
-        """A regular file at a real path, whole. Raises TreeError, also where it is larger than ``most`` octets."""
+        """A regular file at a real path, whole. Raises OldHostError, also where it is larger than ``most`` octets."""
 
-    def bodies(self, wanted: Iterable[FileRequest]) -> Iterator[tuple[FileRequest, Body | TreeError]]:
+    def bodies(self, wanted: Iterable[FileRequest]) -> Iterator[tuple[FileRequest, Body | OldHostError]]:
         """The files one after the other, each to be read to its end before the next; those that are gone as errors."""
 
 
-def resolve(tree: Tree, path: bytes) -> bytes | None:
+def resolve(tree: OldHostTree, path: bytes) -> bytes | None:
     """The real path: links followed, ``.`` and ``..`` gone. None where it leaves the copy, or links go round."""
     done: list[bytes] = []
     left = path.split(b"/")[::-1]
@@ -108,7 +108,7 @@ def within(path: bytes, top: bytes) -> bool:
     return top == b"/" or path == top or path.startswith(top + b"/")
 
 
-def look(tree: Tree, path: bytes) -> tuple[bytes, DirEntry | None]:
+def look(tree: OldHostTree, path: bytes) -> tuple[bytes, DirEntry | None]:
     """The real path and what stands there, links followed; ESCAPES and OUTSIDE say that the copy does not hold it."""
     if b"\0" in path or not path.startswith(b"/"):
         return path, None
@@ -121,13 +121,19 @@ def look(tree: Tree, path: bytes) -> tuple[bytes, DirEntry | None]:
     return real, tree.lstat(real)
 
 
-def read_text(tree: Tree, path: bytes, most: int = CONFIG_OCTETS) -> bytes | None:
-    """A configuration file, links followed; None where there is none. Raises TreeError where it is no file to read."""
+def read_text(tree: OldHostTree, path: bytes, most: int = CONFIG_OCTETS) -> bytes | None:
+    """A configuration file, links followed; None where there is none.
+
+    Raises:
+        OldHostError: it is no regular file, leads out of the copy, or cannot be read.
+    """
     real, entry = look(tree, path)
     if entry is None or entry.kind == OUTSIDE:
         return None
     if entry.kind != FILE:
-        raise TreeError("leads out of the copy" if entry.kind == ESCAPES else f"is no regular file but a {entry.kind}")
+        raise OldHostError(
+            "leads out of the copy" if entry.kind == ESCAPES else f"is no regular file but a {entry.kind}"
+        )
     return tree.read(real, most)
 
 
@@ -141,20 +147,20 @@ class Local:
         self._held: tuple[bytes, int] | None = None  # the directory that files were opened in last
 
     def prepare(self, paths: Iterable[bytes], *, deep: bool = True) -> None:
-        """See Tree: here each look is cheap."""
+        """See OldHostTree: here each look is cheap."""
 
     def _here(self, path: bytes) -> bytes:
         return os.path.join(self._top, path[len(self.base) :].lstrip(b"/"))
 
     def lstat(self, path: bytes) -> DirEntry | None:
-        """See Tree."""
+        """See OldHostTree."""
         try:
             return _entry(os.lstat(self._here(path)), self._here(path))
         except (OSError, ValueError):
             return None
 
     def scan(self, path: bytes) -> list[tuple[bytes, DirEntry]]:
-        """See Tree."""
+        """See OldHostTree."""
         found = []
         try:
             with self._directory(path) as at:
@@ -164,24 +170,24 @@ class Local:
                     except FileNotFoundError:
                         continue  # delivered, fetched or moved meanwhile
         except OSError as why:
-            raise TreeError(f"cannot be listed: {why.strerror}") from why
+            raise OldHostError(f"cannot be listed: {why.strerror}") from why
         return found
 
     def read(self, path: bytes, most: int = CONFIG_OCTETS) -> bytes:
-        """See Tree."""
+        """See OldHostTree."""
         try:
             with self._opened(path) as file:
                 if os.fstat(file).st_size > most:
-                    raise TreeError(f"is larger than {most} octets")
+                    raise OldHostError(f"is larger than {most} octets")
                 octets = b"".join(_chunks(file, most + 1))
         except OSError as why:
-            raise TreeError(f"cannot be read: {why.strerror}") from why
+            raise OldHostError(f"cannot be read: {why.strerror}") from why
         if len(octets) > most:
-            raise TreeError(f"is larger than {most} octets")
+            raise OldHostError(f"is larger than {most} octets")
         return octets
 
-    def bodies(self, wanted: Iterable[FileRequest]) -> Iterator[tuple[FileRequest, Body | TreeError]]:
-        """See Tree."""
+    def bodies(self, wanted: Iterable[FileRequest]) -> Iterator[tuple[FileRequest, Body | OldHostError]]:
+        """See OldHostTree."""
         for one in wanted:
             try:
                 with self._opened(one.path) as file:
@@ -189,7 +195,7 @@ class Local:
             except FileNotFoundError:
                 yield one, Vanished("has vanished")
             except OSError as why:
-                yield one, TreeError(f"cannot be read: {why.strerror}")
+                yield one, OldHostError(f"cannot be read: {why.strerror}")
 
     @contextmanager
     def _opened(self, path: bytes) -> Iterator[int]:
@@ -236,4 +242,4 @@ def _chunks(file: int, most: int = 1 << 62) -> Body:
             most -= len(chunk)
             yield chunk
     except OSError as why:
-        raise TreeError(f"cannot be read: {why.strerror}") from why
+        raise OldHostError(f"cannot be read: {why.strerror}") from why

@@ -43,7 +43,7 @@ def test_q_send_20_a_forward_without_a_domain_goes_to_envnoathost(
     (root / QMAIL / "popboxes/domain-com/sales/.qmail").write_text(f"{line}\n")
     found = audited(root)
     assert [finding.rule for finding in found.findings] == []
-    sales = found.folded.domains["domain.com"].forwards["sales"]
+    sales = found.accounts.domains["domain.com"].forwards["sales"]
     assert sales == [f"ann@{text.split()[0]}"]
 
 
@@ -66,7 +66,7 @@ def test_nothing_of_the_source_is_changed_and_no_time_of_a_message_either(tmp_pa
 
 def test_a_copy_of_the_qmail_home_gives_what_the_root_gives(tmp_path: Path) -> None:
     root = HOSTS["howto"](tmp_path)
-    assert audited(root).folded == audited(root / QMAIL).folded
+    assert audited(root).accounts == audited(root / QMAIL).accounts
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.popbox.migrate.oldhosts import MBOX
 
 from popbox.migrate.oldhost import mbox
-from popbox.migrate.oldhost.tree import TreeError
+from popbox.migrate.oldhost.tree import OldHostError
 
 FROM = b"From a@b.example Mon Sep 10 01:46:40 2001\n"
 
@@ -41,7 +41,7 @@ def test_mboxo_takes_the_quote_off_one_kind_only() -> None:
 
 @pytest.mark.parametrize("text", [b"hello\n", b"\n\nFrom nobody\n", b"From no date here\n\nx\n", b"x" * 5000])
 def test_what_is_no_mbox_is_refused(text: bytes) -> None:
-    with pytest.raises(TreeError, match="From_"):
+    with pytest.raises(OldHostError, match="From_"):
         messages(text)
 
 

@@ -20,7 +20,7 @@ from popbox.migrate.audit.audit import Audit, audit
 from popbox.migrate.oldhost import command_output
 from popbox.migrate.oldhost.source import open_source
 from popbox.migrate.oldhost.stores import contents
-from popbox.migrate.oldhost.tree import FileRequest, Tree, TreeError
+from popbox.migrate.oldhost.tree import FileRequest, OldHostError, OldHostTree
 from popbox.settings import Settings
 
 SSH = """\
@@ -55,7 +55,7 @@ def test_ssh_finds_what_a_copy_gives(dialect: str, tmp_path: Path, asked: Path) 
     before = tree_of(root)
     far, near = by_ssh(root), audited(root)
     assert far.findings == []
-    assert far.folded == near.folded
+    assert far.accounts == near.accounts
     assert [held.octets for held in far.held] == [held.octets for held in near.held]
     assert tree_of(root) == before
     assert len(asked.read_text().splitlines()) < 40, "not one call a file"
@@ -103,15 +103,15 @@ def test_files_that_vanish_on_the_way_are_told_and_the_others_come(tmp_path: Pat
     ]
     for gone in (wanted[1], wanted[-1]):
         (root / os.fsdecode(gone.path).lstrip("/")).unlink()
-    came = [(one, body if isinstance(body, TreeError) else b"".join(body)) for one, body in tree.bodies(wanted)]
+    came = [(one, body if isinstance(body, OldHostError) else b"".join(body)) for one, body in tree.bodies(wanted)]
     assert [one for one, _ in came] == wanted
-    assert [str(text) for _, text in came if isinstance(text, TreeError)] == ["has vanished"] * 2
+    assert [str(text) for _, text in came if isinstance(text, OldHostError)] == ["has vanished"] * 2
 
 
-def drained(tree: Tree, wanted: list[FileRequest]) -> None:
+def drained(tree: OldHostTree, wanted: list[FileRequest]) -> None:
     """Read them all, and see that none is said to be missing."""
     for one, body in tree.bodies(wanted):
-        assert not isinstance(body, TreeError), f"{one.path!r}: {body}"
+        assert not isinstance(body, OldHostError), f"{one.path!r}: {body}"
         b"".join(body)
 
 
@@ -157,7 +157,7 @@ def test_hosts_that_cannot_be_reached_end_with_3_and_silence_ends(
     with pytest.raises(HostError, match="no such directory"):
         open_source(f"ssh:old.example.net:{tmp_path}/nowhere", environ=os.environ)
     for odd in ("ssh:old.example.net", "ssh:-oProxyCommand=x:/", "ssh::/x", "container:x:relative"):
-        with pytest.raises(TreeError):
+        with pytest.raises(OldHostError):
             open_source(odd, environ=os.environ)
     monkeypatch.setattr(command_output, "SILENCE_S", 0.2)
     (tmp_path / "bin/ssh").write_text("#!/bin/sh\nexec sleep 30\n")

@@ -71,7 +71,7 @@ def test_audit_finds_what_a_copy_gives(dialect: str, tmp_path: Path, old: OldHos
     before = tree_of(top)
     far = audit(open_source(f"ssh:old.example.net:{top}", environ=os.environ), None, b"/var/qmail")
     near = audited(top)
-    assert (far.findings, far.folded) == (near.findings, near.folded)
+    assert (far.findings, far.accounts) == (near.findings, near.accounts)
     assert [held.octets for held in far.held] == [held.octets for held in near.held]
     assert tree_of(top) == before
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from popbox.migrate.oldhost.dialects.text import file_of, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import OldHost
-from popbox.migrate.oldhost.tree import DIRECTORY, FILE, Tree, TreeError, look
+from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OldHostError, OldHostTree, look
 
 COLONS = 7
 
@@ -24,7 +24,7 @@ class Assigned(NamedTuple):
     where: Where
 
 
-def read_assign(tree: Tree, host: OldHost, home: bytes) -> list[Assigned]:
+def read_assign(tree: OldHostTree, host: OldHost, home: bytes) -> list[Assigned]:
     """The lines that count, first ones first; what is wrong with the file goes to the findings."""
     path = home + b"/users/assign"
     octets = text_of(tree, host, path)
@@ -79,7 +79,7 @@ def _row(host: OldHost, line: bytes, where: Where) -> Assigned | None:
     return Assigned(address[1:].lower(), address[:1] == b"+", uid, home, dash, ext, where)
 
 
-def _parts(tree: Tree, host: OldHost, home: bytes) -> list[Assigned]:
+def _parts(tree: OldHostTree, host: OldHost, home: bytes) -> list[Assigned]:
     """The lines of users/domains/*, which the HOWTO joins into users/assign."""
     real, entry = look(tree, home + b"/users/domains")
     if entry is None or entry.kind != DIRECTORY:
@@ -87,7 +87,7 @@ def _parts(tree: Tree, host: OldHost, home: bytes) -> list[Assigned]:
     rows: list[Assigned] = []
     try:
         found = tree.scan(real)
-    except TreeError as why:
+    except OldHostError as why:
         host.wrong("unreadable", Where(file_of(real)), str(why))
         return []
     for name, _ in found:
@@ -104,7 +104,7 @@ def _drift(host: OldHost, rows: list[Assigned], parts: list[Assigned]) -> None:
             host.wrong("assign-drift", part.where, f"{shown(part.address)} is not in users/assign so")
 
 
-def _judge_cdb(tree: Tree, host: OldHost, home: bytes) -> None:
+def _judge_cdb(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     _, assign = look(tree, home + b"/users/assign")
     path, cdb = look(tree, home + b"/users/cdb")
     if cdb is None or cdb.kind != FILE:

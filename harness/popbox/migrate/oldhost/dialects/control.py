@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from popbox.migrate.oldhost.dialects.text import domain, entries, file_of, text_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import Domain, OldHost
-from popbox.migrate.oldhost.tree import Tree
+from popbox.migrate.oldhost.tree import OldHostTree
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Control:
     virtual: dict[bytes, tuple[bytes, Where]] = field(default_factory=dict)
 
 
-def read_control(tree: Tree, host: OldHost, home: bytes) -> Control:
+def read_control(tree: OldHostTree, host: OldHost, home: bytes) -> Control:
     """Read the four files and say what does not fit together; the domains go to ``host.domains``."""
     control = Control(home)
     control.rcpthosts = _names(tree, host, home + b"/control/rcpthosts")
@@ -39,7 +39,7 @@ def read_control(tree: Tree, host: OldHost, home: bytes) -> Control:
     return control
 
 
-def _names(tree: Tree, host: OldHost, path: bytes) -> dict[bytes, Where] | None:
+def _names(tree: OldHostTree, host: OldHost, path: bytes) -> dict[bytes, Where] | None:
     """A list of domains; None where there is no such file."""
     octets = text_of(tree, host, path)
     if octets is None:
@@ -53,11 +53,11 @@ def _names(tree: Tree, host: OldHost, path: bytes) -> dict[bytes, Where] | None:
     return found
 
 
-def _first_line(tree: Tree, host: OldHost, path: bytes) -> bytes:
+def _first_line(tree: OldHostTree, host: OldHost, path: bytes) -> bytes:
     return (text_of(tree, host, path) or b"").split(b"\n", 1)[0].rstrip(b" \t")
 
 
-def _read_virtual(tree: Tree, host: OldHost, control: Control) -> None:
+def _read_virtual(tree: OldHostTree, host: OldHost, control: Control) -> None:
     path = control.home + b"/control/virtualdomains"
     for number, line in entries(text_of(tree, host, path) or b""):
         where = Where(file_of(path), number)

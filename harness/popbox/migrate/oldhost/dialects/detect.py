@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from popbox.migrate.oldhost.dialects import howto, system, vpopmail
 from popbox.migrate.oldhost.model import OldHost
-from popbox.migrate.oldhost.tree import OUTSIDE, Tree, TreeError, look, read_text
+from popbox.migrate.oldhost.tree import OUTSIDE, OldHostError, OldHostTree, look, read_text
 
 QMAIL = b"/var/qmail"
-READERS: dict[str, Callable[[Tree, OldHost, bytes], None]] = {
+READERS: dict[str, Callable[[OldHostTree, OldHost, bytes], None]] = {
     "howto": howto.read,
     "dtc": howto.read,
     "vpopmail": vpopmail.read,
@@ -18,8 +18,8 @@ READERS: dict[str, Callable[[Tree, OldHost, bytes], None]] = {
 }
 
 
-def read_old_host(tree: Tree, dialect: str | None, home: bytes = QMAIL) -> OldHost:
-    """Read the whole old host; ``dialect`` None: find out. Raises TreeError where it is none of those known."""
+def read_old_host(tree: OldHostTree, dialect: str | None, home: bytes = QMAIL) -> OldHost:
+    """Read the whole old host; ``dialect`` None: find out. Raises OldHostError where it is none of those known."""
     host = OldHost(dialect or detect(tree, home))
     READERS[host.dialect](tree, host, home)
     for login in host.logins:
@@ -30,8 +30,8 @@ def read_old_host(tree: Tree, dialect: str | None, home: bytes = QMAIL) -> OldHo
     return host
 
 
-def detect(tree: Tree, home: bytes) -> str:
-    """vpopmail where it keeps domains, else the HOWTO's files, else system accounts. Raises TreeError."""
+def detect(tree: OldHostTree, home: bytes) -> str:
+    """vpopmail where it keeps domains, else the HOWTO's files, else system accounts. Raises OldHostError."""
     tops = [top for top in vpopmail.HOMES if tree.base in (b"/", top)]
     tree.prepare([home + b"/users", home + b"/control", b"/etc/passwd"])
     assign = _text(tree, home + b"/users/assign")
@@ -47,20 +47,20 @@ def detect(tree: Tree, home: bytes) -> str:
         return "vpopmail"
     if _there(tree, b"/etc/passwd"):
         return "system"
-    raise TreeError(
+    raise OldHostError(
         f"{tree.name}, taken for the old host's {os.fsdecode(tree.base)}, has neither {os.fsdecode(home)}/users/assign "
         "nor poppasswd, vpopmail's domains or etc/passwd: give the host's root or its qmail home, perhaps with --as"
     )
 
 
-def _text(tree: Tree, path: bytes) -> bytes:
+def _text(tree: OldHostTree, path: bytes) -> bytes:
     try:
         return read_text(tree, path) or b""
-    except TreeError:
+    except OldHostError:
         return b""
 
 
-def _there(tree: Tree, path: bytes) -> bool:
+def _there(tree: OldHostTree, path: bytes) -> bool:
     entry = look(tree, path)[1]
     return entry is not None and entry.kind != OUTSIDE
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from popbox.migrate.oldhost.dialects.text import address, file_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import MAILDIR, MBOX, OldHost, Store
-from popbox.migrate.oldhost.tree import DIRECTORY, ESCAPES, FILE, OUTSIDE, DirEntry, Tree, TreeError, look
+from popbox.migrate.oldhost.tree import DIRECTORY, ESCAPES, FILE, OUTSIDE, DirEntry, OldHostError, OldHostTree, look
 
 DOT_OCTETS = 1 << 20  # our choice: mailing lists of 50,000 addresses
 FOR_ALL = 0o002
@@ -31,7 +31,7 @@ def candidates(dash: bytes, ext: bytes) -> list[bytes]:
     return [b".qmail" + dash + safe] + [b".qmail" + dash + safe[:end] + b"default" for end in cuts]
 
 
-def home_of(tree: Tree, host: OldHost, path: bytes, where: Where) -> bytes | None:
+def home_of(tree: OldHostTree, host: OldHost, path: bytes, where: Where) -> bytes | None:
     """The real directory that a line names as a home, judged once; None where there is none to look into."""
     if not path.startswith(b"/"):
         host.wrong("home-relative", where, f"home {shown(path)!r} does not begin with a slash")
@@ -56,7 +56,9 @@ def home_of(tree: Tree, host: OldHost, path: bytes, where: Where) -> bytes | Non
     return real
 
 
-def follow(tree: Tree, host: OldHost, home: bytes, dash: bytes, ext: bytes, *, tried: int | None = None) -> Said | None:
+def follow(
+    tree: OldHostTree, host: OldHost, home: bytes, dash: bytes, ext: bytes, *, tried: int | None = None
+) -> Said | None:
     """What happens to mail for (dash, ext) in a real home; None where it bounces. ``tried`` limits the names tried."""
     for name in candidates(dash, ext)[:tried]:
         path, entry = look(tree, home + b"/" + name)
@@ -71,7 +73,7 @@ def follow(tree: Tree, host: OldHost, home: bytes, dash: bytes, ext: bytes, *, t
     return Said(Where(file_of(home + b"/.qmail")), [Store(MBOX, home + b"/Mailbox")], found=False)
 
 
-def read_dotqmail(tree: Tree, host: OldHost, home: bytes, path: bytes, entry: DirEntry) -> Said:
+def read_dotqmail(tree: OldHostTree, host: OldHost, home: bytes, path: bytes, entry: DirEntry) -> Said:
     """One file: its stores and forwards; programs and the like are left, each with its line."""
     file = file_of(path)
     said = Said(Where(file))
@@ -79,7 +81,7 @@ def read_dotqmail(tree: Tree, host: OldHost, home: bytes, path: bytes, entry: Di
         host.wrong("dotqmail-writable", said.where, f"mode {entry.mode:04o}")
     try:
         text = tree.read(path, DOT_OCTETS)
-    except TreeError as why:
+    except OldHostError as why:
         host.wrong("unreadable", said.where, str(why))
         return said
     lines = [line.rstrip(b" \t") for line in text.split(b"\n")]
@@ -95,7 +97,7 @@ def read_dotqmail(tree: Tree, host: OldHost, home: bytes, path: bytes, entry: Di
     return said
 
 
-def _line(tree: Tree, host: OldHost, home: bytes, said: Said, line: bytes, where: Where) -> None:
+def _line(tree: OldHostTree, host: OldHost, home: bytes, said: Said, line: bytes, where: Where) -> None:
     """The first octet decides (Q-LINE-4)."""
     first = line[:1]
     if first in (b"", b"#"):
@@ -119,7 +121,7 @@ def _line(tree: Tree, host: OldHost, home: bytes, said: Said, line: bytes, where
             said.forwards.append(target)
 
 
-def _store(tree: Tree, host: OldHost, home: bytes, said: Said, line: bytes, where: Where) -> None:
+def _store(tree: OldHostTree, host: OldHost, home: bytes, said: Said, line: bytes, where: Where) -> None:
     path = os.path.normpath(os.path.join(home, line))
     if line.endswith(b"/"):
         said.stores.append(Store(MAILDIR, path))

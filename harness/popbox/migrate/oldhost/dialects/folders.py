@@ -5,13 +5,13 @@ from __future__ import annotations
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.findings import Where
 from popbox.migrate.oldhost.model import OldHost
-from popbox.migrate.oldhost.tree import DirEntry, Tree, TreeError
+from popbox.migrate.oldhost.tree import DirEntry, OldHostError, OldHostTree
 
 
-def scan(tree: Tree, host: OldHost, path: bytes) -> list[tuple[bytes, DirEntry]]:
+def scan(tree: OldHostTree, host: OldHost, path: bytes) -> list[tuple[bytes, DirEntry]]:
     """Names and kinds of what lies in ``path``. Notes the rule ``unreadable`` where the tree refuses."""
     try:
         return tree.scan(path)
-    except TreeError as why:
+    except OldHostError as why:
         host.wrong("unreadable", Where(file_of(path)), str(why))
         return []

@@ -16,10 +16,10 @@ from popbox.migrate.oldhost.dialects.system import leave_accounts, read_aliases,
 from popbox.migrate.oldhost.dialects.text import file_of, local_part
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, OldHost, Route
-from popbox.migrate.oldhost.tree import Tree, TreeError
+from popbox.migrate.oldhost.tree import OldHostError, OldHostTree
 
 
-def read(tree: Tree, host: OldHost, home: bytes) -> None:
+def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     """Read everything; ``home`` is qmail's own, usually /var/qmail."""
     tree.prepare([home + b"/" + part for part in (b"control", b"users", b"alias", b"popboxes")])
     tree.prepare([b"/etc/passwd", b"/etc/poppasswd"])
@@ -36,7 +36,7 @@ def read(tree: Tree, host: OldHost, home: bytes) -> None:
         host.dialect = "dtc"
 
 
-def add_routes(tree: Tree, host: OldHost, rows: Iterable[Assigned], control: Control) -> None:
+def add_routes(tree: OldHostTree, host: OldHost, rows: Iterable[Assigned], control: Control) -> None:
     """What each line of users/assign does for which address; overlapping prefixes go to the longest."""
     prefixes = {there.prefix.encode("latin-1"): name for name, there in host.domains.items() if not there.alias_of}
     longest = sorted(prefixes, key=len, reverse=True)
@@ -68,7 +68,7 @@ class _Line:
 
     def __init__(
         self,
-        tree: Tree,
+        tree: OldHostTree,
         host: OldHost,
         row: Assigned,
         name: str,
@@ -128,7 +128,7 @@ class _Line:
         """Local parts that have a file of their own here; ``.qmail-x-default`` is for extensions and is left."""
         try:
             found = [name for name, _ in self.tree.scan(self.home) if name.startswith(base) and len(name) > len(base)]
-        except TreeError as why:
+        except OldHostError as why:
             self.host.wrong("unreadable", Where(file_of(self.home)), str(why))
             return []
         taken = []

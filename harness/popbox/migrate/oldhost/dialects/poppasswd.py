@@ -10,7 +10,7 @@ import re
 from popbox.migrate.oldhost.dialects.text import file_of, login, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import Login, OldHost
-from popbox.migrate.oldhost.tree import FILE, Tree, look
+from popbox.migrate.oldhost.tree import FILE, OldHostTree, look
 
 FOR_OTHERS = 0o004
 # The hashes that mailhost takes: des, md5, sha256, sha512, bcrypt, yescrypt, with its bounds on the work of one check
@@ -26,7 +26,7 @@ CRYPT = re.compile(
 _ODD = "is of no known scheme, or asks for more work than one login may cost"
 
 
-def read_poppasswd(tree: Tree, host: OldHost, path: bytes, users: set[bytes] | None) -> None:
+def read_poppasswd(tree: OldHostTree, host: OldHost, path: bytes, users: set[bytes] | None) -> None:
     """Add the file's logins to the host; ``users``: the names of passwd, None where the copy has none."""
     octets = text_of(tree, host, path)
     if octets is None:

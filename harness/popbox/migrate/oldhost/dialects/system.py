@@ -11,7 +11,7 @@ from popbox.migrate.oldhost.dialects.poppasswd import judged
 from popbox.migrate.oldhost.dialects.text import domain, file_of, local_part, login, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Domain, Login, OldHost, Route, Store
-from popbox.migrate.oldhost.tree import DIRECTORY, FILE, DirEntry, Tree, look
+from popbox.migrate.oldhost.tree import DIRECTORY, FILE, DirEntry, OldHostTree, look
 
 PASSWD, SHADOW = b"/etc/passwd", b"/etc/shadow"
 SPOOLS = (b"/var/spool/mail/", b"/var/mail/")
@@ -30,13 +30,13 @@ class Account(NamedTuple):
     where: Where
 
 
-def user_names(tree: Tree, host: OldHost) -> set[bytes] | None:
+def user_names(tree: OldHostTree, host: OldHost) -> set[bytes] | None:
     """The login names of passwd; None where the copy holds none."""
     octets = text_of(tree, host, PASSWD)
     return None if octets is None else {line.partition(b":")[0] for _, line in numbered(octets)}
 
 
-def read(tree: Tree, host: OldHost, home: bytes) -> None:
+def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     """Read the accounts; their domain is the first of control/locals, the others are names for it."""
     tree.prepare([PASSWD, SHADOW, home + b"/control", home + b"/alias", home + b"/users", *(s[:-1] for s in SPOOLS)])
     control = read_control(tree, host, home)
@@ -62,7 +62,7 @@ def _local_domain(host: OldHost, control: Control) -> str:
     return str(next(iter(names), "local.invalid"))
 
 
-def _accounts(tree: Tree, host: OldHost) -> list[Account]:
+def _accounts(tree: OldHostTree, host: OldHost) -> list[Account]:
     octets = text_of(tree, host, PASSWD)
     if octets is None:
         host.wrong("unreadable", Where(file_of(PASSWD)), "there is no such file")
@@ -98,7 +98,7 @@ def _accounts(tree: Tree, host: OldHost) -> list[Account]:
     return accounts
 
 
-def _shadow(tree: Tree, host: OldHost) -> dict[bytes, tuple[bytes, Where]] | None:
+def _shadow(tree: OldHostTree, host: OldHost) -> dict[bytes, tuple[bytes, Where]] | None:
     octets = text_of(tree, host, SHADOW)
     if octets is None:
         host.wrong("shadow-absent", Where(file_of(SHADOW)), "there is no such file")
@@ -107,7 +107,7 @@ def _shadow(tree: Tree, host: OldHost) -> dict[bytes, tuple[bytes, Where]] | Non
     return {fields[0]: (fields[1], Where(file_of(SHADOW), number)) for number, fields in rows if len(fields) > 1}
 
 
-def _has_mail(tree: Tree, name: bytes, home: bytes) -> bool:
+def _has_mail(tree: OldHostTree, name: bytes, home: bytes) -> bool:
     return any(_size(tree, path) for path in _places(name, home))
 
 
@@ -117,7 +117,7 @@ def _places(name: bytes, home: bytes) -> list[bytes]:
     return [home + b"/Maildir", home + b"/Mailbox", *spools] if home.strip(b"/") else spools
 
 
-def _size(tree: Tree, path: bytes) -> int:
+def _size(tree: OldHostTree, path: bytes) -> int:
     """Octets of an mbox, 1 for a directory, 0 for nothing."""
     _, entry = look(tree, path)
     if entry is None or entry.kind not in (FILE, DIRECTORY):
@@ -128,7 +128,7 @@ def _size(tree: Tree, path: bytes) -> int:
 class _Person:
     """One account: its login, its address, its extension addresses."""
 
-    def __init__(self, tree: Tree, host: OldHost, account: Account, name: str) -> None:
+    def __init__(self, tree: OldHostTree, host: OldHost, account: Account, name: str) -> None:
         self.tree, self.host, self.account, self.domain = tree, host, account, name
 
     def add(self) -> None:
@@ -180,7 +180,7 @@ def _shown(route: Route) -> str:
     return ", ".join(shown(store.path) for store in route.stores) or "what its forwards reach"
 
 
-def _virtual(tree: Tree, host: OldHost, accounts: list[Account]) -> None:
+def _virtual(tree: OldHostTree, host: OldHost, accounts: list[Account]) -> None:
     """``domain.com:user``: the domain's addresses are ~user/.qmail-ADDRESS (Q-GETPW-2, -5)."""
     by_name = {account.name: account for account in accounts}
     for name, there in list(host.domains.items()):
@@ -196,7 +196,7 @@ def _virtual(tree: Tree, host: OldHost, accounts: list[Account]) -> None:
                 host.routes.append(Route(name, local, said.where, said.stores, said.forwards))
 
 
-def leave_accounts(tree: Tree, host: OldHost) -> None:
+def leave_accounts(tree: OldHostTree, host: OldHost) -> None:
     """On a host with virtual domains: system accounts that have mail too, which is another import."""
     rows = [(number, line.split(b":")) for number, line in numbered(text_of(tree, host, PASSWD) or b"")]
     people = [(number, row) for number, row in rows if len(row) == 7 and row[5].startswith(b"/")]
@@ -207,7 +207,7 @@ def leave_accounts(tree: Tree, host: OldHost) -> None:
             host.leave(Where(file_of(PASSWD), number), f"mail of the system account {shown(row[0])}", why)
 
 
-def read_aliases(tree: Tree, host: OldHost, home: bytes) -> None:
+def read_aliases(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     """~alias: the trio that mailhost has too, as far as they are forwards; all others are left, by name."""
     real, entry = look(tree, home + b"/alias")
     if entry is None or entry.kind != DIRECTORY:

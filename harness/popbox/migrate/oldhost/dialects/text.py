@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import OldHost
-from popbox.migrate.oldhost.tree import Tree, TreeError, read_text
+from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, read_text
 
 # What mailhost takes (its accounts/names.py says why); popbox keeps its own copy, since it may not import mailhost.
 _ATOM = r"[A-Za-z0-9!#$%&'*+\-=?^_`{|}~]+"
@@ -48,11 +48,11 @@ def file_of(path: bytes) -> str:
     return shown(path)
 
 
-def text_of(tree: Tree, host: OldHost, path: bytes) -> bytes | None:
+def text_of(tree: OldHostTree, host: OldHost, path: bytes) -> bytes | None:
     """A configuration file; None where there is none, and, noted as a finding, where it cannot be read."""
     try:
         return read_text(tree, path)
-    except TreeError as why:
+    except OldHostError as why:
         host.wrong("unreadable", Where(file_of(path)), str(why))
         return None
 

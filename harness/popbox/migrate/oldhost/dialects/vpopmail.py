@@ -18,7 +18,7 @@ from popbox.migrate.oldhost.dialects.system import leave_accounts, read_aliases
 from popbox.migrate.oldhost.dialects.text import address, domain, file_of, local_part, login, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, Domain, Login, OldHost, Route, Store
-from popbox.migrate.oldhost.tree import DIRECTORY, FILE, LINK, DirEntry, Tree, look
+from popbox.migrate.oldhost.tree import DIRECTORY, FILE, LINK, DirEntry, OldHostTree, look
 
 HOMES = (b"/home/vpopmail", b"/var/vpopmail", b"/usr/local/vpopmail", b"/var/qmail/vpopmail")
 FIELDS = (7, 8)
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     where: Where
 
 
-def read(tree: Tree, host: OldHost, home: bytes) -> None:
+def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     """Read the domains that users/assign names, and those whose directories it does not."""
     tree.prepare([home + b"/control", home + b"/users", home + b"/alias"])
     control = read_control(tree, host, home)
@@ -78,7 +78,7 @@ def _assigned(host: OldHost, rows: list[Assigned]) -> dict[str, Assigned]:
     return found
 
 
-def _unassigned(tree: Tree, host: OldHost, done: set[bytes], virtual: bool) -> None:
+def _unassigned(tree: OldHostTree, host: OldHost, done: set[bytes], virtual: bool) -> None:
     """Domain directories that no line leads to: reported; taken over where the copy is vpopmail's home alone."""
     for top in HOMES:
         path, entry = look(tree, top + b"/domains")
@@ -97,7 +97,7 @@ def _unassigned(tree: Tree, host: OldHost, done: set[bytes], virtual: bool) -> N
             _Domain(tree, host, known, real, where).add()
 
 
-def _domain_directories(tree: Tree, host: OldHost, path: bytes) -> list[tuple[bytes, bytes, DirEntry]]:
+def _domain_directories(tree: OldHostTree, host: OldHost, path: bytes) -> list[tuple[bytes, bytes, DirEntry]]:
     """Directories of domains, also one level down where vpopmail has hashed them (``0/domain.com``)."""
     found = []
     for name, entry in scan(tree, host, path):
@@ -112,7 +112,7 @@ def _domain_directories(tree: Tree, host: OldHost, path: bytes) -> list[tuple[by
 class _Domain:
     """One domain's directory."""
 
-    def __init__(self, tree: Tree, host: OldHost, name: str, home: bytes, where: Where) -> None:
+    def __init__(self, tree: OldHostTree, host: OldHost, name: str, home: bytes, where: Where) -> None:
         self.tree, self.host, self.name, self.home, self.where = tree, host, name, home, where
         self.boxes: dict[str, bytes] = {}
 
