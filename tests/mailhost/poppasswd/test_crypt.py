@@ -1,4 +1,4 @@
-"""crypt(3) hashes: the HOWTO's own, every scheme, and the fields that must admit nobody."""
+"""crypt(3) hashes: the HOWTO's own, every scheme, and the fields that no password may open."""
 
 from __future__ import annotations
 
@@ -173,3 +173,12 @@ def test_the_import_stays_small() -> None:
     )
     extra = set(loaded.split()) - set(bare.stdout.split())
     assert not extra & {"typing", "re", "dataclasses", "pathlib", "passlib", "click", "hashlib"}
+
+
+def test_the_hash_of_an_unknown_login_has_the_form_and_so_the_cost_of_the_default_scheme() -> None:
+    assert hashing.scheme_of(hashing.DUMMY_HASH) == hashing.DEFAULT
+    prefix, salt, checksum = hashing.DUMMY_HASH.rsplit(b"$", 2)
+    real = hashing.make(b"x").encode("ascii")
+    assert (prefix, len(salt), len(checksum)) == (b"$6", 16, 86)
+    assert [len(part) for part in real.rsplit(b"$", 2)] == [2, 16, 86], "rounds in it would make it cheaper or dearer"
+    assert not any(hashing.verify(password, hashing.DUMMY_HASH) for password in (b"", b"x", b"popboxNoSuchUser"))

@@ -1,4 +1,4 @@
-"""Why a certificate cannot be used, as the log says it."""
+"""What shows that a certificate was renewed, and why one cannot be used, as the log says it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mailhost.system.pem import marks
 
 ASK = """
 import os, sys
@@ -62,3 +64,19 @@ def test_a_folder_that_may_not_be_searched_is_named(key: Path) -> None:
 def test_a_missing_file_and_one_that_is_no_key(key: Path) -> None:
     assert asked(key, key.parent / "none") == f"{key.parent / 'none'}: No such file or directory"
     assert asked(key) == f"{key}: not a certificate and its key in PEM: what ssl said"
+
+
+def test_a_renewal_changes_the_marks_and_a_look_does_not(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert", tmp_path / "key"
+    cert.write_text("old")
+    before = marks(cert, key)
+    assert before[1] is None, "it is not there yet"
+    assert (marks(cert, key), marks(cert, None), marks(None, None)) == (before, before[:1], ())
+    key.write_text("x")
+    with_key = marks(cert, key)
+    assert (with_key[0], with_key[1] is None) == (before[0], False)
+    old = cert.stat()
+    (tmp_path / "next").write_text("new")
+    os.utime(tmp_path / "next", ns=(old.st_atime_ns, old.st_mtime_ns))
+    (tmp_path / "next").replace(cert)
+    assert marks(cert, key) != with_key, "another file, of the same date and size"

@@ -41,6 +41,9 @@ SCHEMES = {
     "bcrypt": _Scheme(b"$2", b"b$10$", 53, 22, b".Oeu"),
     "yescrypt": _Scheme(b"$y$", b"j9T$", 43, 22, b"./01"),
 }
+DUMMY_HASH = b"$6$popboxNoSuchUser$" + b"." * 86
+"""Checked for a login that does not exist, so that it costs what the default scheme costs. No password gives it."""
+
 WEAK = frozenset({"des", "md5"})
 """Schemes that are accepted and reported: DES sees 8 octets of the password (Q-CPW-7), md5-crypt is fast to guess."""
 
@@ -71,7 +74,7 @@ class HashError(ValueError):
 
 
 def scheme_of(stored: bytes) -> str | None:
-    """Name the scheme of a stored hash; None for a locked (``!``, ``*``), empty or odd field, which admits nobody.
+    """Name the scheme of a stored hash; None for a locked (``!``, ``*``), empty or odd field, which no password opens.
 
     Odd is also what asks for more work than one login may cost, see ``excess``.
     """
@@ -213,4 +216,4 @@ def _load(library: type[ctypes.CDLL]) -> ctypes._NamedFuncPointer | None:
 
 _crypt_r = _load(ctypes.CDLL)
 _crypt_r_at_once = _load(ctypes.PyDLL)
-"""For DES: it takes 6 us, and to let other threads in meanwhile and come back costs several times that."""
+"""For DES: it takes 6 us, and giving up the GIL for it costs several times that."""

@@ -3,30 +3,18 @@
 What the HOWTO leaves open (Q-CPP-9) is decided here: logins are compared as octets, the first of two equal logins
 counts, empty lines and lines starting with ``#`` are skipped, a line has exactly four fields, and a home is absolute.
 
-Look-ups do not read the whole file. The writers keep it in the order of its logins and say so in a small stamp beside
-it (``poppasswd.sorted``: inode, mtime, size of the file it speaks of); then a look-up is a search by halves of some 20
-reads among a million rows. A file a person has edited no longer fits its stamp: then it is searched from its start.
+Lookups do not read the whole file. The writers keep it sorted by login and record that in a small stamp beside it
+(``poppasswd.sorted``: inode, mtime and size of the file it describes); then a lookup is a binary search with some 20
+reads among a million rows. A file that a person has edited no longer fits its stamp: it is searched from its start.
 """
 
 from __future__ import annotations
 
 import os
 
-from mailhost.poppasswd.crypt import verify, weak
-
 TYPE_CHECKING = False  # typing's own would cost 10 ms at every login
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-__all__ = [
-    "PasswordFile",
-    "PoppasswdError",
-    "Row",
-    "find",
-    "parse",
-    "verify",
-    "weak",
-]  # the last two: all that the POP3 side needs
 
 _BLOCK_OCTETS = 1 << 20
 _PROBE_OCTETS = 512
@@ -44,7 +32,7 @@ class PoppasswdError(ValueError):
 class Row:
     """One POP3 login. A plain class: dataclasses and typing would add 10 ms and more to every checkpoppasswd.
 
-    ``line`` counts from 1, or is 0 where nobody counted (`find` does not read the lines before the one it wants).
+    ``line`` counts from 1, or is 0 where it was not counted (`find` does not read the lines before the one it wants).
     Two rows are equal when their four fields are; the hash stays out of ``repr``, and so out of logs.
     """
 
@@ -87,7 +75,7 @@ def row(line: bytes, number: int, file: str) -> Row:
     """One line, without its newline, as a row; ``number`` is its line, 0 where not counted.
 
     Raises:
-        PoppasswdError: it has not four fields, or one of them cannot be.
+        PoppasswdError: it has not four fields, or one of them is invalid.
     """
     fields = line.split(b":")
     if len(fields) != 4:
@@ -120,7 +108,7 @@ def find(path: str | os.PathLike[str], login: bytes) -> Row | None:
 
 
 def find_line(descriptor: int, path: str, login: bytes) -> bytes | None:
-    """The raw line of ``login`` in the open file: by halves where the stamp vouches for the order, else by a scan."""
+    """The raw line of ``login`` in the open file: a binary search where the stamp confirms the order, or a scan."""
     if stamp_of(descriptor) == read_stamp(path):
         return _at(descriptor, seek_sorted(descriptor, login), login)
     return _scan(descriptor, login)
@@ -197,7 +185,7 @@ def _scan(descriptor: int, login: bytes) -> bytes | None:
 def search(descriptor: int, needle: bytes) -> Iterator[int]:
     """Where the needle stands in the open file, as if a newline stood before and after it (so -1 is the first place).
 
-    Block by block into one buffer: a mapped file, cut short meanwhile, would kill the process.
+    Block by block into one buffer: a mapped file that is cut short would kill the process.
     """
     keep = len(needle) - 1
     block = min(_BLOCK_OCTETS, os.fstat(descriptor).st_size + 1)
@@ -221,10 +209,10 @@ def search(descriptor: int, needle: bytes) -> Iterator[int]:
 
 
 class PasswordFile:
-    """A password file for a program that lives long: one stat a look-up, read again only when it has changed."""
+    """A password file for a program that lives long: one stat for each lookup, read again only when it has changed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """The file need not exist yet; each `get` looks anew."""
+        """The file need not exist yet; each `get` checks again."""
         self._path = os.fspath(path)
         self._descriptor = -1
         self._key: tuple[int, int, int] | None = None

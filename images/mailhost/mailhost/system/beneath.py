@@ -1,12 +1,12 @@
-"""Files below a directory of ours whose insides belong to somebody else: named by descriptors, and no link is followed.
+"""Files below a directory of ours whose contents belong to another user: named by descriptors, and no link is followed.
 
 Root opens, makes, gives away and removes things in boxes that belong to popuser, who can put a link, a FIFO or a hard
 link to a file of root's in the place of any name there, also between a look and what follows it. So every path is
 walked component by component (openat, O_NOFOLLOW), and what was reached is looked at by its descriptor before it is
 used: its kind always, and that it has no second name before it is given away.
 
-One exception, for operators who keep boxes on another disk: in a directory that is root's and that nobody else may
-write, a link that is root's is followed, because nobody else can have put it there.
+One exception, for operators who keep boxes on another disk: in a directory that is root's and that no other user
+may write, a link that is root's is followed, because no other user can have put it there.
 
 Sources: open(2), openat(2), path_resolution(7), proc_sys_fs(5) on protected_hardlinks (0 is the kernel's own default).
 """
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from mailhost.system.durable import write_all
 from mailhost.system.reading import Refused, read_bounded
 from mailhost.system.removal import remove_directory
 
@@ -44,7 +45,11 @@ class Beneath:
     """
 
     def __init__(self, top: Path | str) -> None:
-        """Open ``top``, whose own path is trusted. Raises OSError: it is not there, or no directory."""
+        """Open ``top``, whose own path is trusted.
+
+        Raises:
+            OSError: it is missing, or no directory.
+        """
         self.top = os.fspath(top)
         self._top = os.open(self.top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._held: tuple[str, int] | None = None  # the directory on the first level that was asked for last
@@ -182,7 +187,11 @@ class Beneath:
             os.close(descriptor)
 
     def make(self, path: str, mode: int, owner: tuple[int, int] | None = None) -> None:
-        """Make a directory, and give it to ``owner`` where that is said. Raises FileExistsError."""
+        """Make a directory, and give it to ``owner`` where one is given.
+
+        Raises:
+            FileExistsError: there is something of that name.
+        """
         with self._parent(path) as (directory, name):
             os.mkdir(name, 0o700, dir_fd=directory)
             made = self._down(directory, name, path)
@@ -194,14 +203,16 @@ class Beneath:
                 os.close(made)
 
     def write(self, path: str, text: bytes, mode: int, owner: tuple[int, int] | None, *, sync: bool) -> None:
-        """Make a new file. Raises FileExistsError."""
+        """Make a new file.
+
+        Raises:
+            FileExistsError: there is something of that name.
+        """
         with self._parent(path) as (directory, name):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(name, flags, 0o600, dir_fd=directory)
             try:
-                view = memoryview(text)
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                write_all(descriptor, text)
                 if owner is not None:
                     os.fchown(descriptor, *owner)
                 os.fchmod(descriptor, mode)
@@ -288,7 +299,7 @@ def _lstat(directory: int, name: str) -> os.stat_result | None:
 
 
 def _roots_alone(directory: int, link: os.stat_result) -> bool:
-    """Whether nobody but root can have put a link into a directory."""
+    """Whether only root can have put a link into a directory."""
     holder = os.fstat(directory)
     return holder.st_uid == link.st_uid == 0 and not holder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 

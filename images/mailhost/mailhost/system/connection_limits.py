@@ -18,7 +18,7 @@ class ConnectionLimits:
 
     @property
     def full(self) -> bool:
-        """True where nobody else may come in."""
+        """True where no further session may begin."""
         return self.inside >= self.most
 
     def full_for(self, ip: str) -> bool:

@@ -1,4 +1,4 @@
-"""Octets and names that are on the disk when a call returns, and descriptors given back without a word."""
+"""Octets and names that are on the disk when a call returns, and descriptors closed without an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ def naming(path: bytes | str | Path) -> Iterator[None]:
 
 
 def write_all(fd: int, octets: bytes | bytearray | memoryview) -> None:
-    """Write all of it: a regular file takes less than asked only when the disk is full, and then says so."""
+    """Write all of it (write(2)).
+
+    Raises:
+        OSError: the disk is full, or another error of the system.
+    """
     with memoryview(octets) as view:
         done = 0
         while done < len(view):
@@ -28,16 +32,20 @@ def write_all(fd: int, octets: bytes | bytearray | memoryview) -> None:
 
 
 def shut(fd: int) -> None:
-    """Give back a descriptor of which nothing is to come: only read from, synced before, or given up. Never raises.
+    """Close a descriptor whose data is safe or not needed: only read from, synced before, or abandoned. Never raises.
 
-    Linux gives it back also where close(2) reports an error, which here would only turn a success into a failure.
+    Linux closes it even if close(2) reports an error, which here would only turn a success into a failure.
     """
     with contextlib.suppress(OSError):
         os.close(fd)
 
 
 def sync_directory(directory: bytes | str | Path) -> None:
-    """Make the names in ``directory`` durable. Raises OSError."""
+    """Make the names in ``directory`` durable (fsync(2)).
+
+    Raises:
+        OSError: it cannot be opened or synced; ``filename`` names it.
+    """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with naming(directory):

@@ -1,4 +1,4 @@
-"""When a certificate ends, read from its DER: `ssl` does not tell that of a file."""
+"""When a certificate ends, read from its DER: `ssl` does not report that for a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def not_after(pem: bytes) -> float:
     """Seconds since 1970 at which the first certificate of a chain ends (RFC 5280 §4.1.2.5).
 
     Raises:
-        ValueError: there is none, or it is no certificate.
+        ValueError: the text holds no certificate.
     """
     found = _PEM.search(pem)
     if found is None:

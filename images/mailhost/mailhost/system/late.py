@@ -23,7 +23,11 @@ class Session:
     """control/late during one SMTP session. Made before anything reads control/rcpthosts for that session."""
 
     def __init__(self, home: Path) -> None:
-        """Raises OSError: control/late cannot be looked at."""
+        """Note how the files are now.
+
+        Raises:
+            OSError: control/late cannot be looked at.
+        """
         self._late, self._rcpthosts, self._nodes = f"{home}/{FILE}", f"{home}/{RCPTHOSTS}", f"{home}/{NODES}"
         self._home = home
         self._began = _mark(self._late), _mark(self._rcpthosts)
@@ -31,7 +35,11 @@ class Session:
         self._lines: frozenset[bytes] = frozenset()
 
     def waits(self, address: bytes) -> bool:
-        """Whether mail for this address waits now. Raises OSError: control/late cannot be read."""
+        """Whether mail for this address waits now.
+
+        Raises:
+            OSError: control/late cannot be read.
+        """
         mark = _mark(self._late)
         if mark != self._mark:
             self._lines, self._mark = read(self._home), mark

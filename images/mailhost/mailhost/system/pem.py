@@ -1,4 +1,4 @@
-"""What tells a renewed certificate, and why one or its key cannot be used: file, owner and mode, who must read it."""
+"""How a renewed certificate is noticed, and why one or its key cannot be used: file, owner, mode, who must read it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _mark(path: Path) -> tuple[int, int, int] | None:
 
 
 def why_unusable(files: Iterable[Path], error: OSError) -> str:
-    """One line for the log. ``error`` is what `ssl` said, which names no file; it is the text where all can be read."""
+    """One line for the log. ``error`` is what `ssl` said, which names no file; it is shown where all can be read."""
     named = list(files)
     for path in named:
         try:

@@ -1,4 +1,4 @@
-"""The one account all boxes belong to: the system's ``popuser``, else the HOWTO's 888:888."""
+"""The one account all boxes belong to (the system's ``popuser``, or the HOWTO's 888:888), and how root is given up."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def account(name: str = NAME) -> tuple[int, int, str]:
 
 
 def become(uid: int, gid: int) -> None:
-    """Give up root for good: no supplementary groups, nothing to come back by.
+    """Give up root for good: its own group alone, and no saved id to return by (setgroups(2), setresuid(2)).
 
     Raises:
-        OSError: root could not be given up, and then nothing may be served.
+        OSError: root could not be given up; then nothing may be served.
     """
     os.setgroups([gid])
     os.setresgid(gid, gid, gid)

@@ -144,10 +144,10 @@ def _parse_v1(data: bytes) -> Found | None:
     try:
         ends = [_shown(family, socket.inet_pton(family, text.decode("ascii"))) for text in (match[2], match[3])]
     except (OSError, ValueError):
-        raise ProxyError("PROXY v1 line with an address that is none") from None
+        raise ProxyError("PROXY v1 line with an invalid address") from None
     ports = [int(text) for text in (match[4], match[5])]
     if max(ports) > 65_535 or any(len(text) > 1 and text.startswith(b"0") for text in (match[4], match[5])):
-        raise ProxyError("PROXY v1 line with a port that is none")
+        raise ProxyError("PROXY v1 line with an invalid port")
     return Found(Client(ends[0], ports[0], ends[1], ports[1]), end)
 
 
@@ -173,12 +173,12 @@ def _shown(family: int, octets: bytes) -> str:
 
 
 def normal(ip: str) -> str:
-    """An IPv4 address in IPv6 clothes (``::ffff:192.0.2.1``) as what it is: limits and logs know it by one name."""
+    """An IPv4-mapped IPv6 address (``::ffff:192.0.2.1``, RFC 4291 §2.5.5.2) as IPv4: limits and logs know one name."""
     return ip[7:] if ip.startswith("::ffff:") and "." in ip else ip
 
 
 class Trusted:
-    """The networks whose PROXY headers are believed. Whoever is in one must send a header; nobody else can."""
+    """The networks whose PROXY headers are trusted. A peer in one must send a header; no other peer can."""
 
     def __init__(self, networks: tuple[str, ...]) -> None:
         """Each an address or ``ADDRESS/BITS``, or several with commas or spaces between.

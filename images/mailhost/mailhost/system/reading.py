@@ -19,7 +19,12 @@ class TooLarge(Refused):
 
 
 def read_bounded(descriptor: int, most: int, path: str) -> bytes:
-    """All octets of an open file. Raises TooLarge: it has more than ``most``, holes of a sparse file among them."""
+    """All octets of an open file.
+
+    Raises:
+        TooLarge: it has more than ``most``, holes of a sparse file included.
+        OSError: it cannot be read.
+    """
     size = os.fstat(descriptor).st_size
     octets = b"" if size > most else _read_up_to(descriptor, most + 1)
     if size > most or len(octets) > most:
@@ -28,7 +33,12 @@ def read_bounded(descriptor: int, most: int, path: str) -> bytes:
 
 
 def read_file(path: Path | str, most: int = OWN_OCTETS) -> bytes:
-    """All octets of a file of ours, links followed; a FIFO does not hold us up. Raises TooLarge, OSError."""
+    """All octets of a file of ours, links followed; a FIFO does not block.
+
+    Raises:
+        TooLarge: it has more than ``most`` octets.
+        OSError: it cannot be opened or read.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         return read_bounded(descriptor, most, os.fspath(path))

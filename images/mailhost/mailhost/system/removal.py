@@ -1,4 +1,4 @@
-"""A directory removed with all in it, while somebody else may still be at work there."""
+"""A directory removed with all in it, while another user may still be working there."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Iterator
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 TRIES = 100
-"""So often it begins again where somebody makes files there. Once root has taken a directory over, nobody can."""
+"""Removal begins again this often where a program makes files there. Once root owns the directory, none can."""
 
 
 def remove_directory(above: int, name: str) -> None:
     """Remove the directory ``name`` of the directory ``above``.
 
-    Directories are taken over first where we are root, so that nobody makes new files there. What lies deep is moved
-    up, so that neither a stack nor descriptors run out.
+    As root, directories are taken over first, so that no other user makes new files there. What lies deep is moved
+    up, so that neither the stack nor descriptors run out.
 
     Raises:
-        OSError: something there cannot be removed, or somebody makes new files faster than they go.
+        OSError: something there cannot be removed, or a program makes new files faster than they are removed.
     """
     tries = iter(range(TRIES))
     while True:
@@ -51,7 +51,7 @@ def _empty(top: int, tries: Iterator[int]) -> None:
 
 
 def _is_gone(above: int, name: str, tries: Iterator[int]) -> bool:
-    """Remove an emptied directory; False where somebody has put something into it since, and a try is left."""
+    """Remove an emptied directory; False where a program has put something into it since, and a try is left."""
     try:
         os.rmdir(name, dir_fd=above)
     except FileNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import socket
 import threading
 from collections.abc import Callable
@@ -13,10 +12,11 @@ import pytest
 
 from mailhost.pop3.auth import passdb, password_check, root_helper
 from mailhost.pop3.auth.passdb import LOGIN_OCTETS, Files, Passdb, PassdbError
-from mailhost.pop3.auth.password_check import DUMMY_HASH, Credentials
+from mailhost.pop3.auth.password_check import Credentials
 from mailhost.pop3.auth.popsecrets import parse as parse_secrets
 from mailhost.pop3.protocol import scram
 from mailhost.pop3.server.metrics import Count, Counters
+from mailhost.poppasswd.crypt import DUMMY_HASH
 from mailhost.poppasswd.file import Row
 
 REAL = scram.make(b"pencil")
@@ -265,7 +265,6 @@ def test_an_unknown_login_is_hashed_too_and_never_passes(monkeypatch: pytest.Mon
     monkeypatch.setattr("mailhost.pop3.auth.password_check.verify", lambda _, stored: bool(seen.append(stored)) or True)
     assert not judged(Credentials(lambda work: work(), lambda work: work()), None, b"x")
     assert seen == [DUMMY_HASH]
-    assert re.fullmatch(rb"\$6\$[./0-9A-Za-z]{16}\$[./0-9A-Za-z]{86}", DUMMY_HASH), "of another form it costs less"
 
 
 def test_counters_of_all_workers_add_up() -> None:

@@ -91,7 +91,7 @@ def test_whoever_is_connected_is_served_while_others_find_no_room(box: Box, serv
     held = [server.client() for _ in range(70)]
     assert held[0].banner.startswith(b"+OK")
     assert held[-1].banner.startswith(b"-ERR")
-    assert "hardly a descriptor is left" in server.log()
+    assert "too few descriptors are left" in server.log()
     assert waiting.login() == b"+OK \r\n", "who is connected can log in"
     assert user.lines(b"RETR 1").startswith(b"xxx")
     assert user.lines(b"TOP 1 1").startswith(b"xxx")
@@ -211,7 +211,7 @@ def test_proxied_connections_are_refused_where_no_descriptor_is_left(box: Box, s
     server = serve("--proxy-from", "127.0.0.1", "--login-time", "2", descriptors=64)
     before = descriptors(server)
     held = [socket.create_connection(("127.0.0.1", server.ports["pop3"]), 15) for _ in range(70)]
-    assert eventually(lambda: "hardly a descriptor is left" in server.log())
+    assert eventually(lambda: "too few descriptors are left" in server.log())
     assert idles(server, 0.5)
     assert eventually(lambda: descriptors(server) == before, 10), "no header in time"
     for sock in held:

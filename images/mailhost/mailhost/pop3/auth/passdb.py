@@ -1,7 +1,7 @@
 """users/poppasswd for the server: rows are cached while the file is unchanged, and read by a helper where root must.
 
 A server that has dropped to popuser cannot open a 0600 root file. Then a small process that stays root, reads no
-network and knows two paths (see ``keeper``) answers for one login at a time.
+network and knows two paths (see ``root_helper``) answers for one login at a time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Run = Callable[[Callable[[], None]], None]
 
 
 def at_once(work: Callable[[], None]) -> None:
-    """Run work here and now: where nobody else waits."""
+    """Run work here and now, where no other session waits."""
     work()
 
 
@@ -47,7 +47,7 @@ class Source(Protocol):
         ...
 
     def holds(self, kind: bytes) -> bool:
-        """Whether anybody has a secret of this kind."""
+        """Whether any login has a secret of this kind."""
         ...
 
     def upgrade(self, login: bytes, password: bytes) -> None:
@@ -109,7 +109,7 @@ class Passdb:
         def work() -> None:
             try:
                 answer: T | PassdbError = question()
-            except Exception as error:  # whatever it is, somebody waits for an answer
+            except Exception as error:  # whatever it is, a session waits for an answer
                 answer = error if isinstance(error, PassdbError) else PassdbError(repr(error))
             self._post(partial(done, answer))
 
@@ -121,7 +121,7 @@ class Passdb:
         ``now`` is the present round of the loop (``Loop.now``): the file is looked at once for all its logins.
 
         Raises:
-            RowsError: no file.
+            PassdbError: no file.
         """
         if now is None or now != self._looked:
             try:
@@ -135,13 +135,13 @@ class Passdb:
     def know(self, login: bytes, *, apop: bool, done: Callable[[Known | PassdbError], None]) -> None:
         """Have row and perhaps APOP secret of one login looked up, the row kept, and given to ``done``.
 
-        Only rows are kept that exist: what strangers name as login takes no memory.
+        Only rows that exist are kept: logins that strangers make up take no memory.
         """
         cache = self._cache
 
         def known(answer: Known | PassdbError) -> None:
             if not isinstance(answer, PassdbError) and answer[0] is not None and cache is self._cache:
-                cache[login] = answer[0]  # else the file has changed since, and this may be an old row
+                cache[login] = answer[0]  # otherwise the file has changed since, and this may be an old row
             done(answer)
 
         self.ask(partial(self._know, login, apop=apop), known)
@@ -154,7 +154,7 @@ class Passdb:
         """The row of one login, or None.
 
         Raises:
-            RowsError: no file, no permission, or the line of this login is not a row.
+            PassdbError: no file, no permission, or the line of this login is not a row.
         """
         try:
             return self._source.row(login)
@@ -177,7 +177,7 @@ class Passdb:
         """See ``Source``.
 
         Raises:
-            RowsError: a file is there and cannot be read.
+            PassdbError: a file is there and cannot be read.
         """
         try:
             return self._source.secret(login, kind)
@@ -185,16 +185,16 @@ class Passdb:
             raise PassdbError(str(error)) from error
 
     def scram(self, login: bytes) -> bytes:
-        """The SCRAM verifier of any login, a real or a made-up one; longer names than any are asked for by a digest.
+        """The SCRAM verifier of any login, real or made up; a name longer than any login is asked for by its digest.
 
         Raises:
-            RowsError: a file is there and cannot be read.
+            PassdbError: a file is there and cannot be read.
         """
         asked = login if len(login) <= LOGIN_OCTETS else b"\0" + hashlib.sha256(login).digest()
         return self.secret(asked, b"scram") or b""
 
     def offers(self, kind: bytes, before: bool = False) -> bool:
-        """Whether anybody could log in by this kind of secret; as ``before`` where that cannot be told."""
+        """Whether any login has this kind of secret; ``before`` if the source cannot tell."""
         try:
             return self._source.holds(kind)
         except OSError:
@@ -204,7 +204,7 @@ class Passdb:
         """Have a weak hash replaced.
 
         Raises:
-            RowsError: it cannot even be begun.
+            PassdbError: it cannot even be started.
         """
         try:
             self._source.upgrade(login, password)
@@ -212,7 +212,7 @@ class Passdb:
             raise PassdbError(str(error)) from error
 
     def readable(self) -> bool:
-        """Whether logins can be looked up now: asked of the source itself, what is remembered proves nothing."""
+        """Whether logins can be looked up now: the source itself is asked, for cached rows prove nothing."""
         try:
             self._source.row(b"")
         except (OSError, PoppasswdError):

@@ -7,20 +7,18 @@ import hmac
 import os
 from collections.abc import Callable
 
-from mailhost.poppasswd.file import Row, verify, weak
+from mailhost.poppasswd.crypt import DUMMY_HASH, verify, weak
+from mailhost.poppasswd.file import Row
 
 CACHED_LOGINS = 50_000
-"""Correct logins remembered; when full the memory starts anew."""
-
-DUMMY_HASH = b"$6$popboxNoSuchUser$" + b"." * 86
-"""Checked for logins that do not exist, so that they cost what the default scheme costs."""
+"""Correct logins remembered; when full the memory starts again empty."""
 
 
 class Credentials:
-    """``check`` answers at once where it can, else later from a thread.
+    """``known`` answers at once from memory; ``check`` verifies in a thread.
 
-    The memory holds, for each login, its stored hash and a digest of the password keyed with octets that live and die
-    with this process: a changed hash makes the entry void, so a password change counts at the next login.
+    The memory holds, for each login, its stored hash and a digest of the password keyed with random octets of
+    this process: a changed hash invalidates the entry, so a password change counts at the next login.
     """
 
     def __init__(

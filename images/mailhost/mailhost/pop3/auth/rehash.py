@@ -1,7 +1,7 @@
 """A strong hash in the place of a weak one: done by ``mailhost mailbox rehash`` when a login has proved its password.
 
 Off unless asked for. The POP3 side itself writes no file: it starts that program, which takes the writers' lock and
-checks the password again, so that a password changed meanwhile stays changed.
+checks the password again, so that a password changed since the login stays changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 
 
 def start(home: str, login: bytes, password: bytes) -> bool:
-    """Start the program and do not wait for it; False where one runs already: a later login will be in time.
+    """Start the program and do not wait for it; False where one runs already: a later login will do it.
 
     One at a time, by a lock on the directory users/ that the program inherits: each rewrites the whole file, and after
     a restart thousands of clients log in at once.
@@ -49,4 +49,4 @@ def _is_socket(descriptor: int) -> bool:
     try:
         return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
     except OSError:
-        return True  # closed: nobody would read it
+        return True  # closed: no one would read it

@@ -2,10 +2,10 @@
 
 After a HUP it hands them certificate and key too, which are often for root alone to read.
 
-Each message is a tag, a verb octet, the login's length and the login; the answer repeats them, so that a worker that
-died leaves nothing its successor could take for its own. Then ``+`` and fields, ``-`` for none, ``!`` for cannot tell
-and for a question that is none. It ends when all workers have gone: the kernel then says so on its channels. (A signal
-at its parent's death would not come: the parent has given up root by then and may not send one.)
+Each message is a tag, a verb octet, the login's length and the login; the answer repeats them, so that the successor of
+a dead worker does not take an old answer for its own. Then ``+`` and fields, ``-`` for none, ``!`` where it cannot tell
+or the question is malformed. It ends when all workers have gone: the kernel then says so on its channels. (A signal at
+its parent's death would not come: the parent has given up root by then and may not send one.)
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ANSWER_S = 3.0
 """How long an answer may take (our choice): a look-up takes microseconds, a program is only started."""
 
 LATE_S = 0.2
-"""How long is waited after one that did not come, so that a queue of askers is not held for the sum of it."""
+"""The wait after an answer that did not come, so that a queue of questions does not wait for the sum."""
 
 _ROW, _APOP, _SCRAM, _HOLDS, _UPGRADE, _PEM = b"r", b"a", b"s", b"h", b"u", b"p"
 _VERBS = {b"apop": _APOP, b"scram": _SCRAM}
@@ -138,7 +138,7 @@ def _close_all_but(needed: list[int]) -> None:
 def serve(channels: list[socket.socket], files: Files, *, upgrade: bool = False, pem: tuple[Path, ...] = ()) -> None:
     """Answer until every worker has gone. Reads nothing but the channels, the files and ``pem``.
 
-    No question ends it, for its end is the server's; and it waits for no worker that does not take its answers.
+    No question ends it, for its end is the server's; and it does not wait for a worker that does not take its answers.
     """
     poll = select.poll()
     by_fd = {channel.fileno(): channel for channel in channels}

@@ -1,4 +1,4 @@
-"""What the guards of all workers know together: memory made before the fork, bounded, found by salted 64-bit hashes.
+"""What the throttles of all workers share: memory made before the fork, bounded, found by salted 64-bit hashes.
 
 Open connections are on the path of every session and take no lock: each worker alone writes its own cells, as single
 64-bit stores, and all read them. Failures and good pairs are rare and slow anyway: those tables are changed under an
@@ -36,7 +36,7 @@ class Table:
     """A bounded map from a key to four numbers, ``fields[at]`` to ``fields[at + 3]``.
 
     The first is a time of last use. The second is a count: an entry that counts more than ``heavy``, used in the last
-    ``kept_s`` seconds, gives its place to no lighter one, so that a crowd of new keys does not push it out.
+    ``kept_s`` seconds, gives its place to no lighter one, so that many new keys do not push it out.
     """
 
     def __init__(self, buckets: int, heavy: float = math.inf, kept_s: float = 0.0) -> None:
@@ -82,8 +82,7 @@ class Shared:
         self.addresses, self.logins = (Table(buckets, FREE_FAILURES, WINDOW_S) for _ in range(2))
         self.pairs, self.good = Table(4 * buckets, FREE_FAILURES, WINDOW_S), Table(buckets)
         self.until = memoryview(mmap.mmap(-1, 8)).cast("d")
-        """One time: nothing is throttled from then on, as things stand; until it has come nobody can do without a look.
-        """
+        """One time: from then on nothing is throttled, unless more fails; until then every claim checks the tables."""
         self._places = places
         self.totals = memoryview(mmap.mmap(-1, workers * 8)).cast("q")
         self.waiting = memoryview(mmap.mmap(-1, workers * 8)).cast("q")
@@ -93,7 +92,7 @@ class Shared:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """No other worker changes the tables meanwhile; a few microseconds."""
+        """Keep other workers from changing the tables, for a few microseconds."""
         if self._lock < 0:
             yield
             return

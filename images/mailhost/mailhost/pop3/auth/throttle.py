@@ -2,8 +2,8 @@
 
 Every claim asks here before anything is said that depends on the secret, also where its password is remembered. What
 failed slows down three things: the address it came from; the pair of that address and the login; and the login, for
-addresses that have not opened it before. Such an address has its first tries in a queue of their own, which nobody can
-fill from a few thousand addresses; and a pair that was right in the last days stands in no queue but its own.
+addresses that have not opened it before. Such an address has its first tries in a separate queue, which an attacker
+cannot fill from a few thousand addresses; and a pair that was right in the last days stands in no queue but its own.
 All workers count together, in ``Shared``.
 """
 
@@ -20,29 +20,29 @@ SLOT_S = 4.0
 """Distance between two checks in one queue: 15 a minute, 21,600 a day instead of millions."""
 
 QUEUE_S = 40.0
-"""Whoever would have to wait longer is told to come back: what waits, holds a connection."""
+"""A client that would wait longer is told to come back: waiting takes up a connection."""
 
 TRIES = 3
 """First tries of an address at a login, as many as a connection has: they come before those of who has failed more."""
 
 TRIES_S = 86_400.0
-"""An address has its first tries at a login again when it has not failed there for so long."""
+"""An address has its first tries at a login again when it has not failed there for this long."""
 
 BURST = 4_096
 """First tries at one login that need not wait for their slot: 1,000 addresses have 3,000. A few MB of memory for the
 pairs, and guesses of which an attacker has so many once, for they come back at one in ``SLOT_S``."""
 
 GOOD_S = 7 * 86_400.0
-"""For so long an address that has opened a login stands in no queue there but its own."""
+"""For this long an address that has opened a login waits in no queue there but its own."""
 
 CONFIRM_S = 60.0
-"""A good pair is noted again not sooner than this: a login costs the others nothing."""
+"""A good pair is recorded again no sooner than this: a login costs other workers nothing."""
 
 REMEMBERED = 20_000
 """Good pairs whose last note a worker remembers; when full, the oldest tenth is forgotten."""
 
 HEALTH_CHECK = "127.0.0.1", b"popbox-canary"
-"""The container's own health check has a queue of its own from the start, so that nobody else can make it fail."""
+"""The container's own health check has a queue of its own from the start, so that other clients cannot make it fail."""
 
 ENTRANCES = 65_536
 """Logins remembered for LOGIN-DELAY, by all workers together."""
@@ -69,7 +69,7 @@ class Throttle:
         """Count a new connection in; or say why it is refused, and then do not count it.
 
         It is counted first and judged then, so that of two workers that take the last place at the same moment at
-        least one sees the other: a cap is never exceeded. A ``balancer``'s connections are everybody's: its own
+        least one sees the other: a cap is never exceeded. A ``balancer``'s connections belong to many clients: its own
         address has no cap, see ``identify``.
         """
         key = network(peer)
@@ -98,7 +98,7 @@ class Throttle:
         self._shared.waiting[self._worker] = unauthenticated
 
     def has_room(self, unauthenticated: int) -> bool:
-        """Whether somebody new would be let in."""
+        """Whether a new connection would be let in."""
         self.waiting(unauthenticated)
         shared, limits = self._shared, self._limits
         return sum(shared.totals) < limits.connections and sum(shared.waiting) < limits.unauthenticated
@@ -146,7 +146,7 @@ class Throttle:
         self._shared.totals[self._worker] = self._total
 
     def free(self, peer: str, login: bytes, now: float) -> bool:
-        """Whether this claim need not wait, told without the lock: nobody has to, or none in the pair's own queue does.
+        """Whether this claim need not wait, checked without the lock: none must wait, or none in the pair's own queue.
 
         What another worker writes in the same moment counts at the next claim.
         """
@@ -156,7 +156,7 @@ class Throttle:
         return self.is_good(key, login, now) and _busy(self._shared.pairs, (key, login), now) is None
 
     def calm(self, now: float) -> bool:
-        """Whether nobody is throttled, as far as anybody knows."""
+        """Whether nothing is throttled, as far as is known."""
         return now >= self._shared.until[0]
 
     def turns(self, peer: str, login: bytes, now: float) -> tuple[Turn, ...]:
@@ -170,7 +170,7 @@ class Throttle:
         return (key, max(1, (FREE_FAILURES + 1) // self._shared.workers)), (login, 1)
 
     def wait(self, peer: str, login: bytes, now: float) -> float | None:
-        """Seconds before this claim may be judged: 0 for nearly everybody, None for "come back later"."""
+        """Seconds before this claim may be judged: 0 for nearly every client, None for "come back later"."""
         shared = self._shared
         if self.calm(now):
             return 0.0
@@ -217,7 +217,7 @@ class Throttle:
                 shared.until[0] = now + WINDOW_S
 
     def refused(self, peer: str, login: bytes, now: float) -> None:
-        """Somebody was told to come back: it counts for who asked, and not for the login, which others use."""
+        """A client was told to come back: that counts for its address, not for the login, which others use."""
         with self._shared.locked():
             _count(self._shared.addresses, network(peer), now)
             self._tried(peer, login, now)
@@ -257,7 +257,7 @@ class Throttle:
         """Whether LOGIN-DELAY forbids this login yet (RFC 2449 §6.5); otherwise it counts as begun now.
 
         Each place of the shared table holds 36 bits of who was there last and 28 of when, in tenths of a second; of
-        two logins in one place the older is forgotten, so that nobody is refused for somebody else.
+        two logins in one place the older is forgotten, so that no login is refused because of another.
         """
         if not self._limits.login_delay_s:
             return False

@@ -27,7 +27,7 @@ class Turns:
         return not self._judged
 
     def take(self, turns: Sequence[Turn], again: Callable[[], None]) -> bool:
-        """Count a claim in; or keep ``again``, which is called when it is worth to ask again, and say False."""
+        """Count a claim in; or keep ``again``, which is called when asking again is worthwhile, and return False."""
         for key, most in turns:
             if self._judged.get(key, 0) >= most:
                 self._held.setdefault(key, collections.deque()).append(again)

@@ -15,7 +15,8 @@ import syslog
 import time
 import warnings  # noqa: F401 - os.execvp imports it, when the new uid may no longer be able to read the library
 
-from mailhost.poppasswd.file import PoppasswdError, Row, find, verify, weak
+from mailhost.poppasswd.crypt import DUMMY_HASH, verify, weak
+from mailhost.poppasswd.file import PoppasswdError, Row, find
 from mailhost.system import privileges
 
 REFUSED, MISUSE, TEMPORARY = 1, 2, 111
@@ -26,8 +27,6 @@ FLAGS = ("--log-failed-passwords", "--upgrade-hashes-on-login")
 IN_HOME = "/users/poppasswd"
 FAIL_DELAY_S = 2
 """H-28; from the claim on, the same for a wrong password and an unknown login, whatever their hash costs."""
-DUMMY = b"$6$popboxNoSuchUser$" + b"." * 86
-"""What an unknown login is checked against, so that it costs the work of the default scheme."""
 
 
 class Exit(Exception):
@@ -62,7 +61,7 @@ def run(arguments: list[str]) -> None:
     row = look_up(options["--file"], login)
     if row is None and options["--else"]:
         pass_on(data, [options["--else"], *subprogram])
-    if not verify(password, DUMMY if row is None else row.crypt) or row is None:
+    if not verify(password, DUMMY_HASH if row is None else row.crypt) or row is None:
         shown = f", password {text(password)}" if options["--log-failed-passwords"] else ""
         log(f"{'unknown login' if row is None else 'wrong password'}: {text(login)}{shown}")
         spent = time.monotonic() - began

@@ -125,7 +125,11 @@ def transmit(drop: Maildrop, event: Transmit, out: list[bytes]) -> bool:
 
 
 def opened(drop: Maildrop, event: Transmit) -> tuple[bytes, Transfer | None]:
-    """``begin``, also for a message that was renamed since it was listed. Raises OSError."""
+    """``begin``, also for a message that was renamed since it was listed.
+
+    Raises:
+        OSError: the message has gone or cannot be read.
+    """
     try:
         return begin(drop, event)
     except FileNotFoundError:

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def converse(session: Session) -> Authenticate | None:
-    """Talk to the client until it claims to be somebody; None when it leaves or is silent for 20 minutes."""
+    """Talk to the client until it claims a login; None when it leaves or is silent for 20 minutes."""
     write(session.greeting().data)
     while True:
         ready, _, _ = select.select([0], [], [], QMAIL.idle_s)

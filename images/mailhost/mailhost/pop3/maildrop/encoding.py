@@ -49,7 +49,7 @@ class Measure:
         self._last = chunk[-1:]
 
     def result(self) -> tuple[int, int]:
-        """Octets as sent, and the flags of ``listing`` (KNOWN, HAS_CR, HAS_DOT, PARTIAL)."""
+        """Octets as sent, and the content flags of ``listing`` (KNOWN, HAS_CR, HAS_DOT, PARTIAL)."""
         partial = self._last != b"\n"
         size = self._octets + self._lf - self._crlf + 2 * partial
         return size, KNOWN | HAS_CR * self._returns | HAS_DOT * self._dot | PARTIAL * partial
@@ -66,7 +66,7 @@ def encoded(data: bytes, flags: int, *, qmail_quirks: bool) -> bytes:
 
 
 def _may_hold(what: int, flags: int) -> bool:
-    """Whether a file may hold what the fact ``what`` stands for; of one that was not measured nothing is known."""
+    """Whether a file may hold what the flag ``what`` stands for; nothing is known of one that was not measured."""
     return not flags & KNOWN or bool(flags & what)
 
 
@@ -88,7 +88,7 @@ class Encoder:
     """Turns the pieces of one file into the body of a RETR or TOP reply, terminator included.
 
     ``qmail_quirks`` is the qmail form: every LF becomes CR LF even after a CR, and one empty line follows the message.
-    ``flags`` spare the search for what a file is known not to hold. ``lines`` is TOP's count of body lines.
+    Content ``flags`` save the search for what a file is known not to hold. ``lines`` is TOP's count of body lines.
     """
 
     __slots__ = (
@@ -117,7 +117,7 @@ class Encoder:
         self.done = False
 
     def feed(self, chunk: bytes) -> bytes:
-        """Convert the next non-empty piece; once ``done`` is true, nothing more of the file is wanted."""
+        """Convert the next non-empty piece; once ``done`` is true, no more of the file is needed."""
         if self._lines is not None:
             chunk = self._cut(chunk)
             if not chunk:

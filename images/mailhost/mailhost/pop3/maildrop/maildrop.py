@@ -2,8 +2,8 @@
 
 Only regular files whose name does not begin with a dot are messages: a FIFO, link, directory or device is skipped, so
 it can neither block a session nor show what lies elsewhere. Files are immutable by the rules of maildir(5), so what
-the sizing pass learned is kept by inode and base name, that of a large box also from one life of the server to the
-next (``sizes``), and the directories are read again only when they have changed.
+the sizing pass learned is kept by inode and base name, that of a large box also across restarts of the server
+(``size_cache``), and the directories are read again only when they have changed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SLICE = 64
 """Files looked at between two yields of a scan: below 1 ms when they are in the page cache."""
 
 PASSES = 3
-"""So often a scan begins again while a reader renames messages under it."""
+"""A scan begins again this often while a reader renames messages."""
 
 TMP_AGE_S = 129_600
 """Files in tmp/ not accessed for 36 hours are left from failed deliveries (Q-POP3-3, maildir(5))."""
@@ -126,8 +126,8 @@ class Maildrop:
     def scan(self, now: float | None = None) -> Iterator[None]:
         """Bring ``snapshot`` up to date, yielding after every slice of work; then ``listing`` can be called.
 
-        Without a lock other sessions may scan meanwhile: each goes by what it has found itself, and of what they leave
-        in ``snapshot`` the stamps tell whether it still holds.
+        Without a lock other sessions may scan at the same time: each uses what it has found itself, and the stamps tell
+        whether what they leave in ``snapshot`` still holds.
 
         Raises:
             MaildropError: new/ or cur/ is missing or unreadable, or there are no descriptors left to read with.
@@ -156,7 +156,7 @@ class Maildrop:
         return bool(self._found.stamps)
 
     def _recall(self, snapshot: Snapshot) -> Generator[None, None, Found]:
-        """Begin with what an earlier life of the server has left; that may be much, so not in the first slice."""
+        """Begin with what the server saved before a restart; that may be much, so not in the first slice."""
         snapshot.new = False
         name = size_cache.name_of(qmail_quirks=self.qmail_quirks)
         if not os.access(name, os.R_OK, dir_fd=self._fd):
@@ -176,14 +176,14 @@ class Maildrop:
         now = time.time() if now is None else now
         snapshot, found = self.snapshot, self._found
         if found.listing is not None and snapshot.worth_saving(found, now):
-            snapshot.saved_at, snapshot.looked = now, 0  # where it cannot be written, it is tried again as seldom
+            snapshot.saved_at, snapshot.looked = now, 0  # a write that fails is retried as rarely
             if size_cache.write(
                 self._path, size_cache.name_of(qmail_quirks=self.qmail_quirks), found.stamps, found.messages
             ):
                 snapshot.saved = found.stamps
 
     def distrust(self) -> None:
-        """A file is not what was measured: somebody changes messages in place. The next login measures all again."""
+        """A file is not what was measured: a program changes messages in place. The next login measures all again."""
         size_cache.forget(self._fd, size_cache.name_of(qmail_quirks=self.qmail_quirks))
         self.snapshot.found = Found()
 
@@ -199,7 +199,7 @@ class Maildrop:
     def _read(self, before: Found, stamps: tuple[int, ...], now: float) -> Generator[None, None, Found]:
         """Read both directories again, taking over what is known of files that are still there.
 
-        Where a reader has renamed a message meanwhile it may have been seen twice, or not at all: so once more.
+        A message that a reader renames during the scan may be seen twice, or not at all: then the scan is repeated.
         """
         self._doubt = False
         if len(before.messages) > LARGE:
@@ -372,7 +372,11 @@ class Maildrop:
         return True
 
     def _unlink(self, path: bytes, message: Message) -> None:
-        """Raises FileNotFoundError where another message has taken the name: nobody has asked for its removal."""
+        """Remove the message itself.
+
+        Raises:
+            FileNotFoundError: another message has taken the name, whose removal no client has asked for.
+        """
         if not same_file(os.lstat(path, dir_fd=self._fd), message):
             raise FileNotFoundError
         os.unlink(path, dir_fd=self._fd)
@@ -380,8 +384,8 @@ class Maildrop:
     def keep(self, message: Message) -> None:
         """Move a message from new/ to cur/ under the suffix ``:2,`` (Q-POP3-17), and a twin to the name of its id.
 
-        A vanished one is let go. qmail-pop3d overwrites a file of that name in cur/. Here that file, which nobody has
-        listed, gets a twin's name (in the qmail profile the message stays in new/): none is lost, and each id stays.
+        A vanished one is ignored. qmail-pop3d overwrites a file of that name in cur/. Here that file, not yet listed,
+        gets a twin's name (in the qmail profile the message stays in new/): none is lost, and each id stays.
         """
         with contextlib.suppress(OSError):
             try:

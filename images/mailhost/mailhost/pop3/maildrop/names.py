@@ -16,11 +16,11 @@ from typing import TypeVar
 from mailhost.pop3.protocol.listing import Message, base_name
 
 TRIES = 64
-"""So often a name is looked up that somebody changes faster than it can be used."""
+"""A name is looked up this often while a program changes it faster than it can be used."""
 
 FREE_S = 0.05
 SHARE = 0.1
-"""A session may read directories again for 50 ms and a tenth of its time: a flood of RETRs holds nobody up."""
+"""A session may read directories again for 50 ms and a tenth of its time: a flood of RETRs delays no other session."""
 
 RACY_NS = 2_000_000_000
 """A directory changed less than this before it was read may change again without a new mtime (coarse clocks)."""
@@ -43,7 +43,7 @@ def same_file(found: os.stat_result, message: Message) -> bool:
 def rename_new(source: bytes, target: bytes, fd: int) -> None:
     """Rename below the directory ``fd``; what is there already stays (renameat2(2), RENAME_NOREPLACE).
 
-    Where the filesystem cannot do that in one step, as NFS, it is two: look, then rename.
+    Where the filesystem (NFS) cannot do that in one step, it takes two: look, then rename.
 
     Raises:
         FileExistsError: ``target`` is taken.
@@ -107,10 +107,7 @@ class Names:
             if seen == self._seen:
                 return False
             places: dict[bytes, list[bytes]] = {}
-            for folder in (
-                b"new/",
-                b"cur/",
-            ):  # in this order: what moves meanwhile is seen twice rather than not at all
+            for folder in (b"new/", b"cur/"):  # in this order a message that moves is seen twice rather than not at all
                 for name in os.listdir(self._path + b"/" + folder):
                     path = folder + name
                     places.setdefault(base_name(path), []).append(path)

@@ -19,7 +19,7 @@ CACHED_MESSAGES = 200_000
 """Messages whose names and sizes are kept between sessions, all boxes together (about 600 octets each)."""
 
 INLINE_CHANGES = 32
-"""So many removals and renames at QUIT are made at once, about 1 ms; more in a thread."""
+"""This many removals and renames at QUIT are made at once, about 1 ms; more in a thread."""
 
 Work = Callable[[], None]
 
@@ -36,7 +36,7 @@ class OpenMaildrops:
     ) -> None:
         """``run`` does work in a thread, ``post`` brings a result back to the loop.
 
-        ``room``: descriptors from this number on are not for maildrops, see ``descriptors.Room``.
+        ``room``: descriptors from this number on are not for maildrops, see ``fd_limits.Room``.
         """
         self._room = room
         self._profile = profile
@@ -160,12 +160,12 @@ def apply(drop: Maildrop, event: Update) -> int:
 
 
 def _set_apart() -> None:
-    """Spare the garbage collector what is kept now: a look through 100,000 messages would hold all up for 40 ms.
+    """Exempt what is kept now from garbage collection: over 100,000 messages it would delay all sessions by 40 ms.
 
-    What is not used any more goes all the same, by its reference counts; a session makes no cycles.
+    What is no longer used is still freed, by its reference counts; a session makes no cycles.
     """
     gc.freeze()
-    gc.collect(1)  # there is nothing left to look through: this sets its counts back, so the next scan is not met by it
+    gc.collect(1)  # nothing is left to collect: this resets its counters, so that the next scan triggers no collection
 
 
 def _first(steps: Iterator[None]) -> bool:

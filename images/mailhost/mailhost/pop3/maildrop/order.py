@@ -1,4 +1,4 @@
-"""Message order: sorting a large box must not hold up other sessions, so it is done in short pieces."""
+"""Message order: sorting a large box must not delay other sessions, so it is done in short pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from mailhost.pop3.protocol.listing import Message
 
 SORT_RUN = 2_048
-"""So many messages are sorted at once, below 2 ms during which no other thread runs."""
+"""This many messages are sorted at once: below 2 ms, during which no other thread runs."""
 
 Key = tuple[int, bytes, Message]
 

@@ -1,4 +1,4 @@
-"""Sizes learned ahead of any client: after a move or a restore, the first LIST of a large box need not read it all."""
+"""Sizes measured before any client asks: after a move or a restore, the first LIST of a large box is quick."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def premeasure(maildir: bytes, *, qmail_quirks: bool) -> int:
 
     A running server sees the file when it next opens the box for the first time. Nothing is locked, and messages stay
     where they are. Run it as the owner of the boxes: a server trusts no other user's file.
-    Where mail came in a moment ago it takes 2 s more: no earlier can directories be said to be as they were read.
+    Where mail has just come in it takes 2 s more: only then is it certain that the directories have not changed.
 
     Raises:
         MaildropError: the Maildir is missing or cannot be read.
@@ -39,7 +39,7 @@ def premeasure(maildir: bytes, *, qmail_quirks: bool) -> int:
 
 
 def _large(maildir: bytes) -> bool:
-    """Whether a server would keep its sizes; a look at the names costs little."""
+    """Whether a server would keep its sizes; counting names costs little."""
     try:
         return sum(len(os.listdir(maildir + folder)) for folder in (b"/new", b"/cur")) >= size_cache.SAVED_FROM
     except FileNotFoundError:

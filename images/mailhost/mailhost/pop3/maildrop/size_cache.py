@@ -1,11 +1,11 @@
-"""``popbox-sizes``: what the scans of a large Maildir have learned, kept in it for the server's next life.
+"""``popbox-sizes``: what the scans of a large Maildir have learned, kept in it across restarts of the server.
 
-Sizes as sent take one read of every file, which makes the first LIST of a large box the dearest thing a client can
-ask for. courier (``courierpop3dsizelist``) and Dovecot (``dovecot-uidlist``) keep theirs in the Maildir as well.
+Sizes as sent take one read of every file, so the first LIST of a large box is a client's most expensive request.
+courier (``courierpop3dsizelist``) and Dovecot (``dovecot-uidlist``) keep theirs in the Maildir as well.
 
 A line of text: the file's name, version, byte order, checksum, number of messages, octets of their paths, and the
-stamps of new/ and cur/. Then the paths, the ids, and five columns of 64-bit numbers. A file with anything wrong about
-it is as good as none: nothing but time depends on it.
+stamps of new/ and cur/. Then the paths, the ids, and five columns of 64-bit numbers. A file with any fault is
+ignored: only time depends on it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def packed(name: bytes, stamps: tuple[int, ...], messages: list[Message]) -> byt
     paths: list[bytes] = []
     uids: list[bytes] = []
     columns = [array(code) for code in _COLUMNS]
-    for start in range(0, len(messages), RUN):  # all at once would hold every session up for 50 ms
+    for start in range(0, len(messages), RUN):  # all at once would delay every session by 50 ms
         some_paths, some_uids, *numbers = zip(*messages[start : start + RUN], strict=True)
         paths += some_paths
         uids += some_uids

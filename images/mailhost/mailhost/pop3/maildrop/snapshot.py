@@ -28,9 +28,9 @@ class Found:
 class Snapshot:
     """What is known of one Maildir between sessions.
 
-    ``looked`` counts the files looked into since ``sizes`` was last written or read, ``saved`` are the stamps it then
-    held, None for no such file, and ``saved_at`` is its time in seconds. ``counted`` of its messages are in the sum of
-    all that ``Openings`` keeps.
+    ``looked`` counts the files looked into since ``size_cache`` was last written or read, ``saved`` are the stamps it
+    then held, None for no such file, and ``saved_at`` is its time in seconds. ``counted`` of its messages are in the
+    sum of all that ``OpenMaildrops`` keeps.
     """
 
     __slots__ = ("counted", "found", "looked", "new", "saved", "saved_at", "tmp_checked")
@@ -43,7 +43,7 @@ class Snapshot:
         self.saved: tuple[int, ...] | None = None
 
     def worth_saving(self, found: Found, now: float) -> bool:
-        """Whether writing this down spares the next life of the server much more work than it costs."""
+        """Whether writing this down saves the restarted server much more work than it costs."""
         if len(found.messages) < size_cache.SAVED_FROM or (found.stamps and found.stamps == self.saved):
             return False
         return self.looked * 8 >= len(found.messages) or now - self.saved_at > SAVE_EVERY_S

@@ -17,15 +17,15 @@ _NO_MECHANISM = err(b"mechanism is not offered")
 _CANCELLED = err(b"authentication cancelled")
 _MALFORMED = err(b"[AUTH] malformed response")
 _BEGIN_TLS = ok(b"begin TLS")
-_NO_TLS = err(b"TLS is on already, or not to be had")
+_NO_TLS = err(b"TLS is on already, or unavailable")
 _UTF8_ON = ok(b"UTF8 enabled")
 _LANG_LIST = Reply(b"+OK languages:\r\nen English\r\ni-default Default\r\n.\r\n")
 _LANG_SET = ok(b"en the language of the replies is English")
-_LANG_NONE = err(b"this language is not to be had")
+_LANG_NONE = err(b"this language is unavailable")
 
 
 def user(context: SessionState, argument: bytes) -> Event:
-    """USER name: any name is accepted here, so that nobody learns which exist."""
+    """USER name (RFC 1939 §7): any name is accepted here, so that the reply does not tell which names exist."""
     login = argument.lstrip(b" ") if context.profile.qmail_quirks else argument.strip(b" ")
     if not login:
         return context.profile.texts.empty_argument
@@ -50,7 +50,9 @@ def apop(context: SessionState, argument: bytes) -> Event:
     """APOP name digest (RFC 1939 §7); the digest is checked against the banner's timestamp."""
     qmail = context.profile.qmail_quirks
     login, space, digest = (argument.lstrip(b" ") if qmail else argument.strip(b" ")).partition(b" ")
-    if not (space if qmail else digest):  # in qmail all behind the first space is the digest, also nothing (Q-POPUP-7)
+    if not (
+        space if qmail else digest
+    ):  # qmail takes all behind the first space as the digest, even if empty (Q-POPUP-7)
         return context.profile.texts.empty_argument
     return _check(context, Authenticate("apop", login, digest, context.stamp))
 
@@ -69,7 +71,7 @@ def auth(context: SessionState, argument: bytes) -> Event:
 
 
 def continued(context: SessionState, line: bytes) -> Event:
-    """One response of a SASL exchange, or ``*`` which cancels it."""
+    """One response of a SASL exchange, or ``*`` which cancels it (RFC 5034 §4)."""
     exchange, context.sasl = context.sasl, None
     if exchange is None or line == b"*":
         return _CANCELLED
@@ -88,7 +90,7 @@ def continued(context: SessionState, line: bytes) -> Event:
 
 
 def looked_up(context: SessionState, stored: bytes) -> Event:
-    """The exchange has got what it asked for."""
+    """The exchange has got what it asked for (RFC 5802 §5.1)."""
     try:
         return _CANCELLED if context.sasl is None else challenge(context.sasl.found(stored))
     except SaslError:
@@ -97,17 +99,17 @@ def looked_up(context: SessionState, stored: bytes) -> Event:
 
 
 def proves(context: SessionState) -> bool:
-    """Whether the proof that SCRAM's client has sent is right."""
+    """Whether the proof that SCRAM's client has sent is right (RFC 5802 §3)."""
     return isinstance(context.sasl, Scram) and context.sasl.proves()
 
 
 def signature(context: SessionState) -> Event:
-    """SCRAM's answer to a proof that is right."""
+    """SCRAM's answer to a proof that is right (RFC 5802 §5)."""
     return challenge(context.sasl.signature()) if isinstance(context.sasl, Scram) else _CANCELLED
 
 
 def challenge(octets: bytes) -> Reply:
-    """A challenge on the wire."""
+    """A challenge on the wire (RFC 5034 §4)."""
     return Reply(b"+ " + base64.b64encode(octets) + b"\r\n")
 
 
@@ -120,7 +122,7 @@ def _check(context: SessionState, claim: Authenticate) -> Event:
 
 
 def stls(context: SessionState, _: bytes) -> Event:
-    """STLS (RFC 2595 §4): whatever came in the same packet behind it is forgotten, it was sent in the clear."""
+    """STLS (RFC 2595 §4): whatever came in the same packet behind it is forgotten, for it was sent in the clear."""
     if not context.features.tls or context.features.secure:
         return _NO_TLS
     context.forget_input = True
@@ -138,7 +140,7 @@ def noop(context: SessionState, _: bytes) -> Event:
 
 
 def utf8(context: SessionState, _: bytes) -> Event:
-    """UTF8 (RFC 6856 §2): messages and names go out as they lie, with UTF8 and without.
+    """UTF8 (RFC 6856 §2): messages and names go out unchanged, with UTF8 and without.
 
     Without it the RFC would have messages with 8-bit headers converted or refused. That breaks signatures, or keeps a
     client from mail that every other server gives it: so it is done only where the operator says so.
@@ -156,7 +158,7 @@ def lang(context: SessionState, argument: bytes) -> Event:
 
 
 def quit_(context: SessionState, _: bytes) -> Event:
-    """QUIT before login: nothing to update."""
+    """QUIT before login: nothing to update (RFC 1939 §4)."""
     context.state = State.CLOSED
     return Close(context.profile.texts.bye, QUIT_BEFORE_LOGIN)
 

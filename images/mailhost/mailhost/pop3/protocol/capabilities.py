@@ -1,4 +1,4 @@
-"""CAPA: what can be had in the present state (RFC 2449, 3206, 5034, 2595, 6856)."""
+"""CAPA: what is available in the present state (RFC 2449, 3206, 5034, 2595, 6856)."""
 
 from __future__ import annotations
 

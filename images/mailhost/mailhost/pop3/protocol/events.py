@@ -18,7 +18,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Somebody claims to be ``login``; the I/O layer answers with ``Session.opened`` or ``Session.refused``.
+    """The client claims to be ``login``; the I/O layer answers with ``Session.opened`` or ``Session.refused``.
 
     ``method`` is ``plain`` (``secret`` is the password), ``apop`` (``secret`` is the digest as sent, ``stamp`` the
     banner's timestamp), ``scram`` (the session has the proof, see ``Session.proves``) or ``proven`` (it was right,

@@ -18,7 +18,7 @@ class LineReader:
         self._skipping = False
 
     def feed(self, data: bytes) -> None:
-        """Take the next octets; what is left of earlier ones stays in front."""
+        """Take the next octets (RFC 1939 §3); what is left of earlier ones stays in front."""
         self._data = self._data[self._start :] + data if self._start < len(self._data) else data
         self._start = 0
 
@@ -45,7 +45,7 @@ class LineReader:
         return self._start >= len(self._data)
 
     def only(self, data: bytes) -> bytes | None:
-        """The line, where ``data`` is just one that fits and nothing waits before it; else None: it has to be fed."""
+        """The line, if ``data`` is exactly one that fits and nothing waits before it; None if it must be fed."""
         end = len(data) - 1
         if data.find(b"\n") != end or end > self.limit or self._skipping or self._start < len(self._data):
             return None

@@ -12,12 +12,12 @@ UID_OCTETS = 70
 """RFC 1939 §7 (UIDL): an id is 1 to 70 characters in the range 0x21 to 0x7E."""
 
 LARGE = 4_096
-"""From so many messages on, what takes over 1 ms is done in a thread."""
+"""From this many messages on, work that takes over 1 ms is done in a thread."""
 
 RUN = 1_024
 """Lines rendered by one call, during which no other thread runs: about 0.2 ms."""
 
-# What the sizing pass has seen in a file; without KNOWN nothing is known and every conversion is done.
+# Content flags: what the sizing pass has seen in a file. Without KNOWN nothing is known and every conversion is done.
 KNOWN = 1
 HAS_CR = 2
 HAS_DOT = 4
@@ -69,7 +69,7 @@ class Listing:
         self._uid_reply: bytes | None = None
 
     def prepare(self, heading: Heading) -> None:
-        """Render now what would hold other sessions up later; called in a thread."""
+        """Render now, in a thread, what would delay other sessions later."""
         if len(self.messages) > LARGE:
             self.scan_reply(heading, set())
             self.uid_reply(heading, set())
@@ -105,7 +105,7 @@ class Listing:
 
 
 def _size_lines(pairs: list[tuple[int, int]]) -> bytes:
-    """``n size`` lines; one format call over many is twice as fast as one for each, and over all holds others up."""
+    """``n size`` lines; one format call for many is twice as fast as one for each; one for all delays others."""
     parts = [pairs[start : start + RUN] for start in range(0, len(pairs), RUN)]
     return "".join(["%d %d\r\n" * len(part) % tuple(chain.from_iterable(part)) for part in parts]).encode("ascii")
 
@@ -127,9 +127,9 @@ def strict_uids(messages: list[Message], earlier: Mapping[int, Message]) -> list
     """Unique ids that RFC 1939 allows, one for each message, the same at every login.
 
     A legal base name is its own id, as in qmail-pop3d. An illegal one is hashed. Of twins (one base name in new/ and
-    cur/, or with two suffixes) one keeps that id: the one that was listed with it before (``earlier``, by inode), else
-    the one in cur/, else the oldest. The others get ``twin_uid``, and QUIT makes it their name (``Maildrop.keep``): so
-    it stays theirs, whatever becomes of the first.
+    cur/, or with two suffixes) one keeps that id: the one that was listed with it before (``earlier``, by inode),
+    otherwise the one in cur/, otherwise the oldest. The others get ``twin_uid``, and QUIT makes it their name
+    (``Maildrop.keep``): so they keep it, whatever happens to the first.
     """
     uids = [e.uid if legal_uid(e.uid) else _hashed(base_name(e.path)) for e in messages]
     taken = set(uids)

@@ -34,17 +34,25 @@ class Exchange(Protocol):
 
 
 class Plain:
-    """PLAIN: one response, ``[authzid] NUL authcid NUL password``; acting for somebody else is refused."""
+    """PLAIN: one response, ``[authzid] NUL authcid NUL password``; acting for another user is refused."""
 
     def respond(self, response: bytes) -> bytes | Authenticate | Lookup:
-        """See ``Exchange``."""
+        """The claim that the response makes (RFC 4616 §2).
+
+        Raises:
+            SaslError: it has not three fields, no login or password, or names another user to act for.
+        """
         fields = response.split(b"\0")
         if len(fields) != 3 or not fields[1] or not fields[2] or fields[0] not in (b"", fields[1]):
             raise SaslError("PLAIN wants [authzid] NUL authcid NUL password")
         return Authenticate("plain", fields[1], fields[2])
 
     def found(self, stored: bytes) -> bytes:
-        """PLAIN looks nothing up."""
+        """PLAIN looks nothing up.
+
+        Raises:
+            SaslError: always.
+        """
         raise SaslError("PLAIN looks nothing up")
 
 

@@ -1,9 +1,9 @@
 """SCRAM-SHA-256 (RFC 5802, RFC 7677), server side, without I/O. Channel binding (-PLUS) is not offered.
 
 What is stored is ``SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>``, base64 but for the number: the
-form PostgreSQL and others use. It does not let anybody log in who has read it.
+form PostgreSQL and others use. Reading it does not let anyone log in.
 
-Whoever asks for the salt of a login gets one, whether there is such a login or not (``made_up``).
+A client that asks for the salt of a login gets one, whether there is such a login or not (``made_up``).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Verifier(NamedTuple):
 
 
 def make(password: bytes, salt: bytes | None = None, iterations: int = ITERATIONS) -> bytes:
-    """The text to store for ``password``, which must be in its prepared form already (RFC 4013; ASCII is)."""
+    """The text to store (RFC 5802 §3) for ``password``, already in its prepared form (RFC 4013; ASCII is)."""
     salt = secrets.token_bytes(SALT_OCTETS) if salt is None else salt
     salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
     stored = hashlib.sha256(_hmac(salted, b"Client Key")).digest()
@@ -54,7 +54,7 @@ def make(password: bytes, salt: bytes | None = None, iterations: int = ITERATION
 
 
 def parse(text: bytes) -> Verifier | None:
-    """Take a stored text apart; None where it is something else."""
+    """The fields of a stored text (form: see above); None where it is something else."""
     try:
         _, front, back = text.split(b"$")
         iterations, salt = front.split(b":")
@@ -68,7 +68,7 @@ def parse(text: bytes) -> Verifier | None:
 
 
 def made_up(login: bytes, key: bytes, shapes: Mapping[Shape, int]) -> bytes:
-    """The text for a login that has none, which nobody can prove: the same for ever, as that of a real one is.
+    """The text for a login that has none, which no password proves: it never changes, like that of a real login.
 
     ``key`` is known to the server alone. ``shapes`` says how many real verifiers have which iterations and salt; the
     made-up ones have them as often, and when a real one comes or goes few of the others change (rendezvous hashing).
@@ -96,11 +96,19 @@ class Scram:
         self._verifier: Verifier | None = None
 
     def respond(self, response: bytes) -> bytes | Authenticate | Lookup:
-        """See ``sasl.Exchange``."""
+        """The next step of the exchange (RFC 5802 §5), see ``sasl.Exchange``.
+
+        Raises:
+            SaslError: the message is malformed, asks for channel binding, or names another user to act for.
+        """
         return self._step(response)
 
     def found(self, stored: bytes) -> bytes:
-        """The server-first message, from the stored text or one that is ``made_up``."""
+        """The server-first message (RFC 5802 §5.1), from the stored text or one that is ``made_up``.
+
+        Raises:
+            SaslError: the stored text is no verifier.
+        """
         verifier = self._verifier = parse(stored)
         if verifier is None:
             raise SaslError("no verifier")
@@ -120,7 +128,7 @@ class Scram:
             raise SaslError("malformed client-first message")
         self._login = _unescape(attributes[0][2:])
         if authzid and _unescape(authzid[2:]) != self._login:
-            raise SaslError("acting for somebody else is not possible")
+            raise SaslError("acting for another user is not possible")
         if not self._login or not attributes[1][2:]:
             raise SaslError("empty login or nonce")
         self._gs2, self._client_first = gs2 + b"," + authzid + b",", bare
@@ -128,12 +136,12 @@ class Scram:
         return Lookup(self._login)
 
     def _final(self, message: bytes) -> Authenticate:
-        """``c=gs2,r=nonce,p=proof``: whether it proves anything is said when the throttle allows it, see ``proves``."""
+        """``c=gs2,r=nonce,p=proof``: ``proves`` tells whether the proof is right, once the throttle allows it."""
         self._client_final = message
         return Authenticate("scram", self._login, b"")
 
     def proves(self) -> bool:
-        """Whether the client's last message is of this exchange and shows that it knows the password."""
+        """Whether the client's last message belongs to this exchange and proves the password (RFC 5802 §3)."""
         without, _, proof = self._client_final.rpartition(b",p=")
         wanted = b"c=%b,r=%b" % (base64.b64encode(self._gs2), self._nonce)
         if without != wanted or self._verifier is None:
@@ -141,7 +149,7 @@ class Scram:
         return self._is_right(proof, self._signed(), self._verifier)
 
     def signature(self) -> bytes:
-        """The server's part, after a proof that was right: it shows the client that the server knows it too."""
+        """The server-final message (RFC 5802 §5): it shows the client that the server knows the secret too."""
         self._step = self._acknowledged
         key = b"" if self._verifier is None else self._verifier.server_key
         return b"v=" + base64.b64encode(_hmac(key, self._signed()))
@@ -164,7 +172,7 @@ class Scram:
     def _acknowledged(self, message: bytes) -> Authenticate:
         """The client has seen the signature and has nothing to add (RFC 5034 §4)."""
         if message:
-            raise SaslError("nothing is to be said any more")
+            raise SaslError("the exchange is over, nothing may follow")
         return Authenticate("proven", self._login, b"")
 
 

@@ -102,7 +102,7 @@ class Session:
             return Reply(b"+OK " + self.context.stamp + b"\r\n")
         if self.context.features.apop:
             return Reply(b"+OK POP3 ready " + self.context.stamp + b"\r\n")
-        return _READY  # a timestamp says that APOP can be had (RFC 1939 §7), and some clients then try nothing else
+        return _READY  # a timestamp says that APOP is available (RFC 1939 §7), and some clients then try nothing else
 
     def receive(self, data: bytes) -> None:
         """Take octets from the peer."""
@@ -160,12 +160,12 @@ class Session:
     def _no_handler(context: SessionState, verb: bytes) -> Reply:
         """The reply to a verb that the table does not have here."""
         texts = context.profile.texts
-        if context.profile.qmail_quirks:  # popup and pop3d were two programs, each with one answer to everything else
+        if context.profile.qmail_quirks:  # popup and pop3d were two programs, each with one answer to every other verb
             return texts.not_now if context.state is State.AUTHORIZATION else texts.unknown
         return texts.not_now if verb in KNOWN_VERBS and verb in context.profile.verbs else texts.unknown
 
     def _wrong(self, reply: Reply) -> Event:
-        """Count an unusable line; a peer that sends nothing else is no POP3 client."""
+        """Count an unusable line; a peer that sends only such lines is no POP3 client."""
         context = self.context
         context.errors += 1
         if context.errors >= context.features.max_errors:
@@ -180,7 +180,7 @@ class Session:
         return self.context.open(listing)
 
     def refused(self, reply: Reply) -> Event:
-        """The login was not good, or its maildrop cannot be had; ``reply`` is one of the profile's texts."""
+        """The login was not good, or its maildrop cannot be opened; ``reply`` is one of the profile's texts."""
         return self.context.refuse(reply)
 
     def found(self, stored: bytes) -> Event:

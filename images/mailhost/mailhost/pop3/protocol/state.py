@@ -16,7 +16,7 @@ SASL_LINE_OCTETS = 12_288
 
 
 class State(enum.Enum):
-    """RFC 1939's states, and two in which the I/O layer works and the session waits for its report."""
+    """RFC 1939's states (§3), and CHECKING: the I/O layer checks a login and the session waits for its report."""
 
     AUTHORIZATION = "authorization"
     CHECKING = "checking"
@@ -84,7 +84,7 @@ class SessionState:
         self.forget_input = self.utf8 = False
 
     def interrupt(self) -> None:
-        """PASS counts immediately after USER only (RFC 1939 §7); qmail-popup remembers the name."""
+        """PASS is valid immediately after USER only (RFC 1939 §7); qmail-popup remembers the name."""
         if self.state is State.AUTHORIZATION and not self.profile.qmail_quirks:
             self.login = None
 
@@ -99,7 +99,7 @@ class SessionState:
         return self.profile.texts.logged_in
 
     def refuse(self, reply: Reply) -> Event:
-        """Back to AUTHORIZATION, or out: at once where one login is all a connection gets, else after a few."""
+        """Back to AUTHORIZATION; the connection ends at once where it may try one login only, otherwise after a few."""
         self.failures += 1
         self.login = self.sasl = None
         if self.profile.single_login or self.failures >= self.features.max_logins:

@@ -16,24 +16,24 @@ _LEADING = re.compile(rb"([0-9]+) *([0-9]+)?")
 
 
 def stat(context: SessionState, _: bytes) -> Event:
-    """STAT: in the qmail profile the count includes deleted messages, the octets do not (E-71)."""
+    """STAT (RFC 1939 §5): in the qmail profile the count includes deleted messages, the octets do not (E-71)."""
     listing, deleted = context.listing, context.deleted
     count = len(listing.messages) if context.profile.qmail_quirks else len(listing.messages) - len(deleted)
     return Reply(b"+OK %d %d\r\n" % (count, listing.total - context.deleted_octets))
 
 
 def list_(context: SessionState, argument: bytes) -> Event:
-    """LIST [n]."""
+    """LIST [n] (RFC 1939 §5)."""
     return _one_or_all(context, argument, lambda message: b"%d" % message.size, context.listing.scan_reply)
 
 
 def uidl(context: SessionState, argument: bytes) -> Event:
-    """UIDL [n]."""
+    """UIDL [n] (RFC 1939 §7)."""
     return _one_or_all(context, argument, lambda message: message.uid, context.listing.uid_reply)
 
 
 def retr(context: SessionState, argument: bytes) -> Event:
-    """RETR n; in the qmail profile RETR n m is TOP n m (E-72)."""
+    """RETR n (RFC 1939 §5); in the qmail profile RETR n m is TOP n m (E-72)."""
     if context.profile.qmail_quirks:
         return top(context, argument)
     number = _number(context, argument.rstrip(b" "))
@@ -45,7 +45,7 @@ def retr(context: SessionState, argument: bytes) -> Event:
 
 
 def top(context: SessionState, argument: bytes) -> Event:
-    """TOP n m; in the qmail profile TOP n sends everything (E-73)."""
+    """TOP n m (RFC 1939 §7); in the qmail profile TOP n sends everything (E-73)."""
     texts = context.profile.texts
     if context.profile.qmail_quirks:
         match = _LEADING.match(argument.lstrip(b" "))
@@ -70,7 +70,7 @@ def _unless_asked(context: SessionState) -> Reply | None:
 
 
 def dele(context: SessionState, argument: bytes) -> Event:
-    """DELE n: marked now, removed at QUIT."""
+    """DELE n (RFC 1939 §5): marked now, removed at QUIT."""
     number = _number(context, argument.strip(b" "))
     if isinstance(number, Reply):
         return number
@@ -81,7 +81,7 @@ def dele(context: SessionState, argument: bytes) -> Event:
 
 
 def rset(context: SessionState, _: bytes) -> Event:
-    """RSET: no marks, and LAST starts anew."""
+    """RSET (RFC 1939 §5): no marks, and LAST starts again at 0."""
     context.deleted.clear()
     context.deleted_octets = 0
     context.highest = 0
@@ -89,7 +89,7 @@ def rset(context: SessionState, _: bytes) -> Event:
 
 
 def noop(context: SessionState, _: bytes) -> Event:
-    """NOOP."""
+    """NOOP (RFC 1939 §5)."""
     return context.profile.texts.done
 
 
@@ -99,7 +99,7 @@ def last(context: SessionState, _: bytes) -> Event:
 
 
 def quit_(context: SessionState, _: bytes) -> Event:
-    """QUIT: enter UPDATE; where nothing is to be done on disk, the session ends at once."""
+    """QUIT (RFC 1939 §6): enter UPDATE; where nothing is to be done on disk, the session ends at once."""
     messages, deleted = context.listing.messages, context.deleted
     delete: tuple[Message, ...] = tuple([messages[n - 1] for n in sorted(deleted)])
     keep = context.listing.fresh_without(deleted)
@@ -110,7 +110,7 @@ def quit_(context: SessionState, _: bytes) -> Event:
 
 
 def updated(context: SessionState, *, failed: int) -> Event:
-    """The answer to QUIT when ``failed`` messages could not be removed; qmail says so for each, then +OK (E-85)."""
+    """The answer to QUIT (RFC 1939 §6) when ``failed`` messages could not be removed; qmail says so for each (E-85)."""
     texts = context.profile.texts
     context.state = State.CLOSED
     if not failed:

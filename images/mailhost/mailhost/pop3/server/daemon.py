@@ -84,7 +84,7 @@ def load_tls(options: Options, source: Source | None = None) -> ssl.SSLContext |
 
 
 def first_tls(options: Options) -> ssl.SSLContext | None:
-    """The certificate at the start. Where there is a plain port too, one that cannot be used is said and waited for.
+    """The certificate at the start. Where there is a plain port too, an unusable one is reported and waited for.
 
     Raises:
         OSError: it cannot be used, and without it there is nothing to serve.
@@ -105,14 +105,14 @@ def _files(options: Options) -> tuple[Path, ...]:
 
 
 def newest_tls(options: Options, source: Source | None, earlier: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    """The certificate as it is now, for a worker that replaces one after a HUP; else the one the server began with."""
+    """The certificate as it is now, for a worker that replaces one after a HUP; otherwise the first one."""
     with contextlib.suppress(OSError):
         return load_tls(options, source)
     return earlier
 
 
 def run(options: Options) -> int:
-    """Serve until TERM; the exit code is 0, or 111 when the root helper died and the server must be started anew.
+    """Serve until TERM; the exit code is 0, or 111 when the root helper died and the server must be started again.
 
     Raises:
         OSError: an address cannot be bound, a certificate cannot be used, or root cannot be given up.
@@ -191,7 +191,7 @@ def prepare(server: Server, source: Source | None) -> Server:
 
 
 def watch_helper(server: Server, helper: root_helper.HelperClient) -> None:
-    """End the one worker when its helper does; of several their parent takes care (``workers.py``)."""
+    """End the one worker when its helper does; several are ended by their parent (``supervisor.py``)."""
 
     def gone(_: int) -> None:
         server.loop.remove(helper.fileno())

@@ -59,7 +59,7 @@ class Loop:
     def post(self, action: Callable[[], object]) -> None:
         """Call ``action`` on the loop; may be called from any thread and from a signal handler."""
         self._posted.append(action)
-        if self._waiting:  # else the loop looks before it waits again
+        if self._waiting:  # otherwise the loop looks before it waits again
             with contextlib.suppress(BlockingIOError):  # a full pipe wakes the loop as well as one more octet
                 os.write(self._wake_out, b"!")
 

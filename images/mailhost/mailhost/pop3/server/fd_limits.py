@@ -1,4 +1,4 @@
-"""Bare descriptors: how many may be given to whom, and what a socket can be told by the C library only."""
+"""Bare descriptors: how many each use may take, and socket calls that only the C library offers."""
 
 from __future__ import annotations
 

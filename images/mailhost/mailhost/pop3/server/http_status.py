@@ -13,17 +13,17 @@ from mailhost.pop3.server.event_loop import Loop
 REQUEST_OCTETS = 4096
 DEADLINE_S = 5.0
 MOST = 32
-"""Requests at once (our choice): what is more is hung up on, for each takes a descriptor away from the mail."""
+"""Requests at once (our choice); further ones are closed, for each takes a descriptor away from mail."""
 
 PAUSE_S = 0.5
-"""How long none is accepted when no descriptor was to be had: asking again at once would spin."""
+"""How long none is accepted when no descriptor was free: asking again at once would spin."""
 
 
 Ready = Callable[[Callable[[bool], None]], None]
 
 
 class StatusPort:
-    """Answers one request a connection, then closes it. ``ready`` tells what it is given if a login could succeed."""
+    """Answers one request for each connection, then closes it. ``ready`` reports whether a login could succeed."""
 
     def __init__(self, loop: Loop, listener: socket.socket, metrics: Callable[[], bytes], ready: Ready) -> None:
         self._loop = loop

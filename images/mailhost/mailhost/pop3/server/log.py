@@ -1,4 +1,4 @@
-"""One JSON line on stderr for each session and each trouble. Never a secret, never message text."""
+"""One JSON line on stderr for each session and each error. Never a secret, never message text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Log:
         )
 
     def flush(self) -> None:
-        """Write what has been collected; a log that cannot be written stops nobody's mail."""
+        """Write what has been collected; a log that cannot be written does not stop mail."""
         if self._lines:
             data = "".join(self._lines).encode("ascii")
             self._lines.clear()

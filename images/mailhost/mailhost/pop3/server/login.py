@@ -1,7 +1,7 @@
 """From a claim to an open maildrop: throttle, password, lock, scan. Everything slow happens in threads or by timer.
 
 Nothing is answered that depends on a secret before the throttle has been asked, for any mechanism, and also where the
-right password is remembered: else whoever is throttled could tell right from wrong by what comes at once.
+right password is remembered: otherwise a throttled client could tell right from wrong by what is answered at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LOGGED_OCTETS = 128
 
 
 def locked(row: Row) -> bool:
-    """Whether ``mailhost mailbox disable`` was here: then the APOP and SCRAM secrets do not count either."""
+    """Whether ``mailhost mailbox disable`` has locked the login: then APOP and SCRAM secrets are void too."""
     return row.crypt.startswith(b"!")
 
 
@@ -90,7 +90,7 @@ class Logins:
             try:
                 row = self._passdb.cached(claim.login, now)
             except PassdbError as error:
-                return self._trouble(connection, error)
+                return self._unreadable(connection, error)
             if row is not None and self._credentials.known(row, claim.secret):
                 return self._enter(connection, row)
         attempt = Attempt(connection, claim, now)
@@ -103,13 +103,13 @@ class Logins:
             if connection.fd < 0:
                 return
             if isinstance(answer, PassdbError):
-                connection.resume(self._trouble(connection, answer))
+                connection.resume(self._unreadable(connection, answer))
             else:
                 connection.resume(connection.session.found(answer))
 
         self._passdb.ask(lambda: self._passdb.scram(login), looked_up)
 
-    def _trouble(self, connection: Connection, error: PassdbError) -> Event:
+    def _unreadable(self, connection: Connection, error: PassdbError) -> Event:
         self._log.line("password file", error=str(error))
         return connection.session.refused(self._texts.temporary)
 
@@ -146,7 +146,7 @@ class Logins:
             row = self._passdb.cached(claim.login, self._loop.now)
         except PassdbError as error:
             self._turns.give_back(attempt.turns)
-            return self._trouble(attempt.connection, error)
+            return self._unreadable(attempt.connection, error)
         if row is not None and not apop:
             return self._check(attempt, row, None)
         self._passdb.know(claim.login, apop=apop, done=partial(self._known, attempt))
@@ -154,7 +154,7 @@ class Logins:
 
     def _known(self, attempt: Attempt, answer: Known | PassdbError) -> None:
         if isinstance(answer, PassdbError):
-            event: Event | None = self._trouble(attempt.connection, answer) if attempt.connection.fd >= 0 else None
+            event: Event | None = self._unreadable(attempt.connection, answer) if attempt.connection.fd >= 0 else None
             self._turns.give_back(attempt.turns)
         else:
             event = self._check(attempt, *answer)
@@ -240,7 +240,7 @@ class Logins:
         return connection.session.opened(answer)
 
     def _closed(self, connection: Connection, reply: Reply) -> Event:
-        """The login was right and its maildrop cannot be had."""
+        """The login was right, but its maildrop cannot be opened."""
         if reply is not self._texts.in_use:  # an everyday thing, and counted
             said = reply.data.decode("ascii").strip()
             self._log.line(

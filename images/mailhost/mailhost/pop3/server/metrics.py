@@ -48,7 +48,7 @@ _HELP: dict[Count, tuple[str, str, str]] = {
 class Counters:
     """One row of 64-bit numbers for each worker in memory they share; each writes its own row only.
 
-    ``entered`` is a table all write: when logins last began, for ``Guard.too_soon``. ``shared`` is the guards'.
+    ``entered`` is a table all write: when logins last began, for ``Throttle.too_soon``. ``shared`` is the throttles'.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -81,7 +81,7 @@ class Counters:
 
 
 def machine(boxes: Path, chain: Path | None) -> bytes:
-    """Gauges of what no session shows in time: a disk that fills, a certificate that ends. None that is unknown."""
+    """Gauges of what no session shows in time: disk space and the certificate's end. Unknown values are left out."""
     found: list[tuple[str, str, int]] = []
     try:
         disk = os.statvfs(boxes)

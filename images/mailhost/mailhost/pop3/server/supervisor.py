@@ -31,8 +31,9 @@ def supervise(
 
     ``died`` is called with the number of a worker that did, at once, before there is another in its place.
 
-    ``helper`` is the process that stays root. Nobody here can be root again: when it dies all drain as at TERM, and
-    111 is returned so that a supervisor starts the server anew. Other children are not ours: process 1 inherits some.
+    ``helper`` is the process that stays root. No process here can become root again: when it dies all drain as at TERM,
+    and 111 is returned so that a supervisor starts the server again. Other children are not ours: process 1 inherits
+    some.
 
     ``stop`` is called at TERM or INT: listening sockets must be closed here too, or the kernel goes on queueing.
     """
@@ -101,7 +102,7 @@ class _Crew:
             self.missing[worker] = time.monotonic() + RESTART_S
 
     def _replace(self, worker: int) -> None:
-        """Start it; where there is no process to be had now, try again later."""
+        """Start it; if no process can be made now, try again later."""
         try:
             self.pids[_fork(worker, self._start)] = worker
             del self.missing[worker]
@@ -112,7 +113,7 @@ class _Crew:
 def _fork(worker: int, start: Callable[[int], None]) -> int:
     """A child that serves and exits; signals stay blocked until ``start`` has set handlers and unblocks them.
 
-    It drains when its parent is killed: else it would hold the port for ever, without a helper to look logins up.
+    It drains when its parent is killed: otherwise it would hold the port for ever, without a helper to look logins up.
     """
     parent = os.getpid()
     pid = os.fork()

@@ -1,4 +1,4 @@
-"""A few daemon threads for work that must not hold up the loop: hashing and long scans.
+"""A few daemon threads for work that must not delay the loop: hashing and long scans.
 
 Not concurrent.futures: it imports part of itself when first used, which fails where the interpreter lies in a
 directory that popuser may not read, and it joins its threads at exit, however long a scan still takes.

@@ -49,7 +49,7 @@ PAUSE_S = 0.5
 ACCEPTS = 16
 """Connections taken from one socket before the sessions get their turn."""
 
-_SCARCE = "hardly a descriptor is left"
+_SCARCE = "too few descriptors are left"
 _NO_TLS = "no certificate that can be used yet"
 
 
@@ -102,7 +102,7 @@ class Server:
         self.loop.after_round = self.log.flush
 
     def _upgrade(self, login: bytes, password: bytes) -> None:
-        """Begin to replace a weak hash; when that fails the login is none the worse."""
+        """Begin to replace a weak hash; when that fails the login still succeeds."""
 
         def begun(answer: PassdbError | None) -> None:
             if answer is not None:
@@ -111,7 +111,7 @@ class Server:
         self.passdb.ask(partial(self.passdb.upgrade, login, password), begun)
 
     def offers(self) -> tuple[bool, bool]:
-        """Whether anybody has an APOP secret, and a SCRAM one; asks the source, which may take long."""
+        """Whether any login has an APOP secret, and a SCRAM one; asks the source, which may take long."""
         return self.passdb.offers(b"apop", self._features.apop), self.passdb.offers(b"scram", self._features.scram)
 
     def _offer(self, offers: tuple[bool, bool]) -> None:
@@ -142,7 +142,7 @@ class Server:
         self.loop.close()
 
     def _listen(self, listener: socket.socket, secure: bool) -> None:
-        """Wait for connections, unless the listener has been closed meanwhile."""
+        """Wait for connections, unless the listener has been closed."""
         self._paused = False
         if listener.fileno() >= 0:
             events = select.EPOLLIN | select.EPOLLEXCLUSIVE  # wakes one worker for one connection, not all
@@ -248,7 +248,7 @@ class Server:
         self.log.line("reloaded")
 
     def orphan(self) -> None:
-        """The root helper has gone, and nobody here can be root again: drain, for a supervisor to start anew."""
+        """The root helper has gone, and none here can become root again: drain, so that a supervisor restarts it."""
         if self._draining:
             return
         self.orphaned = True
