@@ -38,7 +38,7 @@ def interpreter() -> str | None:
 
 
 def program(folder: Path, name: str) -> str:
-    """One of ours as an executable file that anybody may run."""
+    """One of ours as an executable file that any user may run."""
     path = folder / name
     path.write_text(
         f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(PACKAGES))} PYTHONDONTWRITEBYTECODE=1 "

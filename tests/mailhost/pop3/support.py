@@ -253,7 +253,7 @@ def paused(pid: int) -> Iterator[None]:
 
 
 def session_pids(server: Running) -> set[int]:
-    """The workers that have served somebody, from the session ids in the log."""
+    """The workers that have served a session, from the session ids in the log."""
     lines = [json.loads(line) for line in server.log().splitlines() if '"session"' in line]
     return {int(line["id"][1:].split(".")[0][:-6]) for line in lines}
 

@@ -85,7 +85,7 @@ def test_rounds_written_in_the_hash_count() -> None:
 
 @pytest.mark.parametrize("stored", ODD)
 @pytest.mark.parametrize("password", [b"", b"testpw", b"*", b"x"])
-def test_q_cpw_6_odd_fields_admit_nobody(stored: bytes, password: bytes) -> None:
+def test_q_cpw_6_no_password_opens_an_odd_field(stored: bytes, password: bytes) -> None:
     assert hashing.scheme_of(stored) is None
     assert not hashing.verify(password, stored)
 

@@ -1,4 +1,4 @@
-"""Paths in directories of somebody else's: what is refused, and that nothing outside is touched."""
+"""Paths in directories of another user: what is refused, and that nothing outside is touched."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER = 888
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Beneath]:
-    """``top/box`` beside ``outside``; as root both top and box are somebody else's, as popuser's are."""
+    """``top/box`` beside ``outside``; as root both top and box are another user's, as popuser's are."""
     (tmp_path / "top/box").mkdir(parents=True)
     (tmp_path / "outside/below").mkdir(parents=True)
     (tmp_path / "outside/secret").write_text("of root")
@@ -114,7 +114,7 @@ def test_a_second_name_of_roots_file_is_not_read_and_of_the_owners_own_is(tree: 
 
 
 @AS_ROOT
-def test_roots_link_in_roots_directory_is_followed_and_nobody_elses(tmp_path: Path) -> None:
+def test_only_roots_link_in_roots_directory_is_followed(tmp_path: Path) -> None:
     """An operator may keep a domain's boxes on another disk."""
     (tmp_path / "top").mkdir()
     (tmp_path / "disk").mkdir()
@@ -133,7 +133,7 @@ def test_roots_link_in_roots_directory_is_followed_and_nobody_elses(tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", pytest.param("device", marks=AS_ROOT), "nothing"])
-def test_what_is_no_regular_file_counts_as_none_and_holds_nobody_up(tree: Beneath, tmp_path: Path, kind: str) -> None:
+def test_what_is_no_regular_file_counts_as_none_and_does_not_block(tree: Beneath, tmp_path: Path, kind: str) -> None:
     place = tmp_path / "top/box/.qmail"
     if kind == "device":
         os.mknod(place, stat.S_IFCHR | 0o666, os.makedev(1, 5))

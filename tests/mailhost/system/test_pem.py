@@ -27,7 +27,7 @@ print(pem.why_unusable([Path(name) for name in sys.argv[1:]], OSError("what ssl 
 
 @pytest.fixture
 def key() -> Iterator[Path]:
-    """In a directory that anybody may search: pytest makes its own one private again whenever another pytest starts."""
+    """In a directory any user may search: pytest makes its own one private again whenever another pytest starts."""
     with tempfile.TemporaryDirectory(prefix="popbox-pem-") as name:
         Path(name).chmod(0o755)
         path = Path(name, "inner", "privkey.pem")
@@ -37,7 +37,7 @@ def key() -> Iterator[Path]:
 
 
 def asked(*files: Path) -> str:
-    """By popuser where we are root, to whom nothing is closed; else by ourselves."""
+    """By popuser where we are root, who may read everything; otherwise by ourselves."""
     done = subprocess.run([sys.executable, "-c", ASK, *map(str, files)], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 

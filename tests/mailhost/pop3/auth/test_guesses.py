@@ -180,8 +180,8 @@ def sockets() -> Iterator[None]:
 
 @pytest.mark.needs("descriptors")
 @pytest.mark.usefixtures("sockets")
-def test_a_thousand_addresses_at_one_login_keep_nobody_else_out(box: Box, serve: Serve) -> None:
-    """Nor somebody who comes from an address for the first time, whatever they guess there in the same moment."""
+def test_a_thousand_addresses_at_one_login_keep_no_other_client_out(box: Box, serve: Serve) -> None:
+    """Nor a user who comes from an address for the first time, whatever is guessed there in the same moment."""
     server = guessing(box, serve)
     guessers = [connect(server, f"127.1.{n >> 8}.{n & 255}") for n in range(1, 1001)]
     for client in guessers:
@@ -205,7 +205,7 @@ def test_a_thousand_addresses_at_one_login_keep_nobody_else_out(box: Box, serve:
         client.close()
 
 
-def test_a_stranger_who_keeps_a_queue_full_keeps_nobody_from_elsewhere_out(box: Box, serve: Serve) -> None:
+def test_a_stranger_who_keeps_a_queue_full_keeps_no_client_from_elsewhere_out(box: Box, serve: Serve) -> None:
     server = guessing(box, serve)
     attack = Attack(server, "127.0.0.66", user_pass)
     wait_for(lambda: attack.count(LATER) >= AT_ONCE - MOST_FREE - 12, 60)
@@ -244,7 +244,7 @@ def test_a_login_whose_check_takes_long_holds_one_thread(box: Box, serve: Serve)
     assert time.monotonic() - begun < 5
 
 
-def test_a_secret_without_a_row_lets_nobody_in(box: Box, serve: Serve) -> None:
+def test_a_secret_without_a_row_lets_no_client_in(box: Box, serve: Serve) -> None:
     """users/popsecrets says what APOP and SCRAM need; who has a mailbox is in users/poppasswd."""
     server = guessing(box, serve)
     box.passwords({"ann": HOWTO_HASH})
@@ -266,7 +266,9 @@ def test_a_box_disabled_between_proof_and_answer_stays_shut(box: Box, serve: Ser
     assert scram_sha_256(client, RIGHT).startswith(REFUSED)
 
 
-def test_what_is_logged_of_a_stranger_is_short_and_of_a_stopped_server_nobody_waits(box: Box, serve: Serve) -> None:
+def test_what_is_logged_of_a_stranger_is_short_and_a_stopped_server_keeps_no_client_waiting(
+    box: Box, serve: Serve
+) -> None:
     server = serve()
     client = server.client()
     client.send(b"AUTH PLAIN\r\n" + base64.b64encode(b"\0" + b"n" * 8_000 + b"\0p") + b"\r\n")

@@ -190,7 +190,7 @@ def test_the_helper_answers_for_one_login_at_a_time(tmp_path: Path) -> None:
     thread = threading.Thread(target=root_helper.serve, args=([theirs], Files(users(tmp_path))))
     thread.start()
     helper = root_helper.HelperClient(ours)
-    theirs.send(b"+ a stale answer that nobody waits for")
+    theirs.send(b"+ a stale answer that no one waits for")
     assert helper.row(b"joe") == Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/box/joe")
     assert helper.row(b"nobody") is None
     assert helper.row(b"x" * 5000) is None

@@ -226,7 +226,7 @@ def test_random_questions_do_not_end_it(tmp_path: Path) -> None:
         assert thread.is_alive()
 
 
-def test_a_worker_that_takes_no_answers_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_worker_that_takes_no_answers_holds_no_other_up(tmp_path: Path) -> None:
     (tmp_path / "poppasswd").write_text(f"joe:{HOWTO_HASH}:popuser:/box/joe\n")
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
     channels = [theirs for _, theirs in pairs]
@@ -274,7 +274,7 @@ def helper_of(server: Running) -> int:
 
 
 def gone(pid: int) -> bool:
-    """Ended; whoever adopted it may not have waited for it yet."""
+    """Ended; the process that adopted it may not have waited for it yet."""
     try:
         return ") Z " in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -294,7 +294,7 @@ def test_no_helper_outlives_a_killed_server(box: Box, serve: Serve, workers: str
 
 @as_root
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_helper_that_hangs_holds_up_nobody_who_is_logged_in_or_known(box: Box, serve: Serve, workers: str) -> None:
+def test_a_helper_that_hangs_delays_no_session_and_no_known_login(box: Box, serve: Serve, workers: str) -> None:
     """Not at a look-up, not at HUP, not at /ready; and who needs it is told so, in time."""
     box.passwords({"testid": HOWTO_HASH, "late": HOWTO_HASH})
     server = serve("--workers", workers, "--metrics", "127.0.0.1:0")

@@ -57,7 +57,7 @@ def test_at_a_login_under_guesses_first_tries_come_before_those_who_failed_there
     assert [throttle.wait(f"198.51.100.{n}", b"joe", 1.0) for n in range(200)] == [0.0] * 200, "these have not"
     fail(throttle, "203.0.113.4", b"joe", TRIES, 2.0)
     assert throttle.wait("203.0.113.4", b"joe", 3.0) is None
-    assert throttle.wait("203.0.113.4", b"joe", TRIES_S - 1) == 0.0, "nobody has guessed for a while"
+    assert throttle.wait("203.0.113.4", b"joe", TRIES_S - 1) == 0.0, "no one has guessed for a while"
 
 
 def test_first_tries_at_one_login_are_bounded_whatever_number_of_addresses() -> None:
@@ -102,10 +102,10 @@ def test_a_good_pair_waits_in_its_own_queue_and_nowhere_else() -> None:
     assert [throttle.wait("203.0.113.4", b"joe", 1.0) for _ in range(3)] == [0.0, SLOT_S, 2 * SLOT_S], (
         "guesses from there"
     )
-    assert throttle.wait("203.0.113.4", b"joe", GOOD_S) == 0.0, "nobody has guessed for days"
+    assert throttle.wait("203.0.113.4", b"joe", GOOD_S) == 0.0, "no one has guessed for days"
 
 
-def test_nothing_is_looked_up_while_nobody_is_throttled_and_all_workers_know_when_somebody_is() -> None:
+def test_nothing_is_looked_up_while_no_client_is_throttled_and_all_workers_know_when_one_is() -> None:
     one, other = pair(Shared(2))
     fail(one, "192.0.2.1", b"joe", FREE_FAILURES)
     assert other.calm(1.0)
@@ -128,7 +128,7 @@ def test_who_is_free_while_others_are_throttled() -> None:
     assert not throttle.free("203.0.113.4", b"joe", 2.0)
 
 
-def test_who_is_told_to_come_back_stays_throttled_and_throttles_nobody_else() -> None:
+def test_a_client_told_to_come_back_stays_throttled_and_throttles_no_other() -> None:
     throttle = Throttle(Limits())
     for _ in range(100):
         throttle.refused("192.0.2.1", b"joe", 0.0)
@@ -156,7 +156,7 @@ def test_how_many_claims_are_judged_at_once() -> None:
         assert throttle.turns("192.0.2.1", b"joe", 0.0) == ((("192.0.2.1", b"joe"), 1),)
 
 
-def test_nobody_else_is_slowed_down() -> None:
+def test_no_other_client_is_slowed_down() -> None:
     throttle = Throttle(Limits())
     throttle.succeeded("203.0.113.4", b"joe", 0.0)
     fail(throttle, "192.0.2.1", b"joe", 100)
@@ -191,7 +191,7 @@ def test_notes_of_good_pairs_are_bounded() -> None:
 
 
 def pair(shared: Shared | None, limits: Limits | None = None) -> tuple[Throttle, Throttle]:
-    """The guards of two workers; with None each for itself, as a check that the tests below can fail."""
+    """The throttles of two workers; with None each for itself, to show that the tests below can fail."""
     one, other = (Throttle(limits or Limits(), None, shared or Shared(), worker if shared else 0) for worker in (0, 1))
     return one, other
 
@@ -218,17 +218,17 @@ def test_a_good_pair_has_its_way_in_at_every_worker() -> None:
 @pytest.mark.parametrize(("shared", "admitted"), [(True, 5), (False, 10)])
 @pytest.mark.parametrize("limits", [Limits(per_address=5), Limits(connections=5), Limits(unauthenticated=5)])
 def test_caps_hold_over_two_workers(limits: Limits, shared: bool, admitted: int) -> None:
-    guards = pair(Shared(2) if shared else None, limits)
+    throttles = pair(Shared(2) if shared else None, limits)
     waiting = [0, 0]
     for turn in range(40):
         worker = turn % 2
-        if guards[worker].admit("192.0.2.1", waiting[worker]) is None:
+        if throttles[worker].admit("192.0.2.1", waiting[worker]) is None:
             waiting[worker] += 1
     assert sum(waiting) == admitted
-    guards[0].leave("192.0.2.1")
-    guards[0].waiting(waiting[0] - 1)
+    throttles[0].leave("192.0.2.1")
+    throttles[0].waiting(waiting[0] - 1)
     if shared:
-        assert guards[1].admit("192.0.2.1", waiting[1]) is None
+        assert throttles[1].admit("192.0.2.1", waiting[1]) is None
 
 
 def test_what_a_balancer_brings_counts_over_two_workers() -> None:

@@ -144,7 +144,7 @@ def test_failures_take_two_seconds_alike(box: Box, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("stored", ["", "*", "x", "!!", "*0"])
-def test_a_locked_hash_lets_nobody_in(box: Box, stored: str) -> None:
+def test_a_locked_hash_lets_no_client_in(box: Box, stored: str) -> None:
     box.passwords({"testid": stored})
     assert check(box, GOOD, "/bin/true")[0] == 1
 

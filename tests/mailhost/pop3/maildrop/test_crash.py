@@ -67,7 +67,7 @@ def test_killed_before_each_change_of_quit(box: Box, number: int) -> None:
 @pytest.mark.parametrize("delay_s", [0, 0.001, 0.003, 0.006, 0.01, 0.02])
 @pytest.mark.parametrize("moment", ["RETR", "DELE", "QUIT"])
 def test_the_server_killed_at_any_moment(box: Box, serve: Serve, moment: str, delay_s: float) -> None:
-    """Whoever was not told +OK to QUIT finds each message once, octet for octet, but for those he had given up."""
+    """A client that got no +OK to QUIT finds each message once, octet for octet, except those it had deleted."""
     many = 200
     for message in range(many):
         box.put(f"{message:03}.h", text_of(message), age_s=900 - message)

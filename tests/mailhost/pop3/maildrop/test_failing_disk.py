@@ -138,7 +138,7 @@ def test_a_small_message_cut_short_between_look_and_read_is_not_sent_as_if_whole
 
     monkeypatch.setattr(os, "read", late)
     assert begin(drop, asked(drop, 1)) == (b"+OK\r\nSubject:\r\n.\r\n", None)
-    assert drop.snapshot.found.messages == [], "the next login measures anew"
+    assert drop.snapshot.found.messages == [], "the next login measures again"
 
 
 def another(box: Box, login: str) -> None:
@@ -227,7 +227,7 @@ def test_a_message_that_could_not_be_read_is_there_again_when_it_can(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", failing("open", code, path=b"new/1.h"))
         drop = scanned(box, snapshot, now=later)
-        assert names(drop) == [b"new/0.h", b"new/2.h"], "one bad file keeps nobody from the others"
+        assert names(drop) == [b"new/0.h", b"new/2.h"], "one bad file hides none of the others"
         drop.remember()
         drop.close()
     drop = scanned(box, snapshot if lives == 1 else None, now=later)

@@ -97,7 +97,7 @@ def test_a_large_box_that_has_changed_is_not_taken_up_on_the_loop(box: Box, monk
 
 
 class Others:
-    """Programs that work in a Maildir meanwhile, as delivery, IMAP servers, filters and restores do."""
+    """Programs that work in a Maildir at the same time, as delivery, IMAP servers, filters and restores do."""
 
     def __init__(self, box: Box, dice: random.Random) -> None:
         self.box, self.dice, self.serial = box, dice, 0

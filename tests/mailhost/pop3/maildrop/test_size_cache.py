@@ -169,7 +169,7 @@ def test_after_changes_only_what_is_new_is_looked_into(box: Box, looked: list[by
     assert len(paths) == 20
 
 
-def test_another_file_of_the_same_name_is_measured_anew(box: Box, looked: list[bytes]) -> None:
+def test_another_file_of_the_same_name_is_measured_again(box: Box, looked: list[bytes]) -> None:
     """As after a restored backup: the names are there, the inodes are others, and the dates may be the old ones."""
     filled(box)
     life(box)
@@ -301,7 +301,7 @@ def test_where_it_cannot_be_written_the_old_one_stays_and_nothing_lies_about(
     assert list((box.maildir / "tmp").iterdir()) == []
 
 
-def test_a_server_that_starts_anew_knows_the_sizes(
+def test_a_server_that_starts_again_knows_the_sizes(
     box: Box, serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(1_100):  # more than a real server regards as large

@@ -19,7 +19,7 @@ def test_plain_is_a_login_and_a_password(response: bytes) -> None:
     "response",
     [b"", b"joe\0secret", b"\0joe\0se\0cret", b"\0\0secret", b"\0joe\0", b"ann\0joe\0secret", b"secret\0joe\0secret"],
 )
-def test_plain_of_another_form_or_for_somebody_else_is_refused(response: bytes) -> None:
+def test_plain_of_another_form_or_for_another_user_is_refused(response: bytes) -> None:
     with pytest.raises(SaslError, match="PLAIN wants"):
         Plain().respond(response)
 

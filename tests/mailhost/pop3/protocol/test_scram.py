@@ -60,7 +60,7 @@ def test_made_up_ones_have_iterations_and_salts_as_often_as_the_real_ones() -> N
     assert 100 < rare < 320, "10 of 100, so some 200 of 2,000"
     assert {len(v.salt) for v in map(parse, before.values()) if v is not None} == {12, 16}
     after = {login: made_up(login, KEY, {(4096, 16): 91, (10_000, 12): 10}) for login in logins}
-    assert sum(before[login] != after[login] for login in logins) < 40, "one real one more changes hardly any"
+    assert sum(before[login] != after[login] for login in logins) < 40, "one more real one changes few"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_malformed_first_message_is_an_error(first: bytes) -> None:
         Scram().respond(first)
 
 
-def test_what_is_stored_lets_nobody_in_who_has_read_it() -> None:
+def test_what_is_stored_lets_no_reader_of_it_in() -> None:
     verifier = parse(make(b"pencil", SALT))
     assert verifier is not None
     signature = hmac.digest(verifier.stored_key, b"anything", "sha256")

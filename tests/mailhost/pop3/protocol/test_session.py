@@ -299,7 +299,7 @@ def test_each_message_that_could_not_be_removed_has_its_line_in_qmail_and_one_fo
 
 
 def test_quit_in_a_large_box_of_new_mail_takes_no_time() -> None:
-    """Each of these messages was once compared with each of those: minutes, in which nobody else was served."""
+    """Each of these messages was once compared with each of those: minutes in which no other session was served."""
     box = Listing(tuple(message(b"%d.h" % n, 1) for n in range(30_000)))
     session = Session.logged_in(RFC1939, box)
     for number in range(2, 30_000, 2):

@@ -115,7 +115,7 @@ def test_what_threads_post_is_done_at_once_and_in_their_order() -> None:
         for number in range(first, first + 2_000):
             loop.post(lambda number=number: seen.append(number))  # type: ignore[misc]
             if number % 50 == 0:
-                time.sleep(0.0005)  # the loop waits meanwhile
+                time.sleep(0.0005)  # the loop waits in this time
 
     threads = [threading.Thread(target=post, args=(start,)) for start in (0, 10_000)]
     loop.later(20, loop.stop)  # long after the end, unless a post was overlooked

@@ -114,7 +114,7 @@ def test_maildrops_leave_descriptors_for_messages(box: Box) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_what_is_offered_stays_while_nobody_can_read_what_to_offer(tmp_path: Path) -> None:
+def test_what_is_offered_stays_while_the_files_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "popsecrets").mkdir()  # as good as no descriptor: it is there, and reading it fails
     rows = Passdb(tmp_path)
     assert [rows.offers(b"apop", before) for before in (True, False)] == [True, False]

@@ -49,7 +49,7 @@ def test_a_thousand_rude_sessions_leave_the_server_well(box: Box, serve: Serve, 
     assert server.client().login().startswith(b"+OK")
     assert "Traceback" not in server.log()
     assert all(json.loads(line)["event"] for line in server.log().splitlines())
-    assert [name for name in box.files() if "1.h" in name], "nobody said DELE and QUIT"
+    assert [name for name in box.files() if "1.h" in name], "no client said DELE and QUIT"
 
 
 @pytest.mark.quiet
@@ -85,7 +85,7 @@ def test_a_flood_of_wrong_passwords_leaves_other_users_alone(box: Box, serve: Se
     began = time.monotonic()
     assert server.client().login(b"second") == b"+OK \r\n"
     assert server.client().login(b"second") == b"+OK \r\n"
-    assert time.monotonic() - began < SLOT_S, "this address is throttled now, and whoever is known here is not"
+    assert time.monotonic() - began < SLOT_S, "this address is throttled now, a client known here is not"
 
 
 def test_lines_of_many_megabytes_cost_no_memory(box: Box, serve: Serve) -> None:
@@ -99,7 +99,7 @@ def test_lines_of_many_megabytes_cost_no_memory(box: Box, serve: Serve) -> None:
     assert memory_kib(server.process.pid) - before < 2_048
 
 
-def test_ready_is_not_said_when_nobody_new_would_be_let_in(box: Box, serve: Serve) -> None:
+def test_ready_is_not_said_when_no_new_client_would_be_let_in(box: Box, serve: Serve) -> None:
     server = serve("--max-connections", "1", "--metrics", "127.0.0.1:0")
     assert http(server, "/ready").startswith(b"HTTP/1.1 200")
     client = server.client()
@@ -111,7 +111,7 @@ def test_ready_is_not_said_when_nobody_new_would_be_let_in(box: Box, serve: Serv
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.needs("root")  # only root has the helper
-def test_when_the_helper_that_reads_passwords_is_gone_it_ends_to_be_started_anew(
+def test_when_the_helper_that_reads_passwords_is_gone_it_ends_to_be_started_again(
     box: Box, serve: Serve, workers: str
 ) -> None:
     server = serve("--workers", workers)
@@ -184,7 +184,7 @@ def test_the_connections_of_a_worker_that_died_are_not_counted_for_ever(box: Box
 
 
 def gauge(server: Running) -> int:
-    """Connections open, as the metrics say; -1 while nobody answers."""
+    """Connections open, as the metrics say; -1 while nothing answers."""
     try:
         page = http(server, "/metrics").decode()
     except OSError:

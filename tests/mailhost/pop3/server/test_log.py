@@ -122,7 +122,7 @@ def test_with_nothing_to_say_nothing_is_written(monkeypatch: pytest.MonkeyPatch)
     Log(2).flush()
 
 
-def test_a_log_that_takes_nothing_stops_nobody_and_is_not_tried_again(pipe: tuple[int, int]) -> None:
+def test_a_log_that_takes_nothing_stops_no_session_and_is_not_tried_again(pipe: tuple[int, int]) -> None:
     taker, giver = pipe
     full = os.open("/dev/full", os.O_WRONLY)
     out = Log(full)

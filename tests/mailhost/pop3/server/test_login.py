@@ -50,7 +50,7 @@ class Clock:
 
 
 class Throttle:
-    """In the place of the throttle: ``waits`` are its next answers, then nobody waits; ``told`` is what it heard."""
+    """In the place of the throttle: ``waits`` are its next answers, then no login waits; ``told`` is what it heard."""
 
     def __init__(self) -> None:
         self.waits, self.told = list[float | None](), list[tuple[str, str, bytes, float]]()
@@ -341,7 +341,7 @@ def test_who_has_gone_before_scrams_answer_is_not_told(bench: Bench) -> None:
 # The throttle
 
 
-def test_a_remembered_password_enters_at_once_where_nobody_has_to_wait(bench: Bench) -> None:
+def test_a_remembered_password_enters_at_once_where_no_login_has_to_wait(bench: Bench) -> None:
     client = bench.remembered().begin(RIGHT)
     assert (client.at_once, client.resumed, bench.work) == (IN, [], [])
     assert bench.throttle.told == [("succeeded", PEER, b"joe", 100.0)]
@@ -379,7 +379,7 @@ def test_of_one_login_one_guess_is_judged_after_the_other(bench: Bench) -> None:
     assert (bench.work, bench.logins._turns.idle()) == ([], True)
 
 
-def test_who_waits_waits_once_and_holds_nobody_up(bench: Bench) -> None:
+def test_a_claim_waits_once_and_delays_no_other(bench: Bench) -> None:
     bench.remembered().throttle.waits = [5.0]
     late, next_ = bench.begin(WRONG), bench.begin(Authenticate("plain", b"joe", b"other"))
     bench.do()
@@ -411,7 +411,7 @@ def test_who_has_gone_while_it_waited_is_judged_no_more(bench: Bench) -> None:
     client = bench.claim(RIGHT)
     client.fd = -1
     bench.clock.pass_to(105)
-    assert bench.work == [], "nobody looks it up"
+    assert bench.work == [], "it is not looked up"
     assert (client.resumed, bench.throttle.told, bench.logins._turns.idle()) == ([], [], True)
 
 

@@ -144,24 +144,24 @@ def test_getmail(box: Box, serve: Serve, profile: str) -> None:
         "[options]\ndelete = true\ndelivered_to = false\nreceived = false\n"
     )
     for path in (folder, target, *target.iterdir()):
-        os.chown(path, *somebody())
+        os.chown(path, *plain_user())
     command = [program("getmail"), "-g", str(folder), "-r", str(folder / "rc")]
-    run([*as_somebody(), *command], folder)
+    run([*as_plain_user(), *command], folder)
     assert delivered(target) == expected(texts)
     assert box.files() == []
 
 
-def somebody() -> tuple[int, int]:
+def plain_user() -> tuple[int, int]:
     """Not root, and in the system's list of users: getmail asks for both, and uid 888 need not be there."""
     if os.geteuid():
         return os.getuid(), os.getgid()
-    nobody = pwd.getpwnam("nobody")
-    return nobody.pw_uid, nobody.pw_gid
+    found = pwd.getpwnam("nobody")
+    return found.pw_uid, found.pw_gid
 
 
-def as_somebody() -> list[str]:
-    """The words that run a command as ``somebody``, where the tests run as root."""
-    uid, gid = somebody()
+def as_plain_user() -> list[str]:
+    """The words that run a command as ``plain_user``, where the tests run as root."""
+    uid, gid = plain_user()
     return [] if os.geteuid() else [program("setpriv"), f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
 
 

@@ -106,7 +106,7 @@ def test_a_message_that_vanished(box: Box, serve: Serve) -> None:
 
 
 @pytest.mark.quiet
-def test_failures_wait_two_seconds_alike_and_others_are_served_meanwhile(box: Box, serve: Serve) -> None:
+def test_failures_wait_two_seconds_alike_while_others_are_served(box: Box, serve: Serve) -> None:
     server = serve()
     begin = time.monotonic()
     clients = [server.client() for _ in range(2)]
@@ -231,7 +231,7 @@ def test_idle_and_slow_logins_are_ended(box: Box, serve: Serve) -> None:
                 break
         except OSError:
             break
-        time.sleep(0.1)  # what is said meanwhile gives no more time
+        time.sleep(0.1)  # what is said in this time gives no more time
     assert eventually(lambda: "no login in time" in server.log())
 
 
@@ -246,7 +246,7 @@ def test_caps_on_connections(box: Box, serve: Serve) -> None:
 
 
 @pytest.mark.quiet
-def test_a_large_message_to_a_slow_reader_costs_little_memory_and_delays_nobody(box: Box, serve: Serve) -> None:
+def test_a_large_message_to_a_slow_reader_costs_little_memory_and_delays_no_other(box: Box, serve: Serve) -> None:
     text = b"Subject: large\n\n" + b".line of text that is sixty-four octets long, dot included....\n" * 800_000
     box.passwords({"testid": "DmIMm9e5Hc8ic", "second": "DmIMm9e5Hc8ic"})
     box.put("1.a.h", text)

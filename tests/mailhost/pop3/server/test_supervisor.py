@@ -128,7 +128,7 @@ def test_the_helper_killed_under_load_ends_no_session(box: Box, serve: Serve) ->
 
 
 def test_workers_whose_parent_was_killed_drain_and_free_the_port(box: Box, serve: Serve) -> None:
-    """They could look no login up any more, and whoever starts the server anew would find its port taken for ever."""
+    """They could no longer look up logins, and a server started again would find its port taken for ever."""
     server = start(serve)
     pids, client = worker_pids(server), server.client()
     assert client.login() == b"+OK \r\n"
@@ -150,7 +150,7 @@ def alive(pid: int) -> bool:
 def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """No process to be had (pids.max, memory): that must not end the parent, and with it the others."""
+    """No process can be made (pids.max, memory): that must not end the parent, and with it the others."""
     monkeypatch.setattr(supervisor, "RESTART_S", 0.01)
     tries: list[int] = []
 

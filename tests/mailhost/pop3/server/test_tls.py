@@ -221,7 +221,7 @@ def test_apop_for_boxes_with_a_secret(box: Box, serve: Serve) -> None:
     poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=10).quit()
 
 
-def test_a_disabled_box_lets_nobody_in_by_its_other_secrets(box: Box, serve: Serve) -> None:
+def test_a_disabled_box_lets_no_client_in_by_its_other_secrets(box: Box, serve: Serve) -> None:
     """``mailhost mailbox disable`` puts a ``!`` before the hash; that must stop APOP and SCRAM too."""
     secrets(box, b"testid:apop:tanstaaf", b"testid:scram:" + scram.make(b"pencil"))
     box.passwords({"testid": "!" + HOWTO_HASH})

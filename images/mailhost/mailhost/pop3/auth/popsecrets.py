@@ -43,7 +43,7 @@ class SecretsFile:
         return self._secrets.get((login, kind))
 
     def scram(self, login: bytes) -> bytes:
-        """The SCRAM verifier of one login, or one made up, for whoever asks must not learn which logins there are.
+        """The SCRAM verifier of one login, or one made up, so that the answer does not tell which logins exist.
 
         Raises:
             OSError: a file is there and cannot be read.

@@ -58,7 +58,7 @@ class Table:
         mark, entries = self._entries(key)
         marks, fields = self._marks, self.fields
         at = min(entries, key=lambda entry: (marks[entry] != 0, self._is_heavy(entry, now), fields[entry + 1]))
-        self._marks[at] = 0  # whoever is killed from here on leaves an empty entry, not a mixed one
+        self._marks[at] = 0  # a worker killed from here on leaves an empty entry, not a mixed one
         for field in range(1, _WORDS):
             self.fields[at + field] = 0.0
         self._marks[at] = mark

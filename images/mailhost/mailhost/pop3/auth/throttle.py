@@ -242,7 +242,7 @@ class Throttle:
             self._shared.good.fields[self._shared.good.place(pair, now)] = now
 
     def _forgive(self, pair: tuple[str, bytes]) -> None:
-        """Whoever knows the password has no more to guess: what failed at it from there counts from the start again.
+        """A client that knows the password does not guess: failures of this pair count from the start again.
 
         The failures of the address at other logins, and of the login from other addresses, stay.
         """

@@ -99,7 +99,7 @@ def act(session: Session, drop: Maildrop, event: Event, out: list[bytes]) -> boo
     elif isinstance(event, Transmit):
         return transmit(drop, event, out)
     elif isinstance(event, Close):
-        drop.close()  # before the reply: whoever has read it may log in again at once
+        drop.close()  # before the reply: a client that has read it may log in again at once
         out.append(event.reply.data)
         return False
     return True

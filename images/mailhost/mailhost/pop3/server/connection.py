@@ -320,7 +320,7 @@ class Connection(Channel):
 
     def _close_event(self, event: Close) -> None:
         if self.drop is not None:
-            self.drop.close()  # before the reply: whoever has read it may log in again at once, at another worker
+            self.drop.close()  # before the reply: its reader may log in again at once, at another worker
         data, self.why, self._ending = event.reply.data, event.why, True
         if self.tls is None and self._rest is None and not self._out:
             count = send_last(self.fd, data)

@@ -37,7 +37,7 @@ def supervise(
 
     ``stop`` is called at TERM or INT: listening sockets must be closed here too, or the kernel goes on queueing.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started us may have had it ignored
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # our parent may have had it ignored
     signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)  # for good: they are waited for, so none comes between two looks
     crew = _Crew(start, died, stop, helper)
     for worker in range(count):
