@@ -81,6 +81,7 @@ MOST_MODULES = 18
 READS_ENVIRONMENT = ("mailhost.cli", "popbox.cli", "popbox.pytest_plugin", "popbox.container")
 # Checkpassword's interface is the environment: it is handed on to the program, with USER, HOME and SHELL set.
 HANDS_ENVIRONMENT_ON = ("mailhost.pop3.chain",)
+IMPORTS_CLICK = ("mailhost.cli", "popbox.cli")
 IMPORTS_DOCKER = "popbox.hosts.docker"  # a package of that name, and nothing beside it
 FRONT_DOORS = ("popbox.cli.main", "popbox.pytest_plugin", "popbox.container")  # __main__ is the cli itself
 
@@ -176,6 +177,12 @@ def test_only_the_docker_host_imports_docker() -> None:
     }
     assert users
     assert all(f"{name}.".startswith(f"{IMPORTS_DOCKER}.") for name in users), users
+
+
+def test_only_the_command_lines_import_click() -> None:
+    users = {name for name, tree in MODULES.items() if any(within(one, "click") for one in imports(tree))}
+    assert users
+    assert all(any(within(name, door) for door in IMPORTS_CLICK) for name in users), users
 
 
 def test_nothing_imports_the_front_doors() -> None:

@@ -22,8 +22,6 @@ def main() -> NoReturn:
     watched = [number for number in ENDS if signal.getsignal(number) in OURS]
     for number in watched:  # an import that is interrupted may end in any error, and leave half a module
         signal.signal(number, lambda got, _frame: heard.append(got))
-    from click import Abort
-
     from popbox.cli.main import main as run
 
     try:
@@ -31,11 +29,8 @@ def main() -> NoReturn:
             signal.signal(number, _interrupt)
         if heard:
             _interrupt()
-        try:
-            code = run()
-            _ignore_signals()
-        except Abort:  # click's name for an interrupt
-            raise KeyboardInterrupt from None
+        code = run()
+        _ignore_signals()
     except KeyboardInterrupt:
         _ignore_signals()
         with suppress(OSError):  # the terminal may be what has gone

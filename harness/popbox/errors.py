@@ -15,8 +15,12 @@ class PopboxError(Exception):
         return plain(super().__str__())
 
 
-class ScenarioError(PopboxError):
-    """A scenario file cannot be used: names file, step and key (exit code 2)."""
+class UnusableError(PopboxError):
+    """Input that cannot be used: names the file, line, field and rule (exit code 2)."""
+
+
+class ScenarioError(UnusableError):
+    """A scenario file cannot be used: names file, step and key."""
 
     def __init__(self, file: str, where: str, rule: str) -> None:
         """``where`` is a dotted path such as ``step 3.send.to``; ``rule`` says what should stand there."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import click
-
 # Control characters but for TAB and LF; what turns the direction of text or ends a line unseen; halves of characters.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -13,8 +11,3 @@ UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e
 def plain(text: object) -> str:
     """Text with what cannot be seen made visible: ``\\x1b``, ``\\u202e``. Lines and tabs stay."""
     return UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode(), str(text))
-
-
-def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
-    """Print, whoever has said it."""
-    click.echo(plain(text), err=err, nl=nl)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from popbox.cli.output import echo
 from popbox.errors import ConnectionFailed, HostError
 from popbox.printable import UNSEEN, plain
 from popbox.report.live import screen
@@ -43,7 +44,7 @@ def test_a_failed_run_is_shown_plain(
     terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
-    shown = screen(1, steps=False)
+    shown = screen(echo, 1, steps=False)
     shown.result(failed())
     said = capsys.readouterr().out
     assert PAINTED in said

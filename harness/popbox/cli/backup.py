@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from popbox.cli.options import on
+from popbox.cli.output import echo
 from popbox.operate import backup as work
 from popbox.operate.target import target
-from popbox.printable import echo
 from popbox.settings import Settings
 
 SHOWN = 20

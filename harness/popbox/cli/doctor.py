@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import click
 
+from popbox.cli.output import echo
 from popbox.operate.doctor import Finding, examine, left_up, worlds
-from popbox.printable import echo
 from popbox.settings import Settings
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from popbox.cli.output import echo
 from popbox.errors import HostError
 from popbox.hosts.choose import attach, said_of
 from popbox.hosts.state import Record, Registry
 from popbox.operate.target import targets
-from popbox.printable import echo
 from popbox.settings import Settings
 
 PASSED, UNAVAILABLE = 0, 3

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from popbox.cli.options import address, on
+from popbox.cli.output import echo
 from popbox.clients.smtp import deliver
 from popbox.errors import ConnectionFailed, StepTimeout
 from popbox.hosts.base import SERVICES, Ran, Service, tail
@@ -19,7 +20,6 @@ from popbox.hosts.state import Registry
 from popbox.operate.status import lines, look
 from popbox.operate.talk import converse
 from popbox.operate.target import NONE, target, targets
-from popbox.printable import echo
 from popbox.settings import Settings
 
 PASSED, FAILED, UNAVAILABLE = 0, 1, 3

@@ -14,11 +14,11 @@ from popbox.cli.doctor import doctor
 from popbox.cli.down import down
 from popbox.cli.host import COMMANDS
 from popbox.cli.migrate import migrate
+from popbox.cli.output import echo
 from popbox.cli.pop3_check import pop3_check
 from popbox.cli.probe import probe_command
 from popbox.cli.run import demo, run
-from popbox.errors import HostError, PopboxError, ScenarioError
-from popbox.printable import echo
+from popbox.errors import HostError, PopboxError, UnusableError
 from popbox.report import run_report
 from popbox.scenario.schema import scenario_schema_text
 from popbox.settings import Settings
@@ -45,13 +45,19 @@ for command in (*COMMANDS, backup, restore, down):
 
 
 def main() -> int:
-    """Run the command line; returns the exit code. Errors that are meant to be seen become one line on stderr."""
+    """Run the command line; returns the exit code. Errors that are meant to be seen become one line on stderr.
+
+    Raises:
+        KeyboardInterrupt: SIGINT, or another signal that ``popbox.__main__`` turns into it, ended the command.
+    """
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return UNUSABLE
-    except ScenarioError as error:
+    except click.Abort:  # click's name for an interrupt
+        raise KeyboardInterrupt from None
+    except UnusableError as error:
         return _say(error, UNUSABLE)
     except HostError as error:
         return _say(error, UNAVAILABLE)

@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from popbox.cli.options import address, password_in
+from popbox.cli.output import echo
 from popbox.operate.probe import Plan, Probed, Security, Service, probe
-from popbox.printable import echo, plain
+from popbox.printable import plain
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")

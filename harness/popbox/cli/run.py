@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from popbox.cli.options import read_remote, remote_options
+from popbox.cli.output import echo
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, start
 from popbox.hosts.remote import Remote, RemoteHost
-from popbox.printable import echo
 from popbox.report import html, run_report
 from popbox.report.live import Screen, screen
 from popbox.report.text import checklist, summary
@@ -96,7 +96,7 @@ def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcript
     outputs = _outputs(wish)
     choice = _choice(wish, settings)
     began, results = datetime.now(UTC), list[Result]()
-    shown = screen(len(files), steps=len(files) == 1 or wish.keep, transcripts=transcripts)
+    shown = screen(echo, len(files), steps=len(files) == 1 or wish.keep, transcripts=transcripts)
     echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
     try:
         # an interrupt here, too, takes the hosts away at once, and not when the generator happens to be collected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from popbox.printable import echo, plain
+from popbox.printable import plain
 from popbox.report.text import message_lines, result_lines, step_lines, whole_lines
 from popbox.result import Result, StepResult, Verdict
 from popbox.run.runner import Watcher
@@ -35,12 +35,16 @@ STYLES = {
 STYLES |= {"passed": "green", "failed": "bold red", "skipped": "yellow", "not": "yellow"}
 
 
+Echo = Callable[[str], None]
+"""Prints one line of plain text."""
+
+
 class Screen(Watcher):
     """Plain lines, fit for a log file. ``steps``: each step as it ends (for one scenario), else results only."""
 
-    def __init__(self, total: int, *, steps: bool, transcripts: bool = False) -> None:
+    def __init__(self, echo: Echo, total: int, *, steps: bool, transcripts: bool = False) -> None:
         """``total`` scenarios are expected; ``transcripts`` are shown also of steps that passed."""
-        self.total, self.steps, self.transcripts = total, steps, transcripts
+        self.echo, self.total, self.steps, self.transcripts = echo, total, steps, transcripts
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -54,7 +58,7 @@ class Screen(Watcher):
 
     def say(self, line: str) -> None:
         """One line, whole."""
-        echo(line)
+        self.echo(line)
 
     def begins(self, file: ScenarioFile) -> None:
         """A scenario that is shown step by step begins."""
@@ -93,9 +97,9 @@ class Running:
 class LiveScreen(Screen):
     """The same lines on a terminal, in colour, and below them what runs now."""
 
-    def __init__(self, total: int, *, steps: bool, transcripts: bool = False) -> None:
+    def __init__(self, echo: Echo, total: int, *, steps: bool, transcripts: bool = False) -> None:
         """See Screen."""
-        super().__init__(total, steps=steps, transcripts=transcripts)
+        super().__init__(echo, total, steps=steps, transcripts=transcripts)
         self._console = Console(soft_wrap=True)
         self._running: dict[Path, Running] = {}
         self._began, self._done, self._failed = time.monotonic(), 0, 0
@@ -148,7 +152,7 @@ class LiveScreen(Screen):
         return Group(self._spinner, table)
 
 
-def screen(total: int, *, steps: bool, transcripts: bool = False) -> Screen:
-    """The screen that fits the standard output."""
+def screen(echo: Echo, total: int, *, steps: bool, transcripts: bool = False) -> Screen:
+    """The screen that fits the standard output: colour on a terminal, elsewhere lines by ``echo``."""
     kind = LiveScreen if sys.stdout.isatty() else Screen
-    return kind(total, steps=steps, transcripts=transcripts)
+    return kind(echo, total, steps=steps, transcripts=transcripts)

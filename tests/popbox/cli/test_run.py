@@ -158,7 +158,7 @@ def test_an_error_takes_all_hosts_away_and_drops_what_has_not_begun(
 
 def test_a_terminal_shows_what_runs_and_what_it_waits_for(tmp_path: Path) -> None:
     one, two = files(tmp_path, (False, True))
-    screen = LiveScreen(5, steps=False)
+    screen = LiveScreen(print, 5, steps=False)
     screen.step_begins(one, 3, "it [bold]lies[/] there", "expect-delivered message one, 15 s at most")
     screen.step_begins(two, 0, "gone", "nothing")
     screen.ended(two, a_result(Verdict.FAILED, "t", []))
@@ -176,7 +176,7 @@ def test_a_terminal_shows_what_runs_and_what_it_waits_for(tmp_path: Path) -> Non
 
 
 def test_plain_lines_are_whole_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen(2, steps=False)
+    screen = Screen(print, 2, steps=False)
     screen.result(a_result(Verdict.PASSED, "fine", []))
     screen.result(a_result(Verdict.FAILED, "bad", []))
     lines = capsys.readouterr().out.splitlines()

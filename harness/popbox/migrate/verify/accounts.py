@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import click
+from popbox.errors import UnusableError
 
 LOGIN_OCTETS, PASSWORD_OCTETS = 1024, 4096  # our choice: far beyond what any server takes
 COLUMNS = ("login", "password", "old_login", "old_password", "new_login", "new_password")
@@ -25,7 +25,7 @@ class Account:
     new_password: str = field(repr=False)
 
 
-class Unusable(click.ClickException):
+class Unusable(UnusableError):
     """The input cannot be used: names file, line, field and rule."""
 
     def __init__(self, where: Path | str, rule: str) -> None:

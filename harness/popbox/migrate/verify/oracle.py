@@ -10,11 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
 from popbox.clients.bulk_pop3 import BulkPop3
 from popbox.clients.read_only_proxy import ReadOnlyProxy, read_only_proxy
-from popbox.migrate.verify.accounts import Account
+from popbox.migrate.verify.accounts import Account, Unusable
 from popbox.migrate.verify.host import Host
 from popbox.migrate.verify.report import Oracle
 from popbox.migrate.verify.result import Box
@@ -28,10 +26,14 @@ ANY_LOGIN = "oracle"  # the proxy takes any
 def run(
     work: Work, clients: Sequence[str], accounts: Sequence[Account], boxes: Sequence[Box], most: int
 ) -> Iterator[Oracle]:
-    """Each client on up to ``most`` boxes, those that are different first. Raises click.ClickException."""
+    """Each client on up to ``most`` boxes, those that are different first.
+
+    Raises:
+        Unusable: a client is not installed, or did not end well.
+    """
     for client in clients:
         if shutil.which(client) is None:
-            raise click.BadParameter(f"--oracle {client}: {client} is not installed")
+            raise Unusable(f"--oracle {client}", f"{client} is not installed")
     of = {(account.old_login, account.new_login): account for account in accounts}
     able = [box for box in boxes if box.old.messages and not box.unavailable]
     for box in sorted(able, key=lambda box: box.equal)[:most]:
@@ -40,7 +42,11 @@ def run(
 
 
 def ask(client: str, work: Work, account: Account, expected: int) -> Oracle:
-    """One client, one box. Raises click.ClickException where the client did not end well."""
+    """One client, one box.
+
+    Raises:
+        Unusable: the client did not end well.
+    """
     with read_only_proxy() as between, tempfile.TemporaryDirectory(prefix="popbox-oracle-") as place:
         first = _fetch(client, between, work.old, account.old_login, account.old_password, Path(place))
         again = _fetch(client, between, work.new, account.new_login, account.new_password, Path(place))
@@ -63,10 +69,10 @@ def _fetch(client: str, between: ReadOnlyProxy, host: Host, login: str, password
     try:
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=RUN_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise click.ClickException(f"oracle {client}: took more than {RUN_S} s on the {host.side} host") from error
+        raise Unusable(f"oracle {client}", f"took more than {RUN_S} s on the {host.side} host") from error
     if done.returncode not in good or between.failed:
         said = between.failed or (done.stderr or done.stdout).strip()[-500:]
-        raise click.ClickException(f"oracle {client}, {login} on the {host.side} host: exit {done.returncode}: {said}")
+        raise Unusable(f"oracle {client}, {login} on the {host.side} host", f"exit {done.returncode}: {said}")
     return len(between.fetched) - before
 
 
