@@ -1,4 +1,4 @@
-"""What nothing should bring about, and must not pass in silence: a thread that ends, a callback that fails."""
+"""Internal faults that must not go unnoticed: a thread that dies, a callback that fails."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, NoReturn
 
 from mailhost.standin.log import Log
 
-DIED = 111  # the process ends with this when one of its threads did
+DIED = 111  # the exit code of the process when one of its threads dies
 
 
 def watch(loop: asyncio.AbstractEventLoop, log: Log) -> None:
-    """From now on a thread that dies ends the process, and trouble inside ``loop`` makes an alert in the log."""
+    """From now on a thread that dies ends the process, and an error inside ``loop`` makes an alert in the log."""
 
     def thread_died(died: threading.ExceptHookArgs) -> NoReturn:
-        # Whatever that thread worked on would wait for ever. This end is kill -9's, which loses nothing (README.md).
+        # Otherwise the thread's work would wait for ever. Ending here is like kill -9, which loses nothing (README.md).
         name = died.thread.name if died.thread is not None else "unknown"
         log.line(f"alert: thread {name} died, and the process with it: {_told(died.exc_value)}")
         log.flush()
@@ -33,7 +33,7 @@ def watch(loop: asyncio.AbstractEventLoop, log: Log) -> None:
 
 
 def _told(error: BaseException | None) -> str:
-    """The exception and where it comes from, on one line."""
+    """The exception and its last frames, on one line."""
     if error is None:
         return "no exception"
     frames = traceback.extract_tb(error.__traceback__)[-3:]

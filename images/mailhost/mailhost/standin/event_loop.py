@@ -1,4 +1,4 @@
-"""The event loop: uvloop where it is installed, which takes half the processor time a message."""
+"""The event loop: uvloop where it is installed, because it halves the CPU time for each message."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 
 
 def factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the loop; None: asyncio's own."""
+    """The function that makes the loop; None: asyncio's own."""
     try:
         import uvloop
     except ImportError:
         return None
 
     class Loop(uvloop.Loop):
-        """uvloop, woken by other threads through a socket.
+        """uvloop, which other threads wake through a socket.
 
-        libuv wakes itself by a write to an eventfd, and aborts the process when that write fails. It fails where
-        something fails all writes of a process (a tracer that injects ENOSPC does), which must not end the service.
+        libuv wakes itself by a write to an eventfd and aborts the process when that write fails. A tracer that
+        injects ENOSPC into all writes makes it fail; that must not end the service.
         """
 
         def __init__(self) -> None:
@@ -36,25 +36,29 @@ def factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         def call_soon_threadsafe(  # type: ignore[override]  # its stub ties args to the callback's
             self, callback: Callable[..., object], *args: Any, context: Context | None = None
         ) -> asyncio.Handle:
-            """As every loop has it. Raises RuntimeError: the loop is closed."""
+            """Run ``callback`` on the loop's thread, as ``asyncio.loop.call_soon_threadsafe``.
+
+            Raises:
+                RuntimeError: the loop is closed.
+            """
             if self.is_closed():
                 raise RuntimeError("Event loop is closed")
             handle = asyncio.Handle(callback, args, self, context)
             self._calls.append(handle)
-            with contextlib.suppress(OSError):  # full: it rings already
+            with contextlib.suppress(OSError):  # full: the loop is already being woken
                 self._bell.send(b"\0")
             return handle
 
         def _take(self) -> None:
             with contextlib.suppress(BlockingIOError):
                 self._heard.recv(4096)
-            for _ in range(len(self._calls)):  # later ones ring again, after the loop's other work
+            for _ in range(len(self._calls)):  # calls added since then wake the loop again, after its other work
                 handle = self._calls.popleft()
                 if not handle.cancelled():
                     handle._run()  # reports what the callback raises to the loop's exception handler
 
         def close(self) -> None:
-            """Give the sockets back too."""
+            """Close the loop and its sockets."""
             if not self.is_closed():
                 self.remove_reader(self._heard)
                 self._bell.close()

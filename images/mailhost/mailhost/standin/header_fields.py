@@ -1,4 +1,4 @@
-"""Header fields the stand-in writes, and text as it may stand in a log line. Source: Q-HDR-1..6, Q-SEND-17. Pure."""
+"""The header fields that the stand-in writes, and text safe for a log line. Pure. Source: Q-HDR-1..6, Q-SEND-17."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ATOM = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end: ``ip`` as text, ``host`` its name or ``unknown``, ``local`` our name to it."""
+    """The peer of a connection: ``ip`` as text, ``host`` its name or ``unknown``, ``local`` our own name."""
 
     ip: bytes
     local: bytes
@@ -42,7 +42,7 @@ def mbox_date(seconds: float) -> bytes:
 
 
 def received_smtp(peer: Peer, helo: bytes | None, seconds: float) -> bytes:
-    """The trace field of the SMTP side; HELO is shown where it differs from the peer's name (Q-HDR-1, -2)."""
+    """The trace field of the SMTP side; it shows HELO where that differs from the peer's name (Q-HDR-1, -2)."""
     shown = b" (HELO %s)" % _safe(helo) if helo is not None and helo.lower() != peer.host.lower() else b""
     by = _safe(peer.local)
     return b"Received: from %s%s (%s)\n  by %s (popbox stand-in) with SMTP; %s\n" % (
@@ -60,7 +60,7 @@ def _safe(text: bytes) -> bytes:
 
 
 def quoted(address: bytes) -> bytes:
-    """The address with its local part in quotes where that needs them; empty stays empty (Q-HDR-6)."""
+    """The address, its local part quoted where needed (RFC 5322 §3.4.1); empty stays empty (Q-HDR-6)."""
     if not address:
         return b""
     local, at, host = address.rpartition(b"@")
@@ -84,7 +84,7 @@ def return_path(sender: bytes) -> bytes:
 
 
 def delivered_to(local: bytes, host: bytes) -> bytes:
-    """``Delivered-To: local@host``, the rewritten address in its own case (Q-HDR-5)."""
+    """``Delivered-To: local@host``, the rewritten address with its case kept (Q-HDR-5)."""
     return b"Delivered-To: " + (local + b"@" + host).replace(b"\n", b"_") + b"\n"
 
 
@@ -95,5 +95,5 @@ def mbox_from(sender: bytes, seconds: float) -> bytes:
 
 
 def logged(text: bytes) -> str:
-    """As it may stand in a log line: LF as ``/``, what is not plain ASCII as ``_`` (Q-SEND-17)."""
+    """The text for a log line: LF becomes ``/``, and what is not printable ASCII ``_`` (Q-SEND-17)."""
     return text.translate(_LOGGED).decode("ascii")

@@ -1,4 +1,4 @@
-"""This host's addresses: for address literals (Q-ADDR-7), and to know itself among the servers of a domain."""
+"""This host's addresses: for address literals (Q-ADDR-7), and to find itself among the servers of a domain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line decides for the stand-in."""
+"""The stand-in's command line options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from mailhost.system.privileges import ID
 
 SESSIONS = 400  # our choice: sessions at once; each costs a socket and a few kB
-SESSIONS_EACH = SESSIONS // 2  # our choice, and Postfix's: one address takes at most half of what there is
+SESSIONS_EACH = SESSIONS // 2  # our choice, and Postfix's: one address gets at most half of the sessions
 
 
 @dataclass(frozen=True, slots=True)

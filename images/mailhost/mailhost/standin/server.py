@@ -1,4 +1,4 @@
-"""``mailhost serve standin``: bind, take the lock, give up root, serve until TERM. Source: Q-SEND-7..12."""
+"""``mailhost serve standin``: bind, give up root, take the lock, serve until TERM. Source: Q-SEND-7..12."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ _LATER = (
 
 
 class CannotStart(Exception):
-    """Why the server does not start, in words for the log."""
+    """The server cannot start; the text is the reason for the log."""
 
 
 def serve(options: Options, log: Log) -> int:
-    """Run until TERM or INT; the exit code: 0 ended as asked, 111 could not start."""
+    """Run until TERM or INT. Returns the exit code: 0 ended by a signal, 111 could not start."""
     with signals_held():
         return _serve(options, log)
 
@@ -80,7 +80,11 @@ def _serve(options: Options, log: Log) -> int:
 
 
 def bind(address: tuple[str, int]) -> socket.socket:
-    """The listening socket; the one thing root may be needed for. Raises CannotStart."""
+    """The listening socket; a port below 1024 needs root.
+
+    Raises:
+        CannotStart: the address is in use, not of this host, or not permitted.
+    """
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -95,7 +99,11 @@ def bind(address: tuple[str, int]) -> socket.socket:
 
 
 def prepare(options: Options) -> Path:
-    """Make the queue, give up root, take the lock; returns the queue's root. Raises CannotStart, OSError."""
+    """Make the queue, give up root, take the lock; returns the queue's root.
+
+    Raises:
+        CannotStart: the queue cannot be made or used, or another sender holds the lock.
+    """
     as_root = os.geteuid() == 0
     try:
         root = make(options.home, options.ids if as_root else None)
@@ -114,7 +122,11 @@ def prepare(options: Options) -> Path:
 
 
 def tls_context(options: Options) -> ssl.SSLContext | None:
-    """The certificate, read while we may still read what only root can; None: STARTTLS is off. Raises CannotStart."""
+    """The certificate's context, read before root is given up; None: STARTTLS is off.
+
+    Raises:
+        CannotStart: the certificate or its key cannot be used.
+    """
     if options.certificate is None:
         return None
     try:
@@ -125,27 +137,32 @@ def tls_context(options: Options) -> ssl.SSLContext | None:
 
 
 def first_context(options: Options, log: Log) -> ssl.SSLContext | None:
-    """The certificate at the start; one that cannot be used is said, and mail is taken without STARTTLS till it can."""
+    """The certificate at start. One that cannot be used is logged; mail is accepted without STARTTLS until it can."""
     try:
         return tls_context(options)
     except CannotStart as error:
         missing = isinstance(error.__cause__, FileNotFoundError)
         log.line(
-            f"status: {error}; no STARTTLS until it comes"
+            f"status: {error}; no STARTTLS until it exists"
             if missing
-            else f"alert: {error}; no STARTTLS until this is mended"
+            else f"alert: {error}; no STARTTLS until this is repaired"
         )
         return None
 
 
 def renew(context: ssl.SSLContext, options: Options) -> None:
-    """Have new sessions get the certificate as it is now; one that cannot be used leaves the old one. CannotStart."""
-    tls_context(options)  # a try: half a pair, once loaded, would break every handshake
+    """Use the current certificate for new sessions.
+
+    Raises:
+        CannotStart: the certificate cannot be used; the old one stays.
+        OSError: it changed again while it was read.
+    """
+    tls_context(options)  # try it first: half of a pair, once loaded, would break every handshake
     context.load_cert_chain(str(options.certificate), options.key)
 
 
 def allow_descriptors(sessions: int) -> None:
-    """A session may hold a socket and a large message, a delivery a few files: ask for as many as are granted."""
+    """Raise the limit of open files, as far as allowed: a session may hold a socket and a file, a delivery four."""
     needed = 2 * sessions + DELIVERY_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -154,9 +171,9 @@ def allow_descriptors(sessions: int) -> None:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Once started we are told of changes by signal: what comes before there is a handler waits for it.
+    """Block HUP and ALRM until their handlers exist, so that a signal that arrives at start is not lost.
 
-    Who called us gets its mask back, without what was meant for a server that has ended. Programs inherit the mask.
+    At the end pending ones are discarded and the caller's mask is restored. Child processes inherit the mask.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     try:
@@ -169,21 +186,29 @@ def signals_held() -> Iterator[None]:
 
 
 def remote_delivery(options: Options, controls: Controls) -> Remote:
-    """Where remote mail goes. Raises OSError: no sink could be made."""
+    """Where remote mail goes.
+
+    Raises:
+        OSError: the sink could not be made.
+    """
     if options.sink is not None:
         return Sink(options.sink)
     return Relays(controls, mx=options.remote == "mx")
 
 
 def preload() -> None:
-    """Import what is usually imported when first used: root's Python may lie where popuser cannot read it."""
+    """Import what is usually imported at first use, because popuser may not be able to read root's Python files."""
     for name in _LATER:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
 
 def read_controls(home: Path) -> Controls:
-    """What the sending side reads at start. Raises CannotStart (Q-SEND-7)."""
+    """The control files that the sending side reads at start (Q-SEND-7).
+
+    Raises:
+        CannotStart: one cannot be read, or neither me nor locals exists.
+    """
     try:
         controls = load(home, Reader.SEND | Reader.REMOTE)
     except ControlError as error:
@@ -194,7 +219,11 @@ def read_controls(home: Path) -> Controls:
 
 
 def reread(controls: Controls) -> Controls:
-    """HUP: locals and virtualdomains anew, all else kept; ``me`` too (Q-SEND-9, E-16). Raises ControlError."""
+    """HUP: read locals and virtualdomains again and keep all the rest, also ``me`` (Q-SEND-9, E-16).
+
+    Raises:
+        ControlError: one of them cannot be read.
+    """
     fresh = load(controls.home, Reader.SEND)
     locals_ = fresh.locals
     if locals_ is None or locals_.file == "control/me":
@@ -204,7 +233,7 @@ def reread(controls: Controls) -> Controls:
 
 
 class _Server:
-    """Everything between start and end, on one loop."""
+    """The running server, on one event loop."""
 
     def __init__(self, options: Options, controls: Controls, log: Log) -> None:
         self._options, self._controls, self._log = options, controls, log
@@ -262,9 +291,9 @@ class _Server:
 
     def _watch_certificate(self, before: Marks) -> None:
         now, tls = marks(self._options.certificate, self._options.key), self._reception.tls
-        self._loop.call_later(WATCH_S, self._watch_certificate, now)  # first: nothing below may end it
+        self._loop.call_later(WATCH_S, self._watch_certificate, now)  # first: no error below may end the watch
         if tls is None:
-            with contextlib.suppress(CannotStart):  # said at the start; what mends it may leave dates and sizes alone
+            with contextlib.suppress(CannotStart):  # logged at start; a repair need not change dates and sizes
                 self._reception.tls = tls_context(self._options)
                 self._log.line("status: certificate can be used now")
         elif now != before:

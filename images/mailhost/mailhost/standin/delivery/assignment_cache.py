@@ -1,4 +1,4 @@
-"""Whose delivery it is, remembered as long as users/cdb is the same file (Q-LSP-3: a new one counts at once)."""
+"""Assignments of local parts, kept while users/cdb is the same file (Q-LSP-3: a new one counts at once)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 10_000  # our choice: local parts remembered; a few MB
 
 
 class AssignmentCache:
-    """One stat in place of the dozen reads of a lookup. Only what users/cdb says is kept, never passwd's answers."""
+    """One stat replaces the dozen reads of a lookup. Only answers of users/cdb are kept, never those of passwd."""
 
     def __init__(self, home: Path) -> None:
         """``home`` holds users/cdb."""
@@ -26,7 +26,7 @@ class AssignmentCache:
         signature, known = self._known
         now = self._signature()
         if now is None or now != signature or len(known) >= MOST:
-            # A new dict, so that a thread that is late puts its answer where nobody looks.
+            # A new dict, so that a late thread stores its outdated answer in one that is no longer read.
             known = {}
             self._known = (now, known)
         found: Assignment | Failure | None = known.get(local)

@@ -1,4 +1,4 @@
-"""The variables a program line finds. Source: Q-PROG-3. Pure."""
+"""The environment of a program delivery. Pure. Source: Q-PROG-3, qmail-command(8)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mailhost.qmail.controlfile import c_string
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What they are made from: the assignment's fields, the routed address, the three header lines."""
+    """What the variables are made from: the assignment's fields, the routed address, the three header lines."""
 
     user: bytes
     home: bytes
@@ -25,7 +25,7 @@ class Variables:
 
 
 def environment(of: Variables) -> dict[bytes, bytes]:
-    """Name -> value; DEFAULT only where a default file decided."""
+    """Name -> value; DEFAULT only where a .qmail-...default file decided. Source: qmail-command(8), Q-PROG-3."""
     values = {
         b"USER": of.user, b"HOME": of.home, b"LOCAL": of.local, b"HOST": of.host,
         b"RECIPIENT": of.local + b"@" + of.host, b"SENDER": of.sender, b"NEWSENDER": of.newsender, b"EXT": of.ext,

@@ -1,6 +1,6 @@
-"""One local delivery: who the address belongs to, the checks, the instructions in order. Source: Q-LSP-*, Q-LOCAL-*.
+"""One local delivery: the assignment, the checks, the instructions in order. Source: Q-LSP-*, Q-LOCAL-*.
 
-``mailhost.qmail`` decides, this module does. Every delivery runs as the uid of this process.
+``mailhost.qmail`` decides what happens; this module does it. Every delivery runs as the uid of this process.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ DOUBLE_BOUNCE = b"#@[]"
 
 Value = TypeVar("Value")
 
-# Hands a new message in and returns its number: sender, recipients, what precedes the copied message, that message.
+# Queues a new message and returns its number. Arguments: sender, recipients, text before the copy, message to copy.
 Forward = Callable[[bytes, tuple[bytes, ...], bytes, Stored], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose deliveries there are, how forwards go out, what may be done."""
+    """What deliveries share: the assignments, how forwards are sent, whether programs may run."""
 
     forward: Forward
     assignments: AssignmentCache
@@ -44,7 +44,7 @@ class Place:
 
 
 def deliver(place: Place, sender: bytes, address: bytes, message: Stored) -> Report:
-    """Deliver to one routed local address; never raises for what a delivery can meet."""
+    """Deliver to one routed local address; a delivery that fails is a Report, never an exception."""
     try:
         parts = _must(assign.split(address))
         if not parts[0]:
@@ -62,7 +62,7 @@ def _must(value: Value | Failure) -> Value:
 
 
 class _Delivery:
-    """What qmail-local does, once it is known whose delivery it is."""
+    """What qmail-local does, once the assignment is known."""
 
     def __init__(
         self, place: Place, owner: Assignment, parts: tuple[bytes, bytes], sender: bytes, message: Stored
@@ -75,8 +75,8 @@ class _Delivery:
         self._forwards: list[bytes] = []
 
     def run(self) -> Report:
-        """The order of events is Q-LOCAL-6's."""
-        # Nobody's mail is the alias user's; where passwd has one, it is still this process that delivers.
+        """Check and deliver in the order of Q-LOCAL-6."""
+        # Unassigned mail belongs to the alias user; this process delivers it even where passwd has that user.
         if self._owner.uid != os.geteuid() and self._owner.source != "alias":
             raise Stopped(f"This host delivers as uid {os.geteuid()} only, not as {self._owner.uid}. (#4.3.0)")
         failure = dotqmail.check_home(self._owner.home)
@@ -118,7 +118,7 @@ class _Delivery:
         return False
 
     def _path(self, argument: bytes) -> bytes:
-        """Seen from the owner's home; a thread has no working directory of its own."""
+        """The path, relative to the owner's home; a thread has no working directory of its own."""
         return os.path.join(self._owner.home, argument)
 
     def _program(self, command: bytes, found: Found) -> bool:
@@ -133,7 +133,7 @@ class _Delivery:
         return ended.skip_rest
 
     def _send_forwards(self) -> bytes:
-        """All forwards as one message, after everything else (Q-FWD-1, -2)."""
+        """Send all forwards as one message, after everything else (Q-FWD-1, -2)."""
         if not self._forwards:
             return b""
         sender = self._newsender()
@@ -147,7 +147,7 @@ class _Delivery:
         return b"qp %d\n" % number
 
     def _newsender(self) -> bytes:
-        """Who hears about a forward that fails: the owner of the list where there is one (Q-FWD-3)."""
+        """Who gets the bounce of a forward: the owner of the list, where there is one (Q-FWD-3)."""
         if self._sender in (b"", DOUBLE_BOUNCE):
             return self._sender
         base = os.path.join(self._owner.home, b".qmail" + self._owner.dash + dotqmail.safe(self._owner.ext) + b"-owner")

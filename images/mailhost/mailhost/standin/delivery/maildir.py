@@ -1,4 +1,4 @@
-"""Delivery into a Maildir: tmp, sync, link into new, sync that. Source: Q-MDIR-1..5."""
+"""Delivery into a Maildir: write to tmp, sync, link into new, sync that directory. Source: maildir(5), Q-MDIR-1..5."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _sequence = itertools.count(1)
 
 
 def deliver(directory: bytes, header: bytes, message: Stored) -> None:
-    """Write ``header`` and the message as a new file of the Maildir ``directory``. Raises Stopped (temporary)."""
+    """Write ``header`` and the message as a new file of the Maildir ``directory``.
+
+    Raises:
+        Stopped: (temporary) the file could not be written or made durable.
+    """
     try:
         _deliver(directory, header, message)
     except OSError as error:
@@ -49,7 +53,7 @@ def _deliver(directory: bytes, header: bytes, message: Stored) -> None:
 
 
 def _settle(new: bytes, name: bytes) -> None:
-    """Make the link durable, or take it away: the next try makes another. Raises OSError."""
+    """Make the link durable, or remove it and raise OSError: the next try makes another."""
     try:
         sync_directory(new)
     except BaseException:
@@ -70,7 +74,7 @@ def _fill(fd: int, header: bytes, message: Stored) -> None:
 
 
 def unique_name() -> bytes:
-    """``time.pid_sequence.host``: unlike qmail one process delivers many messages, so the pid alone is not enough."""
+    """``time.pid_sequence.host``: one process delivers many messages, unlike qmail's, so the pid alone repeats."""
     return b"%d.%d_%d.%s" % (time.time(), os.getpid(), next(_sequence), _HOST)
 
 

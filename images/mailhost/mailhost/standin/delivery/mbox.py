@@ -1,4 +1,4 @@
-"""Delivery to the end of an mbox file: lock, From_ line, quoting, sync, cut back on trouble. Source: Q-MBOX-1..4."""
+"""Delivery to the end of an mbox file: lock, From_ line, quoting, sync, truncate on error. Source: Q-MBOX-1..4."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ _FROM = re.compile(rb"^(>*From )", re.MULTILINE)
 
 
 def deliver(path: bytes, name: bytes, head: bytes, message: Stored, lock_s: float = LOCK_S) -> None:
-    """Append ``head`` (From_ line and fields) and the message to ``path``; ``name`` is what a report calls it.
+    """Append ``head`` (From_ line and header fields) and the message to ``path``; reports call it ``name``.
 
-    Raises Stopped (temporary); the file is as it was then.
+    Raises:
+        Stopped: (temporary) the file could not be locked or written; it is then as before.
     """
     shown = os.fsdecode(name)
     try:
-        # Not blocking: a FIFO that nobody reads is an error, not a delivery that never ends; as in qmail-local.
+        # Not blocking, as in qmail-local: a FIFO without a reader is an error, not a delivery that never ends.
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise unable(f"open {shown}", error, "#4.2.1") from error
@@ -38,7 +39,7 @@ def deliver(path: bytes, name: bytes, head: bytes, message: Stored, lock_s: floa
                 _append(fd, head, message)
             if not before:
                 sync_directory(os.path.dirname(path))
-        except BaseException:  # half a message in it would spoil the next one
+        except BaseException:  # half a message would damage the next one
             if locked:
                 with contextlib.suppress(OSError):
                     os.ftruncate(fd, before)
@@ -57,7 +58,7 @@ def _append(fd: int, head: bytes, message: Stored) -> None:
 
 
 def _lock(fd: int, lock_s: float) -> bool:
-    """Whether the file is locked; trouble other than waiting is tolerated, as some file systems cannot lock."""
+    """Whether the file is locked. Errors other than waiting are ignored, because some file systems cannot lock."""
     deadline = time.monotonic() + lock_s
     while True:
         try:
@@ -73,7 +74,7 @@ def _lock(fd: int, lock_s: float) -> bool:
 
 
 def _quoted(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines of ``>``s and ``From `` get one ``>`` more; the last line is ended, and an empty line follows."""
+    """Lines of ``>``s and ``From `` get one more ``>``; the last line gets a line end, and an empty line follows."""
     carried = b""
     for piece in pieces:
         text = carried + piece

@@ -1,6 +1,6 @@
 """The servers of a domain, and which of them may be tried from here. Source: RFC 5321 §5.1, Q-REMOTE-1.
 
-The resolver is dnspython, loaded when the first remote recipient comes.
+The resolver is dnspython, which is loaded for the first remote recipient.
 """
 
 from __future__ import annotations
@@ -22,21 +22,25 @@ BEST_MX = (
 
 @dataclass(frozen=True, slots=True)
 class Exchanger:
-    """A server of a domain: the smaller ``preference``, the nearer to the mailbox."""
+    """A server of a domain: a smaller ``preference`` is nearer to the mailbox."""
 
     preference: int
     name: str
 
 
 async def exchangers(host: bytes) -> list[Exchanger]:
-    """The servers of a domain by preference: MX, else the host itself (RFC 5321 §5.1). Raises Stopped."""
+    """The servers of a domain by preference: its MX hosts, or the host itself without MX (RFC 5321 §5.1).
+
+    Raises:
+        Stopped: no such host, a null MX (RFC 7505), or (temporary) DNS does not answer.
+    """
     import dns.asyncresolver
     import dns.exception
     import dns.rdtypes.ANY.MX
     import dns.resolver
 
     name = host.decode("ascii", "replace")
-    if not name:  # asked for an empty host, a client would get this one
+    if not name:  # a resolver would take an empty name for this host
         raise Stopped(NO_HOST.format(name), permanent=True)
     if name.startswith("[") and name.endswith("]"):
         return [Exchanger(0, name[1:-1])]
@@ -51,15 +55,15 @@ async def exchangers(host: bytes) -> list[Exchanger]:
     records = sorted((one for one in answer if isinstance(one, dns.rdtypes.ANY.MX.MX)), key=lambda one: one.preference)
     found = [Exchanger(one.preference, str(one.exchange).rstrip(".")) for one in records]
     if [one.name for one in found] == [""]:
-        raise Stopped(f"{name} takes no mail, its MX record says. (#5.1.10)", permanent=True)
+        raise Stopped(f"{name} takes no mail: it has a null MX record. (#5.1.10)", permanent=True)
     return found
 
 
 async def before_us(found: list[Exchanger]) -> list[str]:
-    """The servers that are nearer to the mailbox than this host: sent to another, the mail would come back.
+    """The servers that are nearer to the mailbox than this host; from others the mail would come back.
 
     Raises:
-        Stopped: we are the nearest, and do not know the domain: it bounces, as with qmail.
+        Stopped: this host is the nearest and does not know the domain: the mail bounces, as with qmail.
     """
     ours = {LOOPBACK} | addresses() | v6_addresses()
     limits = [one.preference for one in found if not ours.isdisjoint(await _addresses(one.name))]
@@ -70,7 +74,7 @@ async def before_us(found: list[Exchanger]) -> list[str]:
 
 
 async def _addresses(name: str) -> set[str]:
-    """What the client may connect to; none where that cannot be said now, which it finds out itself."""
+    """The addresses that the client may connect to; none when DNS does not answer: the client will meet that error."""
     import dns.asyncresolver
     import dns.exception
 
@@ -86,7 +90,7 @@ async def _addresses(name: str) -> set[str]:
 
 
 def _plain(address: str) -> str:
-    """An IPv4 address in IPv6's clothes as itself; any of loopback, and "any of them", as one. Raises ValueError."""
+    """An IPv4-mapped IPv6 address as IPv4; every loopback and unspecified address as one. ValueError: no address."""
     parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         parsed = parsed.ipv4_mapped or parsed

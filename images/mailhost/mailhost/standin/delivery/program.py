@@ -1,4 +1,4 @@
-"""Running a program line: the shell, the message on its fd 0, what its end means. Source: Q-PROG-1..3."""
+"""Program deliveries: the shell, the message on its fd 0, what its exit code means. Source: Q-PROG-1..3."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What the program printed, and whether the lines after it are to be skipped."""
+    """What the program printed, and whether the lines after it are skipped."""
 
     output: bytes
     skip_rest: bool
 
 
 def run(command: bytes, home: bytes, environment: dict[bytes, bytes], message: Stored) -> Ended:
-    """Run ``command`` in ``home``. Raises Stopped with the output as its text."""
+    """Run ``command`` in ``home``. Source: qmail-command(8).
+
+    Raises:
+        Stopped: the program failed; the text is its output.
+    """
     code, output = _run(command, home, {b"PATH": PATH, **environment}, message)
     if code < 0:
         raise Stopped(output + CRASHED)
@@ -36,7 +40,7 @@ def run(command: bytes, home: bytes, environment: dict[bytes, bytes], message: S
 
 
 def _run(command: bytes, home: bytes, environment: dict[bytes, bytes], message: Stored) -> tuple[int, bytes]:
-    # The queue file has the envelope in front: the program gets a copy that it may seek in as it likes.
+    # The queue file begins with the envelope: the program gets a copy of the message alone, which it may seek in.
     fd = os.memfd_create("message", os.MFD_CLOEXEC)
     try:
         for piece in message.pieces():
@@ -59,7 +63,7 @@ def _run(command: bytes, home: bytes, environment: dict[bytes, bytes], message: 
 
 
 def _wait(child: subprocess.Popen[bytes]) -> tuple[int, bytes]:
-    """Read all the output, so that the program is not stopped by a full pipe, and keep as much as a report holds."""
+    """Read all output, so that a full pipe does not stop the program, and keep as much as a report holds."""
     kept = b""
     with child:
         if child.stdout is not None:

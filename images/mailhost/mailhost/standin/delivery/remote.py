@@ -1,6 +1,6 @@
-"""Remote recipients: by smtproutes, by MX where that is allowed, or into a sink directory. Never as root, one a time.
+"""Remote recipients: by smtproutes, by MX where allowed, or into a sink directory. One recipient at a time.
 
-The SMTP client is aiosmtplib, the resolver dnspython; both are loaded when the first remote recipient comes.
+The SMTP client is aiosmtplib, the resolver dnspython; both are loaded for the first remote recipient.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _ROUTE = re.compile(rb"(?:\[([^]]*)\]|([^:]*))(?::(\d+))?")
 
 
 class Remote(Protocol):
-    """A way out."""
+    """Where remote mail goes."""
 
     async def send(self, sender: bytes, recipient: bytes, message: Stored) -> Report:
-        """Try one recipient; never raises for what the network or the other side does."""
+        """Try one recipient; an error of the network or of the other side is a Report, never an exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,14 @@ class Relay:
 
 
 class Sink:
-    """Keeps remote mail in a Maildir, with the recipient in Delivered-To: nothing leaves this machine."""
+    """Keeps remote mail in a Maildir, with the recipient in Delivered-To, so that nothing leaves this machine."""
 
     def __init__(self, directory: Path) -> None:
-        """Makes the Maildir where there is none."""
+        """Make the Maildir where there is none.
+
+        Raises:
+            OSError: it cannot be made.
+        """
         self._directory = os.fsencode(directory)
         for name in ("tmp", "new", "cur"):
             (directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,7 +77,7 @@ class Relays:
         self._controls, self._mx = controls, mx
 
     async def send(self, sender: bytes, recipient: bytes, message: Stored) -> Report:
-        """See Remote: the first server that answers decides, unless it says that it cannot now."""
+        """See Remote. The first server that answers decides, unless it defers."""
         try:
             path = said(sender), said(recipient)
             relays = await self._relays(recipient.rpartition(b"@")[2])
@@ -112,7 +116,7 @@ class Relays:
             port=relay.port,
             timeout=self._controls.timeoutconnect,
             local_hostname=(self._controls.helohost or b"localhost").decode("ascii", "replace"),
-            start_tls=None,  # taken where offered; certificates of strangers prove nothing, as between any two MTAs
+            start_tls=None,  # used where offered; certificates are not checked, as is usual between MTAs
             validate_certs=False,
         )
         name = f"{relay.host}:{relay.port}"
@@ -128,7 +132,11 @@ class Relays:
 
 
 def said(address: bytes) -> bytes:
-    """``<address>`` as it may stand in a command, its local part quoted where needed. Raises Stopped (permanent)."""
+    """``<address>`` for a command, its local part quoted where needed (RFC 5321 §4.1.2).
+
+    Raises:
+        Stopped: (permanent) it holds a control character, or its host a blank, quote or bracket.
+    """
     host = address.rpartition(b"@")[2] if b"@" in address else b""
     if _CONTROL.search(address) or _NO_HOST.search(host):
         raise Stopped(NO_SUCH_NAME, permanent=True)
@@ -136,9 +144,10 @@ def said(address: bytes) -> bytes:
 
 
 async def _talk(client: aiosmtplib.SMTP, path: tuple[bytes, bytes], content: bytes) -> str:
-    """One message; the reply to its content. The library's ``sendmail`` would read our addresses its own way.
+    """Send one message; returns the reply to its content. The library's ``sendmail`` would parse our addresses again.
 
-    Raises SMTPResponseException for a refusal.
+    Raises:
+        SMTPResponseException: the server refused a command.
     """
     import aiosmtplib
 
@@ -155,7 +164,7 @@ async def _talk(client: aiosmtplib.SMTP, path: tuple[bytes, bytes], content: byt
 
 
 def _reason(error: BaseException) -> str:
-    """The operating system's word for it where there is one: what an operator looks for when a cable was pulled."""
+    """The operating system's text for the error where there is one, which is what operators search for."""
     cause = error.__cause__ or error.__context__ or error
     if isinstance(cause, TimeoutError) and not cause.errno:
         return "timed out"
@@ -179,7 +188,13 @@ def _report(outcome: Outcome, text: str) -> Report:
 
 
 def parse_route(value: bytes) -> Relay:
-    """``relay``, ``relay:port``, ``[address]:port``, ``:port`` (the right-hand side of an smtproutes line)."""
+    """``relay``, ``relay:port``, ``[address]:port``, ``:port``: the right-hand side of an smtproutes line.
+
+    Source: qmail-remote(8).
+
+    Raises:
+        Stopped: (temporary) the line has none of these forms.
+    """
     found = _ROUTE.fullmatch(value.strip())
     if found is None:
         raise Stopped("control/smtproutes has a line that cannot be understood. (#4.3.5)")

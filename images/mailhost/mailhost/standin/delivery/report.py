@@ -1,4 +1,4 @@
-"""How a delivery ended, and the exception by which one stops. Source: Q-LSP-12, Q-LSP-13. Pure."""
+"""How a delivery ended, and the exception that stops one. Pure. Source: Q-LSP-12, Q-LSP-13."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 from mailhost.qmail.failure import Failure, error_text
 from mailhost.standin.header_fields import logged
 
-REPORT_OCTETS = 3000  # of a report no more is kept (Q-LSP-13)
+REPORT_OCTETS = 3000  # a longer report is cut to this (Q-LSP-13)
 _CUT = b"\nError report too long, sorry.\n"
 
 
@@ -25,8 +25,8 @@ class Outcome(Enum):
 class Report:
     """The end of one delivery attempt; ``text`` goes into the log, and into the bounce when it failed.
 
-    ``cause`` goes into the log only: the file and the error behind a text of qmail's that names neither.
-    ``queued``: all is delivered, and the queue file could not be removed.
+    ``cause`` goes into the log only: the file and the error behind a text of qmail that names neither.
+    ``queued``: all is delivered, but the queue file could not be removed.
     """
 
     outcome: Outcome
@@ -44,13 +44,13 @@ class Report:
 
 
 class Stopped(Exception):
-    """A delivery cannot go on: bounced when ``permanent``, else tried again.
+    """A delivery cannot go on: it bounces when ``permanent``, otherwise it is tried again.
 
-    ``text`` is the report, without LF; of a program (``raw``) what it printed, which may end in one or not (Q-LOG-9).
+    ``text`` is the report, without LF. For a program (``raw``) it is the output, which may end in LF (Q-LOG-9).
     """
 
     def __init__(self, text: str | bytes, *, permanent: bool = False, raw: bool = False) -> None:
-        """``text`` as the sender or the operator will read it."""
+        """``text`` is what the sender or the operator will read."""
         self.text = os.fsencode(text)
         self._raw = raw
         self.permanent = permanent
@@ -62,7 +62,7 @@ class Stopped(Exception):
         return cls(failure.text, permanent=failure.permanent)
 
     def report(self, said: bytes = b"") -> Report:
-        """As a report; ``said`` is what programs printed before."""
+        """The report; ``said`` is what programs printed before."""
         text = said + (self.text if self._raw or not self.text else self.text + b"\n")
         cause = because(self.__cause__) if isinstance(self.__cause__, OSError) else ""
         return Report.of(Outcome.FAILURE if self.permanent else Outcome.DEFERRAL, text, cause)

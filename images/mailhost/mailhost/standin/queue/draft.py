@@ -1,4 +1,4 @@
-"""A message that is arriving, and calls on files that every part of the stand-in makes in the same way."""
+"""A message that is arriving."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SPOOL_OCTETS = 1 << 18  # our choice: a message up to this is held in memory unt
 
 
 class Draft:
-    """A message that is arriving. A write error is kept and comes up in ``Queue.commit``: the reply is given then."""
+    """A message that is arriving. A write error is kept until ``Queue.commit``, because the reply is sent then."""
 
     def __init__(self, path: Path, number: int, head: bytes, record: QueueRecord) -> None:
-        """``head``: envelope and trace fields; ``record`` holds the envelope, its size is not yet known."""
+        """``head``: envelope and trace fields. ``record`` holds the envelope; its size is not known yet."""
         self.path = path
         self.number = number
         self.record = record
@@ -34,7 +34,7 @@ class Draft:
             self.flush()
 
     def flush(self) -> None:
-        """Put what is held into the file, which is made by the first call. After an error nothing is kept."""
+        """Write what is held to the file, which the first call makes. After an error nothing is kept."""
         if self.error is None:
             try:
                 if self.fd < 0:
@@ -44,13 +44,14 @@ class Draft:
                     write_all(self.fd, self._held)
             except OSError as error:
                 self.error = error
-                self.discard()  # a full disk is not kept full until the client has sent the rest
+                self.discard()  # frees the space now, not only after the client has sent the rest
         self._held = bytearray()
 
     def seal(self) -> None:
-        """All of it is on the disk, and the descriptor is given back. Raises OSError, that of a write before too.
+        """Sync the file and close it. It is closed before the rename: a file system may report a failed write at close.
 
-        Closed here and not after the rename: a file system may report at close what it could not write.
+        Raises:
+            OSError: this, or an earlier write, failed.
         """
         if self.error is not None:
             raise self.error
@@ -60,12 +61,16 @@ class Draft:
             os.close(fd)
 
     def move(self, target: Path) -> None:
-        """To its place among the accepted ones. Raises OSError."""
+        """Rename the file to its place among the accepted messages.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
         self.path.rename(target)
         self._made = False
 
     def discard(self) -> None:
-        """Leave nothing behind. What a failing disk does not let go of is cleared at the next start. Never raises."""
+        """Remove the file. Never raises: what a failing disk does not remove is cleared at the next start."""
         self._held = bytearray()
         if self.fd >= 0:
             fd, self.fd = self.fd, -1

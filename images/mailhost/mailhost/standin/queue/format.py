@@ -1,9 +1,9 @@
-"""What one queue file holds: the envelope as fields, then the message. Pure.
+"""The format of a queue file: the envelope as fields, then the message. Pure.
 
     popbox-queue 1 <message offset> <uid>\\n  F<sender>\\0  (L|R)<routed recipient>\\0 ...  \\0  <message>
 
 Recipients are stored as routed (L local, R remote): a later change of the controls does not move them (Q-SEND-6).
-The journal beside it says what became of each recipient, one line an event, in the order of events:
+Its journal file says what became of each recipient, one line for each event, in the order of events:
 
     K <index>              delivered            D <index> <report>     failed for good
     Z L|R <seconds>        next try of that channel
@@ -25,7 +25,7 @@ class Damaged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A routed recipient; ``local`` tells the channel."""
+    """A routed recipient; ``local`` selects the channel."""
 
     local: bool
     address: bytes
@@ -44,7 +44,7 @@ class QueueRecord:
 
     @property
     def birth(self) -> float:
-        """When it arrived, seconds."""
+        """The time of arrival, seconds since 1970."""
         return self.number / 1e6
 
 
@@ -58,54 +58,66 @@ class Journal:
 
 
 def encode(sender: bytes, recipients: tuple[Recipient, ...], uid: int) -> bytes:
-    """All that stands before the message."""
+    """The head of a queue file: everything before the message."""
     fields = b"F%s\0" % sender + b"".join(b"%s%s\0" % (b"L" if r.local else b"R", r.address) for r in recipients)
     tail = b" %d\n%s\0" % (uid, fields)
     return b"popbox-queue 1 %08d%s" % (len(b"popbox-queue 1 ") + 8 + len(tail), tail)
 
 
 def offset_of(head: bytes) -> int:
-    """Where the message starts. Raises Damaged."""
+    """The octet at which the message starts.
+
+    Raises:
+        Damaged: the file does not begin as a queue file of this program.
+    """
     found = _HEAD.match(head)
     if found is None:
-        raise Damaged("no queue file of this program")
+        raise Damaged("not a queue file of this program")
     return int(found[1])
 
 
 def decode(number: int, text: bytes, size: int) -> QueueRecord:
-    """The record from the ``offset_of`` first octets of its file of ``size`` octets. Raises Damaged."""
+    """The record from the ``offset_of`` first octets of its file of ``size`` octets.
+
+    Raises:
+        Damaged: the file is cut short, or a recipient has no channel.
+    """
     found = _HEAD.match(text)
     offset = offset_of(text)
     fields = text[found.end() if found else 0 : offset].split(b"\0")
     if len(text) < offset or size < offset or fields[-2:] != [b"", b""] or fields[0][:1] != b"F":
         raise Damaged("cut short")
     if any(one[:1] not in (b"L", b"R") for one in fields[1:-2]):
-        raise Damaged("a recipient of no channel")
+        raise Damaged("a recipient has no channel")
     recipients = tuple(Recipient(one[:1] == b"L", one[1:]) for one in fields[1:-2])
     return QueueRecord(number, fields[0][1:], recipients, int(found[2]) if found else 0, offset, size - offset)
 
 
 def record_done(index: int) -> bytes:
-    """Delivered."""
+    """The journal line of a recipient that was delivered."""
     return b"K %d\n" % index
 
 
 def record_failed(index: int, report: bytes) -> bytes:
-    """Failed for good, with the report for the bounce."""
+    """The journal line of a recipient that failed permanently, with the report for the bounce."""
     return b"D %d %s\n" % (index, quote_from_bytes(report).encode())
 
 
 def record_due(local: bool, seconds: int) -> bytes:
-    """The channel's next try."""
+    """The journal line of a channel's next try."""
     return b"Z %s %d\n" % (b"L" if local else b"R", seconds)
 
 
 def read_journal(text: bytes) -> Journal:
-    """Replay a journal; a last line without line end was cut by a crash and did not happen. Raises Damaged."""
+    """Replay a journal. A last line without a line end was cut short by a crash and is ignored.
+
+    Raises:
+        Damaged: a line has an unknown form.
+    """
     journal = Journal()
     for line in text.split(b"\n")[:-1]:
-        if line[:2] not in (b"K ", b"D ", b"Z "):  # nobody is taken for delivered by it
-            raise Damaged("a journal line of no known form")
+        if line[:2] not in (b"K ", b"D ", b"Z "):  # it must not mark a recipient as delivered
+            raise Damaged("a journal line has an unknown form")
         try:
             kind, first, *rest = line.split(b" ")
             if kind == b"Z":
@@ -115,5 +127,5 @@ def read_journal(text: bytes) -> Journal:
             if kind == b"D":
                 journal.failed[int(first)] = unquote_to_bytes(rest[0])
         except (ValueError, IndexError) as error:
-            raise Damaged("a journal line of no known form") from error
+            raise Damaged("a journal line has an unknown form") from error
     return journal

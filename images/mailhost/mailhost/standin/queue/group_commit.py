@@ -1,7 +1,7 @@
-"""Group commit: one thread makes all drafts that wait durable together, so that their syncs are shared.
+"""Group commit: one thread makes all waiting drafts durable together, so that they share their syncs.
 
-``Queue.commit`` answers for every draft, whatever the disk does. Should the thread end all the same, the process ends
-with it (``alarm``): without it, all mail would wait for ever.
+``Queue.commit`` answers for every draft, whatever the disk does. If the thread ends all the same, the process ends
+too (``alarm``): without the thread, all mail would wait for ever.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ Done = Callable[[QueueRecord | OSError], None]
 
 
 class Committer:
-    """Takes drafts from any thread. ``Done`` is called on the committing thread, so it must only pass the word on."""
+    """Takes drafts from any thread. ``Done`` is called on the committing thread, so it must return at once."""
 
     def __init__(self, store: Queue) -> None:
-        """Start the thread; ``close`` ends it after the drafts that wait."""
+        """Start the thread; ``close`` ends it after the waiting drafts."""
         self._store = store
         self._waiting: queue.SimpleQueue[tuple[Draft, Done] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
         self._thread.start()
 
     def submit(self, draft: Draft, done: Done) -> None:
-        """Commit ``draft`` soon; ``done`` gets the record, or why there is none."""
+        """Commit ``draft`` soon; ``done`` gets the record or the error."""
         self._waiting.put((draft, done))
 
     def store(self, draft: Draft) -> QueueRecord:
-        """Commit and wait. Raises OSError."""
+        """Commit and wait.
+
+        Raises:
+            OSError: the message was not stored.
+        """
         ended = threading.Event()
         results: list[QueueRecord | OSError] = []
 
@@ -48,7 +52,7 @@ class Committer:
         return results[0]
 
     def close(self) -> None:
-        """Finish what waits, then end the thread."""
+        """Commit the waiting drafts, then end the thread."""
         self._waiting.put(None)
         self._thread.join()
 

@@ -9,10 +9,10 @@ BLOCK_OCTETS = 1 << 18
 
 
 class Stored:
-    """Reads with pread, so that deliveries may share a descriptor. Small messages are read once."""
+    """Reads with pread, so that deliveries can share a descriptor. A small message is read once."""
 
     def __init__(self, fd: int, offset: int) -> None:
-        """``fd`` stays the caller's; the message runs from ``offset`` to the end of the file."""
+        """``fd`` belongs to the caller; the message runs from ``offset`` to the end of the file."""
         self._fd = fd
         self._offset = offset
         self._first = os.pread(fd, BLOCK_OCTETS, offset)
@@ -26,7 +26,7 @@ class Stored:
             piece = b"" if len(piece) < BLOCK_OCTETS else os.pread(self._fd, BLOCK_OCTETS, offset)
 
     def has_header_line(self, line: bytes) -> bool:
-        """Whether ``line``, with its LF, is a line before the first empty line, octet for octet (Q-LOCAL-7)."""
+        """Whether ``line``, with its LF, stands before the first empty line, octet for octet (Q-LOCAL-7)."""
         sought, carried = b"\n" + line, b"\n"
         for piece in self.pieces():
             text = carried + piece

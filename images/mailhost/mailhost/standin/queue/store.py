@@ -1,8 +1,8 @@
-"""The queue on disk: one file a message, one journal beside it when the first try did not finish it.
+"""The queue on disk: one file for each message, and a journal for each that the first try did not finish.
 
 Below ``queue/standin``: ``tmp/N`` (arriving), ``msg/N`` (accepted), ``state/N`` (journal of msg/N). A message is
-accepted when its file is complete, synced, renamed into ``msg`` and that directory is synced: only then comes 250.
-Every state and what a crash leaves behind is written down in README.md.
+accepted when its file is complete, synced, renamed into ``msg`` and that directory is synced; 250 follows only then.
+README.md lists every state and what a crash leaves behind in it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Loaded = tuple[QueueRecord, Journal]
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Who hands a message in: ``who`` for the Received field, ``uid`` for the log, ``below``: further fields."""
+    """The origin of a message: ``who`` for the Received field, ``uid`` for the log, ``below``: more header fields."""
 
     who: bytes
     uid: int
@@ -47,10 +47,10 @@ class Trace:
 
 
 class Queue:
-    """The three directories. All methods may be called from any thread; only the holder of the lock may write."""
+    """The three directories. Any thread may call any method; only the holder of the lock may write."""
 
     def __init__(self, root: Path) -> None:
-        """``root``: ``HOME/queue/standin``, made before (``make``)."""
+        """``root``: ``HOME/queue/standin``, which ``make`` has made."""
         self.root = root
         self._tmp, self._msg, self._state = (root / name for name in DIRECTORIES)
         self._msg_fd = os.open(self._msg, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -59,15 +59,15 @@ class Queue:
         self._refused: set[int] = set()
 
     def close(self) -> None:
-        """Give the directory back."""
+        """Close the directory."""
         os.close(self._msg_fd)
 
     def numbers(self) -> list[int]:
-        """The accepted messages, oldest first."""
+        """The numbers of the accepted messages, oldest first."""
         return sorted(int(name) for name in os.listdir(self._msg) if name.isdigit())
 
     def draft(self, sender: bytes, recipients: tuple[Recipient, ...], trace: Trace) -> Draft:
-        """Begin a message: it gets its number, and its trace fields are the first to be written."""
+        """Begin a message: give it a number and write its trace fields."""
         with self._numbering:
             self._last = number = max(self._last + 1, time.time_ns() // 1000)
         envelope = encode(sender, recipients, trace.uid)
@@ -76,15 +76,15 @@ class Queue:
         return Draft(self._tmp / str(number), number, envelope + head, record)
 
     def commit(self, drafts: Iterable[Draft]) -> list[QueueRecord | OSError]:
-        """Make the drafts durable together; each ends as a QueueRecord, or as an error and without trace. Never raises.
+        """Make the drafts durable together. Each becomes a QueueRecord, or an error that leaves no file. Never raises.
 
-        Called by one thread only. A refused message that could not be taken back now is taken back by a later call.
+        Only one thread may call this. A refused message that cannot be removed now is removed by a later call.
         """
         batch = list(drafts)
         try:
             self._take_back()
             return self._commit(batch)
-        except Exception as error:  # out of memory, or a fault of our own: who waits must hear of it
+        except Exception as error:  # out of memory, or a fault of our own: the waiting sessions must be told
             for draft in batch:
                 draft.discard()
                 self._refused.add(draft.number)
@@ -114,14 +114,20 @@ class Queue:
         return QueueRecord(seen.number, seen.sender, seen.recipients, seen.uid, seen.offset, draft.octets - seen.offset)
 
     def _take_back(self) -> None:
-        """Remove what was placed and then refused: a client that was told 451 sends it again."""
+        """Remove what was placed and then refused: a client that got 451 sends the message again."""
         for number in sorted(self._refused):
             with contextlib.suppress(OSError):
                 self.remove(number, journal=False)
                 self._refused.discard(number)
 
     def read(self, number: int) -> QueueRecord:
-        """The envelope of an accepted message. Raises FileNotFoundError, OSError, Damaged."""
+        """The envelope of an accepted message.
+
+        Raises:
+            FileNotFoundError: there is no such message.
+            OSError: its file cannot be read.
+            Damaged: its file is not a whole queue file.
+        """
         fd = self.open(number)
         try:
             head = os.pread(fd, HEAD_OCTETS, 0)
@@ -130,20 +136,33 @@ class Queue:
             shut(fd)
 
     def open(self, number: int) -> int:
-        """A descriptor of the whole queue file; the message starts at the record's offset."""
+        """A descriptor of the whole queue file; the message starts at the record's offset.
+
+        Raises:
+            FileNotFoundError: there is no such message.
+            OSError: its file cannot be opened.
+        """
         return os.open(self._msg / str(number), os.O_RDONLY | os.O_CLOEXEC)
 
     def journal(self, number: int) -> Journal:
-        """What is on record about a message; nothing when no journal was needed yet. Raises OSError, Damaged."""
+        """The journal of a message; an empty one when none was needed yet.
+
+        Raises:
+            OSError: the journal cannot be read.
+            Damaged: a line of it has an unknown form.
+        """
         try:
             return read_journal((self._state / str(number)).read_bytes())
         except FileNotFoundError:
             return Journal()
 
     def add_to_journal(self, number: int, line: bytes) -> None:
-        """Add a line to the journal. Not synced: what a power cut takes away is a try that will be made again.
+        """Add a line to the journal. It is not synced: a line that a power cut removes only means one more try.
 
-        Raises OSError. A line that a crash or a full disk cut short is taken away first: it did not happen.
+        A last line that a crash or a full disk cut short is removed first: it does not count.
+
+        Raises:
+            OSError: the line could not be written.
         """
         fd = os.open(self._state / str(number), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
@@ -155,15 +174,22 @@ class Queue:
             shut(fd)
 
     def remove(self, number: int, *, journal: bool = True) -> None:
-        """The message is finished; ``journal``: there may be one. It goes last: without it, all would go out anew."""
+        """Remove a finished message, then its ``journal`` if there may be one.
+
+        The journal is removed last: a message without its journal would be delivered to all its recipients again.
+
+        Raises:
+            OSError: a file could not be removed.
+        """
         (self._msg / str(number)).unlink(missing_ok=True)
         if journal:
             (self._state / str(number)).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Clear what a crash left: arriving files and journals of finished messages. Returns how many there were.
+        """Remove what a crash left: arriving files and journals of finished messages. Returns how many there were.
 
-        Raises OSError, the first one, when all have been tried.
+        Raises:
+            OSError: the first error, after all files have been tried.
         """
         kept = set(self.numbers())
         stale = [self._tmp / name for name in os.listdir(self._tmp)]
@@ -179,7 +205,7 @@ class Queue:
         return len(stale)
 
     def load(self, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, Loaded | Damaged | OSError]]:
-        """Accepted messages (all, or these) with their journals, oldest first; what cannot be read as the error."""
+        """Accepted messages (all, or these) with their journals, oldest first; an unreadable one yields its error."""
         for number in self.numbers() if numbers is None else sorted(numbers):
             try:
                 yield number, (self.read(number), self.journal(number))
@@ -190,9 +216,12 @@ class Queue:
 
 
 def make(home: Path, ids: tuple[int, int] | None = None) -> Path:
-    """Make what is missing of the queue below ``home``, owned by ``ids``; returns its root. Raises OSError.
+    """Make what is missing of the queue below ``home``, owned by ``ids``; returns the queue's root.
 
-    As root it walks below directories that are already somebody else's: no step follows a symbolic link.
+    No step follows a symbolic link, because root walks below directories that another user owns.
+
+    Raises:
+        OSError: a directory cannot be made, opened or given to ``ids``.
     """
     with contextlib.ExitStack() as open_:
         queue = _walk(open_, home, ids, "queue")
@@ -204,18 +233,22 @@ def make(home: Path, ids: tuple[int, int] | None = None) -> Path:
 
 
 def open_lock(home: Path, ids: tuple[int, int] | None = None) -> int:
-    """The file that the one sender of a queue locks, real qmail-send too (Q-SEND-8). Raises OSError."""
+    """A descriptor of the file that a queue's only sender locks, as real qmail-send does (Q-SEND-8).
+
+    Raises:
+        OSError: the file cannot be opened or made.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with contextlib.ExitStack() as open_:
         fd = os.open("sendmutex", flags, 0o600, dir_fd=_walk(open_, home, None, "queue", "lock"))
     found = os.fstat(fd)
-    if ids is not None and found.st_uid == 0 and found.st_nlink == 1:  # a second name may be anything of root's
+    if ids is not None and found.st_uid == 0 and found.st_nlink == 1:  # a second name may be any file of root's
         os.fchown(fd, *ids)
     return fd
 
 
 def _walk(open_: contextlib.ExitStack, home: Path, ids: tuple[int, int] | None, *names: str) -> int:
-    """From ``home``, which may be a link, down to the last of ``names``."""
+    """Open each directory from ``home``, which may be a link, down to the last of ``names``."""
     fd = open_.enter_context(_directory(home, None, None))
     for name in names:
         fd = open_.enter_context(_directory(name, fd, ids))
@@ -224,7 +257,7 @@ def _walk(open_: contextlib.ExitStack, home: Path, ids: tuple[int, int] | None, 
 
 @contextlib.contextmanager
 def _directory(name: str | Path, below: int | None, ids: tuple[int, int] | None) -> Iterator[int]:
-    """An open directory in the open directory ``below``, made when missing, given to ``ids`` when it is root's."""
+    """An open directory in the open directory ``below``; made when missing, given to ``ids`` when root owns it."""
     follow = 0 if below is None else os.O_NOFOLLOW
     if below is not None:
         with contextlib.suppress(FileExistsError):

@@ -1,4 +1,4 @@
-"""What the sender is told of recipients that failed (QSBMF), and to whom that goes. Source: Q-BOUNCE-1..9. Pure."""
+"""The bounce (QSBMF) for recipients that failed, and who gets it. Pure. Source: Q-BOUNCE-1..9."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class Bounce:
 
 
 def build(controls: Controls, sender: bytes, failures: Iterable[tuple[bytes, bytes]], now: float) -> Bounce | None:
-    """The bounce for (routed recipient, report) pairs in order of failure; None: a triple bounce, dropped."""
+    """The bounce for (routed recipient, report) pairs in order of failure; None for a triple bounce, which is dropped.
+
+    Source: qmail-send(8), Q-BOUNCE-1..9.
+    """
     sender = without_verp(sender)
     if sender == DOUBLE_BOUNCE:
         return None
@@ -60,7 +63,7 @@ def _paragraph(controls: Controls, address: bytes, report: bytes) -> bytes:
 
 
 def without_prefix(controls: Controls, address: bytes) -> bytes:
-    """The address as the sender knows it, where the domain's own virtualdomains entry set the prefix (Q-BOUNCE-4)."""
+    """The address as the sender knows it: without the prefix of the domain's virtualdomains line (Q-BOUNCE-4)."""
     host = address.rpartition(b"@")[2]
     for key in (*suffixes(host), b""):
         line = controls.virtualdomains.find(key)
@@ -71,15 +74,15 @@ def without_prefix(controls: Controls, address: bytes) -> bytes:
 
 
 def without_verp(sender: bytes) -> bytes:
-    """Where bounces of a VERP sender go: ``owner-@host-@[]`` is answered at ``owner-@host`` (Q-BOUNCE-8).
+    """Where bounces to a VERP sender go: to ``owner-@host`` for ``owner-@host-@[]`` (Q-BOUNCE-8).
 
-    The end is dropped whatever stands before it: ``x-@[]`` is answered at ``x``, and ``-@[]`` is nobody.
+    The end is removed whatever precedes it: ``x-@[]`` gives ``x``, and ``-@[]`` gives the empty sender.
     """
     return sender.removesuffix(VERP_TAIL)
 
 
 def envelope_sender(sender: bytes, recipient: bytes) -> bytes:
-    """The sender one recipient sees: ``owner-r=d@host`` for a VERP sender, which has an ``@`` more (Q-BOUNCE-8)."""
+    """The sender that a recipient sees: ``owner-r=d@host`` for a VERP sender, which has a second ``@`` (Q-BOUNCE-8)."""
     if not sender.endswith(VERP_TAIL) or b"@" not in without_verp(sender):
         return sender
     local, _, host = sender[: -len(VERP_TAIL)].rpartition(b"@")

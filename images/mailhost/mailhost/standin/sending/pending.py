@@ -1,4 +1,4 @@
-"""The sender's memory: messages with their open work, the two channels, and what is due later."""
+"""What the sender keeps in memory: messages and their open deliveries, the two channels, and what is due later."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def _both(value: int) -> dict[bool, int]:
 
 @dataclass(eq=False, slots=True)
 class Message:
-    """A message in the queue, and what is going on with it. Keys ``True``/``False`` are the channels, by "local"."""
+    """A message in the queue and its progress. The keys ``True`` and ``False`` are the local and remote channel."""
 
     record: QueueRecord
     journal: Journal
     open: dict[bool, int] = field(default_factory=lambda: _both(0))  # deliveries of this pass that have not ended
     last: dict[bool, int] = field(default_factory=lambda: _both(0))  # this pass is the last one
-    journaled: bool = False  # there is a journal beside it
+    journaled: bool = False  # it has a journal file
     removed: bool = False  # its file is gone: delivered by the worker, or deleted by the operator
 
     def undone(self, local: bool) -> list[int]:
@@ -33,7 +33,7 @@ class Message:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to deliver and nothing runs."""
+        """Whether no delivery is left and none runs."""
         return len(self.journal.done) == len(self.record.recipients) and not any(self.open.values())
 
     def failures(self) -> list[tuple[bytes, bytes]]:
@@ -52,7 +52,7 @@ class Channel:
 
     @property
     def name(self) -> str:
-        """As the log calls it."""
+        """The channel's name in the log."""
         return "local" if self.local else "remote"
 
 
@@ -64,11 +64,11 @@ class Later:
         self._order = itertools.count()
 
     def put(self, due: float, message: Message, local: bool) -> None:
-        """Remember a pass."""
+        """Add a pass that is due at ``due``, seconds since 1970."""
         heapq.heappush(self._heap, (due, next(self._order), message, local))
 
     def take(self, until: float) -> list[tuple[Message, bool]]:
-        """The passes due at ``until``, taken out."""
+        """Remove and return the passes that are due at ``until``."""
         taken = []
         while self._heap and self._heap[0][0] <= until:
             _, _, message, local = heapq.heappop(self._heap)

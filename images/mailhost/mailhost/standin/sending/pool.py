@@ -1,8 +1,8 @@
-"""Threads for deliveries: few while they move on, as many as allowed while they hang.
+"""Threads for deliveries: few while jobs proceed, up to the limit while they block.
 
-A delivery is some fifty short system calls, each of which gives up the interpreter's lock and asks for it again; ten
-threads doing that at once spend more time in handing the lock around than in work. Two keep the disk busy. When jobs
-wait and none was taken for a moment (a program sleeps, a lock is held), ``stretch`` adds a thread, up to the limit.
+A delivery is some fifty short system calls, each of which releases the interpreter's lock and takes it again; ten
+threads doing that at once spend more time on the lock than on work. Two keep the disk busy. When jobs wait and no
+thread has taken one for a moment (a program sleeps, a lock is held), ``stretch`` adds a thread, up to the limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Pool:
     """``submit`` and ``stretch`` are called from one thread. A job must not raise: its thread would end."""
 
     def __init__(self, most: int) -> None:
-        """``most`` threads at the utmost."""
+        """At most ``most`` threads."""
         self._most = max(most, USUAL)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -30,13 +30,13 @@ class Pool:
         self._ended = threading.Semaphore(0)
 
     def submit(self, job: Job) -> None:
-        """Run ``job`` as soon as a thread is free. Where the system grants no thread now, ``stretch`` asks again."""
+        """Run ``job`` as soon as a thread is free. If no thread can be started now, ``stretch`` tries again."""
         self._jobs.put(job)
         if self._threads < USUAL:
             self._add()
 
     def stretch(self) -> bool:
-        """Add a thread if jobs wait and none was taken since the last call; whether jobs wait."""
+        """Add a thread if jobs wait and none was taken since the last call. Returns whether jobs wait."""
         waiting = not self._jobs.empty()
         with self._lock:
             stuck, self._seen = self._taken == self._seen, self._taken

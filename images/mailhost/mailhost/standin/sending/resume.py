@@ -1,4 +1,4 @@
-"""What an earlier run left in the queue: cleared, or taken up again."""
+"""What an earlier run left in the queue: unfinished files are removed, accepted messages resumed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from mailhost.standin.sending.sender import RETRY_S, Sender
 
 
 class Resumption:
-    """Gives the accepted messages to the sender; what the disk does not give now is asked for again until it does."""
+    """Gives the accepted messages to the sender. What cannot be read now is read again later, until it can be."""
 
     def __init__(self, queue: Queue, sender: Sender, log: Log) -> None:
-        """Make it inside the running loop, after the lock was taken."""
+        """Create it inside the running loop, after the lock was taken."""
         self._queue, self._sender, self._log = queue, sender, log
 
     def begin(self) -> None:
-        """Sweep, then load. Raises OSError: the queue's directories cannot be read."""
+        """Sweep, then load.
+
+        Raises:
+            OSError: the queue's directories cannot be read.
+        """
         try:
             swept = self._queue.sweep()
             if swept:

@@ -1,6 +1,6 @@
-"""The sender: which delivery runs when, what is written down, what is logged. Source: Q-SEND-7..18.
+"""The sender: when each delivery runs, what the journal and the log record. Source: Q-SEND-7..18.
 
-Everything here runs on the event loop's thread; what may block is ``Work``'s, in a pool of threads.
+Everything here runs on the event loop's thread; ``Work`` does what may block, in a pool of threads.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mailhost.standin.sending.pending import Channel, Later, Message
 from mailhost.standin.sending.pool import Pool
 from mailhost.standin.sending.work import Gone, Work
 
-RETRY_S = 60.0  # our choice: what the disk of the queue did not take (a bounce, a removal) is tried again then
-POOL_WATCH_S = 0.02  # our choice: how long deliveries wait for a thread before there is one more
+RETRY_S = 60.0  # our choice: when a bounce or a removal that the queue's disk refused is tried again
+POOL_WATCH_S = 0.02  # our choice: how long deliveries wait for a thread before one is added
 _LETTERS = {True: b"L", False: b"R"}
 
 
 class Sender:
-    """Takes accepted messages and sees each through to delivery or bounce. Make it inside the running loop."""
+    """Takes each accepted message to its delivery or bounce. Create it inside the running loop."""
 
     def __init__(self, work: Work, remote: Remote, log: Log) -> None:
         """Concurrency limits are read from ``work.controls`` once, as qmail-send does (Q-SEND-9)."""
@@ -44,7 +44,7 @@ class Sender:
         self._idle = asyncio.Event()
 
     def add(self, record: QueueRecord) -> None:
-        """A message was accepted just now."""
+        """Begin a message that was just accepted."""
         number = str(record.number)
         self._log.line("new msg ", number)
         self._log.line(
@@ -53,14 +53,14 @@ class Sender:
         self._begin(Message(record, Journal()))
 
     def resume(self, record: QueueRecord, journal: Journal) -> None:
-        """A message was found in the queue at start."""
+        """Continue a message that was in the queue at start."""
         if journal.done or journal.due:
             self._begin(Message(record, journal, journaled=True))
         else:
             self.add(record)
 
     def flush(self) -> None:
-        """ALRM: everything that waits is due now (Q-SEND-11)."""
+        """ALRM: everything deferred is due now (Q-SEND-11)."""
         self._due(math.inf)
 
     async def drain(self) -> None:
@@ -129,7 +129,7 @@ class Sender:
         """On a thread of the pool."""
         try:
             report = self._local(message, index, sender)
-        except Exception as error:  # the message must not be lost with a thread that dies of our own fault
+        except Exception as error:  # a fault of our own must not end the thread: its message would be lost
             report = _trouble(error)
         self._loop.call_soon_threadsafe(self._ended, number, message, index, report)
 
@@ -138,7 +138,7 @@ class Sender:
         return self._work.local(message.record, sender, address, journal=message.journaled)
 
     def _watch_pool(self) -> None:
-        """Look now and then whether the pool needs more threads, as long as deliveries wait in it."""
+        """Check at intervals whether the pool needs more threads, as long as deliveries wait in it."""
         if self._watch is None:
             self._watch = self._loop.call_later(POOL_WATCH_S, self._look_at_pool)
 
@@ -151,7 +151,7 @@ class Sender:
         address = message.record.recipients[index].address
         try:
             report = await self._work.remote(message.record, self._remote, sender, address)
-        except Exception as error:  # nor may the channel lose a place
+        except Exception as error:  # a fault of our own must not take a slot of the channel for ever
             report = _trouble(error)
         self._ended(number, message, index, report)
 
@@ -189,7 +189,7 @@ class Sender:
         message.journal.failed.clear()
 
     def _judge(self, number: int, message: Message, index: int, report: Report) -> None:
-        """Log the end of a delivery; keep it unless it is to be tried again."""
+        """Log the end of a delivery; record it unless it is to be tried again."""
         local = message.record.recipients[index].local
         if report.outcome is Outcome.DEFERRAL and message.last[local]:
             report = Report.of(Outcome.FAILURE, report.text + retry.GIVEN_UP, report.cause)
@@ -214,7 +214,7 @@ class Sender:
         self._at(due, message, local)
 
     def _record(self, message: Message, line: bytes) -> None:
-        """A journal that cannot be written costs repeated deliveries after a crash, so it does not stop this one."""
+        """Write the journal. A failure only costs repeated deliveries after a crash, so it does not stop this one."""
         message.journaled = True
         try:
             self._work.queue.add_to_journal(message.record.number, line)
@@ -233,7 +233,7 @@ class Sender:
             bounced = await asyncio.to_thread(self._work.bounce, message.record, message.failures())
         except Gone:
             message.removed = True
-        except Exception as error:  # of the disk, or no thread is available: the sender must hear of what failed
+        except Exception as error:  # the disk failed, or no thread is available: the sender must get the bounce later
             self._log.line("warning: unable to queue the bounce of msg ", number, f": {_why(error)}; trying later")
             self._loop.call_later(RETRY_S, self._finish_later, message)
             return
@@ -242,7 +242,7 @@ class Sender:
                 self._log.line("triple bounce: discarding bounce/", number)
             else:
                 self._log.line("bounce msg ", number, " qp ", bounced)
-            message.journal.failed.clear()  # told: should the removal fail, it is not told again
+            message.journal.failed.clear()  # bounced: if the removal fails, it must not bounce again
         self._remove(message)
 
     def _finish_later(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""What a delivery does to the disk, off the event loop: open the message, deliver, hand in forwards and bounces."""
+"""The disk work of a delivery, off the event loop: open the message, deliver it, queue forwards and bounces."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Gone(Exception):
 
 
 def routed(controls: Controls, recipients: Iterable[bytes]) -> tuple[Recipient, ...]:
-    """Where each recipient goes, by the tables of this moment; kept with the message from then on (Q-SEND-6)."""
+    """Where each recipient goes, by the current control files; the queue keeps it with the message (Q-SEND-6)."""
     results = (rewrite(controls, recipient) for recipient in recipients)
     return tuple(Recipient(isinstance(result, Local), result.address) for result in results)
 
 
 class Work:
-    """Shared by all worker threads; ``controls`` is replaced as a whole by HUP."""
+    """Shared by all worker threads; HUP replaces ``controls`` as a whole."""
 
     def __init__(
         self, home: Path, queue: Queue, committer: Committer, controls: Controls, arrived: Arrived, *, programs: bool
     ) -> None:
-        """``arrived`` is told of messages that deliveries hand in; it may be called from any thread."""
+        """``arrived`` gets the messages that deliveries queue; it may be called from any thread."""
         self.controls = controls
         self.queue = queue
         self._committer, self._arrived = committer, arrived
@@ -53,7 +53,7 @@ class Work:
         return routed(self.controls, recipients)
 
     def local(self, record: QueueRecord, sender: bytes, address: bytes, *, journal: bool = True) -> Report | None:
-        """One local delivery; None when the message is no longer there. A sole recipient's success removes it."""
+        """One local delivery; None when the message is gone. Success of a sole recipient removes the message."""
         try:
             fd = self.queue.open(record.number)
         except FileNotFoundError:
@@ -69,12 +69,12 @@ class Work:
         if report.outcome is Outcome.SUCCESS and len(record.recipients) == 1:
             try:
                 self.queue.remove(record.number, journal=journal)
-            except OSError:  # delivered it is: tried again it would come twice
+            except OSError:  # it is delivered: another try would deliver it twice
                 return dataclasses.replace(report, queued=True)
         return report
 
     async def remote(self, record: QueueRecord, via: Remote, sender: bytes, address: bytes) -> Report | None:
-        """One remote delivery; None when the message is no longer there."""
+        """One remote delivery; None when the message is gone."""
         try:
             fd = await asyncio.to_thread(self.queue.open, record.number)
         except FileNotFoundError:
@@ -89,7 +89,12 @@ class Work:
             shut(fd)
 
     def bounce(self, record: QueueRecord, failures: list[tuple[bytes, bytes]]) -> int | None:
-        """Queue the bounce of a finished message; its number, or None for a triple bounce. Raises Gone, OSError."""
+        """Queue the bounce of a finished message; returns its number, or None for a triple bounce.
+
+        Raises:
+            Gone: the message is no longer in the queue.
+            OSError: the message cannot be read, or its bounce not stored.
+        """
         what = bounce.build(self.controls, record.sender, failures, time.time())
         if what is None:
             return None
@@ -107,7 +112,7 @@ class Work:
         return self._hand_in(sender, recipients, b"by uid %d" % os.getuid(), head, message)
 
     def _hand_in(self, sender: bytes, recipients: tuple[bytes, ...], who: bytes, head: bytes, message: Stored) -> int:
-        """A new message: ``head``, then a copy of ``message``. Returns its number. Raises OSError."""
+        """Queue a new message: ``head``, then a copy of ``message``. Returns its number, or raises OSError."""
         draft = self.queue.draft(sender, self.route(recipients), Trace(who, os.getuid()))
         draft.write(head)
         for piece in message.pieces():

@@ -1,4 +1,4 @@
-"""The address in the argument of MAIL or RCPT. Source: Q-ADDR-1..8. Pure: no interface is asked, no file read."""
+"""The address in the argument of MAIL or RCPT. Pure: reads no file and asks no interface. Source: Q-ADDR-1..8."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ _LITERAL = re.compile(rb"\[(\d+)\.(\d+)\.(\d+)\.(\d+)\]")
 
 
 def parse(argument: bytes) -> bytes:
-    """The address, unquoted and without source route; empty where the argument holds none (Q-ADDR-1..6)."""
+    """The address, unquoted and without source route; empty where the argument holds none.
+
+    Source: RFC 5321 §4.1.2, appendix C; Q-ADDR-1..6.
+    """
     if b"<" in argument:
         text, end = argument.partition(b"<")[2], b">"
     else:
@@ -41,7 +44,10 @@ def _unquote(text: bytes, end: bytes) -> bytes:
 
 
 def localize(address: bytes, interfaces: frozenset[str], name: bytes | None) -> bytes:
-    """``user@[d.d.d.d]`` with ``name`` for the literal, when it is one of this host's ``interfaces`` (Q-ADDR-7)."""
+    """``user@[d.d.d.d]`` with ``name`` for the literal, when it is one of this host's ``interfaces``.
+
+    Source: RFC 5321 §4.1.3, Q-ADDR-7.
+    """
     user, at, host = address.rpartition(b"@")
     found = _LITERAL.fullmatch(host) if at and name is not None else None
     if found is None or name is None:

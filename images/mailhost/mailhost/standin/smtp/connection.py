@@ -26,10 +26,10 @@ from mailhost.standin.smtp.session import Abandoned, Close, Content, Ended, Enve
 from mailhost.system import proxy_protocol
 from mailhost.system.connection_limits import ConnectionLimits
 
-LINGERING = 64  # our choice: refused connections beyond the allowed ones that may stay to read why
+LINGERING = 64  # our choice: refused connections, beyond the allowed ones, that may stay open to read the reason
 HEADERS = 256  # our choice: balancers' connections that may wait for their PROXY header at the same time
-UNREAD_S = 2.0  # our choice: how long a peer that is told to go may leave its last reply unread
-WARNED = frozenset({421, 451, 452})  # replies that tell of trouble on this side; each makes a line of the log
+UNREAD_S = 2.0  # our choice: how long a peer that is refused may leave its last reply unread
+WARNED = frozenset({421, 451, 452})  # replies that report a problem on this side; each makes a log line
 
 BUSY = Reply(421, (b"too many connections, try later (#4.3.2)",))
 CROWDED = Reply(421, (b"too many connections from your address, try later (#4.7.0)",))
@@ -39,7 +39,7 @@ NOT_STORED = Reply(451, (b"qq write error or disk full (#4.3.0)",))
 
 @dataclass(slots=True)
 class Reception:
-    """What all connections share. ``accepted`` is told of each stored message, on the loop's thread."""
+    """What all connections share. ``accepted`` gets each stored message, on the loop's thread."""
 
     policies: Policies
     queue: Queue
@@ -58,10 +58,10 @@ class Reception:
 
 
 class Connection(asyncio.Protocol):
-    """Reading pauses while a message is being stored, so that no client can make us hold more than it is due."""
+    """Reading pauses while a message is being stored, so that a client cannot fill our memory with pipelined input."""
 
     def __init__(self, shared: Reception) -> None:
-        """``shared`` is the server's."""
+        """``shared`` belongs to the server."""
         self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -77,14 +77,14 @@ class Connection(asyncio.Protocol):
         self._header: bytes | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet, or say why not."""
+        """Greet the peer, or refuse it with 421 (RFC 5321 §3.1)."""
         again = self._transport is not None  # TLS calls this a second time
         self._transport = cast(asyncio.Transport, transport)
         if again:
             return
         self._shared.connections.add(self)
         peername = self._transport.get_extra_info("peername")
-        if peername is None:  # it was reset before anybody looked
+        if peername is None:  # the peer reset the connection before we accepted it
             self._transport.abort()
             return
         ip = proxy_protocol.normal(str(peername[0]))
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(proxy_protocol.HEADER_S, self._give_up, "no PROXY header in time")
 
     def _read_header(self, header: bytes) -> None:
-        """Who the balancer's client is, and then what that one has said already."""
+        """Take the client's address from the PROXY header, then feed what follows the header to the session."""
         try:
             found = proxy_protocol.parse(header)
         except proxy_protocol.ProxyError as error:
@@ -118,19 +118,19 @@ class Connection(asyncio.Protocol):
             self.data_received(header[found.octets :])
 
     def _header_ends(self) -> None:
-        """It is whole, or nobody waits for it any more."""
+        """The header is complete, or its connection has ended: the connection no longer counts as waiting."""
         if self._header is not None:
             self._header = None
             self._shared.headers -= 1
 
     def _give_up(self, why: str) -> None:
-        """Nothing is said to whoever should have sent a header."""
+        """Abort without a reply: the peer is a balancer that sent no usable header."""
         self._warn(why)
         if self._transport is not None:
             self._transport.abort()
 
     def _welcome(self, ip: str, *, balancer: bool = False) -> None:
-        """Let ``ip`` in, or say why not; a ``balancer`` that speaks for itself has no limit of its own."""
+        """Admit ``ip`` or refuse it. A ``balancer`` that speaks for itself is exempt from the limit per address."""
         if self._turned_away(ip, balancer=balancer):
             return
         self._shared.limits.enter(ip)
@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
             self._act((session.NO_CONTROLS, Close(1)), str(error))
 
     def _turned_away(self, ip: str, *, balancer: bool) -> bool:
-        """True where there is no room, which the peer is told."""
+        """Whether a limit is reached; the peer then gets the 421."""
         limits = self._shared.limits
         if self._shared.closing:
             self._act((CLOSING, Close(1)))
@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         self._act((self._session.banner,))
 
     def data_received(self, data: bytes) -> None:
-        """Input in any cut."""
+        """Feed input, split at any octet, to the session (RFC 5321 §4.1, RFC 2920)."""
         self._heard = self._loop.time()
         if self._header is not None:
             self._read_header(self._header + data)
@@ -173,7 +173,7 @@ class Connection(asyncio.Protocol):
             self._act(self._session.feed(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop what was arriving; what is being stored goes on, its fate is only not told."""
+        """Discard the unfinished message (RFC 5321 §4.1.1.10); one that is being stored is stored, without a reply."""
         self._shared.connections.discard(self)
         self._header_ends()
         if self._inside:
@@ -187,12 +187,12 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
 
     def pause_writing(self) -> None:
-        """The peer does not read its replies: take no more commands, as qmail-smtpd does not while it cannot write."""
+        """The peer does not read its replies: take no more commands, as qmail-smtpd does (RFC 2920 §3.2)."""
         self._unread = True
         self._set_reading()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """The peer reads again: take commands again (RFC 2920 §3.2)."""
         self._unread = False
         self._set_reading()
 
@@ -206,17 +206,17 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def shut(self) -> None:
-        """The server is going down: end now, or right after the reply of a message that is being stored."""
+        """The server stops: send 421 now, or right after the reply to a message being stored (RFC 5321 §3.8)."""
         if not self._storing:
             self._act((CLOSING, Close(1)))
 
     def cut(self) -> None:
-        """End without waiting for the peer to read, unless its message is being stored."""
+        """Close without waiting for the peer to read, unless its message is being stored (RFC 5321 §3.8)."""
         if self._transport is not None and not self._storing:
             self._transport.abort()
 
     def _act(self, events: Iterable[Event], why: str = "") -> None:
-        """Do what the session says, in order; all replies leave in one write (Q-SMTP-12). ``why``: for the log."""
+        """Carry out the session's events in order; all replies leave in one write (Q-SMTP-12). ``why``: for the log."""
         out = []
         for event in events:
             if isinstance(event, Reply):
@@ -259,9 +259,9 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(UNREAD_S, self.cut)
 
     def _close(self, transport: asyncio.Transport, *, linger: bool) -> None:
-        """Close the connection; with ``linger`` only our side, until the peer closes or ``cut`` does.
+        """Close the connection; with ``linger`` close only our side, until the peer or ``cut`` closes the other.
 
-        A peer that was cut short may still be sending. If the socket were closed with input unread, the system would
+        A peer that was interrupted may still be sending. If the socket were closed with input unread, the system would
         reset the connection, and the peer might lose our last reply.
         """
         crowded = self._shared.closing or len(self._shared.connections) > self._shared.limits.inside + LINGERING
@@ -296,7 +296,7 @@ class Connection(asyncio.Protocol):
         self._storing = False
         why = "" if isinstance(result, QueueRecord) else because(result)
         if isinstance(result, QueueRecord):
-            self._loop.call_soon(self._shared.accepted, result)  # trouble there must not keep the reply back
+            self._loop.call_soon(self._shared.accepted, result)  # an error there must not hold back the reply
             reply = Reply(250, (b"ok %d qp %d" % (time.time(), result.number),))
         else:
             reply = NOT_STORED
@@ -309,7 +309,7 @@ class Connection(asyncio.Protocol):
         self._act(self._session.stored(reply), why)
 
     def _check_time(self) -> None:
-        """One timer a connection, set anew only when it fires: most connections end long before (Q-SMTP-13)."""
+        """One timer for each connection, set again only when it fires: most end long before (Q-SMTP-13)."""
         left = self._heard + self._timeout_s - self._loop.time()
         if left > 0 or self._storing:
             self._timer = self._loop.call_later(max(left, 1.0), self._check_time)

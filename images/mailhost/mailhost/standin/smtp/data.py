@@ -1,6 +1,6 @@
-"""The content after DATA: CR LF and dots undone, bare LF refused, hops counted. Source: Q-DATA-1..8. Pure.
+"""The content after DATA: decodes CR LF and dots, refuses a bare LF, counts hops. Pure. Source: Q-DATA-1..8.
 
-Works on whole blocks with bytes methods: the time goes with the number of blocks, not of octets.
+Works on whole blocks with bytes methods: the time depends on the number of blocks, not of octets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAME_OCTETS = 16  # of an unfinished line this much is kept: more than the long
 
 
 class BareLF(Exception):
-    """A line feed without carriage return: the client is refused and cut off (Q-DATA-2)."""
+    """A line feed without carriage return: the client gets 451 and is disconnected (RFC 5321 §2.3.8, Q-DATA-2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +29,25 @@ class Piece:
 
 
 class Decoder:
-    """Turns what a client sends after 354 into what is stored."""
+    """Turns what a client sends after 354 into what is stored (RFC 5321 §4.5.2)."""
 
     def __init__(self) -> None:
-        """The line before the content is taken for ended: a dot may come first."""
+        """Start as after a line end, because the content may begin with a dot."""
         self._held = b"\r\n"
         self._first = True
         self._hops = _Hops()
 
     @property
     def hops(self) -> int:
-        """Trace fields seen so far in the header."""
+        """Trace fields seen so far in the header (RFC 5321 §6.3)."""
         return self._hops.count
 
     def feed(self, data: bytes) -> Piece:
-        """Take ``data``, of any length. Raises BareLF."""
+        """Decode ``data``, of any length. Source: RFC 5321 §4.5.2, Q-DATA-1..4.
+
+        Raises:
+            BareLF: the content has a line feed without carriage return.
+        """
         buffer = self._held + data
         end = buffer.find(_END)
         if end >= 0:
@@ -67,7 +71,7 @@ class Decoder:
 
 
 class _Hops:
-    """Counts trace fields in the header as sent, block by block; names are judged once their line is complete."""
+    """Counts trace fields in the header as sent, block by block; a name counts once its line is complete."""
 
     def __init__(self) -> None:
         self.count = 0

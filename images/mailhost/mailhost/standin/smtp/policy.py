@@ -1,6 +1,6 @@
-"""What one SMTP connection is told: the control files of this moment, and whether its peer may relay.
+"""The policy of one SMTP connection: the current control files, and whether its peer may relay.
 
-control/relayclients takes the place of the environment variable RELAYCLIENT that a tcpserver would set: a line is
+control/relayclients replaces the environment variable RELAYCLIENT that tcpserver would set. A line is
 ``ADDRESS-OR-NETWORK [SUFFIX]``; the most specific network wins, and SUFFIX is added to every recipient (Q-RCPT-7).
 """
 
@@ -36,7 +36,7 @@ class Snapshot:
     relayclients: tuple[tuple[Network, bytes], ...]
 
     def relayclient(self, ip: str) -> bytes | None:
-        """The text added to this client's recipients, possibly empty; None: it may not relay."""
+        """The text added to this client's recipients, possibly empty; None: it may not relay (qmail-smtpd(8))."""
         try:
             address = ipaddress.ip_address(ip)
         except ValueError:
@@ -46,7 +46,7 @@ class Snapshot:
 
 
 class HostPolicy:
-    """``smtp.Policy`` over a snapshot, for the peer ``ip``."""
+    """``session.Policy`` over a snapshot, for the peer ``ip``."""
 
     def __init__(
         self,
@@ -59,7 +59,8 @@ class HostPolicy:
     ) -> None:
         """``waiting`` is older than the snapshot.
 
-        Raises ControlError where qmail-smtpd could not greet: neither smtpgreeting nor me (Q-SMTP-4).
+        Raises:
+            ControlError: neither smtpgreeting nor me exists, so qmail-smtpd could not greet (Q-SMTP-4).
         """
         controls = snapshot.controls
         if controls.smtpgreeting is None:
@@ -72,20 +73,21 @@ class HostPolicy:
 
     @cached_property
     def relayclient(self) -> bytes | None:
-        """None: rcpthosts decides."""
+        """The suffix for the peer's recipients; None: rcpthosts decides (qmail-smtpd(8), Q-RCPT-7)."""
         return self._snapshot.relayclient(self._ip)
 
     def localize(self, address: bytes) -> bytes:
-        """Q-ADDR-7."""
+        """The address, with an IP address of this host in brackets replaced by localiphost (Q-ADDR-7)."""
         if b"[" not in address:
             return address
         return localize(address, self._interfaces, self._snapshot.controls.localiphost)
 
     def refusal(self, sender: bytes, recipient: bytes) -> Reply | None:
-        """badmailfrom first, then rcpthosts (Q-RCPT-9); a list that cannot be read ends the session (Q-SMTP-4).
+        """The reply that refuses a recipient, or None: badmailfrom first, then rcpthosts.
 
-        Before rcpthosts: what another node has already is asked to come again (`mailhost.system.late`), and after it
-        what this one may have by now.
+        A list that cannot be read ends the session (Q-SMTP-4). A recipient that only another node knows yet is
+        deferred before rcpthosts is asked; one that this node may know by now is deferred after
+        (`mailhost.system.late`). Source: RFC 5321 §4.1.1.3, qmail-smtpd(8), Q-RCPT-9.
         """
         controls = self._snapshot.controls
         if badmailfrom(controls, sender) is not None:
@@ -108,7 +110,7 @@ def _reply(line: bytes) -> Reply:
 
 
 class Policies:
-    """The current snapshot: read anew when a file has changed, else shared between connections."""
+    """The current snapshot: read again when a file has changed, shared between connections until then."""
 
     def __init__(self, home: Path) -> None:
         """Reads nothing yet."""
@@ -118,14 +120,22 @@ class Policies:
         self._lock = threading.Lock()
 
     def waiting(self) -> late.Session:
-        """What waits for other nodes, for a session that begins. Raises ControlError."""
+        """What a new session must know of changes that wait for other nodes. Source: `mailhost.system.late`.
+
+        Raises:
+            ControlError: the record of waiting changes cannot be read.
+        """
         try:
             return late.Session(self._home)
         except OSError as error:
             raise ControlError(late.FILE, f"cannot be read: {error.strerror}") from error
 
     def snapshot(self) -> Snapshot:
-        """The files as they are now. Raises ControlError."""
+        """The control files as they are now. Source: qmail-control(5), Q-SMTP-1.
+
+        Raises:
+            ControlError: a file is there and cannot be read, or relayclients has a line without an address or network.
+        """
         with self._lock:
             signature, newest = _signature(self._home)
             if self._snapshot is None or signature != self._signature:
@@ -136,7 +146,7 @@ class Policies:
 
 
 def _signature(home: Path) -> tuple[tuple[object, ...], int]:
-    """What tells one state of the files from another, and the newest time stamp among them."""
+    """A value that differs between two states of the files, and the newest time stamp among them."""
     marks: list[object] = []
     newest = 0
     for name in _FILES:

@@ -1,7 +1,7 @@
 """The SMTP conversation as a state table without I/O: octets in, replies and events out. Source: Q-SMTP-1..14.
 
-``Session.feed`` takes whatever arrived, in any cut, and returns what to do, in order. After ``Ended`` the owner
-stores the message and calls ``stored`` with the reply; input that came meanwhile waits here.
+``Session.feed`` takes input, split at any octet, and returns what to do, in order. After ``Ended`` the owner
+stores the message and calls ``stored`` with the reply; input that arrives in between waits here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mailhost.standin.smtp.data import MOST_HOPS, BareLF, Decoder
 
 LINE_OCTETS = 1 << 20  # our choice: qmail-smtpd takes commands of any length; memory here is shared by all sessions
 ENVELOPE_OCTETS = 1 << 21  # our choice: all recipients of a message, some 35,000 of them; qmail-smtpd has no limit
-RECIPIENT_OCTETS = 40  # what each costs beside its own octets
+RECIPIENT_OCTETS = 40  # memory for each recipient besides its own octets
 
 
 class State(Enum):
@@ -42,7 +42,7 @@ class Reply:
 
     @property
     def octets(self) -> bytes:
-        """As it goes over the wire."""
+        """The reply as sent (RFC 5321 §4.2.1)."""
         last = len(self.lines) - 1
         return b"".join(
             b"%d%s%s\r\n" % (self.code, b" " if index == last else b"-", line) for index, line in enumerate(self.lines)
@@ -51,7 +51,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Event: DATA was accepted for this envelope. ``helo`` is None when the client never said one."""
+    """Event: DATA was accepted for this envelope. ``helo`` is None when the client sent neither HELO nor EHLO."""
 
     sender: bytes
     recipients: tuple[bytes, ...]
@@ -72,12 +72,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """Event: forget what was stored of this message; the refusal follows as a Reply."""
+    """Event: discard what was stored of this message; the refusal follows as a Reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Event: send what is due and close; ``status`` is what the one-connection program would exit with."""
+    """Event: send the replies so far and close; ``status`` is the exit code that qmail-smtpd would have."""
 
     status: int
 
@@ -95,25 +95,25 @@ class Policy(Protocol):
 
     @property
     def greeting(self) -> bytes:
-        """The host's name in the 220 reply."""
+        """The host's name in the 220 reply (RFC 5321 §4.3.1, Q-SMTP-4)."""
 
     @property
     def databytes(self) -> int:
-        """The most octets that a message may have; 0 for no limit."""
+        """The most octets that a message may have; 0 for no limit (qmail-smtpd(8))."""
 
     @property
     def relayclient(self) -> bytes | None:
-        """RELAYCLIENT: what is added to each recipient; None where only rcpthosts are accepted."""
+        """RELAYCLIENT: what is added to each recipient; None where rcpthosts decides (qmail-smtpd(8))."""
 
     @property
     def starttls(self) -> bool:
         """Whether STARTTLS is offered (RFC 3207)."""
 
     def localize(self, address: bytes) -> bytes:
-        """The address, with an IP address of this host in brackets replaced by ``localiphost``."""
+        """The address, with an IP address of this host in brackets replaced by ``localiphost`` (RFC 5321 §4.1.3)."""
 
     def refusal(self, sender: bytes, recipient: bytes) -> Reply | None:
-        """The reply that refuses a recipient, or None."""
+        """The reply that refuses a recipient, or None (RFC 5321 §4.1.1.3)."""
 
 
 def _reply(code: int, text: bytes) -> Reply:
@@ -144,7 +144,7 @@ class Session:
     """One connection's conversation."""
 
     def __init__(self, policy: Policy) -> None:
-        """``policy`` decides; ``banner`` is what to say first."""
+        """``policy`` decides; ``banner`` is the first reply."""
         self.state = State.IDLE
         self._policy = policy
         self._input = bytearray()
@@ -159,11 +159,11 @@ class Session:
 
     @property
     def banner(self) -> Reply:
-        """The greeting names the stand-in."""
+        """The greeting; it names the stand-in (RFC 5321 §3.1)."""
         return _reply(220, self._policy.greeting + b" ESMTP popbox stand-in")
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take input and return what follows from it, in order."""
+        """Take input and return the events that follow from it, in order (RFC 5321 §4.1, RFC 2920 §3.1)."""
         self._input += data
         events: list[Event] = []
         while self._input and self.state in _READING:
@@ -180,12 +180,12 @@ class Session:
         return events
 
     def stored(self, reply: Reply) -> list[Event]:
-        """The message met its fate; go on with the input that waited."""
+        """The message was stored or refused: reply, then go on with the input that waited (RFC 5321 §4.1.1.4)."""
         self.state = State.IDLE
         return [reply, *self.feed(b"")]
 
     def secured(self) -> None:
-        """TLS stands: all that was said in the clear is forgotten, also what was sent ahead of it (RFC 3207 §4.2)."""
+        """TLS is established: discard the state, and all input sent in the clear (RFC 3207 §4.2)."""
         self.state, self._secure, self._helo, self._input = State.IDLE, True, None, bytearray()
 
     def _line(self) -> bytes | None:
@@ -195,7 +195,7 @@ class Session:
             self._scanned = len(self._input)
             return None
         line, self._scanned = bytes(self._input[:end]).removesuffix(b"\r"), 0
-        del self._input[: end + 1]  # a bytearray gives its front away without moving the rest
+        del self._input[: end + 1]  # a bytearray drops its front without moving the rest
         return line.partition(b"\0")[0] if b"\0" in line else line
 
     def _command(self, line: bytes) -> tuple[Event, ...]:
@@ -291,7 +291,7 @@ class Session:
         return 0 < self._policy.databytes < self._octets
 
     def _content_refusal(self) -> Reply | None:
-        """Hops win over size (Q-DATA-8); addresses come last, as it is the queue that would refuse them."""
+        """Hops are checked before size (Q-DATA-8), addresses last, because the queue would refuse those."""
         if self._decoder.hops >= MOST_HOPS:
             return LOOPING
         if self._too_big:
