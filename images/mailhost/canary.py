@@ -1,8 +1,8 @@
 #!/usr/bin/python3 -I
-"""canary - exit 0 when the canary's box can be opened by POP3 on this host, with the password of users/canary.
+"""canary - exit 0 when POP3 on this host opens the canary's box with the password of users/canary.
 
-In clear on port 110; on port 995 where POPBOX_REQUIRE_TLS is yes. There the certificate is not verified: it is this
-container's own, and its name is not 127.0.0.1. A box that another session holds has passed the password check.
+Uses port 110 without TLS, or port 995 where POPBOX_REQUIRE_TLS is yes. The certificate is not verified there: it is
+this container's own, and its name is not 127.0.0.1. A box that another session holds has passed the password check.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import ssl
 import sys
 from pathlib import Path
 
-LOGIN = "popbox-canary"  # as declare-canary has it
+LOGIN = "popbox-canary"  # as in declare-canary
 PASSWORD = Path("/var/qmail/users/canary")
 TIMEOUT_S = 8
 
@@ -41,7 +41,12 @@ class Secure(Clear):
 
 
 def connect() -> poplib.POP3:
-    """A greeted session. Raises OSError, poplib.error_proto."""
+    """A session after its greeting.
+
+    Raises:
+        OSError: no connection, or no TLS.
+        poplib.error_proto: the greeting is not +OK.
+    """
     if os.environ.get("POPBOX_REQUIRE_TLS") != "yes":
         return Clear("127.0.0.1", 110, timeout=TIMEOUT_S)
     return Secure("127.0.0.1", 995, timeout=TIMEOUT_S)

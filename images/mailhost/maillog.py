@@ -2,8 +2,8 @@
 """maillog [--metrics ADDR:PORT] [--queue DIR] [PROGRAM ARG...] - the log of qmail-send, with time and with counters.
 
 Reads the lines of qmail-send (or of the stand-in, which writes the same) on standard input, or those that PROGRAM
-writes to its standard error; puts UTC time before each and writes them to standard output; and serves what it counted
-on ADDR:PORT as Prometheus text. ``README.md`` beside this file is the man page.
+writes to its standard error. Writes them to standard output with the UTC time, and serves its counters on ADDR:PORT
+as Prometheus text. ``README.md`` in this folder is the man page.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CHANNELS = ("local", "remote")
 
 
 class Counters:
-    """What the lines said so far. One thread counts; a reader sees whole numbers."""
+    """Counts of the lines so far. Only one thread counts; readers see whole numbers."""
 
     def __init__(self) -> None:
         self.simple = dict.fromkeys(SIMPLE, 0)
@@ -44,7 +44,7 @@ class Counters:
         self._channel_of: dict[bytes, str] = {}
 
     def count(self, line: bytes) -> None:
-        """Look at one line. What is not understood counts nowhere."""
+        """Count one line; a line of an unknown form is ignored."""
         if started := STARTED.match(line):
             self._channel_of[started[1]] = started[2].decode()
         elif ended := DELIVERY.match(line):
@@ -58,7 +58,7 @@ class Counters:
                 self.simple[name] += line.startswith(start)
 
     def page(self, queue: Path | None) -> bytes:
-        """The page Prometheus reads (text format 0.0.4)."""
+        """The page for Prometheus (text format 0.0.4)."""
         lines: list[str] = []
         for key, (name, text) in SIMPLE.items():
             lines += [f"# HELP {name} {text}", f"# TYPE {name} counter", f"{name} {self.simple[key]}"]
@@ -93,7 +93,7 @@ def depth(queue: Path | None) -> list[tuple[str, str, int]]:
 
 
 def disk(name: str, folder: Path) -> list[tuple[str, str, int]]:
-    """Gauges of the file system that a folder lies on; none where it cannot be asked."""
+    """Gauges of a folder's file system; none where statvfs fails."""
     try:
         found = os.statvfs(folder)
     except OSError:
@@ -106,10 +106,14 @@ def disk(name: str, folder: Path) -> list[tuple[str, str, int]]:
 
 
 def serve(address: str, counters: Counters, queue: Path | None) -> None:
-    """Answer GET /metrics in threads. Raises OSError: the address cannot be bound."""
+    """Answer GET /metrics in threads.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
 
     class Page(BaseHTTPRequestHandler):
-        timeout = 5  # our choice: a scraper that says nothing this long has gone
+        timeout = 5  # our choice: a scraper that is silent for so long has gone
 
         def do_GET(self) -> None:
             """The page, or 404."""
@@ -122,7 +126,7 @@ def serve(address: str, counters: Counters, queue: Path | None) -> None:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: a scrape every few seconds would bury the mail."""
+            """Log nothing: a line for each scrape would hide the mail."""
 
     host, _, port = address.rpartition(":")
     server = ThreadingHTTPServer((host, int(port)), Page)
@@ -131,16 +135,16 @@ def serve(address: str, counters: Counters, queue: Path | None) -> None:
 
 
 def stamped(line: bytes) -> bytes:
-    """The line behind its time, in the form of s6-log's T."""
+    """The line after its time, in the form of s6-log's T."""
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
     return f"{moment}.{nanoseconds:09d}  ".encode("ascii") + line
 
 
 def copy(lines: IO[bytes], counters: Counters) -> None:
-    """Count each line, then write it at once, so that who has read a line finds it counted.
+    """Count each line, then write it at once: a line that can be read has been counted.
 
-    A log that cannot be written stops nobody's mail.
+    A log that cannot be written does not stop mail.
     """
     for line in lines:
         counters.count(line)
@@ -149,7 +153,7 @@ def copy(lines: IO[bytes], counters: Counters) -> None:
 
 
 def run(argv: list[str], counters: Counters) -> int:
-    """Be PROGRAM's log and its parent: signals go on to it, its end is ours."""
+    """Run PROGRAM and copy its log: signals are passed on to it, and its exit code is ours."""
     signals, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told)
@@ -164,7 +168,7 @@ def run(argv: list[str], counters: Counters) -> int:
 
 
 def pass_on(signals: int, child: subprocess.Popen[bytes]) -> None:
-    """Each signal as it comes, by its number in a pipe: a handler would not run while we wait for the next line."""
+    """Pass on each signal at once, by its number in a pipe; a handler would not run while we wait for a line."""
     while number := os.read(signals, 1):
         child.send_signal(number[0])
 

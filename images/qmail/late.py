@@ -1,10 +1,10 @@
 #!/opt/mailhost/bin/python3 -I
-"""late PROGRAM [ARG...] - 451 for what other nodes of this mail host know already, before qmail-smtpd.
+"""late PROGRAM [ARG...] - 451 for addresses that only other nodes of this mail host know yet, before qmail-smtpd.
 
-Runs where qmail-smtpd runs, with the client on descriptors 0 and 1 and PROGRAM behind two pipes, one command and one
-reply at a time. A RCPT for an address that waits (control/late, `mailhost.system.late`) is answered here and never gets
-to PROGRAM; all else passes as it came, but for one reply: PROGRAM read control/rcpthosts when the session began, so a
-5xx of it to a RCPT is a 451 where the domains of the host, or what waits, have changed since.
+Runs in place of qmail-smtpd, with the client on descriptors 0 and 1 and PROGRAM behind two pipes, one command and one
+reply at a time. It answers a RCPT for an address that waits (control/late, `mailhost.system.late`) itself. Everything
+else passes unchanged, but for one reply: PROGRAM read control/rcpthosts when the session began, so its 5xx to a RCPT
+becomes a 451 where the host's domains, or the waiting addresses, have changed since.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mailhost.system import late
 
 HOME = Path("/var/qmail")
 CHUNK = 32768
-LINE_OCTETS = 65536  # our choice: a longer command is PROGRAM's to judge, from there on octets only pass
+LINE_OCTETS = 65536  # our choice: PROGRAM judges a longer command, whose octets only pass
 END = b"\r\n.\r\n"
 
 
 class Ended(Exception):
-    """One of the two sides has gone, and what it said last was handed on."""
+    """One of the two sides has gone, and its last output was passed on."""
 
 
 class Front:
@@ -45,7 +45,12 @@ class Front:
             self._poll.register(fd, select.POLLIN)
 
     def run(self) -> None:
-        """Until one side has gone. Raises Ended, OSError."""
+        """Serve the session.
+
+        Raises:
+            Ended: one side has gone.
+            OSError: one side cannot be written to, or control/late not be read.
+        """
         self._reply()
         while True:
             line = self._line()
@@ -63,17 +68,17 @@ class Front:
                 self._reply()
 
     def _line(self) -> bytes:
-        """The client's next line, or the next piece of one that is too long. Raises Ended."""
+        """The client's next line, or the next piece of one that is too long; Ended when one side has gone."""
         while b"\n" not in self._held and len(self._held) < LINE_OCTETS:
             self._held += self._heard()
         line, end, self._held = self._held.partition(b"\n")
         return line + end
 
     def _heard(self) -> bytes:
-        """What the client says next. Raises Ended.
+        """The client's next octets; Ended when one side has gone.
 
-        PROGRAM's clock is the only one: what it says unasked (it has waited too long) goes to the client, inside a
-        message too, and its end is the session's.
+        PROGRAM alone has a timeout: what it writes without a command goes to the client, also during a message, and
+        the session ends when PROGRAM does.
         """
         while True:
             for fd, _ in self._poll.poll():
@@ -85,14 +90,14 @@ class Front:
                 write_all(1, octets)
 
     def _end(self) -> None:
-        """Let PROGRAM see its end, and hand on what it says last. Raises Ended."""
+        """Close PROGRAM's input, pass on its last output, and raise Ended."""
         os.close(self._stdin)
         while octets := os.read(self._stdout, CHUNK):
             write_all(1, octets)
         raise Ended
 
     def _reply(self, *, rcpt: bool = False) -> bytes:
-        """Hand one whole reply on, or 451 in the place of a refusal that may be out of date; its code. Raises Ended."""
+        """Pass on one whole reply, or 451 in place of a refusal that may be outdated; returns the code of the reply."""
         text = b""
         while not (text.endswith(b"\n") and text.splitlines()[-1][3:4] != b"-"):
             more = os.read(self._stdout, CHUNK)
@@ -106,7 +111,7 @@ class Front:
         return text[:3]
 
     def _content(self) -> None:
-        """Hand a message on, to its dot and no further. Raises Ended."""
+        """Pass on a message up to its final dot; Ended when one side has gone."""
         seen, fresh = b"\r\n", self._held  # the dot may be the first line
         while True:
             whole = seen + fresh
@@ -117,7 +122,7 @@ class Front:
                     self._held = whole[end + len(END) :]
                     return
                 write_all(self._stdin, fresh)
-            except BrokenPipeError:  # a bare LF, or too long: it has said why, and gone
+            except BrokenPipeError:  # a bare LF, or too long: PROGRAM has replied and ended
                 self._reply()
                 raise Ended from None
             seen = whole[-len(END) + 1 :]
@@ -125,18 +130,22 @@ class Front:
 
 
 def address(rest: bytes) -> bytes:
-    """The address of a RCPT command's argument, as qmail-smtpd takes it: quoted or not, up to a NUL."""
+    """The address in the argument of RCPT, as qmail-smtpd reads it: quoted or not, up to a NUL."""
     return parse(rest.removesuffix(b"\n").removesuffix(b"\r").partition(b"\0")[0])
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it. Raises OSError."""
+    """Write all of ``data``.
+
+    Raises:
+        OSError: the other side has gone.
+    """
     while data:
         data = data[os.write(fd, data) :]
 
 
 def main() -> int:
-    """Exit codes: 0 the session ended; 100 misuse; 111 PROGRAM could not be started, or control/late not be read."""
+    """Exit codes: 0 the session ended; 100 misuse; 111 PROGRAM cannot be started, or control/late cannot be read."""
     if len(sys.argv) < 2:
         print("usage: late PROGRAM [ARG...]", file=sys.stderr)
         return 100

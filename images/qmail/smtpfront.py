@@ -1,8 +1,8 @@
 #!/opt/mailhost/bin/python3 -I
-"""smtpfront [OPTION...] ADDR PORT PROGRAM [ARG...] - one PROGRAM a connection, so many altogether and from one address.
+"""smtpfront [OPTION...] ADDR PORT PROGRAM [ARG...] - one PROGRAM for each connection, with limits.
 
-What tcpserver is, and besides: a limit for each client address, and PROXY headers from balancers. It starts no process
-for whoever it turns away. ``smtpfront.md`` is the man page.
+Like tcpserver, with a limit for each client address and PROXY headers from balancers. It starts no process for a
+connection that it refuses. ``smtpfront.md`` is the man page.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from mailhost.system.connection_limits import ConnectionLimits
 BACKLOG = 128
 SESSIONS = 40
 SPARE = 4  # our choice: places beyond the limits for this machine itself, so that a health check tells full from dead
-UNREAD_S = 1200  # as long as qmail-smtpd waits for a client (timeoutsmtpd), also where other programs stand before it
+UNREAD_S = 1200  # as long as qmail-smtpd waits for a client (timeoutsmtpd), also where other programs run before it
 PENDING = 256  # our choice: connections that may wait for their PROXY header at the same time
-LINES = 20  # our choice: lines of the log in one second about who is turned away; the rest is counted
-PAUSE_S = 0.5  # how long none is accepted when no descriptor or process was left: asking again at once would spin
+LINES = 20  # our choice: log lines in one second about refused connections; the rest is counted
+PAUSE_S = 0.5  # how long no connection is accepted after descriptors or processes ran out: retrying at once would spin
 FULL = b"421 too many connections, try later (#4.3.2)\r\n"
 CROWDED = b"421 too many connections from your address, try later (#4.7.0)\r\n"
 FAILED = b"421 unable to start a session, try later (#4.3.0)\r\n"
 
 
 def log(*words: object) -> None:
-    """One line; a log that cannot be written stops nobody's mail."""
+    """Write one line; a log that cannot be written does not stop mail."""
     with contextlib.suppress(OSError):
         os.write(2, (" ".join(map(str, ("smtpfront:", *words))) + "\n").encode("ascii", "replace"))
 
 
 class Refusals:
-    """Lines about who was turned away, not more than so many a second."""
+    """Log lines about refused connections, at most LINES a second."""
 
     def __init__(self) -> None:
         self._second, self._lines = 0, 0
@@ -57,7 +57,7 @@ class Refusals:
 
 
 class Waiting:
-    """A balancer's connection before its header is whole."""
+    """A balancer's connection whose header is not complete."""
 
     def __init__(self, sock: socket.socket, peer: proxy_protocol.Client) -> None:
         self.sock, self.peer = sock, peer
@@ -66,13 +66,13 @@ class Waiting:
 
 
 class Front:
-    """The listener and what it has started. One thread; nothing blocks but the wait."""
+    """The listener and its sessions. One thread; only the wait for events blocks."""
 
     def __init__(self, listener: socket.socket, options: argparse.Namespace) -> None:
         self._listener, self._argv = listener, options.program
         self._trusted = proxy_protocol.Trusted(tuple(options.proxy_from))
         self._limits = ConnectionLimits(options.sessions, options.per_address)
-        self._spare = ConnectionLimits(  # who may use the spare places counts all sessions too
+        self._spare = ConnectionLimits(  # counts all sessions too, for those that may use the spare places
             options.sessions + SPARE, options.per_address + SPARE
         )
         self._unread_ms = options.unread * 1000
@@ -84,7 +84,7 @@ class Front:
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def serve(self) -> None:
-        """Until a signal ends the process; sessions go on."""
+        """Accept connections until a signal ends the process; running sessions continue."""
         while True:
             for key, _ in self._selector.select(0.5 if self._waiting or self._resume_at is not None else None):
                 work: Callable[[], None] = key.data
@@ -112,7 +112,7 @@ class Front:
             return
         try:
             local_ip, local_port, *_ = sock.getsockname()
-            # Without it a client that never reads what it is told holds a session for ever.
+            # Without it a client that never reads its replies holds a session for ever.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._unread_ms)
         except OSError:
             sock.close()
@@ -131,7 +131,7 @@ class Front:
             self._read(waiting)
 
     def _read(self, waiting: Waiting) -> None:
-        """The header, or more of it."""
+        """Read more of the header; start the session when it is complete."""
         try:
             found = waiting.header.read(waiting.sock.fileno())
         except (proxy_protocol.ProxyError, OSError) as why:
@@ -151,16 +151,16 @@ class Front:
         self._selector.unregister(waiting.sock)
 
     def _drop(self, waiting: Waiting, why: str) -> None:
-        """Nothing is said to whoever should have sent a header; a check that only opens the port leaves no line."""
+        """Close without a reply: the peer is a balancer. A check that only opens the port is not logged."""
         self._forget(waiting)
         if why != proxy_protocol.NEVER_BEGAN:
             self._refusals.add(waiting.peer.ip, f"turned away: {why}")
-        with contextlib.suppress(OSError):  # closed with input unread the system would send a reset
+        with contextlib.suppress(OSError):  # a close with unread input would send a reset
             waiting.sock.recv(4096)
         waiting.sock.close()
 
     def _enter(self, sock: socket.socket, client: proxy_protocol.Client, balancer: str = "") -> None:
-        """Start a session, or say why not. A balancer that speaks for itself has no limit of an address."""
+        """Start a session or refuse it. A balancer that speaks for itself is exempt from the limit per address."""
         here = local(client.ip) and balancer in ("", client.ip)
         limits = self._spare if here else self._limits
         if limits.full:
@@ -177,7 +177,7 @@ class Front:
             sock.send(reply)
 
     def _start(self, sock: socket.socket, client: proxy_protocol.Client, balancer: str) -> None:
-        """PROGRAM with the connection on descriptors 0 and 1, as tcpserver's environment describes it."""
+        """Start PROGRAM with the connection on descriptors 0 and 1 and the environment of tcpserver."""
         environ = {
             **self._environ,
             "TCPREMOTEIP": client.ip,
@@ -211,25 +211,33 @@ class Front:
 
 
 def spawn(argv: list[str], environ: dict[str, str], fd: int) -> tuple[int, int]:
-    """Start a program with ``fd`` as 0 and 1; its number, and a descriptor that tells of its end. Raises OSError."""
+    """Start a program with ``fd`` as 0 and 1; returns its pid, and a descriptor that becomes readable at its end.
+
+    Raises:
+        OSError: no process or descriptor is available, or the program cannot be run.
+    """
     actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to in (0, 1)]
     pid = os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=[signal.SIGPIPE])
     try:
         return pid, os.pidfd_open(pid)
-    except OSError:  # no descriptor is left: a session that nobody counts and waits for must not go on
+    except OSError:  # no descriptor is left: a session that is neither counted nor waited for must not continue
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
 
 
 def local(ip: str) -> bool:
-    """Whether that is this machine."""
+    """Whether the address is this machine's loopback."""
     return ip.startswith("127.") or ip == "::1"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The listening socket. Raises OSError."""
-    host = "0.0.0.0" if host == "0" else host  # noqa: S104 - a mail server is there for everybody
+    """The listening socket.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    host = "0.0.0.0" if host == "0" else host  # noqa: S104 - a mail server serves the open net
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -240,17 +248,27 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def become(ids: str) -> None:
-    """``UID:GID`` for good. Raises OSError, ValueError."""
+    """Become ``UID:GID``, irrevocably.
+
+    Raises:
+        OSError: the system refuses.
+        ValueError: it is not of the form UID:GID, or a number is negative.
+    """
     uid, gid = (int(number) for number in ids.split(":"))
     if min(uid, gid) < 0:
-        raise ValueError(f"{ids} is no UID:GID: -1 would leave things as they are")
+        raise ValueError(f"{ids} is not UID:GID: -1 would change nothing")
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    """The command line; SystemExit 100 where it cannot be understood."""
+    """The command line.
+
+    Raises:
+        argparse.ArgumentError, SystemExit: it cannot be parsed.
+        ValueError: PROGRAM is missing, a limit is below 1, or a network is invalid.
+    """
     parser = argparse.ArgumentParser("smtpfront", allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--sessions", type=int, default=SESSIONS)
     parser.add_argument("--per-address", type=int, default=0)
@@ -270,7 +288,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str]) -> int:
-    """Exit codes: 100 misuse, 111 cannot listen or become somebody else; else it ends by a signal."""
+    """Exit codes: 100 misuse, 111 cannot listen or become UID:GID; otherwise a signal ends it."""
     try:
         options = arguments(argv)
     except (argparse.ArgumentError, ValueError) as why:

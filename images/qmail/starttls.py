@@ -1,9 +1,9 @@
 #!/usr/bin/python3 -IS
 """starttls CHAIN KEY PROGRAM [ARG...] - STARTTLS for an SMTP server that does not know it (RFC 3207).
 
-Runs under smtpfront, with the client on descriptors 0 and 1, and PROGRAM as its child on two pipes. One process a
-session: a fault ends one session, and a renewed certificate counts from the next STARTTLS on. ``starttls.md`` is the
-man page. Modules that only TLS needs are imported after the client asked for it.
+Runs under smtpfront, with the client on descriptors 0 and 1, and PROGRAM as its child on two pipes. Each session has
+its own process: a fault ends one session, and a renewed certificate is used from the next STARTTLS on. ``starttls.md``
+is the man page. Modules that only TLS needs are imported after the client has asked for it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import sys
 import time
 
 HANDSHAKE_S = 60  # our choice: a handshake is two round trips; RFC 5321 §4.5.3.2 gives a command minutes
-LINE_OCTETS = 4096  # our choice: eight times RFC 5321 §4.5.3.1.4; a longer line is the program's to judge
+LINE_OCTETS = 4096  # our choice: eight times RFC 5321 §4.5.3.1.4; the program judges a longer line
 CHUNK = 32768
-SIGPIPE = 13  # the signal module costs 2 ms for this one number
-# Before MAIL we read along, one command and one reply at a time. Any other verb ends that: octets pass from there on.
+SIGPIPE = 13  # importing the signal module for this number would cost 2 ms
+# Before MAIL we read along, one command and one reply at a time. After any other verb we only copy octets.
 READ_ALONG = (b"EHLO", b"HELO", b"NOOP", b"RSET", b"HELP", b"VRFY", b"STARTTLS")
 
 
@@ -37,12 +37,16 @@ class Program:
         os.close(theirs_out)
 
     def end(self) -> None:
-        """Close its input, which ends it; it is not waited for, since it may be writing to nobody."""
+        """Close its input, which ends it. We do not wait: it may still be writing to a pipe without a reader."""
         os.close(self.stdin)
         os.close(self.stdout)
 
     def reply(self) -> list[bytes]:
-        """One whole reply, its lines with their ends. Raises Ended."""
+        """One whole reply, its lines with their ends.
+
+        Raises:
+            Ended: the program ended before the reply was complete.
+        """
         text = b""
         while not (text.endswith(b"\n") and text.splitlines()[-1][3:4] != b"-"):
             more = os.read(self.stdout, CHUNK)
@@ -54,13 +58,17 @@ class Program:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it. Raises OSError."""
+    """Write all of ``data``.
+
+    Raises:
+        OSError: the other side has gone.
+    """
     while data:
         data = data[os.write(fd, data) :]
 
 
 def offered(reply: list[bytes]) -> list[bytes]:
-    """The answer to EHLO with STARTTLS as its first extension; a refusal stays as it is."""
+    """The answer to EHLO with STARTTLS as its first extension (RFC 3207 §4); a refusal is not changed."""
     if not reply[0].startswith(b"250"):
         return reply
     end = b"\r\n" if reply[0].endswith(b"\r\n") else b"\n"
@@ -69,7 +77,11 @@ def offered(reply: list[bytes]) -> list[bytes]:
 
 
 def next_line(program: Program, held: bytes) -> tuple[bytes, bytes]:
-    """The client's next line, and what came after it; without a line end where it is too long. Raises Ended."""
+    """The client's next line, and the octets after it; a line that is too long has no line end.
+
+    Raises:
+        Ended: the client or the program has gone.
+    """
     poll = select.poll()
     poll.register(0, select.POLLIN)
     poll.register(program.stdout, select.POLLIN)
@@ -79,7 +91,7 @@ def next_line(program: Program, held: bytes) -> tuple[bytes, bytes]:
             if not octets:
                 raise Ended
             if fd:
-                write_all(1, octets)  # the program says something unasked: it has waited too long, and goes
+                write_all(1, octets)  # the program writes without a command: its timeout has expired, and it ends
             else:
                 held += octets
     line, end, rest = held.partition(b"\n")
@@ -87,7 +99,11 @@ def next_line(program: Program, held: bytes) -> tuple[bytes, bytes]:
 
 
 def talk(program: Program, chain: str, key: str) -> tuple[object | None, bytes]:
-    """Read along until TLS is wanted: its context; or until a command that must just pass: None and the octets."""
+    """Read along until STARTTLS; returns the TLS context. At any other verb returns None and the octets to copy.
+
+    Raises:
+        Ended: one side has gone, or commands followed STARTTLS in its packet.
+    """
     write_all(1, b"".join(program.reply()))
     held = b""
     while True:
@@ -103,7 +119,7 @@ def talk(program: Program, chain: str, key: str) -> tuple[object | None, bytes]:
         elif len(words) > 1:
             write_all(1, b"501 STARTTLS takes no parameter (#5.5.4)\r\n")
         elif held:
-            # What came in clear together with STARTTLS would be taken for the protected session's (CVE-2011-0411).
+            # Input sent in clear together with STARTTLS would be taken for input under TLS (CVE-2011-0411).
             write_all(1, b"503 commands must not follow STARTTLS in its packet (#5.5.1)\r\n")
             raise Ended
         elif context := load(chain, key):
@@ -114,7 +130,7 @@ def talk(program: Program, chain: str, key: str) -> tuple[object | None, bytes]:
 
 
 def load(chain: str, key: str) -> object | None:
-    """A server context from the files as they are now; None, and a log line, where they cannot be used."""
+    """A server context from the current files; None, and a log line, where they cannot be used."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -129,7 +145,7 @@ def load(chain: str, key: str) -> object | None:
 
 
 def unreadable(*files: str) -> str:
-    """The first file that this process may not read, whose it is, and who we are; empty where there is none."""
+    """The first file that this process cannot read, its owner and ours, for the log; empty if it can read all."""
     for file in files:
         if not os.access(file, os.R_OK):
             try:
@@ -154,19 +170,27 @@ class Plain:
         os.set_blocking(1, False)
 
     def read(self) -> bytes:
-        """Octets; none at the end. Raises BlockingIOError."""
+        """Octets from the client; none at the end.
+
+        Raises:
+            BlockingIOError: nothing to read yet.
+        """
         return os.read(0, CHUNK)
 
     def write(self, data: bytes) -> int:
-        """How many octets went. Raises BlockingIOError."""
+        """The number of octets written.
+
+        Raises:
+            BlockingIOError: the client does not read now.
+        """
         return os.write(1, data)
 
     def close(self) -> None:
-        """Nothing to say at the end."""
+        """Send nothing: there is no close message without TLS."""
 
 
 class Tls:
-    """The same over TLS."""
+    """The same client over TLS."""
 
     def __init__(self, context: object) -> None:
         import socket
@@ -182,7 +206,11 @@ class Tls:
         self._tls.setblocking(False)
 
     def read(self) -> bytes:
-        """Octets; none at the end, also where the client just went. Raises BlockingIOError."""
+        """Octets from the client; none at the end, also where the connection just broke.
+
+        Raises:
+            BlockingIOError: nothing to read yet.
+        """
         try:
             return self._tls.recv(CHUNK)
         except self._waits:
@@ -191,14 +219,18 @@ class Tls:
             return b""
 
     def write(self, data: bytes) -> int:
-        """How many octets went. Raises BlockingIOError."""
+        """The number of octets written.
+
+        Raises:
+            BlockingIOError: the client does not read now.
+        """
         try:
             return self._tls.send(data)
         except self._waits:
             raise BlockingIOError from None
 
     def close(self) -> None:
-        """close_notify, so that the client can tell the end from a cut; not waited for."""
+        """Send close_notify, so that the client can tell the end from a broken connection; do not wait for its own."""
         try:
             self._tls.unwrap()
         except (OSError, ValueError):
@@ -206,11 +238,15 @@ class Tls:
 
 
 def relay(client: Plain | Tls, program: Program, to_program: bytes) -> None:
-    """Pass octets both ways until the program has said its last. Raises OSError: the client has gone."""
+    """Copy octets both ways until the program ends.
+
+    Raises:
+        OSError: the client has gone.
+    """
     os.set_blocking(program.stdin, False)
     to_client, listening = b"", True
     while True:
-        more = False  # TLS may hold octets that poll cannot see: ask again until it says that it would block
+        more = False  # TLS may buffer octets that poll cannot see: read again until it would block
         if listening and not to_program:
             to_program, listening = heard(client, program)
             more = listening and bool(to_program)
@@ -233,7 +269,7 @@ def relay(client: Plain | Tls, program: Program, to_program: bytes) -> None:
 
 
 def heard(client: Plain | Tls, program: Program) -> tuple[bytes, bool]:
-    """What the client says now, and whether it may say more; at its end the program's input is closed."""
+    """What the client sent, and whether it may send more; at its end this closes the program's input."""
     try:
         octets = client.read()
     except BlockingIOError:
@@ -244,7 +280,7 @@ def heard(client: Plain | Tls, program: Program) -> tuple[bytes, bool]:
 
 
 def handed_on(program: Program, octets: bytes, listening: bool) -> tuple[bytes, bool]:
-    """What the program did not take yet, and whether it still listens; one that has gone may have said why before."""
+    """What the program has not read yet, and whether it still reads; a program that ended may have given its reason."""
     try:
         return octets[os.write(program.stdin, octets) :], listening
     except BlockingIOError:
@@ -254,7 +290,7 @@ def handed_on(program: Program, octets: bytes, listening: bool) -> tuple[bytes, 
 
 
 def unsent(client: Plain | Tls, octets: bytes) -> bytes:
-    """What the client did not take yet."""
+    """What the client has not read yet."""
     try:
         return octets[client.write(octets) :]
     except BlockingIOError:
@@ -262,13 +298,18 @@ def unsent(client: Plain | Tls, octets: bytes) -> bytes:
 
 
 def serve(chain: str, key: str, argv: list[str]) -> None:
-    """One session. Raises Ended, OSError."""
+    """One session.
+
+    Raises:
+        Ended: one side has gone.
+        OSError: PROGRAM could not be started, or the client has gone.
+    """
     program = Program(argv)
     context, held = talk(program, chain, key)
     if context is None:
         relay(Plain(), program, held)
         return
-    program.end()  # RFC 3207 §4.2: the server knows nothing of what was said before
+    program.end()  # RFC 3207 §4.2: the server must forget all that was said before
     began = time.monotonic()
     try:
         client = Tls(context)

@@ -1,6 +1,6 @@
-"""users/assign as parts of a cdb, in large pieces: what makes ``newu`` fast. The same entries as ``assigntext.parse``.
+"""users/assign read in large pieces, as parts of a cdb, which makes ``newu`` fast. Same result as ``assigntext.parse``.
 
-A piece whose every line has the plain form, seven colons and no NUL, is taken apart by one regular expression;
+A piece in which every line has the plain form (seven colons, no NUL) is split by one regular expression;
 any other piece goes through ``parse_line``, line by line, which also names the line of an error.
 """
 
@@ -37,32 +37,36 @@ _HEAD = struct.Struct("<?II")
 
 
 class Piece(NamedTuple):
-    """One piece done: its records, the last bytes of its ``+`` addresses, and whether the dot line stood in it."""
+    """One parsed piece: its records, the last bytes of its ``+`` addresses, and whether it had the dot line."""
 
     part: Part
     ends: bytes
     ended: bool
 
     def packed(self) -> bytes:
-        """As octets, for a pipe."""
+        """The piece as octets, for a pipe."""
         head = _HEAD.pack(self.ended, len(self.ends), len(self.part.slots))
         return b"".join((head, self.ends, self.part.slots, self.part.records))
 
     @classmethod
     def unpacked(cls, octets: bytes) -> Piece:
-        """The piece that was packed."""
+        """The piece from the octets that ``packed`` made."""
         ended, ends, slots = _HEAD.unpack_from(octets)
         first, second = _HEAD.size + ends, _HEAD.size + ends + slots
         return cls(Part(octets[second:], octets[first:second]), octets[_HEAD.size : first], ended)
 
 
 def pieces(fd: int) -> Iterator[Piece]:
-    """All entries of an open users/assign. Raises NewuError, as ``assigntext.parse`` does."""
+    """All lines of an open users/assign.
+
+    Raises:
+        NewuError: as ``assigntext.parse``, or the file cannot be read.
+    """
     indexes = range(-(-os.fstat(fd).st_size // PIECE_OCTETS))
     if len(indexes) < FEWEST_PIECES:
         yield from _until_dot(fd, (_piece(fd, index) for index in indexes))
         return
-    # Two of five here: whoever takes the pieces has work of its own with each.
+    # Two of five are made here, because this process also works on each piece that it takes.
     work: Work[int, Piece] = Work(lambda index: _piece(fd, index), Piece.packed, Piece.unpacked)
     with closing(in_two(work, indexes, lambda index: index % 5 in (0, 2))) as made:
         yield from _until_dot(fd, made)
@@ -73,7 +77,7 @@ def _until_dot(fd: int, source: Iterator[Piece]) -> Iterator[Piece]:
         yield piece
         if piece.ended:
             return
-    text = _read(fd, os.fstat(fd).st_size, 0)  # an error: how long it takes to say where matters no more
+    text = _read(fd, os.fstat(fd).st_size, 0)  # this is an error, so reading all of it again is acceptable
     raise no_end(text.count(b"\n") + 1, text.rpartition(b"\n")[2])
 
 
@@ -107,7 +111,7 @@ def _piece(fd: int, index: int) -> Piece:
 
 
 def _plain(text: bytes) -> Piece | None:
-    """A piece made of plain lines; None when one of them wants a closer look."""
+    """A piece made of plain lines; None when a line needs ``parse_line``."""
     shape = text.translate(None, _NEITHER)
     if shape != _PLAIN * (len(shape) // len(_PLAIN)) or b"\0" in text or not text.endswith(b"\n"):
         return None

@@ -1,6 +1,6 @@
-"""users/assign as qmail-newu reads it: entries with line numbers, and the format errors.
+"""users/assign as qmail-newu reads it: assignments with line numbers, and the format errors.
 
-Source: Q-ASSIGN-1..11, Q-UCDB-1..3.
+Source: qmail-users(5), Q-ASSIGN-1..11, Q-UCDB-1..3.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ FIELDS = 6
 
 
 class NewuError(Exception):
-    """qmail-newu (or qmail-newmrh) would stop: ``text`` is its message; our ``file``, ``line`` (0: none), ``rule``."""
+    """qmail-newu (or qmail-newmrh) would stop. ``text`` is its message; we add ``file``, ``line``, ``rule``."""
 
     exit_code = 111
 
     def __init__(self, text: str, file: str, line: int, rule: str) -> None:
-        """``file`` is relative to home; ``line`` counts from 1."""
+        """``file`` is relative to home; ``line`` counts from 1; 0: no line."""
         where = f"{file}:{line}" if line else file
         super().__init__(f"{text} ({where}: {rule})")
         self.text = text
@@ -28,7 +28,7 @@ class NewuError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AssignmentLine:
-    """One line of users/assign. ``address`` as written, ``wild`` for ``+``; the fields as written, never checked."""
+    """One line of users/assign. ``wild``: it begins with ``+``. The fields are kept as written and not checked."""
 
     address: bytes
     wild: bool
@@ -52,12 +52,16 @@ class AssignmentLine:
 
 
 def format_error(number: int, rule: str) -> NewuError:
-    """The error qmail-newu has for every bad line, with where and why."""
+    """The error of qmail-newu for any bad line, with the line and the rule."""
     return NewuError("qmail-newu: fatal: bad format in users/assign", ASSIGN_FILE, number, rule)
 
 
 def parse_line(line: bytes, number: int) -> AssignmentLine:
-    """One entry, without its newline. Raises NewuError (Q-ASSIGN-2, -4, -7)."""
+    """One assignment, from a line without its newline. Source: qmail-users(5), Q-ASSIGN-2, -4, -7.
+
+    Raises:
+        NewuError: the line does not have the form of an assignment.
+    """
     if b"\0" in line:
         raise format_error(number, "a NUL byte")
     if not line:
@@ -78,7 +82,11 @@ def no_end(number: int, line: bytes) -> NewuError:
 
 
 def parse(text: bytes) -> tuple[AssignmentLine, ...]:
-    """All entries up to the line that starts with a dot. Raises NewuError at a bad line, or without a dot line."""
+    """All assignments up to the line that starts with a dot. Source: qmail-users(5).
+
+    Raises:
+        NewuError: a line is bad, or there is no dot line.
+    """
     *lines, rest = text.split(b"\n")
     entries: list[AssignmentLine] = []
     for number, line in enumerate(lines, start=1):

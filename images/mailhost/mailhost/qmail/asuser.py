@@ -1,4 +1,4 @@
-"""Look at files with another user's eyes: a function runs in a forked child that has become that user."""
+"""Read files as another user: a function runs in a forked child that has become that user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ Result = TypeVar("Result")
 def as_user(uid: int, gid: int, look: Callable[[], Result]) -> Result:
     """What ``look`` returns when run as ``uid``, with ``gid`` as the only group, as qmail-lspawn sets them (Q-LSP-11).
 
-    Only root can become somebody else; for anybody else ``look`` runs as the caller. Raises what ``look`` raised.
+    Only root can become another user; without root, ``look`` runs as the caller.
+
+    Raises:
+        OSError: the child could not become that user.
+        Exception: whatever ``look`` raised.
     """
     if os.geteuid() != 0:
         return look()
@@ -34,7 +38,7 @@ def as_user(uid: int, gid: int, look: Callable[[], Result]) -> Result:
 
 
 def _child(uid: int, gid: int, look: Callable[[], Result], writer: int) -> None:
-    """The child: it becomes the user, looks, answers and is gone, whatever happens."""
+    """The child: become the user, run ``look``, send its result and exit, whatever happens."""
     try:
         os.setgroups([gid])
         os.setgid(gid)

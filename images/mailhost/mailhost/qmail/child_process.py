@@ -1,4 +1,4 @@
-"""A second process for work that would keep one processor busy."""
+"""A child process that shares work which would keep one processor busy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-PIPE_OCTETS = 1 << 20  # what any user may ask for: room for the child to work ahead
+PIPE_OCTETS = 1 << 20  # the most that any user may set: it lets the child work ahead
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[Item, Made]):
-    """What is to be done with an item, and how the result goes through a pipe."""
+    """The work on one item, and how its result goes through a pipe."""
 
     make: Callable[[Item], Made]
     pack: Callable[[Made], bytes]
@@ -29,10 +29,10 @@ class Work(Generic[Item, Made]):
 
 
 def in_two(work: Work[Item, Made], items: Sequence[Item], mine: Callable[[int], bool]) -> Generator[Made]:
-    """``make`` of every item, in order; the items at the indexes that are not ``mine`` are made by a child process.
+    """``make`` of every item, in order; a child process makes the items at the indexes that are not ``mine``.
 
-    All is made here when a child would not help: one processor, or other threads, with which forking is not safe.
-    A child that fails says nothing: what it owed is made here, and an exception is met here. Close the iterator.
+    All is made here when a child would not help (one processor), or when other threads make forking unsafe.
+    When the child fails, the rest is made here, so an exception is raised here too. Close the iterator.
     """
     if len(os.sched_getaffinity(0)) == 1 or threading.active_count() > 1:
         yield from map(work.make, items)
@@ -58,16 +58,16 @@ def in_two(work: Work[Item, Made], items: Sequence[Item], mine: Callable[[int], 
 
 
 def _send(writer: Connection, results: Iterable[bytes]) -> None:
-    """The child: it ends without a word when anything fails, or when nobody reads any more."""
+    """The child: it ends silently when anything fails or the reader has gone."""
     with suppress(Exception):
-        with suppress(OSError):  # with the usual 64 KiB it works too, waiting more often
+        with suppress(OSError):  # the usual 64 KiB work too, but the child waits more often
             fcntl.fcntl(writer.fileno(), fcntl.F_SETPIPE_SZ, PIPE_OCTETS)
         for result in results:
             writer.send_bytes(result)
 
 
 def _received(reader: Connection) -> bytes | None:
-    """The child's next result, None when there will be none."""
+    """The child's next result; None when no more will come."""
     with suppress(EOFError, OSError):
         return reader.recv_bytes()
     return None

@@ -1,4 +1,4 @@
-"""qmail's control files as one value, and whether qmail-smtpd takes a recipient. Source: facts §5, Q-RCPT-1..11."""
+"""qmail's control files as one value, and whether qmail-smtpd accepts a recipient. Source: facts §5, Q-RCPT-1..11."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_DELIVERIES = 120  # conf-spawn of the stock build; larger concurrency files
 
 
 class Reader(Flag):
-    """Whose files to read: a program that never opens a file cannot fail on it."""
+    """Which program's files to read: a program cannot fail on a file that it never opens."""
 
     SMTPD = auto()
     SEND = auto()
@@ -28,9 +28,9 @@ class Reader(Flag):
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Every control file that matters to receiving and local delivery, defaults filled in. Names are the files' names.
+    """The control files for receiving and local delivery, with defaults filled in, under the files' names.
 
-    ``None`` means "no such file and no default": an absent rcpthosts accepts every domain, and without ``me``
+    ``None`` means "no such file and no default": without rcpthosts every domain is accepted, without ``me``
     there is no greeting. Times are seconds, sizes octets. ``defaultdelivery``: for a box without .qmail (Q-DEF-1).
     """
 
@@ -66,7 +66,7 @@ class Controls:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """qmail-smtpd's answer to RCPT: ``file`` (below home), ``line`` and ``key`` made it; ``reply`` is the refusal.
+    """qmail-smtpd's answer to RCPT. ``file`` (below home), ``line`` and ``key`` decided; ``reply`` is the refusal.
 
     ``line`` is 0 when no single line decided: an absent file, a cdb, a recipient without ``@``.
     """
@@ -79,7 +79,7 @@ class Decision:
 
 
 class _Files:
-    """Reads control files on behalf of some programs; a file nobody asked for is as good as absent."""
+    """Reads control files for the wanted programs; a file of any other program counts as absent."""
 
     def __init__(self, home: Path, wanted: Reader) -> None:
         self.home = home
@@ -113,7 +113,11 @@ class _Files:
 
 
 def load(home: Path, reader: Reader = Reader.ALL) -> Controls:
-    """Read the control files of ``home`` that ``reader`` reads. Raises ControlError for an unreadable one."""
+    """Read the control files of ``home`` that ``reader`` reads. Source: qmail-control(5).
+
+    Raises:
+        ControlError: a file is there and cannot be read.
+    """
     files = _Files(home, reader)
     smtpd, send, remote = Reader.SMTPD, Reader.SEND, Reader.REMOTE
     rcpthosts = files.names(smtpd, "rcpthosts")
@@ -155,13 +159,13 @@ def _locals(files: _Files) -> Table | None:
 
 
 def _default_delivery(files: _Files) -> bytes:
-    """What the qmail image's run script hands to qmail-start, as sh reads it: no NULs, no line ends at the end."""
+    """What the qmail image's run script passes to qmail-start, as sh reads it: without NULs and final line ends."""
     text = files.text(Reader.SEND, "defaultdelivery")
     return text.replace(b"\0", b"").rstrip(b"\n") if text else DEFAULT_DELIVERY
 
 
 def _at_least_one(seconds: int) -> int:
-    """Timeouts are signed in qmail-smtpd: what is not positive becomes one second (Q-SMTP-13)."""
+    """Timeouts are signed in qmail-smtpd: one that is not positive becomes one second (Q-SMTP-13)."""
     return seconds if 0 < seconds < 1 << 31 else 1
 
 
@@ -186,9 +190,12 @@ def suffixes(host: bytes) -> list[bytes]:
 
 
 def accepts(controls: Controls, rcpt: bytes, relayclient: bytes | None = None) -> Decision:
-    """Whether qmail-smtpd takes this recipient, and which line said so; set ``relayclient`` as the environment has it.
+    """Whether qmail-smtpd accepts this recipient, and which line decided; ``relayclient``: the variable RELAYCLIENT.
 
-    Raises ControlError when morercpthosts.cdb is corrupt (Q-SMTP-4). Source: Q-RCPT-1..8.
+    Source: qmail-smtpd(8), Q-RCPT-1..8.
+
+    Raises:
+        ControlError: morercpthosts.cdb is corrupt (Q-SMTP-4).
     """
     file = "control/rcpthosts"
     if relayclient is not None:
@@ -217,7 +224,7 @@ def _accepts_more(controls: Controls, keys: list[bytes]) -> Decision:
 
 
 def badmailfrom(controls: Controls, sender: bytes) -> Line | None:
-    """The badmailfrom line that bars this envelope sender, if any; the reply (BAD_SENDER) comes at RCPT (Q-RCPT-9)."""
+    """The badmailfrom line that bars this envelope sender, or None; BAD_SENDER is the reply to RCPT (Q-RCPT-9)."""
     if controls.badmailfrom is None:
         return None
     host = host_of(sender)

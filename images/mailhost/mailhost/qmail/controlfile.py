@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MOST_OCTETS = 64 << 20
-"""Our choice: more than a million domains. qmail reads any size, until its memory is at an end."""
+"""Our choice: more than a million domains. qmail reads any size, until it runs out of memory."""
 BLANKS = b" \t\n"  # trailing ones are cut; CR is data (Q-RCPT-5, E-10)
 
 
 class ControlError(Exception):
-    """A control file that is there and cannot be read: ``file`` (below home) and ``rule``."""
+    """A control file exists and cannot be read: ``file`` (below home) and ``rule``."""
 
     def __init__(self, file: str, rule: str) -> None:
         """``file`` is relative to home, ``rule`` says what is wrong."""
@@ -24,7 +24,7 @@ class ControlError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One entry of a list file: ``key`` as written, ``value`` after the first colon (map files), ``number`` from 1."""
+    """One line of a list file: ``key`` as written, ``value`` after the first colon (map files), ``number`` from 1."""
 
     key: bytes
     value: bytes
@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A list file as qmail looks things up in it: without regard to case, the LAST of equal keys wins (Q-VDOM-6)."""
+    """A list file as qmail searches it: case does not matter, and the LAST of equal keys wins (Q-VDOM-6)."""
 
     file: str
     lines: tuple[Line, ...] = ()
@@ -44,14 +44,17 @@ class Table:
         object.__setattr__(self, "_index", {line.key.lower(): line for line in self.lines})
 
     def find(self, key: bytes) -> Line | None:
-        """The line that answers for ``key``, any case, or None."""
+        """The line of ``key``, in any case, or None."""
         return self._index.get(key.lower())
 
 
 def read(home: Path, file: str) -> bytes | None:
-    """The bytes of ``home/file``; None when there is no such file. Raises ControlError when it cannot be read.
+    """The bytes of ``home/file``; None when there is no such file.
 
-    Never waits, as qmail's programs do not: a FIFO that nobody writes to is an empty file.
+    It never waits, as qmail's programs do not: a FIFO without a writer is an empty file.
+
+    Raises:
+        ControlError: the file cannot be read, or is larger than MOST_OCTETS.
     """
     try:
         with open(home / file, "rb", buffering=0, opener=_at_once) as raw:
@@ -79,7 +82,7 @@ def first_line(text: bytes | None) -> bytes | None:
 
 
 def c_string(octets: bytes) -> bytes:
-    """What a C program sees of a text that it takes for a string: all up to a NUL."""
+    """What a C program sees of a string: everything before the first NUL."""
     return octets.partition(b"\0")[0]
 
 
@@ -94,7 +97,7 @@ def number(text: bytes | None, default: int) -> int:
 def leading_digits(text: bytes) -> int:
     """The decimal number ``text`` starts with, modulo 2^32, 0 without a digit (Q-CTL-4, Q-LSP-9)."""
     digits = text[: len(text) - len(text.lstrip(b"0123456789"))]
-    # Arithmetic modulo 10^k keeps Python's guard against huge decimal texts out of the way.
+    # Arithmetic modulo 10^k avoids Python's limit on the length of decimal texts.
     value = 0
     for start in range(0, len(digits), 4000):
         piece = digits[start : start + 4000]
@@ -103,14 +106,14 @@ def leading_digits(text: bytes) -> int:
 
 
 def list_lines(text: bytes | None) -> list[tuple[int, bytes]]:
-    """(line number, entry) of a list file, without empty lines and ``#`` lines; a NUL ends an entry like a newline."""
-    entries = []
+    """(line number, word) of a list file, without empty lines and ``#`` lines; a NUL ends a word, as a newline does."""
+    words = []
     for index, raw in enumerate((text or b"").split(b"\n"), start=1):
         line = raw.rstrip(BLANKS)
         if line[:1] in (b"", b"#", b"\0"):
             continue
-        entries += [(index, word) for word in line.split(b"\0")]
-    return entries
+        words += [(index, word) for word in line.split(b"\0")]
+    return words
 
 
 def set_table(file: str, text: bytes | None) -> Table:

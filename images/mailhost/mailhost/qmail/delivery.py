@@ -1,4 +1,4 @@
-"""What qmail-local would do for an assignment, found out without delivering. Source: Q-LOCAL-*, Q-MDIR-4, Q-MBOX-1."""
+"""What qmail-local would do for an assignment, without delivering. Source: Q-LOCAL-*, Q-MDIR-4, Q-MBOX-1."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BAD_MAILDIR = Failure(permanent=False, text="Temporary error on maildir delivery
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """``failure``: why there is no delivery, or that of the first instruction to fail; ``found``: the .qmail file."""
+    """``failure``: why there is no delivery, or why the first instruction fails; ``found``: the .qmail file."""
 
     failure: Failure | None
     found: Found | None = None
@@ -28,9 +28,9 @@ class Inspection:
 
 
 def inspect(assignment: Assignment, default: bytes = DEFAULT_DELIVERY) -> Inspection:
-    """Go the way of qmail-local up to where it would write, as the user it would run as.
+    """Do what qmail-local does up to where it would write, as the user that it would run as.
 
-    Programs are not run and forwards not followed. Without root the caller's own permissions are what is tried.
+    Programs are not run and forwards not followed. Without root, the permissions of the caller are tested.
     """
     return as_user(assignment.uid, assignment.gid, lambda: _inspect(assignment, default))
 
@@ -43,14 +43,14 @@ def _inspect(assignment: Assignment, default: bytes) -> Inspection:
     if isinstance(found, Failure):
         return Inspection(found)
     instructions = tuple(_tried(assignment.home, line) for line in parse(found.text, found.executable, default))
-    # Forwards go out last and together (Q-FWD-1): the others' failures come before theirs.
+    # Forwards are sent last and together (Q-FWD-1), so the other instructions fail before them.
     in_order = sorted(instructions, key=lambda line: line.kind is Kind.FORWARD)
     first = next((line.failure for line in in_order if line.failure is not None), None)
     return Inspection(first, found, instructions)
 
 
 def _tried(home: bytes, instruction: Instruction) -> Instruction:
-    """The instruction, with the failure its delivery would meet."""
+    """The instruction, with the failure that its delivery would have."""
     if instruction.failure is not None:
         return instruction
     argument = c_string(instruction.argument)
@@ -64,7 +64,7 @@ def _tried(home: bytes, instruction: Instruction) -> Instruction:
 
 
 def _maildir_failure(path: bytes) -> Failure | None:
-    """tmp and new must be there and take files; cur is only for readers (Q-MDIR-4)."""
+    """tmp and new must exist and be writable; only readers use cur (Q-MDIR-4)."""
     if not (stat.S_ISDIR(_mode(path)) and os.access(path, os.X_OK)):
         return NO_MAILDIR
     usable = all(os.access(path + b"/" + name, os.W_OK | os.X_OK) for name in (b"tmp", b"new"))
@@ -85,7 +85,7 @@ def _mbox_failure(path: bytes, argument: bytes) -> Failure | None:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             action, code = "write", "#4.3.0"
-            if not stat.S_ISREG(os.fstat(fd).st_mode):  # /dev/null, a FIFO that somebody reads: they cannot be synced
+            if not stat.S_ISREG(os.fstat(fd).st_mode):  # /dev/null or a FIFO with a reader: it cannot be synced
                 os.fsync(fd)
         finally:
             os.close(fd)

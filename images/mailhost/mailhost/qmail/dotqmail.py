@@ -1,4 +1,4 @@
-"""The .qmail file of a delivery: the names tried, what is refused, what its lines mean. Source: Q-DOT-*, Q-LINE-*."""
+"""The .qmail file of a delivery: the names tried, the refusals, the meaning of its lines. Source: Q-DOT-*, Q-LINE-*."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILE_AND_X = Failure(permanent=False, text="Uh-oh: .qmail has file delivery but 
 PROG_AND_X = Failure(permanent=False, text="Uh-oh: .qmail has prog delivery but has x bit set. (#4.7.0)")
 _DEFAULT = b"default"
 MOST_OCTETS = 1 << 20
-"""Our choice: 30,000 forwards. qmail reads any size, and defers when its memory is at an end; a file of 64 GiB of holes
+"""Our choice: 30,000 forwards. qmail reads any size, and defers when it runs out of memory; a sparse file of 64 GiB
 costs its owner nothing."""
 
 
@@ -44,7 +44,7 @@ class Kind(Enum):
 class Instruction:
     """One delivery: ``argument`` is the path, command or address, without marker and trailing blanks; ``line`` from 1.
 
-    With ``failure`` set, this line stops the delivery there; what stands before it has been done already (Q-LOCAL-9).
+    With ``failure`` set, the delivery stops at this line; the lines before it have been carried out (Q-LOCAL-9).
     """
 
     kind: Kind
@@ -57,7 +57,7 @@ class Instruction:
 class Found:
     """The instructions to follow: ``name`` is the .qmail file, None for the default delivery that needs no file.
 
-    ``tried``: the names looked for before it. ``default``: what DEFAULT is set to, None: left alone (Q-DOT-10).
+    ``tried``: the names tried before it. ``default``: the value of DEFAULT; None: it is not set (Q-DOT-10).
     """
 
     name: bytes | None
@@ -82,12 +82,12 @@ def _candidates(dash: bytes, ext: bytes) -> list[tuple[bytes, bytes | None]]:
 
 
 def names(dash: bytes, ext: bytes) -> tuple[bytes, ...]:
-    """The .qmail names qmail-local looks for, in order (facts B.4)."""
+    """The .qmail names that qmail-local tries, in order (dot-qmail(5), facts B.4)."""
     return tuple(name for name, _ in _candidates(dash, ext))
 
 
 def check_home(home_dir: bytes) -> Failure | None:
-    """Why qmail-local would not work in this home directory, as the calling user sees it (Q-LOCAL-1..5)."""
+    """Why qmail-local would refuse this home directory, as the calling user sees it; or None (Q-LOCAL-1..5)."""
     if not home_dir.startswith(b"/"):
         return USAGE
     try:
@@ -112,9 +112,9 @@ def _directory_mode(directory: bytes) -> int:
 def find(home_dir: bytes, dash: bytes, ext: bytes, *, follow: bool = True) -> Found | Failure:
     """The .qmail file for (dash, ext) in an absolute home directory, read as the calling user (Q-DOT-1..10).
 
-    The checks of the directory itself are ``check_home``'s; the loop check comes between the two (Q-LOCAL-6). Without
-    ``follow`` a link, and a second name of another user's file, is NOT_FOLLOWED: for root, who may read what the owner
-    of the directory may not.
+    ``check_home`` checks the directory itself; the loop check comes between the two (Q-LOCAL-6). Without ``follow``,
+    a link, or a second name of another user's file, is NOT_FOLLOWED: root can read files that the owner of the
+    directory cannot.
     """
     tried: list[bytes] = []
     for name, default in _candidates(dash, ext):
@@ -131,7 +131,7 @@ def find(home_dir: bytes, dash: bytes, ext: bytes, *, follow: bool = True) -> Fo
 
 
 def _leads_elsewhere(home_dir: bytes, name: bytes) -> bool:
-    """Whether it is a link, or has a second name and is not the owner's of the directory."""
+    """Whether it is a link, or has a second name and another owner than the directory."""
     try:
         found, home = os.lstat(home_dir + b"/" + name), os.stat(home_dir)
     except OSError:
@@ -142,7 +142,7 @@ def _leads_elsewhere(home_dir: bytes, name: bytes) -> bool:
 def _open(home_dir: bytes, name: bytes, follow: bool) -> tuple[bytes, bool] | Failure | None:
     """(content, owner may execute) of a regular file; None when it counts as absent (Q-DOT-7..9)."""
     try:
-        # O_NONBLOCK: a FIFO of that name must not hold us up; it counts as absent.
+        # O_NONBLOCK: a FIFO of that name must not block us; it counts as absent.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
         fd = os.open(home_dir + b"/" + name, flags)
     except OSError as error:
@@ -172,10 +172,10 @@ def _content(fd: int, name: bytes) -> bytes | Failure:
 
 
 def parse(text: bytes, executable: bool = False, default: bytes = DEFAULT_DELIVERY) -> tuple[Instruction, ...]:
-    """What the lines do, in order, ending early at a line that fails (Q-LINE-1..8).
+    """The instructions of the lines, in order, up to the first line that fails. Source: dot-qmail(5), Q-LINE-1..8.
 
     An empty ``text`` means ``default``, qmail-start's delivery instruction, for which the x bit does not count.
-    An empty result is a delivery to nowhere, with success. A NUL in an argument ends it when it is used.
+    An empty result drops the mail, with success. A NUL ends an argument only when it is used.
     """
     forward_only = executable and bool(text)
     result: list[Instruction] = []

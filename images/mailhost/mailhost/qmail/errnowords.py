@@ -1,7 +1,7 @@
 """qmail's names of errno values, where a report gives a reason. Source: Q-ERR-1.
 
-As its programs say them on Linux: each was seen in what qmail-local reports when open(2) fails with that errno, and
-``tests/parity/test_errno.py`` asks for all of them again. What is not here is "unknown error".
+Each was seen on Linux in the report of qmail-local when open(2) fails with that errno, and
+``tests/parity/test_errno.py`` checks all of them again. Any other errno is "unknown error".
 """
 
 import errno

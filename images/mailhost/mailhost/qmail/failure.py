@@ -1,4 +1,4 @@
-"""A refusal in qmail's own words: what a delivery says when it bounces or is put off, and errno as qmail names it."""
+"""A refusal in qmail's own words: the report of a delivery that bounces or is deferred, and qmail's errno texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mailhost.qmail.errnowords import WORDS
 
-# Trouble that may be gone at the next try (Q-DOT-7 "temporary errors").
+# Errors that may be gone at the next try (Q-DOT-7 "temporary errors").
 _TEMPORARY = frozenset(
     {
         errno.EINTR, errno.ENOMEM, errno.ETXTBSY, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EDEADLK,
@@ -21,17 +21,17 @@ _TEMPORARY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a delivery stops: ``permanent`` bounces, otherwise it is tried again later; ``text`` is the report, no LF."""
+    """Why a delivery stops: it bounces when ``permanent``, or is tried again; ``text`` is the report, without LF."""
 
     permanent: bool
     text: str
 
 
 def error_text(number: int | None) -> str:
-    """The name qmail prints for an errno value."""
+    """The text that qmail prints for an errno value (Q-ERR-1)."""
     return WORDS.get(number or 0, "unknown error")
 
 
 def is_temporary(number: int | None) -> bool:
-    """Whether qmail takes this errno for trouble that passes by itself."""
+    """Whether qmail treats this errno as temporary (Q-DOT-7)."""
     return number in _TEMPORARY

@@ -1,4 +1,4 @@
-"""Who gets a local part: users/cdb as qmail-lspawn searches it, else the accounts of the system.
+"""Who gets a local part: users/cdb as qmail-lspawn searches it, or otherwise the accounts of the system.
 
 Source: Q-LSP-2..9, Q-GETPW-1..5.
 """
@@ -24,22 +24,22 @@ NO_HOST = Failure(permanent=True, text="Sorry, address must include host name. (
 
 CDB_FILE = "users/cdb"
 ALIAS = "alias"
-NAME_OCTETS = 32  # qmail-getpw looks at names shorter than this
+NAME_OCTETS = 32  # qmail-getpw tries only names shorter than this
 BREAK = b"-"  # conf-break of the stock build
 
 PasswdLookup = Callable[[str], "pwd.struct_passwd | None"]
 
 
 class RecordError(CdbError):
-    """A record of users/cdb with less than six fields; no qmail-newu writes one."""
+    """A record of users/cdb has fewer than six fields; qmail-newu never writes one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What qmail-local is run with, and what decided it.
+    """The arguments of qmail-local, and where they come from.
 
-    ``source``: ``users/cdb``, or ``passwd`` (an account), or ``alias`` (nobody else). ``key``: the cdb key without its
-    ``!`` and NUL, lower case, or the account's name. ``wild``: a prefix entry matched.
+    ``source``: ``users/cdb``, ``passwd`` (an account), or ``alias`` (no other match). ``key``: the cdb key without its
+    ``!`` and NUL, lower case, or the account's name. ``wild``: a ``+`` assignment matched.
     """
 
     user: bytes
@@ -54,7 +54,7 @@ class Assignment:
 
     @property
     def failure(self) -> Failure | None:
-        """Why qmail-lspawn would not start qmail-local for this entry, if so (Q-LSP-9)."""
+        """Why qmail-lspawn would not start qmail-local for this assignment, or None (Q-LSP-9)."""
         no_id = (1 << 32) - 1  # -1 as uid_t: the kernel refuses it
         if self.gid == no_id:  # the gid is set first
             return INTERNAL
@@ -64,7 +64,11 @@ class Assignment:
 
 
 def lookup(cdb: Cdb, local: bytes) -> Assignment | None:
-    """The entry of users/cdb for a local part, or None. Raises CdbError on a damaged cdb (Q-LSP-4..9)."""
+    """The assignment of users/cdb for a local part, or None. Source: qmail-users(5), Q-LSP-4..9.
+
+    Raises:
+        CdbError: the cdb is damaged, or has no record with the empty key.
+    """
     ends = cdb.get(b"")
     if ends is None:
         raise CdbError("no record with the empty key")
@@ -82,10 +86,14 @@ def lookup(cdb: Cdb, local: bytes) -> Assignment | None:
 
 
 def of_record(data: bytes, key: bytes, rest: bytes, *, wild: bool) -> Assignment:
-    """The assignment a record's data means; ``rest``: what of the local part goes behind its ext (Q-LSP-6, -9)."""
+    """The assignment of a record; ``rest``: the part of the local part that is appended to its ext (Q-LSP-6, -9).
+
+    Raises:
+        RecordError: the record has fewer than six fields.
+    """
     fields = (data + rest).split(b"\0")
     if len(fields) < 6:
-        raise RecordError("a record with less than six fields")
+        raise RecordError("a record with fewer than six fields")
     user, uid, gid, home, dash, ext = fields[:6]
     return Assignment(user, leading_digits(uid), leading_digits(gid), home, dash, ext, CDB_FILE, key, wild)
 
@@ -99,9 +107,9 @@ def find_account(name: str) -> pwd.struct_passwd | None:
 
 
 def accounts_of(home: Path) -> PasswdLookup:
-    """passwd, but with the owner of ``home/alias`` as the user alias where passwd has none, or one of another home.
+    """passwd, but with the owner of ``home/alias`` as user alias where passwd has none, or has one with another home.
 
-    That is what a home without real qmail has: a stand-in delivers as the one user it runs as.
+    A home without real qmail needs this: a stand-in delivers as the only user that it runs as.
     """
     place = home / ALIAS
 
@@ -119,7 +127,7 @@ def accounts_of(home: Path) -> PasswdLookup:
 
 
 def getpw(local: bytes, find: PasswdLookup = find_account) -> Assignment | Failure:
-    """The account that qmail-getpw names for a local part; ``find`` looks into passwd (Q-GETPW-1, -2)."""
+    """The account that qmail-getpw gives for a local part; ``find`` searches passwd (qmail-getpw(8), Q-GETPW-1, -2)."""
     for end in range(len(local), -1, -1):
         if end >= NAME_OCTETS or local[end : end + 1] not in (b"", BREAK):
             continue
@@ -145,7 +153,7 @@ def _of_account(account: pwd.struct_passwd, dash: bytes, ext: bytes, source: str
 
 
 def locate(home: Path, local: bytes, find: PasswdLookup = find_account) -> Assignment | Failure:
-    """The entry for a non-empty local part: of users/cdb, opened now, else from qmail-getpw (Q-LSP-3, -8)."""
+    """The assignment of a non-empty local part: from users/cdb, opened now, or from qmail-getpw (Q-LSP-3, -8)."""
     try:
         with Cdb(home / CDB_FILE) as cdb:
             found = lookup(cdb, local)
@@ -159,7 +167,7 @@ def locate(home: Path, local: bytes, find: PasswdLookup = find_account) -> Assig
 
 
 def resolve(home: Path, local: bytes, find: PasswdLookup = find_account) -> Assignment | Failure:
-    """What qmail-lspawn does with a non-empty local part: the entry to run qmail-local with, or why it is not run."""
+    """What qmail-lspawn does with a non-empty local part: the assignment for qmail-local, or why it is not run."""
     found = locate(home, local, find)
     return found if isinstance(found, Failure) else found.failure or found
 
@@ -167,7 +175,7 @@ def resolve(home: Path, local: bytes, find: PasswdLookup = find_account) -> Assi
 def split(address: bytes) -> tuple[bytes, bytes] | Failure:
     """(local part, host) of a rewritten address, at the last ``@`` (Q-LSP-2).
 
-    An empty local part is for the caller: it is delivered nowhere, with success, before users/cdb is asked.
+    The caller must handle an empty local part: its mail is dropped, with success, before users/cdb is read.
     """
     local, at, host = address.rpartition(b"@")
     return (local, host) if at else NO_HOST

@@ -1,4 +1,4 @@
-"""What qmail-newu and qmail-newmrh do to the disk. Source: Q-ASSIGN-4..6, Q-MRH-1..3."""
+"""What qmail-newu and qmail-newmrh write to the disk. Source: Q-ASSIGN-4..6, Q-MRH-1..3."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from mailhost.qmail.controlfile import BLANKS
 from mailhost.qmail.failure import error_text
 
 MOST_OCTETS = 1 << 30
-"""Our choice: users/assign of a million mailboxes has 250 MB, and a cdb has 4 GiB at most (Q-CDB-1)."""
+"""Our choice: the users/assign of a million mailboxes has 250 MB, and a cdb has at most 4 GiB (Q-CDB-1)."""
 
 
 def make(assign: BinaryIO, cdb: BinaryIO) -> None:
-    """Write the cdb of an open users/assign into an empty seekable file. Raises NewuError."""
+    """Write the cdb of an open users/assign into an empty seekable file.
+
+    Raises:
+        NewuError: users/assign has a bad line or cannot be read.
+        OSError: the cdb cannot be written.
+    """
     writer = CdbWriter(cdb)
     ends = b""
     for piece in pieces(assign.fileno()):
@@ -32,7 +37,11 @@ def make(assign: BinaryIO, cdb: BinaryIO) -> None:
 
 
 def open_bounded(path: Path) -> BinaryIO:
-    """A file of root's to be read. Raises OSError: also for one that is larger than any that has a cdb."""
+    """Open a file for reading.
+
+    Raises:
+        OSError: it cannot be opened, or is larger than MOST_OCTETS.
+    """
     file = path.open("rb")
     if os.fstat(file.fileno()).st_size > MOST_OCTETS:
         file.close()
@@ -41,14 +50,22 @@ def open_bounded(path: Path) -> BinaryIO:
 
 
 def newu(home: Path) -> None:
-    """Make users/cdb from users/assign. Raises NewuError: users/cdb is then as before, users/cdb.tmp stays behind."""
+    """Make users/cdb from users/assign. Source: qmail-newu(8).
+
+    Raises:
+        NewuError: it failed; users/cdb is as before, and users/cdb.tmp may be left.
+    """
     work = _Replacement("qmail-newu", home, ASSIGN_FILE, "users/cdb.tmp", "users/cdb", "open")
     with work.source("unable to open users/assign") as assign:
         work.run(lambda cdb: make(assign, cdb))
 
 
 def newmrh(home: Path) -> None:
-    """Make control/morercpthosts.cdb from control/morercpthosts. Raises NewuError, with qmail-newmrh's text."""
+    """Make control/morercpthosts.cdb from control/morercpthosts. Source: qmail-newmrh(8).
+
+    Raises:
+        NewuError: it failed; the text is qmail-newmrh's.
+    """
     name = "control/morercpthosts"
     work = _Replacement("qmail-newmrh", home, name, f"{name}.tmp", f"{name}.cdb", "write to")
     with work.source(f"unable to read {name}") as text:
@@ -59,7 +76,7 @@ def newmrh(home: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Replacement:
-    """What both programs do around their work: read one file, write another, make it durable, rename it."""
+    """What both programs share: read one file, write another, make it durable, rename it."""
 
     program: str
     home: Path
@@ -72,7 +89,7 @@ class _Replacement:
         """The open source file."""
         with self.complaining("unable to chdir", str(self.home)):
             os.close(os.open(self.home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        if (self.home / self.file).is_dir():  # the programs can open it, and fail when they read
+        if (self.home / self.file).is_dir():  # the programs can open a directory, and fail when they read it
             complaint = complaint.replace("open", "read")
         with self.complaining(complaint, self.file):
             return open_bounded(self.home / self.file)
@@ -91,7 +108,7 @@ class _Replacement:
 
     @contextmanager
     def complaining(self, complaint: str, file: str) -> Iterator[None]:
-        """Turn an OSError into what the program says; qmail-newmrh adds the reason, qmail-newu does not."""
+        """Turn an OSError into the program's message; qmail-newmrh adds the reason, qmail-newu does not."""
         try:
             yield
         except OSError as error:

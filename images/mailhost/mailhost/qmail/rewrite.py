@@ -1,4 +1,4 @@
-"""What qmail-send makes of a recipient: a local, a virtual or a remote address. Source: Q-SEND-1..6, Q-VDOM-1..9."""
+"""How qmail-send rewrites a recipient: to a local, virtual or remote address. Source: Q-SEND-1..6, Q-VDOM-1..9."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailhost.qmail.controlfile import Table, c_string
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rule that was applied: the ``file`` and ``line`` it stands in (0: no single line), the address after it."""
+    """One rule that was applied: its ``file`` and ``line`` (0: no single line), and the address after it."""
 
     rule: str  # "envnoathost" | "percenthack" | "locals" | "virtualdomains"
     file: str
@@ -22,9 +22,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A recipient for qmail-lspawn: ``address`` = local part @ host; ``prefix`` is virtualdomains' text, else None.
+    """A recipient for qmail-lspawn: ``address`` = local part @ host; ``prefix``: the text of virtualdomains, or None.
 
-    A NUL (envnoathost can hold one) ends the address once all rules have been applied: the queue ends it with NUL.
+    A NUL (envnoathost can hold one) ends the address after all rules, because the queue terminates it with NUL.
     """
 
     address: bytes
@@ -34,14 +34,14 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A recipient for qmail-rspawn: no local rule took it, or an empty virtualdomains value sent it away."""
+    """A recipient for qmail-rspawn: no local rule matched, or an empty virtualdomains value made it remote."""
 
     address: bytes
     steps: tuple[Step, ...]
 
 
 def rewrite(controls: Controls, rcpt: bytes) -> Local | Remote:
-    """Apply envnoathost, percenthack, locals and virtualdomains, in that order (Q-SEND-1)."""
+    """Apply envnoathost, percenthack, locals and virtualdomains, in that order (qmail-send(8), Q-SEND-1)."""
     steps: list[Step] = []
     user, host = _with_host(controls, rcpt, steps)
     user, host = _percenthack(controls.percenthack, user, host, steps)

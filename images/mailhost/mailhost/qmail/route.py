@@ -1,4 +1,4 @@
-"""The way of one address through qmail: every decision with its file and line, and how it ends. No mail is sent."""
+"""The route of one address through qmail: every decision with its file and line, and the outcome. No mail is sent."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mailhost.qmail.stale_cdb import Comparison, StaleCdb
 SMTPD_CONTROLS = Failure(permanent=False, text="421 unable to read controls (#4.3.0)")
 SEND_CONTROLS = Failure(permanent=False, text="alert: cannot start: unable to read controls")
 LOOPING = Failure(permanent=True, text="This message is looping: it already has my Delivered-To line. (#5.4.6)")
-MOST_FORWARDS = 1000  # our choice: enough for any list, and an end to forwards that fan out without one
+MOST_FORWARDS = 1000  # our choice: enough for any list, and it ends forwards that fan out for ever
 
 
 class Outcome(Enum):
-    """How the way of an address ends on this host."""
+    """How the route of an address ends on this host."""
 
     DELIVERED = "delivered"
-    DISCARDED = "discarded"  # success for the sender, and nothing kept
+    DISCARDED = "discarded"  # success for the sender, but no mail is kept
     REMOTE = "remote"  # handed to qmail-remote
     REFUSED = "refused"  # by qmail-smtpd, while the sender waits
     BOUNCED = "bounced"
@@ -36,18 +36,18 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One decision: ``stage`` names the rule, ``file`` (below home, or absolute) and ``line`` (0: none) made it."""
+    """One decision: ``stage`` names the rule; ``file`` (below home, or absolute) and ``line`` (0: none) decided."""
 
     stage: str
     file: str
     line: int
     key: bytes
-    result: bytes  # what came of it: an address, a home; for "dotqmail" the names that are not there
+    result: bytes  # an address or a home; for "dotqmail" the names that do not exist
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One instruction that would be carried out; ``onward`` is the way of a forwarded copy."""
+    """One instruction that would be carried out; ``onward`` is the route of a forwarded copy."""
 
     instruction: Instruction
     onward: Route | None = None
@@ -55,7 +55,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The whole way. ``stage`` and ``failure`` say where and why it ends; ``rewritten`` is qmail-send's address."""
+    """A whole route. ``stage`` and ``failure`` say where and why it ends; ``rewritten`` is qmail-send's address."""
 
     address: bytes
     outcome: Outcome
@@ -70,13 +70,13 @@ class Route:
 
     @property
     def arrives(self) -> bool:
-        """Whether a copy is kept here or handed on, for this address and for all it is forwarded to."""
+        """Whether the mail is kept here or sent on, for this address and for all that it is forwarded to."""
         onward = (delivery.onward for delivery in self.deliveries if delivery.onward is not None)
-        return self.outcome is Outcome.DELIVERED and all(way.arrives or way.outcome is Outcome.REMOTE for way in onward)
+        return self.outcome is Outcome.DELIVERED and all(one.arrives or one.outcome is Outcome.REMOTE for one in onward)
 
 
 class _Context:
-    """What all the ways of one question share: the host, its users/assign compared once, and how much is followed."""
+    """What an address and its forwards share: the host, one comparison of users/assign, the forwards left to follow."""
 
     def __init__(self, home: Path, default: bytes | None) -> None:
         self.home = home
@@ -86,7 +86,7 @@ class _Context:
 
 
 class _Walk:
-    """Goes the way of one address; ``via`` are the local deliveries that a forwarded message has behind it."""
+    """Follows one address; ``via`` are the local deliveries that a forwarded message has passed."""
 
     def __init__(self, context: _Context, address: bytes, via: tuple[bytes, ...] = ()) -> None:
         self.context = context
@@ -178,12 +178,12 @@ class _Walk:
         return self.end(Outcome.DELIVERED if inspection.instructions else Outcome.DISCARDED, "delivery")
 
     def default_file(self) -> str:
-        """Where the delivery for a box without .qmail stands."""
+        """The file of the delivery for a box without .qmail."""
         by_file = self.context.default is None and self.default != DEFAULT_DELIVERY
         return "control/defaultdelivery" if by_file else "default delivery"
 
     def delivery(self, instruction: Instruction, rewritten: bytes, inspection: Inspection) -> Delivery:
-        """One line; a forward is followed unless another line fails, for then nothing is forwarded (Q-FWD-1)."""
+        """One line. A forward is followed unless another line fails, because nothing is forwarded then (Q-FWD-1)."""
         followed = instruction.kind is Kind.FORWARD and inspection.failure is None
         if not followed or self.context.forwards_left == 0:
             return Delivery(instruction)
@@ -192,10 +192,11 @@ class _Walk:
 
 
 def route(home: Path, address: bytes, default: bytes | None = None) -> Route:
-    """The way of a message for ``address`` that comes in by SMTP.
+    """The route of a message for ``address`` that arrives by SMTP.
 
-    ``default`` is qmail-start's delivery instruction; None: as the qmail image starts it, by control/defaultdelivery.
+    ``default`` is qmail-start's delivery instruction; None: that of the qmail image, from control/defaultdelivery.
 
-    Raises OSError when something else than a missing file keeps users/assign from being compared.
+    Raises:
+        OSError: users/assign or users/cdb exists and cannot be read.
     """
     return _Walk(_Context(home, default), address).smtp()

@@ -1,4 +1,4 @@
-"""users/assign beside users/cdb: the line of an entry, and what qmail-newu would change. Source: H-2, H-20, H-21."""
+"""Whether users/cdb is stale: the line of an assignment, and what qmail-newu would change. Source: H-2, H-20, H-21."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mailhost.qmail.newu import make, open_bounded
 
 @dataclass(frozen=True, slots=True)
 class StaleCdb:
-    """``line``: the users/assign line the assignment in force came from, 0 when none has it any more.
+    """``line``: the users/assign line of the assignment in force, 0 when no line has it any more.
 
-    ``stale``: the two files differ. ``fresh``, ``fresh_line``: who gets the local part once users/cdb is made anew.
+    ``stale``: the two files differ. ``fresh``, ``fresh_line``: who gets the local part when users/cdb is made again.
     ``error``: why it cannot be made.
     """
 
@@ -31,14 +31,18 @@ class StaleCdb:
 
 
 class Comparison:
-    """users/assign of a home, read and made into a cdb once, when first asked about."""
+    """users/assign of a home, read and made into a cdb at the first comparison."""
 
     def __init__(self, home: Path) -> None:
         """``home``: the qmail home; nothing is read yet."""
         self._home = home
 
     def of(self, local: bytes, current: Assignment | None) -> StaleCdb:
-        """Compare for one local part; ``current``: what users/cdb gives now. Raises OSError on an unreadable file."""
+        """Compare for one local part; ``current``: what users/cdb gives now.
+
+        Raises:
+            OSError: a file exists and cannot be read.
+        """
         if self._text is None:
             return StaleCdb(stale=self._cdb is not None)
         line = _line_of(self._text, local, current)
@@ -75,7 +79,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _line_of(text: bytes, local: bytes, wanted: Assignment | None) -> int:
-    """The number of the first line, before the dot line, that gives ``wanted`` to ``local``; 0 when there is none."""
+    """The number of the first line, before the dot line, that gives ``wanted`` to ``local``; 0 without such a line."""
     if wanted is None:
         return 0
     kind, rest = (rb"\+", local[len(wanted.key) :]) if wanted.wild else (rb"[^+.\n]", b"")

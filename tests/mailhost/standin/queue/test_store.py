@@ -379,7 +379,7 @@ def test_a_recipient_of_no_channel_is_damage() -> None:
     text = format.encode(b"s@x", RECIPIENTS, 8)
     assert format.decode(1, text, len(text)).recipients == RECIPIENTS
     for channel in (b"\0L", b"\0R"):
-        with pytest.raises(Damaged, match="a recipient of no channel"):
+        with pytest.raises(Damaged, match="a recipient has no channel"):
             format.decode(1, text.replace(channel, b"\0X"), len(text))
 
 

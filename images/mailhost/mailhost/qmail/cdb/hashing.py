@@ -1,7 +1,7 @@
 """The cdb hash of many keys at once, without a compiled extension.
 
-A million keys hashed octet by octet cost seconds in Python. Here one large integer holds a lane of 40 bits for
-each key, and one multiplication, one mask and one exclusive-or take every lane a step further. Lanes are 40 bits
+Hashing a million keys octet by octet takes seconds in Python. Here one large integer holds a lane of 40 bits for
+each key, and one multiplication, one mask and one exclusive-or advance every lane by one octet. Lanes have 40 bits
 because a 32-bit value times 33 needs 38.
 """
 
@@ -15,14 +15,14 @@ from itertools import repeat
 START = 5381
 LANE_OCTETS = 5
 MOST_LANES = 1 << 13  # about what still fits the cache: wider integers cost more for each key
-LONG_KEY = 255  # longer keys are hashed apart, so that one of them does not make its batch as wide as itself
-# Masks for every lane; with fewer lanes the rest of them meets nothing.
+LONG_KEY = 255  # longer keys are hashed one by one, because a key makes its batch as wide as itself
+# Masks for all lanes; with fewer lanes the rest has no effect.
 _WORDS = int.from_bytes(b"\xff\xff\xff\xff\0" * MOST_LANES, "little")
 _OCTETS = int.from_bytes(b"\xff\0\0\0\0" * MOST_LANES, "little")
 
 
 def cdb_hash(key: bytes, value: int = START) -> int:
-    """The 32-bit hash of one key (Q-CDB-2); ``value`` is the hash of what stands before it."""
+    """The 32-bit hash of one key (Q-CDB-2); ``value`` is the hash of what precedes it."""
     for octet in key:
         value = ((value * 33) & 0xFFFFFFFF) ^ octet
     return value
@@ -44,10 +44,10 @@ def cdb_hashes(keys: Sequence[bytes], mark: bytes = b"") -> array[int]:
 
 @cache
 def _start_tables(width: int, start: int) -> tuple[bytes, ...]:
-    """For a key's length, up to ``width``: the four octets of its first lane, as tables for ``bytes.translate``.
+    """The four octets of a lane's first value by key length, up to ``width``, as tables for ``bytes.translate``.
 
-    A key has NULs before it up to ``width``. 33 is odd, so it has an inverse modulo 2^32, and what the NULs will do
-    to ``start`` can be undone beforehand.
+    A key is padded in front with NULs up to ``width``. 33 is odd, so it has an inverse modulo 2^32, and the effect of
+    the NULs on ``start`` can be undone beforehand.
     """
     undone = (start * pow(33, octets - width, 1 << 32) % (1 << 32) for octets in range(width + 1))
     lanes = b"".join(lane.to_bytes(4, "little") for lane in undone)
@@ -63,7 +63,7 @@ def _lanes(keys: Sequence[bytes], widest: int, start: int) -> array[int]:
     for octet, table in enumerate(_start_tables(width, start)):
         columns[octet::LANE_OCTETS] = lengths.translate(table)
     state = int.from_bytes(columns, "little")
-    for first in range(0, width, 4):  # making an integer of octets is the dear step: do it for four columns at once
+    for first in range(0, width, 4):  # making an integer of octets is the slow step: do it for four columns at once
         for octet in range(4):
             columns[octet::LANE_OCTETS] = joined[first + octet :: width]
         four = int.from_bytes(columns, "little")
@@ -73,7 +73,7 @@ def _lanes(keys: Sequence[bytes], widest: int, start: int) -> array[int]:
 
 
 def _unpack(state: int, lanes: int) -> array[int]:
-    """The 32 low bits of every lane."""
+    """The low 32 bits of every lane."""
     octets = state.to_bytes(LANE_OCTETS * lanes, "little")
     words = bytearray(4 * lanes)
     for octet in range(4):

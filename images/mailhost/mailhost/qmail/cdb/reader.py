@@ -15,13 +15,17 @@ TABLES = 256
 
 
 class CdbError(Exception):
-    """The file is not a whole cdb: a position or a length points outside it, or it cannot be read."""
+    """The file is not a complete cdb: a position or a length points outside it, or it cannot be read."""
 
 
 class Cdb:
-    """A cdb, from a path or from bytes. Raises OSError when the path cannot be opened, CdbError on a damaged file.
+    """A cdb, from a path or from bytes. Source: cdb(5), Q-CDB-1..7.
 
-    A file is read with pread, never mapped: a file cut short under us is then an error and not a signal.
+    A file is read with pread, never mapped: truncating it while it is open then gives an error, not a signal.
+
+    Raises:
+        OSError: the path cannot be opened.
+        CdbError: (from every method that reads) the file is damaged or cannot be read.
     """
 
     def __init__(self, source: Path | bytes) -> None:
@@ -31,7 +35,7 @@ class Cdb:
         if isinstance(source, bytes):
             self._content = source
         else:
-            self._fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO holds nobody up
+            self._fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block us
 
     def __enter__(self) -> Cdb:
         return self
@@ -85,12 +89,12 @@ class Cdb:
     def _read(self, position: int, octets: int) -> bytes:
         piece = self._pread(position, octets) if self._fd >= 0 else self._content[position : position + octets]
         if len(piece) != octets:
-            raise CdbError(f"cut short: {octets} octets wanted at {position}, {len(piece)} there")
+            raise CdbError(f"cut short: {octets} octets expected at {position}, {len(piece)} found")
         return piece
 
     def _pread(self, position: int, octets: int) -> bytes:
         try:
-            # A damaged length may ask for 4 GiB: never allocate more than the file has.
+            # A damaged length can claim 4 GiB: never allocate more than the file has.
             room = os.fstat(self._fd).st_size - position if octets > 65536 else octets
             return os.pread(self._fd, max(0, min(octets, room)), position)
         except OSError as error:

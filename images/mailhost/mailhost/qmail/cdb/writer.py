@@ -1,7 +1,7 @@
 """Writing a constant database, byte for byte as qmail-newu and qmail-newmrh do. Source: Q-CDB-1..6, Q-CDB-10.
 
-Everything records need is made for thousands of them at once, as columns that are woven together at the end: that is
-what makes a million records a matter of two seconds in plain Python.
+Each part of a record is made for thousands of records at once, as columns that are interleaved at the end. This way
+plain Python writes a million records in two seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mailhost.qmail.child_process import Work, in_two
 
 BATCH = 1 << 13
 MOST_OCTETS = (1 << 32) - 1  # positions are 32-bit
-MANY = 1 << 17  # records; below that a second process costs more than it saves
+MANY = 1 << 17  # records; with fewer a child process costs more than it saves
 
 
 class Part(NamedTuple):
@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
 
 def part(keys: Sequence[bytes], data: Sequence[bytes], mark: bytes = b"") -> Part:
-    """The part made of one record for each pair of ``keys`` and ``data``; ``mark`` stands before every key."""
+    """The part with one record for each pair of ``keys`` and ``data``; ``mark`` precedes every key."""
     key_octets = [len(mark) + octets for octets in map(len, keys)]
     data_octets = list(map(len, data))
     pieces = [b""] * (3 * len(key_octets))
@@ -44,7 +44,7 @@ def part(keys: Sequence[bytes], data: Sequence[bytes], mark: bytes = b"") -> Par
 
 
 def _heads(key_octets: list[int], data_octets: list[int], mark: bytes) -> tuple[bytes, ...]:
-    """What stands before each key: the two lengths and ``mark``."""
+    """What precedes each key: the two lengths and ``mark``."""
     octets = PAIR.size + len(mark)
     woven = _weave(array("I", key_octets), array("I", data_octets), octets)
     for index, octet in enumerate(mark, start=PAIR.size):
@@ -63,9 +63,12 @@ def _weave(first: array[int], second: array[int], octets: int) -> bytearray:
 
 
 class CdbWriter:
-    """Puts records into a seekable binary file opened for writing; the file is a cdb only after ``finish``.
+    """Writes records into a seekable binary file opened for writing; the file is a cdb only after ``finish``.
 
-    Memory: 8 octets a record until ``finish``. Raises OSError when writing fails or the file would pass 4 GiB.
+    Memory: 8 octets for each record until ``finish``.
+
+    Raises:
+        OSError: (from ``put`` and ``finish``) writing fails, or the file would exceed 4 GiB.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -80,7 +83,7 @@ class CdbWriter:
         """Append the records of a part."""
         here = PAIR.pack(0, self._position) * (len(part.slots) // PAIR.size)
         self._append(part.records)
-        # One addition of two large integers moves every position by where the part begins.
+        # One addition of two large integers adds the part's own position to every position in it.
         moved = int.from_bytes(part.slots, "little") + int.from_bytes(here, "little")
         slots = moved.to_bytes(len(part.slots), "little")
         append = [table.append for table in self._slots]
@@ -94,7 +97,7 @@ class CdbWriter:
         self._position += len(octets)
 
     def finish(self) -> None:
-        """Append the hash tables and put the header in its place."""
+        """Append the hash tables and write the header."""
         header = []
         with closing(_tables(self._slots)) as tables:
             for slots, table in zip(self._slots, tables, strict=True):
@@ -105,7 +108,7 @@ class CdbWriter:
 
 
 def _tables(slots: list[array[int]]) -> Generator[bytes]:
-    """The hash tables, every second one made by a second process when there are many records."""
+    """The hash tables; with many records a child process makes every second one."""
     if sum(map(len, slots)) < MANY:
         yield from map(_table, slots)
     else:
@@ -113,7 +116,7 @@ def _tables(slots: list[array[int]]) -> Generator[bytes]:
 
 
 def _table(slots: array[int]) -> bytes:
-    """The hash table of these slots: twice as many places, filled in order, each key going up to the first free one."""
+    """The hash table of these slots: twice as many places, filled in order, each key in the next free place."""
     places = 2 * len(slots)
     table = array("Q", bytes(PAIR.size * places))
     taken = bytearray(places)
@@ -133,7 +136,11 @@ def _table(slots: array[int]) -> bytes:
 
 
 def write(records: Iterable[tuple[bytes, bytes]], file: BinaryIO) -> None:
-    """Write (key, data) records, in order, as a cdb into an empty seekable file."""
+    """Write (key, data) records, in order, as a cdb into an empty seekable file.
+
+    Raises:
+        OSError: writing fails, or the file would exceed 4 GiB.
+    """
     writer = CdbWriter(file)
     iterator = iter(records)
     while batch := list(islice(iterator, BATCH)):

@@ -1,4 +1,4 @@
-"""Why an address goes where it goes, in plain words: the traps of the HOWTO and of qmail, each with its fact id."""
+"""Advice on a route in plain words: the pitfalls of the HOWTO and of qmail, each with its fact id."""
 
 from __future__ import annotations
 

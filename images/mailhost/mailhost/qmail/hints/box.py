@@ -1,4 +1,4 @@
-"""Hints on the box itself: its directory, its .qmail file, what the lines really do."""
+"""Hints on the box: its directory, its .qmail file, what the lines really do."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _lines(_controls: Controls, route: Route) -> Iterator[Hint]:
 
 
 def _line(line: Instruction, who: Assignment | None) -> Iterator[Hint]:
-    """A line that does not do what it looks like."""
+    """A line that does something else than it seems to."""
     where = f".qmail line {line.line}"
     if line.argument.endswith(b"\r"):
         yield Hint("Q-LINE-5", f"{where} ends in a carriage return, which is part of what it names")
@@ -70,7 +70,7 @@ def _line(line: Instruction, who: Assignment | None) -> Iterator[Hint]:
 
 
 def _maildir_trouble(home: bytes, argument: bytes, uid: int) -> str:
-    """What keeps uid from delivering into a maildir: the first thing that is missing, no directory, or closed to it."""
+    """Why uid cannot deliver into a maildir: the first name that is missing, not a directory, or not writable."""
     top = argument.removesuffix(b"/")
     for name in (top, top + b"/tmp", top + b"/new"):
         try:
@@ -78,16 +78,16 @@ def _maildir_trouble(home: bytes, argument: bytes, uid: int) -> str:
         except OSError as error:
             return f"{shown(name)}: {error_text(error.errno or 0)} (maildirmake makes a whole one)"
         if not stat.S_ISDIR(found.st_mode):
-            return f"{shown(name)} is no directory"
+            return f"{shown(name)} is not a directory"
         if found.st_uid != uid:
             return f"{shown(name)} belongs to uid {found.st_uid}, mail is delivered as uid {uid}"
         if found.st_mode & 0o300 != 0o300:
-            return f"{shown(name)} has mode {stat.S_IMODE(found.st_mode):04o}: its owner may not write there"
+            return f"{shown(name)} has mode {stat.S_IMODE(found.st_mode):04o}: its owner cannot write there"
     return f"{shown(argument)} cannot be written: a read-only or full disk?"
 
 
 def _default_delivery(_controls: Controls, route: Route) -> Iterator[Hint]:
-    """Delivered by no line of a .qmail file: usually into a file that POP does not show."""
+    """No line of a .qmail file delivers: the mail usually goes into a file that POP does not show."""
     who, inspection = route.assignment, route.inspection
     found = inspection.found if inspection is not None else None
     if who is None or found is None or found.text:
@@ -100,11 +100,11 @@ def _default_delivery(_controls: Controls, route: Route) -> Iterator[Hint]:
     tried = ", ".join(map(shown, found.tried))
     yield Hint(_trap(who), f"no {tried} in the box: mail goes to qmail's default, which POP does not show")
     if os.path.lexists(who.home + b"/.qmail-default"):
-        yield Hint("H-16", "the .qmail-default there is not looked at, because the entry's dash field is empty")
+        yield Hint("H-16", "the .qmail-default there is not read, because the entry's dash field is empty")
 
 
 def _trap(who: Assignment) -> str:
-    """The HOWTO's statement that leads here: one box, one box with extensions, a whole domain."""
+    """The HOWTO's statement behind this: for one box, one box with extensions, or a whole domain."""
     if not who.wild:
         return "H-16"
     return "H-17" if who.key.endswith(b"-") else "H-13"
@@ -116,14 +116,14 @@ def _boundary(_controls: Controls, route: Route) -> Iterator[Hint]:
         return
     if route.rewritten.rpartition(b"@")[0][len(who.key) :]:
         key = shown(who.key)
-        yield Hint("H-13", f"+{key} takes every name that begins so, {key}x too; safer: ={key} and +{key}- (dash -)")
+        yield Hint("H-13", f"+{key} takes every name with this prefix, {key}x too; safer: ={key} and +{key}- (dash -)")
 
 
 def _dropped(_controls: Controls, route: Route) -> Iterator[Hint]:
     if route.outcome is not Outcome.DISCARDED:
         return
     if route.assignment is None:
-        yield Hint("E-19", "there is nothing before the @: such mail is dropped, with a success in the log")
+        yield Hint("E-19", "the local part is empty: such mail is dropped, with a success in the log")
     else:
         yield Hint("E-42", "the .qmail file has no delivery line: the mail is dropped, with a success in the log")
 
@@ -131,7 +131,7 @@ def _dropped(_controls: Controls, route: Route) -> Iterator[Hint]:
 def _other_eyes(_controls: Controls, route: Route) -> Iterator[Hint]:
     who, uid = route.assignment, os.geteuid()
     if who is not None and route.inspection is not None and uid not in (0, who.uid):
-        yield Hint("Q-LSP-11", f"looked at as uid {uid}, delivered as uid {who.uid}: only root can be sure of the box")
+        yield Hint("Q-LSP-11", f"checked as uid {uid}, delivered as uid {who.uid}: only root can check as that uid")
 
 
 RULES: tuple[Callable[[Controls, Route], Iterator[Hint]], ...] = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """``text`` for the operator; ``fact`` is the id in the fact sheet it rests on (H-*, E-*, Q-*)."""
+    """``text`` is for the operator; ``fact`` is the id of its fact in the fact sheet (H-*, E-*, Q-*)."""
 
     fact: str
     text: str

@@ -13,11 +13,11 @@ from mailhost.qmail.lookup import CDB_FILE, Assignment
 from mailhost.qmail.route import Outcome, Route, Step
 
 _NAME = re.compile(rb"([a-z0-9-]+\.)*[a-z0-9-]*[a-z-][a-z0-9-]*")
-"""What `domain add` takes: no IP address, no literal, nothing that a shell would act upon."""
+"""What `domain add` accepts: no IP address, no literal, no character that a shell interprets."""
 
 
 def _listed(table: Table | None, host: bytes) -> bool:
-    """Whether a line for the host or for a suffix of it stands in the table."""
+    """Whether the table has a line for the host or for a suffix of it."""
     return table is not None and any(table.find(key) for key in suffixes(host))
 
 
@@ -35,18 +35,18 @@ def _refused(controls: Controls, route: Route) -> Iterator[Hint]:
         yield Hint("E-4", "the domain is written with a dot at its end: for qmail that is another domain")
         return
     if rcpthosts.find(host + b"\r"):
-        yield Hint("E-10", "control/rcpthosts has the domain with a carriage return behind it: take the CRs out")
+        yield Hint("E-10", "control/rcpthosts has the domain followed by a carriage return: remove the CRs")
         return
     if rcpthosts.find(b"." + host):
         yield Hint("E-5", f"control/rcpthosts has .{name}, which covers its subdomains and not {name} itself")
     if _listed(set_table("", read(controls.home, "control/morercpthosts")), host):
         yield Hint(
             "Q-RCPT-10",
-            "control/morercpthosts has it, morercpthosts.cdb has not: run `mailhost newmrh`",
+            "control/morercpthosts has it, morercpthosts.cdb does not: run `mailhost newmrh`",
         )
     here = [table for table in (controls.virtualdomains, controls.locals) if table is not None and _listed(table, host)]
     for table in here:
-        yield Hint("H-2", f"{table.file} has the domain, control/rcpthosts has not")
+        yield Hint("H-2", f"{table.file} has the domain, control/rcpthosts does not")
     if here:
         yield Hint("H-7", f"to accept mail for {name}, add it to control/rcpthosts; the next connection sees it")
     elif _NAME.fullmatch(host):
@@ -56,12 +56,12 @@ def _refused(controls: Controls, route: Route) -> Iterator[Hint]:
         yield Hint("H-7", text)
     if _has_relay_clients(controls):
         yield Hint(
-            "Q-RCPT-7", "the stand-in takes it from the clients in control/relayclients; qmail knows no such file"
+            "Q-RCPT-7", "the stand-in accepts it from clients in control/relayclients; qmail does not read that file"
         )
 
 
 def _has_relay_clients(controls: Controls) -> bool:
-    """Whether the stand-in's own file names a client; one that cannot be read is `mailhost lint`'s to report."""
+    """Whether the stand-in's own file names a client; `mailhost lint` reports a file that cannot be read."""
     try:
         return bool(list_lines(read(controls.home, "control/relayclients")))
     except ControlError:
@@ -81,11 +81,11 @@ def _remote(controls: Controls, route: Route) -> Iterator[Hint]:
     exception = _step(route, "virtualdomains")
     if exception is not None:
         where = f"control/virtualdomains:{exception.line}"
-        yield Hint("Q-VDOM-3", f"{where} has nothing behind its colon: an exception, which sends the mail away")
+        yield Hint("Q-VDOM-3", f"{where} has nothing after its colon: an exception, which makes the mail remote")
         return
     if _listed(controls.rcpthosts, host):
         yield Hint("H-2", f"{name} is in control/rcpthosts but not in virtualdomains or locals, so the mail leaves")
-        yield Hint("H-3", "after a change of virtualdomains or locals qmail-send wants a HUP signal")
+        yield Hint("H-3", "after a change of virtualdomains or locals qmail-send needs a HUP signal")
     if controls.virtualdomains.find(b"." + host):
         yield Hint("E-5", f"control/virtualdomains has .{name}, which covers its subdomains and not {name} itself")
 
@@ -94,14 +94,14 @@ def _locals(controls: Controls, route: Route) -> Iterator[Hint]:
     step = _step(route, "locals")
     if step is not None and step.line and _listed(controls.virtualdomains, step.key.lower()):
         file = step.file if step.file == "control/locals" else "control/me (in place of the missing control/locals)"
-        yield Hint("H-10", f"{file} has the domain, so its line in control/virtualdomains is never looked at")
+        yield Hint("H-10", f"{file} has the domain, so its line in control/virtualdomains is never used")
 
 
 def _prefix(controls: Controls, route: Route) -> Iterator[Hint]:
     step = _step(route, "virtualdomains")
     line = step and controls.virtualdomains.find(step.key)
     if line and line.value.startswith(b" "):
-        yield Hint("E-9", f"control/virtualdomains:{line.number}: the space behind the colon is part of the prefix")
+        yield Hint("E-9", f"control/virtualdomains:{line.number}: the space after the colon is part of the prefix")
     if line and line.value.endswith(b"\r"):
         yield Hint("E-10", f"control/virtualdomains:{line.number} ends in a carriage return, now part of the prefix")
 
@@ -133,7 +133,7 @@ def _of_cdb(route: Route) -> Assignment | None:
 
 
 def _unassigned(controls: Controls, route: Route) -> Iterator[Hint]:
-    """Nothing in users/cdb: why, and who gets the mail instead."""
+    """Why users/cdb has no assignment, and who gets the mail instead."""
     who = route.assignment
     if who is None or who.source == CDB_FILE or route.rewritten is None:
         return
@@ -141,7 +141,7 @@ def _unassigned(controls: Controls, route: Route) -> Iterator[Hint]:
         yield from _near_misses(controls.home, route.rewritten.rpartition(b"@")[0])
     if who.source == "passwd":
         name = shown(who.user)
-        yield Hint("Q-GETPW-4", f"no entry in users/cdb; the system account {name} takes the mail by its name")
+        yield Hint("Q-GETPW-4", f"no entry in users/cdb; the system account {name} gets the mail because of its name")
     elif route.outcome is Outcome.BOUNCED:
         yield Hint("H-6", "no such mailbox: no entry in users/cdb, and ~alias has no .qmail file for it")
     else:
@@ -154,7 +154,7 @@ def _near_misses(home: Path, local: bytes) -> Iterator[Hint]:
     glued = re.search(rb"(?im)^[^\n]*:[=+]%s:" % re.escape(local), text)
     if glued:
         line = text.count(b"\n", 0, glued.start()) + 1
-        yield Hint("H-18", f"users/assign:{line}: its entry stands behind another one on the same line and is lost")
+        yield Hint("H-18", f"users/assign:{line}: its entry follows another one on the same line and is ignored")
     for dash in re.finditer(b"-", local):
         base = local[: dash.start()]
         if re.search(rb"(?im)^=%s:" % re.escape(base), text):
@@ -167,4 +167,4 @@ def _near_misses(home: Path, local: bytes) -> Iterator[Hint]:
 
 Rule = Callable[[Controls, Route], Iterator[Hint]]
 RULES: tuple[Rule, ...] = (_refused, _remote, _locals, _prefix, _stale, _unassigned)
-LAST: tuple[Rule, ...] = (_open_relay, _stale_elsewhere)  # true of the host, whatever happens to the address
+LAST: tuple[Rule, ...] = (_open_relay, _stale_elsewhere)  # about the host, whatever happens to the address
