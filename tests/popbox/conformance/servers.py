@@ -87,8 +87,9 @@ def _home(place: Path) -> tuple[Path, Path]:
     """The HOWTO's tree with one box, as ``mailhost init`` would leave it."""
     home = place / "qmail"
     box = maildir(home / "popboxes" / "domain-com" / "joe" / "Maildir")
-    (home / "users").mkdir()
-    (home / "control").mkdir()
+    for part in ("users", "control"):
+        (home / part).mkdir()
+        (home / part).chmod(0o755)  # whatever the umask of who runs the tests
     (home / "control" / "me").write_text("mail.popbox.invalid\n")
     user = "popuser" if os.geteuid() == 0 else os.environ.get("USER", "root")
     row = home / "users" / "poppasswd"

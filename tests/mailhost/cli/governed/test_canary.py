@@ -71,10 +71,11 @@ def test_the_row_of_an_earlier_image_goes_and_nobody_elses(howto: Host, tmp_path
     assert list(logins(howto)) == ["popbox-canary", "testid"]
 
 
-def test_a_row_added_by_hand_at_that_moment_is_not_lost(howto: Host, tmp_path: Path) -> None:
+def test_a_row_added_by_hand_at_that_moment_is_not_lost(
+    howto: Host, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The awk of this test is the real one, and somebody's editor after it."""
-    rows, shim = howto.home / "users/poppasswd", tmp_path / "bin/awk"
-    shim.parent.mkdir()
+    rows, shim = howto.home / "users/poppasswd", tmp_path_factory.mktemp("programs") / "awk"  # none runs from memory
     shim.write_text(f"#!/bin/sh\nPATH=${{PATH#*:}}\nawk \"$@\" || exit\n[ $1 = -F: ] && echo '# mine' >>'{rows}'\n")
     shim.chmod(0o755)
     code, said = declare(howto, "yes", tmp_path, first=shim.parent)

@@ -291,7 +291,7 @@ def test_where_it_cannot_be_written_the_old_one_stays_and_nothing_lies_about(
     real = getattr(os, call)
 
     def full(path: bytes, *arguments: object, **keywords: object) -> object:
-        if b"Maildir/tmp/" in path:
+        if b"Maildir/tmp/" in os.fsencode(path):
             raise OSError(28, "No space left on device")
         return real(path, *arguments, **keywords)
 
