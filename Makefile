@@ -63,7 +63,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(PY) -m pip install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# Writes the hash-pinned requirement files anew; needs `uv` on PATH (its own lock file would record index addresses).
+# Makes the hash-pinned requirement files; needs `uv` on PATH (its own lock file would record index addresses).
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock:
 	$(LOCK) pyproject.toml --extra build -o requirements.txt

@@ -51,7 +51,7 @@ class Spread:
         return Units(config, log)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Stacks of containers take longest and begin first; then what is slow, so that nobody ends long after others.
+        """Stacks of containers take longest and begin first; then what is slow, so that no process ends long after others.
 
         In one process a module's slow tests stay with its others: else its fixtures would be made twice.
         """
@@ -103,7 +103,7 @@ def together(path: Path) -> bool:
 
 
 class Room:
-    """Many may be in it, or one alone. Who wants to be alone holds the door, so that nobody else comes in meanwhile."""
+    """Many may be in it, or one alone. Who wants to be alone holds the door, so that no one else comes in before."""
 
     def __init__(self, path: Path) -> None:
         self._door, self._inside = (path.with_name(f"{path.name}-{part}") for part in ("door", "inside"))
@@ -127,7 +127,7 @@ class Room:
 
 
 class TooLong(Exception):
-    """A lock that nobody lets go of; the text says who has it."""
+    """A lock that is never released; the text says who has it."""
 
 
 def _lock(file: IO[str], kind: int) -> None:

@@ -1,4 +1,4 @@
-"""Tests spread over processes: what is made once stays together, what measures is alone, nobody holds up others."""
+"""Tests spread over processes: what is made once stays together, what measures is alone, no test holds up others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The matrix of conformance/README.md, made anew for each server that is installed: no failure, no new deviation."""
+"""The matrix of conformance/README.md, made again for each server that is installed: no failure, no new deviation."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def engine() -> docker.DockerClient:
 
 @pytest.fixture(params=["stand-in", pytest.param("qmail", marks=pytest.mark.realqmail)])
 def mta(request: pytest.FixtureRequest, engine: docker.DockerClient) -> str:
-    """Each MTA in turn; real qmail only where an image of it can be had."""
+    """Each MTA in turn; real qmail only where an image of it is available."""
     wanted: str = request.param
     if wanted == "qmail":
         require("qmail image")

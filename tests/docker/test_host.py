@@ -61,7 +61,7 @@ def test_a_fault_is_named(fault: str, mta: str, settings: Settings) -> None:
 
 @pytest.mark.parametrize("fault", sorted(BROKEN_HOSTS))
 def test_a_broken_host_is_named(fault: str, settings: Settings) -> None:
-    """Cables pulled, disks filled, daemons killed: with qmail where it can be had."""
+    """Cables pulled, disks filled, daemons killed: with qmail where it is available."""
     named(fault, "stand-in" if no_qmail(settings) else "qmail", settings)
 
 

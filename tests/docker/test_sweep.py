@@ -1,4 +1,4 @@
-"""Untagged images of ours go after a build; what is in use, tagged or somebody else's stays."""
+"""Untagged images of ours go after a build; what is in use, tagged or not ours stays."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Mutation testing of the files where a wrong line costs most: ``make mutants`` (nightly), nice 10, bounded in time.
 
 Each mutant is one change of a file's syntax tree in a copy of its package; the tests that the table names run on the
-copy. One that passes them all survived: a test is missing, or nobody could see the difference. ``targets.toml`` names
+copy. One that passes them all survived: a test is missing, or no one could see the difference. ``targets.toml`` names
 files, tests, and the survivors that are known, with the reason; a new survivor ends the run with 1.
 """
 

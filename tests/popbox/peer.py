@@ -57,7 +57,7 @@ def peer(script: Sequence[bytes], *, linger: bool = False, repeat: bool = False)
         yield told
     finally:
         over.set()
-        with suppress(OSError):  # wakes the thread where nobody ever connected
+        with suppress(OSError):  # wakes the thread where no client ever connected
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(10)

@@ -25,7 +25,7 @@ ENDS = [b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"", b"\r\r\n", b"\0\n"]
 
 
 def piece(dice: random.Random) -> bytes:
-    """Something a client, or somebody who is none, may send."""
+    """Something that a client, or a stranger, may send."""
     if dice.random() < 0.15:
         return dice.randbytes(dice.randrange(60))
     words = [dice.choice(VERBS), *dice.choices(WORDS, k=dice.randrange(4))]

@@ -25,7 +25,7 @@ def home(tmp_path: Path) -> Layout:
 
 
 def taken(path: Path) -> bool:
-    """Whether somebody holds this lock."""
+    """Whether a process holds this lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

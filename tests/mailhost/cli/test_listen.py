@@ -75,7 +75,7 @@ def test_a_key_that_may_not_be_read_is_no_fault_of_the_command_line(
 def test_a_stand_in_that_cannot_start_gives_back_the_signals_that_it_held(
     empty: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Programs inherit what is blocked. A HUP that came meanwhile was meant for it, and ends nobody."""
+    """Programs inherit what is blocked. A HUP that came in between was meant for it, and ends no other program."""
     held = []
 
     def make(*_about: object) -> NoReturn:

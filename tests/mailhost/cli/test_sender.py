@@ -1,4 +1,4 @@
-"""HUP goes to whoever holds queue/lock/sendmutex, and to nobody else; new domains wait until it has gone."""
+"""HUP goes to whoever holds queue/lock/sendmutex, and to no one else; new domains wait until it has gone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_nobody_holds_it(host: Host) -> None:
     assert hup.find(host.home) is None, "no lock file"
     lock = host.home / hup.LOCK
     lock.touch()
-    assert hup.find(host.home) is None, "a lock file that nobody has locked"
+    assert hup.find(host.home) is None, "a lock file that no process has locked"
     assert hup.hup(host.home) is None
 
 

@@ -80,7 +80,7 @@ def a_report(text: str = "plain words") -> Report:
 
 
 def test_the_committed_schema_is_that_of_the_model() -> None:
-    """`python -m popbox.report.run_report` writes it anew."""
+    """`python -m popbox.report.run_report` writes it again."""
     assert json.loads(run_report.SCHEMA.read_text()) == run_report.schema()
 
 

@@ -1,4 +1,4 @@
-"""A change and somebody's editor at the same time: what was written by hand meanwhile is never written over."""
+"""A change and a person's editor at the same time: what was written by hand in between is never written over."""
 
 from __future__ import annotations
 

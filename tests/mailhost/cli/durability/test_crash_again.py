@@ -1,4 +1,4 @@
-"""kill -9 at every write of what an operator runs again: the same command completes, and no mail bounces meanwhile."""
+"""kill -9 at every write of what an operator runs again: the same command completes, and no mail bounces in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host that a file governs: what an apply with nobody watching takes away, and what single verbs refuse."""
+"""A host that a file governs: what an unattended apply removes, and what single verbs refuse."""
 
 from __future__ import annotations
 

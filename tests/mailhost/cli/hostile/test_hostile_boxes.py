@@ -80,7 +80,7 @@ def link(path: Path, outside: Path) -> None:
 
 
 def mode_of_all(path: Path, _outside: Path) -> None:
-    """What was there, of somebody else and open to all."""
+    """What was there, owned by another user and open to all."""
     if not path.exists():
         path.mkdir()
     os.chown(path, STRANGER, STRANGER)

@@ -60,7 +60,7 @@ def somebody_else(host: Host) -> Iterator[None]:
     ],
 )
 def test_what_needs_private_files_says_which(reachable: Host, verb: str, file: str) -> None:
-    reachable.run(*verb.split(), "--help")  # imports, which nobody may not be able to read
+    reachable.run(*verb.split(), "--help")  # imports, which the account may not be able to read
     with somebody_else(reachable):
         done = reachable.run(*verb.split())
     assert done.exit_code == 111, done.output

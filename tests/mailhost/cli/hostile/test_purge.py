@@ -1,4 +1,4 @@
-"""`--purge` while somebody is at work in the box, or where something there cannot be removed."""
+"""`--purge` while a program is at work in the box, or where something there cannot be removed."""
 
 from __future__ import annotations
 

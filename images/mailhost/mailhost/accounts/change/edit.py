@@ -323,7 +323,7 @@ class Edit:
 
 @contextmanager
 def editing(hands: HostEffects) -> Iterator[Edit]:
-    """An edit of the host, under the writers' lock; it comes to nothing unless it is staged and its transaction made.
+    """An edit of the host, under the writers' lock; it has no effect unless it is staged and its transaction is made.
 
     Raises:
         BusyError: another writer has the lock, or the host has no users/.

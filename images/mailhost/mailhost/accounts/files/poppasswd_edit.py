@@ -1,4 +1,4 @@
-"""Changes of users/poppasswd: found by halves or by one scan, written by copying what stays.
+"""Changes of users/poppasswd: rows are found by binary search or one scan, and written by copying what stays.
 
 Among a million rows one change costs a copy of the file inside the kernel, and no parsing. New rows go where the order
 of logins wants them; a file that a person keeps in another order gets them at its end and stays in that order.
