@@ -51,7 +51,7 @@ class Spread:
         return Units(config, log)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Stacks of containers take longest and begin first; then what is slow, so that no process ends long after others.
+        """Stacks of containers take longest and begin first; then slow tests: so no process ends long after others.
 
         In one process a module's slow tests stay with its others: else its fixtures would be made twice.
         """

@@ -1,4 +1,4 @@
-"""kill -9 at every write: the next writer finds the old state or makes the new, and no accepted mail bounces in between.
+"""kill -9 at every write: the next writer finds the old state or makes the new, and no mail bounces in between.
 
 See `crash.py`; `test_crash_again.py` has the changes that are tried by the same command again.
 """
