@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from tests.mailhost.pop3.io_layer import Rim
+from tests.mailhost.pop3.io_layer import IoLayer
 
 from mailhost.pop3.protocol.line_reader import LineReader
 from mailhost.pop3.protocol.profiles import PROFILES
@@ -44,14 +44,14 @@ def session(dice: random.Random) -> list[bytes]:
 
 def run(data: list[bytes], name: str) -> None:
     """Feed it and look at what comes out."""
-    rim = Rim(PROFILES[name], Features(tls=True, scram=True, apop=True))
+    layer = IoLayer(PROFILES[name], Features(tls=True, scram=True, apop=True))
     for part in data:
-        out = rim.feed(part)
+        out = layer.feed(part)
         if any(line and not line.endswith(b"\r") for line in out.split(b"\n")):
             raise ValueError("a line without CR LF")
-        if rim.closed:
+        if layer.closed:
             return
-        lines: LineReader = rim.session._lines
+        lines: LineReader = layer.session._lines
         if len(lines._data) - lines._start > max(SASL_LINE_OCTETS, PROFILES[name].line_octets) + len(part) + 2:
             raise ValueError("too much is stored")
 
