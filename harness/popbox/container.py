@@ -30,7 +30,7 @@ class MailHostContainer:
     """Real qmail or the stand-in beside the POP3 server, on ephemeral ports of this machine."""
 
     def __init__(self, mta: MtaName = "auto") -> None:
-        """``auto`` takes qmail where an image of it can be had; an explicit ``qmail`` that cannot is a HostError."""
+        """``auto`` takes qmail where an image of it is available; an explicit ``qmail`` without one is a HostError."""
         self._wanted: MtaName = mta
         self._settings = Settings.from_environment(os.environ, logging.getLogger("popbox").info)
         self._host: Host | None = None

@@ -18,7 +18,7 @@ from popbox.settings import Settings
 def doctor(settings: Settings, as_json: bool) -> int:
     """Say what this machine can run, what it lacks for the rest, and how to get it.
 
-    Exit codes: 0 every world (host and MTA) can be had, 1 one cannot.
+    Exit codes: 0 every world (host and MTA) is available, 1 one is not.
     """
     findings, can, hosts = examine(settings), worlds(settings), left_up(settings)
     if as_json:

@@ -1,4 +1,4 @@
-"""``popbox migrate import``: exit code 0 all is over, 1 something could not be had, 2 unusable input, 3 not reached."""
+"""``popbox migrate import``: exit code 0 all is over, 1 something was not read, 2 unusable input, 3 not reached."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
     )
     lines.append(f"there from earlier passes {tally.known}; moved {tally.moved}; removed {tally.removed}")
     if tally.later:
-        lines.append(f"{tally.later} were moved, fetched or written to meanwhile: the next pass has them")
+        lines.append(f"{tally.later} were moved, fetched or written to during the pass: the next pass copies them")
     if tally.deleted_there:
         lines.append(f"{tally.deleted_there} were fetched and deleted on the new host, and stay away")
     lines += [outcome.measured] if outcome.measured else []

@@ -12,7 +12,7 @@ Run = Callable[[Box], None]
 
 
 class Need(Enum):
-    """What a check cannot do without; the value is the reason given when it is skipped."""
+    """A precondition of a check; the value is the reason given when the check is skipped."""
 
     MAIL = "the box is empty: --maildir would put mail in it"
     CORPUS = "needs the hard messages: give --maildir PATH, the Maildir of the box"

@@ -12,7 +12,7 @@ from popbox.conformance.lock import Lock
 from popbox.conformance.session import Reply, Session, Target
 from popbox.conformance.verdict import Skip
 
-NOBODY = "nobody-popbox-check"
+NO_SUCH_LOGIN = "nobody-popbox-check"
 STAMP = re.compile(rb"<[^<>@ ]+@[^<>@ ]*>")
 SLOWEST_S = 40.0  # courier and Dovecot add a penalty to the delay after some failures
 
@@ -104,7 +104,7 @@ def _wrong(session: Session, login: str, password: str) -> Reply:
 
 
 def _unknown(session: Session, _: str, password: str) -> Reply:
-    return session.login(NOBODY, password)
+    return session.login(NO_SUCH_LOGIN, password)
 
 
 def _case(session: Session, login: str, password: str) -> Reply:
@@ -145,7 +145,7 @@ def _apop(session: Session, login: str, password: str) -> Reply:
 
 
 def _apop_replay(session: Session, login: str, password: str) -> Reply:
-    """The digest of another timestamp, as somebody would who has listened."""
+    """The digest of another timestamp, as an eavesdropper would replay it."""
     if stamp_of(session.greeting) is None:
         raise Skip("the greeting has no timestamp: APOP is not offered")
     return session.say(b"APOP %b %b" % (login.encode(), digest(b"<1.2@none>", password)))
@@ -156,7 +156,7 @@ def _auth(session: Session, login: str, password: str) -> Reply:
 
 
 def _auth_other(session: Session, login: str, password: str) -> Reply:
-    return session.say(b"AUTH PLAIN " + plain(NOBODY, login, password))
+    return session.say(b"AUTH PLAIN " + plain(NO_SUCH_LOGIN, login, password))
 
 
 def _auth_no_nul(session: Session, login: str, password: str) -> Reply:

@@ -1,4 +1,4 @@
-"""Makes the checks, one after the other, and says how each ended."""
+"""Runs the checks, one after the other, and says how each ended."""
 
 from __future__ import annotations
 

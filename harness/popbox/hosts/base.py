@@ -1,4 +1,4 @@
-"""What a mail host is to the harness: addresses, programs, files and logs. Where it runs is its own business."""
+"""The interface of a mail host: addresses, programs, files and logs. Each kind of host implements it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHAIN = ("checkpoppasswd", "pop3d", "Maildir")  # what the HOWTO has popup run
 
 
 class Ability(StrEnum):
-    """What a scenario may ask of a host; what a host cannot do skips the scenario, with the reason."""
+    """What a scenario may need of a host. A scenario that needs what its host cannot do is skipped with the reason."""
 
     DECLARE = "declare"  # run mailhost to change accounts
     EXPLAIN = "explain"  # run mailhost to ask
@@ -47,7 +47,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program to run here, and its whole environment, see ``hosts.environment``."""
+    """A program to run on this machine, and its whole environment, see ``popbox.environment``."""
 
     argv: list[str]
     env: Mapping[str, str]
@@ -70,7 +70,7 @@ class DirEntry:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A message file with all its octets; none where the mail host itself may not read it."""
+    """A message file with all its octets; empty where the mail host has no permission to read it."""
 
     entry: DirEntry
     octets: bytes
@@ -82,7 +82,7 @@ class Host(Protocol):
 
     name: str  # local, docker, remote
     mta: str  # qmail, stand-in
-    uid: int  # who must own mail: 888, or the caller where no root is to be had
+    uid: int  # who must own mail: 888, or the caller where popbox does not run as root
 
     def address(self, service: Service) -> Address:
         """Where the service accepts connections from here. Raises ConnectionFailed when it does not listen."""
@@ -127,10 +127,10 @@ class Host(Protocol):
         """Freeze the service, or let it go on."""
 
     def cut(self, service: Service, on: bool) -> None:
-        """Pull the service's network cable, or plug it in again."""
+        """Cut the service off its network, or connect it again."""
 
     def fill(self, disk: Disk, on: bool) -> None:
-        """Fill a disk of our own to its last octet, or take the filling away."""
+        """Fill a disk of our own to its last octet, or free that space again."""
 
     def read_only(self, disk: Disk, on: bool) -> None:
         """Make a disk of our own read-only, or writable again."""
@@ -144,15 +144,15 @@ class Host(Protocol):
     def chain(self, timeout_s: float, runs: tuple[str, ...] = CHAIN, syslog: bool = False) -> Wire:
         """A conversation with ``popup HOST RUNS...``, run on the mail host for it alone.
 
-        Of the words the names ``checkpoppasswd`` and ``pop3d`` stand for the host's own programs. ``syslog``: what was
-        logged meanwhile follows at the end, ``syslog <36>...``, a line each.
+        Among RUNS, ``checkpoppasswd`` and ``pop3d`` stand for the host's own programs. ``syslog``: what the programs
+        logged to syslog follows at the end, one line ``syslog <36>...`` for each message.
         """
 
     def shell(self, script: str) -> Ran:
         """Run a script with sh(1), as the operator: root where the host has one. ``mailhost`` is on its PATH."""
 
     def beside(self, *argv: str) -> Command:
-        """The command, run here, that runs ``python3 ARGV`` over the host's files, as root where the host has one.
+        """The command that starts a child process ``python3 ARGV`` with access to the host's files, as root if it can.
 
         It works while the services are frozen or down.
         """
@@ -176,7 +176,7 @@ class Host(Protocol):
         """Let the host outlive this process, until ``popbox down``."""
 
     def close(self) -> None:
-        """Take the host away and leave nothing behind; harmless when done twice."""
+        """Remove the host and leave nothing behind; harmless when done twice."""
 
 
 @contextmanager

@@ -22,7 +22,7 @@ MtaName = Literal["auto", "qmail", "standin"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was taken, and the reason in words for each part that was left to us."""
+    """The host and MTA chosen, and the reason in words for each part that was left to popbox."""
 
     host: Literal["local", "docker", "remote"]
     mta: Literal["qmail", "stand-in", "unknown"]
@@ -30,7 +30,11 @@ class Choice:
 
 
 def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
-    """Settle on a host and an MTA. Raises HostError when an explicit wish cannot be met; never substitutes."""
+    """Choose a host and an MTA. An explicit choice is never replaced by another.
+
+    Raises:
+        HostError: an explicit choice is not available on this machine.
+    """
     if host == "local":
         if mta == "qmail":
             raise HostError("host local has no qmail: it runs the stand-in MTA; take --host docker for qmail")
@@ -51,14 +55,18 @@ def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
         raise HostError(f"MTA qmail is not available: {no_qmail}")
     if no_qmail:
         return Choice("docker", "stand-in", "; ".join([*why, f"no qmail: {no_qmail}"]))
-    return Choice("docker", "qmail", "; ".join([*why, *(["an image with qmail can be had"] if mta == "auto" else [])]))
+    return Choice(
+        "docker", "qmail", "; ".join([*why, *(["an image with qmail is available"] if mta == "auto" else [])])
+    )
 
 
 def start(choice: Choice, settings: Settings, registry: Registry | None = None, *, own_disk: bool = False) -> Host:
-    """Bring the chosen host up, ready for use. Raises HostError; leaves nothing behind then.
+    """Bring the chosen host up, ready for use, after removing what killed runs left behind.
 
-    What killed runs left behind is taken away first.
     ``own_disk``: queue and popboxes on small file systems of their own, which may be filled.
+
+    Raises:
+        HostError: the host did not start; nothing of it is left behind.
     """
     registry = registry or Registry(settings.state)
     sweep(settings)
@@ -68,7 +76,11 @@ def start(choice: Choice, settings: Settings, registry: Registry | None = None, 
 
 
 def prepare(choice: Choice, settings: Settings) -> None:
-    """Do what takes long the first time, so that a later ``start`` does not: build images. Raises HostError."""
+    """Build images, which takes long the first time, so that a later ``start`` is fast.
+
+    Raises:
+        HostError: an image cannot be built.
+    """
     if choice.host == "docker":
         _docker().prepare(settings, choice.mta)
 
@@ -108,7 +120,7 @@ def said_of(record: Record) -> str:
 
 
 def sweep(settings: Settings) -> None:
-    """Take away what killed runs left behind. What cannot be taken away now stays for the next time: no error."""
+    """Remove what killed runs left behind. What cannot be removed now stays for the next time; that is no error."""
     registry = Registry(settings.state)
     registry.tidy()
     with suppress(PopboxError):

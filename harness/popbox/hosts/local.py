@@ -64,9 +64,12 @@ class LocalHost(LocalFiles):
         own_disk: bool = False,
         environ: Mapping[str, str] = NOTHING,
     ) -> LocalHost:
-        """Make the tree, start both daemons, wait for their greetings. Raises HostError; leaves nothing behind then.
+        """Make the directory tree, start both daemons, wait for their greetings.
 
-        ``own_disk``: queue and popboxes on small file systems; where that cannot be, ``cannot`` says why.
+        ``own_disk``: queue and popboxes on small file systems; where they cannot be mounted, ``cannot`` says why.
+
+        Raises:
+            HostError: the host did not start; nothing of it is left behind.
         """
         end_as_interrupted()
         host = None
@@ -99,7 +102,7 @@ class LocalHost(LocalFiles):
             self._wait(service, deadline)
 
     def _mount(self) -> str:
-        """Make queue/ and popboxes/ small file systems; why that cannot be, or empty."""
+        """Make queue/ and popboxes/ small file systems; why they cannot be mounted, or empty."""
         for path in self._disks():
             path.mkdir()
             with undisturbed():
@@ -209,7 +212,7 @@ class LocalHost(LocalFiles):
         if ability is Ability.OWN_DISK:
             return self._no_disk
         if ability is Ability.PARTITION:
-            return "host local has no cable to pull: its services are on this machine's loopback interface"
+            return "host local cannot be cut off: its services are on this machine's loopback interface"
         if ability is Ability.SYSLOG:
             return collector.cannot(self._environ)
         return self._no_chain() if ability is Ability.CHAIN else ""
@@ -222,7 +225,7 @@ class LocalHost(LocalFiles):
 
     def _frozen(self, service: Service) -> str:
         return (
-            "its process is stopped (SIGSTOP) and answers nobody" if self._record.processes[service].stopped() else ""
+            "its process is stopped (SIGSTOP) and does not answer" if self._record.processes[service].stopped() else ""
         )
 
     def hup(self) -> None:

@@ -80,7 +80,7 @@ class LocalFiles:
 
 
 def _holding(paths: Iterable[Path], top: Path, needles: tuple[str, ...]) -> Iterator[Found]:
-    """The regular files that hold one of the texts or cannot be read; what moves away meanwhile is left out."""
+    """The regular files that hold one of the texts or cannot be read; files that vanish are left out."""
     wanted = [needle.encode() for needle in needles]
     for path in sorted(paths):
         try:

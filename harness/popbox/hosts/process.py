@@ -1,4 +1,4 @@
-"""Running a program to its end: with a deadline, and never leaving it behind."""
+"""Running a program to its end, with a deadline. No program is left running."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ os.register_at_fork(after_in_child=_ours.clear)  # a fork only has a copy of the
 
 
 def end_as_interrupted() -> None:
-    """From now on HUP and TERM end this process as Ctrl-C does while something is ``owned``, else as they always did.
+    """Have HUP and TERM end this process as Ctrl-C does while something is ``owned``, and by default otherwise.
 
-    Not where they are ignored or handled already, and not from another thread than the main one, which Python forbids.
+    Signals that are ignored or handled already stay so. Only the main thread may set handlers in Python.
     """
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGHUP, signal.SIGTERM):
@@ -34,7 +34,7 @@ def end_as_interrupted() -> None:
 
 
 def owned(one: object, yes: bool) -> None:
-    """Note that this process must take ``one`` away before it ends, or that it must not any more."""
+    """Note that this process must remove ``one`` before it ends, or that it need not any more."""
     (_ours.add if yes else _ours.discard)(one)
 
 
@@ -47,9 +47,9 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put the signals that end us off meanwhile: a child is noted down, and a clean-up completed, before they count.
+    """Defer the signals that end us: a child is recorded, and a clean-up completed, before they take effect.
 
-    A handler, not SIG_IGN: that would be inherited by every program started here.
+    It sets a handler, not SIG_IGN, because every program started here would inherit SIG_IGN.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -70,8 +70,11 @@ def run_bounded(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run ``argv`` in a session of its own, so that Ctrl-C reaches us and not it; returns its output and exit code.
 
-    ``env`` is its whole environment, see ``hosts.environment``; None, for a command of the operator's own, is ours.
-    Raises HostError at the deadline. At the deadline and on an interrupt the program is ended and waited for.
+    ``env`` is its whole environment, see ``popbox.environment``; None, for a command of the operator's own, is ours.
+    On the deadline and on an interrupt the program is ended and waited for.
+
+    Raises:
+        HostError: it did not end within ``within_s`` seconds.
     """
     pipe = subprocess.PIPE
     child: subprocess.Popen[bytes] | None = None

@@ -15,7 +15,8 @@ GREETING: dict[Service, bytes] = {"smtp": b"220 ", "pop3": b"+OK"}
 def wait_ready(host: Host, service: Service, deadline: float) -> None:
     """Wait for ``220`` or ``+OK`` until the monotonic ``deadline``.
 
-    Raises HostError as soon as the service's process has ended, or at the deadline; both carry the log's end.
+    Raises:
+        HostError: the service's process has ended, or the deadline has passed; carries the end of the log.
     """
     wait_for(
         lambda: greets(host, service),
@@ -27,7 +28,7 @@ def wait_ready(host: Host, service: Service, deadline: float) -> None:
 
 
 def greets(host: Host, service: Service) -> str:
-    """Empty when the service greets, else what happened instead."""
+    """Empty when the service greets; otherwise what happened instead."""
     try:
         with Wire(host.address(service), timeout_s=2.0) as wire:
             line = wire.read_line("the greeting")
@@ -40,7 +41,11 @@ def greets(host: Host, service: Service) -> str:
 def wait_for(
     pending: Callable[[], str], dead: Callable[[], str], deadline: float, *, what: str, log: Callable[[], str]
 ) -> None:
-    """Poll until ``pending`` answers an empty string; HostError when ``dead`` answers or time is up."""
+    """Poll until ``pending`` returns an empty string.
+
+    Raises:
+        HostError: ``dead`` returned a reason, or the deadline has passed; carries the end of the log.
+    """
     pause_s = 0.01
     while seen := pending():
         if how := dead():
@@ -52,12 +57,12 @@ def wait_for(
 
 
 def left(deadline: float) -> float:
-    """Seconds until a monotonic deadline; never less than a moment, so that a look is always possible."""
+    """Seconds until a monotonic deadline; at least 0.1, so that one check is always possible."""
     return max(0.1, deadline - time.monotonic())
 
 
 def wait_until(reached: Callable[[], bool], deadline: float) -> bool:
-    """Look again and again until it is so, or the deadline has passed; says which."""
+    """Poll until ``reached`` holds or the deadline has passed; returns whether it holds."""
     pause_s = 0.02
     while not reached():
         if time.monotonic() >= deadline:

@@ -1,6 +1,6 @@
-"""A mail host that is there already, given by its addresses: looked at, and changed only where that is allowed.
+"""A mail host that exists already, given by its addresses: read, and changed only where that is allowed.
 
-It is nobody's to start, break or take away. What it cannot do skips a scenario, with the reason.
+popbox never starts, breaks or removes it. A scenario that needs what it cannot do is skipped with the reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from popbox.hosts.remote_accounts import Changes
 from popbox.scenario.fields import Disk
 from popbox.settings import unsaid
 
-COMMAND_S = 60.0  # our choice: a command that has not answered by then is not going to
+COMMAND_S = 60.0  # our choice: a command that has not answered by then has failed
 WRITES = {
     Ability.SEND: "sends mail",
     Ability.DELETE: "deletes mail",
@@ -45,7 +45,7 @@ class RemoteHost:
     name, uid = "remote", 888
 
     def __init__(self, remote: Remote, say: Callable[[str], None] = unsaid) -> None:
-        """Connects to nothing yet. ``say`` hears what of a run is taken back at its end, and what is left."""
+        """Connects to nothing yet. ``say`` gets a line for each change undone at the end, and for each left."""
         self._remote, self._say = remote, say
         self._changes = Changes(self._mailhost)
         self.mta: str = remote.mta
@@ -200,7 +200,7 @@ class RemoteHost:
 
 BREAKS = "nothing is broken on it"
 REFUSED = {
-    Ability.FILES: "its files are not to be seen from here",
+    Ability.FILES: "its files cannot be read from here",
     Ability.CHANGE: "no file is changed and no process signalled on it",
     **dict.fromkeys((Ability.CHAIN, Ability.SYSLOG, Ability.SHELL), "no program is started on it"),
     Ability.OWN_HOST: "others use it",

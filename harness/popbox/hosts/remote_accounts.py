@@ -1,7 +1,7 @@
-"""What a run makes of the accounts of a host that is not ours, and how it takes that back.
+"""What a run changes in the accounts of a host that is not ours, and how it undoes that.
 
-Only what came since the run began *and* was named by the run's own commands is taken away: what others make on the
-server meanwhile is theirs.
+It removes only what came since the run began *and* was named by the run's own commands. What others make on the server
+during the run stays.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ class Changes:
         self._words = ""
 
     def note(self, argv: tuple[str, ...], stdin: bytes) -> None:
-        """Before a command is run. Raises HostError: it may not be run here, or what is there cannot be asked."""
+        """Take note of a command before it runs.
+
+        Raises:
+            HostError: it may not run on this host, or the host's accounts cannot be read.
+        """
         if argv[0] in READS or (len(argv) > 1 and argv[1] in LOOKS):
             return
         words = "\n".join([*argv, stdin.decode(errors="replace")])
@@ -68,7 +72,7 @@ class Changes:
         raise HostError(f"what accounts host remote has cannot be asked by `mailhost export` ({said})")
 
     def take_back(self) -> Iterator[str]:
-        """Do it; says line by line what was taken back and what is left there. Raises nothing for the latter."""
+        """Undo the changes; yields a line for each that was undone and for each that is left, which is no error."""
         with self._lock:
             before, self._before = self._before, None
         if before is None:

@@ -1,8 +1,8 @@
 """One host for each world of a test run, also when several processes (pytest-xdist) run it.
 
-The run has one owner, pytest's first process. Whoever needs a host first starts it under a file lock and records it as
-the owner's; the others find that record and use the same host. The owner takes all of them away at its end, and
-``popbox down`` does when it was killed.
+The run has one owner, pytest's first process. The process that needs a host first starts it under a file lock and
+records it as the owner's; the others find that record and use the same host. The owner removes all of them at its end;
+if it was killed, ``popbox down`` does.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ class SharedHosts:
         self._failed: dict[Choice, HostError] = {}
 
     def host(self, choice: Choice) -> Host:
-        """The host of that world. Raises HostError where it cannot be brought up, or does not answer any more.
+        """The host of that world. It is started once; the tests that need it fail with the same error, without waiting.
 
-        It is tried once: the tests that need it fail with the same words, and none of them waits again.
+        Raises:
+            HostError: it cannot be started, or does not answer any more.
         """
         if choice in self._failed:
             raise self._failed[choice]

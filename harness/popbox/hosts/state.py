@@ -158,7 +158,7 @@ class Registry:
                 path.unlink(missing_ok=True)
 
     def all(self) -> list[Record]:
-        """All records, by id; one that another popbox takes away meanwhile is left out."""
+        """All records, by id; one that another popbox removes while we read is left out."""
         found = []
         for path in sorted(self._folder.glob("*.json")):
             with suppress(FileNotFoundError):

@@ -99,7 +99,9 @@ class Warm:
     def run(self, argv: list[str], stdin: bytes, within_s: float) -> tuple[int, bytes, bytes]:
         """Exit code, stdout and stderr of ``mailhost ARGV``.
 
-        Raises Cold before the command was begun; HostError when it did not end in time or its end is not known.
+        Raises:
+            Cold: the command was not started.
+            HostError: it did not end within ``within_s`` seconds, or its result is unknown.
         """
         helper = self._take()
         try:
@@ -140,7 +142,7 @@ class Warm:
         helper.end()
 
     def close(self) -> None:
-        """End them all. A command that runs meanwhile ends its helper itself."""
+        """End them all. A command that still runs ends its helper itself."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []

@@ -60,7 +60,12 @@ class Saved:
 
 
 def backup(host: Host, path: Path) -> Saved:
-    """Write the archive; it appears under its name only when it is complete. Raises HostError, OSError."""
+    """Write the archive; it gets its name only when it is complete.
+
+    Raises:
+        HostError: the host cannot be read, or does not answer.
+        OSError: the archive cannot be written.
+    """
     scratch = path.with_name(f".{path.name}.part")
     try:
         with _frozen(host) as began:
@@ -85,7 +90,7 @@ def backup(host: Host, path: Path) -> Saved:
 
 @contextmanager
 def _frozen(host: Host) -> Iterator[float]:
-    """Both services stand still meanwhile, whatever happens; gives the moment when they did."""
+    """Freeze both services for the time of the block, whatever happens; yields the moment when they were frozen."""
     try:
         for service in SERVICES:
             host.pause(service, True)
@@ -98,7 +103,7 @@ def _frozen(host: Host) -> Iterator[float]:
 def _pack(host: Host, manifest: dict[str, Any], path: Path, gzipped: bool) -> None:
     """The manifest as the first member, then the host's own stream, member for member, at last their number and sum."""
     path.unlink(missing_ok=True)
-    path.touch(0o600)  # it holds everybody's mail and hashes
+    path.touch(0o600)  # it holds all mail and password hashes
     pack = _command(host, "pack")
     child = subprocess.Popen(pack.argv, env=pack.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     with child, tarfile.open(path, "w:gz" if gzipped else "w", **CODING) as archive:
@@ -153,7 +158,11 @@ def _switch(host: Host) -> None:
 
 
 def take_back(host: Host) -> None:
-    """Make the host what it was before a restore that failed or was killed. Raises HostError."""
+    """Bring back what the host had before a restore that failed or was killed.
+
+    Raises:
+        HostError: the host does not answer, or its files cannot be moved back.
+    """
     for service in SERVICES:
         host.stop(service)
     _run(host, "undo")
@@ -201,7 +210,7 @@ def _is_empty(host: Host) -> None:
 
 
 def _stage(host: Host, archive: tarfile.TarFile) -> None:
-    """Write all of it beside its place."""
+    """Write all of it next to its final place."""
     stage, pipe = _command(host, "stage"), subprocess.PIPE
     child = subprocess.Popen(stage.argv, env=stage.env, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe)
     assert child.stdin

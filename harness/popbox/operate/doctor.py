@@ -1,4 +1,4 @@
-"""What this machine can do, what it lacks for the rest, and how to get that. Looks only; starts nothing."""
+"""What this machine can run, what is missing for the rest, and how to install it. It only reads and starts nothing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def worlds(settings: Settings) -> dict[str, str]:
-    """``host/mta`` -> why it cannot be had here; empty where it can."""
+    """``host/mta`` -> why it is unavailable here; empty where it is available."""
     found = {}
     for host, mta in WORLDS:
         try:
@@ -81,7 +81,9 @@ def _python(_: Settings) -> Finding:
 def _files(settings: Settings) -> Finding:
     missing = [name for name in ("compose.yaml", "images", "scenarios") if not (settings.assets / name).exists()]
     said = f"{', '.join(missing)} missing in {settings.assets}" if missing else str(settings.assets)
-    return Finding("popbox's own files", not missing, said, "host docker", "install popbox anew, or clone it whole")
+    return Finding(
+        "popbox's own files", not missing, said, "host docker", "install popbox again, or clone it completely"
+    )
 
 
 def _state(settings: Settings) -> Finding:
@@ -156,4 +158,4 @@ def _qmail(settings: Settings) -> Finding:
     how = (
         "set QMAIL_BASE to an image with /var/qmail, or tag one qmail-base:local; or let the package repository through"
     )
-    return Finding("real qmail", not why, why or "an image or its package can be had", "MTA qmail", how)
+    return Finding("real qmail", not why, why or "an image or its package is available", "MTA qmail", how)

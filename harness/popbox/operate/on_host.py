@@ -144,7 +144,7 @@ def dress(file: int, found: os.stat_result) -> None:
 
 
 class Exactly:
-    """A file of which exactly so many octets are read: one that is cut meanwhile must not spoil the archive."""
+    """A file of which exactly so many octets are read: one that is cut while it is read must not damage the archive."""
 
     def __init__(self, file: IO[bytes], octets: int) -> None:
         """``octets``: as its header says."""

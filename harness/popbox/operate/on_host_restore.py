@@ -7,7 +7,7 @@
 ``undo``    go back to what was there, also after a ``place`` that was killed
 ``commit``  forget what was there
 
-Nothing of an archive becomes a device, a link, or a file with set-id bits, and nothing belongs to somebody who has
+Nothing of an archive becomes a device, a link, or a file with set-id bits, and nothing belongs to a user who has
 nothing on this host: who owns something in a part already, root and popuser are the owners that there are.
 """
 
@@ -95,7 +95,7 @@ class Owners:
 
 
 def stage(home: Path) -> None:
-    """Nothing outside the folders of ours is touched, and nobody else sees into them."""
+    """Nothing outside our own folders is touched, and no other user can read them."""
     for part in PARTS:
         if not (home / part).is_dir():
             (home / part).mkdir(mode=0o755)
@@ -128,7 +128,7 @@ def stage(home: Path) -> None:
             os.close(at)
     for part, those in owners.items():
         for uid, number in those.strangers.items():
-            say(f"{part}: uid {uid} is nobody here; {number} of its files and folders now are uid {those.default[0]}'s")
+            say(f"{part}: no uid {uid} exists here; {number} of its files and folders now are uid {those.default[0]}'s")
     os.sync()
 
 

@@ -92,7 +92,7 @@ def lstat(at: int, name: str) -> os.stat_result | None:
 
 
 def our_own(top: int, name: str, *, make: bool = False) -> int | None:
-    """A folder that is ours alone, 0700: in there nobody else can put anything. None where it is missing."""
+    """A folder that is ours alone, 0700: no other user can put anything there. None where it is missing."""
     if make:
         os.mkdir(name, 0o700, dir_fd=top)
     elif lstat(top, name) is None:

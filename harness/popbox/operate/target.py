@@ -11,7 +11,7 @@ from popbox.hosts.state import Process, Record, Registry
 from popbox.settings import Settings
 
 RUN = re.compile(r"popbox-[0-9a-f]{8}")  # a project of some popbox run, perhaps another user's
-NOBODY = Process(0, 0)  # a deployment has no popbox that would take it away
+NO_OWNER = Process(0, 0)  # no popbox removes a deployment
 
 
 def targets(settings: Settings) -> dict[str, Record]:
@@ -22,7 +22,7 @@ def targets(settings: Settings) -> dict[str, Record]:
     found = {one.id: one for one in records if one.kept or one.owner.lives()}  # one left behind is for `down` only
     for project, mta in projects(settings.environ).items():
         if not RUN.fullmatch(project):
-            found[project] = Record(project, "docker", mta, project, NOBODY, kept=True)
+            found[project] = Record(project, "docker", mta, project, NO_OWNER, kept=True)
     return found
 
 

@@ -23,7 +23,7 @@ from popbox.scenario.load import ScenarioFile, load
 FAULTS = ROOT / "tests/popbox/faults"
 
 DOWN = r"cannot connect to 127\.0\.0\.1:\d+|has no port"
-FROZEN = r"(its process is stopped|its container is paused)[^\n]* and answers nobody"
+FROZEN = r"(its process is stopped|its container is paused)[^\n]* and does not answer"
 WRITABLE = r"ended in deferral: .*home directory is writable"
 MAILDIR_ERROR = r"ended in deferral: Temporary error on maildir delivery\. \(#4\.3\.0\)"
 
@@ -48,7 +48,7 @@ CAUSES = {
 }
 SAID_BY_PROGRAMS = {"wrong-password", "maildir-not-writable", "not-in-rcpthosts", "refused-not-delivered"}
 BROKEN_HOSTS = set(CAUSES) - SAID_BY_PROGRAMS
-NOT_HERE = {"smtp-cut-off", "pop3-cut-off"}  # host local has no cable to pull
+NOT_HERE = {"smtp-cut-off", "pop3-cut-off"}  # host local cannot be cut off
 
 
 def faulty(name: str) -> ScenarioFile:
@@ -93,7 +93,7 @@ def test_what_a_host_cannot_do_is_skipped_with_the_reason(fault: str, tmp_path: 
     with closing(LocalHost.start(Registry(tmp_path))) as host:
         result = run(faulty(fault), host)
     assert (result.verdict, result.steps) == (Verdict.SKIPPED, ())
-    assert result.reason.startswith("step 1.break: host local has no cable to pull")
+    assert result.reason.startswith("step 1.break: host local cannot be cut off")
 
 
 def test_a_host_without_a_small_disk_says_so(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # A checkpassword for tests, quick to start: perl checkpassword.pl LOGIN PASSWORD HOME UID PROGRAM...
-# Reads descriptor 3 as the interface says, exits 1 for anybody else, becomes UID (when root), runs PROGRAM in HOME.
+# Reads descriptor 3 as the interface says, exits 1 for any other login, becomes UID (when root), runs PROGRAM in HOME.
 use strict;
 my ($login, $password, $home, $uid, @program) = @ARGV;
 open(my $claim, '<&=', 3) or exit 2;

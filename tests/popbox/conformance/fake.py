@@ -97,7 +97,7 @@ class Talk(Transaction):
             self.socket.close()
 
     def _line(self) -> bytes | None:
-        """The next line; what is too long becomes one that nobody knows."""
+        """The next line; what is too long becomes an unknown command."""
         most = 600 if not self.sasl or self.server.has("short-sasl-lines") else 20_000
         long = False
         while b"\n" not in self.buffer:

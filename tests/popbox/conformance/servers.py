@@ -1,4 +1,4 @@
-"""Real POP3 servers on 127.0.0.1, each with one box of its own, for the matrix. Only what is installed can be had."""
+"""Real POP3 servers on 127.0.0.1, each with one box of its own, for the matrix. Only installed servers are used."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def box(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def tls() -> ssl.SSLContext:
-    """A server's context with a certificate that nobody knows."""
+    """A server's context with a certificate that no client trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     return context

@@ -16,7 +16,7 @@ SETTINGS = Settings(assets=Path("/none"), state=Path("/none"), qmail_base=None)
 
 # (host, mta, why no engine, why no qmail) -> host and MTA taken, and words of the reason
 TAKEN = {
-    ("auto", "auto", "", ""): ("docker", "qmail", "a Docker engine answers; an image with qmail can be had"),
+    ("auto", "auto", "", ""): ("docker", "qmail", "a Docker engine answers; an image with qmail is available"),
     ("auto", "auto", "", "NO IMAGE"): ("docker", "stand-in", "a Docker engine answers; no qmail: NO IMAGE"),
     ("auto", "auto", "NO ENGINE", ""): ("local", "stand-in", "no Docker engine: NO ENGINE"),
     ("auto", "standin", "", ""): ("docker", "stand-in", "a Docker engine answers"),

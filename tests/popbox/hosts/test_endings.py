@@ -71,7 +71,7 @@ def until_up(project: pytest.Pytester, child: subprocess.Popen[bytes]) -> Record
 
 
 def end(child: subprocess.Popen[bytes], number: signal.Signals) -> int:
-    """Signal a run and wait for its exit code; one that goes on is killed, so that nobody waits for it any longer."""
+    """Signal a run and wait for its exit code; one that goes on is killed, so that the test does not wait for it."""
     child.send_signal(number)
     try:
         return child.wait(60)

@@ -107,8 +107,8 @@ STEPS = {
     'telnet = { service = "smtp", transcript = "S: 220...\\nC: data\\nS: 5..." }': "it sends mail",
     'telnet = { service = "chain", transcript = "S: +OK..." }': "no program is started on it",
     'declare = { argv = ["lint"] }': "it changes accounts",
-    'maildir = { mailbox = "joe@domain.com", new = 0, cur = 0 }': "its files are not to be seen",
-    'file = { path = "control/me", has = "x" }': "its files are not to be seen",
+    'maildir = { mailbox = "joe@domain.com", new = 0, cur = 0 }': "its files cannot be read",
+    'file = { path = "control/me", has = "x" }': "its files cannot be read",
     'write = { path = "control/me", text = "x" }': "no file is changed",
     'break = { remove = "control/me" }': "no file is changed",
     'hup = "smtp"': "no process signalled",
@@ -220,7 +220,7 @@ def test_what_a_run_declares_it_takes_back_and_says_what_it_leaves(server: Local
         assert result.verdict is Verdict.PASSED, result.reason
         assert addresses(server) - before == {"ann@made.example", "late@made.example", "guest@domain.com"}
         server.run("mailbox", "add", "theirs@domain.com", "--generate")
-    assert addresses(server) == {*before, "theirs@domain.com"}, "what others make meanwhile stays"
+    assert addresses(server) == {*before, "theirs@domain.com"}, "what others make during the run stays"
     assert sorted(line.partition(";")[0] for line in said) == [
         "left on host remote: mailbox joe@domain.com was there before this run and is changed",
         "taken back from host remote: domain made.example",
@@ -289,7 +289,7 @@ UNFIT = {
     ANN + '[[step]]\ndeclare = { argv = ["export"], says = "DmIMm9e5Hc8ic" }\n': "step 1.declare: the password that",
     ANN + '[[step]]\nlog = { service = "pop3", says = "x", never = "testpw" }\n': "step 1.log: the password that",
     ANN + login("madeann", "other"): "step 1.telnet: the login madeann has a password that no declaration",
-    ANN.replace('login = "madeann"\n', "") + login("somebody", "testpw"): "step 1.telnet: whether the scenario",
+    ANN.replace('login = "madeann"\n', "") + login("another", "testpw"): "step 1.telnet: whether the scenario",
     ANN + '[[step]]\ntelnet = "S: +OK...\\nC: AUTH PLAIN AHgAeQ==\\nS: +OK..."\n': "step 1.telnet: AUTH says",
     ANN.replace("DmIMm9e5Hc8ic", NOBODYS) + login("madeann", "testpw"): "step 1.telnet: the login madeann has",
     f'{ADD}, "--scheme", "des"{SECRET}': "step 1.declare: its words depend",

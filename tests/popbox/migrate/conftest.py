@@ -21,7 +21,7 @@ Verify = Callable[..., tuple[int, dict[str, Any]]]
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory open to others, in memory where that can be had (thousands of files), taken away afterwards."""
+    """A directory open to others, in memory where that is available (thousands of files), removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="popbox-move-", dir=in_memory(ROOM_OCTETS)) as name:
         Path(name).chmod(0o755)
         yield Path(name)

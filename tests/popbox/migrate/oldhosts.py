@@ -8,7 +8,7 @@ from pathlib import Path
 from popbox.migrate.audit.audit import Audit, audit
 from popbox.migrate.oldhost.source import open_source
 
-HASH = "$6$abcdefgh$" + "x" * 86  # of the form of sha512-crypt; nobody's password
+HASH = "$6$abcdefgh$" + "x" * 86  # of the form of sha512-crypt; no password matches it
 LONG_AGO = 1_000_000_000
 QMAIL = "var/qmail"
 

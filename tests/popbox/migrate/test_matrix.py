@@ -1,4 +1,4 @@
-"""The published matrix of verdicts is measured anew, for the servers that are here; so are its two promises."""
+"""The published matrix of verdicts is measured again, for the servers that are here; so are its two promises."""
 
 from __future__ import annotations
 

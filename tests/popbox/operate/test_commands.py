@@ -17,7 +17,7 @@ from popbox.cli.main import cli
 from popbox.errors import HostError
 from popbox.hosts import docker
 from popbox.hosts.state import Registry
-from popbox.operate.target import NOBODY, target, targets
+from popbox.operate.target import NO_OWNER, target, targets
 from popbox.settings import Settings, find_assets
 
 ACCOUNTS = """
@@ -158,7 +158,7 @@ def test_a_deployment_is_found_by_its_project_and_is_not_ours_to_remove(
     settings = Settings(find_assets(), state, None)
     found = targets(settings)
     assert list(found) == ["mail"], "a run of some popbox, perhaps another user's, is no deployment"
-    assert found["mail"].owner == NOBODY
+    assert found["mail"].owner == NO_OWNER
     assert popbox("down")[1] == "no host is up\n"
 
 

@@ -66,7 +66,7 @@ SOUND: dict[str, Callable[[], FakeMail]] = {
     "qmail": lambda: FakeMail(
         hand_out=lambda m: stuffed(m + b"\r\n"), status=lambda _: b"+OK \r\n", size=lambda m: len(m) - m.count(b"\r")
     ),
-    "foreign mail meanwhile": lambda: FakeMail(keep=lambda m: [(0, m), (0, b"Subject: news\r\n\r\nnot ours\r\n")]),
+    "foreign mail in between": lambda: FakeMail(keep=lambda m: [(0, m), (0, b"Subject: news\r\n\r\nnot ours\r\n")]),
     "an earlier probe's, late": lambda: FakeMail(
         keep=lambda m: [(0, m), (0, re.sub(rb"pb-[0-9a-f]{16}", b"pb-0123456789abcdef", m))]
     ),

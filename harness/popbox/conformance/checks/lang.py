@@ -51,7 +51,7 @@ def lang_unknown(box: Box) -> None:
         expect(not reply.ok, f"{reply}")
 
 
-@check("RFC 6856 §3", "LANG * is always to be had; the reply names the tag chosen.", "lang-default-refused")
+@check("RFC 6856 §3", "LANG * is always available; the reply names the tag chosen.", "lang-default-refused")
 def lang_default(box: Box) -> None:
     box.has(b"LANG")
     with box.connect() as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from popbox.conformance.box import Box
 from popbox.conformance.check import Run, Table
-from popbox.conformance.refusals import NOBODY, Refusal, digest, stamp_of
+from popbox.conformance.refusals import NO_SUCH_LOGIN, Refusal, digest, stamp_of
 from popbox.conformance.session import Reply, Session
 from popbox.conformance.verdict import expect, insist, need
 
@@ -52,7 +52,7 @@ def right_login(box: Box) -> None:
 @check("RFC 1939 §13", "USER does not tell which logins exist.", "user-discloses-logins")
 def user_discloses_nothing(box: Box) -> None:
     with box.connect() as one, box.connect() as two:
-        right, wrong = one.say(b"USER " + box.options.login.encode()), two.say(b"USER " + NOBODY.encode())
+        right, wrong = one.say(b"USER " + box.options.login.encode()), two.say(b"USER " + NO_SUCH_LOGIN.encode())
         expect(right.ok == wrong.ok, f"one that exists: {right}; another: {wrong}")
 
 

@@ -140,7 +140,7 @@ TABLE.add(
 TABLE.add(
     "auth-other-refused",
     "RFC 4616 §2",
-    "Nobody logs in as somebody else: another authorization identity is refused.",
+    "No one logs in as another user: a different authorization identity is refused.",
     "auth-other-authzid",
     _must_fail("auth-other"),
 )

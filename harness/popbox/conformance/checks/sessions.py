@@ -35,7 +35,7 @@ def arrival_visible_next(box: Box) -> None:
 
 
 @check(
-    "RFC 1939 §5 RETR", "A message that somebody else has removed: -ERR, and go on.", "vanished-message", Need.CORPUS
+    "RFC 1939 §5 RETR", "A message that another program has removed: -ERR, and go on.", "vanished-message", Need.CORPUS
 )
 def vanished(box: Box) -> None:
     with box.placed(MAIL) as name, box.own() as session:
@@ -153,7 +153,7 @@ def many_connections(box: Box) -> None:
             session.close()
 
 
-@check("our choice", "A client that says nothing keeps nobody else waiting.", "one-at-a-time")
+@check("our choice", "A client that says nothing makes no other client wait.", "one-at-a-time")
 def silent_client(box: Box) -> None:
     with box.connect(), box.connect() as other:
         reply = other.say(b"USER " + box.options.login.encode())

@@ -83,7 +83,7 @@ def containers(engine: docker.DockerClient, filters: Filters) -> list[Container]
 def reached_at(environ: Mapping[str, str]) -> str:
     """The address, one of the engine's own machine, that ports are published on and reached at. Raises HostError.
 
-    Never all addresses: a host of a test run is for nobody else. An engine on another machine, which DOCKER_HOST=tcp://
+    Never all addresses: the host of a test run serves that run only. An engine on another machine, which DOCKER_HOST=tcp://
     names (GitLab's docker:dind is one), is reached at the very address at which it answers us.
     """
     at = urlsplit(endpoint(environ).host)

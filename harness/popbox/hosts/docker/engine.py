@@ -76,7 +76,7 @@ def _reason(error: BaseException) -> str:
 
 
 def no_qmail(settings: Settings) -> str:
-    """Why no image with qmail can be had; empty when one can."""
+    """Why no image with qmail is available; empty when one is."""
     base = settings.qmail_base or LOCAL_BASE
     try:
         client(settings.environ, ANSWER_S).images.get(base)

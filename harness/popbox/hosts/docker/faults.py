@@ -39,7 +39,12 @@ class Faults:
         self._project, self._label, self._container, self._env = project, label, container, env
 
     def _must(self, *argv: str, engines: re.Pattern[str] | None = None) -> str:
-        """What it printed. Raises NotPossibleError where it says one of ``engines``, else HostError."""
+        """What the command printed.
+
+        Raises:
+            NotPossibleError: it failed with a message that matches ``engines``.
+            HostError: it failed otherwise.
+        """
         done = run_bounded(list(argv), within_s=COMMAND_S, env=self._env)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
@@ -48,9 +53,11 @@ class Faults:
         return done.stdout.decode(errors="replace")
 
     def pause(self, service: Service, on: bool) -> None:
-        """Freeze the container's processes, or let them go on; some freezers need a second try, or never do it.
+        """Freeze the container's processes, or let them go on. Some engines need a second try, or always refuse.
 
-        Raises NotPossibleError, HostError.
+        Raises:
+            NotPossibleError: the engine cannot freeze the container.
+            HostError: it refused for another reason.
         """
         container = self._container(service)
         if not on:
@@ -74,7 +81,7 @@ class Faults:
         self._must("docker", "network", verb, f"{self._project}_{NETWORK[service]}", self._container(service))
 
     def fill(self, name: Disk, on: bool) -> None:
-        """Fill a small disk as its owner, or take the filling away."""
+        """Fill a small disk as its owner, or free that space again."""
         path, container = f"{HOME}/{name}", self._container(SIDE[name])
         owner = self._must("docker", "exec", container, "stat", "-c", "%u:%g", path).strip()
         fill, empty = ["python3", "-c", disk.FILL, path], ["rm", "--", f"{path}/{disk.FILLER}"]
@@ -92,11 +99,11 @@ class Faults:
     def ailments(self, service: Service, state: dict[str, Any]) -> list[str]:
         """What is wrong with a container that runs; ``state`` is what the engine says about it."""
         if state["State"]["Paused"]:
-            return [f"{service}: its container is paused and answers nobody"]
+            return [f"{service}: its container is paused and does not answer"]
         if not state["NetworkSettings"]["Networks"]:
             return [f"{service}: its container is cut off from its network"]
         paths = [f"{HOME}/{name}" for name, side in SIDE.items() if side == service]
-        with suppress(HostError):  # it ended meanwhile, and the engine says so next time
+        with suppress(HostError):  # the container has ended; `alive` reports that
             return self._must(
                 "docker", "exec", self._container(service), "python3", "-c", disk.EXAMINE, *paths
             ).splitlines()

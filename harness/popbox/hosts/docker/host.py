@@ -103,7 +103,7 @@ class DockerHost:
     def _bring_up(self) -> None:
         tag = self.prepare(self._settings, self.mta, self._record)
         if others := strangers(self._engine, self._record.place, self._record.id):
-            raise HostError(f"the compose project {self._record.place} is somebody else's: it has {', '.join(others)}")
+            raise HostError(f"the compose project {self._record.place} is not ours: it has {', '.join(others)}")
         self._stack.write(tag, _base(self._settings, self.mta), reached_at(self._settings.environ))
         deadline = time.monotonic() + UP_S
         try:

@@ -61,9 +61,8 @@ def here(engine: docker.DockerClient, names: list[str]) -> bool:
 def sweep(engine: docker.DockerClient) -> None:
     """Remove images that popbox built for earlier trees and that no container uses, for at most SWEEP_S.
 
-    Those are: with our label and without any tag; and with our label under a tag of ours alone, which nobody has
-    started from for an hour. What is in use the engine refuses to remove, and what another popbox removed meanwhile is
-    gone: neither is an error.
+    These are the images with our label that have no tag, or only tags of ours that no host has started from for an
+    hour. The engine refuses to remove an image in use, and another popbox may remove one first: neither is an error.
     """
     deadline = time.monotonic() + SWEEP_S
     with suppress(DockerException, OSError):  # tidying never fails a start
@@ -75,7 +74,7 @@ def sweep(engine: docker.DockerClient) -> None:
                     return
                 with suppress(APIError):
                     if not names or (_all_ours(names) and _old(engine, image["Id"])):
-                        engine.api.remove_image(name, noprune=True)  # an untagged parent may be somebody else's
+                        engine.api.remove_image(name, noprune=True)  # an untagged parent may belong to another image
 
 
 def _all_ours(names: list[str]) -> bool:

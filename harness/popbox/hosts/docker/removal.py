@@ -17,7 +17,7 @@ from popbox.hosts.docker.endpoint import Filters, containers
 from popbox.hosts.docker.engine import PROJECT_LABEL, RUN_LABEL
 
 SETTLE_S = 1.0  # our choice: how long the engine may still be making what a `docker compose up` cut short has asked for
-STUCK_S = 5.0  # our choice: what is still there after so long is in use by somebody else
+STUCK_S = 5.0  # our choice: what is still there after this time is in use by another program
 PAUSE_S = 0.05
 
 

@@ -16,7 +16,7 @@ from popbox.migrate.oldhost.model import Login, OldHost
 from popbox.migrate.oldhost.to_accounts import Box, DomainAccounts, OldAccounts
 
 LOCKED = "!............."
-"""Admits nobody, and has the form of a hash, as mailhost wants it: stands for a login without a usable one."""
+"""A hash in the form that mailhost accepts, which no password matches: for a login without a usable hash."""
 
 ROUNDS = 5_000  # sha512-crypt's own number; mailhost's hashes have it too
 CANNOT_BE_SENT = (b"\0", b"\r", b"\n")
@@ -60,7 +60,11 @@ def _crypt(host: OldHost, login: Login, earlier: dict[str, str]) -> str:
 
 
 def earlier_hashes(path: Path) -> dict[str, str]:
-    """login -> hash of the accounts.toml that an earlier run wrote. Raises PopboxError where it is none."""
+    """login -> hash of the accounts.toml that an earlier run wrote; empty where there is none.
+
+    Raises:
+        PopboxError: the file cannot be read.
+    """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -98,7 +98,7 @@ def _what(above: int, name: bytes, why: OSError) -> str:
 
 
 def _roots_link(above: int, name: bytes) -> bool:
-    """Whether it is a link, and nobody but root can have put it there."""
+    """Whether it is a link, and only root can have put it there."""
     try:
         link = os.stat(name, dir_fd=above, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How fast an import may go: octets and files a second, held by waiting. The old host works meanwhile."""
+"""How fast an import may go: octets and files a second, kept by waiting, so that the old host can serve its clients."""
 
 from __future__ import annotations
 

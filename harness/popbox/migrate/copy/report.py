@@ -8,7 +8,7 @@ SCHEMA = "popbox.migrate-import/1"
 
 
 class ImportReport(BaseModel):
-    """One pass. ``took_s`` is the copying alone; ``octets`` are those copied, ``problems`` what could not be had.
+    """One pass. ``took_s`` is the copying alone; ``octets`` are those copied, ``problems`` what could not be read.
 
     Fields that a newer popbox has added are passed over.
     """

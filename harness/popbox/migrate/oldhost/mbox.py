@@ -101,7 +101,7 @@ def header_of(head: bytes) -> bytes:
 
 
 def flags_of(head: bytes) -> bytes | None:
-    """Maildir flags by Status and X-Status; None for a message that nobody has seen listed, which belongs in new."""
+    """Maildir flags by Status and X-Status; None for a message that no client has seen, which belongs in new."""
     header = b"\n" + header_of(head)
     said = b"".join(found[1] for found in re.finditer(rb"\n(?:X-)?Status:[ \t]*([A-Za-z]*)", header, re.I))
     if not said:

@@ -175,7 +175,7 @@ class Remote:
             yield from self._tar(some)
 
     def _tar(self, some: list[FileRequest]) -> Iterator[tuple[FileRequest, Body | OldHostError]]:
-        """One tar; files that have vanished meanwhile are missing in it, the order stays."""
+        """One tar; files that are gone since the listing are missing in it, the order stays."""
         names = [b"./" + self._there(one.path)[len(self._top) :].lstrip(b"/") for one in some]
         argv = [b"tar", b"-C", self._top or b"/", b"--create", b"--file=-", b"--no-recursion", b"--hard-dereference"]
         argv += [b"--ignore-failed-read", b"--null", b"--files-from=-"]
@@ -239,7 +239,7 @@ class Remote:
                 code = child.wait(command_output.SILENCE_S)
                 stderr.seek(0)
                 self.said = stderr.read(SAID_OCTETS).decode(errors="replace")
-                if code not in (0, 1, 2):  # find and tar: 1 or 2 where some of the files could not be had
+                if code not in (0, 1, 2):  # find and tar: 1 or 2 where some of the files could not be read
                     raise HostError(f"{self.name}: {os.fsdecode(argv[0])} ended with {code}", self.said)
 
             bounded = Answer(out, self.name, ended)

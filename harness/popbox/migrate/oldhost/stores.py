@@ -63,7 +63,7 @@ def contents(tree: OldHostTree, host: OldHost, store: Store, now_ns: int) -> Con
             return NOTHING
         return _maildir(tree, host, real, now_ns)
     if entry is None or entry.kind == OUTSIDE:
-        return Contents([], None, whole=entry is None)  # an mbox nobody has written to yet
+        return Contents([], None, whole=entry is None)  # an mbox to which nothing has been delivered yet
     if entry.kind != FILE:
         host.wrong("mbox-not-mbox", where, f"it is a {entry.kind}")
         return NOTHING

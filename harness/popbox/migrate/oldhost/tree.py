@@ -168,7 +168,7 @@ class Local:
                     try:
                         found.append((name, _entry(os.stat(name, dir_fd=at, follow_symlinks=False))))
                     except FileNotFoundError:
-                        continue  # delivered, fetched or moved meanwhile
+                        continue  # delivered, fetched or moved since the listing
         except OSError as why:
             raise OldHostError(f"cannot be listed: {why.strerror}") from why
         return found
@@ -199,7 +199,7 @@ class Local:
 
     @contextmanager
     def _opened(self, path: bytes) -> Iterator[int]:
-        """A regular file, by way of directories that are no links; a FIFO swapped in meanwhile does not hold us up."""
+        """Open a regular file below directories that are no links; a FIFO put in its place does not block us."""
         parent, _, name = path.rpartition(b"/")
         with self._directory(parent or b"/") as at:
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=at)
@@ -229,7 +229,7 @@ class Local:
 
 
 def _entry(status: os.stat_result, link: bytes = b"") -> DirEntry:
-    """``link``: where to read the target of a link; without it nobody follows this one."""
+    """``link``: where to read the target of a link; without it this one is not followed."""
     mode = status.st_mode
     kind = FILE if stat.S_ISREG(mode) else DIRECTORY if stat.S_ISDIR(mode) else LINK if stat.S_ISLNK(mode) else OTHER
     target = os.readlink(link) if link and kind == LINK else b""

@@ -86,7 +86,7 @@ def sections(facts: Facts) -> Iterator[Section]:
             Step("Stop SMTP on the old host, port 25 and submission. Senders keep mail and try again."),
             Step("Let its queue run empty: what is delivered after the last pass would stay behind.", "qmail-qstat",
                  "messages in queue: 0; what cannot leave is noted by hand"),
-            Step("Stop POP3 on the old host, but for this machine, so that nobody deletes meanwhile."),
+            Step("Stop POP3 on the old host, but for this machine, so that no client deletes mail in the final pass."),
             Step("SMTP on the new host does not listen yet.", done_when="a connection to port 25 is refused"),
         ),
     )  # fmt: skip
@@ -140,7 +140,7 @@ def _back(facts: Facts) -> Iterator[Step]:
     yield Step("Before the switch: start SMTP and POP3 on the old host again. Nothing has been changed there.")
     yield Step("After it: stop SMTP on the new host and let its queue run empty, then change MX and names back.")
     yield Step(
-        f"What {facts.new} took meanwhile exists only there. Bring it back with an import in the other direction, "
+        f"What {facts.new} took after it exists only there. Bring it back with an import in the other direction, "
         "before SMTP on the old host starts.",
         f"popbox migrate import ssh:{facts.new}:/ --to back --home /var/qmail",
     )

@@ -152,7 +152,7 @@ class Comparison:
         assert new.content is not None
         was, now = (clean(side.content.fields[ENCODING]) or "none" for side in (old, new) if side.content)
         if was != now:
-            return f": encoded anew, {was} became {now}"
+            return f": re-encoded, {was} became {now}"
         was_octets = sizes.length(self.profiles[0], old.content)
         octets = sizes.length(self.profiles[1], new.content)
         if octets == was_octets:

@@ -19,7 +19,7 @@ MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each 
 
 @dataclass(slots=True)
 class Message:
-    """One message of a listing; ``trouble`` says why its content could not be had."""
+    """One message of a listing; ``trouble`` says why its content could not be read."""
 
     number: int
     uidl: str
@@ -44,7 +44,7 @@ class Side:
 
 
 class Attempts:
-    """Bounded, growing waits between tries that got nowhere; progress starts them anew."""
+    """Bounded, growing waits between failed tries; progress resets them."""
 
     def __init__(self, host: Host) -> None:
         """None made yet."""
@@ -153,7 +153,7 @@ def _digest(stream: BulkPop3, number: int) -> Content:
 def read_fields(host: Host, login: str, password: str, wanted: dict[int, str]) -> dict[int, tuple[bytes, ...]]:
     """Subject, Date and so on by TOP, of numbers whose UIDL is still the given one; none where it does not work.
 
-    For a person to know a message by: what cannot be had is left out, and changes no verdict.
+    For a person to know a message by: what cannot be read is left out, and changes no verdict.
     """
     found: dict[int, tuple[bytes, ...]] = {}
     try:

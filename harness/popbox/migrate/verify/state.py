@@ -1,8 +1,9 @@
 """Boxes that are done, a line each, so that a run that was killed goes on where it was.
 
 States a reader may find: no file (nothing done); a header and some lines, the last of them perhaps cut off by a kill
-(it is done again); the line ``ended`` (the run was finished: the next one begins anew). Boxes that could not be judged
-are never noted, so they are tried again. The file holds UIDLs and subjects, no passwords; only its owner may read it.
+(it is done again); the line ``ended`` (the run was finished: the next one starts from the beginning). Boxes that could
+not be judged are never noted, so they are tried again. The file holds UIDLs and subjects, no passwords; only its owner
+may read it.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class State:
         return line.endswith("\n")
 
     def _begin(self, header: str, kept: list[str]) -> IO[str]:
-        """The file written anew beside the old one, which it replaces whole: a cut last line is gone."""
+        """Rewrite the file under another name and rename it over the old one: a cut last line is gone."""
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

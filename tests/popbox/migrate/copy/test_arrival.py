@@ -64,7 +64,7 @@ class Sender:
             time.sleep(0.01)
 
     def turned_away(self) -> None:
-        """Wait until the one that is on the wire now has come to its end, and another has found nobody."""
+        """Wait until the one that is on the wire now has come to its end, and another has found no listener."""
         due, deadline = self.refused + 2, time.monotonic() + 30
         while self.refused < due:
             assert time.monotonic() < deadline
@@ -144,7 +144,7 @@ def test_mail_goes_to_exactly_one_place(place: Path) -> None:
         sender.end()
         delivered(new, len(sender.sent))
 
-        assert sender.refused > refused, "nobody sent during the freeze: the test proves nothing"
+        assert sender.refused > refused, "no one sent during the freeze: the test proves nothing"
         assert presync["copied"] > 0
         assert final["final"] is True
         assert final["copied"] >= 10

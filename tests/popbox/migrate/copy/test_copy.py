@@ -209,7 +209,9 @@ def test_a_message_that_changes_while_it_is_read_waits_for_the_next_pass(
     monkeypatch.setattr(
         Staged, "write", lambda self, text: plain(self, text.replace(b"message 3\n", b"message 3 and\n"))
     )
-    assert "1 were moved, fetched or written to meanwhile: the next pass has them" in passed(old, tmp_path / "new")
+    assert "1 were moved, fetched or written to during the pass: the next pass copies them" in passed(
+        old, tmp_path / "new"
+    )
     final = run(old, tmp_path / "new", "--final")
     assert final.return_value == 1
     assert re.search(r"not done: joe@domain.com: /\S+: \d+ octets came, \d+ were announced", final.output)
@@ -228,7 +230,7 @@ def test_a_message_that_is_fetched_before_it_is_read(
         return there
 
     monkeypatch.setattr("popbox.migrate.copy.run.contents", listed)
-    assert "2 were moved, fetched or written to meanwhile" in passed(old, tmp_path / "new")
+    assert "2 were moved, fetched or written to during the pass" in passed(old, tmp_path / "new")
     final = run(old, tmp_path / "another", "--final")
     assert final.return_value == 1
     assert final.output.count("has vanished") == 2
@@ -314,10 +316,10 @@ def test_placing_never_overwrites(tmp_path: Path) -> None:
     with copy_batch.Batch() as batch:
         staged = batch.stage(target)
         staged.write(b"ours\n")
-        (tmp_path / "Maildir/new/1.x").write_bytes(b"delivered meanwhile\n")
+        (tmp_path / "Maildir/new/1.x").write_bytes(b"delivered in between\n")
         batch.add(staged, Record(b"1.x", 5, staged.sha256, 7, b"new/1.x"))
     assert [record.key for _, record in batch.conflicts] == [b"1.x"]
-    assert (tmp_path / "Maildir/new/1.x").read_bytes() == b"delivered meanwhile\n"
+    assert (tmp_path / "Maildir/new/1.x").read_bytes() == b"delivered in between\n"
     assert os.listdir(tmp_path / "Maildir/tmp") == []
 
 

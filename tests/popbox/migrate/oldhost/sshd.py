@@ -87,7 +87,7 @@ def running(place: Path) -> Iterator[OldHost]:
 
 
 def _start(host: OldHost) -> subprocess.Popen[bytes]:
-    """Start it; once more elsewhere where somebody else took the port meanwhile."""
+    """Start it; once more on another port where another program took this one."""
     deadline = time.monotonic() + WITHIN_S
     sshd = program("sshd")
     while True:

@@ -68,7 +68,7 @@ def _row(
 
 
 def judged(host: OldHost, name: str, crypt: bytes, where: Where, weak: list[Where]) -> bytes:
-    """The hash, where it is one that admits somebody or is locked by ``!``; else empty, which is imported locked."""
+    """The hash, where a password can match it or it is locked by ``!``; otherwise empty, which is imported locked."""
     if not CRYPT.fullmatch(crypt.removeprefix(b"!")):
         what = "is empty" if not crypt else "is a lock" if set(crypt) <= set(b"!*x") else _ODD
         host.wrong("login-hash", where, f"{name}: the second field {what}")

@@ -217,7 +217,9 @@ def read_aliases(tree: OldHostTree, host: OldHost, home: bytes) -> None:
             continue
         alias, path = shown(name.removeprefix(b".qmail-")), real + b"/" + name
         if file.size == 0:
-            host.leave(Where(file_of(path)), f"system alias {alias}", "it fills ~alias/Mailbox, which nobody fetches")
+            host.leave(
+                Where(file_of(path)), f"system alias {alias}", "its mail goes to ~alias/Mailbox, which no login opens"
+            )
             continue
         said = read_dotqmail(tree, host, real, path, file)
         if alias in TRIO and said.forwards and not said.stores:

@@ -206,7 +206,7 @@ class _Domain:
             self.host.routes.append(Route(self.name, local, said.where, said.stores, said.forwards))
 
     def _default(self, path: bytes, where: Where) -> None:
-        """What vdelivermail does with an address that nobody has."""
+        """What vdelivermail does with an address that does not exist."""
         for number, line in numbered(text_of(self.tree, self.host, path) or b""):
             here = Where(where.file, number)
             said = DELIVER.fullmatch(line)
