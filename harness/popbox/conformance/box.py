@@ -129,7 +129,11 @@ class Box:
             session.close()
 
     def scan(self, session: Session | None = None) -> dict[int, int]:
-        """LIST as number -> size. Raises Broken where it cannot be read."""
+        """LIST as number -> size.
+
+        Raises:
+            Broken: the reply cannot be read.
+        """
         return {int(n): int(size) for n, size in self._pairs(b"LIST", SCAN, session)}
 
     def ids(self, session: Session | None = None) -> dict[int, bytes]:
@@ -251,7 +255,11 @@ class Box:
             self.maildir.remove_all()
 
     def number(self, name: str) -> int:
-        """The number of a corpus message. Raises Broken where it cannot be found."""
+        """The number of a corpus message.
+
+        Raises:
+            Broken: it cannot be found.
+        """
         if self._numbers is None:
             self._numbers = self._match()
         if name not in self._numbers:

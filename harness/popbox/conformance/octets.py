@@ -48,7 +48,11 @@ class Octets:
         self._socket.close()
 
     def secure(self, context: ssl.SSLContext) -> None:
-        """Shake hands; what was buffered in the clear is dropped. Raises ConnectionFailed."""
+        """Shake hands; what was buffered in the clear is dropped.
+
+        Raises:
+            ConnectionFailed: the handshake failed.
+        """
         self._buffer.clear()
         self._socket.settimeout(self.timeout_s)
         try:

@@ -35,7 +35,11 @@ class Reply:
 
     @property
     def ok(self) -> bool:
-        """Whether it begins with ``+OK``. Raises Broken for what is neither ``+OK`` nor ``-ERR``."""
+        """Whether it begins with ``+OK``.
+
+        Raises:
+            Broken: it is neither ``+OK`` nor ``-ERR``.
+        """
         found = _STATUS.match(self.raw)
         if found is None:
             raise Broken(f"{self} is neither +OK nor -ERR")
@@ -102,7 +106,11 @@ class Session:
         return reply
 
     def say(self, command: bytes) -> Reply:
-        """Send a line, read a line. Raises Broken where the server had said something unasked before."""
+        """Send a line, read a line.
+
+        Raises:
+            Broken: the server had sent something unasked before.
+        """
         self._nothing_unasked()
         self.send(command)
         return self.read(command)

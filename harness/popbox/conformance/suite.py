@@ -38,7 +38,11 @@ def _named(row: Check, names: Sequence[str]) -> bool:
 
 
 def unusable(options: Options) -> Refused | None:
-    """Log in once: raises ConnectionFailed where nothing listens, gives Refused for a clean -ERR to the login."""
+    """Log in once; returns Refused for a clean -ERR to the login.
+
+    Raises:
+        ConnectionFailed: nothing listens.
+    """
     box = Box(options)
     box.connect().close()
     try:

@@ -50,18 +50,30 @@ class Finding:
 
 
 def expect(holds: bool, otherwise: str) -> None:
-    """The rule itself. Raises Departs with ``otherwise`` where it does not hold."""
+    """The rule itself.
+
+    Raises:
+        Departs: it does not hold; the text is ``otherwise``.
+    """
     if not holds:
         raise Departs(otherwise)
 
 
 def insist(holds: bool, otherwise: str) -> None:
-    """What not even a deviation excuses. Raises Broken with ``otherwise``."""
+    """What not even a deviation excuses.
+
+    Raises:
+        Broken: it does not hold; the text is ``otherwise``.
+    """
     if not holds:
         raise Broken(otherwise)
 
 
 def need(there: bool, missing: str) -> None:
-    """A precondition. Raises Skip with ``missing``."""
+    """A precondition.
+
+    Raises:
+        Skip: it does not hold; the text is ``missing``.
+    """
     if not there:
         raise Skip(missing)

@@ -85,7 +85,11 @@ class Host(Protocol):
     uid: int  # who must own mail: 888, or the caller where popbox does not run as root
 
     def address(self, service: Service) -> Address:
-        """Where the service accepts connections from here. Raises ConnectionFailed when it does not listen."""
+        """Where the service accepts connections from here.
+
+        Raises:
+            ConnectionFailed: the service does not listen.
+        """
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         """Run ``mailhost ARGV`` on the mail host."""

@@ -52,14 +52,24 @@ class _Helper:
             raise
 
     def ask(self, request: bytes, within_s: float) -> bytes:
-        """Send a line, get a line. Raises Cold or OSError when it has ended, TimeoutError at the deadline."""
+        """Send a line, get a line.
+
+        Raises:
+            Cold, OSError: the helper has ended.
+            TimeoutError: the deadline has passed.
+        """
         assert self._child.stdin is not None
         self._child.stdin.write(request + b"\n")
         self._child.stdin.flush()
         return self.line(within_s)
 
     def line(self, within_s: float) -> bytes:
-        """The next line. Raises Cold at end of stream, TimeoutError at the deadline."""
+        """The next line.
+
+        Raises:
+            Cold: the stream has ended.
+            TimeoutError: the deadline has passed.
+        """
         assert self._child.stdout is not None
         deadline, out = time.monotonic() + within_s, self._child.stdout.fileno()
         while b"\n" not in self._buffer:

@@ -95,7 +95,12 @@ def note(archive: tarfile.TarFile, name: str, facts: dict[str, Any]) -> None:
 
 
 def read_whole(path: Path) -> dict[str, Any]:
-    """The manifest of an archive that was read to its end. Raises ArchiveError: it is none, or not whole; OSError."""
+    """The manifest of an archive that was read to its end.
+
+    Raises:
+        ArchiveError: it is no archive, or incomplete.
+        OSError: it cannot be read.
+    """
     return verified(path).manifest
 
 
@@ -126,7 +131,11 @@ def verified(path: Path) -> ArchiveSummary:
 
 
 def check_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    """See that a manifest says all that a restore has to know. Raises ArchiveError."""
+    """See that a manifest says all that a restore has to know.
+
+    Raises:
+        ArchiveError: a field is missing or has another type.
+    """
     for key, kinds in KEYS.items():
         value = manifest.get(key, ...)
         if isinstance(value, bool) or not isinstance(value, kinds):

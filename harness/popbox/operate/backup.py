@@ -125,9 +125,13 @@ CODING: dict[str, Any] = {"format": tarfile.PAX_FORMAT, "encoding": "utf-8", "er
 
 
 def restore(host: Host, path: Path) -> dict[str, Any]:
-    """Make an empty host what the archive holds; returns the manifest. Raises ArchiveError, HostError.
+    """Fill an empty host from the archive; returns the manifest.
 
     Whatever goes wrong, the host is as it was before, its services up as they were.
+
+    Raises:
+        ArchiveError: the archive cannot be used on this host.
+        HostError: the host is not empty, has no room, or does not answer.
     """
     summary = verified(path)
     _check(host, path, summary)
@@ -242,7 +246,11 @@ def _source(*modules: ModuleType) -> str:
 
 
 def _run(host: Host, verb: str) -> tuple[bytes, tuple[str, ...]]:
-    """What it printed, and its remarks. Raises HostError: it failed."""
+    """What it printed, and its remarks.
+
+    Raises:
+        HostError: it failed.
+    """
     command, nothing = _command(host, verb), subprocess.DEVNULL
     done = subprocess.run(command.argv, env=command.env, stdin=nothing, capture_output=True, check=False)
     said = done.stderr.decode(errors="replace").strip()

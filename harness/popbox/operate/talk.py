@@ -20,10 +20,13 @@ LAST_S = 2.0  # our choice: what may still come after the last line
 
 
 def converse(address: Address, source: IO[str], sink: IO[str]) -> None:
-    """Talk until the peer closes, or the input has ended and nothing more comes. Raises ConnectionFailed.
+    """Talk until the peer closes, or the input has ended and nothing more comes.
 
     Lines that a person types are sent as they come. Lines from a file or a pipe wait for the answer to the one before:
     a server that takes no pipelining (qmail-popup, Q-POPUP-14) would lose them.
+
+    Raises:
+        ConnectionFailed: the peer cannot be reached, or breaks the connection.
     """
     try:
         peer = socket.create_connection(address, timeout=CONNECT_S)

@@ -27,7 +27,11 @@ def targets(settings: Settings) -> dict[str, Record]:
 
 
 def target(settings: Settings, name: str | None = None) -> Host:
-    """The host of that name; without one, the only host that is up. Raises HostError that lists what there is."""
+    """The host of that name; without one, the only host that is up.
+
+    Raises:
+        HostError: there is no such host, or more than one; lists those that are up.
+    """
     found = targets(settings)
     if name is not None and name not in found:
         raise HostError(f"no host is up by the name {name!r}; there {_listed(found)}")

@@ -41,7 +41,11 @@ class Endpoint:
 
 
 def endpoint(environ: Mapping[str, str]) -> Endpoint:
-    """The engine that `docker` takes: DOCKER_HOST, DOCKER_CONTEXT, or the context in use. Raises HostError."""
+    """The engine that `docker` takes: DOCKER_HOST, DOCKER_CONTEXT, or the context in use.
+
+    Raises:
+        HostError: the context cannot be read.
+    """
     if named := environ.get("DOCKER_HOST"):
         return Endpoint(named)
     asked = ["docker", "context", "inspect"]
@@ -64,7 +68,12 @@ def endpoint(environ: Mapping[str, str]) -> Endpoint:
 
 
 def client(environ: Mapping[str, str], timeout_s: int = 30) -> docker.DockerClient:
-    """A client of that engine; connects to nothing yet. Raises HostError, DockerException."""
+    """A client of that engine; connects to nothing yet.
+
+    Raises:
+        HostError: the endpoint cannot be used.
+        DockerException: docker refuses its settings.
+    """
     at = endpoint(environ)
     if "DOCKER_HOST" in environ:
         return docker.from_env(timeout=timeout_s, environment=dict(environ))
@@ -81,10 +90,13 @@ def containers(engine: docker.DockerClient, filters: Filters) -> list[Container]
 
 
 def reached_at(environ: Mapping[str, str]) -> str:
-    """The address, one of the engine's own machine, that ports are published on and reached at. Raises HostError.
+    """The address, one of the engine's own machine, that ports are published on and reached at.
 
     Never all addresses: the host of a test run serves that run only. An engine on another machine, which DOCKER_HOST=tcp://
-    names (GitLab's docker:dind is one), is reached at the very address at which it answers us.
+    names (GitLab's docker:dind is one), is reached at the address at which it answers us.
+
+    Raises:
+        HostError: no published port of that engine can be reached from here.
     """
     at = urlsplit(endpoint(environ).host)
     if at.scheme in ("unix", ""):

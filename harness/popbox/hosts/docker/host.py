@@ -59,9 +59,12 @@ class DockerHost:
 
     @classmethod
     def start(cls, registry: Registry, settings: Settings, mta: str, *, own_disk: bool = False) -> DockerHost:
-        """Build what is not built, bring the project up, wait for both greetings. Raises HostError, leaving nothing.
+        """Build what is not built, bring the project up, wait for both greetings.
 
         ``own_disk``: queue and popboxes on small file systems; the queue then ends with its container.
+
+        Raises:
+            HostError: the host did not start; nothing of it is left behind.
         """
         end_as_interrupted()
         host = None
@@ -77,9 +80,12 @@ class DockerHost:
 
     @staticmethod
     def prepare(settings: Settings, mta: str, record: Record | None = None) -> str:
-        """Build the images that such a host runs on, where they are not here; returns their tag. Raises HostError.
+        """Build the images that such a host runs on, where they are not here; returns their tag.
 
-        A first build takes minutes where nothing of it is known to the engine, so the front door says what goes on.
+        A first build takes minutes where the engine has none of its layers, so ``settings.say`` tells the user.
+
+        Raises:
+            HostError: an image cannot be built.
         """
         name = f"images-{os.getpid()}"
         record = record or Record(name, DockerHost.name, mta, f"popbox-{name}", Process.of(os.getpid()))

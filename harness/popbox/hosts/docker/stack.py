@@ -76,7 +76,11 @@ class Stack(DockerCompose):
         return ["docker", "compose", *named, *given, "--env-file", "/dev/null", "--profile", self.smtp]
 
     def command(self, *argv: str, within_s: float, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run ``docker compose ARGV``. Raises HostError at the deadline."""
+        """Run ``docker compose ARGV``.
+
+        Raises:
+            HostError: it did not end by the deadline.
+        """
         command = [*self.compose_command_property, *argv]
         return run_bounded(command, within_s=within_s, env=self.environ, stdin=stdin, cwd=Path(self.context))
 

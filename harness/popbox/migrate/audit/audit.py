@@ -44,7 +44,12 @@ class Audit:
 
 
 def audit(tree: OldHostTree, dialect: str | None, home: bytes, *, count: bool = True) -> Audit:
-    """Audit an old host; ``count``: read mbox files to count messages. Raises OldHostError, HostError: not readable."""
+    """Audit an old host; ``count``: read mbox files to count messages.
+
+    Raises:
+        OldHostError: the files are of no known host, or cannot be read.
+        HostError: the old host cannot be reached.
+    """
     host = read_old_host(tree, dialect, home)
     accounts = to_accounts(host)
     tree.prepare([box.store.path for box in accounts.boxes()])

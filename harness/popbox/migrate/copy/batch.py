@@ -57,7 +57,12 @@ class Batch:
             self.commit()
 
     def commit(self) -> None:
-        """Sync and check all, then place all. Raises PopboxError, OSError."""
+        """Sync and check all, then place all.
+
+        Raises:
+            PopboxError: a message on disk is not the one that was read.
+            OSError: the disk refuses a write.
+        """
         for _ in self._pool.map(Staged.sync_and_check, self._staged):
             pass
         by_target: dict[Target, list[Staged]] = {}

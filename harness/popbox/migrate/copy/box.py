@@ -64,7 +64,11 @@ class BoxCopy:
         self.final = final
 
     def jobs(self, contents: Contents, quoting: mbox.Quoting) -> Iterator[Job]:
-        """Yield a job for each file to be read. Raises OSError."""
+        """Yield a job for each file to be read.
+
+        Raises:
+            OSError: the new host's disk refuses a write.
+        """
         if contents.mbox is not None:
             yield from self._mbox(contents.mbox, quoting)
             return

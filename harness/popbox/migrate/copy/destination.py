@@ -33,7 +33,11 @@ class Place:
     environ: Mapping[str, str] = field(default_factory=dict)  # what mailhost may have of it
 
     def open(self) -> int:
-        """Make the directory, lock it, and bind it to where its mail goes. Raises PopboxError."""
+        """Make the directory, lock it, and bind it to where its mail goes.
+
+        Raises:
+            PopboxError: another import works there, or it is bound to another home.
+        """
         (self.to / STATE).mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.to / STATE / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -73,7 +77,11 @@ class Place:
         return self.to / STATE / prefix / f"{box.local}.journal"
 
     def check_space(self, messages: int, octets: int) -> None:
-        """See that what is still to come fits. Raises PopboxError."""
+        """See that what is still to come fits.
+
+        Raises:
+            PopboxError: the disk has too little room.
+        """
         there = next(path for path in (self.popboxes, *self.popboxes.parents) if path.exists())
         disk = os.statvfs(there)
         needed = octets + messages * FILE_OCTETS + SPARE_OCTETS

@@ -32,7 +32,11 @@ class Folder:
         self._base, self._names = base, [os.fsencode(name) for name in maildir.relative_to(base).parts]
 
     def make(self, owner: tuple[int, int] | None) -> None:
-        """Make what is missing of it, 0700; the Maildir and what is in it is the ``owner``'s. Raises FolderError."""
+        """Make what is missing of it, 0700; the Maildir and what is in it is the ``owner``'s.
+
+        Raises:
+            FolderError: a link or another kind of file is in its place.
+        """
         at = os.open(self._base, _FLAGS)
         try:
             for number, name in enumerate(self._names, start=1):
@@ -43,7 +47,11 @@ class Folder:
             os.close(at)
 
     def owner(self) -> tuple[int, int]:
-        """Whose the folder is that the Maildir lies in. Raises FolderError."""
+        """Whose the folder is that the Maildir lies in.
+
+        Raises:
+            FolderError: it cannot be opened as a directory.
+        """
         at = os.open(self._base, _FLAGS)
         try:
             for number, name in enumerate(self._names[:-1], start=1):
@@ -55,7 +63,11 @@ class Folder:
 
     @contextmanager
     def open(self, part: bytes) -> Iterator[int]:
-        """A descriptor of tmp, new or cur. Raises FolderError."""
+        """A descriptor of tmp, new or cur.
+
+        Raises:
+            FolderError: it cannot be opened as a directory.
+        """
         at = os.open(self._base, _FLAGS)
         try:
             for number, name in enumerate([*self._names, part], start=1):

@@ -37,7 +37,11 @@ class Journal:
     """The journal of one mailbox. The file is open only while something is added: there may be many mailboxes."""
 
     def __init__(self, path: Path) -> None:
-        """Read what is there; a torn last line is cut off. Raises PopboxError where a line is none of ours."""
+        """Read what is there; a torn last line is cut off.
+
+        Raises:
+            PopboxError: a line is not of this journal.
+        """
         self.records: dict[bytes, Record] = {}
         self.converted: tuple[int, int] | None = None
         self._pending: list[bytes] = []

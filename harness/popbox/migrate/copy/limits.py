@@ -11,7 +11,11 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?(?:/s)?", re.IGNORECASE)
 
 
 def octets(text: str) -> int:
-    """``500K``, ``20M``, ``1.5G`` or plain octets, by powers of 1024. Raises ValueError."""
+    """``500K``, ``20M``, ``1.5G`` or plain octets, by powers of 1024.
+
+    Raises:
+        ValueError: it has another form.
+    """
     found = _RATE.fullmatch(text.strip())
     if not found or not float(found[1]):
         raise ValueError(f"{text!r} is not a rate such as 500K, 20M or 1.5G (octets a second)")

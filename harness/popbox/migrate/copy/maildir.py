@@ -55,7 +55,11 @@ class Staged:
         self.record = record
 
     def sync_and_check(self) -> None:
-        """Put it on disk, drop it from the page cache, read it again and compare. Raises PopboxError."""
+        """Put it on disk, drop it from the page cache, read it again and compare.
+
+        Raises:
+            PopboxError: the copy on disk differs from what was read.
+        """
         os.fsync(self.file)
         os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_DONTNEED)
         again, offset = hashlib.sha256(), 0

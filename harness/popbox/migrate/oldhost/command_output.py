@@ -27,7 +27,11 @@ class Answer:
         self._ready.register(pipe, selectors.EVENT_READ)
 
     def read(self, octets: int = CHUNK_OCTETS) -> bytes:
-        """So many octets, fewer only at the end. Raises HostError."""
+        """So many octets, fewer only at the end.
+
+        Raises:
+            HostError: the command fails or is silent for too long.
+        """
         parts = []
         while octets > 0:
             if not self._ready.select(SILENCE_S):

@@ -33,7 +33,11 @@ class Piece(NamedTuple):
 
 
 def split(body: Iterable[bytes], quoting: Quoting = "rd") -> Iterator[Piece]:
-    """The messages in pieces. Raises OldHostError where the file does not begin with a From_ line."""
+    """The messages in pieces.
+
+    Raises:
+        OldHostError: the file does not begin with a From_ line.
+    """
     held = bytearray(b"\n\n")  # as if an empty line stood before the file
     position, begun = 0, False
     unquote = _UNQUOTE.get(quoting)
@@ -75,7 +79,11 @@ def split(body: Iterable[bytes], quoting: Quoting = "rd") -> Iterator[Piece]:
 
 
 def count(body: Iterable[bytes]) -> int:
-    """How many messages an mbox holds. Raises OldHostError."""
+    """How many messages an mbox holds.
+
+    Raises:
+        OldHostError: the file does not begin with a From_ line.
+    """
     return sum(bool(piece.start) for piece in split(body, "none"))
 
 

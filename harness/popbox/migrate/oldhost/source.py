@@ -62,7 +62,11 @@ def _guess(tree: OldHostTree, probes: tuple[bytes, ...] = ()) -> bytes:
 
 
 def _normal(path: str) -> bytes:
-    """An old host's path. Raises OldHostError."""
+    """An old host's path.
+
+    Raises:
+        OldHostError: it is not absolute.
+    """
     if not path.startswith("/") or "\0" in path:
         raise OldHostError(f"--as {path!r} is not an absolute path")
     return os.fsencode(os.path.normpath("/" + path.lstrip("/")))

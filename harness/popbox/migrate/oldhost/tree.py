@@ -64,10 +64,18 @@ class OldHostTree(Protocol):
         """What stands at a path whose directories are real; links are not followed. None: nothing."""
 
     def scan(self, path: bytes) -> list[tuple[bytes, DirEntry]]:
-        """Names in a real directory, in order, with what each is. Raises OldHostError."""
+        """Names in a real directory, in order, with what each is.
+
+        Raises:
+            OldHostError: it cannot be read.
+        """
 
     def read(self, path: bytes, most: int = CONFIG_OCTETS) -> bytes:
-        """A regular file at a real path, whole. Raises OldHostError, also where it is larger than ``most`` octets."""
+        """A regular file at a real path, whole.
+
+        Raises:
+            OldHostError: it cannot be read, or is larger than ``most`` octets.
+        """
 
     def bodies(self, wanted: Iterable[FileRequest]) -> Iterator[tuple[FileRequest, Body | OldHostError]]:
         """The files one after the other, each to be read to its end before the next; those that are gone as errors."""

@@ -34,7 +34,11 @@ class Unusable(UnusableError):
 
 
 def load(path: Path) -> list[Account]:
-    """Accounts in the order of the file, or of the names in the directory. Raises Unusable."""
+    """Accounts in the order of the file, or of the names in the directory.
+
+    Raises:
+        Unusable: a file or line cannot be used; names it and the rule.
+    """
     try:
         accounts = _from_directory(path) if path.is_dir() else _from_csv(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -65,7 +65,11 @@ class Host:
         return BulkPop3(self.address, self.timeout_s, context, self.tls_name)
 
     def probe(self) -> None:
-        """Greeting, TLS, and a guess at the profile, before any box is asked for. Raises Unavailable."""
+        """Greeting, TLS, and a guess at the profile, before any box is asked for.
+
+        Raises:
+            Unavailable: the host cannot be reached.
+        """
         try:
             with self.session() as stream:
                 self.hint = _guess(stream)
@@ -73,7 +77,11 @@ class Host:
             raise Unavailable(f"the {self.side} host: {error}") from error
 
     def check(self) -> None:
-        """Raises Unavailable where the host has failed too often in a row to be asked again."""
+        """Give up a host that has failed too often in a row.
+
+        Raises:
+            Unavailable: it has.
+        """
         if self._failed_in_a_row >= GIVE_UP_AFTER:
             raise Unavailable(f"the {self.side} host failed {GIVE_UP_AFTER} boxes in a row: given up")
 

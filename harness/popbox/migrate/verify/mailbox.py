@@ -55,7 +55,11 @@ class Attempts:
         self.failed = 0
 
     def wait(self, error: PopboxError) -> None:
-        """Sleep before the next try. Raises Unavailable with the last error when there is none left."""
+        """Sleep before the next try.
+
+        Raises:
+            Unavailable: no try is left; the text is the last error.
+        """
         self.failed, self.total = self.failed + 1, self.total + 1
         if self.failed >= self.host.tries:
             raise Unavailable(f"the {self.host.side} host, after {self.failed} tries: {error}") from error
@@ -64,7 +68,11 @@ class Attempts:
 
 
 def read_box(host: Host, login: str, password: str, content: bool) -> Side:
-    """All of one box, without changing it. Raises Unavailable."""
+    """All of one box, without changing it.
+
+    Raises:
+        Unavailable: the box cannot be read.
+    """
     host.check()
     try:
         side = _Reading(host, login, password, content).run()

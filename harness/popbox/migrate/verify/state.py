@@ -26,7 +26,11 @@ class State:
     """The file of one run. ``about`` is what must be the same for lines to count: hosts, profiles, content."""
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
-        """Read what is done and open for more. Raises Unusable for a file that is not one, or of another run."""
+        """Read what is done and open for more.
+
+        Raises:
+            Unusable: it is no state file, or of another run.
+        """
         self.path = path
         header = json.dumps({"schema": SCHEMA, **about}, sort_keys=True) + "\n"
         kept = self._read(header)

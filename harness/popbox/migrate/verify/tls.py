@@ -9,9 +9,10 @@ from popbox.migrate.verify.accounts import Unusable
 
 
 def context(ca_file: Path | None, any_certificate: bool, legacy: bool) -> ssl.SSLContext:
-    """A client context. Raises Unusable for a CA file that holds no certificate.
+    """A client context. ``legacy`` accepts TLS 1.0, SHA-1 signatures and short keys, as servers of ten years ago have.
 
-    ``legacy`` takes TLS 1.0, SHA-1 signatures and short keys, which servers of ten years ago have.
+    Raises:
+        Unusable: the CA file holds no certificate.
     """
     try:
         made = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)

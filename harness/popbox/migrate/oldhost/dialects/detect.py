@@ -19,7 +19,11 @@ READERS: dict[str, Callable[[OldHostTree, OldHost, bytes], None]] = {
 
 
 def read_old_host(tree: OldHostTree, dialect: str | None, home: bytes = QMAIL) -> OldHost:
-    """Read the whole old host; ``dialect`` None: find out. Raises OldHostError where it is none of those known."""
+    """Read the whole old host; ``dialect`` None: find out.
+
+    Raises:
+        OldHostError: it is of no known dialect.
+    """
     host = OldHost(dialect or detect(tree, home))
     READERS[host.dialect](tree, host, home)
     for login in host.logins:
@@ -31,7 +35,11 @@ def read_old_host(tree: OldHostTree, dialect: str | None, home: bytes = QMAIL) -
 
 
 def detect(tree: OldHostTree, home: bytes) -> str:
-    """vpopmail where it keeps domains, else the HOWTO's files, else system accounts. Raises OldHostError."""
+    """vpopmail where it keeps domains, else the HOWTO's files, else system accounts.
+
+    Raises:
+        OldHostError: it is of no known dialect.
+    """
     tops = [top for top in vpopmail.HOMES if tree.base in (b"/", top)]
     tree.prepare([home + b"/users", home + b"/control", b"/etc/passwd"])
     assign = _text(tree, home + b"/users/assign")
