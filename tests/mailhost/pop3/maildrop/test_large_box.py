@@ -84,7 +84,7 @@ def test_stat_after_marks_and_their_withdrawal(profile: str) -> None:
 
 def test_a_large_box_that_has_changed_is_not_taken_up_on_the_loop(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first slice of a scan is done there; what is known of 100,000 messages is looked through after it."""
-    monkeypatch.setattr("mailhost.pop3.maildrop.maildrop.LARGE", 2)
+    monkeypatch.setattr("mailhost.pop3.maildrop.scan.LARGE", 2)
     for number in range(3):
         box.put(f"{number}.h", b"x\n")
     snapshot = Snapshot()

@@ -200,7 +200,7 @@ def test_a_message_changed_in_place_is_measured_again_at_the_next_login(box: Box
 
 def test_sessions_that_scan_at_once_each_list_what_they_have_found(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     """The profile qmail has no lock: one session still reads the old file while another has seen the box change."""
-    monkeypatch.setattr("mailhost.pop3.maildrop.maildrop.SLICE", 1)
+    monkeypatch.setattr("mailhost.pop3.maildrop.scan.SLICE", 1)
     filled(box)
     life(box, qmail_quirks=True)
     (box.maildir / "new" / "0.h").unlink()
