@@ -53,7 +53,7 @@ class Spread:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Stacks of containers take longest and begin first; then slow tests: so no process ends long after others.
 
-        In one process a module's slow tests stay with its others: else its fixtures would be made twice.
+        In one process a module's slow tests stay with its others: otherwise its fixtures would be made twice.
         """
         items.sort(key=lambda item: turn(item, slow_first=self.room is not None))
 
@@ -91,7 +91,7 @@ def turn(item: pytest.Item, *, slow_first: bool) -> int:
 
 
 def unit(root: Path, nodeid: str) -> str:
-    """What goes to one process whole: a module that makes something for several of its tests, else the one test."""
+    """What goes to one process whole: a module that makes something for several of its tests, or the one test."""
     file = nodeid.partition("::")[0]
     return file if file not in CHEAP and together(root / file) else nodeid
 
@@ -131,7 +131,11 @@ class TooLong(Exception):
 
 
 def _lock(file: IO[str], kind: int) -> None:
-    """Raises TooLong."""
+    """Take a lock within ``WITHIN_S``.
+
+    Raises:
+        TooLong: another process holds it.
+    """
     deadline = time.monotonic() + WITHIN_S
     while True:
         try:
@@ -151,4 +155,4 @@ def _holders(path: str) -> str:
             if (process / "fd" / info.name).readlink() == Path(path) and "\nlock:" in info.read_text():
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 found.append(f"pid {process.name} ({command.strip()[:80]})")
-    return ", ".join(found) or "nobody that can be seen"
+    return ", ".join(found) or "no process that can be seen"

@@ -42,10 +42,14 @@ class MailHostContainer:
         return self
 
     def start(self) -> Self:
-        """Bring it up and wait for both greetings. Raises HostError with the containers' logs; leaves nothing then.
+        """Bring it up and wait for both greetings.
 
-        One that nobody stops goes with this process, also where HUP or TERM ends that: as by Ctrl-C, where this was
-        called from the main thread and neither is ignored or handled. Else, and after KILL, with the next host's start.
+        A host that is not stopped is removed when this process ends. HUP and TERM remove it as Ctrl-C does, where this
+        was called from the main thread and the signal is not ignored or handled. Otherwise, and after KILL, the next
+        host's start removes it.
+
+        Raises:
+            HostError: it did not come up; carries the containers' logs. Nothing is left of it.
         """
         self._host = start(choose("docker", self._wanted, self._settings), self._settings)
         atexit.register(self._stop_if_ours, os.getpid())
@@ -78,7 +82,11 @@ class MailHostContainer:
 
     @property
     def mail(self) -> MailHost:
-        """Mailboxes, messages and sessions. Raises HostError before ``start``."""
+        """Mailboxes, messages and sessions.
+
+        Raises:
+            HostError: the host is not started.
+        """
         if self._mail is None:
             raise HostError("the mail host is not started")
         return self._mail

@@ -53,7 +53,11 @@ class Plugin:
         self.began = datetime.now(UTC)
 
     def host(self, choice: Choice) -> Host:
-        """The run's host of that world. Raises HostError."""
+        """The run's host of that world.
+
+        Raises:
+            HostError: it did not come up.
+        """
         self.end_on_signals()
         return self.hosts.host(choice)
 
@@ -201,7 +205,7 @@ def pop3(mailhost: MailHost) -> Callable[[Mailbox], Pop3]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Before the first test: bring up the hosts that tests share, and build images, on nobody's time limit.
+    """Before the first test: bring up the hosts that tests share, and build images, on no test's time limit.
 
     A first build takes minutes. What cannot be brought up fails the tests that ask for it, in their own words.
     """
@@ -307,7 +311,11 @@ class ScenarioItem(pytest.Item):
             return True
 
     def runtest(self) -> None:
-        """Bring up the world, run, take it away. Raises ScenarioFailed with the whole story."""
+        """Bring up the world, run, take it away.
+
+        Raises:
+            ScenarioFailed: the verdict is failed or not proved; its text is the whole report.
+        """
         plugin = self.config.stash[PLUGIN]
         file = load(self.path)
         try:

@@ -12,7 +12,7 @@ from popbox.scenario.fields import Strict
 
 
 class Verdict(StrEnum):
-    """How a scenario ended. ``NOT_PROVED``: nothing failed, and nobody could look at what became of its mail."""
+    """How a scenario ended. ``NOT_PROVED``: nothing failed, and what became of its mail is unknown."""
 
     PASSED = "passed"
     FAILED = "failed"

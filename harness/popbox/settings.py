@@ -10,7 +10,7 @@ from popbox.environment import handed_on
 
 
 def unsaid(_line: str) -> None:
-    """Where nobody listens."""
+    """Drop the line: the default of ``Settings.say``."""
 
 
 @dataclass(frozen=True, slots=True)

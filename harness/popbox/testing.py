@@ -25,7 +25,7 @@ from popbox.scenario.load import ScenarioFile
 from popbox.scenario.model import Accounts, Needs, Scenario
 from popbox.scenario.steps import Step
 
-SENDER = "sender@popbox.invalid"  # RFC 2606: a name that nobody can own
+SENDER = "sender@popbox.invalid"  # RFC 2606: a name that no one can own
 
 
 class Unproved(AssertionError):
@@ -133,7 +133,7 @@ class MailHost:
         return self._host.run(*argv, stdin=stdin)
 
     def domain(self, name: str | None = None) -> str:
-        """Declare a domain; without a name, one that nobody else has."""
+        """Declare a domain; without a name, one that no other test has."""
         name = name or f"t{secrets.token_hex(5)}.example"
         self.step("declare", {"argv": ["domain", "add", name]})
         return name
@@ -206,7 +206,11 @@ class MailHost:
         return self._host.find(self._run.context.maildir(address), "")
 
     def step(self, verb: str, spec: Any, within_s: float = 15.0) -> StepResult:
-        """Take one step as a scenario would (scenarios/README.md has verbs and keys). Raises Unproved."""
+        """Take one step as a scenario would (scenarios/README.md has verbs and keys).
+
+        Raises:
+            Unproved: the step did not pass.
+        """
         taken = self._run.take(Step.model_validate({verb: spec, "within-s": within_s}))
         if not taken.seen.passed:
             raise Unproved(taken)

@@ -79,7 +79,7 @@ CONVERSATIONS = {
         ["S: +OK hi", "C: PASS 320", "S: +OK", "C: LIST", "S: +OK", "S: 1 320", "S: 4 320", "S: 354 320", "C: PASS x"],
         ["+OK hi", f"PASS {MASK}", "+OK", "LIST", "+OK", "1 320", "4 320", "354 320", f"PASS {MASK}"],
     ),
-    "SMTP, whose messages are nobody's password": (
+    "SMTP, whose messages hold no password": (
         ["S: 220 x", f"C: AUTH PLAIN {PLAIN}", "S: 235 ok", "C: DATA", "S: 354 go", "C: PASS s3cret", "C: .", "S: 250"],
         ["220 x", f"AUTH PLAIN {MASK}", "235 ok", "DATA", "354 go", "PASS s3cret", ".", "250"],
     ),

@@ -44,7 +44,11 @@ def _removed(settings: Settings, registry: Registry, record: Record) -> bool:
 
 
 def _named(settings: Settings, name: str) -> Record:
-    """The record of a host that may be removed. Raises HostError: there is none, it is in use, it is not popbox's."""
+    """The record of a host that may be removed.
+
+    Raises:
+        HostError: there is none, it is in use, or it is not popbox's.
+    """
     records = {one.id: one for one in Registry(settings.state).all()}
     found = records.get(name)
     if found is None and name in targets(settings):

@@ -40,7 +40,7 @@ def plan(
 ) -> int:
     """Write the cut-over sheet: TTL, presync, freeze, final pass, verify, switch, roll back.
 
-    Times are those measured in the reports given, the last report of a kind counting; else "not measured".
+    Times are those measured in the reports given, the last report of a kind counting; otherwise "not measured".
 
     \b
     Example:
@@ -61,7 +61,11 @@ def plan(
 
 
 def _read(file: Path, model: type[M]) -> M:
-    """A report. Raises Unusable with the field and the rule."""
+    """A report.
+
+    Raises:
+        Unusable: the file cannot be read, or a field does not fit; names the field and the rule.
+    """
     try:
         return model.model_validate_json(file.read_bytes())
     except OSError as error:

@@ -120,7 +120,11 @@ def verify(
 
 
 def chosen(boxes: list[Account], only: tuple[str, ...]) -> list[Account]:
-    """All, or those named. Raises click.BadParameter for a name that is not there."""
+    """All, or those named.
+
+    Raises:
+        click.BadParameter: a name is not among the accounts.
+    """
     for name in only:
         if name not in {box.old_login for box in boxes}:
             raise click.BadParameter(f"--only {name}: no such login among the accounts")
@@ -128,7 +132,7 @@ def chosen(boxes: list[Account], only: tuple[str, ...]) -> list[Account]:
 
 
 def warn(what: str) -> None:
-    """A line on standard error that nobody overlooks."""
+    """A line on standard error that is hard to miss."""
     click.echo(f"WARNING: {what}", err=True)
 
 

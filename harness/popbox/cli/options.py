@@ -22,7 +22,9 @@ OPTIONS = {
         "--mailhost-command", default="", metavar="COMMAND", help="Host remote: runs mailhost there, `ssh mx mailhost`."
     ),
     "allow_writes": click.option(
-        "--allow-writes", is_flag=True, help="Host remote: send mail, delete it, change accounts; else it is only read."
+        "--allow-writes",
+        is_flag=True,
+        help="Host remote: send mail, delete it, change accounts; without it, only read.",
     ),
 }
 
@@ -34,7 +36,11 @@ on = click.option("--on", "name", metavar="NAME", help="Which host, where severa
 
 
 def address(text: str) -> Address:
-    """``HOST:PORT``, an IPv6 address in brackets. Raises click.BadParameter."""
+    """``HOST:PORT``, an IPv6 address in brackets.
+
+    Raises:
+        click.BadParameter: the text is not of that form.
+    """
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
         raise click.BadParameter(f"{text!r} is not HOST:PORT")
@@ -42,7 +48,11 @@ def address(text: str) -> Address:
 
 
 def password_in(path: str) -> str:
-    """The first line of a file, ``-`` for standard input. Raises click.BadParameter."""
+    """The first line of a file, ``-`` for standard input.
+
+    Raises:
+        click.BadParameter: the file cannot be read, or its first line is empty.
+    """
     try:
         octets = sys.stdin.buffer.readline() if path == "-" else Path(path).read_bytes()[:LONGEST_PASSWORD]
         password = octets.partition(b"\n")[0].removesuffix(b"\r").decode()
@@ -61,7 +71,11 @@ def remote_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_remote(given: dict[str, Any]) -> Remote | None:
-    """Take the options out of ``given``; None for another host. Raises UsageError for what does not fit together."""
+    """Take the options out of ``given``; None for another host.
+
+    Raises:
+        click.UsageError: options that do not fit together.
+    """
     wish = {name: given.pop(name) for name in OPTIONS}
     if given["host"] != "remote":
         if used := [name for name, value in wish.items() if value]:

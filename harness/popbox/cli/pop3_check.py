@@ -23,14 +23,22 @@ PASSED, FAILED, UNUSABLE, UNREACHABLE = 0, 1, 2, 3
 
 
 def maildir_at(path: Path | None) -> Path | None:
-    """The path itself where it is a Maildir. Raises click.BadParameter."""
+    """The path itself where it is a Maildir.
+
+    Raises:
+        click.BadParameter: it lacks new/, cur/ or tmp/.
+    """
     if path is not None and not all((path / part).is_dir() for part in ("new", "cur", "tmp")):
         raise click.BadParameter(f"--maildir {path}: it lacks new/, cur/ or tmp/")
     return path
 
 
 def known(names: tuple[str, ...], option: str) -> tuple[str, ...]:
-    """The names given, where each is a check, an area or a deviation. Raises click.BadParameter."""
+    """The names given, where each is a check, an area or a deviation.
+
+    Raises:
+        click.BadParameter: one is none of them.
+    """
     there = {name for row in CHECKS for name in (row.name, row.area, row.deviation)}
     for name in names:
         if name not in there:

@@ -77,7 +77,7 @@ def probe_command(
 
 
 def verdict(seen: Probed, warn: float, critical: float) -> int:
-    """The exit code: a failed leg is critical; else the whole time, in seconds, is judged."""
+    """The exit code: a failed leg is critical; otherwise the whole time, in seconds, is judged."""
     if seen.failed or seen.total_s >= critical:
         return CRITICAL
     return WARNING if seen.total_s >= warn else OK

@@ -76,7 +76,7 @@ def demo(settings: Settings, /, **given: Any) -> int:
 @click.option("--jobs", "-j", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Scenarios at a time.")
 @click.option("--host", type=click.Choice(["auto", "local", "docker", "remote"]), default="auto", show_default=True)
 @remote_options
-@click.option("--allow-unproved", is_flag=True, help="0 also where nobody looked at what became of a message.")
+@click.option("--allow-unproved", is_flag=True, help="0 also where what became of a message is unknown.")
 @click.option("--allow-empty", is_flag=True, help="0 also where every scenario was skipped.")
 @options
 @click.pass_obj
@@ -84,7 +84,7 @@ def run(settings: Settings, /, scenarios: tuple[Path, ...], **given: Any) -> int
     """Run scenario files, or all in a directory; without any, those that come with popbox.
 
     Exit codes: 0 passed, 1 failed, 2 unusable input, 3 host unavailable, 4 nothing failed and not all is proved:
-    nobody could look at what became of a message, or every scenario was skipped.
+    what became of a message is unknown, or every scenario was skipped.
     """
     files = load_all(list(scenarios) or [settings.assets / "scenarios"])
     remote = read_remote(given)
@@ -127,7 +127,7 @@ def exit_code(results: list[Result], wish: Options) -> int:
 def _choice(wish: Options, settings: Settings) -> Choice:
     if wish.remote is None:
         return choose(wish.host, wish.mta, settings)
-    unknown = "nobody says which MTA it is; --mta does" if wish.remote.mta == "unknown" else ""
+    unknown = "unknown MTA: --mta says which it is" if wish.remote.mta == "unknown" else ""
     return Choice("remote", wish.remote.mta, unknown)
 
 
@@ -138,7 +138,7 @@ def _start(choice: Choice, wish: Options, settings: Settings, own_disk: bool) ->
 def _results(
     settings: Settings, files: list[ScenarioFile], choice: Choice, wish: Options, shown: Screen
 ) -> Generator[Result]:
-    """One file, or a host that is kept: one after the other on one host; else as many at a time as asked for."""
+    """One file, or a host that is kept: one after the other on one host; otherwise as many at a time as asked for."""
     if len(files) > 1 and not wish.keep:
         yield from run_all(files, lambda own_disk: _start(choice, wish, settings, own_disk), wish.jobs, shown)
         return
@@ -154,7 +154,11 @@ def _results(
 
 
 def _outputs(wish: Options) -> dict[Path, Form]:
-    """Files to write; their folders are made now, so that a wrong one is known before the run. Raises UsageError."""
+    """Files to write; their folders are made now, so that a wrong one is known before the run.
+
+    Raises:
+        click.UsageError: a folder cannot be made.
+    """
     folder = wish.report
     wanted: list[tuple[Path | None, Form]] = [(wish.json, run_report.as_json), (wish.html, html.render)]
     wanted += [(folder / "report.json", run_report.as_json), (folder / "report.html", html.render)] if folder else []

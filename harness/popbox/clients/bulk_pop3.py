@@ -61,7 +61,11 @@ class BulkPop3:
         self._socket.close()
 
     def stls(self, context: ssl.SSLContext) -> None:
-        """STLS and the handshake (RFC 2595 §4). Raises Garbled for octets that came in the clear behind the reply."""
+        """STLS and the handshake (RFC 2595 §4).
+
+        Raises:
+            Garbled: octets came in the clear behind the reply.
+        """
         self.command("STLS")
         if self._buffer:
             raise Garbled(f"{self.address} sent octets in the clear behind its reply to STLS")

@@ -27,7 +27,7 @@ Opener = Callable[[], AbstractContextManager[BulkPop3]]
 
 
 class ReadOnlyProxy:
-    """``behind`` may be set anew between connections. ``fetched`` holds the number of each message handed out."""
+    """``behind`` may be replaced between connections. ``fetched`` holds the number of each message handed out."""
 
     def __init__(self, listener: socket.socket) -> None:
         """Serve connections of ``listener`` until it is closed."""

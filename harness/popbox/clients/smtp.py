@@ -44,7 +44,9 @@ class Smtp:
     def __init__(self, address: Address, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
         """Connect and read the greeting; with ``tls`` the connection begins with a handshake.
 
-        Raises ConnectionFailed, StepTimeout.
+        Raises:
+            ConnectionFailed: the peer closed or broke the connection.
+            StepTimeout: a reply did not come in time.
         """
         self.wire = Wire(address, timeout_s)
         try:
@@ -88,7 +90,9 @@ def deliver(
 ) -> Receipt:
     """Send one message; stops at the first refusal. A refusal is a Receipt.
 
-    Raises ConnectionFailed, StepTimeout; they carry the transcript so far.
+    Raises:
+        ConnectionFailed: the peer closed or broke the connection; carries the transcript so far.
+        StepTimeout: a reply did not come in time; carries the transcript so far.
     """
     session = Smtp(address, timeout_s)
     with session.wire:

@@ -53,7 +53,11 @@ class Wire:
     """One connection. Its log shows no password."""
 
     def __init__(self, address: Address, timeout_s: float = 10.0) -> None:
-        """Connect within ``timeout_s``, which also bounds each later read. Raises ConnectionFailed."""
+        """Connect within ``timeout_s``, which also bounds each later read.
+
+        Raises:
+            ConnectionFailed: the peer refused or did not answer.
+        """
         try:
             connection = socket.create_connection(address, timeout=timeout_s)
         except OSError as error:
@@ -87,7 +91,11 @@ class Wire:
         self.close()
 
     def secure(self, context: ssl.SSLContext, server_name: str) -> None:
-        """Begin TLS; what came in plain text before is thrown away (RFC 2595 §4). Raises ConnectionFailed."""
+        """Begin TLS; what came in plain text before is thrown away (RFC 2595 §4).
+
+        Raises:
+            ConnectionFailed: the handshake failed.
+        """
         self._buffer.clear()
         try:
             self._socket.settimeout(self.timeout_s)
@@ -127,7 +135,11 @@ class Wire:
         self._note("C", line)
 
     def send_octets(self, octets: bytes) -> None:
-        """Send octets as they are, without logging them. Raises ConnectionFailed."""
+        """Send octets as they are, without logging them.
+
+        Raises:
+            ConnectionFailed: the peer has closed the connection.
+        """
         try:
             self._socket.settimeout(self.timeout_s)
             self._socket.sendall(octets)
@@ -135,7 +147,12 @@ class Wire:
             raise ConnectionFailed(f"{self.peer} closed the connection while we sent: {error}") from error
 
     def read_line(self, awaited: str = "a line") -> bytes:
-        """The next line without its LF or CR LF. Raises StepTimeout, or ConnectionFailed at end of stream."""
+        """The next line without its LF or CR LF.
+
+        Raises:
+            StepTimeout: no line came in time.
+            ConnectionFailed: the stream ended.
+        """
         deadline = time.monotonic() + self.timeout_s
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > LINE_OCTETS:

@@ -58,7 +58,7 @@ def listed(host: Host, login: str, password: str) -> Names | None:
 
 
 def new_in(host: Host, login: str, known: Login) -> list[RetrievedMessage] | str:
-    """Log in and retrieve what is new, newest first; no QUIT, so that nothing moves or goes. Else the reason."""
+    """Log in and retrieve what is new, newest first; no QUIT, so that nothing moves or goes. On failure the reason."""
     got: list[RetrievedMessage] = []
     try:
         with Pop3(host.address("pop3"), LOOK_S) as session:

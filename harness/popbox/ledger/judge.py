@@ -61,7 +61,7 @@ def _without_files(seen: Evidence) -> Judgement:
     if fate is Disposition.DISCARDED and seen.expected != ():  # the log alone does not say where it lies
         return (
             Disposition.UNKNOWN,
-            f"{_success(seen)}, and nobody looked where: {seen.no_files}; POP3 was not asked for it",
+            f"{_success(seen)}, and its place is unknown: {seen.no_files}; POP3 was not asked for it",
         )
     return fate, why
 
@@ -76,7 +76,7 @@ def _twins(seen: Evidence) -> Judgement | None:
 
 
 def _accounted(seen: Evidence) -> Judgement | None:
-    """Copies that are too few or too many, against the places expected or else against the log."""
+    """Copies that are too few or too many, against the places expected, or against the log."""
     found = Counter(one.place for one in seen.stored)
     taken = sum(one.deleted for one in seen.handed)
     if seen.expected is None:
@@ -113,7 +113,7 @@ def _success(seen: Evidence) -> str:
 
 
 def _unread(seen: Evidence) -> str:
-    return f"; nobody but root can read {', '.join(seen.unreadable)}" if seen.unreadable else ""
+    return f"; only root can read {', '.join(seen.unreadable)}" if seen.unreadable else ""
 
 
 def _all_succeeded(seen: Evidence) -> bool:

@@ -93,7 +93,11 @@ class Context:
         return re.search(expand(pattern, escaped), text, re.MULTILINE)
 
     def maildir(self, address: str) -> str:
-        """The Maildir of a mailbox, below the qmail home, as the host itself shows it. Raises HostError."""
+        """The Maildir of a mailbox, below the qmail home, as the host itself shows it.
+
+        Raises:
+            HostError: the host does not answer, or has no such mailbox.
+        """
         if address in self.boxes:
             return self.boxes[address]
         shown = self.host.run("mailbox", "show", address, "--json")

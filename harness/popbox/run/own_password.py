@@ -1,4 +1,4 @@
-"""What a scenario declares on host remote has a random password of the run's own there: nobody else knows it.
+"""What a scenario declares on host remote has a random password of the run's own there: only this run knows it.
 
 The password that a scenario says, in ``PASS``, ``expect-retrieved`` and ``--password-stdin``, is replaced where it is
 meant: at the logins that the scenario declares. Where that cannot be told, the scenario is not fit for host remote.
@@ -47,7 +47,11 @@ class _Known:
         (self.logins if told else self.others).update({login} if login else ())
 
     def instead(self, login: str, password: str, *, taken: bool) -> str:
-        """What to say in place of a password, perhaps itself. Raises UnfitError: it cannot be told."""
+        """What to say in place of a password, perhaps itself.
+
+        Raises:
+            UnfitError: it cannot be told.
+        """
         if taken and login in self.logins | self.others and (login in self.others or password not in self.new):
             raise UnfitError(f"the login {login} has a password that no declaration of the scenario tells")
         if password not in self.new or (self.all_named and login and login not in self.logins):
@@ -58,7 +62,11 @@ class _Known:
 
 
 def replaced(scenario: Scenario, password: str, crypt: str) -> Scenario:
-    """The scenario with that password, of which ``crypt`` is the hash. Raises UnfitError."""
+    """The scenario with that password, of which ``crypt`` is the hash.
+
+    Raises:
+        UnfitError: a password cannot be replaced in every place where the scenario says it.
+    """
     known = _known(scenario, password, crypt)
     table = scenario.accounts.model_copy(deep=True)
     for domain in table.domains.values():
@@ -137,7 +145,11 @@ def _in_telnet(spec: Telnet, known: _Known) -> Telnet:
 
 
 def _nothing_left(step: Step, known: _Known) -> None:
-    """Raises UnfitError: a password that was replaced, or the sample hash, is said in another place than a login."""
+    """Check that the old password is gone from the scenario.
+
+    Raises:
+        UnfitError: a password that was replaced, or the sample hash, is said in another place than a login.
+    """
     said = step.model_dump_json(exclude={"name"})
     if step.telnet:  # where PASS still says it, another's login is meant
         said = "\n".join(one.text for one in parse(step.telnet.transcript) if not one.text.upper().startswith("PASS "))

@@ -65,7 +65,11 @@ class Run:
         return self._see("declare the accounts", "declare", "the mailhost program", action)
 
     def take(self, step: Step) -> StepResult:
-        """Take one step. What fails is in the result, not raised. Raises NotPossibleError: the host cannot do it."""
+        """Take one step. What fails is in the result, not raised.
+
+        Raises:
+            NotPossibleError: the host cannot do it.
+        """
         seen = self._see(step.name or step.verb, step.verb, awaits(step), partial(_take, step, self.context))
         self.taken.append(Taken(seen.number, step, seen.seen.passed))
         return seen
@@ -101,7 +105,7 @@ class Run:
             if one.verdict is LegStatus.FAILED
         ]
         unseen = [
-            f"message {one.id!r}: accepted, but nobody looked at what became of it: {one.why}"
+            f"message {one.id!r}: accepted, but what became of it is unknown: {one.why}"
             for one in messages
             if one.verdict is LegStatus.NOT_LOOKED_AT
         ]
@@ -166,7 +170,9 @@ def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Resul
 def _with_own_password(file: ScenarioFile, host: Host) -> tuple[ScenarioFile, frozenset[str]]:
     """The scenario with random passwords of its own in place of those it declares, and these.
 
-    Raises UnfitError, HostError.
+    Raises:
+        UnfitError: a password of the scenario cannot be replaced.
+        HostError: the host does not answer, or made no hash.
     """
     scenario, password = file.scenario, random_password()
     if not any(ability is Ability.DECLARE for _, ability in wanted(scenario)):

@@ -36,7 +36,7 @@ def run_all(
 def _in_order(
     files: list[ScenarioFile], hosts: _Hosts, pool: ThreadPoolExecutor, watcher: Watcher | None
 ) -> Iterator[Result]:
-    """Those that need a host of their own begin first: they take longest, and the shared host comes up meanwhile."""
+    """Those that need a host of their own begin first: they take longest, and the shared host comes up then."""
     running: dict[int, Future[Result]] = {}
     own = {number: file for number, file in enumerate(files) if file.scenario.needs.own_host}
     for number, file in own.items():

@@ -22,7 +22,11 @@ class ScenarioFile:
     scenario: Scenario
 
     def message(self, name: str) -> bytes:
-        """Octets of a message file. Raises ScenarioError when it cannot be read."""
+        """Octets of a message file.
+
+        Raises:
+            ScenarioError: it cannot be read.
+        """
         try:
             return (self.path.parent / name).read_bytes()
         except OSError as error:
@@ -30,7 +34,11 @@ class ScenarioFile:
 
 
 def load(path: Path) -> ScenarioFile:
-    """Read one file. Raises ScenarioError."""
+    """Read one file.
+
+    Raises:
+        ScenarioError: it cannot be read, or a key in it does not fit; names file, step and key.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -50,7 +58,11 @@ def load(path: Path) -> ScenarioFile:
 
 
 def load_all(paths: list[Path]) -> list[ScenarioFile]:
-    """Read files and directories (their ``*.toml``, sorted). Raises ScenarioError, also when nothing is there."""
+    """Read files and directories (their ``*.toml``, sorted).
+
+    Raises:
+        ScenarioError: a file cannot be used, or there is none.
+    """
     files = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
     if not files:
         raise ScenarioError(", ".join(map(str, paths)), "", "no scenario file here (*.toml)")

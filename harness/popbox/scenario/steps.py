@@ -187,7 +187,7 @@ class Step(Table):
     heal: Identifier | None = Field(default=None, description="undo the break of that id")
     wait_until: WaitUntil | None = Field(default=None, alias="wait-until")
     restart: Service | None = Field(default=None, description="end the service in order, and start it again")
-    hup: Literal["smtp"] | None = Field(default=None, description="have the MTA read virtualdomains and locals anew")
+    hup: Literal["smtp"] | None = Field(default=None, description="have the MTA read virtualdomains and locals again")
 
     @model_validator(mode="before")
     @classmethod

@@ -41,7 +41,11 @@ class TranscriptError(ValueError):
 
 
 def parse(text: str) -> tuple[Line, ...]:
-    """Read a transcript. Raises TranscriptError for a line that is none of those above."""
+    """Read a transcript.
+
+    Raises:
+        TranscriptError: a line is none of those above.
+    """
     lines = tuple(
         _parse_line(raw, number)
         for number, raw in enumerate(text.split("\n"), 1)

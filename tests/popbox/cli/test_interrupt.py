@@ -135,5 +135,5 @@ def command_lines() -> Iterator[str]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             yield path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-        except OSError:  # it has ended meanwhile
+        except OSError:  # it has ended since
             continue

@@ -269,7 +269,7 @@ def test_files_that_nobody_can_read_are_named() -> None:
     run = Run(Found(entry(f"{BOX}/new/secret"), b"", readable=False))
     proof = run.proof()
     assert proof.ended is Disposition.LOST
-    assert proof.why.endswith(f"; nobody but root can read {BOX}/new/secret")
+    assert proof.why.endswith(f"; only root can read {BOX}/new/secret")
 
 
 def test_the_mta_that_bounced_against_the_rules_fails_and_the_other_way_round() -> None:

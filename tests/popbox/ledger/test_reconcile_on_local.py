@@ -189,7 +189,7 @@ def test_a_message_delivered_although_no_recipient_was_expected_is_caught(host: 
 
 
 def test_a_delivery_that_bounces_against_the_rules_fails_the_run(host: LocalHost) -> None:
-    """Nobody but the ledger looks at this message: the box breaks after the rules were asked."""
+    """Only the ledger looks at this message: the box breaks after the rules were asked."""
     file = scenario("against.example", [SEND])
     going = Run(file, host)
     going.declare()
@@ -214,7 +214,7 @@ def test_a_delivery_that_bounces_against_the_rules_fails_the_run(host: LocalHost
     assert "expected: joe@against.example: delivered, " in result.reason
 
 
-def test_a_message_in_a_queue_that_nobody_serves_is_stuck_there(tmp_path: Path) -> None:
+def test_a_message_in_a_queue_that_is_not_served_is_stuck_there(tmp_path: Path) -> None:
     """The MTA is killed right after the 250: the reason names how it ended. It must not take the drain's time."""
     up = LocalHost.start(Registry(tmp_path))
     try:

@@ -75,7 +75,7 @@ def test_a_sound_server_passes_and_the_report_has_the_octets_of_the_wire(tmp_pat
 
 def test_what_lay_there_before_and_foreign_mail_do_no_harm(tmp_path: Path) -> None:
     mail = FakeMail(keep=lambda message: [(0.0, message), (0.5, b"Subject: something else\r\n\r\nnews\r\n")])
-    mail.box = [(0.0, DELIVERY + TEXT.replace("\\n", "\r\n").encode())]  # an earlier run's, whose token nobody knows
+    mail.box = [(0.0, DELIVERY + TEXT.replace("\\n", "\r\n").encode())]  # an earlier run's, whose token is unknown
     result = tried(mail, tmp_path)
     assert result.verdict is Verdict.PASSED, result.reason
 
@@ -164,7 +164,7 @@ def test_a_message_whose_token_did_not_survive_is_not_proved_by_its_lines(tmp_pa
 def test_a_250_alone_is_no_proof(tmp_path: Path) -> None:
     result = tried(FakeMail(), tmp_path, SEND)
     assert (result.verdict, result.messages[0].ended) == (Verdict.NOT_PROVED, Disposition.UNKNOWN)
-    assert result.reason.startswith("message 'hello': accepted, but nobody looked at what became of it: no log: ")
+    assert result.reason.startswith("message 'hello': accepted, but what became of it is unknown: no log: ")
 
 
 def test_a_log_that_says_success_is_no_proof_of_a_box(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_the_exit_code_is_zero_only_for_a_proof_or_for_what_was_asked_to_count(t
     for name, text in (("sends.toml", SEND), ("fetches.toml", SEND + FETCH), ("skipped.toml", NOT_DONE)):
         (tmp_path / name).write_text(text)
     with serving(FakeMail()) as mail:
-        # One at a time: each takes what the other sends meanwhile, of the same text, for a second copy.
+        # One at a time: each takes what the other sends at the same time, of the same text, for a second copy.
         there = ["--host", "remote", "--smtp", str(mail.smtp), "--pop3", str(mail.pop3), "--allow-writes", "--jobs=1"]
 
         def code(*argv: str) -> tuple[int, str]:

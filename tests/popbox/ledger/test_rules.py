@@ -71,7 +71,7 @@ JUDGED: dict[str, tuple[Evidence, Ends, str]] = {
     "nowhere": (replace(SOUND, stored=[], handed=[]), Ends.LOST, "joe@c: success"),
     "nowhere, no log": (replace(SOUND, stored=[], handed=[], family=[], no_log="none"), Ends.LOST, "the MTA took it"),
     "nowhere that may be read": (
-        replace(SOUND, stored=[], handed=[], unreadable=("x/new/3",)), Ends.LOST, "nobody but root can read x/new/3",
+        replace(SOUND, stored=[], handed=[], unreadable=("x/new/3",)), Ends.LOST, "only root can read x/new/3",
     ),
     "nowhere yet": (replace(SOUND, stored=[], handed=[], family=story("running")), Ends.QUEUE, "words"),
     "put off": (replace(SOUND, stored=[], handed=[], family=story("deferral")), Ends.DEFERRED, "words (1 attempts)"),
@@ -104,7 +104,7 @@ JUDGED: dict[str, tuple[Evidence, Ends, str]] = {
     "no files, a twin": (replace(NO_FILES, twins=("RETR 2",)), Ends.DOUBLED, "RETR 2"),
     "no files, changed": (replace(NO_FILES, handed=[handed(KEPT + b"more\n")]), Ends.POP3, "not those"),
     "no files, nothing": (replace(NO_FILES, handed=[], family=[], no_log="no log"), Ends.UNKNOWN, "no log: no log"),
-    "no files, logged": (replace(NO_FILES, handed=[]), Ends.UNKNOWN, "nobody looked where"),
+    "no files, logged": (replace(NO_FILES, handed=[]), Ends.UNKNOWN, "its place is unknown"),
     "no files, put off": (replace(NO_FILES, handed=[], family=story("deferral")), Ends.DEFERRED, "words"),
     "no files, expected to be dropped": (replace(NO_FILES, handed=[], expected=()), Ends.DISCARDED, "keep nothing"),
 }  # fmt: skip

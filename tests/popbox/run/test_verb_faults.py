@@ -100,7 +100,7 @@ CASES = [
     Case("shell", "says else", 'shell = { script = "x", code = 3, says = "eve" }', "with 3", FakeHost(ran=RAN)),
     Case("explain", "delivered, not refused", 'explain = { address = "j@d", delivered = false }', "ended with 0"),
     Case("explain", "other way", 'explain = { address = "j@d", says = "eve" }', "ended with 0"),
-    Case("send", "nobody listens", SEND, "smtp has no port"),
+    Case("send", "no one listens", SEND, "smtp has no port"),
     Case("send", "refused", SEND, "refused at RCPT TO.*: 553 no", says={"smtp": [*SMTP, b"553 no\r\n", b"221 x\r\n"]}),
     Case(
         "send",
@@ -186,7 +186,7 @@ CASES = [
     ),
     Case("expect-retrieved", "octets changed", RETRIEVED, "RETR 1 does not end with", says={"pop3": pop3(OTHER)}),
     Case("expect-retrieved", "listed twice", RETRIEVED, "listed 2 times: 2, 1", says={"pop3": pop3(WIRED, WIRED)}),
-    Case("expect-retrieved", "nobody listens", RETRIEVED, "pop3 has no port"),
+    Case("expect-retrieved", "no one listens", RETRIEVED, "pop3 has no port"),
     Case(
         "telnet",
         "another line",

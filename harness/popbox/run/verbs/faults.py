@@ -80,7 +80,7 @@ def restart(context: Context, service: Service, deadline: float) -> Observation:
 
 
 def hup(context: Context, _service: Literal["smtp"], _deadline: float) -> Observation:
-    """Have the MTA read control/virtualdomains and control/locals anew (H-3)."""
+    """Have the MTA read control/virtualdomains and control/locals again (H-3)."""
     context.host.hup()
     return Observation(passed=True, said="sent HUP to the MTA")
 
