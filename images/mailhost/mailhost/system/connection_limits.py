@@ -1,4 +1,4 @@
-"""Who may have another session: so many altogether, so many from one address. Pure."""
+"""Who may open another session: one limit for all, one for each address. Pure."""
 
 from __future__ import annotations
 

@@ -57,7 +57,11 @@ def not_after(pem: bytes) -> float:
 
 
 def _value(der: bytes, at: int) -> tuple[int, int, int]:
-    """Tag, beginning and end of the value at ``at``. Raises IndexError."""
+    """Tag, beginning and end of the value at ``at``.
+
+    Raises:
+        IndexError: it is cut short.
+    """
     tag, length, start = der[at], der[at + 1], at + 2
     if length & 0x80:
         count = length & 0x7F

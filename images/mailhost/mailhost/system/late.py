@@ -52,7 +52,11 @@ class Session:
 
 
 def _mark(path: str) -> object:
-    """What tells one state of a file from another; None where there is none. Raises OSError."""
+    """What tells one state of a file from another; None for a missing file.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
     try:
         found = os.stat(path)
     except FileNotFoundError:

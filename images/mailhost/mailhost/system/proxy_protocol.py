@@ -108,7 +108,7 @@ def parse(data: bytes) -> Found | None:
     """The header at the beginning of ``data``; None while octets are missing.
 
     Raises:
-        ProxyError: there is none.
+        ProxyError: it begins with no valid header.
     """
     if data and data.startswith(V1[: len(data)]):
         return _parse_v1(data)
@@ -155,7 +155,7 @@ def _addresses(family: int, block: bytes) -> Client | None:
     """The ends of a TCP connection; others (UNIX, datagrams, unspecified) have none that we could use.
 
     Raises:
-        ProxyError: the family is none of the specification's, or the block too short for it.
+        ProxyError: the family is not in the specification, or the block is too short for it.
     """
     if family >> 4 > 3 or family & 15 > 2:
         raise ProxyError("PROXY v2 header of an unknown address family or protocol")

@@ -165,7 +165,7 @@ class Passdb:
         """Forget all rows if the file has changed.
 
         Raises:
-            OSError: there is none.
+            OSError: there is no file.
         """
         found = os.stat(self._path)
         key = (found.st_ino, found.st_mtime_ns, found.st_size)

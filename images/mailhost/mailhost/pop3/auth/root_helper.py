@@ -163,7 +163,7 @@ def answer(question: bytes, files: Files, *, upgrade: bool = False, pem: tuple[P
     """One answer, without tag and question repeated before it."""
     try:
         return _answer(question[:1], unpack(question[1:]), files, upgrade=upgrade, pem=pem)
-    except Exception:  # OSError, a line that is no row, a question that is none, or a fault of ours
+    except Exception:  # OSError, a malformed line or question, or a fault of ours
         return b"!"
 
 

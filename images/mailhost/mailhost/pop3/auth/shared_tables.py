@@ -19,10 +19,10 @@ PLACES = 8_192
 
 WAYS = 4
 FREE_FAILURES = 5
-"""So many failures cost nothing but the fixed delay: people mistype, and mail programs keep old passwords."""
+"""This many failures cost only the fixed delay: people mistype, and mail programs keep old passwords."""
 
 WINDOW_S = 900.0
-"""Failures are forgotten when there was none for so long."""
+"""Failures are forgotten when there was none for this long."""
 
 BUCKET = 8
 """Entries a bucket of ``Table`` has; when they are taken the oldest is forgotten."""

@@ -30,7 +30,7 @@ TRIES_S = 86_400.0
 
 BURST = 4_096
 """First tries at one login that need not wait for their slot: 1,000 addresses have 3,000. A few MB of memory for the
-pairs, and guesses of which an attacker has so many once, for they come back at one in ``SLOT_S``."""
+pairs, and as many guesses for an attacker once, for they come back at one in ``SLOT_S``."""
 
 GOOD_S = 7 * 86_400.0
 """For this long an address that has opened a login waits in no queue there but its own."""
@@ -94,7 +94,7 @@ class Throttle:
         return None
 
     def waiting(self, unauthenticated: int) -> None:
-        """So many of this worker's connections have not logged in: let the others know."""
+        """Tell the other workers how many of this worker's connections have not logged in."""
         self._shared.waiting[self._worker] = unauthenticated
 
     def has_room(self, unauthenticated: int) -> bool:
@@ -160,9 +160,9 @@ class Throttle:
         return now >= self._shared.until[0]
 
     def turns(self, peer: str, login: bytes, now: float) -> tuple[Turn, ...]:
-        """How many claims of this kind a worker may judge at once: so many more than are free may fail before it shows.
+        """How many claims of this kind a worker may judge at once: that many more than are free may fail unnoticed.
 
-        Of one login one: it may cost a thread 0.7 s, and other logins need threads too.
+        One at each login: it may cost a thread 0.7 s, and other logins need threads too.
         """
         key = network(peer)
         if self.is_good(key, login, now):

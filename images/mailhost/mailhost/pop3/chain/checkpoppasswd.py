@@ -75,7 +75,11 @@ def run(arguments: list[str]) -> None:
 
 
 def parse_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Options and the subprogram; no getopt or argparse, whose imports cost more than the check."""
+    """Options and the subprogram; no getopt or argparse, whose imports cost more than the check.
+
+    Raises:
+        Exit: 2, the arguments are unusable.
+    """
     options = {"--file": DEFAULT_FILE, "--else": "", **dict.fromkeys(FLAGS, "")}
     rest = list(arguments)
     while rest and rest[0].startswith("--"):
@@ -95,7 +99,11 @@ def parse_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def read_input() -> bytes:
-    """Everything on descriptor 3, which is closed then."""
+    """Everything on descriptor 3, which is then closed (Q-CPW-1).
+
+    Raises:
+        Exit: 1 for too many octets, 2 where there is no descriptor 3, 111 where reading fails.
+    """
     data = b""
     try:
         while len(data) <= INPUT_OCTETS and (piece := os.read(3, INPUT_OCTETS + 1 - len(data))):
@@ -109,7 +117,11 @@ def read_input() -> bytes:
 
 
 def split_input(data: bytes) -> tuple[bytes, bytes]:
-    """Login and password; what follows them does not matter (Q-CPW-2)."""
+    """Login and password; what follows them does not matter (Q-CPW-2).
+
+    Raises:
+        Exit: 2, there are not two fields.
+    """
     fields = data.split(b"\0")
     if len(fields) < 3:
         raise Exit(MISUSE, "descriptor 3 holds no login and password")
@@ -117,7 +129,11 @@ def split_input(data: bytes) -> tuple[bytes, bytes]:
 
 
 def look_up(path: str, login: bytes) -> Row | None:
-    """The row of ``login``; a file that cannot be read is no reason to call a password wrong."""
+    """The row of ``login``, or None.
+
+    Raises:
+        Exit: 111, the file cannot be read: that is no reason to call a password wrong.
+    """
     try:
         return find(path, login)
     except OSError as error:
@@ -155,7 +171,11 @@ def pass_on(data: bytes, command: list[str]) -> None:
 
 
 def enter(row: Row) -> None:
-    """Be the real user, in the box's home, with USER, HOME and SHELL set (Q-CPW-4, Q-CPP-3, Q-CPP-4)."""
+    """Be the real user, in the box's home, with USER, HOME and SHELL set (Q-CPW-4, Q-CPP-3, Q-CPP-4).
+
+    Raises:
+        Exit: 1 where the uid cannot be changed, 111 where account or home is unavailable.
+    """
     shell = "/bin/sh"
     if os.geteuid() == 0:
         try:
@@ -174,7 +194,11 @@ def enter(row: Row) -> None:
 
 
 def execute(command: list[str]) -> None:
-    """Become ``command``, found through PATH."""
+    """Become ``command``, found through PATH (execvp(3)).
+
+    Raises:
+        Exit: 111, it cannot be run.
+    """
     try:
         os.execvp(command[0], command)  # noqa: S606 - running what the command line names is the interface
     except OSError as error:

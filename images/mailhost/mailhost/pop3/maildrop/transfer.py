@@ -44,7 +44,11 @@ def begin(drop: Maildrop, event: Transmit) -> tuple[bytes, Transfer | None]:
 
 
 def _eight_bit_header(fd: int) -> bool:
-    """Whether the header has octets beyond US-ASCII; read apart from what is sent. Raises OSError."""
+    """Whether the header has octets beyond US-ASCII; read apart from what is sent.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     at, last = 0, b""
     while chunk := os.pread(fd, CHUNK_OCTETS, at):
         text = (last + chunk).replace(b"\r\n", b"\n")
@@ -74,7 +78,11 @@ def _whole(fd: int, drop: Maildrop, event: Transmit) -> bytes | None:
 
 
 def _regular(fd: int) -> os.stat_result:
-    """What fstat says. Raises OSError, also where it is no regular file."""
+    """What fstat says.
+
+    Raises:
+        OSError: it cannot be told, or is no regular file.
+    """
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "no regular file")

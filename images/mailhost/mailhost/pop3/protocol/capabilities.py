@@ -44,7 +44,7 @@ def _stls(context: SessionState) -> list[bytes]:
 
 
 def sasl_mechanisms(context: SessionState) -> list[bytes]:
-    """The mechanisms AUTH takes now; PLAIN shows the password, so it goes where USER and PASS go."""
+    """The mechanisms AUTH takes now (RFC 5034 §3); PLAIN shows the password, so it is offered where USER is."""
     if context.features.behind_popup:
         return []
     names = [b"PLAIN"] if context.features.plaintext else []

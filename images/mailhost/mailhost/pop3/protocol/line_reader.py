@@ -23,7 +23,7 @@ class LineReader:
         self._start = 0
 
     def next(self) -> bytes | bool | None:
-        """The next line without its end, ``TOO_LONG``, or None when no line is complete."""
+        """The next line without its end (RFC 1939 §3), ``TOO_LONG``, or None when no line is complete."""
         data, start = self._data, self._start
         end = data.find(b"\n", start)
         if end < 0:
@@ -41,7 +41,7 @@ class LineReader:
         return TOO_LONG if end - start > self.limit else data[start:end]
 
     def empty(self) -> bool:
-        """Whether nothing has been received that was not read."""
+        """Whether all that was received has been read."""
         return self._start >= len(self._data)
 
     def only(self, data: bytes) -> bytes | None:
@@ -52,7 +52,7 @@ class LineReader:
         return data[:-2] if data[-2:] == b"\r\n" else data[:-1]
 
     def forget(self) -> None:
-        """Drop everything that was received and not read."""
+        """Drop everything that was received and not read (RFC 2595 §4)."""
         self._data = b""
         self._start = 0
         self._skipping = False

@@ -28,7 +28,7 @@ PARTIAL = 8
 _TWIN = b".twin"
 
 Heading = Callable[[int], bytes]
-"""The first line of a reply that lists so many messages, with its line end."""
+"""The first line, with its line end, of a reply that lists this many messages."""
 
 
 class Message(NamedTuple):
@@ -75,14 +75,14 @@ class Listing:
             self.uid_reply(heading, set())
 
     def scan_reply(self, heading: Heading, deleted: set[int]) -> bytes:
-        """The reply to LIST: ``n size`` for messages whose number is not in ``deleted``."""
+        """The reply to LIST (RFC 1939 §5): ``n size`` for messages whose number is not in ``deleted``."""
         if self._scan_reply is None:
             sizes = [(n, message.size) for n, message in enumerate(self.messages, 1)]
             self._scan_reply = heading(len(sizes)) + _size_lines(sizes) + b".\r\n"
         return self._left(self._scan_reply, heading, deleted) if deleted else self._scan_reply
 
     def uid_reply(self, heading: Heading, deleted: set[int]) -> bytes:
-        """The reply to UIDL: ``n id`` for messages whose number is not in ``deleted``."""
+        """The reply to UIDL (RFC 1939 §7): ``n id`` for messages whose number is not in ``deleted``."""
         if self._uid_reply is None:
             lines = [b"%d %b\r\n" % (n, message.uid) for n, message in enumerate(self.messages, 1)]
             self._uid_reply = heading(len(lines)) + b"".join(lines) + b".\r\n"
@@ -100,7 +100,7 @@ class Listing:
         return b"\r\n".join(compress(lines, shown))
 
     def fresh_without(self, deleted: set[int]) -> tuple[Message, ...]:
-        """What QUIT moves, but for the messages whose number is in ``deleted``."""
+        """What QUIT moves to cur/ (maildir(5)), except messages whose number is in ``deleted``."""
         return tuple([message for number, message in self.fresh if number not in deleted])
 
 
@@ -167,12 +167,12 @@ def twin_uid(name: bytes, inode: int, taken: Container[bytes] = ()) -> bytes:
 
 
 def settled_name(message: Message) -> bytes:
-    """The base name a message has from QUIT on: its own, or a twin's id."""
+    """The base name (maildir(5)) a message has from QUIT on: its own, or a twin's id."""
     return message.uid if _TWIN in message.uid and b"/" not in message.uid else base_name(message.path)
 
 
 def renamed(message: Message) -> bool:
-    """Whether that is another base name than it has now."""
+    """Whether QUIT gives a message another base name, see ``settled_name``."""
     return settled_name(message) != base_name(message.path)
 
 

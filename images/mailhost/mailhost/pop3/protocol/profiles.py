@@ -12,12 +12,12 @@ from mailhost.pop3.protocol.events import Reply
 
 
 def ok(text: bytes) -> Reply:
-    """A one-line ``+OK`` reply."""
+    """A one-line ``+OK`` reply (RFC 1939 §3)."""
     return Reply(b"+OK " + text + b"\r\n")
 
 
 def err(text: bytes) -> Reply:
-    """A one-line ``-ERR`` reply."""
+    """A one-line ``-ERR`` reply (RFC 1939 §3)."""
     return Reply(b"-ERR " + text + b"\r\n", ok=False)
 
 
@@ -51,7 +51,7 @@ class Texts:
     too_many: Reply
 
     def maildrop(self, kind: str) -> Reply:
-        """What the client is told when its maildrop cannot be opened, see ``MaildropError``."""
+        """What the client is told when its maildrop cannot be opened (RFC 1939 §4), see ``MaildropError``."""
         return {"missing": self.no_maildir, "busy": self.in_use, "unavailable": self.unavailable}.get(
             kind, self.unusable
         )
@@ -75,7 +75,7 @@ class Profile:
     line_octets: int
 
     def listed(self, count: int) -> bytes:
-        """The first line of a LIST or UIDL reply with ``count`` messages."""
+        """The first line of a LIST or UIDL reply with ``count`` messages (RFC 1939 §5)."""
         return self.texts.done.data if self.qmail_quirks else b"+OK %d messages\r\n" % count
 
 

@@ -17,7 +17,7 @@ class Exchange(Protocol):
     """One run of a mechanism: responses in, challenges or a claim out."""
 
     def respond(self, response: bytes) -> bytes | Authenticate | Lookup:
-        """The next challenge (octets, not yet base64), or the claim for the I/O layer to check.
+        """The next challenge (RFC 4422 §3; octets, not yet base64), or the claim for the I/O layer to check.
 
         Raises:
             SaslError: the response is malformed.
@@ -25,7 +25,7 @@ class Exchange(Protocol):
         ...
 
     def found(self, stored: bytes) -> bytes:
-        """The challenge that follows a ``Lookup``.
+        """The challenge that follows a ``Lookup`` (RFC 5802 §5.1).
 
         Raises:
             SaslError: what is stored is of another form.
@@ -48,7 +48,7 @@ class Plain:
         return Authenticate("plain", fields[1], fields[2])
 
     def found(self, stored: bytes) -> bytes:
-        """PLAIN looks nothing up.
+        """PLAIN looks nothing up (RFC 4616 §2).
 
         Raises:
             SaslError: always.

@@ -54,7 +54,7 @@ def make(password: bytes, salt: bytes | None = None, iterations: int = ITERATION
 
 
 def parse(text: bytes) -> Verifier | None:
-    """The fields of a stored text (form: see above); None where it is something else."""
+    """The fields of a stored text (RFC 5802 §3; form: see above); None where it is something else."""
     try:
         _, front, back = text.split(b"$")
         iterations, salt = front.split(b":")
@@ -89,7 +89,7 @@ class Scram:
     """One exchange: client-first, (look-up), client-final, (verdict), the empty answer to the server's signature."""
 
     def __init__(self, nonce: bytes | None = None) -> None:
-        """``nonce`` is for tests; else fresh random octets."""
+        """``nonce`` is for tests; the default is fresh random octets."""
         self._nonce = base64.b64encode(secrets.token_bytes(18)) if nonce is None else nonce
         self._step: Callable[[bytes], bytes | Authenticate | Lookup] = self._first
         self._login = self._gs2 = self._client_first = self._server_first = self._client_final = b""

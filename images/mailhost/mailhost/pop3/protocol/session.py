@@ -57,7 +57,7 @@ Tables = dict[State, dict[bytes, Handler]]
 
 
 def by_state(profile: Profile, features: Features) -> Tables:
-    """The table cut into one dict for each state, with the verbs this profile and this set-up answer."""
+    """One dict for each state (RFC 1939 §3), with the verbs that this profile and set-up answer."""
     verbs = profile.verbs | (NOT_QMAILS if features.tls else set())
     tables: Tables = {state: {} for state in State}
     for (state, verb), handler in TABLE.items():
@@ -85,18 +85,18 @@ class Session:
 
     @classmethod
     def logged_in(cls, profile: Profile, listing: Listing) -> Session:
-        """A session that begins in TRANSACTION, as pop3d serves it behind popup."""
+        """A session that begins in TRANSACTION, as pop3d serves it behind popup (qmail-pop3d(8))."""
         session = cls(profile, Features(behind_popup=True))
         session.context.open(listing)
         return session
 
     @property
     def state(self) -> State:
-        """Where the session stands."""
+        """The state of the session (RFC 1939 §3)."""
         return self.context.state
 
     def greeting(self) -> Reply:
-        """The banner; ``greeted`` says that it has been asked for."""
+        """The banner (RFC 1939 §4); ``greeted`` says that it has been sent."""
         self.greeted = True
         if self.context.profile.qmail_quirks:
             return Reply(b"+OK " + self.context.stamp + b"\r\n")
@@ -105,11 +105,11 @@ class Session:
         return _READY  # a timestamp says that APOP is available (RFC 1939 §7), and some clients then try nothing else
 
     def receive(self, data: bytes) -> None:
-        """Take octets from the peer."""
+        """Take octets from the peer: commands in lines (RFC 1939 §3)."""
         self._lines.feed(data)
 
     def take(self, data: bytes) -> Event | None:
-        """``receive`` and ``next_event`` in one, quick where ``data`` is one whole line: what nearly all send."""
+        """``receive`` and ``next_event`` in one, quick where ``data`` is one whole line (RFC 1939 §3)."""
         context = self.context
         line = self._lines.only(data) if context.state in _LISTENING else None
         if line is not None:
@@ -118,7 +118,7 @@ class Session:
         return self.next_event()
 
     def next_event(self) -> Event | None:
-        """The next thing to do; None when more input or a report from the I/O layer is needed."""
+        """The next thing to do (RFC 1939 §3); None when more input or a report from the I/O layer is needed."""
         context = self.context
         while context.state in _LISTENING:
             line = self._lines.next()
@@ -176,29 +176,29 @@ class Session:
     # Reports from the I/O layer.
 
     def opened(self, listing: Listing) -> Reply:
-        """The login was good and its maildrop is open: on to TRANSACTION."""
+        """The login was good and its maildrop is open: on to TRANSACTION (RFC 1939 §4)."""
         return self.context.open(listing)
 
     def refused(self, reply: Reply) -> Event:
-        """The login was not good, or its maildrop cannot be opened; ``reply`` is one of the profile's texts."""
+        """The login was not good, or its maildrop cannot be opened (RFC 1939 §4); ``reply`` is the profile's text."""
         return self.context.refuse(reply)
 
     def found(self, stored: bytes) -> Event:
-        """The answer to a ``Lookup``: what is stored for that login, or made up for one that has nothing."""
+        """The answer to a ``Lookup`` (RFC 5802 §5.1): what is stored for that login, or made up if nothing is."""
         self.context.state = State.AUTHORIZATION
         return a.looked_up(self.context, stored)
 
     def proves(self) -> bool:
-        """After ``Authenticate`` by SCRAM: whether the proof is right. Ask only when an answer is due."""
+        """After ``Authenticate`` by SCRAM: whether the proof is right (RFC 5802 §3). Ask only when an answer is due."""
         return a.proves(self.context)
 
     def signature(self) -> Event:
-        """The proof was right: the exchange ends with the server's signature, and then claims to be ``proven``."""
+        """The proof was right: the exchange ends with the signature (RFC 5802 §5), and then claims to be ``proven``."""
         self.context.state = State.AUTHORIZATION
         return a.signature(self.context)
 
     def updated(self, *, failed: int) -> Event:
-        """QUIT's changes have been made, but for ``failed`` messages that could not be removed."""
+        """QUIT's changes have been made, except for ``failed`` messages that could not be removed (RFC 1939 §6)."""
         return t.updated(self.context, failed=failed)
 
     def secured(self) -> None:

@@ -89,17 +89,20 @@ class SessionState:
             self.login = None
 
     def line_octets(self) -> int:
-        """How long the next line may be."""
+        """How long the next line may be, in octets (RFC 2449 §4, RFC 4954 §4)."""
         return SASL_LINE_OCTETS if self.sasl is not None else self.profile.line_octets
 
     def open(self, listing: Listing) -> Reply:
-        """Enter TRANSACTION with ``listing``."""
+        """Enter TRANSACTION with ``listing`` (RFC 1939 §5)."""
         self.listing = listing
         self.state = State.TRANSACTION
         return self.profile.texts.logged_in
 
     def refuse(self, reply: Reply) -> Event:
-        """Back to AUTHORIZATION; the connection ends at once where it may try one login only, otherwise after a few."""
+        """Back to AUTHORIZATION; the connection ends at once where it may try one login only, otherwise after a few.
+
+        RFC 1939 §4.
+        """
         self.failures += 1
         self.login = self.sasl = None
         if self.profile.single_login or self.failures >= self.features.max_logins:

@@ -24,7 +24,7 @@ HIGH_OCTETS = 65_536
 """More than this is not prepared for a peer that does not read: it bounds a slow reader's share of memory."""
 
 TURNS = 8
-"""One connection fills its output so many times before the others get their turn."""
+"""One connection fills its output this often before the others get their turn."""
 
 READ_OCTETS = 4_096
 """Taken by one read: a command line of any profile's usual client many times over; the rest wakes us again."""

@@ -39,7 +39,7 @@ class Tls:
             self._lost = True
 
     def handshake(self) -> int:
-        """Go on with the handshake: 0 when done, else the epoll events to wait for.
+        """Go on with the handshake: 0 when done, otherwise the epoll events to wait for.
 
         Raises:
             OSError: the peer has gone, or does not speak TLS, or not as we do.
@@ -55,7 +55,12 @@ class Tls:
         return 0
 
     def recv(self, octets: int) -> bytes:
-        """As ``socket.recv``; a connection cut without close_notify reads as its end."""
+        """As ``socket.recv``; a connection cut without close_notify reads as its end.
+
+        Raises:
+            BlockingIOError: nothing can be read now.
+            OSError: the connection failed.
+        """
         try:
             return self._tls.recv(octets)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -64,7 +69,12 @@ class Tls:
             return b""
 
     def send(self, data: bytes | memoryview) -> int:
-        """As ``socket.send``, but goes on after each TLS record, of 16 KiB, until the socket is full."""
+        """As ``socket.send``, but goes on after each TLS record, of 16 KiB, until the socket is full.
+
+        Raises:
+            BlockingIOError: the socket is full.
+            OSError: the connection failed.
+        """
         view, done = memoryview(data), 0
         try:
             while done < len(view):

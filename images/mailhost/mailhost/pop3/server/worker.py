@@ -134,7 +134,7 @@ class Server:
                 self._listen(listener, secure)
         gc.collect()
         gc.freeze()
-        sys.setswitchinterval(0.0005)  # a thread that scans must not hold the sessions up for 5 ms each time
+        sys.setswitchinterval(0.0005)  # a thread that scans must not delay the sessions by 5 ms each time
         gc.set_threshold(10_000, 1000, 100)  # a session makes no cycles; one look at 50,000 objects takes 10 ms
         self.loop.run()
         self.registry.close("server stopped")
