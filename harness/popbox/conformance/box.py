@@ -72,7 +72,7 @@ class Box:
         return session
 
     def connect_unlocked(self) -> Session:
-        """A new connection at a time when no lock of ours is left: it would refuse even what a broken server lets in.
+        """A new connection when no lock of ours is left: a lock would refuse even what a broken server accepts.
 
         The last session is one whose end the server has shown: our half closed first, then its own.
         """
@@ -82,7 +82,7 @@ class Box:
         return self.connect()
 
     def session(self) -> Session:
-        """The shared session in TRANSACTION, opened where there is none."""
+        """The shared session in TRANSACTION; opened if there is none."""
         if self._shared is None:
             self._shared = self.login()
         if self._shared not in self.used:
@@ -113,7 +113,7 @@ class Box:
     def let_in(self, attempt: Callable[[Session], Reply]) -> Iterator[tuple[Session, Reply]]:
         """A connection on which ``attempt`` has tried to log in, and the reply.
 
-        A refusal is not the last word while a lock may be left of a session that we have just closed.
+        A refused login is tried again while a session that we have just closed may still hold its lock.
         """
         session, reply = self.lock.enter(self.connect, attempt)
         with session:
@@ -172,7 +172,7 @@ class Box:
         return min(sizes, key=sizes.__getitem__)
 
     def plain_numbers(self) -> list[int]:
-        """All messages but those whose first octet is a dot, by which a bad server loses step."""
+        """All messages but those whose first octet is a dot, which make a bad server end its reply early."""
         odd = {self.number(name) for name in ("dot-first", "only-dots")} if self.names else set()
         return [number for number in self.scan() if number not in odd]
 
@@ -242,13 +242,13 @@ class Box:
     # The corpus.
 
     def place_corpus(self) -> None:
-        """Put the hard messages in."""
+        """Place the hard messages in the Maildir."""
         if self.maildir is not None:
             self.drop()
             self.names = self.maildir.place_corpus()
 
     def remove_placed(self) -> None:
-        """Take out all that was put in."""
+        """Remove all that was placed."""
         self.drop()
         self.names, self._numbers, self._bodies = {}, None, {}
         if self.maildir is not None:

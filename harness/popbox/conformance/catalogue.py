@@ -45,4 +45,4 @@ AREAS = (
 CHECKS: tuple[Check, ...] = tuple(
     sorted((row for area in AREAS for row in area.TABLE.rows), key=lambda row: Need.CHANGES in row.needs)
 )
-"""Those that delete mail come last: the corpus is taken away before them."""
+"""Those that delete mail come last: the corpus is removed before them."""

@@ -113,7 +113,7 @@ def doubled(octets: bytes) -> bytes:
 
 
 class Maildir:
-    """The box's own directory: places files in new/ as a delivery does and takes away only what it placed."""
+    """The box's own directory: places files in new/ as a delivery does and removes only what it placed."""
 
     def __init__(self, path: Path) -> None:
         """``path`` holds new/, cur/ and tmp/."""
@@ -182,7 +182,7 @@ class Maildir:
                 path.unlink(missing_ok=True)
 
     def remove_all(self) -> None:
-        """Take away everything this run has placed."""
+        """Remove everything this run has placed."""
         for folder in ("new", "cur", "tmp"):
             for path in (self.path / folder).glob(f"*P{self._run}.{MARK}*"):
                 path.unlink(missing_ok=True)

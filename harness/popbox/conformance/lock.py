@@ -1,4 +1,4 @@
-"""The lock of a box: a refusal while one may be left of a session that we have closed says nothing about the login."""
+"""The lock of a box: while a closed session may still hold it, a refusal says nothing about the login."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Lock:
     """Knows which of our sessions had the box last, and tries logins until no lock can have refused them."""
 
     def __init__(self) -> None:
-        """As if a session had been closed just now: one from just before us may have been."""
+        """Assume that a session was closed just now: an earlier run may have closed one."""
         self._holder: Session | None = None
         self._began = time.monotonic()
 
@@ -27,7 +27,7 @@ class Lock:
         self._holder = session
 
     def enter(self, connect: Callable[[], Session], attempt: Callable[[Session], Reply]) -> tuple[Session, Reply]:
-        """A connection on which ``attempt`` has tried to log in, and the reply that is its last word.
+        """A connection on which ``attempt`` has tried to log in, and its final reply.
 
         Raises what ``connect`` and ``attempt`` raise; no connection is left open then.
         """

@@ -44,7 +44,7 @@ def stamp_of(greeting: Reply) -> bytes | None:
 
 
 class Refusals:
-    """``get`` gives one; the first call starts all of them side by side."""
+    """``get`` gives one; the first call starts all of them in parallel."""
 
     def __init__(self, target: Target, login: str, password: str, lock: Lock) -> None:
         """Nothing is sent before the first ``get``."""

@@ -29,7 +29,7 @@ def summary(findings: Sequence[Finding], profile: Profile) -> str:
 
 
 def table(findings: Sequence[Finding], profile: Profile, every: bool = False) -> Iterator[str]:
-    """Lines grouped by area: the counts, then each check that did not pass (``every``: those that did as well)."""
+    """Lines grouped by area: the counts, then each check that did not pass (``every``: all checks)."""
     yield f"{'area':<18}{'passed':>8}{'deviates':>10}{'failed':>8}{'skipped':>9}"
     for area in dict.fromkeys(finding.area for finding in findings):
         rows = [finding for finding in findings if finding.area == area]
@@ -52,7 +52,7 @@ def _row(row: Finding, profile: Profile) -> Iterator[str]:
 
 
 def _skipped(rows: Sequence[Finding]) -> Iterator[str]:
-    """Those that could not be made, by reason."""
+    """The skipped checks, by reason."""
     left = [row for row in rows if row.status is Status.SKIPPED]
     for reason in dict.fromkeys(row.said for row in left):
         yield f"    skipped   {reason}: {', '.join(row.check for row in left if row.said == reason)}"

@@ -64,7 +64,7 @@ class Session:
     """One connection to the server under test, greeting read. Use it as a context manager: it closes without QUIT."""
 
     def __init__(self, target: Target, entered: Callable[[Session], None] = lambda _: None) -> None:
-        """Connect and read the greeting, whatever it is. ``entered`` hears of each login that the server accepts."""
+        """Connect and read the greeting, whatever it is. ``entered`` is called after each accepted login."""
         self._entered = entered
         self.wire = Octets(target.address, target.timeout_s, target.tls)
         self.closed_at: float | None = None
@@ -88,7 +88,7 @@ class Session:
         self.wire.close()
 
     def ending(self) -> None:
-        """From now on the server may give the box free; ``send`` notes it for QUIT."""
+        """From now on the server may release its lock on the box; ``send`` notes it for QUIT."""
         self.closed_at = self.closed_at or time.monotonic()
 
     def send(self, command: bytes, end: bytes = b"\r\n") -> None:

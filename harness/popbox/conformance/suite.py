@@ -26,7 +26,7 @@ class Refused:
 
 
 def chosen(table: Sequence[Check], profile: Profile, only: Sequence[str], skip: Sequence[str]) -> list[Check]:
-    """The rows to make: of this profile, in ``only`` where given, not in ``skip`` (checks, areas or deviations)."""
+    """The rows to run: of this profile, in ``only`` if given, not in ``skip`` (checks, areas or deviations)."""
     rows = [row for row in table if not row.only or profile.name in row.only]
     if only:
         rows = [row for row in rows if _named(row, only)]
@@ -62,9 +62,9 @@ def run(
     exact: bool = False,
     show: Callable[[Finding], None] = lambda _: None,
 ) -> list[Finding]:
-    """Make ``rows`` in order; ``show`` gets each finding as it comes. Placed messages are taken out whatever happens.
+    """Run ``rows`` in order; ``show`` gets each finding as it comes. Placed messages are removed whatever happens.
 
-    With ``exact``, a deviation that the profile expects and that does not show is a failure.
+    With ``exact``, a deviation that the profile expects and that does not occur is a failure.
     """
     box = Box(options)
     findings: list[Finding] = []
@@ -98,7 +98,7 @@ def _silence(finding: Finding) -> bool:
 
 
 def _not_made(row: Check) -> Finding:
-    """A row that is not made any more."""
+    """A row that is skipped because the server is dead."""
     return Finding(row.name, row.area, row.source, row.statement, Status.SKIPPED, DEAD)
 
 

@@ -1,4 +1,4 @@
-"""How a check ends: what its function may raise, and the finding that comes of it."""
+"""How a check ends: what its function may raise, and the finding that results."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from enum import StrEnum
 
 
 class Departs(Exception):
-    """The rule is not kept, in the way that the check's deviation names. The text is one line of what was seen.
+    """The server breaks the rule in the way that the check's deviation names. The text is one line of what was seen.
 
-    ``deviation`` names another one that is known from another check and shows here as well.
+    ``deviation`` names another check's deviation where that one occurs here as well.
     """
 
     def __init__(self, said: str, deviation: str = "") -> None:
@@ -18,15 +18,15 @@ class Departs(Exception):
 
 
 class Broken(Exception):
-    """The rule is not kept, and in no way that has a name: a failure in every profile."""
+    """The server breaks the rule in a way that has no name: a failure in every profile."""
 
 
 class Skip(Exception):
-    """The check cannot be made here; the text says what is missing."""
+    """The check cannot run here; the text says what is missing."""
 
 
 class Status(StrEnum):
-    """The end of one check. ``DEVIATION`` is a departure that the profile expects."""
+    """The outcome of one check. ``DEVIATION``: the rule is broken in a way that the profile expects."""
 
     PASSED = "passed"
     DEVIATION = "deviation"

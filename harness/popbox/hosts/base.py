@@ -185,7 +185,7 @@ class Host(Protocol):
 
 @contextmanager
 def closing(host: Host, keep: bool = False) -> Iterator[Host]:
-    """The host, taken away at the end, also after an error or an interrupt; ``keep`` leaves it up after success."""
+    """The host, removed at the end, also after an error or an interrupt; ``keep`` leaves it up after success."""
     try:
         yield host
     except BaseException:

@@ -326,7 +326,7 @@ class LocalHost(LocalFiles):
         self._warm.close()
         for process in self._record.processes.values():
             _signal(process, signal.SIGTERM)
-            _signal(process, signal.SIGCONT)  # a frozen one hears TERM only then
+            _signal(process, signal.SIGCONT)  # a frozen one gets TERM only then
         deadline = time.monotonic() + STOP_S
         for service in DAEMONS.keys() & self._record.processes.keys():
             self._end(service, signal.SIGTERM, deadline)

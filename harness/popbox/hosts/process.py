@@ -18,7 +18,7 @@ from popbox.errors import HostError
 GRACE_S = 10.0  # our choice: how long a program may take to end by itself after TERM
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a person, a supervisor and a closed terminal send
 
-_ours: set[object] = set()  # what this process must take away before it ends: hosts that it started, or a test run
+_ours: set[object] = set()  # what this process must remove before it ends: hosts that it started, or a test run
 os.register_at_fork(after_in_child=_ours.clear)  # a fork only has a copy of the objects
 
 

@@ -1,7 +1,7 @@
 """A collector on a real ``/dev/log``, for a program that is run for one conversation alone (H-29).
 
 The program and the collector are in a mount namespace of their own, with a ``/dev`` in which nothing but they write:
-the machine's own log, if it has one, hears nothing, and what others log is not taken for the program's.
+the machine's own log, if it has one, gets nothing, and what others log is not mistaken for the program's.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The archive of a backup: what its members must be, and the reading of one to its end before anything is done with it.
 
-A tar, gzipped where its name says so: ``popbox.json`` (the manifest), then control/, users/, alias/, popboxes/ and
-queue/ as they lay in the qmail home, numbers for owners; at last ``popbox.end``, which says how many these were and the
-SHA-256 of them all. Nothing else tells an archive that was cut from a whole one: for a tar reader both just end. An
-archive of an older version has no sum in its end.
+A tar, gzipped if its name ends with ``gz``: ``popbox.json`` (the manifest), then control/, users/, alias/, popboxes/
+and queue/ as they lay in the qmail home, with numeric owners; last ``popbox.end``, with the number of members and the
+SHA-256 of them all. Only that member tells a complete archive from one that was cut: for a tar reader both just
+end. An archive of an older version has no sum there.
 """
 
 from __future__ import annotations

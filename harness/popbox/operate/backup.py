@@ -3,8 +3,8 @@
 The services are frozen for as long as it takes to link the message files (which never change) and to copy the rest; the
 archive is written afterwards, from that snapshot. A frozen service drops nothing: clients wait.
 
-A restore reads the archive to its end, writes all of it beside its place on the host while the services go on, and only
-then stops them and renames it into its place. Where that fails, or they do not come back, the host is as it was.
+A restore reads the archive to its end, writes all of it next to its place on the host while the services go on, and
+only then stops them and renames it into its place. If that fails, or they do not come back, the host is as it was.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
 ``undo``    go back to what was there, also after a ``place`` that was killed
 ``commit``  forget what was there
 
-Nothing of an archive becomes a device, a link, or a file with set-id bits, and nothing belongs to a user who has
-nothing on this host: who owns something in a part already, root and popuser are the owners that there are.
+No member of an archive becomes a device, a link, or a file with set-id bits. Its owner is one that exists on this host:
+root, popuser, or a user who owns something in that part already.
 """
 
 from __future__ import annotations

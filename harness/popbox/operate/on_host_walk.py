@@ -1,8 +1,8 @@
 """Backup and restore on the mail host: folders that are not ours alone, walked by descriptors, no link followed.
 
-Root works in boxes that belong to popuser, who may put a link, a FIFO or a second name of root's file in the place of
-any name, at any time: so a name is opened with O_NOFOLLOW in a folder that is open, and looked at by its descriptor.
-This is the small twin of ``mailhost.system.beneath``: it runs by itself, also where mailhost is of another version.
+Root works in boxes that belong to popuser, who may put a link, a FIFO or a hard link to root's file in the place of
+any name, at any time. So a name is opened with O_NOFOLLOW in a folder that is open, and checked by its descriptor.
+This is a small copy of ``mailhost.system.beneath``: it runs by itself, also where mailhost is of another version.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""One message from end to end: sent by SMTP, waited for, fetched by POP3, taken away again; each leg with its time.
+"""One message from end to end: sent by SMTP, waited for, fetched by POP3, deleted; each leg with its time.
 
-It is looked for once: a second copy, also one that comes a moment later or without its token, fails the probe, and so
-do octets, line ends, dots or sizes that are not as POP3 has them.
+It must arrive once: a second copy, also one that comes a moment later or without its token, fails the probe, and so do
+octets, line ends, dots or sizes that break POP3's rules.
 
-Made to run every minute for years: it finds its own messages by their header field, takes away those that an earlier
-run had to leave, looks at no more than the newest ``LOOK_AT`` messages, and ends at its deadline.
+It may run every minute for years: it finds its own messages by their header field, deletes those that an earlier run
+had to leave, reads no more than the newest ``LOOK_AT`` messages, and ends at its deadline.
 """
 
 from __future__ import annotations

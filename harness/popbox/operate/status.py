@@ -1,4 +1,4 @@
-"""How a host that is up does: does each service speak its protocol, and what is in the queue and in the boxes."""
+"""The state of a host that is up: whether each service speaks its protocol, and what is in the queue and the boxes."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def twins(box: Box) -> None:
 def _number_of(box: Box, session: Session) -> int:
     near = [n for n, size in box.scan(session).items() if abs(size - len(MAIL)) < 10]
     found = [n for n in near if b"placed by a check" in session.multi(b"RETR %d" % n).body]
-    need(len(found) == 1, "the placed message is not to be found")
+    need(len(found) == 1, "the placed message is not in the box")
     return found[0]
 
 

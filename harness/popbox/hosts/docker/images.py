@@ -1,6 +1,6 @@
-"""The images that hosts of popbox's run on: built once for each tree, under tags that no deployment has.
+"""The images that popbox's hosts run on: built once for each tree, under tags that no deployment uses.
 
-The tag is made from all that the build reads, so a second build of the same tree is none, and what a deployment calls
+The tag is made from all that the build reads, so the same tree is not built twice. A deployment's
 ``popbox/...:local`` is neither overwritten nor removed.
 """
 

@@ -1,4 +1,4 @@
-"""What is to be done for one mailbox, from what the old host has, what we copied before, and what the new host has."""
+"""What must be done for one mailbox, from what the old host has, what we copied before, and what the new host has."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file of the old host to be read, and what is to be done with its octets."""
+    """One file of the old host to read, and what to do with its octets."""
 
     wanted: FileRequest
     take: Callable[[Body], None]

@@ -106,7 +106,7 @@ class Place:
     def measure(self) -> str:
         """Have the sizes in large mailboxes learned before a client asks for them; a line that says what came of it.
 
-        Only time depends on it, so its failure is told and is none of the import's.
+        Only time depends on it, so its failure is reported and does not fail the import.
         """
         if self.home is None:
             return ""

@@ -1,4 +1,4 @@
-"""How far an import is, how fast, and how long it will take: a bar on a terminal, else a line every few seconds."""
+"""How far an import is, how fast, and how long it will take: a bar on a terminal, or a line every few seconds."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class _Run:
             self.tally.problems += [f"{why}; not copied" for why in batch.refused]
 
     def _take(self, job: Job, body: Iterator[bytes] | OldHostError) -> None:
-        """One file; what cannot be read is a problem to be told, and is tried again by the next pass."""
+        """One file; what cannot be read is reported as a problem, and the next pass tries it again."""
         try:
             if isinstance(body, Vanished) and not self.options.final:
                 self.tally.later += 1

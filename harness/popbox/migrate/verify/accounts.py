@@ -1,4 +1,4 @@
-"""Who is verified: logins and passwords from a CSV file or from a directory with one file a login."""
+"""Who is verified: logins and passwords from a CSV file, or from a directory with one file for each login."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes that are done, a line each, so that a run that was killed goes on where it was.
+"""Boxes that are done, one line for each, so that a run that was killed goes on where it was.
 
 States a reader may find: no file (nothing done); a header and some lines, the last of them perhaps cut off by a kill
 (it is done again); the line ``ended`` (the run was finished: the next one starts from the beginning). Boxes that could

@@ -1,4 +1,4 @@
-"""How certificates and old protocols are judged. The default is what a careful client does; less must be asked for."""
+"""How certificates and old protocols are judged. The default is strict; each weaker setting needs an option."""
 
 from __future__ import annotations
 

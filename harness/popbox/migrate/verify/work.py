@@ -1,4 +1,4 @@
-"""All boxes, side by side: threads, as they wait for sockets most of the time."""
+"""All boxes, in parallel: in threads, as they wait for sockets most of the time."""
 
 from __future__ import annotations
 
