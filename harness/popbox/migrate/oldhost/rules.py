@@ -1,4 +1,4 @@
-"""Every rule of the audit: its level, and what follows from breaking it. Facts (Q-..., H-...): see FACTS.md of qmail."""
+"""Every rule of the audit, with its level and consequence. Facts (Q-..., H-...): see FACTS.md of qmail."""
 
 from __future__ import annotations
 
