@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
@@ -13,3 +15,16 @@ def in_memory(octets: int) -> Path | None:
     """A directory in memory with that much free, or None. In a container it has 64 MiB, and no program runs from it."""
     usable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY).free > octets
     return MEMORY if usable else None
+
+
+@contextmanager
+def open_to_others() -> Iterator[None]:
+    """Umask 022: the trees of these tests stand for hosts as they are, whatever the umask of who runs the tests.
+
+    The product under other umasks has tests of its own, and the scenarios and demos of ``.ci/machines``.
+    """
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)

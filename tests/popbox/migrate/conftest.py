@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tests.places import in_memory
+from tests.places import in_memory, open_to_others
 
 from popbox.cli.migrate import migrate
 from popbox.clients.wire import Address
 
 ROOM_OCTETS = 1 << 30  # containers often have 64 MiB there, less than an import wants to stay free
 Verify = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """The trees stand for hosts as they are; for a test and all its fixtures, a module's too."""
+    with open_to_others():
+        return (yield)
 
 
 @pytest.fixture
