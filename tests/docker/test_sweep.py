@@ -1,4 +1,4 @@
-"""Untagged images of ours go after a build; what is in use, tagged or not ours stays."""
+"""A build removes our untagged images; images in use, tagged ones and other projects' images stay."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_images_of_earlier_trees_go_when_nobody_has_started_from_them_for_a_whil
     engine.images.get(also_theirs).tag("popbox-test-sweep", secrets.token_hex(8))
     assert images.here(engine, [ours, theirs])
     sweep(engine)
-    assert here(engine, alone), "somebody may be about to start from it"
+    assert here(engine, alone), "another program may be about to start from it"
     monkeypatch.setattr(images, "YOUNG_S", -1.0)
     monkeypatch.setattr(images, "NAME", re.compile(f"{ours}|{theirs}"))  # those of other runs are not ours to age
     sweep(engine)

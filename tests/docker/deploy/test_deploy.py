@@ -182,7 +182,7 @@ def test_health_commands_are_the_images() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_switches_and_the_time_to_stop_are_the_same(name: str, compose: Object, swarm: Object) -> None:
     wanted = compose["services"][name]["environment"]
-    # One difference on purpose: beyond one machine no one looks at a replica, so its canary is on.
+    # One difference on purpose: on several machines no one watches a single replica, so its canary is on.
     canary = {"POPBOX_CANARY": "yes"} if "POPBOX_CANARY" in wanted else {}
     # And one of several nodes needs a name, which each orchestrator has.
     node = {"POPBOX_NODE": "{{.Node.Hostname}}"} if "POPBOX_NODE" in wanted else {}

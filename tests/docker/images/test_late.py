@@ -121,7 +121,7 @@ def test_what_begins_to_wait_while_a_session_runs_is_told_so_in_it(program: list
     nodes.mkdir(parents=True)
     late.unlink()
     with session(program) as say:
-        assert say(b"RCPT TO:<joe@new.example>") == b"553 no\n", "nobody knows it yet"
+        assert say(b"RCPT TO:<joe@new.example>") == b"553 no\n", "no node knows it yet"
         late.write_text(WAITS)
         assert say(b"RCPT TO:<joe@new.example>") == LATE
         assert say(b"RCPT TO:<x@other.example>") == LATE, "a domain may have come and not be in the file yet"

@@ -71,7 +71,7 @@ class Upgraded:
 
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
-    """Filled by the first images; stopped never, only its containers made again from these images."""
+    """A stack filled by the first images and never stopped; its containers are made again from the current images."""
     tls, accounts = tmp_path_factory.mktemp("tls"), tmp_path_factory.mktemp("accounts")
     for folder in (tls, tls.parent, accounts):
         folder.chmod(0o755)

@@ -107,7 +107,7 @@ def test_a_fifo_holds_nobody_up_and_is_empty(host: Home) -> None:
     controls = host.controls()
     assert controls.rcpthosts is not None
     assert (controls.rcpthosts.lines, controls.databytes) == ((), 0)
-    writer = os.open(host.path / "control/databytes", os.O_RDWR)  # a program may still write to it
+    writer = os.open(host.path / "control/databytes", os.O_RDWR)  # an open writer may still write to it
     with pytest.raises(ControlError, match="control/databytes: cannot be read: Resource temporarily unavailable"):
         host.controls()
     os.close(writer)

@@ -38,7 +38,7 @@ def rewrite_dot_qmail(text: str, mode: int = 0o600, name: str = ".qmail") -> Tra
 def maildir(name: str, mode: int, uid: int | None = None) -> Trap:
     def spring(host: Home) -> None:
         if uid is not None:
-            require("root")  # who can give a directory to another user
+            require("root")  # only root can give a directory to another user
         path = host.path / "box/joe/Maildir" / name
         path.chmod(mode)
         os.chown(path, uid if uid is not None else -1, -1)

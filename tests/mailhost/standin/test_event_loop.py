@@ -51,7 +51,7 @@ def test_calls_of_other_threads_come_in_order_and_their_trouble_is_told() -> Non
         loop.call_soon_threadsafe(seen.append, 0)
 
 
-@pytest.mark.needs("root", "strace")  # a tracer of another user's process
+@pytest.mark.needs("root", "strace")  # it traces another user's process
 @pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT"])
 def test_every_third_write_fails_and_neither_process_nor_accepted_mail_is_lost(
     home: Home, serve: Serve, tmp_path: Path, error: str

@@ -185,7 +185,7 @@ def test_what_a_stranger_writes_moves_no_cursor_of_who_looks_into_the_queue(home
 
 
 def read_all(screen: IO[bytes]) -> Iterator[bytes]:
-    """A terminal says by EIO that no process writes there any more."""
+    """A terminal reports the end of its last writer by EIO."""
     with contextlib.suppress(OSError):
         while piece := screen.read(4096):
             yield piece

@@ -1,4 +1,4 @@
-"""SMTP sessions of the program: what each reads again, what it is told, when it ends. Facts by id."""
+"""SMTP sessions of the program: what each reads again, which replies it gets, when it ends. Facts by id."""
 
 from __future__ import annotations
 

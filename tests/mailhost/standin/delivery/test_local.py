@@ -23,7 +23,7 @@ ME = os.geteuid(), os.getegid()
 
 
 class AssignmentCache:
-    """Everybody lives in one box."""
+    """Every local part is assigned to one box."""
 
     def __init__(self, box: Path, dash: bytes = b"", ext: bytes = b"", uid: int = ME[0]) -> None:
         self.owner = Assignment(b"popuser", uid, ME[1], bytes(box), dash, ext, "users/cdb", b"k")

@@ -191,7 +191,7 @@ def test_s8_a_crash_at_the_end(home: Home, monkeypatch: pytest.MonkeyPatch, at: 
     again = store(home)
     assert again.sweep() == at
     left = [one[1].done for _, one in again.load() if not isinstance(one, Exception)]
-    assert left == [{0}][at:], "a message without its journal would go out anew"
+    assert left == [{0}][at:], "a message without its journal would be sent again"
 
 
 def test_a_maildir_that_cannot_be_synced_is_not_delivered(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

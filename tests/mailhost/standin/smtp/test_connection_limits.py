@@ -36,7 +36,7 @@ def test_one_address_is_told_and_another_gets_in(home: Home, serve: Serve) -> No
 
 
 def test_who_is_turned_away_takes_nobody_elses_place(home: Home, serve: Serve) -> None:
-    """Those that are told linger, to be able to read it; more of them than sessions are allowed shut no one out."""
+    """Refused connections linger to read the reply; more of them than sessions are allowed keep no client out."""
     server = serve("--sessions", "3", "--sessions-per-address", "1")
     with contextlib.ExitStack() as stack:
         assert greeting(stack.enter_context(connect(server))).startswith(b"220 ")

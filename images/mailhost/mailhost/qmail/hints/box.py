@@ -25,9 +25,9 @@ from mailhost.qmail.route import Outcome, Route
 
 # The failures that one sentence explains.
 _EXPLAINED = {
-    HOME_WRITABLE: Hint("H-15", "everybody may write into the home directory: chmod o-w"),
+    HOME_WRITABLE: Hint("H-15", "every user can write into the home directory: chmod o-w"),
     HOME_STICKY: Hint("Q-LOCAL-4", "the home directory has the sticky bit, which holds mail back: chmod -t"),
-    FILE_WRITABLE: Hint("Q-DOT-8", "everybody may write the .qmail file: chmod o-w"),
+    FILE_WRITABLE: Hint("Q-DOT-8", "every user can write the .qmail file: chmod o-w"),
     FILE_AND_X: Hint("E-45", "an executable .qmail file may only forward: chmod -x"),
     PROG_AND_X: Hint("E-45", "an executable .qmail file may only forward: chmod -x"),
     USAGE: Hint("E-33", "the home directory of the entry must begin with /"),
