@@ -1,4 +1,4 @@
-"""The real qmail, in a private copy: nothing done here can be seen outside, and /var/qmail stays as it is.
+"""The real qmail, in a private copy: nothing done here is visible outside, and /var/qmail does not change.
 
 qmail has /var/qmail compiled in. So a forked child takes a mount namespace of its own, mounts a tmpfs with a copy of
 /var/qmail over it, does its work there and hands the result back; with the child the namespace is gone.
@@ -30,7 +30,7 @@ MARKS = [pytest.mark.realqmail, pytest.mark.needs("real qmail", "root", "mount n
 
 
 def privately(work: Callable[[], Result]) -> Result:
-    """What ``work`` returns when run beside a /var/qmail of its own. Skips where namespaces are not allowed."""
+    """What ``work`` returns when run with its own private /var/qmail. Skips where namespaces are not allowed."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -49,7 +49,7 @@ def privately(work: Callable[[], Result]) -> Result:
 
 
 def _child(work: Callable[[], Result], writer: int) -> None:
-    """The child's life; whatever happens, it answers and is gone."""
+    """The child: whatever happens, it answers and exits."""
     answer: tuple[str, object] = ("error", "interrupted")
     try:
         try:
@@ -81,7 +81,7 @@ def _enter() -> None:
 
 
 def mount(*arguments: str) -> None:
-    """mount(8), in this namespace; raises OSError with what it said."""
+    """mount(8), in this namespace; raises OSError with its message."""
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise OSError(done.returncode, done.stderr.strip())

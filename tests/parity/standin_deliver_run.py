@@ -61,7 +61,7 @@ def start(work: dict, log: Path) -> tuple[subprocess.Popen, int]:
 
 
 def default() -> bytes:
-    """What the qmail image's run script hands to qmail-start."""
+    """What the qmail image's run script passes to qmail-start."""
     return subprocess.check_output(["/bin/sh", "-c", 'printf %s "$(cat "$1")"', "sh", HOME / "control/defaultdelivery"])
 
 

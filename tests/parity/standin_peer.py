@@ -1,4 +1,4 @@
-"""Real qmail programs beside the stand-in: a scratch copy over /var/qmail in a private mount namespace.
+"""Real qmail programs and the stand-in: a scratch copy over /var/qmail in a private mount namespace.
 
 The machine's own /var/qmail is only read. ``in_namespace`` runs a Python function's source file there.
 """
@@ -30,7 +30,7 @@ def scratch_copy(where: Path) -> Path:
 
 
 def in_namespace(scratch: Path, script: Path, work: Any, within_s: float = 100) -> Any:
-    """Run ``script`` with ``scratch`` mounted over /var/qmail; ``work`` goes in and the answer comes out as JSON."""
+    """Run ``script`` with ``scratch`` mounted over /var/qmail; its input ``work`` and its answer are JSON."""
     command = f'mount --make-rprivate / && mount --bind "$1" {REAL} && exec "$2" "$3"'
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", command, "sh", str(scratch), sys.executable, str(script)],
@@ -55,7 +55,7 @@ def unpack(text: str) -> bytes:
 
 
 def write_controls(home: Path, files: dict[str, bytes]) -> None:
-    """Exactly these control files."""
+    """Write exactly these control files."""
     shutil.rmtree(home / "control", ignore_errors=True)
     (home / "control").mkdir(parents=True)
     for name, text in files.items():

@@ -1,4 +1,4 @@
-"""Q-REMOTE-1: what qmail-remote and the stand-in say of a host whose nearest server is this very machine."""
+"""Q-REMOTE-1: what qmail-remote and the stand-in report on a host whose nearest server is this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = MARKS
 
 
 def real(host: str) -> bytes:
-    """qmail-remote's report about one host, as `D` (for good) or `Z` (for now) and a text."""
+    """qmail-remote's report about one host: `D` (permanent) or `Z` (temporary) and a text."""
     (HOME / "control").mkdir(exist_ok=True)
     (HOME / "control/me").write_text("mx.example.net\n")
     argv = [HOME / "bin/qmail-remote", host, "s@a.example", "r@b.example"]

@@ -34,7 +34,7 @@ def outcome(home: Path, program: str, files: tuple[str, ...]) -> tuple[int, byte
 
 
 def compare(program: str, source: str, cdb: str, temporary: str, texts: list[bytes | None]) -> tuple[int, list[str]]:
-    """Feed every text to both; the number that were refused by both, and what differs."""
+    """Feed every text to both; returns how many both refused, and the differences."""
     ours = fresh("ours")
     refused, differences = 0, []
     for home in (HOME, ours):
@@ -73,7 +73,7 @@ def entry(chance: random.Random) -> bytes:
 
 
 def assign_text(chance: random.Random) -> bytes:
-    """Mostly good files; now and then a line of every bad kind."""
+    """Mostly valid files; sometimes with a bad line of each kind."""
     bad = (b"", b":x:1:2:/h:::", b"=a:b:c", b"=n\0l:u:1:2:/h:::", b"joe", b".early:u:1:2:/h:::", b"# note", b"\r")
     lines = [entry(chance) for _ in range(chance.choice((0, 1, 2, 5, 20, 20, 60)))]
     if chance.random() < 0.25:
@@ -155,7 +155,7 @@ def test_q_assign_5_the_same_words_when_a_file_is_a_directory_or_away(program: s
 
 
 def test_e_36_a_stale_cdb_tmp_of_another_mode_keeps_it_with_qmail_newu_and_not_with_ours() -> None:
-    """The one difference, and it is meant: a world-readable cdb is what qmail-lspawn and the tools expect."""
+    """The only difference, and intended: a world-readable cdb is what qmail-lspawn and the tools expect."""
 
     def modes() -> list[int]:
         found = []

@@ -1,4 +1,4 @@
-"""Control files that change, vanish, or become something else under a running server, against a fresh qmail-smtpd.
+"""Control files that change, vanish, or become something else under a running server, compared with a new qmail-smtpd.
 
 qmail-smtpd is a new process for each connection and reads everything then; the stand-in keeps what it has read until a
 file changes. The server here is a real one, asked over its socket after each change.
@@ -60,7 +60,7 @@ def backdate(path: Path, chance: random.Random) -> None:
 
 
 def link(path: Path, chance: random.Random) -> None:
-    """To a file that changes without the link's doing so, to a device, to nothing, to itself."""
+    """A link to a file that changes while the link does not, to a device, to nothing, to itself."""
     target = path.with_name("target")
     target.write_bytes(chance.choice(TEXTS))
     path.symlink_to(chance.choice(("target", "/dev/null", "nowhere", path.name)))
@@ -74,7 +74,7 @@ def other_kind(path: Path, chance: random.Random) -> None:
 
 
 def nothing(_path: Path, _chance: random.Random) -> None:
-    """It stays gone."""
+    """Remove the file."""
 
 
 CHANGE: tuple[Callable[[Path, random.Random], None], ...] = (
@@ -83,7 +83,7 @@ CHANGE: tuple[Callable[[Path, random.Random], None], ...] = (
 
 
 def change(chance: random.Random) -> str:
-    """One control file becomes something else; in words."""
+    """Change one control file; returns a description of the change."""
     how, name = chance.choice(CHANGE), chance.choice(NAMES)
     path = HOME / "control" / name
     if path.is_dir():
@@ -102,7 +102,7 @@ def qmail_smtpd() -> bytes:
 
 
 class Private(Home):
-    """The private copy; a ``Server`` wants no more of a home than its path."""
+    """The private copy; a ``Server`` needs only the path of a home."""
 
     def __init__(self) -> None:
         self.path = HOME

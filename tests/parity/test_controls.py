@@ -31,7 +31,7 @@ def address(chance: random.Random) -> bytes:
 
 
 def lines(chance: random.Random, words: list[str]) -> bytes:
-    """A list file with its usual untidiness."""
+    """A list file with the usual irregularities."""
     rows = [chance.choice(("", "", "", "", "#", " ")) + word + chance.choice(BLANKS) for word in words]
     return "\n".join(rows).encode() + chance.choice((b"", b"\n"))
 
@@ -112,7 +112,7 @@ def enqueue(rcpts: list[bytes]) -> None:
 
 
 class Channel:
-    """We are qmail-lspawn or qmail-rspawn: jobs come in, every one is reported done."""
+    """Acts as qmail-lspawn or qmail-rspawn: takes jobs and reports each as done."""
 
     def __init__(self) -> None:
         self.jobs, self.from_send = os.pipe()
@@ -121,7 +121,7 @@ class Channel:
         os.write(self.reports, b"\x78")
 
     def take(self) -> list[bytes]:
-        """The addresses of the jobs that have come in."""
+        """The addresses of the jobs so far."""
         self.rest += os.read(self.jobs, 65536)
         found = []
         while self.rest[1:].count(b"\0") >= 3:
@@ -145,7 +145,7 @@ def _become_send(wanted: list[int]) -> None:
 
 
 def send(count: int) -> tuple[list[bytes], list[bytes]]:
-    """(local, remote) addresses that a real qmail-send hands to its two spawners."""
+    """(local, remote) addresses that a real qmail-send gives to its two spawners."""
     local, remote = Channel(), Channel()
     clean_in, to_clean = os.pipe()
     from_clean, clean_out = os.pipe()

@@ -1,4 +1,4 @@
-"""qmail's names of errno, and which of them are temporary: qmail-local's own, asked for every number there is."""
+"""qmail's names of errno, and which are temporary: from qmail-local itself, for every number."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ done"""
 
 
 def qmail_local(strace: str, path: str, *options: str) -> list[tuple[int, str]]:
-    """(exit code, what it says) of a delivery in which opening ``path`` fails, for each errno."""
+    """(exit code, report) of a delivery in which opening ``path`` fails, for each errno."""
     box = fresh("box")
     (box / ".qmail").write_text("./mbox\n")
     (box / "message").write_text("Subject: x\n\nbody\n")

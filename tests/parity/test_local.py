@@ -25,7 +25,7 @@ Answer = tuple[int, bytes, bytes]  # exit code, stdout, stderr
 
 @dataclass(frozen=True)
 class Query:
-    """What qmail-lspawn would give to qmail-local."""
+    """The arguments that qmail-lspawn would give to qmail-local."""
 
     home: bytes
     dash: bytes
@@ -34,7 +34,7 @@ class Query:
 
 
 def real(queries: list[Query], work: Path) -> list[Answer]:
-    """All queries through one shell: starting programs from here, one by one, is most of what this test would cost."""
+    """All queries through one shell, because starting programs one by one from here would take most of the time."""
     script = []
     for number, query in enumerate(queries):
         arguments = (b"popuser", query.home, b"local", query.dash, query.ext, b"d.com", b"s@x", query.default)
@@ -50,7 +50,7 @@ def real(queries: list[Query], work: Path) -> list[Answer]:
 
 
 def ours(query: Query) -> Answer:
-    """The same, said by our rules in qmail-local -n's words (Q-LINE-9)."""
+    """The same by our rules, in the words of qmail-local -n (Q-LINE-9)."""
     warning = b""
     failure = check_home(query.home)
     if failure == HOME_STICKY:  # -n only warns (Q-LOCAL-4)
@@ -104,7 +104,7 @@ DEFAULTS = ("./Mailbox", "./Maildir/", "", "|x\n&y", "#", "./a\n./b/\n")
 
 
 def plant(chance: random.Random, home: Path) -> None:
-    """A box with some of the files its addresses may ask for."""
+    """A box with some of the files that its addresses may use."""
     names = [".qmail", ".qmaildefault", ".qmail-default", ".qmail-x", ".qmail-a-b", ".qmail-a-default",
              ".qmail-a-b:c", ".qmaily", ".qmail-", ".qmail-lists", ".qmail-a:b", ".qmail-foo--default", ".qmail:",
              ".qmail-::"]  # fmt: skip
@@ -133,7 +133,7 @@ def ask(chance: random.Random, home: Path) -> Query:
 
 
 def compare() -> tuple[dict[int, int], list[str]]:
-    """Exit codes of the real program with their counts, and what differs."""
+    """Counts of the real program's exit codes, and the differences."""
     chance = random.Random(822)
     codes: dict[int, int] = {}
     differences = []

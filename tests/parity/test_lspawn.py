@@ -1,4 +1,4 @@
-"""Who gets a local part: the real qmail-lspawn, qmail-getpw and users/cdb against our look-ups."""
+"""Who gets a local part: the real qmail-lspawn, qmail-getpw and users/cdb compared with our lookups."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ACCOUNTS = (
 
 
 def accounts() -> None:
-    """An /etc/passwd of our own, in this namespace only."""
+    """Our own /etc/passwd, only in this namespace."""
     lines = [line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith("alias:")]
     homes = fresh("homes")
     for name, uid, owner in ACCOUNTS:
@@ -55,7 +55,7 @@ def entry(chance: random.Random) -> str:
 
 
 def expected(address: bytes, default: bytes) -> bytes:
-    """What the printer in place of qmail-local would say, and how qmail-lspawn reports it, by our rules."""
+    """By our rules: what the printer in place of qmail-local would print, and how qmail-lspawn reports it."""
     parts = split(address)
     if isinstance(parts, Failure):
         return report(parts)
@@ -82,7 +82,7 @@ def addresses(chance: random.Random, count: int) -> list[bytes]:
 
 
 def compare(chance: random.Random, damaged: bool) -> tuple[dict[str, int], list[str]]:
-    """Reports of the real program by kind, and what differs."""
+    """Counts of the real program's reports by kind, and the differences."""
     kinds: dict[str, int] = {}
     differences = []
     accounts()
@@ -107,7 +107,7 @@ def compare(chance: random.Random, damaged: bool) -> tuple[dict[str, int], list[
 
 
 def spoil(chance: random.Random, cdb: Path) -> None:
-    """Cut the file, change some octets of its tables, or take it away."""
+    """Truncate the file, change some octets of its tables, or remove it."""
     content = bytearray(cdb.read_bytes())
     cdb.unlink()
     way = chance.random()

@@ -29,7 +29,7 @@ DEFAULT_OF = 'default=./Mailbox; if [ -s "$1" ]; then default=$(cat "$1"); fi; p
 
 
 def build_host(chance: random.Random) -> None:
-    """Controls, boxes and users/assign of a small host, with the usual mistakes in them."""
+    """Controls, boxes and users/assign of a small host, with the usual mistakes."""
     control = HOME / "control"
     (control / "me").write_text("here.net\n")
     (control / "rcpthosts").write_text("\n".join((*chance.sample(DOMAINS, 4), ".sub.org", "")))
@@ -95,7 +95,7 @@ def expected_report(routed: Route) -> bytes | None:
 
 
 def compare(hosts: int = HOSTS, *, first: bool = False) -> tuple[dict[str, int], list[str]]:
-    """Outcomes of all routes with their counts, and what differs; with ``first`` only up to the first such host."""
+    """Counts of the outcomes of all routes, and the differences; with ``first`` only up to the first such host."""
     chance = random.Random(SEED)
     outcomes: dict[str, int] = {}
     differences = []
@@ -121,7 +121,7 @@ def compare(hosts: int = HOSTS, *, first: bool = False) -> tuple[dict[str, int],
 
 
 def default_delivery() -> bytes:
-    """What the qmail image's run script would hand to qmail-start."""
+    """What the qmail image's run script would pass to qmail-start."""
     argv = ["/bin/sh", "-c", DEFAULT_OF, "sh", HOME / "control/defaultdelivery"]
     return subprocess.run(argv, capture_output=True, check=True).stdout
 

@@ -59,7 +59,7 @@ _NORMAL = [
 
 
 def normal(text: bytes) -> bytes:
-    """Without the intended differences."""
+    """The text without the intended differences."""
     for pattern, put in _NORMAL:
         text = pattern.sub(put, text)
     return text
@@ -67,7 +67,7 @@ def normal(text: bytes) -> bytes:
 
 @dataclass
 class Run:
-    """What one dialogue came to; of several messages the last."""
+    """The result of one dialogue; of several messages the last."""
 
     output: bytes = b""
     status: int = 1  # EOF without QUIT
@@ -77,7 +77,7 @@ class Run:
 
 
 def ours(home: Path, data: bytes, relayclient: bytes | None, rng: random.Random) -> Run:
-    """The same through our core, cut at random places."""
+    """The same through our core, with input split at random places."""
     policy = HostPolicy(Policies(home).snapshot(), IP, addresses())
     policy.__dict__["relayclient"] = relayclient
     session, run = smtp.Session(policy), Run()
@@ -160,7 +160,7 @@ def content(rng: random.Random) -> bytes:
 
 
 def dialogue(rng: random.Random) -> bytes:
-    """A few commands, most of them sane, some content, perhaps no QUIT."""
+    """A few commands, most of them valid, some content, perhaps no QUIT."""
     parts = []
     for _ in range(rng.randrange(1, 4)):
         end = rng.choice((b"\r\n", b"\r\n", b"\r\n", b"\n"))
@@ -181,7 +181,7 @@ SPOILING = (b"", b"\0", b"\n", b"\r", b".", b"<", b"@", b'"', b"\\", b" ", b"\xf
 
 
 def fuzz(rng: random.Random) -> bytes:
-    """A dialogue with octets changed, dropped, doubled or put in, or no dialogue at all."""
+    """A dialogue with octets changed, dropped, doubled or inserted, or random octets."""
     if rng.random() < 0.1:
         return rng.randbytes(rng.randrange(400))
     text = bytearray(dialogue(rng))
@@ -267,7 +267,7 @@ def parsed(answer: dict[str, Any]) -> Run:
 
 
 def compare(data: bytes, mine: Run, theirs: Run) -> list[str]:
-    """What differs apart from the intended."""
+    """The differences, without the intended ones."""
     result = []
     pairs = [("output", mine.output, theirs.output), ("envelope", mine.envelope, theirs.envelope)]
     for name, one, other in [*pairs, ("message", mine.message, theirs.message)]:

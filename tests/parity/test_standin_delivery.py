@@ -1,4 +1,4 @@
-"""Random boxes, .qmail files and messages through real qmail and the stand-in: trees, headers, bounces, reports.
+"""Random boxes, .qmail files and messages through real qmail and the stand-in: files, headers, bounces, reports.
 
 Intended differences, and no others (see standin/README.md): the queue's Received field and the one of SMTP name the
 stand-in; the first paragraph of a bounce is our own text; file names in Maildirs; numbers after ``qp``; dates.
@@ -54,7 +54,7 @@ SENDERS = [b"s%03d@d.com"] * 6 + [b"", b"a b%03d@x.org", b'q"%03d@x.org', b"\xe9
 
 
 def normal(text: bytes) -> bytes:
-    """Without the intended differences, and failures in one order: of two deliveries either may end first."""
+    """Without the intended differences; failures in one order, because either of two deliveries may end first."""
     for pattern, put in _NORMAL:
         text = pattern.sub(put, text)
     return re.sub(rb"(?s)(?<=\nHI\n\n).*?(?=--- Below)", lambda found: sorted_paragraphs(found[0]), text)
@@ -162,7 +162,7 @@ def test_deliveries_end_as_with_qmail(tmp_path: Path) -> None:
 
 
 def differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
-    """What only one of two MTAs has done."""
+    """What only one of the two MTAs did."""
     logs = [deliveries(one["log"]) for one in (theirs, mine)]
     trees = [files(one["tree"]) for one in (theirs, mine)]
     report = [] if theirs["taken"] == mine["taken"] else ["not the same messages were taken"]

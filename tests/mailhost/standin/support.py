@@ -19,7 +19,7 @@ WITHIN_S = 15.0
 
 
 def wait_for(true: Callable[[], object], what: str, within_s: float = WITHIN_S) -> None:
-    """Until ``true`` holds."""
+    """Wait until ``true`` holds."""
     deadline = time.monotonic() + within_s
     while not true():
         if time.monotonic() > deadline:
@@ -28,7 +28,7 @@ def wait_for(true: Callable[[], object], what: str, within_s: float = WITHIN_S) 
 
 
 class Home:
-    """A qmail home with the domain d.com (prefix p) and boxes as asked for."""
+    """A qmail home with the domain d.com (prefix p) and the requested boxes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class Home:
         (self.path / "control" / name).write_bytes(text.encode() if isinstance(text, str) else text)
 
     def box(self, name: str, files: dict[str, str] | None = None, dash: str = "", lines: str = "=") -> Path:
-        """A box with .qmail files, in users/assign and users/cdb at once."""
+        """Add a box with .qmail files, to users/assign and users/cdb."""
         box = self.path / "popboxes" / name
         for part in ("tmp", "new", "cur"):
             (box / "Maildir" / part).mkdir(parents=True)
@@ -98,7 +98,7 @@ class Server:
         return found
 
     def talk(self, data: bytes, within_s: float = WITHIN_S) -> bytes:
-        """Send it all and read until the other side closes."""
+        """Send all of it and read until the other side closes."""
         with socket.create_connection(("127.0.0.1", self.port), within_s) as peer:
             peer.sendall(data)
             answer = b""
@@ -107,7 +107,7 @@ class Server:
         return answer
 
     def send(self, *to: str, text: bytes = b"Subject: x\n\nhello\n", sender: str = "s@d.com") -> bytes:
-        """One message; the last reply before 221."""
+        """Send one message; returns the last reply before 221."""
         rcpts = "".join(f"RCPT TO:<{one}>\r\n" for one in to).encode()
         content = text.replace(b"\n", b"\r\n") + b".\r\n"
         answer = self.talk(b"MAIL FROM:<%s>\r\n%sDATA\r\n%sQUIT\r\n" % (sender.encode(), rcpts, content))
@@ -117,7 +117,7 @@ class Server:
         self.child.send_signal(number)
 
     def stop(self) -> int:
-        """TERM; the exit code."""
+        """Send TERM; returns the exit code."""
         self.signal(signal.SIGTERM)
         return self.child.wait(WITHIN_S)
 

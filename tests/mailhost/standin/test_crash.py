@@ -22,7 +22,7 @@ LEAK_MESSAGES = int(os.environ.get("POPBOX_LEAK_MESSAGES", "1000"))
 
 
 class Load:
-    """Clients that send numbered messages to whatever port is current, and note which got 250."""
+    """Clients that send numbered messages to the current port, and record which got 250."""
 
     def __init__(self, messages: int) -> None:
         self.accepted: set[str] = set()
@@ -44,7 +44,7 @@ class Load:
                 time.sleep(0.02)
 
     def _one(self, token: str, number: int) -> bool:
-        """Whether this number is done with: answered, or cut off after its content was sent (its fate is open)."""
+        """Whether this number is finished: answered, or disconnected after its content was sent (stored or not)."""
         if self.server is None:
             return False
         to = [f"b{number % 5}@d.com"] + (["b5@d.com"] if number % 10 == 0 else [])
@@ -128,7 +128,7 @@ def transaction(to: bytes, content: bytes = b"Subject: x\r\n\r\nhello\r\n.\r\n")
 
 
 def burst(server: Server, messages: int) -> None:
-    """So many messages by four clients, fifty a connection: good ones, bounces, bare LFs, connections cut inside."""
+    """Send messages by four clients, fifty in each connection: good ones, bounces, bare LFs, connections cut inside."""
     fifty = transaction(b"joe@d.com") * 48 + transaction(b"joe@d.com gone@d.com") * 2
     connections = iter(range(messages // 50))
     lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""The loop as other threads see it, and a process whose every third write fails."""
+"""The event loop, used by other threads and in a process whose every third write fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peers and mailbox owners that mean harm: what they send costs a bounded amount, and stays where it belongs."""
+"""Hostile peers and mailbox owners: what they send has bounded cost and affects nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mailhost.standin.smtp import session as smtp
 
 
 def sessions(server: Server) -> int:
-    """Sockets the server holds besides its listener and what it needs itself."""
+    """The server's sockets besides its listener and its own ones."""
     count = 0
     for link in Path(f"/proc/{server.child.pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed since the folder was read

@@ -1,4 +1,4 @@
-"""Start, HUP, ALRM and TERM of the program, and what it keeps over them. Facts by id."""
+"""Start, HUP, ALRM and TERM of the program, and what survives them. Facts by id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mailhost.accounts.change.hup import find
 
 
 def sent_until(server: Server, address: str, pattern: str) -> None:
-    """Send again until the log says that a HUP has been followed: nothing else shows when."""
+    """Send again until the log shows that HUP took effect, because nothing else shows it."""
 
     def told() -> bool:
         server.send(address)

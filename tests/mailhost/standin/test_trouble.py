@@ -67,7 +67,7 @@ def test_a_full_file_system_gives_4xx_and_what_was_accepted_arrives(home: Home, 
 
 @pytest.mark.needs("mount namespace")
 def test_a_read_only_mailbox_and_a_full_one_defer_and_later_deliver(home: Home, serve: Serve) -> None:
-    """As a harness breaks it: the file system below the mailbox is read-only, then full, then well again."""
+    """Faults as a harness makes them: the mailbox's file system is read-only, then full, then works again."""
     box = home.box("joe", {".qmail": "./Maildir/\n./Mailbox\n"})
     script = (
         'mount -t tmpfs -o size=64k,mode=0755 none "$1/Maildir" && mkdir -m 777 "$1/Maildir/new" "$1/Maildir/tmp" '

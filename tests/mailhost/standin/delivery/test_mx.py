@@ -1,4 +1,4 @@
-"""The servers of a domain (RFC 5321 §5.1), asked of a name server of the test's own on loopback."""
+"""The servers of a domain (RFC 5321 §5.1), from the test's own name server on loopback."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ NAMES = {*MX, *(name for name, _ in ADDRESSES)}
 
 @pytest.fixture(autouse=True)
 def _interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this host is, whatever the one is that runs the tests."""
+    """The addresses of this host, independent of the machine that runs the tests."""
     monkeypatch.setattr("mailhost.standin.delivery.mx.addresses", lambda: frozenset({"127.0.0.1", "203.0.113.7"}))
     monkeypatch.setattr("mailhost.standin.delivery.mx.v6_addresses", lambda: frozenset({"::1", "2001:db8::7"}))
 
 
 @pytest.fixture(autouse=True)
 def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A UDP name server that knows the names above, says SERVFAIL to ``broken.example`` and NXDOMAIN to the rest."""
+    """A UDP name server with the names above; SERVFAIL for ``broken.example`` and NXDOMAIN for all others."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         resolver = dns.asyncresolver.Resolver(configure=False)
@@ -136,7 +136,7 @@ OURS = [b"ours.example", b"equal.example", b"six.example", b"us.example", b"[127
 
 @pytest.mark.parametrize("host", OURS)
 def test_q_remote_1_mail_for_a_domain_that_names_us_bounces(host: bytes, tmp_path: Path) -> None:
-    """qmail-remote's own words; without this the message came back to us until its hops were used up."""
+    """qmail-remote's own words; without this rule the message looped until its hops were used up."""
     (tmp_path / "control").mkdir()
     (tmp_path / "control/me").write_text("mx.example.net\n")
     way = Relays(load(tmp_path, Reader.SEND | Reader.REMOTE), mx=True)

@@ -1,4 +1,4 @@
-"""Runs ``python -m mailhost ...`` with a disk that fails as a file says: ``faulty.py FILE PYTHON -m mailhost ARGS``.
+"""Runs ``python -m mailhost ...`` with a disk that fails as told by a file: ``faulty.py FILE PYTHON -m mailhost ARGS``.
 
 FILE holds nothing (all is well) or ``CALL[,CALL...] WHAT``: these calls of ``os`` fail on files of the queue and of the
 Maildirs, with errno WHAT, or with the exception of that name in place of an OSError.

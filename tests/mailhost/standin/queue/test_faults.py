@@ -34,7 +34,7 @@ class Disk:
         self._tokens = iter(range(10_000))
 
     def fails(self, calls: str = "", what: int | str = "") -> None:
-        """From now on; without arguments it is well again."""
+        """Fail from now on; without arguments the disk works again."""
         text = f"{calls} {what}" if calls else ""
         fresh = self._teller.with_suffix(".new")
         fresh.write_text(text)
@@ -42,7 +42,7 @@ class Disk:
         fresh.rename(self._teller)
 
     def send(self, to: str = "joe@d.com", more: bytes = b"") -> bytes:
-        """One message with a token of its own; the reply."""
+        """Send one message with its own token; returns the reply."""
         token = f"token-{next(self._tokens)}-"
         reply = self.server.send(to, text=f"Subject: {token}\n\n".encode() + more)
         if b" qp " in reply:  # "250 ok" alone is the answer to RCPT, last heard when we were cut off
@@ -55,7 +55,7 @@ class Disk:
         return sorted(one[1].decode() for one in found if one)
 
     def deliver_all(self) -> None:
-        """Until every accepted message is there: what was deferred is tried now."""
+        """Wait until every accepted message is there; deferred ones are tried at once."""
 
         def all_there() -> bool:
             self.server.signal(signal.SIGALRM)

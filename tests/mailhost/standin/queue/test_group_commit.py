@@ -1,4 +1,4 @@
-"""The thread that makes messages durable: what waits is done before it ends, and each hears of its own message."""
+"""The thread that makes messages durable: it finishes waiting drafts before it ends, and each gets its own result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mailhost.standin.queue.store import Queue, Trace
 
 
 class Disk:
-    """In the place of the queue: ``batches`` is what each commit got; the first waits until ``go``."""
+    """Replaces the queue: ``batches`` is what each commit got; the first waits until ``go``."""
 
     def __init__(self) -> None:
         self.batches, self.go = list[list[object]](), threading.Event()

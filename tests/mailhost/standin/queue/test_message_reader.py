@@ -1,4 +1,4 @@
-"""Reading a message of the queue: in blocks, and its header across their borders."""
+"""Reading a message of the queue in blocks, and its header across their borders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every crash point that README.md lists, one by one: what a process that dies there leaves, and what the next does."""
+"""Every crash point that README.md lists: what a process that dies there leaves, and what the next one does."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ TO = (Recipient(True, b"p-joe@d.com"),)
 
 
 class Crash(BaseException):
-    """The process is gone; nothing in it may catch this."""
+    """The process dies; no code in it may catch this."""
 
 
 class Disk:
-    """Counts the calls that change the disk, in order, and dies before the one asked for."""
+    """Counts the calls that change the disk, in order, and dies before the chosen one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int = -1) -> None:
         self.calls: list[str] = []
@@ -125,7 +125,7 @@ def work(home: Home, accepting: Queue) -> tuple[Work, Committer]:
 
 @pytest.mark.parametrize("at", range(len(DELIVERY) + 1))
 def test_s4_s5_a_crash_in_delivery(home: Home, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """Lost never; twice only where the crash fell between the link into new/ and the end of the queue file."""
+    """Never lost; delivered twice only if the crash came between the link into new/ and the end of the queue file."""
     home.box("joe")
     accepting = store(home)
     record = put(accepting)
@@ -152,7 +152,7 @@ def test_s4_s5_a_crash_in_delivery(home: Home, monkeypatch: pytest.MonkeyPatch, 
 
 
 def owner_uid(home: Home) -> int:
-    """Whom users/assign names: root is not delivered to, so these tests say that they are popuser."""
+    """The uid in users/assign: root gets no mail, so these tests run as if they were popuser."""
     return int((home.path / "users/assign").read_text().split(":")[2])
 
 

@@ -1,4 +1,4 @@
-"""The queue on disk: forms, what a crash leaves, errors."""
+"""The queue on disk: format, what a crash leaves, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken up again after a restart, when the disk does not give all of it at once."""
+"""What a restart resumes when the disk cannot read all of it at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mailhost.standin.sending.resume import Resumption
 
 
 class Taken(list[QueueRecord]):
-    """In a sender's place."""
+    """Replaces the sender."""
 
     def resume(self, record: QueueRecord, _journal: Journal) -> None:
         self.append(record)

@@ -1,4 +1,4 @@
-"""So many sessions altogether, so many from one address."""
+"""The limits of sessions: altogether and from one address."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailhost.standin.smtp.connection import LINGERING
 
 
 def connect(server: Server, source: str = "127.0.0.1") -> socket.socket:
-    """A session from one of loopback's addresses, greeting unread."""
+    """A session from one of loopback's addresses; the greeting is not read."""
     return socket.create_connection(("127.0.0.1", server.port), WITHIN_S, source_address=(source, 0))
 
 

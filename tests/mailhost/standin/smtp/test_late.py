@@ -14,7 +14,7 @@ RCPT = b"RCPT TO:<joe@new.example>\r\n"
 
 
 class Session:
-    """Lock-step over one connection, behind MAIL."""
+    """A lock-step session on one connection, after MAIL."""
 
     def __init__(self, port: int) -> None:
         self.peer = socket.create_connection(("127.0.0.1", port), WITHIN_S)

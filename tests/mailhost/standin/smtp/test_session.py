@@ -35,7 +35,7 @@ class Policy:
 
 
 def run(data: bytes, policy: Policy | None = None, cut: int = 0) -> list[smtp.Event]:
-    """Everything that follows from ``data``; stored messages are answered at once."""
+    """All events that follow from ``data``; stored messages are answered at once."""
     session = Session(policy or Policy())
     events: list[smtp.Event] = []
     pieces = [data[i : i + cut] for i in range(0, len(data), cut)] if cut else [data]
@@ -53,7 +53,7 @@ def said(data: bytes, policy: Policy | None = None, cut: int = 0) -> bytes:
 
 
 def stored(content: bytes, cut: int = 0, policy: Policy | None = None) -> bytes | None:
-    """What is kept of ``content``, None if refused."""
+    """What is stored of ``content``, None if refused."""
     events = run(MAIL + RCPT + b"DATA\r\n" + content, policy, cut)
     kept = b"".join(one.octets for one in events if isinstance(one, Content))
     return kept if Ended() in events else None
