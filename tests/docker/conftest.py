@@ -1,4 +1,4 @@
-"""What the Docker tests share: the engine, or the reason why there is none, and a look at what lies around in it."""
+"""What the Docker tests share: the engine, or the reason why there is none, and a list of what is in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Snapshot = Callable[[set[str]], set[str]]
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings with a state directory of the test's own."""
+    """Settings with the test's own state directory."""
     return Settings(
         find_assets(), tmp_path_factory.mktemp("state"), os.environ.get("QMAIL_BASE"), handed_on(os.environ)
     )
@@ -26,7 +26,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture
 def engine() -> docker.DockerClient:
-    """The engine; a skip that says what is missing where none answers."""
+    """The engine; without one the test is skipped, with the reason."""
     require("host docker")
     return docker.from_env()
 
@@ -43,7 +43,7 @@ def mta(request: pytest.FixtureRequest, engine: docker.DockerClient) -> str:
 
 @pytest.fixture
 def lying_around(engine: docker.DockerClient) -> Snapshot:
-    """A function that names what the engine holds of some projects: containers, volumes, networks."""
+    """A function that lists the containers, volumes and networks of some projects."""
 
     def snapshot(projects: set[str]) -> set[str]:
         found = [

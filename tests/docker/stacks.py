@@ -1,4 +1,4 @@
-"""A compose project of compose.yaml, driven as an operator would: by commands. For the tests of the images."""
+"""A compose project of compose.yaml, driven by commands, as an operator does. For the tests of the images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MESSAGE = b"From: <a@b.example>\nSubject: %s\n\nhello\n"
 
 
 def until(true: Callable[[], Any], awaited: str, within_s: float = 60.0) -> Any:
-    """The first true answer; an AssertionError that says what was awaited at the deadline."""
+    """The first true answer; at the deadline an AssertionError that says what was awaited."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         with suppress(PopboxError, OSError):
@@ -52,7 +52,7 @@ class Stack:
         }
 
     def compose(self, *argv: str, check: bool = True, within_s: float = 120.0) -> str:
-        """Output of ``docker compose ARGV``; without ``check`` a non-zero end is no failure."""
+        """Output of ``docker compose ARGV``; without ``check`` a non-zero exit code is no failure."""
         done = subprocess.run(
             ["docker", "compose", *argv],
             cwd=self.root,
@@ -77,7 +77,7 @@ class Stack:
         return found
 
     def smtp(self) -> Smtp:
-        """A session with the MTA, greeted; waits until one greets. A container started again may have another port."""
+        """A session with the MTA after its greeting, waited for. A restarted container may have another port."""
         return until(self._greeted, "a greeting")  # type: ignore[no-any-return]
 
     def _greeted(self) -> Smtp | None:
@@ -102,13 +102,13 @@ class Stack:
             assert session.command(line).ok
 
     def copies(self, subject: bytes, box: str = "joe") -> int:
-        """How many messages with that subject lie in the box."""
+        """How many messages with that subject are in the box."""
         pattern = f"grep -lsx 'Subject: {subject.decode()}' /var/qmail/popboxes/domain-com/{box}/Maildir/*/*"
         return len(self.sh("pop3", pattern, check=False).split())
 
 
 def started(profile: str) -> Iterator[Stack]:
-    """A stack that is up, with the boxes joe and slow."""
+    """A running stack with the boxes joe and slow."""
     stack = Stack(profile)
     try:
         stack.compose("up", "--detach", "--build", "--wait", within_s=600)

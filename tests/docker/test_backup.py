@@ -1,4 +1,4 @@
-"""popbox backup of a host that runs, and popbox restore on an empty one: the same files, UIDLs and queue."""
+"""popbox backup of a running host, and popbox restore on an empty one: the same files, UIDLs and queue."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def uidl(mail: MailHost, login: str, password: str) -> dict[int, str]:
 
 
 def flush(host: DockerHost) -> None:
-    """ALRM: try now what was put off."""
+    """ALRM: try deferred messages now."""
     if host.mta == "qmail":
         host._container("smtp").exec_run(["s6-svc", "-a", "/run/service/qmail-send"])
     else:
@@ -126,7 +126,7 @@ def test_an_archive_that_cannot_be_used_changes_nothing(damage: str, settings: S
 
 
 def _with_home(archive: bytes, tmp_path: Path) -> bytes:
-    """The same archive, saying that it was made elsewhere."""
+    """The same archive, marked as made on another host."""
     import gzip
 
     return gzip.compress(gzip.decompress(archive).replace(b'"home": "/var/qmail"', b'"home": "/srv/qmail"'))

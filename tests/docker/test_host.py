@@ -1,4 +1,4 @@
-"""Host docker: the stack that users deploy comes up, works, says why when it does not, and leaves nothing."""
+"""Host docker: the stack that users deploy starts, works, reports why if it does not, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def popbox(state: Path, *argv: str) -> subprocess.Popen[str]:
 
 
 def projects_until(child: subprocess.Popen[str], state: Path, until: float) -> set[str]:
-    """The compose projects that a popbox records, watched until it ends or the time has come."""
+    """The compose projects that a popbox records, watched until it ends or the deadline."""
     projects = set()
     while child.poll() is None and time.monotonic() < until:
         projects |= {record.place for record in Registry(state / "popbox").all() if record.place}
@@ -124,7 +124,7 @@ def test_two_demos_at_once_do_not_clash(mta: str, tmp_path: Path, lying_around: 
 
 @pytest.mark.parametrize("seed", range(TRIES))
 def test_no_signal_leaves_anything(seed: int, tmp_path: Path, engine: DockerClient) -> None:
-    """INT, TERM, HUP at random moments; after KILL nothing is left when the next host has been started."""
+    """INT, TERM, HUP at random moments; after KILL nothing is left once the next host has started."""
     number, after_s = SIGNALS[seed % len(SIGNALS)], random.Random(seed).uniform(0.5, LONGEST_S)
     child = popbox(tmp_path, "demo", "--host", "docker", "--mta", "standin")
     runs = records_until(child, tmp_path, time.monotonic() + after_s)
@@ -139,7 +139,7 @@ def test_no_signal_leaves_anything(seed: int, tmp_path: Path, engine: DockerClie
 
 
 def records_until(child: subprocess.Popen[str], state: Path, until: float) -> set[str]:
-    """The ids of the hosts that a popbox records, watched until it ends or the time has come."""
+    """The ids of the hosts that a popbox records, watched until it ends or the deadline."""
     found = set()
     while child.poll() is None and time.monotonic() < until:
         found |= {record.id for record in Registry(state / "popbox").all()}

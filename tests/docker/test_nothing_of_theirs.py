@@ -1,4 +1,4 @@
-"""With everything exported that is documented, popbox leaves a live deployment and a stranger's application alone."""
+"""With every documented variable exported, popbox does not touch a live deployment or another application."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ACCOUNTS = '[domains."customer.example".mailboxes.joe]\nlogin = "customer"\ncryp
 
 
 class Application:
-    """A stranger's, whose service and volumes happen to have names of ours."""
+    """Another application, whose service and volumes happen to have our names."""
 
     def __init__(self, folder: Path) -> None:
         self.project, self.file = f"stranger-{secrets.token_hex(4)}", folder / "theirs.yaml"
@@ -55,7 +55,7 @@ def stranger(tmp_path: Path) -> Iterator[Application]:
 
 @pytest.fixture
 def deployment() -> Iterator[Stack]:
-    """By hand, with images of a tag of its own."""
+    """A deployment made by hand, with images under its own tag."""
     tag = f"theirs-{secrets.token_hex(4)}"
     stack = Stack("standin", POPBOX_TAG=tag)
     try:
@@ -70,7 +70,7 @@ def deployment() -> Iterator[Stack]:
 
 
 def state_of(engine: docker.DockerClient, tag: str, *projects: str) -> dict[str, object]:
-    """Containers with the moment of their start, volumes, networks, and the ids of the images of a tag."""
+    """Containers with their start times, volumes, networks, and the ids of the images of a tag."""
     label: dict[str, str | list[str] | bool] = {}
     found: dict[str, object] = {}
     for project in projects:
@@ -96,7 +96,7 @@ def test_what_is_theirs_stays_as_it_was(
     before = state_of(engine, tag, *theirs)
 
     def popbox(project: str, *argv: str) -> str:
-        """What it prints where the shell has all of that exported, and that project's name."""
+        """Its output when the shell exports all of that, and that project's name."""
         environ = {**os.environ, **exported, "COMPOSE_PROJECT_NAME": project, "XDG_STATE_HOME": str(tmp_path / "state")}
         command = [sys.executable, "-m", "popbox", *argv]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=300)

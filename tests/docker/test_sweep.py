@@ -22,7 +22,7 @@ Make = Callable[..., str]
 
 @pytest.fixture
 def make(engine: docker.DockerClient) -> Iterator[Make]:
-    """A function that makes an image with nothing in it, with these labels and this tag; all are removed afterwards."""
+    """A function that makes an empty image with these labels and this tag; all are removed afterwards."""
     made: list[str] = []
 
     def one(*labels: str, tag: str = "") -> str:

@@ -1,4 +1,4 @@
-"""POP3 logins until TERM, then one line of JSON: what the Swarm test runs beside the replicas. Boxes NAME0 NAME1 ...
+"""POP3 logins until TERM, then one line of JSON: the load of the Swarm test on the replicas. Boxes NAME0 NAME1 ...
 
     python3 pop3_load.py HOST THREADS BOXES_A_THREAD PAUSE_S
 
@@ -22,7 +22,7 @@ failures: list[str] = []
 
 
 def session(host: str, login: str) -> None:
-    """One login; what went wrong is kept."""
+    """One login; its error is recorded."""
     address = "?"
     try:
         address = socket.gethostbyname(host)

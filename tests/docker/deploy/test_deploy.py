@@ -1,4 +1,4 @@
-"""The Swarm stack and the Kubernetes objects say what compose.yaml says, and the API takes them; needs no engine."""
+"""The Swarm stack and the Kubernetes objects agree with compose.yaml and are valid for the API; needs no engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Object = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def compose() -> Object:
-    """compose.yaml as Compose reads it, in the profile with qmail."""
+    """compose.yaml as Compose reads it, with the profile qmail."""
     return by_docker("compose", "--profile", "qmail", "config", "--format", "json")
 
 

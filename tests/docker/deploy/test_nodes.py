@@ -44,7 +44,7 @@ class Node:
         self.stack = Stack("qmail", COMPOSE_FILE=files, POPBOX_ACCOUNTS=str(folder), POPBOX_NODE=name)
 
     def give(self, text: str) -> None:
-        """As an orchestrator does it: the whole file at once."""
+        """Replace the whole file at once, as an orchestrator does."""
         fresh = self.file.with_name("fresh")
         fresh.write_text(text)
         fresh.rename(self.file)
@@ -71,7 +71,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Node,
 
 
 class Load(threading.Thread):
-    """A sender that tries both addresses at one node, over and over; each reply to RCPT, and what was taken."""
+    """A sender that tries both addresses at one node repeatedly; keeps each reply to RCPT and each accepted message."""
 
     def __init__(self, node: Node, name: str) -> None:
         super().__init__()

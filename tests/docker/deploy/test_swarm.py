@@ -40,7 +40,7 @@ def docker(*argv: str, within_s: float = 120, **more: Any) -> str:
 
 @pytest.fixture(scope="module")
 def swarm() -> Iterator[None]:
-    """One at a time on this engine; a Swarm that was there before stays."""
+    """One Swarm test at a time on this engine; a Swarm that existed before is kept."""
     with Path("/tmp/popbox-swarmtest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ours = docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "inactive"
@@ -112,14 +112,14 @@ def wait_for(what: str, true: Any, within_s: float = 120) -> None:
 
 
 def updated() -> bool:
-    """Whether the rolling update is done; one that went wrong ends the test."""
+    """Whether the rolling update is done; a failed one ends the test."""
     state = docker("service", "inspect", f"{NAME}_pop3", "--format", "{{.UpdateStatus.State}}")
     assert state in ("updating", "completed"), state
     return state == "completed"
 
 
 class Load:
-    """Logins from a container on the replicas' network, which alone can reach them."""
+    """Logins from a container on the replicas' network, because no other can reach them."""
 
     def __init__(self) -> None:
         image = f"popbox/pop3:{os.environ.get('POPBOX_TAG') or 'local'}"
@@ -132,7 +132,7 @@ class Load:
         assert self._lines.readline() == "loading\n"
 
     def stopped(self) -> dict[str, Any]:
-        """End it; sessions by replica, and failures."""
+        """End the load; returns sessions by replica, and failures."""
         docker("kill", "--signal", "TERM", f"{NAME}-load")
         found: dict[str, Any] = json.loads(self._lines.read())
         return found
@@ -158,7 +158,7 @@ def test_a_rolling_update_under_load_fails_no_session(stack: str, request: pytes
 
 
 def test_a_replica_that_is_killed_fails_sessions(stack: str) -> None:
-    """The broken peer: a replica that does not drain, under the same load, must be seen by it."""
+    """The broken peer: the same load must detect a replica that does not drain."""
     with closing(Load()) as load:
         time.sleep(1)
         docker("kill", *healthy("pop3")[:2])

@@ -1,4 +1,4 @@
-"""A small SMTP server on descriptors 0 and 1, for the tests of starttls: one reply a line, octets of DATA counted."""
+"""A small SMTP server on descriptors 0 and 1, for the tests of starttls: a reply for each line, DATA counted."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ ENGINES = {".dockerenv", "etc/hosts", "etc/hostname", "etc/resolv.conf", "dev/co
 
 
 def tree(image: str) -> dict[str, tuple[object, ...]]:
-    """Path -> type, mode, owner, link and digest of everything in an image; dates are left out."""
+    """Path -> type, mode, owner, link and digest of everything in an image, without dates."""
     number = subprocess.run(["docker", "create", image], capture_output=True, text=True, check=True).stdout.strip()
     try:
         octets = subprocess.run(["docker", "export", number], capture_output=True, check=True).stdout
@@ -35,7 +35,7 @@ def tree(image: str) -> dict[str, tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def builds() -> list[dict[str, tuple[object, ...]]]:
-    """The trees of two builds of pop3; the second takes nothing from the cache."""
+    """The files of two builds of pop3; the second uses no cache."""
     project = f"buildtest-{secrets.token_hex(4)}"
     trees = []
     for tag, cache in ((f"{project}-1", []), (f"{project}-2", ["--no-cache"])):

@@ -1,4 +1,4 @@
-"""What the images are built from agrees with the rest of the project; needs no engine."""
+"""The sources of the images agree with the rest of the project; needs no engine."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ IMAGES = ROOT / "images"
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A home, no folder for the certificate, and programs that say how they were started."""
+    """A home, no folder for the certificate, and programs that report how they were started."""
     for name in ("control/me", "users/poppasswd"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
@@ -32,7 +32,7 @@ def program(place: Path, name: str, text: str) -> None:
 
 
 def run(place: Path, script: str, *words: str, **environ: str) -> tuple[int, list[str]]:
-    """A script of an image, on this home and folder in place of the image's."""
+    """Run a script of an image, with this home and folder in place of the image's."""
     text = (IMAGES / script).read_text().replace("/var/qmail", str(place)).replace("/etc/popbox/tls", f"{place}/tls")
     path = place / "script"
     path.write_text(text)

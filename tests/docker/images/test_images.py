@@ -1,4 +1,4 @@
-"""The images as an operator runs them: who may do what, what a stop and a kill leave, what a start refuses."""
+"""The images as an operator runs them: permissions, what a stop and a kill leave, what a start refuses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def qmail() -> Iterator[Stack]:
 
 @pytest.fixture(autouse=True)
 def running(request: pytest.FixtureRequest) -> None:
-    """Each test begins with both containers up, whatever the one before did."""
+    """Each test begins with both containers running, whatever the previous one did."""
     if "qmail" in request.fixturenames:
         note_exercised(request.node, "host docker, MTA qmail")
         request.getfixturevalue("qmail").compose("up", "--detach")
@@ -86,7 +86,7 @@ def test_there_is_no_way_out_of_pop3_by(what: str, qmail: Stack) -> None:
 
 @pytest.mark.realqmail
 def test_the_list_of_escapes_finds_them_where_they_are(qmail: Stack) -> None:
-    """The broken peer: the qmail container is root's, has a setuid program and a queue, and is no such place."""
+    """The broken peer: the qmail container has root, a setuid program and a queue, so the checks must fail."""
     for what in ("a setuid or setgid program", "a process of root", "the sender's queue"):
         assert qmail.sh("qmail", ESCAPES[what], check=False).strip()
 
@@ -212,7 +212,7 @@ def test_a_queue_of_other_numbers_is_refused(qmail: Stack) -> None:
 
 
 class Flow:
-    """A sender that begins again until it has its 250: each subject it keeps is the mail host's to deliver."""
+    """A sender that retries until it gets 250: the mail host must deliver each subject that it records."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack, self.accepted, self.tries = stack, [], 0  # type: tuple[Stack, list[bytes], int]

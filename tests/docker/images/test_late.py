@@ -1,4 +1,4 @@
-"""late before an SMTP server: 451 for what waits, everything else octet for octet; needs no engine."""
+"""late before an SMTP server: 451 for addresses that wait, all else unchanged to the octet; needs no engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATE = b"451 this node does not have that address yet, other nodes do (#4.3.0)\r
 
 @pytest.fixture
 def program(tmp_path: Path) -> list[str]:
-    """The script as the image runs it, on a home of this test's in place of /var/qmail."""
+    """The script as the image runs it, with the test's own home in place of /var/qmail."""
     (tmp_path / "control").mkdir()
     (tmp_path / "control/late").write_text(WAITS)
     script = tmp_path / "late.py"
@@ -28,7 +28,7 @@ def program(tmp_path: Path) -> list[str]:
 
 
 def talk(program: list[str], said: bytes, cut: int | None = None) -> list[bytes]:
-    """What the client hears; ``cut``: its octets come in pieces of so many."""
+    """What the client receives; ``cut``: its own octets are sent in pieces of that size."""
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         assert running.stdin is not None
         assert running.stdout is not None
@@ -97,7 +97,7 @@ REFUSES = [sys.executable, "-Ic", "print('220 x', flush=True)\nwhile input(): pr
 
 @contextlib.contextmanager
 def session(program: list[str]) -> Iterator[Callable[[bytes], bytes]]:
-    """Lines said, and what is heard on each; before a server that refuses whatever it hears."""
+    """Lines sent, and the reply to each, before a server that refuses every command."""
     argv = [*program[: -len(SMTPD)], *REFUSES]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         stdin, stdout = running.stdin, running.stdout
@@ -131,7 +131,7 @@ def test_what_begins_to_wait_while_a_session_runs_is_told_so_in_it(program: list
 def test_a_domain_that_came_while_a_session_ran_is_not_refused_for_good_in_it(
     program: list[str], tmp_path: Path
 ) -> None:
-    """qmail-smtpd knows the domains that there were when it began; by now nothing waits any more."""
+    """qmail-smtpd knows the domains of when it began; by now no address waits any more."""
     rcpthosts = tmp_path / "control/rcpthosts"
     (tmp_path / "popboxes/.nodes").mkdir(parents=True)
     (tmp_path / "control/late").unlink()

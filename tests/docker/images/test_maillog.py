@@ -1,4 +1,4 @@
-"""maillog: time before each line, numbers that are the log's and the queue's; needs no engine."""
+"""maillog: time before each line, counters that agree with the log and the queue; needs no engine."""
 
 from __future__ import annotations
 

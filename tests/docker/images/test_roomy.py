@@ -1,4 +1,4 @@
-"""roomy, part of every health check: which file system takes no more mail; needs no engine."""
+"""roomy, part of every health check: which file system is full or read-only; needs no engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""starttls before an SMTP server that knows nothing of TLS; needs no engine."""
+"""starttls before an SMTP server without TLS; needs no engine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write(folder: Path) -> None:
 
 
 class Listener:
-    """What tcpserver is: a process for each connection, the connection on its descriptors 0 and 1."""
+    """Acts as tcpserver: a process for each connection, which is on its descriptors 0 and 1."""
 
     def __init__(self, argv: list[str], log: Path) -> None:
         self.argv, self.log, self.children = argv, log, []  # type: tuple[list[str], Path, list[subprocess.Popen[bytes]]]
@@ -69,7 +69,7 @@ class Listener:
 
 @pytest.fixture
 def listen(pair: tuple[Path, Path], tmp_path: Path) -> Iterator[Callable[..., Listener]]:
-    """A function that listens with starttls before the small server, or before what is given."""
+    """A function that listens with starttls before the small server, or before another given one."""
     running: list[Listener] = []
 
     def start(*program: str) -> Listener:
@@ -94,7 +94,7 @@ def client(listener: Listener) -> smtplib.SMTP:
 
 
 def raw(listener: Listener, octets: bytes) -> bytes:
-    """All that is answered to octets sent at once, after which we say no more."""
+    """All replies to octets that are sent at once, after which we send nothing more."""
     with socket.create_connection(("127.0.0.1", listener.port), 10) as sock:
         sock.sendall(octets)
         sock.shutdown(socket.SHUT_WR)

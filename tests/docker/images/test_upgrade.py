@@ -1,4 +1,4 @@
-"""From the project's first images to these by exchange; then what the new ones bring: TLS, canary, accounts."""
+"""An upgrade from the project's first images to these; then the new features: TLS, canary, accounts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def first_tree(folder: Path) -> Path:
 
 
 def renew(folder: Path) -> bytes:
-    """A new pair in the folder that is mounted; its chain."""
+    """Put a new pair into the mounted folder; returns its chain."""
     made = AUTHORITY.issue_cert("mail.popbox.invalid")
     chain = b"".join(one.bytes() for one in made.cert_chain_pems)
     for name, octets in (("privkey.pem", made.private_key_pem.bytes()), ("fullchain.pem", chain)):
@@ -60,7 +60,7 @@ def renew(folder: Path) -> bytes:
 
 
 class Upgraded:
-    """A stack that the first images filled, after the exchange."""
+    """A stack that the first images filled, after the upgrade."""
 
     def __init__(self, stack: Stack, tls: Path, accounts: Path, uidls: list[bytes]) -> None:
         self.stack, self.tls, self.accounts, self.uidls = stack, tls, accounts, uidls

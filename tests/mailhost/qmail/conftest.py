@@ -1,4 +1,4 @@
-"""One throw-away qmail home a test."""
+"""A throw-away qmail home for each test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def host() -> Iterator[Home]:
 
 @pytest.fixture
 def howto(host: Home) -> Home:
-    """The HOWTO's host, sound: joe@domain.com with a maildir."""
+    """The HOWTO's host, correctly set up: joe@domain.com with a maildir."""
     host.virtual()
     host.box("joe", "./Maildir/\n", maildir=True)
     host.assign("=domain-com-joe:IDS:BOX/joe:::")

@@ -1,4 +1,4 @@
-"""The rules of users/assign and users/cdb once more, written as slowly and plainly as they are said in the facts."""
+"""The rules of users/assign and users/cdb again, written as simply as the facts state them, without regard to speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A throw-away qmail home whose boxes can be entered by the user the tests deliver as."""
+"""A throw-away qmail home whose boxes the delivering user can enter."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Home:
         return path
 
     def controls(self, reader: Reader = Reader.ALL) -> Controls:
-        """The control files as they are now."""
+        """The current control files."""
         return load(self.path, reader)
 
     def assign(self, *lines: str, end: str = ".\n", build: bool = True) -> Path:
@@ -60,7 +60,7 @@ class Home:
 
     @staticmethod
     def own(path: Path) -> None:
-        """Give everything below ``path`` to the mail user, when that takes more than being it."""
+        """Give everything below ``path`` to the mail user, unless we are that user."""
         if os.getuid() == 0:
             for each in (path, *path.rglob("*")):
                 os.chown(each, UID, GID, follow_symlinks=False)
@@ -73,7 +73,7 @@ class Home:
 
 @contextmanager
 def throw_away() -> Iterator[Path]:
-    """A directory others may enter, unlike pytest's own."""
+    """A directory that other users may enter, unlike pytest's own."""
     path = Path(tempfile.mkdtemp(prefix="popbox-qmail-"))
     path.chmod(0o755)
     try:

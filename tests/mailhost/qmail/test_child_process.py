@@ -1,4 +1,4 @@
-"""Work shared with a second process: order, a child that fails, threads, and nothing left behind."""
+"""Work shared with a child process: order, a child that fails, threads, and nothing left behind."""
 
 from __future__ import annotations
 

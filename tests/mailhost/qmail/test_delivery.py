@@ -1,4 +1,4 @@
-"""What a delivery would meet, found out without one: Q-MDIR-4, Q-MBOX-1, Q-LSP-11; and looking as another user."""
+"""The failures of a delivery, without delivering: Q-MDIR-4, Q-MBOX-1, Q-LSP-11; and reading as another user."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mailhost.cli import main
 
 @pytest.fixture
 def sales(howto: Home) -> Home:
-    """The HOWTO's host with a forward that goes two ways."""
+    """The HOWTO's host with a forward to two addresses."""
     howto.box("sales", "&joe@domain.com\nx@far.org\n")
     howto.assign("=domain-com-joe:IDS:BOX/joe:::", "=domain-com-sales:IDS:BOX/sales:::")
     return howto

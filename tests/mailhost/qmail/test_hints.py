@@ -1,4 +1,4 @@
-"""Every trap has its hint, and a sound host has none."""
+"""Every pitfall has its hint, and a correct host has none."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_q_lsp_8_without_users_cdb_or_a_match_qmail_getpw_decides(host: Home) ->
 
 
 class Passwd:
-    """A passwd of our own: name -> (uid, home)."""
+    """Our own passwd: name -> (uid, home)."""
 
     def __init__(self, **accounts: tuple[int, str]) -> None:
         self.accounts = accounts
@@ -171,7 +171,7 @@ class Passwd:
 
 
 def own(tmp_path: Path) -> tuple[int, str]:
-    """An account whose home is its own: not root's, for root is never served."""
+    """An account that owns its home: not root, because root never gets mail."""
     if os.getuid() == 0:
         os.chown(tmp_path, 888, 888)
     return tmp_path.stat().st_uid, str(tmp_path)

@@ -9,7 +9,7 @@ from mailhost.qmail.rewrite import Local, Remote, rewrite, virtual_keys
 
 
 def local(host: Home, rcpt: bytes) -> bytes | None:
-    """The local address a recipient becomes, None when it is remote."""
+    """The local address of a recipient, None when it is remote."""
     result = rewrite(host.controls(), rcpt)
     return result.address if isinstance(result, Local) else None
 

@@ -1,4 +1,4 @@
-"""Whole ways: every decision with file and line, every kind of end (E-*, H-*)."""
+"""Whole routes: every decision with file and line, every kind of outcome (E-*, H-*)."""
 
 from __future__ import annotations
 
