@@ -30,7 +30,7 @@ def reachable() -> Iterator[Host]:
 
 @contextmanager
 def somebody_else(host: Host) -> Iterator[None]:
-    """Root becomes nobody; without root the files are closed to the one user there is."""
+    """Root becomes `nobody`; without root the files are closed to the one user there is."""
     if os.geteuid() == 0:
         os.seteuid(NOBODY)
         try:

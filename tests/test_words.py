@@ -1,0 +1,76 @@
+"""Plain English in every text of the repository: words that stop a reader of today are not used."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.needs import ROOT
+
+PLAIN = {
+    "anew": "again",
+    "meanwhile": "in between, since, while",
+    "nobody": "no one, none",
+    "somebody": "someone, another program",
+    "be had": "is available",
+    "whence": "from where",
+    "thereof": "of it",
+    "a second look": "re-read",
+    "comes to nothing": "has no effect",
+    "hardly a": "almost no",
+    "in IPv6 clothes": "IPv4-mapped",
+    "by halves": "binary search",
+    "what is so": "what is done",
+}
+DATA = r"(?<![\w\"'`/=:@.<+!\\-])"  # a login, an address or an account is no word of a sentence
+WORD = re.compile(DATA + rf"({'|'.join(PLAIN)})" + r"(?![\w\"'`@:/>(=-]|\.\w)", re.IGNORECASE)
+FOLDERS = (".ci", "harness", "images", "scenarios", "tests")
+SUFFIXES = {"", ".py", ".md", ".toml", ".yaml", ".html", ".sh"}
+QUOTING = {
+    "tests/test_words.py",
+    "images/mailhost/mailhost/qmail/FACTS.md",
+}  # the words themselves; facts as they were noted
+
+
+def texts() -> list[str]:
+    """Documents and code, below the root."""
+    found = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "Makefile", ROOT / "compose.yaml"]
+    for folder in FOLDERS:
+        found += [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix in SUFFIXES]
+    names = sorted(str(path.relative_to(ROOT)) for path in found)
+    return [name for name in names if name not in QUOTING and "__pycache__" not in name and "/faults/" not in name]
+
+
+def sentences(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that a person reads: of code its comments and its strings of several words, but no octets."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix != ".py":
+        yield from enumerate(text.splitlines(), 1)
+        return
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        several = token.type == tokenize.STRING and " " in token.string and token.string[0] not in "bB"
+        if several or token.type == tokenize.COMMENT:
+            yield from enumerate(token.string.splitlines(), token.start[0])
+
+
+@pytest.mark.parametrize("name", texts())
+def test_a_text_is_in_plain_words(name: str) -> None:
+    found = [
+        f"{name}:{number}: {word[1]!r} -> {PLAIN[word[1].lower()]}"
+        for number, line in sentences(ROOT / name)
+        for word in WORD.finditer(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_the_words_are_seen_in_sentences_and_not_in_data(tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    file.write_text('"""Made anew."""\nx = b"nobody"  # nobody reads it\ny = "to nobody@example.org"\n')
+    assert [(number, word[1]) for number, line in sentences(file) for word in WORD.finditer(line)] == [
+        (1, "anew"),
+        (2, "nobody"),
+    ]
