@@ -1,4 +1,4 @@
-"""The ``popbox`` program: takes care of signals before anything that takes time is imported."""
+"""The ``popbox`` program: sets up signals before any slow import."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-OURS = (signal.SIG_DFL, signal.default_int_handler)  # what has not been ignored, as nohup(1) has HUP ignored
+OURS = (signal.SIG_DFL, signal.default_int_handler)  # what is not ignored, as nohup(1) ignores HUP
 
 
 def main() -> NoReturn:
-    """Run popbox; SIGINT, SIGTERM and SIGHUP end it after its hosts have been taken away."""
+    """Run popbox; SIGINT, SIGTERM and SIGHUP end it after its hosts are removed."""
     heard: list[int] = []
     watched = [number for number in ENDS if signal.getsignal(number) in OURS]
     for number in watched:  # an import that is interrupted may end in any error, and leave half a module
@@ -43,7 +43,7 @@ def main() -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    """From here to the process's end there is nothing left to take away, and a signal must not change the exit code."""
+    """From here on no host is left to remove, and a signal must not change the exit code."""
     for number in ENDS:
         signal.signal(number, signal.SIG_IGN)
 

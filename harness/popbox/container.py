@@ -1,10 +1,10 @@
-"""The mail host as one object in the manner of testcontainers, for tests that want no pytest plugin.
+"""The mail host as one object in the manner of testcontainers, for tests without the pytest plugin.
 
     with MailHostContainer() as host:
         joe = host.mail.mailbox("joe")
         joe.expect(host.mail.send(joe, "Subject: hello\n\nIt works.\n"))
 
-It is the compose project that users deploy, two containers, started and taken away as one.
+It is the compose project that users deploy: two containers, started and removed as one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class MailHostContainer:
         return self
 
     def stop(self) -> None:
-        """Take containers, volumes and networks away; harmless when done twice."""
+        """Remove containers, volumes and networks; harmless when done twice."""
         atexit.unregister(self._stop_if_ours)
         mail, host, self._mail, self._host = self._mail, self._host, None, None
         if mail:
@@ -93,7 +93,7 @@ class MailHostContainer:
 
     @property
     def mta(self) -> str:
-        """What really takes the mail: ``qmail`` or ``stand-in``."""
+        """The MTA that takes the mail: ``qmail`` or ``stand-in``."""
         return self._up().mta
 
     def get_container_host_ip(self) -> str:
@@ -101,7 +101,11 @@ class MailHostContainer:
         return self._up().address("smtp").host
 
     def get_exposed_port(self, port: int) -> int:
-        """The published port of 25 (SMTP) or 110 (POP3)."""
+        """The published port of 25 (SMTP) or 110 (POP3).
+
+        Raises:
+            ValueError: another port.
+        """
         if port not in PORTS:
             raise ValueError(f"port {port} is not published; there are {', '.join(map(str, PORTS))}")
         return self._up().address(PORTS[port]).port

@@ -1,8 +1,8 @@
-"""What a child process gets of the environment: these names, and what popbox itself says. Nothing else is handed on.
+"""What a child process gets of the environment: these names, and what popbox itself sets. Nothing else is passed on.
 
-Compose ranks a variable of its environment above every file. So one that is exported for a deployment, be it
-COMPOSE_PROJECT_NAME or POPBOX_ACCOUNTS, would turn a throw-away host into that deployment. A command line that the
-operator gives for host remote is the one exception: it is theirs, and runs as in their shell.
+Compose prefers a variable of its environment to every file. One that is exported for a deployment, such as
+COMPOSE_PROJECT_NAME or POPBOX_ACCOUNTS, would turn a throw-away host into that deployment. The only exception is a
+command line that the operator gives for host remote: it runs as in their shell.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ OF_SSH = (
     *("SSH_AUTH_SOCK", "SSH_SK_PROVIDER", "KRB5CCNAME", "KRB5_CONFIG"),
 )
 NOTHING: Mapping[str, str] = MappingProxyType({})
-RUN = "POPBOX_RUN_ID"  # in every process that a host is made of: how those are known again whose popbox was killed
+RUN = "POPBOX_RUN_ID"  # in every process that a host is made of: identifies those whose popbox was killed
 FIXED = {"LC_ALL": "C.UTF-8"}
 
 
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a front door takes out of its environment for all children."""
+    """What a front door takes from its environment for all children."""
     return {name: environ[name] for name in (*OF_PROGRAMS, *OF_DOCKER, *OF_SSH) if name in environ}
 
 
 def of_programs(environ: Mapping[str, str], run: str = "") -> dict[str, str]:
-    """For a program of ours on this machine; ``run`` is the id of the host that it is a part of."""
+    """For a program of ours on this machine; ``run`` is the id of the host that it belongs to."""
     return _chosen(environ, OF_PROGRAMS, run)
 
 

@@ -2,8 +2,8 @@
 
 A *world* is a host and an MTA, written ``host/mta``. Each scenario file runs once in each world of the ini option
 ``popbox_worlds`` (default ``auto/auto``); a world that this machine does not have is a skip that says what is missing.
-``--popbox-host`` and ``--popbox-mta`` name the one world of fixtures, and then of scenarios too; there an explicit wish
-that cannot be met is an error. All processes of a run (pytest-xdist) share one host for each world.
+``--popbox-host`` and ``--popbox-mta`` name the one world of fixtures, and then of scenarios too; there a
+world that is unavailable is an error. All processes of a run (pytest-xdist) share one host for each world.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """xdist, in a worker: hand over what was seen. Else: a run of which every scenario was skipped is no success."""
+    """xdist, in a worker: hand over the results. Otherwise: a run of which every scenario was skipped is no success."""
     if session.config.stash[PLUGIN].is_worker:
         results = session.config.stash[PLUGIN].results
         session.config.workeroutput[RESULTS] = [one.model_dump_json() for one in results]  # type: ignore[attr-defined]

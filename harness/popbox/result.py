@@ -1,4 +1,4 @@
-"""What a step, a scenario and a run came to: plain data, read by reports."""
+"""The results of a step, a scenario and a run: plain data, read by reports."""
 
 from __future__ import annotations
 

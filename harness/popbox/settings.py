@@ -20,8 +20,8 @@ class Settings:
     assets: Path  # holds compose.yaml, images/, scenarios/
     state: Path  # one file per host that is up
     qmail_base: str | None  # image with /var/qmail, QMAIL_BASE
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False)  # what children may be given of it
-    say: Callable[[str], None] = unsaid  # takes a line about something that takes long, such as a first build
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)  # what children may get of it
+    say: Callable[[str], None] = unsaid  # prints a line about slow work, such as a first build
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], say: Callable[[str], None] = unsaid) -> Settings:

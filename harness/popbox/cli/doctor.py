@@ -16,7 +16,7 @@ from popbox.settings import Settings
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: worlds, findings, hosts.")
 @click.pass_obj
 def doctor(settings: Settings, as_json: bool) -> int:
-    """Say what this machine can run, what it lacks for the rest, and how to get it.
+    """Show what this machine can run, what it lacks for the rest, and how to get it.
 
     Exit codes: 0 every world (host and MTA) is available, 1 one is not.
     """

@@ -1,4 +1,4 @@
-"""``popbox down``: takes away hosts that were kept, and those that a killed popbox left; never one that is in use."""
+"""``popbox down``: removes hosts that were kept, and those that a killed popbox left; never one that is in use."""
 
 from __future__ import annotations
 

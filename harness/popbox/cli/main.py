@@ -1,4 +1,4 @@
-"""``popbox``: the front door for people and for CI.
+"""``popbox``: the command line, for people and for CI.
 
 Exit codes: 0 passed, 1 failed, 2 unusable input, 3 host unavailable.
 """
@@ -45,7 +45,7 @@ for command in (*COMMANDS, backup, restore, down):
 
 
 def main() -> int:
-    """Run the command line; returns the exit code. Errors that are meant to be seen become one line on stderr.
+    """Run the command line; returns the exit code. An expected error becomes one line on stderr.
 
     Raises:
         KeyboardInterrupt: SIGINT, or another signal that ``popbox.__main__`` turns into it, ended the command.

@@ -1,4 +1,4 @@
-"""What every command prints, by one door: nothing that a peer has said reaches the terminal as it is."""
+"""How every command prints: control characters of a peer's text never reach the terminal."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def probe_command(
     form: str,
     output: Path | None,
 ) -> int:
-    """Send one message to HOST by SMTP, fetch it by POP3, take it away, and say how long each leg took.
+    """Send one message to HOST by SMTP, fetch it by POP3, delete it, and print how long each leg took.
 
     Exit codes are those of monitoring plugins: 0 OK, 1 WARNING (slow), 2 CRITICAL (failed or too slow), 3 UNKNOWN
     (unusable arguments).

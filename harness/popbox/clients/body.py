@@ -1,4 +1,4 @@
-"""A message as POP3 handed it out: the octets that really came, and what about them breaks the protocol. Pure."""
+"""A message as POP3 handed it out: the octets as received, and where they break the protocol. Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Body:
         return (self.text, self.text[:-1]) if more else (self.text,)
 
     def faults(self, listed: int | None = None) -> Iterator[str]:
-        """What is wrong with how it came, in words; ``listed`` is the size that LIST told, where that is known."""
+        """What is wrong with how it was sent, in words; ``listed`` is the size from LIST, where that is known."""
         if len(self.status.octets) + len(self.status.ended) > STATUS_OCTETS:
             yield f"its first line has more than {STATUS_OCTETS} octets (RFC 2449 §4)"
         if bare := [n for n, line in enumerate((self.status, *self.lines, self.end)) if line.ended != b"\r\n"]:

@@ -20,11 +20,11 @@ from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 RECEIVE_OCTETS = 262_144
 LINE_OCTETS = 65_536  # our choice: RFC 2449 §4 allows 512 for a status line
 LISTING_OCTETS = 1 << 28  # our choice: 256 MiB is UIDL for some three million messages
-SLOWEST_OCTETS_S = 1024  # our choice: a reply that flows more slowly than this, after the timeout, is a stuck one
+SLOWEST_OCTETS_S = 1024  # our choice: a reply slower than this, after the timeout, is stuck
 
 
 class Garbled(PopboxError):
-    """The server said something that is no reply (RFC 1939 §3): the session cannot be trusted any more."""
+    """The server sent something that is not a reply (RFC 1939 §3); the session is unusable from then on."""
 
 
 class BulkPop3:
@@ -78,7 +78,7 @@ class BulkPop3:
             raise ConnectionFailed(f"no TLS with {self.address} as {self.name}: {error}") from error
 
     def login(self, login: str, password: str) -> None:
-        """USER and PASS. Where the server says the password back, errors show a mask."""
+        """USER and PASS. Where the server repeats the password, errors show a mask."""
         self._secret = password
         self.command(f"USER {login}")
         self._send(f"PASS {password}")

@@ -1,8 +1,8 @@
 """A POP3 server on loopback that hands a box of another host to a mail program, and lets it change nothing.
 
-The program logs in with anything, so it never holds the password. QUIT and DELE are answered here and go nowhere: on
-the host behind it, QUIT may rename files. The address stays while the host behind it is exchanged, as a name does in
-DNS on the day of a move: that is what a program's memory of "seen" messages is kept by.
+The program logs in with anything, so it never holds the password. The proxy answers QUIT and DELE itself: on
+the host behind it, QUIT may rename files. The address stays while the host behind it is replaced, as a name does in
+DNS on the day of a move: mail programs remember "seen" messages by that address.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ MASK = "********"
 _PASS = re.compile(r"(\s*PASS +)(.+)", re.IGNORECASE | re.DOTALL)
 _AUTH = re.compile(r"(\s*AUTH +(\S+))(?:( +)(.+))?", re.IGNORECASE | re.DOTALL)
 _PROOFS = ("SCRAM-", "CRAM-", "DIGEST-")
-_NOTHING_SAID = ("=", "*")  # an empty initial response (RFC 4954 §4), an exchange that is given up
+_NOTHING_SAID = ("=", "*")  # an empty initial response (RFC 4954 §4), an exchange that the client cancels
 
 
 def masked(command: str) -> str:
@@ -55,7 +55,7 @@ class Secrets:
         return shown, secret
 
     def heard(self, line: str) -> str:
-        """What to show of a server's line: some say in their reply what they were told."""
+        """What to show of a server's line: some repeat in their reply what they were sent."""
         self._pop3 |= line.startswith(("+OK", "-ERR"))
         self._content = line.startswith("354") and not self._pop3
         self._continued = line.startswith("334") if not self._pop3 else line == "+" or line.startswith("+ ")

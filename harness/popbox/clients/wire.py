@@ -45,7 +45,7 @@ class Logged:
 
 
 def readable(octets: bytes) -> str:
-    """Octets for a person: UTF-8 where they are that, and ``\\xNN`` where not, so that each can be told."""
+    """Octets for a person: UTF-8 where they are valid, otherwise ``\\xNN``, so that none is hidden."""
     return octets.decode("utf-8", "backslashreplace")
 
 
@@ -111,7 +111,7 @@ class Wire:
         self._end()
 
     def hang_up(self, within_s: float = 2.0) -> None:
-        """End the session without a word, and close once the server has seen it: it holds no lock any more then."""
+        """Send nothing, and close once the server has seen the end: then it holds no lock any more."""
         deadline = time.monotonic() + within_s
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)

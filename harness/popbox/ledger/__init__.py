@@ -1,4 +1,4 @@
-"""The ledger: each message carries a token, and each is accounted for.
+"""The ledger: each message carries a token, and popbox finds out what became of each.
 
 ``reconcile`` makes the proofs. Steps ask this module while a scenario runs: for tokens, and where a message is
 by the MTA's log.

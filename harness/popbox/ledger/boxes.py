@@ -1,4 +1,4 @@
-"""The boxes of a run, looked at before its mail is sent and at the end: what is new there and not ours is counted.
+"""The boxes of a run, read before its mail is sent and at the end: new messages that are not ours are counted.
 
 A copy whose token was changed or taken out on the way is found so: it is new, no message of the run, and yet has the
 lines of one.
@@ -58,7 +58,7 @@ def listed(host: Host, login: str, password: str) -> Names | None:
 
 
 def new_in(host: Host, login: str, known: Login) -> list[RetrievedMessage] | str:
-    """Log in and retrieve what is new, newest first; no QUIT, so that nothing moves or goes. On failure the reason."""
+    """Log in and retrieve what is new, newest first, without QUIT, so that nothing moves. On failure the reason."""
     got: list[RetrievedMessage] = []
     try:
         with Pop3(host.address("pop3"), LOOK_S) as session:
@@ -79,13 +79,13 @@ def new_in(host: Host, login: str, known: Login) -> list[RetrievedMessage] | str
 
 
 def is_copy(octets: bytes, sent: bytes) -> bool:
-    """Whether a message has so many of another's lines that it must come from it, be its token gone or changed."""
+    """Whether a message shares so many lines with another that it must be a copy, whatever its token."""
     mine, theirs = _lines(sent), _lines(octets)
     return bool(mine) and len(mine & theirs) >= ALIKE * len(mine)
 
 
 def _lines(octets: bytes) -> set[bytes]:
-    """The lines that say something, whatever their case and blanks; without the token's."""
+    """The lines with content, without regard to case and blanks, and without the token's."""
     mark = f"{TOKEN_FIELD}:".lower().encode()
     lines = (b" ".join(line.lower().split()) for line in octets.split(b"\n"))
     return {line for line in lines if line and not line.startswith(mark)}

@@ -14,7 +14,7 @@ from popbox.ledger.proof import Copy, Disposition
 
 IN_MAILDIR = re.compile(r"(.+)/(new|cur|tmp)/[^/]+")
 FROM_LINE = re.compile(rb"^From [^\n]*\n", re.MULTILINE)
-QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)  # mbox(5): what qmail-local adds to lines that look so
+QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)  # mbox(5): what qmail-local adds to such lines
 HEADER_LINE = re.compile(rb"[!-9;-~]+:|[ \t]")
 # Fields that a message has once and its author writes (RFC 5322 §3.6, RFC 2045): a delivery puts none before it.
 AUTHORS = re.compile(

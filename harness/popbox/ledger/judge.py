@@ -1,4 +1,4 @@
-"""Where a message is and why, from all that is known of it: delivered exactly once, or the place it is stuck. Pure."""
+"""Where a message is and why, from all evidence: delivered exactly once, or the place where it is stuck. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from popbox.ledger.proof import Disposition
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen of one accepted message. A reason in ``no_log`` or ``no_files`` says why that was not looked at."""
+    """What was seen of one accepted message. A reason in ``no_log`` or ``no_files`` says why that was not read."""
 
     octets: bytes
     family: list[Story]
@@ -67,7 +67,7 @@ def _without_files(seen: Evidence) -> Judgement:
 
 
 def _twins(seen: Evidence) -> Judgement | None:
-    """A copy that lost its token: one too many, or all that came of the message."""
+    """A copy that lost its token: one too many, or the only one of the message."""
     if seen.twins and (seen.stored or seen.handed):
         return Disposition.DOUBLED, f"a second copy, without its token in the header: {'; '.join(seen.twins)}"
     if seen.twins:

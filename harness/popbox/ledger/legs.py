@@ -26,7 +26,7 @@ IN_MAILDIR = {
 def legs(
     sent: Sent, seen: Evidence, right: Expectation, fate: Disposition, why: str, fetched: Fetched
 ) -> tuple[SmtpLeg, QueueLeg, MaildirLeg, Pop3Leg]:
-    """All four, in the order of the way."""
+    """All four, in order from SMTP to POP3."""
     return (
         _smtp(sent, right),
         _queue(sent, seen, right, fate, why),

@@ -65,7 +65,7 @@ class Heard:
 
     by: str
     login: str = ""
-    password: str = field(default="", repr=False)  # once it was taken
+    password: str = field(default="", repr=False)  # once the server accepted it
     got: dict[int, tuple[Body, float]] = field(default_factory=dict)
     listed: dict[int, int] = field(default_factory=dict)
     marked: set[int] = field(default_factory=set)
@@ -129,7 +129,7 @@ def _size(line: str) -> tuple[int, int] | None:
 
 
 def known_logins(host: Host, boxes: set[str], heard: Iterable[Heard]) -> dict[str, tuple[str, str]]:
-    """Box below the qmail home -> login and password, for those boxes of which a password is known."""
+    """Box below the qmail home -> login and password, for those boxes whose password is known."""
     said = {one.login: one.password for one in heard if one.password and not one.password.startswith("*")}
     try:
         lines = host.read("users/poppasswd").decode("utf-8", "replace").splitlines()

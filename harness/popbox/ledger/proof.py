@@ -30,7 +30,7 @@ class Disposition(StrEnum):
 
     ONCE = "delivered exactly once"  # to each address that it was expected at
     SMTP = "smtp"  # refused, or the conversation broke
-    QUEUE = "queue"  # accepted, and not at an end
+    QUEUE = "queue"  # accepted, and not finished
     DEFERRED = "deferred"  # tried, put off, to be tried again
     BOUNCED = "bounced"  # the MTA gave it up
     REMOTE = "remote"  # handed to another host
@@ -41,7 +41,7 @@ class Disposition(StrEnum):
     WRONG_PLACE = "maildir: wrong place"
     WRONG_OWNER = "maildir: wrong owner"
     WRONG_MODE = "maildir: wrong mode"
-    POP3 = "pop3"  # it lies right, and POP3 hands out something else
+    POP3 = "pop3"  # the file is right, and POP3 hands out something else
     UNKNOWN = "not known"  # this host shows neither log nor files
 
 

@@ -73,7 +73,7 @@ def reconcile(run: Run, taken: list[Taken]) -> tuple[Message, ...]:
 
 
 def _read_log(run: Run, seen: Seen) -> None:
-    """Wait until the MTA has ended each message or put it off: only then may an empty box be taken for a proof."""
+    """Wait until the MTA has ended each message or put it off: only then does an empty box prove anything."""
     asked = [queued_as(sent.reply) for sent in run.offered if sent.accepted]
 
     def settled() -> bool:

@@ -52,7 +52,7 @@ WORST_FIRST = (Verdict.FAILED, Verdict.NOT_PROVED, Verdict.PASSED, Verdict.SKIPP
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the checklist; no verdict where nothing in this run speaks of it.
+    """One line of the checklist; no verdict where nothing in this run proves it.
 
     ``by`` are the results that have that verdict; one that was skipped proves nothing and stands in ``skipped``.
     """

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no script, no request, and all that came from outside escaped."""
+"""A report as one HTML file that needs nothing else: no script, no request, and all text from outside escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: plain lines; on a terminal also what runs right now, and what that waits for."""
+"""What a run shows in progress: plain lines; on a terminal also what runs now and what it waits for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Echo = Callable[[str], None]
 
 
 class Screen(Watcher):
-    """Plain lines, fit for a log file. ``steps``: each step as it ends (for one scenario), else results only."""
+    """Plain lines, fit for a log file. ``steps``: each step as it ends (for one scenario), otherwise results only."""
 
     def __init__(self, echo: Echo, total: int, *, steps: bool, transcripts: bool = False) -> None:
         """``total`` scenarios are expected; ``transcripts`` are shown also of steps that passed."""
@@ -57,7 +57,7 @@ class Screen(Watcher):
         """Leave the terminal as it was."""
 
     def say(self, line: str) -> None:
-        """One line, whole."""
+        """Print one line."""
         self.echo(line)
 
     def begins(self, file: ScenarioFile) -> None:
@@ -138,7 +138,7 @@ class LiveScreen(Screen):
         self._failed += result.verdict is Verdict.FAILED
 
     def __rich__(self) -> Group:
-        """The lower part: how far it is, and a line for each scenario that runs."""
+        """The lower part: progress, and a line for each scenario that runs."""
         now = time.monotonic()
         failed = f", [bold red]{self._failed} failed[/]" if self._failed else ""
         self._spinner.update(text=f"{self._done} of {self.total}{failed}, {now - self._began:.0f} s")

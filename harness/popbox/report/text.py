@@ -1,4 +1,4 @@
-"""Results for a person at a terminal: plain lines, nothing that a log file could not hold."""
+"""Results for a person at a terminal: plain lines, fit for a log file."""
 
 from __future__ import annotations
 

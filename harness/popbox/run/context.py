@@ -1,4 +1,4 @@
-"""What the steps of one run share, and the few ways of waiting and looking that several verbs need."""
+"""What the steps of one run share, and how several verbs wait and look."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Context:
-    """One run of one scenario. ``log_from`` is where each log stood when it began: what was there is another's."""
+    """One run of one scenario. ``log_from`` is the length of each log at its begin: what is before is not ours."""
 
     host: Host
     file: ScenarioFile
@@ -59,7 +59,7 @@ class Context:
             wire.hang_up()
 
     def look_first(self, routes: tuple[Route, ...]) -> None:
-        """Note what the boxes hold before a message goes there, so that at the end what is new can be told."""
+        """Note what the boxes hold before a message goes there, so that at the end new messages can be recognised."""
         for place in {place for route in routes for place in route.places if place.endswith("/Maildir")}:
             if place not in self.before and (names := lying(self.host, place)) is not None:
                 self.before[place] = names

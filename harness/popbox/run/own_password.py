@@ -17,12 +17,12 @@ from popbox.scenario.model import Scenario
 from popbox.scenario.steps import Declare, Step, Telnet
 from popbox.scenario.transcript import Kind, logins_in, parse
 
-DIGITS = 20  # 119 bits of letters and digits: no pattern, no shell and no TOML reads one of them its own way
+DIGITS = 20  # 119 bits of letters and digits: no pattern, shell or TOML gives one of them a special meaning
 FROM_STDIN, HASH = "--password-stdin", "--crypt"
 
 
 class UnfitError(ValueError):
-    """No password can take the place of this scenario's; the text names the place and the rule."""
+    """A password of the scenario cannot be replaced; the text names the place and the rule."""
 
 
 def random_password() -> str:
@@ -32,12 +32,12 @@ def random_password() -> str:
 
 @dataclass(slots=True)
 class _Known:
-    """What the scenario says of the logins that it declares."""
+    """What the scenario says about the logins that it declares."""
 
     new: dict[str, str]  # password that it says -> the one that takes its place
     crypt: str
     logins: set[str] = field(default_factory=set)  # with such a password
-    others: set[str] = field(default_factory=set)  # with a hash of which nothing tells the password
+    others: set[str] = field(default_factory=set)  # with a hash whose password is unknown
     all_named: bool = True  # False: some logins are by the numbering policy, so any login may be one of the scenario's
     sessions: dict[str, str] = field(default_factory=dict)  # name -> login that USER said there
 
@@ -151,7 +151,7 @@ def _nothing_left(step: Step, known: _Known) -> None:
         UnfitError: a password that was replaced, or the sample hash, is said in another place than a login.
     """
     said = step.model_dump_json(exclude={"name"})
-    if step.telnet:  # where PASS still says it, another's login is meant
+    if step.telnet:  # where PASS still has it, the login is another's
         said = "\n".join(one.text for one in parse(step.telnet.transcript) if not one.text.upper().startswith("PASS "))
     for new in (*known.new.values(), known.crypt):
         said = said.replace(new, "")

@@ -32,7 +32,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Watcher:
-    """Hears how runs go on, for whoever shows it; each method may be called from several threads. This one is deaf."""
+    """Receives the progress of runs, to show it. Several threads may call a method at once. This one ignores it."""
 
     def step_begins(self, file: ScenarioFile, number: int, name: str, awaits: str) -> None:
         """A step begins; ``awaits`` says what it does or waits for, and how long at most."""
@@ -50,7 +50,7 @@ class Run:
     def __init__(
         self, file: ScenarioFile, host: Host, watcher: Watcher | None = None, secrets: Iterable[str] = ()
     ) -> None:
-        """``watcher`` hears of each step. ``secrets`` are passwords that nothing of it must show."""
+        """``watcher`` is told of each step. ``secrets`` are passwords that no output may show."""
         self._secrets = tuple(secrets)
         self.context = Context(host, file, log_from=_log_ends(host))
         self.steps: list[StepResult] = []
@@ -85,7 +85,7 @@ class Run:
         return step
 
     def _masked(self, seen: M) -> M:
-        """The same without the run's own passwords, whatever program or server said them."""
+        """The same with the run's own passwords masked, in all that programs and servers said."""
         if not self._secrets:
             return seen
         text = seen.model_dump_json()
@@ -94,7 +94,7 @@ class Run:
         return type(seen).model_validate_json(text)
 
     def result(self, skipped: str = "", failed: str = "") -> Result:
-        """What came of it: skipped or failed for the reason given, else as its steps and its messages say."""
+        """The result: skipped or failed for the reason given, otherwise what its steps and its messages say."""
         context, scenario = self.context, self.context.file.scenario
         self._watcher.step_begins(context.file, len(self.steps), "the ledger", "every message accounted for")
         messages = reconcile(context, self.taken)
@@ -145,7 +145,7 @@ def _logs(context: Context) -> dict[str, str]:
 
 
 def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Result:
-    """Run one scenario up to its first failure, and account for each message that it sent. Raises nothing for those."""
+    """Run one scenario up to its first failure, and account for each message that it sent. Failures do not raise."""
     if missing := unmet(file.scenario, host):
         return Run(file, host, watcher).result(skipped=missing)
     secrets: frozenset[str] = frozenset()
@@ -177,7 +177,7 @@ def _with_own_password(file: ScenarioFile, host: Host) -> tuple[ScenarioFile, fr
     scenario, password = file.scenario, random_password()
     if not any(ability is Ability.DECLARE for _, ability in wanted(scenario)):
         return file, frozenset()
-    replaced(scenario, password, "")  # whether it can be done, before anything is run there
+    replaced(scenario, password, "")  # finds out whether it is possible before anything runs there
     made = host.run("mkpasswd", FROM_STDIN, stdin=f"{password}\n".encode())
     if made.code:
         raise HostError(f"mailhost mkpasswd on host remote ended with {made.code}", made.stderr)
@@ -199,7 +199,7 @@ def awaits(step: Step) -> str:
 
 
 def _take(step: Step, context: Context) -> Observation:
-    """Take a step; where it fails, what the host itself sees that is wrong stands in the hint."""
+    """Take a step; where it fails, the hint names what the host itself finds wrong."""
     seen = _tried(step, context)
     ailments = [] if seen.passed else context.host.ailments()
     return seen.model_copy(update={"hint": "\n".join(filter(None, [seen.hint, *ailments]))}) if ailments else seen

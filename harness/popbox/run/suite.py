@@ -1,4 +1,4 @@
-"""Many scenarios: those that get along share one host and run side by side, the others get a host each of their own."""
+"""Many scenarios: those that do not disturb others share one host and run side by side, the others get a host each."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _on_its_own(file: ScenarioFile, hosts: _Hosts, watcher: Watcher | None) -> R
 
 
 class _Hosts:
-    """The hosts that are up, so that an interrupt, which only the main thread hears, takes all of them away."""
+    """The hosts that are up, so that an interrupt, which only the main thread gets, removes all of them."""
 
     def __init__(self, start: Callable[[bool], Host]) -> None:
         self._start, self._lock, self._closed = start, Lock(), False
@@ -67,7 +67,7 @@ class _Hosts:
         self.close()
 
     def start(self, own_disk: bool) -> Host:
-        """Bring one up; one that comes up after ``close`` is taken away at once."""
+        """Bring one up; one that comes up after ``close`` is removed at once."""
         host = self._start(own_disk)
         with self._lock:
             self._up.append(host)
@@ -77,7 +77,7 @@ class _Hosts:
         return host
 
     def close(self) -> None:
-        """Take all of them away; harmless for those that are gone."""
+        """Remove all of them; harmless for those that are gone."""
         with self._lock:
             self._closed = True
             hosts, self._up = self._up, []

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from popbox.scenario.fields import Below, Disk, Identifier, Mode, Service, Table
 
 DISTURBS = ("stop", "kill", "pause", "partition")  # what every user of the host sees
-DISKS = ("fill", "read-only")  # what needs a disk that is small and our own
+DISKS = ("fill", "read-only")  # what needs a small disk of the host's own
 
 
 class Break(Table):
@@ -18,7 +18,7 @@ class Break(Table):
     id: Identifier | None = Field(default=None, description="name of this fault, for a later heal")
     stop: Service | None = Field(default=None, description="end the service in order, as its supervisor does")
     kill: Service | None = Field(default=None, description="kill -9 the service")
-    pause: Service | None = Field(default=None, description="freeze the service: it is there and says nothing")
+    pause: Service | None = Field(default=None, description="freeze the service: it exists and does not answer")
     partition: Service | None = Field(default=None, description="pull the service's network cable")
     fill: Disk | None = Field(default=None, description="fill the disk to its last octet")
     read_only: Literal["popboxes"] | None = Field(

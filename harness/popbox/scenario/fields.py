@@ -1,4 +1,4 @@
-"""The kinds of values that a step may hold, each with its rule: what is not so is refused when the file is read."""
+"""The kinds of values that a step may hold, each with its rule, which is checked when the file is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from popbox.scenario.transcript import TranscriptError, parse
 
-HOWTO_HASH, HOWTO_PASSWORD = "DmIMm9e5Hc8ic", "testpw"  # the HOWTO's sample poppasswd line; the whole world knows it
+HOWTO_HASH, HOWTO_PASSWORD = "DmIMm9e5Hc8ic", "testpw"  # the HOWTO's sample poppasswd line; it is public
 
 
 class Strict(BaseModel):

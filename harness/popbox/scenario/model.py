@@ -1,4 +1,4 @@
-"""What a scenario says and what came of it: the two models that everything else passes around.
+"""What a scenario says and the result of it: the two models that everything else passes around.
 
 Scenario side: strict, unknown keys are errors. Result side: plain data, fit for JSON.
 """

@@ -75,7 +75,7 @@ class ExpectBounce(AboutMessage):
 
 
 class ExpectDeferred(AboutMessage):
-    """The MTA has put the message off, and says why."""
+    """The MTA has deferred the message, and says why."""
 
     says: Regex
 

@@ -78,7 +78,11 @@ def _parse_line(raw: str, number: int) -> Line:
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Replace ``${name}``; raises TranscriptError when a variable has no value."""
+    """Replace ``${name}`` by its value.
+
+    Raises:
+        TranscriptError: a variable has no value.
+    """
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)

@@ -42,7 +42,7 @@ def dialogue(context: Context, name: str, transcript: str, token: str, deadline:
     asked = time.monotonic()
     context.look_first(tuple(ask(context.host, one) for one in addresses if "${" not in one))
     began, began_at = time.monotonic(), time.time()
-    deadline += began - asked  # how long that takes says nothing of the server
+    deadline += began - asked  # the server is not charged for that time
     with Wire(context.host.address("smtp"), left(deadline)) as wire:
         differs, hint = play(context, wire, transcript, deadline, lambda played: _stamp(played, token))
     submitted = submission(wire.log)

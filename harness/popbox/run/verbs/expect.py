@@ -22,7 +22,7 @@ def _dead(context: Context) -> bool:
 
 
 def delivered(context: Context, spec: ExpectDelivered, deadline: float) -> Observation:
-    """Wait until the message lies in the mailbox's Maildir, then check that it is there once, whole and owned right."""
+    """Wait until the message lies in the mailbox's Maildir, then check that it is there once, complete, popuser's."""
     sent = _sent(context, spec)
     if isinstance(sent, Observation):
         return sent
@@ -101,7 +101,7 @@ def bounce(context: Context, spec: ExpectBounce, deadline: float) -> Observation
 
 
 def deferred(context: Context, spec: ExpectDeferred, deadline: float) -> Observation:
-    """Wait until the log says that a delivery of the message was put off, in the words expected."""
+    """Wait until the log says that a delivery of the message was deferred, in the words expected."""
     sent = _sent(context, spec)
     if isinstance(sent, Observation):
         return sent

@@ -57,7 +57,7 @@ def _change(host: Host, fault: Fault) -> Observation:
 
 
 def heal(context: Context, name: str, deadline: float) -> Observation:
-    """Undo what a break step did; a service is waited for until it answers."""
+    """Undo what a break step did; for a service, wait until it answers."""
     fault = context.faults.pop(name)
     spec, host = fault.spec, context.host
     if spec.kind in _SWITCHES:

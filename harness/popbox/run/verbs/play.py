@@ -39,7 +39,7 @@ def play(
 
 
 def _expect(context: Context, wire: Wire, line: Line, script: deque[Line], deadline: float) -> str:
-    """Read what an S line asks for. Empty when it matched, else what came instead."""
+    """Read what an S line asks for. Empty when it matched, otherwise what came instead."""
     skip = line.kind is Kind.ANY_LINES
     wanted = script.popleft() if skip else line
     while True:

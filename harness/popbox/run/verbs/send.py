@@ -50,11 +50,16 @@ def _message(context: Context, spec: Send) -> bytes:
 
 
 def _offer(context: Context, spec: Send, token: str, octets: bytes, deadline: float) -> smtp.Receipt:
-    """Send it, and leave a note for the ledger, also where the conversation breaks (raises as ``deliver`` does)."""
+    """Send it and note it for the ledger, also where the conversation breaks.
+
+    Raises:
+        ConnectionFailed: the peer closed or broke the connection.
+        StepTimeout: a reply did not come in time.
+    """
     asked = time.monotonic()
     routes = tuple(ask(context.host, one) for one in spec.to)
     context.look_first(routes)
-    deadline += time.monotonic() - asked  # how long that takes says nothing of the server
+    deadline += time.monotonic() - asked  # the server is not charged for that time
     note = Sent(spec.id, token, octets, spec.sender, tuple(spec.to), routes, context.step)
     context.offered.append(note)
     began = time.monotonic()
