@@ -74,7 +74,11 @@ def environ_of(ctx: click.Context) -> Mapping[str, str]:
 
 
 def read(work: Callable[[], T]) -> T:
-    """Do it; a source that cannot be used is the caller's mistake. Raises click.UsageError."""
+    """Do it.
+
+    Raises:
+        click.UsageError: the source cannot be used.
+    """
     try:
         return work()
     except OldHostError as why:
