@@ -93,7 +93,7 @@ def test_a_message_that_always_breaks_the_session_is_named(move: Move, verify: V
         return octets[: octets.find(b"\r\n") + 5] if b"Subject: message 3\r" in octets else octets
 
     with meddler(move[1], lambda _: Trouble(change=broken)) as (between, _):
-        code, report = verify(move[0], between, move[2], "--timeout", "0.3")
+        code, report = verify(move[0], between, move[2], "--timeout", "2")
     assert code == 1
     for found in report["boxes"]:
         assert [(f["kind"], f["old"]["number"]) for f in found["findings"]] == [("unreadable", 3)]
