@@ -81,7 +81,11 @@ class Node:
     """This node's record, and the look at the others'."""
 
     def __init__(self, layout: Layout, name: str) -> None:
-        """Raises InputError: ``name`` cannot be a file's."""
+        """One node of the host.
+
+        Raises:
+            InputError: ``name`` cannot be a file's.
+        """
         if not _NAME.fullmatch(name):
             raise InputError("is 1 to 64 letters, digits and . _ -, and begins with a letter or digit", field="--node")
         self.layout, self.name = layout, name
@@ -208,7 +212,11 @@ def _read(path: Path) -> Record | None:
 
 
 def _addresses(said: dict[str, list[str]]) -> Addresses:
-    """Raises TypeError, AttributeError: it is none."""
+    """Read a node's record.
+
+    Raises:
+        TypeError, AttributeError: it is none.
+    """
     return {domain: sorted(locals_) for domain, locals_ in said.items()}
 
 

@@ -21,10 +21,18 @@ class Guard:
         self.layout, self.file, self.record = layout, file, record
 
     def read(self, octets: bytes) -> None:
-        """See whether this text may be taken at all. Raises AccountsError."""
+        """See whether this text may be taken at all.
+
+        Raises:
+            AccountsError: it may not.
+        """
 
     def planned(self, now: Accounts, wanted: Accounts, *, deletes: bool) -> None:
-        """See whether this change may be made. Raises AccountsError."""
+        """See whether this change may be made.
+
+        Raises:
+            AccountsError: it may not.
+        """
 
     def applied(self, octets: bytes) -> None:
         """Note what was applied, where a file governs the host."""
@@ -42,7 +50,12 @@ class Unattended(Guard):
         self.still_s, self.sha256 = still_s, sha256
 
     def read(self, octets: bytes) -> None:
-        """Raises InputError: the text is half a file; BusyError: it is not the one that stood still."""
+        """See ``Guard.read``.
+
+        Raises:
+            InputError: the text is half a file.
+            BusyError: it is not the one that stood still.
+        """
         if self.sha256 is not None and hashlib.sha256(octets).hexdigest() != self.sha256:
             raise BusyError(f"{self.file}: was changed again; looked at until it stands still")
         assert self.record is not None
@@ -52,7 +65,12 @@ class Unattended(Guard):
             self.still_s = unattended.STILL_S  # it says of itself that it is whole
 
     def planned(self, now: Accounts, wanted: Accounts, *, deletes: bool) -> None:
-        """Raises BusyError: what takes something away must stand still for longer; InputError: a person must agree."""
+        """See ``Guard.planned``.
+
+        Raises:
+            BusyError: a text that removes something must stand still for longer.
+            InputError: a person must agree.
+        """
         gone = unattended.goes(self.layout, now, wanted) if deletes else unattended.Goes()
         if not gone:
             return

@@ -117,7 +117,11 @@ def read(layout: Layout) -> list[Step] | None:
 
 
 def _step(said: dict[str, Any]) -> Step:
-    """Raises ValueError, TypeError, AttributeError: it is none of ours."""
+    """Read a step.
+
+    Raises:
+        ValueError, TypeError, AttributeError: it is none of ours.
+    """
     if unknown := sorted(set(said).difference(_FIELDS)):
         raise ValueError(f"field {unknown[0]!r} is not known")
     step = Step(**said)

@@ -84,7 +84,11 @@ def _owners(layout: Layout, aside: Path) -> dict[str, Owner]:
 
 
 def _owner(address: object, rows: list[list[object]], *_newer: object) -> Owner:
-    """Raises TypeError, ValueError: not what a record says."""
+    """Read a record.
+
+    Raises:
+        TypeError, ValueError: not what a record says.
+    """
     return Owner(_text(address), tuple((_text(login), _text(crypt)) for login, crypt, *_ in rows))
 
 

@@ -30,7 +30,11 @@ def broken(facts: Facts) -> Iterator[Finding]:
 
 
 def _end_line(path: Path) -> None:
-    """Raises BusyError: another program writes it at this moment."""
+    """End the last line with a newline.
+
+    Raises:
+        BusyError: another program writes it at this moment.
+    """
     was = durable.mark_to_read(path.stat)
     staged = durable.stage(path, path.read_bytes() + b"\n", 0o644)
     if durable.mark(path) != was:
