@@ -139,7 +139,11 @@ class MailHost:
         return name
 
     def mailbox(self, local: str = "joe", domain: str | None = None, *, extensions: bool = False) -> Mailbox:
-        """Declare a mailbox, in a new domain unless one is named; login and password are the mail host's choice."""
+        """Declare a mailbox, in a new domain unless one is named; login and password are the mail host's choice.
+
+        Raises:
+            HostError: the mail host refused it.
+        """
         address = f"{local}@{domain or self.domain()}"
         flags = ["--extensions"] if extensions else []
         login = f"t{secrets.token_hex(4)}"

@@ -90,7 +90,11 @@ class BulkPop3:
         return self._status(line)
 
     def listing(self, verb: str) -> list[tuple[int, str]]:
-        """LIST or UIDL: message number and size or unique-id, in the server's order."""
+        """LIST or UIDL: message number and size or unique-id, in the server's order.
+
+        Raises:
+            Garbled: a line is none of a listing.
+        """
         self.command(verb)
         octets = b"".join(self.body(verb, LISTING_OCTETS))
         rows = []
@@ -117,6 +121,9 @@ class BulkPop3:
 
         ``\n..`` becomes ``\n.``; a single dot before text is left alone, as Dovecot and courier do not double one that
         is the first octet of a message. At least an LF and what may be the end stay in the buffer.
+
+        Raises:
+            Garbled: the reply is longer than ``most`` octets.
         """
         deadline, total, first = time.monotonic() + self.timeout_s, 0, 1
         self._buffer = b"\n" + self._buffer  # so that the first line begins like any other

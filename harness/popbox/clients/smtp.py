@@ -58,7 +58,12 @@ class Smtp:
             raise
 
     def read_reply(self, awaited: str) -> Reply:
-        """Read one reply with all its continuation lines (RFC 5321 §4.2.1)."""
+        """Read one reply with all its continuation lines (RFC 5321 §4.2.1).
+
+        Raises:
+            ConnectionFailed: what came is no SMTP reply, or the connection has ended.
+            StepTimeout: it did not come in time.
+        """
         lines: list[str] = []
         while True:
             line = readable(self.wire.read_line(awaited))

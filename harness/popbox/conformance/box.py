@@ -177,7 +177,11 @@ class Box:
         return [number for number in self.scan() if number not in odd]
 
     def body(self, number: int) -> bytes:
-        """A message as RETR sends it in the shared session, byte-stuffing undone; kept for later checks."""
+        """A message as RETR sends it in the shared session, byte-stuffing undone; kept for later checks.
+
+        Raises:
+            Broken: RETR was refused.
+        """
         if number not in self._bodies:
             reply = self.session().multi(b"RETR %d" % number)
             if not reply.ok:
@@ -206,7 +210,11 @@ class Box:
         return found[tag]
 
     def disk(self) -> Maildir:
-        """The Maildir; Skip where it was not given."""
+        """The Maildir.
+
+        Raises:
+            Skip: none was given.
+        """
         if self.maildir is None:
             raise Skip("needs --maildir PATH")
         return self.maildir

@@ -67,7 +67,11 @@ class Octets:
         return (self._socket.version() or "") if isinstance(self._socket, ssl.SSLSocket) else ""
 
     def send(self, octets: bytes, shown: str | None = None) -> None:
-        """Send octets as they are; ``shown`` stands in the log for what holds a secret."""
+        """Send octets as they are; ``shown`` stands in the log for what holds a secret.
+
+        Raises:
+            ConnectionFailed: the connection broke.
+        """
         self._note("C", octets.removesuffix(b"\r\n").decode("latin-1") if shown is None else shown)
         try:
             self._socket.settimeout(self.timeout_s)
@@ -76,14 +80,22 @@ class Octets:
             raise ConnectionFailed(f"the connection broke while we sent: {error}") from error
 
     def end_sending(self) -> None:
-        """Close our half of the connection."""
+        """Close our half of the connection.
+
+        Raises:
+            ConnectionFailed: the connection broke.
+        """
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise ConnectionFailed(f"the connection broke: {error}") from error
 
     def line(self, awaited: str) -> bytes:
-        """The next line with its end, as it came."""
+        """The next line with its end, as it came.
+
+        Raises:
+            ConnectionFailed: the line is too long, or the connection has ended.
+        """
         deadline = time.monotonic() + self.timeout_s
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:

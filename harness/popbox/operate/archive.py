@@ -191,7 +191,11 @@ def wrong(member: tarfile.TarInfo) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[tarfile.TarFile, dict[str, Any]]]:
-    """The archive, read up to behind its manifest."""
+    """The archive, read up to behind its manifest.
+
+    Raises:
+        ArchiveError: it is no archive of popbox, or not whole.
+    """
     if path.stat().st_size < GZIP_OCTETS:
         raise ArchiveError(f"{path}: not a whole tar archive: {path.stat().st_size} octets")
     try:

@@ -85,7 +85,11 @@ class Stack(DockerCompose):
         return run_bounded(command, within_s=within_s, env=self.environ, stdin=stdin, cwd=Path(self.context))
 
     def must(self, *argv: str, within_s: float) -> str:
-        """Like ``command``, but a non-zero exit is a HostError that carries the command's last words."""
+        """Like ``command``; returns its output.
+
+        Raises:
+            HostError: it ended with a code other than 0; the error carries its last words.
+        """
         done = self.command(*argv, within_s=within_s)
         if done.returncode:
             raise HostError(

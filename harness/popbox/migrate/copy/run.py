@@ -96,7 +96,11 @@ class _Run:
         return messages, octets
 
     def copy(self, meter: Meter) -> None:
-        """Read what is to be read, one file after the other, and put it into its box."""
+        """Read what is to be read, one file after the other, and put it into its box.
+
+        Raises:
+            PopboxError: octets read back are not those that were written.
+        """
         pace = Pace(Limit(self.options.octets_per_s), Limit(self.options.files_per_s), meter)
         with Batch() as batch:
             asked: deque[Job] = deque()

@@ -108,7 +108,11 @@ class _Replacement:
 
     @contextmanager
     def complaining(self, complaint: str, file: str) -> Iterator[None]:
-        """Turn an OSError into the program's message; qmail-newmrh adds the reason, qmail-newu does not."""
+        """Turn an OSError into the program's message; qmail-newmrh adds the reason, qmail-newu does not.
+
+        Raises:
+            NewuError: the message, with the file and the system's reason.
+        """
         try:
             yield
         except OSError as error:

@@ -56,7 +56,11 @@ class Transaction:
             durable.remove_staged(directory)
 
     def read(self, path: Path) -> bytes | None:
-        """The text of a file, None where there is none; see `journal.check` for one that changes after this."""
+        """The text of a file, None where there is none; see `journal.check` for one that changes after this.
+
+        Raises:
+            BusyError: it cannot be read.
+        """
         path = path.resolve()
         try:
             with path.open("rb") as file:
@@ -85,6 +89,9 @@ class Transaction:
         """Stage a new text; the step that publishes it comes after those added before. Returns the new file's mark.
 
         Without ``follow`` a link in the file's place is replaced: in a directory that is not root's it leads anywhere.
+
+        Raises:
+            BusyError: the staged file vanished while it was written.
         """
         path = _place(path, follow=follow)
         was = self._marks[path] if path in self._marks else durable.mark(path)
