@@ -47,7 +47,7 @@ DELIVERIES = {"maildir": Delivery.MAILDIR, "mbox": Delivery.MBOX}
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One table of the file: typed, strict access. Each method raises InputError with the file, the table and the key."""
+    """One table of the file: strict, typed access. A method raises InputError with the file, the table and the key."""
 
     file: str
     name: str
