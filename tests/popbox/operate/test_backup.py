@@ -182,6 +182,8 @@ def test_nobody_but_root_gets_into_the_snapshot_after_the_thaw(old: Files, tmp_p
     reachable = new_home()
     reachable.chmod(0o755)
     old.place = old.place.rename(reachable / "old")
+    for part in (old.place, old.place / "popboxes"):
+        part.chmod(0o755)  # whatever the umask of who runs the tests
     (tmp_path / "secret").write_text("of root")
     (tmp_path / "secret").chmod(0o600)
     os.chown(old.place / "popboxes", POPUSER, POPUSER)
