@@ -74,3 +74,11 @@ def test_the_words_are_seen_in_sentences_and_not_in_data(tmp_path: Path) -> None
         (1, "anew"),
         (2, "nobody"),
     ]
+
+
+@pytest.mark.parametrize("name", [name for name in texts() if name.endswith(".md") and name != "CHANGELOG.md"])
+def test_the_modules_that_a_document_names_exist(name: str) -> None:
+    there = [f"/{path}" for path in texts() if path.endswith(".py")]
+    named = set(re.findall(r"`([a-z_/]+\.py)`", (ROOT / name).read_text(encoding="utf-8")))
+    gone = [one for one in sorted(named) if not any(path.endswith(f"/{one}") for path in there)]
+    assert not gone, f"{name} names {gone}"
