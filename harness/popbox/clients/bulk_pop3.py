@@ -20,6 +20,7 @@ from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 RECEIVE_OCTETS = 262_144
 LINE_OCTETS = 65_536  # our choice: RFC 2449 §4 allows 512 for a status line
 LISTING_OCTETS = 1 << 28  # our choice: 256 MiB is UIDL for some three million messages
+NUMBER_DIGITS = 18  # our choice: more are no number of messages or octets
 SLOWEST_OCTETS_S = 1024  # our choice: a reply slower than this, after the timeout, is stuck
 
 
@@ -95,16 +96,26 @@ class BulkPop3:
         Raises:
             Garbled: a line is none of a listing.
         """
+        rows, malformed = self.lenient_listing(verb)
+        if malformed:
+            raise Garbled(f"{self.address} sent {malformed[0][:80]!r} as a line of {verb}")
+        return rows
+
+    def lenient_listing(self, verb: str) -> tuple[list[tuple[int, str]], list[str]]:
+        """Do as ``listing``, and give the lines that are none of a listing beside its rows.
+
+        Mail clients divide a line at any run of blanks and pass over those at its ends, and so does this.
+        """
         self.command(verb)
         octets = b"".join(self.body(verb, LISTING_OCTETS))
-        rows = []
-        for line in octets.split(b"\n")[:-1]:
-            text = line.rstrip(b"\r").decode("latin-1")
-            number, _, value = text.partition(" ")
-            if not number.isdecimal() or not value:
-                raise Garbled(f"{self.address} sent {text[:80]!r} as a line of {verb}")
-            rows.append((int(number), value))
-        return rows
+        rows, malformed = [], []
+        for line in octets.split(b"\n"):
+            words = line.strip().split(None, 1)
+            if len(words) == 2 and is_number(words[0]):
+                rows.append((int(words[0]), words[1].decode("latin-1")))
+            elif words:
+                malformed.append(line.strip().decode("latin-1"))
+        return rows, malformed
 
     def retrieve(self, number: int) -> Iterator[bytes]:
         """RETR: pieces of the message as sent, byte-stuffing undone. Read it to its end before the next command."""
@@ -184,3 +195,8 @@ class BulkPop3:
         if not octets:
             raise ConnectionFailed(f"{self.address} closed the connection instead of sending {awaited}")
         self._buffer += octets
+
+
+def is_number(word: bytes) -> bool:
+    """Whether it is digits alone, and not too many."""
+    return word.isdigit() and len(word) <= NUMBER_DIGITS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from popbox.migrate.verify import sizes
+from popbox.migrate.verify.digest import Content
 from popbox.migrate.verify.mailbox import Message, Side
 from popbox.migrate.verify.naming import clean, named
 from popbox.migrate.verify.order import by_number, moved
@@ -29,6 +30,7 @@ class Comparison:
         if not self._login():
             self.reasons = dict.fromkeys(ASPECTS[1:], "a login was refused")
             return {"login": Verdict.DIFFERENT} | dict.fromkeys(ASPECTS[1:], Verdict.NOT_JUDGED)
+        self._listings()
         self._alone()
         content = self._contents()
         judged = {"uidl": self._uidls(), "order": self._order(), "sizes": self._sizes(), "content": content}
@@ -52,6 +54,16 @@ class Comparison:
                 self._note("login", f"the {name} host refused the login: {clean(side.refused)}")
         return not (self.old.refused or self.new.refused)
 
+    def _listings(self) -> None:
+        """Lines of LIST and UIDL that no client can read."""
+        for name, side in _sides(self):
+            for verb, lines in side.malformed.items():
+                for text in lines:
+                    self._note("listing", f"the {name} host sent {clean(text)[:80]!r} as a line of {verb}")
+
+    def _malformed(self, verb: str) -> bool:
+        return any(verb in side.malformed for _, side in _sides(self))
+
     def _alone(self) -> None:
         """Missing and extra messages, and those of the latter that are there a second time."""
         first: dict[bytes | None, Message] = {new.key: new for _, new in reversed(self.pairs.both)}
@@ -74,6 +86,7 @@ class Comparison:
             if old.uidl != new.uidl:
                 self._note("uidl", f"UIDL {clean(old.uidl)} became {clean(new.uidl)}", old, new)
         same = Counter(m.uidl for m in self.old.messages) == Counter(m.uidl for m in self.new.messages)
+        same = same and not self._malformed("UIDL")
         return _verdict(same and not any(finding.kind == "uidl" for finding in self.findings))
 
     def _order(self) -> Verdict:
@@ -88,7 +101,7 @@ class Comparison:
     def _sizes(self) -> Verdict:
         if not self.content:
             return self._sizes_unread()
-        equal = True
+        equal = not self._malformed("LIST")
         for old, new in self.pairs.both:
             wrong = [self._misfit(name, message) for name, message in (("old", old), ("new", new))]
             said = "; ".join(filter(None, wrong))
@@ -98,6 +111,8 @@ class Comparison:
         return _verdict(equal)
 
     def _misfit(self, name: str, message: Message) -> str:
+        if message.listed:
+            return f"the {name} host lists {clean(message.listed)[:80]!r}, which is no number"
         profile = self.profiles[name == "new"]
         if message.content is None or message.size in sizes.listed(profile, message.content):
             return ""
@@ -110,8 +125,12 @@ class Comparison:
         return sizes.length(self.profiles[0], old.content) == sizes.length(self.profiles[1], new.content)
 
     def _sizes_unread(self) -> Verdict:
-        equal, unknown = True, False
+        equal, unknown = not self._malformed("LIST"), False
         for old, new in self.pairs.both:
+            if said := "; ".join(filter(None, (self._misfit("old", old), self._misfit("new", new)))):
+                equal = False
+                self._note("size", said, old, new)
+                continue
             same = sizes.comparable(self.profiles[0], old.size, self.profiles[1], new.size)
             unknown = unknown or same is None
             if same is False:
@@ -126,7 +145,7 @@ class Comparison:
     def _contents(self) -> Verdict:
         if not self.content:
             return self._not_judged("content", "not asked for (--no-content)")
-        equal = not (self.pairs.missing or self.pairs.extra)
+        equal = not (self.pairs.missing or self.pairs.extra or self._malformed("LIST"))
         for old, new in self.pairs.both:
             if old.content is None or new.content is None:
                 self._note("unreadable", clean("; ".join(filter(None, (old.trouble, new.trouble)))), old, new)
@@ -134,6 +153,8 @@ class Comparison:
             elif said := self._change(old, new):
                 self._note("changed", said, old, new)
                 equal = False
+            elif said := _added(old.content, new.content):
+                self._note("added", said, old, new)
         return _verdict(equal)
 
     def _change(self, old: Message, new: Message) -> str:
@@ -199,6 +220,18 @@ def downloads(pairs: Pairs, old: Side, new: Side) -> Downloads:
         worst_again=max(again),
         worst_missed=max(missed),
     )
+
+
+def _added(old: Content, new: Content) -> str:
+    """In words, which lines a server wrote into the header; empty where both headers are the same."""
+    if old.head == new.head:
+        return ""
+    said = [
+        f"the {name} host has {clean(b', '.join(dict.fromkeys(content.added)))} in the header"
+        for name, content in (("old", old), ("new", new))
+        if content.added
+    ]
+    return " and ".join(said) + ": such lines are written by mail servers, the message is the same"
 
 
 def _sides(comparison: Comparison) -> tuple[tuple[str, Side], tuple[str, Side]]:

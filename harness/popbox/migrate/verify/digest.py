@@ -12,6 +12,9 @@ FIELD_OCTETS = 300  # our choice: what is kept of a field, for a person to recog
 RUN_OCTETS = 65_536
 FIELDS = (b"subject", b"date", b"message-id", b"content-transfer-encoding")
 _FIELD = re.compile(rb"^(" + b"|".join(FIELDS) + rb")[ \t]*:[ \t]*(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE)
+# What servers of mbox files write into the header of a message that they keep: by imap-uw, qpopper, Dovecot, mutt.
+SERVERS = (b"status", b"x-status", b"x-keywords", b"x-uid", b"x-uidl", b"x-imap", b"x-imapbase", b"content-length")
+_SERVERS = re.compile(rb"^(" + b"|".join(SERVERS) + rb")[ \t]*:.*(?:\n[ \t].*)*(?:\n|\Z)", re.IGNORECASE | re.MULTILINE)
 _LINE_ENDS = re.compile(rb"\r+\n")
 
 
@@ -25,7 +28,8 @@ class Content:
     """What RETR gave. ``head`` and ``body`` are hashes of the text with LF line ends, without newlines at its end.
 
     ``ends`` counts those newlines, ``core`` the octets of the text before them; ``octets`` and ``lines`` are of what
-    was sent, byte-stuffing undone. ``fields`` are those of FIELDS, as they stand in the header.
+    was sent, byte-stuffing undone. ``fields`` are those of FIELDS, as they stand in the header. ``bare`` is ``head``
+    without the fields of SERVERS; ``added`` names those, and ``added_octets`` is what they take.
     """
 
     head: bytes
@@ -35,6 +39,9 @@ class Content:
     octets: int
     lines: int
     fields: tuple[bytes, ...]
+    bare: bytes
+    added: tuple[bytes, ...]
+    added_octets: int
 
 
 class Digest:
@@ -44,7 +51,9 @@ class Digest:
         """Nothing seen yet."""
         self._top: bytes | None = b""
         self._hash = _new()
-        self._head = b""
+        self._head = self._bare = b""
+        self._added: tuple[bytes, ...] = ()
+        self._added_octets = 0
         self._fields: tuple[bytes, ...] = ()
         self._cr = self._lf = self._core = self._octets = self._lines = 0
 
@@ -71,7 +80,18 @@ class Digest:
             self._text(b"\r" * self._cr)
         if self._top is not None:
             self._end_of_head(len(self._top.rstrip(b"\n")))
-        return Content(self._head, self._hash.digest(), self._core, self._lf, self._octets, self._lines, self._fields)
+        return Content(
+            self._head,
+            self._hash.digest(),
+            self._core,
+            self._lf,
+            self._octets,
+            self._lines,
+            self._fields,
+            self._bare,
+            self._added,
+            self._added_octets,
+        )
 
     def _text(self, text: bytes) -> None:
         if self._top is None:
@@ -86,9 +106,15 @@ class Digest:
         top, self._top = self._top or b"", None
         head = top[:end]
         self._head, self._core = _new(head).digest(), self._core + len(head)
+        self._without_the_servers(head + b"\n")
         found = {name.lower(): value[:FIELD_OCTETS] for name, value in reversed(_FIELD.findall(head))}
         self._fields = tuple(found.get(name, b"") for name in FIELDS)
         self._body(top[end:])
+
+    def _without_the_servers(self, head: bytes) -> None:
+        bare = _SERVERS.sub(b"", head)
+        self._bare = _new(bare).digest()
+        self._added, self._added_octets = tuple(found[1] for found in _SERVERS.finditer(head)), len(head) - len(bare)
 
     def _body(self, text: bytes) -> None:
         kept = text.rstrip(b"\n")

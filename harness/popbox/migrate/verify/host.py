@@ -19,9 +19,14 @@ Tls = Literal["none", "stls", "implicit"]
 Profile = Literal["rfc1939", "qmail", "dovecot", "auto"]
 GIVE_UP_AFTER = 5  # our choice: boxes in a row that could not be read although each was tried again
 BROKEN = (ConnectionFailed, StepTimeout, Garbled)
-# RFC 2449 §8.1.2, RFC 3206 §4; the others are qmail-popup's words for a machine in need (Q-POPUP-12, Q-POPUP-15).
+# RFC 2449 §8.1.2, RFC 3206 §4; the second line is qmail-popup's words for a machine in need (Q-POPUP-12, Q-POPUP-15).
 _FOR_NOW = re.compile(
     r"-ERR \[(IN-USE|SYS/TEMP|LOGIN-DELAY)\]|-ERR (unable to (fork|open pipe|write pipe)|out of memory|aack)", re.I
+)
+# Servers older than the codes say in words that another session has the box (RFC 1939 §4: "maildrop already locked").
+_LOCKED = re.compile(r"-ERR (?!\[AUTH\]).*\b(lock|locked|in use|busy)\b", re.I)
+_LOCKED_OUT = re.compile(
+    r"\b(account|user|login|password)( \S+)?( is| has been| was| temporarily)* locked|locked[ -]?out", re.I
 )
 _QMAIL_BANNER = re.compile(r"^<\d+\.\d+@[^ >]*>$")
 
@@ -92,7 +97,8 @@ class Host:
 
 def for_now(refusal: Pop3Refused) -> bool:
     """Whether a refusal speaks of the moment and not of the login."""
-    return bool(_FOR_NOW.match(refusal.reply))
+    reply = refusal.reply
+    return bool(_FOR_NOW.match(reply) or (_LOCKED.match(reply) and not _LOCKED_OUT.search(reply)))
 
 
 def _guess(stream: BulkPop3) -> Profile:

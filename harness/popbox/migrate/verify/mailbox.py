@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from popbox.clients.bulk_pop3 import BulkPop3
+from popbox.clients.bulk_pop3 import BulkPop3, is_number
 from popbox.clients.pop3 import Pop3Refused
 from popbox.errors import PopboxError
 from popbox.migrate.verify.digest import Content, Digest
@@ -19,28 +19,39 @@ MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each 
 
 @dataclass(slots=True)
 class Message:
-    """One message of a listing; ``trouble`` says why its content could not be read."""
+    """One message of a listing; ``trouble`` says why its content could not be read.
+
+    ``listed`` is what LIST says in place of a size where that is no number; ``size`` is 0 then.
+    """
 
     number: int
     uidl: str
     size: int
     content: Content | None = None
     trouble: str = ""
+    listed: str = ""
 
     @property
     def key(self) -> bytes | None:
-        """What makes two messages the same one: header and body, whatever the line ends and the newlines at the end."""
-        return None if self.content is None else self.content.head + self.content.body
+        """What makes two messages the same one: header and body, whatever the line ends and the newlines at the end.
+
+        Fields that servers of mbox files write into the header do not count (digest.SERVERS).
+        """
+        return None if self.content is None else self.content.bare + self.content.body
 
 
 @dataclass(slots=True)
 class Side:
-    """What a host showed of one box. ``refused`` is the reply to a login not taken, ``no_uidl`` that to UIDL."""
+    """What a host showed of one box. ``refused`` is the reply to a login not taken, ``no_uidl`` that to UIDL.
+
+    ``malformed`` has, by the command, lines of LIST and UIDL that are none.
+    """
 
     messages: list[Message] = field(default_factory=list)
     refused: str = ""
     no_uidl: str = ""
     again: int = 0
+    malformed: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Attempts:
@@ -118,17 +129,28 @@ class _Reading:
 
     def _list(self, stream: BulkPop3) -> None:
         """The listing of this session; contents of an earlier one are kept where UIDL and size say it is the same."""
-        sizes = stream.listing("LIST")
-        try:
-            uidls = dict(stream.listing("UIDL"))
-        except Pop3Refused as refusal:
-            self.side.no_uidl, uidls = refusal.reply, {}
+        sizes, malformed = stream.lenient_listing("LIST")
+        self.side.malformed = {"LIST": malformed} if malformed else {}
+        uidls = self._unique_ids(stream) if sizes else {}
         known = {(old.uidl, old.size): old for old in self.side.messages if old.uidl}
         self.side.messages = []
         for number, text in sizes:
-            uidl, size = uidls.get(number, ""), int(text.split(" ", 1)[0])
+            uidl, word = uidls.get(number, ""), text.split()[0]
+            size, listed = (int(word), "") if is_number(word.encode()) else (0, word)
             old = known.get((uidl, size))
-            self.side.messages.append(Message(number, uidl, size, *((old.content, old.trouble) if old else ())))
+            content, trouble = (old.content, old.trouble) if old else (None, "")
+            self.side.messages.append(Message(number, uidl, size, content, trouble, listed))
+
+    def _unique_ids(self, stream: BulkPop3) -> dict[int, str]:
+        """By number; an empty box is not asked for them."""
+        try:
+            rows, malformed = stream.lenient_listing("UIDL")
+        except Pop3Refused as refusal:
+            self.side.no_uidl = refusal.reply
+            return {}
+        if malformed:
+            self.side.malformed["UIDL"] = malformed
+        return dict(rows)
 
     def _fetch(self, stream: BulkPop3) -> None:
         for message in self.side.messages if self.content else ():
@@ -167,7 +189,7 @@ def read_fields(host: Host, login: str, password: str, wanted: dict[int, str]) -
     try:
         with host.session() as stream:
             stream.login(login, password)
-            now = dict(stream.listing("UIDL"))
+            now = dict(stream.lenient_listing("UIDL")[0])
             for number in (number for number, uidl in wanted.items() if now.get(number) == uidl):
                 digest = Digest()
                 for piece in stream.top(number):

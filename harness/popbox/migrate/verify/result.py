@@ -18,7 +18,18 @@ class Verdict(StrEnum):
 
 ASPECTS = ("login", "uidl", "order", "sizes", "content")
 Kind = Literal[
-    "login", "missing", "extra", "doubled", "changed", "uidl", "reordered", "size", "unreadable", "elsewhere"
+    "login",
+    "listing",
+    "missing",
+    "extra",
+    "doubled",
+    "changed",
+    "added",
+    "uidl",
+    "reordered",
+    "size",
+    "unreadable",
+    "elsewhere",
 ]
 
 

@@ -30,14 +30,17 @@ def detect(messages: Sequence[Message], hint: Profile) -> Profile:
 
 
 def canonical(profile: str, content: Content) -> tuple[bytes, bytes, int]:
-    """Header, body and the newlines at the end, without the line that qmail-pop3d adds to each message (E-74)."""
+    """Header, body and the newlines at the end, without what servers add.
+
+    That is the line that qmail-pop3d adds to each message (E-74), and the fields of digest.SERVERS.
+    """
     ends = content.ends - 1 if profile == "qmail" else content.ends
-    return content.head, content.body, max(ends, 1) if content.core else 0
+    return content.bare, content.body, max(ends, 1) if content.core else 0
 
 
 def length(profile: str, content: Content) -> int:
-    """Octets of the message with LF line ends and one at its end."""
-    return content.core + canonical(profile, content)[2]
+    """Octets of the message with LF line ends and one at its end, without what servers add."""
+    return content.core - content.added_octets + canonical(profile, content)[2]
 
 
 def comparable(old_profile: str, old: int, new_profile: str, new: int) -> bool | None:
