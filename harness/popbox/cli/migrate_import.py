@@ -73,7 +73,7 @@ def import_(
         click.echo(line)
     if json_file is not None:
         _write(json_file, outcome, final)
-    return NOT_ALL if outcome.tally.problems else DONE
+    return NOT_ALL if outcome.tally.problems or outcome.losses else DONE
 
 
 def _write(file: Path, outcome: Outcome, final: bool) -> None:
@@ -88,7 +88,7 @@ def _write(file: Path, outcome: Outcome, final: bool) -> None:
         moved=tally.moved,
         removed=tally.removed,
         later=tally.later,
-        problems=len(tally.problems),
+        problems=len(tally.problems) + len(outcome.losses),
     )
     file.write_text(report.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
 
@@ -97,6 +97,9 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
     """What came of it."""
     tally, seconds = outcome.tally, max(outcome.seconds, 1e-9)
     lines = outcome.applied.splitlines() if home else []
+    lines += [f"lost: {loss.where}: {loss.text}; {loss.consequence}" for loss in outcome.losses[:SHOWN]]
+    if len(outcome.losses) > SHOWN:
+        lines.append(f"... and {len(outcome.losses) - SHOWN} more; `migrate audit --all` shows them")
     lines += [f"not done: {problem}" for problem in tally.problems[:SHOWN]]
     if len(tally.problems) > SHOWN:
         lines.append(f"... and {len(tally.problems) - SHOWN} more")

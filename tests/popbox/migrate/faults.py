@@ -191,6 +191,10 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "passwords-readable": ("howto", mode(f"{QMAIL}/users/poppasswd", 0o644), f"{USERS}/poppasswd"),
     "passwords-readable 2": ("vpopmail", mode(f"{VDOMAIN}/vpasswd", 0o644), f"/{VDOMAIN}/vpasswd"),
     "vpasswd-absent": ("vpopmail", gone(f"{VDOMAIN}/vpasswd"), f"/{VDOMAIN}/vpasswd"),
+    "vpasswd-sql": ("vpopmail", lambda root: gone(f"{VDOMAIN}/vpasswd")(root) or (put(root / "home/vpopmail/etc/vpopmail.mysql", "localhost|0|v|secret|vpopmail\n") and None), f"/{VDOMAIN}/vpasswd"),  # type: ignore[func-returns-value]
+    "vpopmail-not-asked": ("vpopmail", gone(f"{VDOMAIN}/.qmail-default"), f"/{VDOMAIN}/.qmail-default"),
+    "catchall-lost": ("howto", edit(f"{JOE}/.qmail-default", "./Maildir/", "|/usr/bin/vdeliver"), f"{USERS}/assign:6"),
+    "catchall-lost 2": ("vpopmail", edit_all(f"{VDOMAIN}/.qmail-default", lambda _: "# nothing\n"), f"/{VDOMAIN}/.qmail-default"),
     "vpasswd-directory": ("vpopmail", edit(f"{VDOMAIN}/vpasswd", "v.example/joe:", "v.example/joey:"), f"/{VDOMAIN}/vpasswd:2"),
     "poppasswd-fields 2": ("vpopmail", append(f"{VDOMAIN}/vpasswd", f"tom:{HASH}\n"), f"/{VDOMAIN}/vpasswd:3"),
     "vpopmail-orphan": ("vpopmail", edit_all(f"{VDOMAIN}/vpasswd", lambda text: text.split("\n")[0] + "\n"), f"/{VDOMAIN}/joe"),

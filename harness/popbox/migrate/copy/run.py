@@ -22,7 +22,8 @@ from popbox.migrate.copy.journal import Journal
 from popbox.migrate.copy.limits import Limit
 from popbox.migrate.copy.progress import Meter
 from popbox.migrate.oldhost import mbox
-from popbox.migrate.oldhost.findings import shown
+from popbox.migrate.oldhost.findings import Finding, shown
+from popbox.migrate.oldhost.rules import LOSSES
 from popbox.migrate.oldhost.stores import contents
 from popbox.migrate.oldhost.to_accounts import Box
 from popbox.migrate.oldhost.tree import FileRequest, OldHostError, OldHostTree, Vanished
@@ -49,6 +50,11 @@ class Outcome:
     seconds: float = 0.0
     applied: str = ""
     measured: str = ""
+
+    @property
+    def losses(self) -> list[Finding]:
+        """What the new host lacks of what the old one had."""
+        return [finding for finding in self.audit.findings if finding.rule in LOSSES]
 
 
 def run(tree: OldHostTree, place: Place, options: Options, out: TextIO) -> Outcome:

@@ -52,6 +52,7 @@ RULES: dict[str, tuple[Level, str]] = {
     "dotqmail-carriage-return": ("error", "the CR is part of the path or address: mail goes to an odd file or bounces"),
     "dotqmail-forward": ("error", "not an address: qmail sends the mail to a name that does not exist (Q-LINE-5, -7)"),
     "dotqmail-discards": ("warning", "only comments: mail is taken and thrown away (Q-LINE-1)"),
+    "catchall-lost": ("error", "its program or comment is not carried over: unknown addresses will bounce"),
     # stores
     "maildir-missing": ("error", "deliveries to it are deferred (Q-MDIR-4), POP3 logins fail (Q-POP3-1)"),
     "maildir-part-missing": ("error", "without tmp or new deliveries are deferred, without new or cur POP3 fails"),
@@ -77,8 +78,13 @@ RULES: dict[str, tuple[Level, str]] = {
     "vpasswd-absent": ("error", "the domain has no mailboxes that vpopmail knows of"),
     "vpasswd-directory": ("error", "vchkpw finds no mailbox there: POP3 fails, mail is deferred"),
     "vpopmail-orphan": ("warning", "a mailbox directory that vpasswd does not name: no one can fetch its mail"),
+    "vpasswd-sql": ("error", "without a dump of the database no login, no mailbox and no mail of it is imported"),
+    "vpopmail-not-asked": ("error", "vdelivermail is not called, so no mail reaches the mailboxes of the domain"),
     "vpopmail-not-assigned": ("error", "no line of users/assign leads to the domain: its mail bounces"),
     # system accounts
     "shadow-absent": ("error", "passwd says the hash is in shadow, and there is none: accounts are imported locked"),
     "no-local-domain": ("error", "neither locals nor me: the accounts have no address"),
 }
+
+LOSSES = {"catchall-lost", "vpasswd-absent", "vpasswd-sql"}
+"""Rules after which an import lacks an address that took mail, or a mailbox: it does not end with 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from popbox.migrate.oldhost.dialects.text import address, file_of
@@ -73,8 +74,18 @@ def follow(
     return Said(Where(file_of(home + b"/.qmail")), [Store(MBOX, home + b"/Mailbox")], found=False)
 
 
-def read_dotqmail(tree: OldHostTree, host: OldHost, home: bytes, path: bytes, entry: DirEntry) -> Said:
-    """One file: its stores and forwards; programs and the like are left, each with its line."""
+def read_dotqmail(
+    tree: OldHostTree,
+    host: OldHost,
+    home: bytes,
+    path: bytes,
+    entry: DirEntry,
+    passed: Callable[[bytes, Where], bool] = lambda _line, _where: False,
+) -> Said:
+    """One file: its stores and forwards; programs and the like are left, each with its line.
+
+    ``passed``: takes a line that the caller knows how to carry over.
+    """
     file = file_of(path)
     said = Said(Where(file))
     if entry.mode & FOR_ALL:
@@ -90,7 +101,8 @@ def read_dotqmail(tree: OldHostTree, host: OldHost, home: bytes, path: bytes, en
     elif not lines[0]:
         host.wrong("dotqmail-blank-first", Where(file, 1), "blank")
     for number, line in enumerate(lines, start=1):
-        _line(tree, host, home, said, line, Where(file, number))
+        if not passed(line, Where(file, number)):
+            _line(tree, host, home, said, line, Where(file, number))
     if text and all(line[:1] in (b"", b"#") for line in lines) and lines[0]:
         host.wrong("dotqmail-discards", said.where, "no line delivers anything")
         host.leave(said.where, "an address whose mail is thrown away", "mailhost declares none; mail to it will bounce")

@@ -121,7 +121,7 @@ class _Line:
         for name in self._files(base):
             self._route(name, self.row.dash, self.row.ext + between + name)
         said = self._wild(between, b"popbox=audit")
-        if said is not None and (said.stores or said.forwards):
+        if said is not None:
             self._add(CATCHALL, said)
 
     def _files(self, base: bytes) -> list[bytes]:

@@ -1,0 +1,294 @@
+"""One domain of vpopmail: its users, and what qmail-local and then vdelivermail do with each address.
+
+vpasswd: ``user:crypt:uid:flags:gecos:directory:quota[:clear]``. qmail-local takes ``.qmail-NAME`` before
+``.qmail-default``, so such a file decides for a box too. ``.qmail-default`` calls vdelivermail, which goes by the
+user's own .qmail, else to the user's Maildir; its last word says what happens to unknown addresses. Source:
+vdelivermail.c of vpopmail 5.4 (checkuser, check_forward_deliver, usernotfound).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from popbox.migrate.oldhost.dialects.dotqmail import Said, candidates, read_dotqmail
+from popbox.migrate.oldhost.dialects.folders import scan
+from popbox.migrate.oldhost.dialects.poppasswd import FOR_OTHERS, judged
+from popbox.migrate.oldhost.dialects.text import address, file_of, local_part, login, numbered, text_of
+from popbox.migrate.oldhost.dialects.vpopmail_sql import SqlUsers
+from popbox.migrate.oldhost.findings import Where, shown
+from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Login, OldHost, Route, Store
+from popbox.migrate.oldhost.tree import DIRECTORY, FILE, DirEntry, OldHostTree, look
+
+FIELDS = (7, 8)
+NO_POP, BOUNCE_MAIL = 0x02, 0x10
+DELIVER = re.compile(rb"\|\s*(?P<before>.*?)(?:\S*/)?vdelivermail\s+(?:''|\"\"|-)?\s*(?P<rest>[^\s|]+)\s*")
+NOT_BOXES = (b"lost+found",)
+DEFAULT = b".qmail-default"
+
+
+class _File(NamedTuple):
+    """A .qmail-NAME of the domain; ``rest``: the last word of its call of vdelivermail; ``programs``: others in it."""
+
+    said: Said
+    rest: tuple[bytes, Where] | None
+    programs: bool
+
+
+class _User(NamedTuple):
+    """A user's directory, what vdelivermail does with mail for it, and where the line is."""
+
+    directory: bytes
+    said: Said
+    where: Where
+
+
+class VpopmailDomain:
+    """One domain's directory; `add` puts its logins and routes into the host."""
+
+    def __init__(self, tree: OldHostTree, host: OldHost, name: str, home: bytes, sql: SqlUsers) -> None:
+        """``home``: the real directory."""
+        self.tree, self.host, self.name, self.home, self.sql = tree, host, name, home, sql
+        self.users: dict[str, _User] = {}
+        self.files: dict[bytes, _File] = {}
+
+    def add(self) -> None:
+        """Users first: the other files lead to them."""
+        known = self._read_users()
+        found = scan(self.tree, self.host, self.home)
+        for name, entry in found:
+            if name.startswith(b".qmail-") and entry.kind == FILE:
+                self.files[name] = self._file(name, entry)
+        routes = {local: self._of_user(local, user) for local, user in self.users.items()}
+        for name, file in self.files.items():
+            self._alias(name, file, routes)
+        self._valiases(routes)
+        self.host.routes += [route for route in routes.values() if route.stores or route.forwards]
+        self._default()
+        for local, user in self.users.items():
+            self._keep(local, user, routes)
+        self._orphans(found, known=known)
+
+    def _read_users(self) -> bool:
+        """vpasswd, or the dump where it has the domain; False where neither does."""
+        path = self.home + b"/vpasswd"
+        weak: list[Where] = []
+        octets = text_of(self.tree, self.host, path)
+        for number, line in numbered(octets or b""):
+            if line.strip() and not self.sql.of(self.name):
+                self._row(line.split(b":"), Where(file_of(path), number), weak)
+        for fields, where in self.sql.of(self.name):
+            self._row(fields, where, weak)
+        if weak:
+            self.host.wrong("login-des", weak[0], f"{len(weak)} logins of this file, this one first")
+        self._judge_mode(path)
+        if self.sql.of(self.name):
+            return True
+        if self.sql.settings is not None:
+            text = f"{self.name}: {file_of(self.sql.settings)} says that users are in SQL, and no dump (*.sql) has them"
+            self.host.wrong("vpasswd-sql", Where(file_of(path)), text)
+        elif octets is None:
+            self.host.wrong(
+                "vpasswd-absent", Where(file_of(path)), f"{self.name}: there is no such file, and no SQL dump"
+            )
+        return octets is not None
+
+    def _judge_mode(self, path: bytes) -> None:
+        _, entry = look(self.tree, path)
+        if entry is not None and entry.kind == FILE and entry.mode & FOR_OTHERS:
+            self.host.wrong("passwords-readable", Where(file_of(path)), f"mode {entry.mode:04o}")
+
+    def _row(self, fields: list[bytes], where: Where, weak: list[Where]) -> None:
+        name = local_part(fields[0])
+        broken = len(fields) not in FIELDS or any(b"\0" in cell or b"\n" in cell for cell in fields)
+        if broken or name is None or login(fields[0]) is None:
+            rule = "poppasswd-fields" if broken else "name-not-usable"
+            self.host.wrong(rule, where, f"{shown(fields[0])!r}: {len(fields)} fields where 7 or 8 must be")
+            self.host.leave(where, f"box {shown(fields[0])!r} of {self.name}", "its line cannot be read")
+            return
+        if name in self.users:
+            self.host.wrong("login-twice", where, f"{name} stands in this file already")
+            return
+        crypt, flags, directory, quota = fields[1], fields[3], fields[5], fields[6]
+        plain = fields[7] if len(fields) > 7 and fields[7] and not crypt else None
+        if len(fields) > 7 and fields[7]:
+            self.host.wrong("login-plain", where, f"login {name}@{self.name}")
+        if plain is None:
+            crypt = judged(self.host, f"{name}@{self.name}", crypt, where, weak)
+        bits = int(flags[:9]) if flags.isdigit() else 0
+        if bits & NO_POP and (crypt or plain):
+            self.host.leave(where, f"POP3 barred for {name}@{self.name}", "the login is imported locked")
+            crypt, plain = b"!" + crypt.removeprefix(b"!") if crypt else b"", None
+        if bits & BOUNCE_MAIL:
+            self.host.leave(where, f"mail for {name}@{self.name} bounces", "mailhost has no such switch")
+        if quota and quota.upper() != b"NOQUOTA":
+            self.host.leave(where, f"quota {shown(quota)} of {name}@{self.name}", "mailhost has no quotas")
+        self._user(name, directory, where)
+        self.host.logins.append(Login(f"{name}@{self.name}", where, directory, crypt=crypt, plain=plain))
+
+    def _user(self, name: str, directory: bytes, where: Where) -> None:
+        real, entry = look(self.tree, directory)
+        if entry is None or entry.kind != DIRECTORY:
+            outside = entry is not None and entry.kind == "outside"
+            self.host.wrong(
+                "home-outside" if outside else "vpasswd-directory", where, f"{name}@{self.name}: {shown(directory)!r}"
+            )
+            self.host.leave(where, f"mail of {name}@{self.name}", "its directory is not there; the box is empty")
+            real = directory.rstrip(b"/")
+        else:
+            self.host.homes.add(real)
+        self.users[name] = _User(real, self._own(real, where), where)
+
+    def _own(self, directory: bytes, where: Where) -> Said:
+        """What a user's .qmail says; the Maildir without one, with an empty one, and for what only a program took."""
+        plain = Said(where, [Store(MAILDIR, directory + b"/Maildir")])
+        path, entry = look(self.tree, directory + b"/.qmail")
+        if entry is None or entry.kind != FILE or entry.size == 0:
+            return plain
+        said = read_dotqmail(self.tree, self.host, directory, path, entry)
+        for store in said.stores:
+            if store.kind == MBOX:
+                self.host.leave(said.where, f"delivery to {shown(store.path)}", "vdelivermail delivers to no mbox")
+        said.stores = self._real(said)
+        if not said.stores and self._programs(path):
+            said.stores = plain.stores
+        return said
+
+    def _programs(self, path: bytes) -> bool:
+        lines = (text_of(self.tree, self.host, path) or b"").split(b"\n")
+        return any(line.startswith(b"|") and not DELIVER.fullmatch(line.rstrip(b" \t")) for line in lines)
+
+    def _file(self, name: bytes, entry: DirEntry) -> _File:
+        """One .qmail-NAME; a filter before vdelivermail is left, and the call counts."""
+        path = self.home + b"/" + name
+        rest: list[tuple[bytes, Where]] = []
+
+        def call(line: bytes, where: Where) -> bool:
+            asked = DELIVER.fullmatch(line)
+            if asked is not None:
+                rest.append((asked["rest"], where))
+            return asked is not None and not asked["before"]
+
+        said = read_dotqmail(self.tree, self.host, self.home, path, entry, call)
+        said.stores = self._real(said) + [store for store in said.stores if store.kind == MBOX]
+        return _File(said, rest[-1] if rest else None, self._programs(path))
+
+    def _real(self, said: Said) -> list[Store]:
+        """The Maildirs, by their real paths: a user's is known by it."""
+        found = (look(self.tree, store.path)[0].rstrip(b"/") for store in said.stores if store.kind == MAILDIR)
+        return [Store(MAILDIR, path) for path in found]
+
+    def _of_user(self, local: str, user: _User) -> Route:
+        """The first file that qmail-local finds decides (Q-DOT-1, -2); where it calls vdelivermail, the user's own."""
+        name = next((name for name in candidates(b"-", local.encode()) if name in self.files), DEFAULT)
+        file = self.files.get(name) or _File(Said(user.where), None, programs=False)
+        route = Route(self.name, local, user.where, list(file.said.stores), list(file.said.forwards))
+        if name == DEFAULT and file.rest is None and not file.programs:
+            why = "it calls no vdelivermail" if name in self.files else "there is no such file"
+            self.host.wrong("vpopmail-not-asked", Where(file_of(self.home + b"/" + name)), f"{self.name}: {why}")
+        loops = route.forwards != [] and all(target.lower() == f"{local}@{self.name}" for target in route.forwards)
+        nowhere = not route.stores and (not route.forwards or loops)
+        discards = name != DEFAULT and not route.forwards and not file.programs
+        if file.rest is not None or (file.programs and not route.stores) or (nowhere and not discards):
+            route.stores += [store for store in user.said.stores if store not in route.stores]
+            route.forwards += [target for target in user.said.forwards if target not in route.forwards]
+        return route
+
+    def _alias(self, name: bytes, file: _File, routes: dict[str, Route]) -> None:
+        rest = name.removeprefix(b".qmail-").replace(b":", b".")
+        local = local_part(rest)
+        if name == DEFAULT or (local in routes and name == name.lower()):
+            return
+        if local is None or name != name.lower() or rest.endswith((b"-default", b"-owner")):
+            self.host.leave(file.said.where, f"a .qmail file for {shown(rest)!r}", "mailhost has no such addresses")
+            return
+        route = routes[local] = Route(
+            self.name, local, file.said.where, list(file.said.stores), list(file.said.forwards)
+        )
+        if file.rest is not None and (said := self._unknown(*file.rest)):
+            route.stores += said.stores
+            route.forwards += said.forwards
+
+    def _valiases(self, routes: dict[str, Route]) -> None:
+        """Aliases of the database, which vdelivermail asks first: they take the mail before a box does."""
+        fresh: dict[str, Route] = {}
+        for alias, line, where in self.sql.aliases.get(self.name, []):
+            local = local_part(alias)
+            file = next((self.files[name] for name in candidates(b"-", alias.lower()) if name in self.files), None)
+            decided = file is not None and file.rest is None
+            target = address(line.removeprefix(b"&").strip())
+            if local is None or decided or line.startswith(b"|") or (target is None and not line.endswith(b"/")):
+                why = "a .qmail file decides before it" if decided else "it is no address and no Maildir"
+                self.host.leave(where, f"alias {shown(alias)} to {shown(line)!r}", why)
+                continue
+            route = fresh.setdefault(local, Route(self.name, local, where))
+            if target is not None:
+                route.forwards.append(target)
+            else:
+                route.stores.append(Store(MAILDIR, line.rstrip(b"/")))
+        routes |= fresh
+
+    def _default(self) -> None:
+        """Everything else. Where vdelivermail refuses an unknown address, other lines count for users only."""
+        file = self.files.get(DEFAULT)
+        if file is None:
+            return
+        said = file.said
+        stores, forwards = list(said.stores), list(said.forwards)
+        if file.rest is not None and file.rest[0] == b"bounce-no-mailbox":
+            return
+        if file.rest is not None:
+            unknown = self._unknown(*file.rest)
+            stores += unknown.stores if unknown else []
+            forwards += unknown.forwards if unknown else []
+            if not stores and not forwards:
+                return  # `_unknown` has said why
+        self.host.routes.append(Route(self.name, CATCHALL, said.where, stores, list(dict.fromkeys(forwards))))
+
+    def _unknown(self, rest: bytes, where: Where) -> Said | None:
+        """What vdelivermail does with an address that does not exist; None where it refuses or drops the mail."""
+        if rest == b"bounce-no-mailbox":
+            return None
+        target = rest.removeprefix(b"&")
+        if rest == b"delete":
+            self.host.leave(where, f"unknown addresses of {self.name} are thrown away", "they will bounce")
+        elif rest.startswith(b"/"):
+            directory = look(self.tree, rest)[0].rstrip(b"/").removesuffix(b"/Maildir")
+            return next((user.said for user in self.users.values() if user.directory == directory), None) or self._own(
+                directory, where
+            )
+        elif found := address(target if b"@" in target else target + b"@" + self.name.encode()):
+            return Said(where, [], [found])
+        else:
+            self.host.wrong("catchall-lost", where, f"{shown(rest)!r} is neither a directory nor an address")
+            self.host.leave(where, f"catchall {shown(rest)!r}", "it is neither a directory nor an address")
+        return None
+
+    def _keep(self, local: str, user: _User, routes: dict[str, Route]) -> None:
+        """A user whose mail goes elsewhere keeps login and old mail, under an address that had no other use."""
+        store = Store(MAILDIR, user.directory + b"/Maildir")
+        if any(store in route.stores for route in self.host.routes) or look(self.tree, store.path)[1] is None:
+            return
+        number, kept = 1, f"{local}-box"
+        while kept in routes:
+            number += 1
+            kept = f"{local}-box{number}"
+        routes[kept] = Route(self.name, kept, user.where, [store])
+        self.host.routes.append(routes[kept])
+        goes = ", ".join(routes[local].forwards) or "no mailbox of its own"
+        why = f"so it stays; the login and the old mail are in the mailbox {kept}@{self.name}"
+        self.host.leave(user.where, f"new mail for {local}@{self.name} goes to {goes}, without a copy", why)
+
+    def _orphans(self, found: list[tuple[bytes, DirEntry]], *, known: bool) -> None:
+        """Directories with a Maildir that no row names."""
+        named = {user.directory.rstrip(b"/") for user in self.users.values()}
+        for name, entry in found:
+            path = self.home + b"/" + name
+            if entry.kind != DIRECTORY or path in named or name in NOT_BOXES:
+                continue
+            _, maildir = look(self.tree, path + b"/Maildir")
+            if maildir is not None and maildir.kind == DIRECTORY:
+                if known:
+                    self.host.wrong("vpopmail-orphan", Where(file_of(path)), "no row of vpasswd names it")
+                why = "vpasswd does not name it" if known else "who may log in to it is not in SOURCE"
+                self.host.leave(Where(file_of(path)), "a mailbox directory", why)
