@@ -179,6 +179,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "uidl-courier": ("howto", lambda root: put(root / JOE / "Maildir/courierpop3dsizelist", "/1 1\n") and None, f"/{JOE}/Maildir/courierpop3dsizelist"),  # type: ignore[func-returns-value]
     "maildir-folder": ("howto", folder, f"/{JOE}/Maildir/.Sent"),
     "mbox-not-mbox": ("system", edit("home/ben/Mailbox", "From sue", "Frum sue"), "/home/ben/Mailbox"),
+    "mbox-doubt": ("system", append("home/ben/Mailbox", "From " + "a1" * 20 + " Mon Sep 17 00:00:00 2001\nSubject: x\n"), "/home/ben/Mailbox"),
     "poppasswd-fields": ("howto", append(f"{QMAIL}/users/poppasswd", f"aa0003:{HASH}:popuser\n"), f"{USERS}/poppasswd:3"),
     "login-twice": ("howto", append(f"{QMAIL}/users/poppasswd", f"aa0001:{HASH}:popuser:/x\n"), f"{USERS}/poppasswd:3"),
     "login-hash": ("howto", edit(f"{QMAIL}/users/poppasswd", f"aa0002:{HASH}", "aa0002:*"), f"{USERS}/poppasswd:2"),

@@ -64,12 +64,14 @@ def _held(tree: OldHostTree, host: OldHost, box: Box, now_ns: int, count: bool) 
     if not count or not isinstance(tree, Local):
         return Held(box, None, there.octets)
     try:
-        messages = 0
+        messages, doubts = 0, list[str]()
         for _, body in tree.bodies([there.mbox]):
             if isinstance(body, OldHostError):
                 raise body
-            messages = mbox.count(body)
+            messages = mbox.count(body, doubts)
     except OldHostError as why:
         host.wrong("mbox-not-mbox", Where(file_of(box.store.path)), str(why))
         return Held(box, 0, there.octets)
+    for doubt in doubts:
+        host.wrong("mbox-doubt", Where(file_of(box.store.path)), doubt)
     return Held(box, messages, there.octets)

@@ -178,6 +178,7 @@ class _Mbox:
         self.box, self.wanted, self.quoting = box, wanted, quoting
         self.seen: set[bytes] = set()
         self.twins: dict[str, int] = {}
+        self.doubts: list[str] = []
         self.number = self.last_s = 0
         self.latest_s = wanted.entry.mtime_ns // NS
 
@@ -193,6 +194,10 @@ class _Mbox:
             self.box.put_off(self.wanted.path, f"{octets} octets came, {self.wanted.entry.size} were announced")
             return
         self.box.batch.commit()
+        if self.doubts:  # not converted to its end, so that each pass says so
+            file = f"{self.box.address}: {shown(self.wanted.path)}"
+            self.box.tally.problems += [f"{file}: {doubt}" for doubt in self.doubts]
+            return
         journal = self.box.target.journal
         if self.box.final:
             for record in [record for key, record in journal.records.items() if key not in self.seen]:
@@ -211,7 +216,7 @@ class _Mbox:
         staged: Staged | None = None
         head = start = b""
         try:
-            for piece in mbox.split(counted(), self.quoting):
+            for piece in mbox.split(counted(), self.quoting, self.doubts):
                 if piece.start:
                     if staged is not None:
                         self._add(staged, start, head)

@@ -1,7 +1,8 @@
 """An mbox taken apart as it streams by: its messages with the quoting of ``From `` lines undone (Q-MBOX-2).
 
 A message begins at a line ``From ... 12:34 ... 1998`` at the file's start or behind an empty line. The empty line
-before the next one is not part of a message. mboxrd quotes ``>*From ``, mboxo only ``From ``: one ``>`` is taken off.
+before the next one is not part of a message. Where the first line ends in CR LF, CR LF ends each line.
+mboxrd quotes ``>*From ``, mboxo only ``From ``: one ``>`` is taken off.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ LINE_OCTETS = 1_000  # our choice: no From_ line is longer
 HEAD_OCTETS = 64 << 10  # our choice: where the header is looked for
 
 _FROM = re.compile(rb"From [^\n]*\d:\d\d[^\n]*\d{4}[^\n]*\n")
+_GIT = re.compile(rb"From [0-9a-f]{40}(?:[0-9a-f]{24})? Mon Sep 17 00:00:00 2001\n")  # as git format-patch writes it
 _UNQUOTE = {"rd": re.compile(rb"(?<=\n)>(?=>*From )"), "o": re.compile(rb"(?<=\n)>(?=From )")}
 _DATE = re.compile(rb"([A-Z][a-z]{2}) +(\d{1,2}) +(\d{1,2}):(\d\d)(?::(\d\d))? +(?:[A-Z]+ +|[-+]\d{4} +)?(\d{4})")
 _MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
@@ -32,8 +34,10 @@ class Piece(NamedTuple):
     octets: bytes
 
 
-def split(body: Iterable[bytes], quoting: Quoting = "rd") -> Iterator[Piece]:
-    """The messages in pieces.
+def split(body: Iterable[bytes], quoting: Quoting = "rd", doubts: list[str] | None = None) -> Iterator[Piece]:
+    """The messages in pieces; ``doubts`` takes, in words, each place where the file does not say what it is.
+
+    A From_ line of git in a file that does not begin with one is text, and a doubt: a patch quoted, or one appended.
 
     Raises:
         OldHostError: the file does not begin with a From_ line.
@@ -46,8 +50,8 @@ def split(body: Iterable[bytes], quoting: Quoting = "rd") -> Iterator[Piece]:
         """Of ``octets`` the first is the newline before them: what is a line start can be told."""
         return Piece(start, (unquote.sub(b"", octets) if unquote else octets)[1:])
 
-    start = b""
-    for chunk in body:
+    start, git = b"", False
+    for chunk in _lf(body):
         held += chunk
         while (at := held.find(b"\n\nFrom ", position)) >= 0:
             line = _FROM.match(held, at + 2)
@@ -56,6 +60,16 @@ def split(body: Iterable[bytes], quoting: Quoting = "rd") -> Iterator[Piece]:
                     break  # its line is not all here yet
                 position = at + 1
                 continue
+            patch = _GIT.match(line[0]) is not None
+            if begun and patch and not git:
+                doubt = (
+                    f"a From_ line of git ({line[0][5:17].decode()}...) is taken as text; it can begin a message too"
+                )
+                if doubts is not None and doubt not in doubts:
+                    doubts.append(doubt)
+                position = at + 1
+                continue
+            git = git or (patch and not begun)
             if begun:
                 yield piece(start, bytes(held[: at + 1]))
             elif at:
@@ -78,13 +92,32 @@ def split(body: Iterable[bytes], quoting: Quoting = "rd") -> Iterator[Piece]:
         yield piece(start, last[:-1] if last.endswith(b"\n\n") and len(last) > 2 else last)
 
 
-def count(body: Iterable[bytes]) -> int:
-    """How many messages an mbox holds.
+def _lf(body: Iterable[bytes]) -> Iterator[bytes]:
+    """The octets with LF line ends, where the first line ends in CR LF; else as they are."""
+    first, crlf, kept = b"", None, b""
+    for chunk in body:
+        if crlf is None:
+            first += chunk
+            if b"\n" not in first and len(first) <= LINE_OCTETS:
+                continue
+            crlf, chunk = first[: first.find(b"\n") + 1].endswith(b"\r\n"), first
+        if not crlf:
+            yield chunk
+            continue
+        kept += chunk
+        cut = len(kept) - kept.endswith(b"\r")
+        yield kept[:cut].replace(b"\r\n", b"\n")
+        kept = kept[cut:]
+    yield first if crlf is None else kept
+
+
+def count(body: Iterable[bytes], doubts: list[str] | None = None) -> int:
+    """How many messages an mbox holds; ``doubts`` as for ``split``.
 
     Raises:
         OldHostError: the file does not begin with a From_ line.
     """
-    return sum(bool(piece.start) for piece in split(body, "none"))
+    return sum(bool(piece.start) for piece in split(body, "none", doubts))
 
 
 def date_of(start: bytes, head: bytes) -> int | None:

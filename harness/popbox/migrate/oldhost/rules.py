@@ -63,6 +63,7 @@ RULES: dict[str, tuple[Level, str]] = {
     "uidl-courier": ("warning", "courier gave ids of its own: clients that go by UIDL download everything again"),
     "maildir-folder": ("warning", "POP3 shows no folders: its messages are not imported"),
     "mbox-not-mbox": ("error", "does not begin with `From `: it is no mbox and is not imported"),
+    "mbox-doubt": ("error", "the file does not say where its messages begin: an import copies it so, and ends with 1"),
     # logins
     "poppasswd-fields": ("error", "no one can log in with this line"),
     "login-twice": ("error", "the first line wins; this one has no effect (Q-CPP-9)"),

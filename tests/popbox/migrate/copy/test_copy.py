@@ -282,6 +282,17 @@ def test_an_mbox_becomes_a_maildir_and_follows_the_old_one(tmp_path: Path) -> No
     assert "copied 0" in passed(old, new, "--final")
 
 
+def test_an_mbox_in_doubt_is_copied_and_named_by_each_pass(tmp_path: Path) -> None:
+    old, new = HOSTS["system"](tmp_path / "old"), tmp_path / "new"
+    patch = "From " + "a1" * 20 + " Mon Sep 17 00:00:00 2001\nSubject: [PATCH] x\n\ny\n\n"
+    (old / "home/ben/Mailbox").write_text(MBOX + patch)
+    for _ in range(2):
+        result = run(old, new)
+        assert result.return_value == 1
+        assert "not done: ben@users.example: /home/ben/Mailbox: a From_ line of git (a1a1a1a1a1a1...)" in result.output
+    assert [text.endswith(b"\ny\n") for _, text in mbox_mail(new, "ben")] == [False, True]
+
+
 def test_the_notes_of_a_mail_reader_are_left_and_named(tmp_path: Path) -> None:
     old, new = HOSTS["system"](tmp_path / "old"), tmp_path / "new"
     notes = "From MAILER-DAEMON Mon Sep 10 01:46:40 2001\nSubject: FOLDER INTERNAL DATA\nX-IMAP: 1 2\n\nx\n\n"

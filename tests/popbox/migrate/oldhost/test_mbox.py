@@ -105,3 +105,27 @@ def test_flags_and_the_notes_of_pine() -> None:
     assert mbox.flags_of(b"Subject: x\nStatus: O\n\n") == b""
     assert mbox.is_folder_data(b"Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\nX-IMAP: 1 2\n\n")
     assert not mbox.is_folder_data(b"Subject: FOLDER INTERNAL DATA\n\n")
+
+
+GIT = b"From 3a96760aa0000000000000000000000000000001 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] x\n\ny\n"
+
+
+@pytest.mark.parametrize("step", [1, 2, 7, 1 << 20])
+def test_a_file_with_cr_lf_line_ends(step: int) -> None:
+    assert messages(MBOX.encode().replace(b"\n", b"\r\n"), step) == TWO
+
+
+def test_a_cr_lf_in_a_file_with_lf_line_ends_stays() -> None:
+    assert messages(FROM + b"x\r\n\r\ny\r\n\n") == [b"x\r\n\r\ny\r\n"]
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+def test_a_patch_of_git_in_a_message_is_text_and_a_doubt(step: int) -> None:
+    text, doubts = FROM + b"the patch:\n\n" + GIT + b"\n" + FROM + b"second\n\n", list[str]()
+    found = mbox.split((text[i : i + step] for i in range(0, len(text), step)), "rd", doubts)
+    assert sum(bool(piece.start) for piece in found) == 2
+    assert [doubt[:37] for doubt in doubts] == ["a From_ line of git (3a96760aa000...)"]
+
+
+def test_a_file_of_patches_of_git() -> None:
+    assert messages(GIT + b"\n" + GIT) == [b"Subject: [PATCH] x\n\ny\n"] * 2
