@@ -64,7 +64,7 @@ def audit(
         click.echo(json.dumps(as_json(found), indent=1))
     else:
         click.echo("\n".join(table(found, everything=everything)))
-    return WRONG if found.findings else CLEAN
+    return WRONG if found.findings or found.lost else CLEAN
 
 
 def environ_of(ctx: click.Context) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""``popbox migrate import``: exit code 0 all is over, 1 something was not read, 2 unusable input, 3 not reached."""
+"""``popbox migrate import``: exit code 0 all is over, 1 something is lost or not read, 2 bad input, 3 not reached."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
     """What came of it."""
     tally, seconds = outcome.tally, max(outcome.seconds, 1e-9)
     lines = outcome.applied.splitlines() if home else []
-    lines += [f"lost: {loss.where}: {loss.text}; {loss.consequence}" for loss in outcome.losses[:SHOWN]]
+    lines += [f"lost: {loss}" for loss in outcome.losses[:SHOWN]]
     if len(outcome.losses) > SHOWN:
         lines.append(f"... and {len(outcome.losses) - SHOWN} more; `migrate audit --all` shows them")
     lines += [f"not done: {problem}" for problem in tally.problems[:SHOWN]]

@@ -169,6 +169,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "dotqmail-device": ("howto", append(f"{JOE}/.qmail", "/dev/null\n"), f"/{JOE}/.qmail:2"),
     "dotqmail-discards": ("howto", edit(f"{QMAIL}/popboxes/domain-com/sales/.qmail", "&joe@domain.com\n&x@elsewhere.example", "# nothing"), f"/{QMAIL}/popboxes/domain-com/sales/.qmail"),
     "unreadable": ("howto", huge, f"/{JOE}/.qmail"),
+    "delivery-not-opened": ("howto", edit(f"{JOE}/.qmail", "Maildir", "Other"), f"{USERS}/assign:1"),
     "maildir-missing": ("howto", moved(f"{JOE}/Maildir", f"{JOE}/Mail"), f"/{JOE}/Maildir"),
     "maildir-part-missing": ("howto", gone(f"{JOE}/Maildir/tmp"), f"/{JOE}/Maildir/tmp"),
     "message-not-regular": ("howto", lambda root: (root / JOE / "Maildir/new/1.link").symlink_to("/etc/passwd"), f"/{JOE}/Maildir/new/1.link"),

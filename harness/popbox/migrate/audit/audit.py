@@ -42,6 +42,11 @@ class Audit:
         """What an import cannot carry, by file and line."""
         return sorted(set(self.host.left))
 
+    @property
+    def lost(self) -> list[Left]:
+        """What of it is a loss: mail that a login could open, or an address that took mail."""
+        return [one for one in self.left if one.lost]
+
 
 def audit(tree: OldHostTree, dialect: str | None, home: bytes, *, count: bool = True) -> Audit:
     """Audit an old host; ``count``: read mbox files to count messages.

@@ -22,7 +22,7 @@ from popbox.migrate.copy.journal import Journal
 from popbox.migrate.copy.limits import Limit
 from popbox.migrate.copy.progress import Meter
 from popbox.migrate.oldhost import mbox
-from popbox.migrate.oldhost.findings import Finding, shown
+from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.rules import LOSSES
 from popbox.migrate.oldhost.stores import contents
 from popbox.migrate.oldhost.to_accounts import Box
@@ -52,9 +52,11 @@ class Outcome:
     measured: str = ""
 
     @property
-    def losses(self) -> list[Finding]:
-        """What the new host lacks of what the old one had."""
-        return [finding for finding in self.audit.findings if finding.rule in LOSSES]
+    def losses(self) -> list[str]:
+        """What the new host lacks of what the old one had, a line for each."""
+        found = [one for one in self.audit.findings if one.rule in LOSSES]
+        told = [f"{one.where}: {one.text}; {one.consequence}" for one in found]
+        return told + [str(one) for one in self.audit.lost]
 
 
 def run(tree: OldHostTree, place: Place, options: Options, out: TextIO) -> Outcome:

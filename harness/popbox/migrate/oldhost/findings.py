@@ -33,11 +33,15 @@ class Finding(NamedTuple):
 
 
 class Left(NamedTuple):
-    """Something that an import does not carry over, or not as it was, and what happens instead."""
+    """Something that an import does not carry over, or not as it was, and what happens instead.
+
+    ``lost``: a login cannot open mail that it could, or an address takes none that took some.
+    """
 
     where: Where
     what: str
     why: str
+    lost: bool = False
 
     def __str__(self) -> str:
         """One line for a person."""

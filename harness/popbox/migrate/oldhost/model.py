@@ -31,17 +31,23 @@ class Route:
     stores: list[Store] = field(default_factory=list)
     forwards: list[str] = field(default_factory=list)
     extensions: bool = False
+    home: bytes | None = None
+    """The real home whose own .qmail decides; None for a .qmail file of extensions."""
 
 
 @dataclass(slots=True)
 class Login:
-    """A POP3 login. ``home`` is None where the file names none. Neither secret is ever shown."""
+    """A POP3 login. ``home`` is None where the file names none. Neither secret is ever shown.
+
+    ``opens``: what it opens where that is certain, whatever address leads there.
+    """
 
     name: str
     where: Where
     home: bytes | None
     crypt: bytes = field(default=b"", repr=False)
     plain: bytes | None = field(default=None, repr=False)
+    opens: Store | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +71,8 @@ class OldHost:
     findings: list[Finding] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     homes: set[bytes] = field(default_factory=set)
+    box_paths: set[bytes] = field(default_factory=set)
+    """Where the mailboxes lie that come over."""
     envnoathost: bytes = b""
     """The domain of an address without ``@`` (Q-SEND-20); empty where the host names none."""
 
@@ -77,6 +85,12 @@ class OldHost:
 
     def leave(self, where: Where, what: str, why: str) -> None:
         """Note something that an import cannot carry."""
-        left = Left(where, what, why)
+        self._leave(Left(where, what, why))
+
+    def lose(self, where: Where, what: str, why: str) -> None:
+        """Note mail that no login will open, or an address that will take none: an import then ends with 1."""
+        self._leave(Left(where, what, why, lost=True))
+
+    def _leave(self, left: Left) -> None:
         if left not in self.left[-50:]:
             self.left.append(left)

@@ -53,6 +53,7 @@ RULES: dict[str, tuple[Level, str]] = {
     "dotqmail-forward": ("error", "not an address: qmail sends the mail to a name that does not exist (Q-LINE-5, -7)"),
     "dotqmail-discards": ("warning", "only comments: mail is taken and thrown away (Q-LINE-1)"),
     "catchall-lost": ("error", "its program or comment is not carried over: unknown addresses will bounce"),
+    "delivery-not-opened": ("error", "no POP3 login shows it; on the new host the login's mailbox gets this mail too"),
     # stores
     "maildir-missing": ("error", "deliveries to it are deferred (Q-MDIR-4), POP3 logins fail (Q-POP3-1)"),
     "maildir-part-missing": ("error", "without tmp or new deliveries are deferred, without new or cur POP3 fails"),

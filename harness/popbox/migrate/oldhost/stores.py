@@ -7,7 +7,17 @@ from typing import NamedTuple
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import MAILDIR, OldHost, Store
-from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OUTSIDE, DirEntry, FileRequest, OldHostError, OldHostTree, look
+from popbox.migrate.oldhost.tree import (
+    DIRECTORY,
+    FILE,
+    LINK,
+    OUTSIDE,
+    DirEntry,
+    FileRequest,
+    OldHostError,
+    OldHostTree,
+    look,
+)
 
 PARTS = (b"new", b"cur")
 UIDL_OCTETS = 70  # RFC 1939 §7
@@ -98,6 +108,8 @@ def _beside(tree: OldHostTree, host: OldHost, real: bytes) -> None:
         if name == COURIER_IDS and entry.kind == FILE:
             host.wrong("uidl-courier", where, "courier-pop3d has served this Maildir")
         elif entry.kind == DIRECTORY and name.startswith(b".") and tree.lstat(path + b"/cur"):
+            if path in host.box_paths:
+                continue
             count = sum(_messages_in(tree, path + b"/" + part) for part in PARTS)
             held = f"a folder of {count} message{'' if count == 1 else 's'}"
             host.wrong("maildir-folder", where, held)
@@ -117,6 +129,7 @@ def _part(tree: OldHostTree, host: OldHost, path: bytes, part: bytes, messages: 
         found = tree.scan(path)
     except OldHostError as why:
         host.wrong("unreadable", Where(file_of(path)), str(why))
+        host.lose(Where(file_of(path)), "mail", str(why))
         return False
     for name, entry in found:
         if name.startswith(b"."):
@@ -124,7 +137,8 @@ def _part(tree: OldHostTree, host: OldHost, path: bytes, part: bytes, messages: 
         if entry.kind != FILE:
             where = Where(file_of(path + b"/" + name))
             host.wrong("message-not-regular", where, f"it is a {entry.kind}")
-            host.leave(where, f"a {entry.kind} among the messages", "it is no file")
+            note = host.lose if entry.kind == LINK else host.leave  # qmail-pop3d follows a link
+            note(where, f"a {entry.kind} among the messages", "it is no file")
         else:
             messages.append(Message(part, name, path + b"/" + name, entry))
     return True

@@ -68,6 +68,8 @@ def to_accounts(host: OldHost) -> OldAccounts:
     for route in host.routes:
         if route.local == CATCHALL:
             work.catchall(route)
+    work.addresses()
+    host.box_paths = {box.store.path for box in accounts.boxes()}
     for box in accounts.boxes():
         if box.login is None:
             host.wrong("login-missing", box.where, f"{box.address} in {shown(box.store.path)}")
@@ -191,32 +193,69 @@ class _Conversion:
             near = by_home.get(login.home.rstrip(b"/"), []) if login.home is not None else []
             first = next((box for box in near if box.store.path.endswith(b"/Maildir")), near[0] if near else None)
             named = by_user.get(login.name.lower()) if self.host.dialect == "system" else None
-            self._give(login, first or by_address.get(login.name.lower()) or named or self._orphan(login))
+            if login.opens is not None:
+                self._give(login, self.owner.get(login.opens) or self._orphan(login))
+            else:
+                self._give(login, first or by_address.get(login.name.lower()) or named or self._orphan(login))
 
     def _give(self, login: Login, box: Box | None) -> None:
         """The first login of a box is its login; a second row of the same name counts where the first has no secret."""
         owner = self.given.setdefault(login.name, box) if box else None
         if box is None:
             self.host.wrong("login-home", login.where, f"{login.name}: {shown(login.home or b'no home')}")
-            self.host.leave(login.where, f"login {login.name}", "no mailbox goes with it")
+            note = self.host.leave if login.opens is None else self.host.lose
+            note(login.where, f"login {login.name}", "no mailbox goes with it")
         elif owner is not box and owner is not None:
-            self.host.leave(login.where, f"login {login.name}", f"it opens {owner.address} already")
+            self.host.lose(login.where, f"login {login.name}", f"it opens {owner.address} already")
         elif box.login is None or (box.login.name == login.name and not box.login.crypt and box.login.plain is None):
             box.login = login
         elif box.login.name != login.name:
-            self.host.leave(login.where, f"login {login.name}", f"{box.address} has {box.login.name} already")
+            self.host.lose(login.where, f"login {login.name}", f"{box.address} has {box.login.name} already")
 
     def _orphan(self, login: Login) -> Box | None:
         """A login's mailbox that no address leads to: it gets the login's own, where that is one of our domains."""
         local, at, name = login.name.lower().rpartition("@")
         known = local_part(local.encode("latin-1")) if at and domain(name.encode("latin-1")) else None
         entry = self.accounts.domains.get(name)
+        if login.opens is not None:
+            return self._apart(login, login.opens)
         if login.home is None or known is None or entry is None or entry.alias_of or (name, known) in self.routes:
             return None
         self.host.wrong("login-no-address", login.where, login.name)
         box = Box(name, known, Store("maildir", login.home.rstrip(b"/") + b"/Maildir"), login.where)
         entry.boxes[known] = box
         return box
+
+    def _apart(self, login: Login, store: Store) -> Box | None:
+        """A mailbox with mail to which no address delivers: it gets an address that no other has."""
+        local, _, name = login.name.lower().rpartition("@") if "@" in login.name else (login.name.lower(), "", "")
+        entry = self.accounts.domains.get(name)
+        if entry is None or entry.alias_of:
+            above = store.path.rpartition(b"/")[0].rpartition(b"/")[0] + b"/"
+            near = (r.domain for r in self.host.routes if r.home is not None and r.home.startswith(above))
+            own = (one for one, there in self.accounts.domains.items() if not there.alias_of)
+            name = next(chain(near, own), "")
+        if not name:
+            return None
+        base = store.path.rpartition(b"/")[0].rpartition(b"/")[2].decode("latin-1")
+        names = [local, base, f"box-{local}", *(f"box-{number}" for number in range(2, 10_000))]
+        box = Box(name, self._free(name, names), store, login.where)
+        self.accounts.domains[name].boxes[box.local] = box
+        self.owner[store] = box
+        self.host.wrong("login-no-address", login.where, login.name)
+        self.host.leave(login.where, f"mailbox of login {login.name}", f"no address led to it; it gets {box.address}")
+        return box
+
+    def addresses(self) -> None:
+        """Every address that took mail takes it, or is named as lost."""
+        for route in self.host.routes:
+            entry = self.accounts.domains[route.domain]
+            there = route.local in entry.forwards or any(
+                route.local in (box.local, *box.aliases) for box in entry.boxes.values()
+            )
+            if not there and route.local != CATCHALL:  # catchall-lost names that one
+                what = f"address {route.local}@{route.domain}"
+                self.host.lose(route.where, what, "what its .qmail does cannot be declared; its mail will bounce")
 
     def catchall(self, route: Route) -> None:
         """Everything else of a domain goes into one mailbox or forward of it."""

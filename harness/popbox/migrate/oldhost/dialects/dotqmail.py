@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from popbox.migrate.oldhost.dialects.programs import delivers
 from popbox.migrate.oldhost.dialects.text import address, file_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import MAILDIR, MBOX, OldHost, Store
@@ -105,7 +106,11 @@ def read_dotqmail(
             _line(tree, host, home, said, line, Where(file, number))
     if text and all(line[:1] in (b"", b"#") for line in lines) and lines[0]:
         host.wrong("dotqmail-discards", said.where, "no line delivers anything")
-        host.leave(said.where, "an address whose mail is thrown away", "mailhost declares none; mail to it will bounce")
+        host.leave(
+            said.where,
+            "an address whose mail is thrown away",
+            "mailhost declares none; mail to it will bounce, or come into the login's mailbox",
+        )
     return said
 
 
@@ -115,7 +120,7 @@ def _line(tree: OldHostTree, host: OldHost, home: bytes, said: Said, line: bytes
     if first in (b"", b"#"):
         return
     if first == b"|":
-        host.leave(where, f"program {shown(line[1:].strip())!r}", "mailhost runs none; write its .qmail by hand")
+        _program(tree, host, home, said, line[1:].strip(), where)
     elif first == b"+":
         host.leave(where, f"directive {shown(line)!r}", "mailhost's .qmail files have none")
     elif line.endswith(b"\r"):
@@ -131,6 +136,20 @@ def _line(tree: OldHostTree, host: OldHost, home: bytes, said: Said, line: bytes
             host.leave(where, f"forward to {shown(line)!r}", "it is not local@domain")
         else:
             said.forwards.append(target)
+
+
+def _program(tree: OldHostTree, host: OldHost, home: bytes, said: Said, command: bytes, where: Where) -> None:
+    """A program that only delivers is what it delivers to; every program is told."""
+    target = delivers(tree, home, command)
+    if isinstance(target, Store):
+        said.stores.append(target)
+        why = f"it becomes delivery to {shown(target.path)}, without quota"
+    elif target is not None:
+        said.forwards.append(target)
+        why = f"it becomes a forward to {target}"
+    else:
+        why = "mailhost runs none; write its .qmail by hand"
+    host.leave(where, f"program {shown(command)!r}", why)
 
 
 def _store(tree: OldHostTree, host: OldHost, home: bytes, said: Said, line: bytes, where: Where) -> None:

@@ -152,5 +152,7 @@ class _Line:
             self._add(name, said)
 
     def _add(self, local: str, said: Said) -> None:
+        own = said.where.file.endswith("/.qmail")  # the home's own file, not one for extensions
         route = Route(self.name, local, self.row.where, list(said.stores), list(said.forwards))
+        route.home = self.home if own else None
         self.taken.setdefault((self.name, local), route)

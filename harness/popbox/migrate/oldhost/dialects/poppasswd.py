@@ -51,7 +51,9 @@ def _row(
     if name is None or b"\0" in line or len(fields) not in (2, 4):
         rule = "poppasswd-fields" if len(fields) not in (2, 4) or b"\0" in line else "name-not-usable"
         host.wrong(rule, where, f"login {shown(fields[0])!r}, {len(fields)} fields where 4 (or 2) must be")
-        host.leave(where, f"login {shown(fields[0])!r}", "its line cannot be read")
+        typed = rule == "name-not-usable" and not fields[0].startswith(b" ")  # USER cannot give a leading space
+        note = host.lose if typed else host.leave
+        note(where, f"login {shown(fields[0])!r}", "mailhost takes no such line")
         return
     if name in seen:
         host.wrong("login-twice", where, f"{name} stands in line {seen[name].line} already")
@@ -72,6 +74,8 @@ def judged(host: OldHost, name: str, crypt: bytes, where: Where, weak: list[Wher
     if not CRYPT.fullmatch(crypt.removeprefix(b"!")):
         what = "is empty" if not crypt else "is a lock" if set(crypt) <= set(b"!*x") else _ODD
         host.wrong("login-hash", where, f"{name}: the second field {what}")
+        if what == _ODD:
+            host.lose(where, f"password of {name}", f"its hash {_ODD}; the login is imported locked")
         return b""
     if len(crypt.removeprefix(b"!")) == 13:
         weak.append(where)
