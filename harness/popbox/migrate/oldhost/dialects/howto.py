@@ -6,11 +6,12 @@ line ``+domain-com`` whose home is the directory above the boxes, where ``.qmail
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from popbox.migrate.oldhost.dialects.assign import Assigned, read_assign
 from popbox.migrate.oldhost.dialects.control import Control, read_control
 from popbox.migrate.oldhost.dialects.dotqmail import Said, follow, home_of
+from popbox.migrate.oldhost.dialects.getpw import virtual_routes
 from popbox.migrate.oldhost.dialects.poppasswd import read_poppasswd
 from popbox.migrate.oldhost.dialects.system import leave_accounts, read_aliases, user_names
 from popbox.migrate.oldhost.dialects.text import file_of, local_part
@@ -36,7 +37,7 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
         host.dialect = "dtc"
 
 
-def add_routes(tree: OldHostTree, host: OldHost, rows: Iterable[Assigned], control: Control) -> None:
+def add_routes(tree: OldHostTree, host: OldHost, rows: Sequence[Assigned], control: Control) -> None:
     """What each line of users/assign does for which address; overlapping prefixes go to the longest."""
     prefixes = {there.prefix.encode("latin-1"): name for name, there in host.domains.items() if not there.alias_of}
     longest = sorted(prefixes, key=len, reverse=True)
@@ -56,6 +57,7 @@ def add_routes(tree: OldHostTree, host: OldHost, rows: Iterable[Assigned], contr
             host.leave(row.where, f"address {shown(row.address)}", "its home is not there")
             continue
         _Line(tree, host, row, prefixes[prefix], row.address[len(prefix) + 1 :], home, taken).add(exact)
+    virtual_routes(tree, host, control, rows, taken)
     host.routes += taken.values()
     served = {route.domain for route in host.routes}
     for name, there in host.domains.items():

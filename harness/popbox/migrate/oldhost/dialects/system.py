@@ -7,10 +7,11 @@ from typing import NamedTuple
 from popbox.migrate.oldhost.dialects.control import Control, read_control
 from popbox.migrate.oldhost.dialects.dotqmail import Said, follow, home_of, read_dotqmail
 from popbox.migrate.oldhost.dialects.folders import scan
+from popbox.migrate.oldhost.dialects.getpw import virtual_routes
 from popbox.migrate.oldhost.dialects.poppasswd import judged
 from popbox.migrate.oldhost.dialects.text import domain, file_of, local_part, login, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
-from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Domain, Login, OldHost, Route, Store
+from popbox.migrate.oldhost.model import MAILDIR, MBOX, Domain, Login, OldHost, Route, Store
 from popbox.migrate.oldhost.tree import DIRECTORY, FILE, DirEntry, OldHostTree, look
 
 PASSWD, SHADOW = b"/etc/passwd", b"/etc/shadow"
@@ -45,7 +46,9 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     tree.prepare([account.home for account in accounts], deep=False)
     for account in accounts:
         _Person(tree, host, account, name).add()
-    _virtual(tree, host, accounts)
+    virtual: dict[tuple[str, str], Route] = {}
+    virtual_routes(tree, host, control, [], virtual)
+    host.routes += virtual.values()
     read_aliases(tree, host, home)
 
 
@@ -178,22 +181,6 @@ class _Person:
 
 def _shown(route: Route) -> str:
     return ", ".join(shown(store.path) for store in route.stores) or "what its forwards reach"
-
-
-def _virtual(tree: OldHostTree, host: OldHost, accounts: list[Account]) -> None:
-    """``domain.com:user``: the domain's addresses are ~user/.qmail-ADDRESS (Q-GETPW-2, -5)."""
-    by_name = {account.name: account for account in accounts}
-    for name, there in list(host.domains.items()):
-        account = by_name.get(there.prefix)
-        home = None if account is None or there.alias_of else home_of(tree, host, account.home, account.where)
-        if account is None or home is None:
-            continue
-        for file, entry in scan(tree, host, home):
-            rest = file.removeprefix(b".qmail-").replace(b":", b".")
-            local = CATCHALL if rest == b"default" else local_part(rest)
-            if entry.kind == FILE and rest != file and local:
-                said = read_dotqmail(tree, host, home, home + b"/" + file, entry)
-                host.routes.append(Route(name, local, said.where, said.stores, said.forwards))
 
 
 def leave_accounts(tree: OldHostTree, host: OldHost) -> None:

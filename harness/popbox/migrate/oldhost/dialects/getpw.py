@@ -1,0 +1,101 @@
+"""Virtual domains without a line in users/assign: .qmail files of a user, an extension, or ~alias (Q-GETPW-1 to -5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from popbox.migrate.oldhost.dialects.assign import Assigned
+from popbox.migrate.oldhost.dialects.control import Control
+from popbox.migrate.oldhost.dialects.dotqmail import follow, home_of
+from popbox.migrate.oldhost.dialects.folders import scan
+from popbox.migrate.oldhost.dialects.text import file_of, local_part, numbered, text_of
+from popbox.migrate.oldhost.findings import Where, shown
+from popbox.migrate.oldhost.model import CATCHALL, OldHost, Route
+from popbox.migrate.oldhost.tree import DIRECTORY, OldHostTree, look
+
+PASSWD = b"/etc/passwd"
+NAME_OCTETS = 32  # Q-GETPW-1: shorter than this
+ANY = b"popbox=audit"  # no address has it
+
+
+class User(NamedTuple):
+    """An account that qmail-getpw may find."""
+
+    home: bytes
+    where: Where
+
+
+def virtual_routes(
+    tree: OldHostTree, host: OldHost, control: Control, rows: Iterable[Assigned], taken: dict[tuple[str, str], Route]
+) -> None:
+    """Add to ``taken`` what the addresses of each virtual domain do that no ``+`` line of users/assign takes."""
+    users = _users(tree, host)
+    wild = [row.address for row in rows if row.wild]
+    for name, there in host.domains.items():
+        prefix = control.virtual.get(name.encode(), (b"", there.where))[0].lower()
+        if there.alias_of or not prefix or name.encode() in control.local:
+            continue
+        if not any((prefix + b"-").startswith(address) for address in wild):
+            user, ext = _found(users, prefix, control.home + b"/alias")
+            home = _home(tree, host, user)
+            if home is not None:
+                _add(tree, host, name, home, ext + b"-" if ext else b"", taken)
+
+
+def _users(tree: OldHostTree, host: OldHost) -> dict[bytes, User]:
+    rows = ((number, line.split(b":")) for number, line in numbered(text_of(tree, host, PASSWD) or b""))
+    return {
+        fields[0]: User(fields[5], Where(file_of(PASSWD), number))
+        for number, fields in rows
+        if len(fields) == 7 and fields[2].strip(b"0")
+    }
+
+
+def _found(users: dict[bytes, User], prefix: bytes, alias: bytes) -> tuple[User, bytes]:
+    """The account that gets ``prefix-anything``, and the part of the extension that the prefix gives (Q-GETPW-2)."""
+    cuts = [len(prefix), *(end for end in range(len(prefix) - 1, 0, -1) if prefix[end : end + 1] == b"-")]
+    for end in cuts:
+        if end < NAME_OCTETS and (prefix[:end] in users or prefix[:end] == b"alias"):
+            return users.get(prefix[:end], User(alias, Where(file_of(alias)))), prefix[end + 1 :]
+    return users.get(b"alias", User(alias, Where(file_of(alias)))), prefix
+
+
+def _home(tree: OldHostTree, host: OldHost, user: User) -> bytes | None:
+    tree.prepare([user.home], deep=False)
+    _, entry = look(tree, user.home)
+    if entry is None or entry.kind != DIRECTORY:
+        return None
+    return home_of(tree, host, user.home, user.where)
+
+
+def _add(
+    tree: OldHostTree, host: OldHost, name: str, home: bytes, ext: bytes, taken: dict[tuple[str, str], Route]
+) -> None:
+    """The addresses that have a file, and the one for all others."""
+    base = b".qmail-" + ext.replace(b".", b":")
+    for file, _ in scan(tree, host, home):
+        rest = file[len(base) :].replace(b":", b".")
+        if not file.startswith(base) or rest in (b"", b"default"):
+            continue
+        where, local = Where(file_of(home + b"/" + file)), local_part(rest)
+        if local is None or rest.endswith(b"-default"):
+            host.lose(where, f"addresses {shown(rest)} of {name}", "mailhost has no such addresses")
+        elif (name, local) not in taken:
+            _route(tree, host, name, local, home, ext + rest, taken)
+    if (name, CATCHALL) not in taken:
+        _route(tree, host, name, CATCHALL, home, ext + ANY, taken)
+
+
+def _route(
+    tree: OldHostTree,
+    host: OldHost,
+    name: str,
+    local: str,
+    home: bytes,
+    ext: bytes,
+    taken: dict[tuple[str, str], Route],
+) -> None:
+    said = follow(tree, host, home, b"-", ext)
+    if said is not None:
+        taken[name, local] = Route(name, local, said.where, said.stores, said.forwards)
