@@ -11,6 +11,7 @@ import click
 
 from mailhost.accounts.layout import require
 from mailhost.cli.common import guarded
+from mailhost.cli.terminal import say
 from mailhost.qmail.dotqmail import Kind
 from mailhost.qmail.hints import hints
 from mailhost.qmail.hints.hint import shown
@@ -58,9 +59,9 @@ def explain(ctx: click.Context, address: str, as_json: bool, default_delivery: s
         way = route(home, os.fsencode(address), default)
         text = json.dumps(_as_json(home, way), indent=2) if as_json else "\n".join(_as_text(home, way))
     except OSError as error:
-        click.echo(f"mailhost: {error.filename or home}: {error.strerror or error}", err=True)
+        say(f"mailhost: {error.filename or home}: {error.strerror or error}", err=True)
         ctx.exit(111)
-    click.echo(text)
+    say(text)
     ctx.exit(0 if way.arrives else 1)
 
 
