@@ -11,7 +11,7 @@ import click
 
 from mailhost.accounts.layout import require
 from mailhost.cli.common import guarded
-from mailhost.cli.terminal import say
+from mailhost.cli.terminal import say, visible
 from mailhost.qmail.dotqmail import Kind
 from mailhost.qmail.hints import hints
 from mailhost.qmail.hints.hint import shown
@@ -61,7 +61,7 @@ def explain(ctx: click.Context, address: str, as_json: bool, default_delivery: s
     except OSError as error:
         say(f"mailhost: {error.filename or home}: {error.strerror or error}", err=True)
         ctx.exit(111)
-    say(text)
+    click.echo(text)
     ctx.exit(0 if way.arrives else 1)
 
 
@@ -99,7 +99,7 @@ def _rows(way: Route) -> Iterator[tuple[str, str, str]]:
     for delivery in way.deliveries:
         line = delivery.instruction
         name = "default" if found is None or found.name is None else f"{_plain(found.name)}:{line.line}"
-        failed = "" if line.failure is None else f"  FAILS: {line.failure.text}"
+        failed = "" if line.failure is None else f"  FAILS: {visible(line.failure.text)}"
         yield line.kind.value, name, f"{_plain(line.argument)}{failed}"
 
 
@@ -143,7 +143,7 @@ def _verdict(way: Route) -> str:
     if way.outcome is Outcome.DELIVERED:
         lost = "" if way.arrives else "; a forwarded copy does not arrive"
         return f"Delivered: {', '.join(_target(way, delivery) for delivery in way.deliveries)}{lost}"
-    text = "" if way.failure is None else f": {way.failure.text}"
+    text = "" if way.failure is None else f": {visible(way.failure.text)}"
     by = f" (said by {_PROGRAMS.get(way.stage, 'qmail-local')})" if way.outcome is not Outcome.REFUSED and text else ""
     return f"{_ENDS[way.outcome]}{text}{by}"
 
