@@ -110,16 +110,16 @@ def _search(run: Run, seen: Seen) -> None:
             seen.found = run.host.search(needles)
         for place, before in run.before.items():
             found = [one for one in run.host.find(place, "") if boxes.base(one) not in before]
-            seen.unknown += [(f"{place}/{one.entry.path}", one.octets) for one in found if not _ours(run, one.octets)]
+            seen.unknown += [(f"{place}/{one.entry.path}", one.octets) for one in found if not _ours(one.octets)]
     except HostError as error:
         seen.no_files = error.what
 
 
-def _ours(run: Run, octets: bytes) -> bool:
+def _ours(octets: bytes) -> bool:
     """Whether it is a message of this run or of one beside it, by its header, or a bounce of one."""
     of_bounce = octets.startswith(b"Return-Path: <>\n")
     where = b"\n" + (octets if of_bounce else octets.partition(b"\n\n")[0] + b"\n")
-    return issued(where) or any(f"\n{TOKEN_FIELD}: {sent.token}\n".encode() in where for sent in run.offered)
+    return issued(where)
 
 
 def _ask_pop3(run: Run, seen: Seen) -> None:
@@ -133,7 +133,7 @@ def _ask_pop3(run: Run, seen: Seen) -> None:
             new = got if isinstance(got, list) else []
             seen.handed += [one for one in new if any(one.holds(sent.token) for sent in run.offered)]
             if known.before is not None:
-                others = [one for one in new if not _ours(run, one.octets)]
+                others = [one for one in new if not _ours(one.octets)]
                 seen.unknown += [(f"RETR {one.number} of {one.login}", one.octets) for one in others]
 
 

@@ -82,6 +82,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     one = Clock()
     monkeypatch.setattr(ledger, "time", one)
+    monkeypatch.setattr("popbox.ledger._issued", {"pb-1"})
 
     def wait_until(reached: Any, deadline: float) -> bool:
         while not (is_so := reached()) and one.now < deadline:

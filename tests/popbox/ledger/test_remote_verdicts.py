@@ -192,8 +192,7 @@ def test_the_exit_code_is_zero_only_for_a_proof_or_for_what_was_asked_to_count(t
     for name, text in (("sends.toml", SEND), ("fetches.toml", SEND + FETCH), ("skipped.toml", NOT_DONE)):
         (tmp_path / name).write_text(text)
     with serving(FakeMail()) as mail:
-        # One at a time: each takes what the other sends at the same time, of the same text, for a second copy.
-        there = ["--host", "remote", "--smtp", str(mail.smtp), "--pop3", str(mail.pop3), "--allow-writes", "--jobs=1"]
+        there = ["--host", "remote", "--smtp", str(mail.smtp), "--pop3", str(mail.pop3), "--allow-writes"]
 
         def code(*argv: str) -> tuple[int, str]:
             names = [str(tmp_path / word) if word.endswith(".toml") else word for word in argv]
