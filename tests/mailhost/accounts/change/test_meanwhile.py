@@ -71,7 +71,7 @@ def test_a_hand_edit_between_reading_and_writing_stops_the_change(hands: HostEff
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_hand_edit_after_a_crash_stops_the_change_that_would_be_finished(hands: HostEffects, edit: object) -> None:
-    """The writer died with its journal written; before the next one, somebody's editor came."""
+    """The writer died with its journal written; before the next one, a person's editor came."""
     assert callable(edit)
     path = hands.layout.control / "virtualdomains"
     was = durable.mark(path)

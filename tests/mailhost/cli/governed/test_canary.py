@@ -74,7 +74,7 @@ def test_the_row_of_an_earlier_image_goes_and_nobody_elses(howto: Host, tmp_path
 def test_a_row_added_by_hand_at_that_moment_is_not_lost(
     howto: Host, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The awk of this test is the real one, and somebody's editor after it."""
+    """The awk of this test is the real one, and a person's editor after it."""
     rows, shim = howto.home / "users/poppasswd", tmp_path_factory.mktemp("programs") / "awk"  # none runs from memory
     shim.write_text(f"#!/bin/sh\nPATH=${{PATH#*:}}\nawk \"$@\" || exit\n[ $1 = -F: ] && echo '# mine' >>'{rows}'\n")
     shim.chmod(0o755)
