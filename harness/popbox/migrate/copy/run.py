@@ -23,7 +23,6 @@ from popbox.migrate.copy.limits import Limit
 from popbox.migrate.copy.progress import Meter
 from popbox.migrate.oldhost import mbox
 from popbox.migrate.oldhost.findings import shown
-from popbox.migrate.oldhost.rules import LOSSES
 from popbox.migrate.oldhost.stores import contents
 from popbox.migrate.oldhost.to_accounts import Box
 from popbox.migrate.oldhost.tree import FileRequest, OldHostError, OldHostTree, Vanished
@@ -54,9 +53,7 @@ class Outcome:
     @property
     def losses(self) -> list[str]:
         """What the new host lacks of what the old one had, a line for each."""
-        found = [one for one in self.audit.findings if one.rule in LOSSES]
-        told = [f"{one.where}: {one.text}; {one.consequence}" for one in found]
-        return told + [str(one) for one in self.audit.lost]
+        return [str(one) for one in self.audit.lost]
 
 
 def run(tree: OldHostTree, place: Place, options: Options, out: TextIO) -> Outcome:

@@ -87,6 +87,3 @@ RULES: dict[str, tuple[Level, str]] = {
     "shadow-absent": ("error", "passwd says the hash is in shadow, and there is none: accounts are imported locked"),
     "no-local-domain": ("error", "neither locals nor me: the accounts have no address"),
 }
-
-LOSSES = {"catchall-lost", "vpasswd-absent", "vpasswd-sql"}
-"""Rules after which an import lacks an address that took mail, or a mailbox: it does not end with 0."""

@@ -264,7 +264,7 @@ class _Conversion:
         if not targets:  # a program, a comment: its line is left already
             what = f"the catchall of {route.domain} delivers to no mailbox and no address"
             self.host.wrong("catchall-lost", route.where, what)
-            self.host.leave(route.where, what, "mailhost declares none; mail to unknown addresses will bounce")
+            self.host.lose(route.where, what, "mailhost declares none; mail to unknown addresses will bounce")
             return
         local, _, name = targets[0].rpartition("@")
         if len(targets) == 1 and name == route.domain and (local in entry.boxes or local in entry.forwards):

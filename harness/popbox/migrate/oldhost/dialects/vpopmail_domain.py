@@ -85,13 +85,16 @@ class VpopmailDomain:
         if self.sql.of(self.name):
             return True
         if self.sql.settings is not None:
-            text = f"{self.name}: {file_of(self.sql.settings)} says that users are in SQL, and no dump (*.sql) has them"
-            self.host.wrong("vpasswd-sql", Where(file_of(path)), text)
+            why = f"{file_of(self.sql.settings)} says that users are in SQL, and no dump (*.sql) has them"
+            self._without_users("vpasswd-sql", path, why)
         elif octets is None:
-            self.host.wrong(
-                "vpasswd-absent", Where(file_of(path)), f"{self.name}: there is no such file, and no SQL dump"
-            )
+            self._without_users("vpasswd-absent", path, "there is no such file, and no SQL dump")
         return octets is not None
+
+    def _without_users(self, rule: str, path: bytes, why: str) -> None:
+        where = Where(file_of(path))
+        self.host.wrong(rule, where, f"{self.name}: {why}")
+        self.host.lose(where, f"users of {self.name}", why)
 
     def _judge_mode(self, path: bytes) -> None:
         _, entry = look(self.tree, path)
@@ -261,7 +264,7 @@ class VpopmailDomain:
             return Said(where, [], [found])
         else:
             self.host.wrong("catchall-lost", where, f"{shown(rest)!r} is neither a directory nor an address")
-            self.host.leave(where, f"catchall {shown(rest)!r}", "it is neither a directory nor an address")
+            self.host.lose(where, f"catchall {shown(rest)!r}", "it is neither a directory nor an address")
         return None
 
     def _keep(self, local: str, user: _User, routes: dict[str, Route]) -> None:
