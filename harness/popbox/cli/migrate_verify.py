@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 
 from popbox.cli.options import address
+from popbox.cli.output import write
 from popbox.migrate.verify import accounts, oracle, text, tls
 from popbox.migrate.verify.accounts import Account, Unusable
 from popbox.migrate.verify.host import Host, Unavailable, leaving
@@ -245,10 +246,7 @@ def _side(host: Host, seen: Counter[str]) -> SideReport:
 
 
 def _write(file: str, content: str) -> None:
-    if file == "-":
-        click.echo(content, nl=False)
-        return
     try:
-        Path(file).write_text(content, encoding="utf-8")
+        write(file, content)
     except OSError as error:
         raise Unusable(file, f"cannot be written: {error}") from error

@@ -41,9 +41,16 @@ def address(text: str) -> Address:
     Raises:
         click.BadParameter: the text is not of that form.
     """
+    found = _host_and_port(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is not HOST:PORT")
+    return found
+
+
+def _host_and_port(text: str) -> Address | None:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise click.BadParameter(f"{text!r} is not HOST:PORT")
+        return None
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
@@ -90,7 +97,7 @@ def read_remote(given: dict[str, Any]) -> Remote | None:
 def _address(option: str, text: str | None) -> Address:
     if not text:
         raise click.UsageError(f"--host remote needs --{option} HOST:PORT")
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    found = _host_and_port(text)
+    if found is None:
         raise click.UsageError(f"--{option} {text}: HOST:PORT is wanted, such as mx.example.net:110 or [::1]:110")
-    return Address(host.strip("[]"), int(port))
+    return found

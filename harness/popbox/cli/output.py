@@ -1,6 +1,8 @@
-"""How every command prints: control characters of a peer's text never reach the terminal."""
+"""How every command prints: no control character of a peer reaches the terminal; text for machines stays as it is."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -10,3 +12,15 @@ from popbox.printable import plain
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
     """Print to standard output, or with ``err`` to standard error; ``nl`` ends the line."""
     click.echo(plain(text), err=err, nl=nl)
+
+
+def write(file: str, text: str) -> None:
+    """Write a machine's text to a file, ``-`` for standard output.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if file == "-":
+        click.echo(text, nl=False)
+    else:
+        Path(file).write_text(text, encoding="utf-8")

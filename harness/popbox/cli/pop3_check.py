@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from popbox.cli.options import address, password_in
+from popbox.cli.output import write
 from popbox.conformance.box import Options
 from popbox.conformance.catalogue import CHECKS
 from popbox.conformance.profiles import PROFILES
@@ -115,10 +116,7 @@ def pop3_check(
 
 
 def _write(file: str, text: str) -> None:
-    if file == "-":
-        click.echo(text, nl=False)
-        return
     try:
-        Path(file).write_text(text, encoding="utf-8")
+        write(file, text)
     except OSError as error:
         raise click.BadParameter(f"--json {file}: {error}") from error
