@@ -31,7 +31,7 @@ mutants: $(VENV)/.dev
 check: lint quick
 
 QUICK = tests/test_bare.py tests/test_imports.py tests/test_needs.py tests/mailhost/accounts tests/mailhost/qmail \
-    tests/mailhost/pop3/protocol/test_session.py tests/popbox/hosts/test_choose.py tests/popbox/clients/test_clients.py \
+    tests/mailhost/pop3/protocol/test_session.py tests/mailhost/pop3/protocol/test_golden.py tests/popbox/hosts/test_choose.py tests/popbox/clients/test_clients.py \
     tests/popbox/ledger/test_ledger.py tests/popbox/report/test_report.py tests/popbox/scenario/test_load.py tests/popbox/scenario/test_schema.py \
     tests/popbox/hosts/test_state.py tests/popbox/scenario/test_transcript.py
 quick: $(VENV)/.dev

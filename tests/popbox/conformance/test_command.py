@@ -14,7 +14,7 @@ import pytest
 import trustme
 from click.testing import CliRunner, Result
 from tests.popbox.conformance.fake import LOGIN, PASSWORD, Fake, Faults, err, fake
-from tests.popbox.conformance.faults import says
+from tests.popbox.conformance.making import says
 
 from popbox.cli.pop3_check import pop3_check
 from popbox.conformance.catalogue import CHECKS

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 from tests.popbox.conformance.fake import LOGIN, PASSWORD, Faults, err, fake
-from tests.popbox.conformance.faults import fault_for, says
+from tests.popbox.conformance.faults import fault_for
+from tests.popbox.conformance.making import says
 
 from popbox.conformance.box import Options
 from popbox.conformance.catalogue import CHECKS
