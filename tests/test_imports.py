@@ -72,7 +72,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     OLDHOST: (*BASE, HOSTS),
     "popbox.migrate.audit": (*BASE, OLDHOST, "popbox.migrate.units"),
     "popbox.migrate.copy": (*BASE, HOSTS, OLDHOST, "popbox.migrate.audit", "popbox.migrate.units"),
-    "popbox.migrate.verify": (*BASE, CLIENTS),
+    "popbox.migrate.pop3": (*BASE, CLIENTS),
+    "popbox.migrate.verify": (*BASE, CLIENTS, "popbox.migrate.pop3"),
     "popbox.migrate.plan": (*BASE, "popbox.migrate.copy", "popbox.migrate.verify", "popbox.migrate.units"),
     "popbox.migrate": (),
     "popbox": ("popbox",),  # the doors: cli, pytest_plugin, container, testing

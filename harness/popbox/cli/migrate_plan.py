@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from popbox.migrate.copy.report import ImportReport
 from popbox.migrate.plan.plan import Facts
 from popbox.migrate.plan.text import markdown, text
-from popbox.migrate.verify.accounts import Unusable
+from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.report import SCHEMA, Report
 
 WRITTEN = 0

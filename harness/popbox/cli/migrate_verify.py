@@ -5,20 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 from rich.console import Console
 
-from popbox.cli.options import address
 from popbox.cli.output import write
-from popbox.migrate.verify import accounts, oracle, text, tls
-from popbox.migrate.verify.accounts import Account, Unusable
-from popbox.migrate.verify.host import Host, Unavailable, leaving
+from popbox.cli.pop3_hosts import host_options, the_host, warn
+from popbox.migrate.pop3 import accounts
+from popbox.migrate.pop3.accounts import Account, Unusable
+from popbox.migrate.pop3.host import Host, Unavailable, leaving
+from popbox.migrate.verify import oracle, text
 from popbox.migrate.verify.html import as_html
 from popbox.migrate.verify.report import SCHEMA, Oracle, Report, SideReport, totals
 from popbox.migrate.verify.result import Box
@@ -26,40 +25,14 @@ from popbox.migrate.verify.state import State
 from popbox.migrate.verify.work import Work, name_elsewhere
 
 EQUAL, DIFFERENT, UNUSABLE, UNAVAILABLE = 0, 1, 2, 3
-Side = Literal["old", "new"]
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def side_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What can be said of either host, as ``--old...`` and ``--new...``."""
-    for side in ("new", "old"):
-        for option in (
-            click.option(f"--{side}-accept-legacy-tls", is_flag=True, help="INSECURE: TLS 1.0, SHA-1, short keys."),
-            click.option(
-                f"--{side}-accept-any-certificate", is_flag=True, help="INSECURE: who answers is not checked."
-            ),
-            click.option(
-                f"--{side}-tls-name", metavar="NAME", default="", help="Name in the certificate, if not HOST."
-            ),
-            click.option(f"--{side}-ca", metavar="FILE", type=FILE, help="Trust these certificates (PEM) alone."),
-            click.option(
-                f"--{side}-tls", type=click.Choice(["none", "stls", "implicit"]), default="none", show_default=True
-            ),
-            click.option(
-                f"--{side}-profile",
-                type=click.Choice(["auto", "rfc1939", "qmail", "dovecot"]),
-                default="auto",
-                show_default=True,
-                help="How it counts sizes and ends messages.",
-            ),
-            click.option(f"--{side}", metavar="HOST:PORT", required=True, help=f"The {side} host."),
-        ):
-            command = option(command)
-    return command
-
-
 @click.command()
-@side_options
+@host_options("old")
+@click.option("--old", metavar="HOST:PORT", required=True, help="The old host.")
+@host_options("new")
+@click.option("--new", metavar="HOST:PORT", required=True, help="The new host.")
 @click.option(
     "--accounts", "accounts_path", metavar="FILE.csv|DIR", required=True, type=click.Path(path_type=Path, exists=True)
 )
@@ -98,7 +71,7 @@ def verify(
     boxes = chosen(accounts.load(accounts_path), only)
     if accounts.open_to_others(accounts_path):
         warn(f"{accounts_path} can be read by other users of this machine")
-    work = Work(_host("old", options), _host("new", options), not no_content)
+    work = Work(the_host("old", options), the_host("new", options), not no_content)
     state = State(state_file, _about(work)) if state_file else None
     began, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     try:
@@ -130,44 +103,6 @@ def chosen(boxes: list[Account], only: tuple[str, ...]) -> list[Account]:
         if name not in {box.old_login for box in boxes}:
             raise click.BadParameter(f"--only {name}: no such login among the accounts")
     return [box for box in boxes if not only or box.old_login in only]
-
-
-def warn(what: str) -> None:
-    """A line on standard error that is hard to miss."""
-    click.echo(f"WARNING: {what}", err=True)
-
-
-def _host(side: Side, options: dict[str, Any]) -> Host:
-    where, mode = address(options[side]), options[f"{side}_tls"]
-    any_certificate, legacy = options[f"{side}_accept_any_certificate"], options[f"{side}_accept_legacy_tls"]
-    if mode == "none" and (any_certificate or legacy or options[f"{side}_ca"] or options[f"{side}_tls_name"]):
-        raise click.BadParameter(f"options of TLS for the {side} host need --{side}-tls stls or implicit")
-    if mode == "none" and not _here(where.host):
-        warn(f"passwords go to the {side} host {where} in the clear (--{side}-tls none)")
-    if any_certificate:
-        warn(f"ANY certificate is taken for the {side} host {where}: whoever answers there gets the passwords")
-    if legacy:
-        warn(f"TLS 1.0, SHA-1 and short keys are taken for the {side} host {where}")
-    return Host(
-        side=side,
-        address=where,
-        tls=mode,
-        context=None if mode == "none" else tls.context(options[f"{side}_ca"], any_certificate, legacy),
-        tls_name=options[f"{side}_tls_name"],
-        profile=options[f"{side}_profile"],
-        jobs=options["jobs"],
-        timeout_s=options["timeout_s"],
-        tries=options["tries"],
-        wait_s=options["wait_s"],
-    )
-
-
-def _here(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _about(work: Work) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from tests.popbox.migrate.houses import ON_DISK, box, csv, moved, ours, put, sna
 from tests.popbox.migrate.matrix import NEW, OLD, measure, row
 
 from popbox.clients.wire import Address
-from popbox.migrate.verify.accounts import Account
-from popbox.migrate.verify.host import Host
+from popbox.migrate.pop3.accounts import Account
+from popbox.migrate.pop3.host import Host
 from popbox.migrate.verify.oracle import CLIENTS, ask
 from popbox.migrate.verify.work import Work
 

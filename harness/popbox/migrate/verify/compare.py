@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from popbox.migrate.pop3.habits import listed
 from popbox.migrate.verify import sizes
 from popbox.migrate.verify.digest import Content
 from popbox.migrate.verify.mailbox import Message, Side
@@ -113,11 +114,14 @@ class Comparison:
     def _misfit(self, name: str, message: Message) -> str:
         if message.listed:
             return f"the {name} host lists {clean(message.listed)[:80]!r}, which is no number"
-        profile = self.profiles[name == "new"]
-        if message.content is None or message.size in sizes.listed(profile, message.content):
+        profile, content = self.profiles[name == "new"], message.content
+        if content is None:
             return ""
-        due = " or ".join(map(str, sizes.listed(profile, message.content)))
-        return f"the {name} host lists {message.size} octets, by the profile {profile} {due} are due"
+        due = listed(profile, content.octets, content.lines)
+        if message.size in due:
+            return ""
+        said = " or ".join(map(str, due))
+        return f"the {name} host lists {message.size} octets, by the profile {profile} {said} are due"
 
     def _same_length(self, old: Message, new: Message) -> bool:
         if old.content is None or new.content is None:

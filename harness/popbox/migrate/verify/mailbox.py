@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from popbox.clients.bulk_pop3 import BulkPop3, is_number
+from popbox.clients.bulk_pop3 import BulkPop3
 from popbox.clients.pop3 import Pop3Refused
 from popbox.errors import PopboxError
+from popbox.migrate.pop3.attempts import Attempts
+from popbox.migrate.pop3.host import BROKEN, Host, Unavailable, for_now
+from popbox.migrate.pop3.listing import read_listing
 from popbox.migrate.verify.digest import Content, Digest
-from popbox.migrate.verify.host import BROKEN, Host, Unavailable, for_now
 
-LONGEST_WAIT_S = 30.0
 MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each time
 
 
@@ -52,30 +51,6 @@ class Side:
     no_uidl: str = ""
     again: int = 0
     malformed: dict[str, list[str]] = field(default_factory=dict)
-
-
-class Attempts:
-    """Bounded, growing waits between failed tries; progress resets them."""
-
-    def __init__(self, host: Host) -> None:
-        """None made yet."""
-        self.host, self.failed, self.total = host, 0, 0
-
-    def progress(self) -> None:
-        """Something was read: the next failure is a first one."""
-        self.failed = 0
-
-    def wait(self, error: PopboxError) -> None:
-        """Sleep before the next try.
-
-        Raises:
-            Unavailable: no try is left; the text is the last error.
-        """
-        self.failed, self.total = self.failed + 1, self.total + 1
-        if self.failed >= self.host.tries:
-            raise Unavailable(f"the {self.host.side} host, after {self.failed} tries: {error}") from error
-        wait_s = min(self.host.wait_s * 2 ** (self.failed - 1), LONGEST_WAIT_S)
-        time.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, guards nothing
 
 
 def read_box(host: Host, login: str, password: str, content: bool) -> Side:
@@ -129,28 +104,14 @@ class _Reading:
 
     def _list(self, stream: BulkPop3) -> None:
         """The listing of this session; contents of an earlier one are kept where UIDL and size say it is the same."""
-        sizes, malformed = stream.lenient_listing("LIST")
-        self.side.malformed = {"LIST": malformed} if malformed else {}
-        uidls = self._unique_ids(stream) if sizes else {}
+        listing = read_listing(stream)
+        self.side.no_uidl, self.side.malformed = listing.no_uidl, listing.malformed
         known = {(old.uidl, old.size): old for old in self.side.messages if old.uidl}
         self.side.messages = []
-        for number, text in sizes:
-            uidl, word = uidls.get(number, ""), text.split()[0]
-            size, listed = (int(word), "") if is_number(word.encode()) else (0, word)
-            old = known.get((uidl, size))
+        for entry in listing.entries:
+            old = known.get((entry.uidl, entry.size))
             content, trouble = (old.content, old.trouble) if old else (None, "")
-            self.side.messages.append(Message(number, uidl, size, content, trouble, listed))
-
-    def _unique_ids(self, stream: BulkPop3) -> dict[int, str]:
-        """By number; an empty box is not asked for them."""
-        try:
-            rows, malformed = stream.lenient_listing("UIDL")
-        except Pop3Refused as refusal:
-            self.side.no_uidl = refusal.reply
-            return {}
-        if malformed:
-            self.side.malformed["UIDL"] = malformed
-        return dict(rows)
+            self.side.messages.append(Message(entry.number, entry.uidl, entry.size, content, trouble, entry.listed))
 
     def _fetch(self, stream: BulkPop3) -> None:
         for message in self.side.messages if self.content else ():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from popbox.clients.bulk_pop3 import BulkPop3
 from popbox.clients.read_only_proxy import ReadOnlyProxy, read_only_proxy
-from popbox.migrate.verify.accounts import Account, Unusable
-from popbox.migrate.verify.host import Host
+from popbox.migrate.pop3.accounts import Account, Unusable
+from popbox.migrate.pop3.host import Host
 from popbox.migrate.verify.report import Oracle
 from popbox.migrate.verify.result import Box
 from popbox.migrate.verify.work import Work

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from popbox.migrate.pop3.habits import KNOWN, listed
+from popbox.migrate.pop3.host import Profile
 from popbox.migrate.verify.digest import Content
-from popbox.migrate.verify.host import Profile
 from popbox.migrate.verify.mailbox import Message
-
-KNOWN: tuple[Profile, ...] = ("rfc1939", "qmail", "dovecot")
-
-
-def listed(profile: str, sent: Content) -> tuple[int, ...]:
-    """The sizes that LIST may give for what was sent.
-
-    qmail-pop3d lists the file: LF line ends, no extra line, and perhaps no newline at the end (Q-POP3-6, Q-POP3-13).
-    Dovecot and courier add a missing line end and do not count it (conformance/README.md, ``added-end-not-counted``).
-    """
-    if profile == "qmail":
-        return (sent.octets - sent.lines - 1, sent.octets - sent.lines - 2)
-    return (sent.octets, sent.octets - 2) if profile == "dovecot" else (sent.octets,)
 
 
 def detect(messages: Sequence[Message], hint: Profile) -> Profile:
     """The profile that fits the most messages of a box; among equals ``hint``, which the greeting gave."""
     read = [(message.size, message.content) for message in messages if message.content is not None]
-    fits = {name: sum(size in listed(name, content) for size, content in read) for name in KNOWN}
+    fits = {name: sum(size in listed(name, content.octets, content.lines) for size, content in read) for name in KNOWN}
     return max(KNOWN, key=lambda name: (fits[name], name == hint))
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from popbox.migrate.verify.accounts import Unusable
+from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.result import Box
 
 SCHEMA = "popbox.migrate-verify-state/1"

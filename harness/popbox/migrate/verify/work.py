@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from popbox.migrate.pop3.accounts import Account
+from popbox.migrate.pop3.host import Host, Unavailable
 from popbox.migrate.verify import sizes
-from popbox.migrate.verify.accounts import Account
 from popbox.migrate.verify.compare import compare
-from popbox.migrate.verify.host import Host, Unavailable
 from popbox.migrate.verify.mailbox import Side, read_box, read_fields
 from popbox.migrate.verify.naming import named
 from popbox.migrate.verify.result import ASPECTS, Box, Finding, Named, Verdict

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from popbox.cli.migrate import migrate
-from popbox.migrate.verify.accounts import Unusable
+from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.compare import compare
 from popbox.migrate.verify.mailbox import Message, Side
 from popbox.migrate.verify.report import SCHEMA, Report, SideReport, totals

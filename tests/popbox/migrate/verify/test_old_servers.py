@@ -16,7 +16,7 @@ from tests.popbox.migrate.houses import csv
 
 from popbox.clients.pop3 import Pop3Refused
 from popbox.clients.wire import Address
-from popbox.migrate.verify.host import for_now
+from popbox.migrate.pop3.host import for_now
 
 MAIL = (b"Subject: one\r\n\r\nhello\r\n", b"Subject: two\r\n\r\nworld\r\n")
 RIGHT = dict.fromkeys(("login", "uidl", "order", "sizes", "content"), "equal")

@@ -26,7 +26,7 @@ from tests.popbox.migrate.meddler import Trouble, meddler
 
 from popbox.cli.migrate import migrate
 from popbox.clients.wire import Address
-from popbox.migrate.verify.accounts import Unusable, load
+from popbox.migrate.pop3.accounts import Unusable, load
 
 Move = tuple[Address, Address, Path]
 

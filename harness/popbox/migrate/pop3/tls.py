@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from popbox.migrate.verify.accounts import Unusable
+from popbox.migrate.pop3.accounts import Unusable
 
 
 def context(ca_file: Path | None, any_certificate: bool, legacy: bool) -> ssl.SSLContext:
