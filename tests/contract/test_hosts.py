@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
 import pytest
 from tests.needs import lacks, require
 
+from popbox.clients.pop3 import Pop3
 from popbox.errors import HostError
 from popbox.hosts.base import Ability, Host, closing
 from popbox.hosts.choose import Choice, choose, start
@@ -56,6 +58,19 @@ def test_programs(host: Host) -> None:
     ran = host.run("mkpasswd", "--password-stdin", stdin=b"a longer secret\n")
     assert (ran.code, ran.stdout[:1], ran.stderr) == (0, "$", "")
     assert host.run("mailbox", "show", "nobody@domain.com").code != 0
+
+
+def test_the_log_of_pop3_names_what_was_fetched_and_removed(host: Host) -> None:
+    host.write(f"{MAILDIR}/new/2.3.mx", b"Subject: x\n\nfetched\n")
+    with Pop3(host.address("pop3")) as session:
+        session.login("joe", "testpw")
+        session.retrieve(1)
+        session.command("DELE 1")
+        session.quit()
+    deadline = time.monotonic() + 30
+    while (log := host.log("pop3")).count('"2.3.mx", "octets"') < 2:
+        assert time.monotonic() < deadline, log
+    assert re.findall(r'"event": "(\w+)".* "uidl": "2.3.mx"', log) == ["retrieved", "removed"]
 
 
 @pytest.mark.parametrize("service", ["smtp", "pop3"])

@@ -35,7 +35,7 @@ START_S = 60.0  # our choice: two seconds when idle; a daemon that has ended is 
 STOP_S = 5.0  # our choice: how long a daemon may drain before it is killed
 DAEMONS: dict[Service, tuple[str, ...]] = {
     "smtp": ("serve", "standin", "--listen", "127.0.0.1:0"),
-    "pop3": ("serve", "pop3", "--listen", "127.0.0.1:0"),
+    "pop3": ("serve", "pop3", "--listen", "127.0.0.1:0", "--log-messages"),
 }
 LISTENING = re.compile(r"^listening \S+ (\S+):(\d+)$", re.MULTILINE)
 

@@ -48,6 +48,7 @@ class Stack(DockerCompose):
             "POPBOX_POP3S_PORT": f"{at}::995",
             "POPBOX_SMTP_METRICS_PORT": f"{at}::9125",
             "POPBOX_POP3_METRICS_PORT": f"{at}::9110",
+            "POPBOX_LOG_MESSAGES": "yes",
             "QMAIL_BASE": qmail_base if self._record.mta == "qmail" else "",
         }
         self.labels_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

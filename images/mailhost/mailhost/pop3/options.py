@@ -51,6 +51,7 @@ class Options:
     require_tls: bool = False
     utf8_asked: bool = False
     upgrade_hashes: bool = False
+    log_messages: bool = False
 
     @property
     def poppasswd(self) -> Path:

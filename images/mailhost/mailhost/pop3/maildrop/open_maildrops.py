@@ -10,7 +10,7 @@ from mailhost.pop3.maildrop.errors import MaildropError
 from mailhost.pop3.maildrop.maildrop import Maildrop
 from mailhost.pop3.maildrop.snapshot import Snapshot
 from mailhost.pop3.protocol.events import Reply, Transmit, Update
-from mailhost.pop3.protocol.listing import LARGE, Listing, renamed
+from mailhost.pop3.protocol.listing import LARGE, Listing, Message, renamed
 from mailhost.pop3.protocol.profiles import Profile
 
 Report = Callable[["Listing | Reply"], None]
@@ -107,18 +107,18 @@ class OpenMaildrops:
             self._messages, snapshot.counted = self._messages + count - snapshot.counted, count
         return answer
 
-    def update(self, drop: Maildrop, event: Update, done: Callable[[int], None]) -> int | None:
-        """Make QUIT's changes: how many removals failed, or None and ``done(how many)`` on the loop later."""
+    def update(self, drop: Maildrop, event: Update, done: Callable[[list[Message]], None]) -> list[Message] | None:
+        """Make QUIT's changes: what could not be removed, or None and ``done`` with it on the loop later."""
         if len(event.delete) + len(event.keep) <= INLINE_CHANGES and not drop.large:
-            return apply(drop, event)
+            return change(drop, event)
         drop.lend()
         self._run(lambda: self._apply(drop, event, done))
         return None
 
-    def _apply(self, drop: Maildrop, event: Update, done: Callable[[int], None]) -> None:
-        failed = len(event.delete)
+    def _apply(self, drop: Maildrop, event: Update, done: Callable[[list[Message]], None]) -> None:
+        failed = list(event.delete)
         try:
-            failed = apply(drop, event)
+            failed = change(drop, event)
         finally:
             self._back(drop, lambda: done(failed))
 
@@ -145,14 +145,19 @@ class OpenMaildrops:
 
 
 def apply(drop: Maildrop, event: Update) -> int:
-    """Twins get their names, then removals, then moves from new/ to cur/; how many removals failed.
+    """Make QUIT's changes; how many removals failed."""
+    return len(change(drop, event))
+
+
+def change(drop: Maildrop, event: Update) -> list[Message]:
+    """Twins get their names, then removals, then moves from new/ to cur/; the messages that could not be removed.
 
     Twins first: when the other one has gone, nothing but its name tells which of the two is left.
     """
     for message in event.keep:
         if renamed(message):
             drop.keep(message)
-    failed = sum(not drop.remove(message) for message in event.delete)
+    failed = [message for message in event.delete if not drop.remove(message)]
     for message in event.keep:
         if not renamed(message):
             drop.keep(message)

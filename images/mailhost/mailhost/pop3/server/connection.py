@@ -6,7 +6,7 @@ import contextlib
 import os
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mailhost.pop3.maildrop.transfer import Transfer, begin
 from mailhost.pop3.protocol.events import Authenticate, Close, Event, Lookup, Reply, StartTls, Transmit, Update
@@ -262,7 +262,7 @@ class Connection(Channel):
                     if needs_data():
                         return False
                 else:
-                    _TAKE[type(event)](self, event)
+                    self._takes[type(event)](self, event)
             if out:
                 filled += len(out[-1])
         return True
@@ -272,7 +272,7 @@ class Connection(Channel):
         if isinstance(event, Reply):
             self._out.append(event.data)
         else:
-            _TAKE[type(event)](self, event)
+            self._takes[type(event)](self, event)
 
     def _begin(self, event: Transmit) -> None:
         """Send a message, or the first piece of one."""
@@ -382,12 +382,12 @@ class Connection(Channel):
         self._rest = None
         self._registry.ended(self)
 
-
-_TAKE: dict[type, Callable[[Connection, Any], None]] = {
-    Transmit: Connection._begin,
-    Authenticate: Connection._authenticate,
-    Lookup: Connection._authenticate,
-    Update: Connection._update,
-    Close: Connection._close_event,
-    StartTls: Connection._start_tls,
-}
+    _takes: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
+        Transmit: _begin,
+        Authenticate: _authenticate,
+        Lookup: _authenticate,
+        Update: _update,
+        Close: _close_event,
+        StartTls: _start_tls,
+    }
+    """What is done for each event that is no reply."""

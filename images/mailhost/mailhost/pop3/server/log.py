@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
+from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
 
 from mailhost.pop3.protocol.authorization import QUIT_BEFORE_LOGIN
+from mailhost.pop3.protocol.listing import Message, base_name
 from mailhost.system.proxy_protocol import NEVER_BEGAN
 
 if TYPE_CHECKING:
@@ -41,6 +44,22 @@ class Log:
             f'"received": {c.received}, "sent": {c.sent}, "retrieved": {c.retrieved}, "deleted": {c.deleted}, '
             f'"seconds": {now - c.started:.3f}, "why": "{c.why}"}}\n'
         )
+
+    def messages(self, event: str, connection: Connection, messages: Iterable[Message]) -> None:
+        """A line for each of a session's messages; by hand as well, as a QUIT may remove 50,000 of them.
+
+        ``octets`` is the size that LIST gave, ``file`` the name up to its flags (they change), ``id`` the session's.
+        """
+        context = connection.session.context
+        head = (
+            f'{{"time": {time.time():.3f}, "event": "{event}", "id": "{context.stamp.decode("ascii", "replace")}", '
+            f'"login": {quoted((context.login or b"").decode("latin-1"))}, "uidl": '
+        )
+        self._lines += [
+            f'{head}{quoted(one.uid.decode("latin-1"))}, "octets": {one.size}, '
+            f'"file": {quoted(base_name(one.path).decode("latin-1"))}}}\n'
+            for one in messages
+        ]
 
     def flush(self) -> None:
         """Write what has been collected; a log that cannot be written does not stop mail."""

@@ -33,6 +33,7 @@ from mailhost.pop3.server.http_status import StatusPort
 from mailhost.pop3.server.log import Log
 from mailhost.pop3.server.login import Logins
 from mailhost.pop3.server.metrics import Count, Counters, machine
+from mailhost.pop3.server.recording import Recording
 from mailhost.pop3.server.registry import Registry
 from mailhost.pop3.server.threads import Threads
 from mailhost.system.proxy_protocol import Trusted
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import ssl
 
     from mailhost.pop3.maildrop.maildrop import Maildrop
+    from mailhost.pop3.protocol.listing import Message
     from mailhost.pop3.server.tls import Tls
 
 PAUSE_S = 0.5
@@ -96,6 +98,9 @@ class Server:
         self._features = Features()
         self._offer(self.offers())
         self._serial, self._pid, self._hostname = 0, os.getpid(), options.hostname.encode()
+        self._connection: Callable[..., Connection] = Connection
+        if options.log_messages:
+            self._connection = partial(Recording, report=partial(self.log.messages, "retrieved"))
         self._draining = self._paused = False
         self.orphaned = False
         self._status = StatusPort(self.loop, sockets.status, self._page, self.ready) if sockets.status else None
@@ -185,7 +190,7 @@ class Server:
             return
         os.set_blocking(fd, False)
         session = Session(self.options.profile, self._features, self._stamp(), self._tables)
-        connection = Connection(self.loop, self.registry, self, fd, peer, session)
+        connection = self._connection(self.loop, self.registry, self, fd, peer, session)
         self.registry.add(connection)
         connection.begin(secure=secure, proxied=proxied)
 
@@ -229,17 +234,20 @@ class Server:
         if drop is None:
             return connection.session.updated(failed=len(event.delete))
 
-        def later(failed: int) -> None:
+        def later(failed: list[Message]) -> None:
             connection.resume(self._updated(connection, event, failed))
 
         failed = self.maildrops.update(drop, event, later)
         return None if failed is None else self._updated(connection, event, failed)
 
-    def _updated(self, connection: Connection, event: Update, failed: int) -> Event:
+    def _updated(self, connection: Connection, event: Update, failed: list[Message]) -> Event:
         """QUIT's changes have been made: count what is gone, and answer."""
-        connection.deleted = len(event.delete) - failed
+        connection.deleted = len(event.delete) - len(failed)
         self.counts[Count.DELETED] += connection.deleted
-        return connection.session.updated(failed=failed)
+        if self.options.log_messages and connection.deleted:
+            removed = [one for one in event.delete if one not in failed] if failed else event.delete
+            self.log.messages("removed", connection, removed)
+        return connection.session.updated(failed=len(failed))
 
     def reload(self, tls: ssl.SSLContext | None, offers: tuple[bool, bool]) -> None:
         """At HUP: new sessions get the new certificate and offers; running ones keep theirs."""
