@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 from popbox.clients.pop3 import Pop3Refused
@@ -20,6 +21,7 @@ from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 RECEIVE_OCTETS = 262_144
 LINE_OCTETS = 65_536  # our choice: RFC 2449 §4 allows 512 for a status line
 LISTING_OCTETS = 1 << 28  # our choice: 256 MiB is UIDL for some three million messages
+_ENDS_WORD = ("", " ", "\t")
 NUMBER_DIGITS = 18  # our choice: more are no number of messages or octets
 SLOWEST_OCTETS_S = 1024  # our choice: a reply slower than this, after the timeout, is stuck
 
@@ -34,14 +36,16 @@ class BulkPop3:
     def __init__(self, address: Address, timeout_s: float = 30.0, tls: ssl.SSLContext | None = None, name: str = ""):
         """Connect, with ``tls`` shake hands at once, and read the greeting. ``name`` is the one in the certificate."""
         self.address, self.timeout_s, self.name = address, timeout_s, name or address.host
-        self._buffer = b""
+        self._buffer, self._at = b"", 0  # what was received, and how far it has been read
         self._secret = ""
+        self.odd: list[str] = []  # replies that not every client reads, in words, each once
         try:
             self._socket = socket.create_connection(address, timeout=timeout_s)
         except OSError as error:
             raise ConnectionFailed(f"cannot connect to {address}: {error.strerror or error}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            self._let_the_kernel_wait()
             if tls is not None:
                 self._handshake(tls)
             self.greeting = self._status("the greeting")
@@ -68,11 +72,20 @@ class BulkPop3:
             Garbled: octets came in the clear behind the reply.
         """
         self.command("STLS")
-        if self._buffer:
+        if self.left:
             raise Garbled(f"{self.address} sent octets in the clear behind its reply to STLS")
         self._handshake(context)
 
+    def _let_the_kernel_wait(self) -> None:
+        """Python's own timeout asks poll(2) before each call, which doubles the calls for each message."""
+        self._socket.settimeout(None)
+        whole_s = int(self.timeout_s)
+        limit = struct.pack("@ll", whole_s, max(int((self.timeout_s - whole_s) * 1_000_000), 0 if whole_s else 1))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._socket.setsockopt(socket.SOL_SOCKET, option, limit)
+
     def _handshake(self, context: ssl.SSLContext) -> None:
+        self._socket.settimeout(self.timeout_s)  # TLS cannot tell the kernel's timeout from other trouble
         try:
             self._socket = context.wrap_socket(self._socket, server_hostname=self.name)
         except (OSError, ValueError) as error:
@@ -89,6 +102,16 @@ class BulkPop3:
         """Send one line; the text after ``+OK``."""
         self._send(line)
         return self._status(line)
+
+    @property
+    def left(self) -> int:
+        """Octets that came behind the last reply; none are due where no other command was sent."""
+        return len(self._buffer) - self._at
+
+    def capabilities(self) -> list[str]:
+        """CAPA (RFC 2449 §5): the words of each line, in capitals."""
+        self.command("CAPA")
+        return b"".join(self.body("CAPA", LINE_OCTETS)).decode("latin-1").upper().splitlines()
 
     def listing(self, verb: str) -> list[tuple[int, str]]:
         """LIST or UIDL: message number and size or unique-id, in the server's order.
@@ -110,17 +133,35 @@ class BulkPop3:
         octets = b"".join(self.body(verb, LISTING_OCTETS))
         rows, malformed = [], []
         for line in octets.split(b"\n"):
-            words = line.strip().split(None, 1)
-            if len(words) == 2 and is_number(words[0]):
+            words = (text := line.strip()).split(None, 1)
+            if len(words) == 2 and is_number(words[0]) and b"\r" not in text:  # a CR alone hides a second line
                 rows.append((int(words[0]), words[1].decode("latin-1")))
             elif words:
-                malformed.append(line.strip().decode("latin-1"))
+                malformed.append(text.decode("latin-1"))
         return rows, malformed
 
     def retrieve(self, number: int) -> Iterator[bytes]:
         """RETR: pieces of the message as sent, byte-stuffing undone. Read it to its end before the next command."""
         self.command(f"RETR {number}")
         return self.body(f"RETR {number}")
+
+    def retrieve_all(self, numbers: Sequence[int], ahead: int) -> Iterator[Iterator[bytes] | Pop3Refused]:
+        """RETR of each, up to ``ahead`` commands sent before their replies are read (RFC 2449 §6.6).
+
+        Each reply is as that of ``retrieve``, or the refusal; ``ahead`` is 1 where PIPELINING is not announced.
+        """
+        sent = 0
+        for place, number in enumerate(numbers):
+            if sent <= place:
+                sent = min(place + ahead, len(numbers))
+                self._send("\r\n".join([f"RETR {one}" for one in numbers[place:sent]]))
+            awaited = f"RETR {number}"
+            try:
+                self._status(awaited)
+            except Pop3Refused as refusal:
+                yield refusal
+            else:
+                yield self.body(awaited)
 
     def top(self, number: int) -> Iterator[bytes]:
         """TOP with no line of the body, otherwise as ``retrieve``."""
@@ -136,64 +177,74 @@ class BulkPop3:
         Raises:
             Garbled: the reply is longer than ``most`` octets.
         """
-        deadline, total, first = time.monotonic() + self.timeout_s, 0, 1
-        self._buffer = b"\n" + self._buffer  # so that the first line begins like any other
+        total, first, deadline = 0, 1, time.monotonic() + self.timeout_s
+        start = self._at - 1  # the LF of the line before it, so that the first line begins like any other
         while True:
-            ends = [
-                (at, size) for mark, size in ((b"\n.\r\n", 4), (b"\n.\n", 3)) if (at := self._buffer.find(mark)) >= 0
-            ]
-            if ends:
-                at, size = min(ends)
-                piece, self._buffer = self._buffer[: at + 1], self._buffer[at + size :]
-                yield piece.replace(b"\n..", b"\n.")[first:]
+            buffer = self._buffer
+            end = buffer.find(b"\n.\r\n", start)
+            bare = buffer.find(b"\n.\n", start, end + 2 if end >= 0 else len(buffer))
+            if end >= 0 or bare >= 0:
+                end, self._at = (bare, bare + 3) if bare >= 0 else (end, end + 4)
+                yield buffer[start : end + 1].replace(b"\n..", b"\n.")[first:]
                 return
-            kept = self._buffer.rfind(b"\n", -3)
-            cut = kept if kept >= 0 else len(self._buffer)
-            if cut:
-                piece, self._buffer = self._buffer[:cut], self._buffer[cut:]
-                total += cut
+            kept = buffer.rfind(b"\n", max(start, len(buffer) - 3))
+            cut = kept if kept >= 0 else len(buffer)
+            self._buffer, self._at = buffer[cut:], 0
+            if cut > start:
+                total += cut - start
                 if most is not None and total > most:
                     raise Garbled(f"{self.address} sent more than {most} octets for {awaited}")
-                yield piece.replace(b"\n..", b"\n.")[first:]
+                yield buffer[start:cut].replace(b"\n..", b"\n.")[first:]
                 first = 0
-            self._receive(deadline + total / SLOWEST_OCTETS_S, f"the rest of {awaited}")
+            start = 0
+            self._receive(deadline + total / SLOWEST_OCTETS_S, f"the rest of {awaited}", begun=True)
 
     def _send(self, line: str) -> None:
         try:
             self._socket.sendall(line.encode("utf-8") + b"\r\n")
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             raise StepTimeout(f"{self.address} to take a command", "nothing", self.timeout_s) from None
         except OSError as error:
             raise ConnectionFailed(f"{self.address} closed the connection while we sent: {error}") from error
 
     def _status(self, command: str) -> str:
         deadline = time.monotonic() + self.timeout_s
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > LINE_OCTETS:
+        while (end := self._buffer.find(b"\n", self._at)) < 0:
+            if self.left > LINE_OCTETS:
                 raise Garbled(f"{self.address} sent a line of more than {LINE_OCTETS} octets for {command}")
-            self._receive(deadline, f"the reply to {command}")
-        line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+            self._receive(deadline, f"the reply to {command}", begun=self.left > 0)
+        line, self._at = self._buffer[self._at : end], end + 1
         text = readable(line.rstrip(b"\r"))
-        if text == "+OK" or text.startswith("+OK "):
+        word = text.upper()
+        if word.startswith(("+OK", "-ERR")) and not text.startswith(("+OK", "-ERR")):
+            self._note_odd(f"begins a reply with {text.split()[0][:4]}, in small letters")
+        if word[:3] == "+OK" and text[3:4] in _ENDS_WORD:
             return text[4:]
         shown = text.replace(self._secret, MASK) if self._secret else text
-        if text == "-ERR" or text.startswith("-ERR "):
+        if word[:4] == "-ERR" and text[4:5] in _ENDS_WORD:
             raise Pop3Refused(command, shown)
         raise Garbled(f"{self.address} said {shown[:80]!r} to {command}")
 
-    def _receive(self, deadline: float, awaited: str) -> None:
+    def _note_odd(self, said: str) -> None:
+        if said not in self.odd:
+            self.odd.append(said)
+
+    def _receive(self, deadline: float, awaited: str, begun: bool) -> None:
+        """More octets; ``begun`` says that a part of the reply is here already."""
         if time.monotonic() > deadline:
-            raise StepTimeout(f"{awaited} from {self.address}", f"{len(self._buffer)} octets", self.timeout_s)
+            raise StepTimeout(f"{awaited} from {self.address}", f"{self.left} octets", self.timeout_s)
         try:
-            if hasattr(socket, "TCP_QUICKACK"):  # servers that write a reply in pieces wait 40 ms for each otherwise
+            if begun and hasattr(socket, "TCP_QUICKACK"):  # a server that writes in pieces waits 40 ms otherwise
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             octets = self._socket.recv(RECEIVE_OCTETS)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             raise StepTimeout(f"{awaited} from {self.address}", "nothing", self.timeout_s) from None
         except OSError as error:
             raise ConnectionFailed(f"{self.address} broke the connection: {error}") from error
         if not octets:
             raise ConnectionFailed(f"{self.address} closed the connection instead of sending {awaited}")
+        if self._at > 1:  # the octet before stays: where a multi-line reply begins, it is the LF before it
+            self._buffer, self._at = self._buffer[self._at - 1 :], 1
         self._buffer += octets
 
 

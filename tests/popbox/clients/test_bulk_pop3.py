@@ -77,6 +77,48 @@ def test_listings() -> None:
             stream.listing("UIDL")
 
 
+def test_replies_to_commands_sent_ahead() -> None:
+    """However they are cut; a refusal among them is that message's alone."""
+    replies = b"+OK\r\na\r\n..\r\n.\r\n-ERR gone\r\n+OK\r\n.\r\n+OK\r\n" + b"x" * 300_000 + b"\r\n.\r\n+OK\r\nb\n.\n"
+    for size in (1, 7, 1000, len(replies)):
+        heard: list[bytes] = []
+
+        def script(connection: socket.socket, size: int = size, heard: list[bytes] = heard) -> None:
+            connection.sendall(b"+OK\r\n")
+            while sum(map(len, heard)) < 5 * len(b"RETR 1\r\n"):
+                heard.append(connection.recv(4096))
+            small = [replies[at : at + size] for at in range(0, 40, size)] if size < 40 else []
+            for piece in [*small, replies[len(b"".join(small)) :]]:
+                connection.sendall(piece)
+            connection.recv(1)
+
+        with server(script) as address, BulkPop3(address, 5) as stream:
+            got = [r if isinstance(r, Pop3Refused) else b"".join(r) for r in stream.retrieve_all([1, 2, 3, 4, 5], 9)]
+        assert b"".join(heard) == b"".join(b"RETR %d\r\n" % n for n in range(1, 6))
+        assert [str(reply) if isinstance(reply, Pop3Refused) else reply[:9] for reply in got] == [
+            b"a\r\n.\r\n",
+            "RETR 2: -ERR gone",
+            b"",
+            b"x" * 9,
+            b"b\n",
+        ]
+
+
+def test_no_more_commands_ahead_than_allowed() -> None:
+    heard: list[bytes] = []
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(b"+OK\r\n")
+        for _ in range(3):
+            heard.append(connection.recv(4096))
+            connection.sendall(b"+OK\r\n.\r\n" * heard[-1].count(b"\n"))
+        connection.recv(1)
+
+    with server(script) as address, BulkPop3(address, 5) as stream:
+        assert [b"".join(reply) for reply in stream.retrieve_all(range(1, 6), 2) if not isinstance(reply, Pop3Refused)]
+    assert heard == [b"RETR 1\r\nRETR 2\r\n", b"RETR 3\r\nRETR 4\r\n", b"RETR 5\r\n"]
+
+
 def test_the_password_is_in_no_error() -> None:
     replies = (b"+OK\r\n", b"-ERR no: s3cret is wrong\r\n")
     with server(says(*replies)) as address, BulkPop3(address, 5) as stream, pytest.raises(Pop3Refused) as caught:

@@ -17,6 +17,7 @@ from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 
 Tls = Literal["none", "stls", "implicit"]
 Profile = Literal["rfc1939", "qmail", "dovecot", "auto"]
+AHEAD = 32  # our choice: some 400 octets of commands, which no server leaves unread
 GIVE_UP_AFTER = 5  # our choice: boxes in a row that could not be read although each was tried again
 BROKEN = (ConnectionFailed, StepTimeout, Garbled)
 # RFC 2449 §8.1.2, RFC 3206 §4; the second line is qmail-popup's words for a machine in need (Q-POPUP-12, Q-POPUP-15).
@@ -50,6 +51,8 @@ class Host:
     tries: int = 5
     wait_s: float = 1.0
     hint: Profile = "rfc1939"
+    ahead: int = 1
+    """Commands sent before their replies are read: more than one where the host announces PIPELINING."""
     _gate: threading.Semaphore = field(init=False)
     _failed_in_a_row: int = 0
 
@@ -70,14 +73,15 @@ class Host:
         return BulkPop3(self.address, self.timeout_s, context, self.tls_name)
 
     def probe(self) -> None:
-        """Greeting, TLS, and a guess at the profile, before any box is asked for.
+        """Greeting, TLS, PIPELINING, and a guess at the profile, before any box is asked for.
 
         Raises:
             Unavailable: the host cannot be reached.
         """
         try:
             with self.session() as stream:
-                self.hint = _guess(stream)
+                self.hint, known = _guess(stream)
+                self.ahead = AHEAD if "PIPELINING" in known else 1
         except (*BROKEN, Pop3Refused) as error:
             raise Unavailable(f"the {self.side} host: {error}") from error
 
@@ -101,15 +105,22 @@ def for_now(refusal: Pop3Refused) -> bool:
     return bool(_FOR_NOW.match(reply) or (_LOCKED.match(reply) and not _LOCKED_OUT.search(reply)))
 
 
-def _guess(stream: BulkPop3) -> Profile:
-    """qmail-popup's banner is a timestamp alone and it knows no CAPA (Q-POPUP-2, Q-POPUP-16); Dovecot says its name."""
-    if stream.greeting.startswith("Dovecot"):
-        return "dovecot"
+def _guess(stream: BulkPop3) -> tuple[Profile, list[str]]:
+    """What it may be, and what it announces.
+
+    qmail-popup's banner is a timestamp alone and it knows no CAPA (Q-POPUP-2, Q-POPUP-16); Dovecot says its name.
+    """
+    known: list[str] = []
+    refused = False
     try:
-        stream.command("CAPA")
+        known = stream.capabilities()
     except Pop3Refused:
-        return "qmail" if _QMAIL_BANNER.match(stream.greeting) else "rfc1939"
-    return "rfc1939"
+        refused = True
+    except BROKEN:
+        pass  # some take any command, with a reply that has no end: nothing is announced
+    if stream.greeting.startswith("Dovecot"):
+        return "dovecot", known
+    return "qmail" if refused and _QMAIL_BANNER.match(stream.greeting) else "rfc1939", known
 
 
 def leaving(profile: str) -> str:

@@ -1,11 +1,12 @@
-"""LIST and UIDL of one box together."""
+"""LIST, UIDL and STAT of one box together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from popbox.clients.bulk_pop3 import BulkPop3, is_number
 from popbox.clients.pop3 import Pop3Refused
+from popbox.migrate.pop3 import faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,17 @@ class Entry:
 class Listing:
     """All messages in the host's order. ``no_uidl`` is the reply to a UIDL that it does not know.
 
-    ``malformed`` has, by the command, lines of LIST and UIDL that are none.
+    ``malformed`` has, by the command, lines of LIST and UIDL that are none; ``wrong`` what else of LIST, UIDL and STAT
+    cannot be right; ``odd`` what is no fault of the listing, but not every client reads. ``no_stat`` is the reply to a
+    STAT that it does not know, empty where it was answered, None where it was not asked for.
     """
 
     entries: list[Entry] = field(default_factory=list)
     no_uidl: str = ""
     malformed: dict[str, list[str]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    no_stat: str | None = None
 
 
 def read_listing(stream: BulkPop3) -> Listing:
@@ -39,7 +45,7 @@ def read_listing(stream: BulkPop3) -> Listing:
     Raises:
         PopboxError: the session broke, or LIST was refused.
     """
-    sizes, bad_sizes = stream.lenient_listing("LIST")
+    sizes, bad_sizes = _sizes(stream)
     rows: list[tuple[int, str]] = []
     no_uidl, bad_uidls = "", list[str]()
     try:
@@ -49,7 +55,36 @@ def read_listing(stream: BulkPop3) -> Listing:
         no_uidl = refusal.reply
     uidls, malformed = dict(rows), {"LIST": bad_sizes, "UIDL": bad_uidls}
     entries = [_entry(number, uidls.get(number, ""), text.split()[0]) for number, text in sizes]
-    return Listing(entries, no_uidl, {verb: lines for verb, lines in malformed.items() if lines})
+    found = Listing(entries, no_uidl, {verb: lines for verb, lines in malformed.items() if lines})
+    return found if bad_sizes else _judged(stream, found, [number for number, _ in rows])  # nothing agrees with it
+
+
+def _sizes(stream: BulkPop3) -> tuple[list[tuple[int, str]], list[str]]:
+    """LIST; servers that refuse it for an empty box say so in STAT."""
+    try:
+        return stream.lenient_listing("LIST")
+    except Pop3Refused:
+        if stream.command("STAT").split()[:1] != ["0"]:
+            raise
+        return [], []
+
+
+def _judged(stream: BulkPop3, found: Listing, uidls: list[int]) -> Listing:
+    """The same with what is wrong about the numbers of LIST and UIDL, and where STAT says something else."""
+    numbers = [entry.number for entry in found.entries]
+    wrong = list(faults.of_numbers(numbers, uidls))
+    odd = [] if numbers == sorted(numbers) else ["gives LIST in another order than that of the numbers"]
+    try:
+        said = stream.command("STAT")
+    except Pop3Refused as refusal:
+        return replace(found, wrong=wrong, odd=odd, no_stat=refusal.reply)
+    known = not any(entry.listed for entry in found.entries)
+    octets = sum(entry.size for entry in found.entries) if known else None
+    if (sums := faults.sums(said)) is None:
+        odd.append(f"says {said[:80]!r} to STAT, which are no two numbers")
+    elif fault := faults.of_sums(sums, len(numbers), octets):
+        wrong.append(fault)
+    return replace(found, wrong=wrong, odd=odd, no_stat="")
 
 
 def _entry(number: int, uidl: str, word: str) -> Entry:

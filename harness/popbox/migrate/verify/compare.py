@@ -34,6 +34,7 @@ class Comparison:
         self._listings()
         self._alone()
         content = self._contents()
+        self._replies()
         judged = {"uidl": self._uidls(), "order": self._order(), "sizes": self._sizes(), "content": content}
         return {"login": Verdict.EQUAL} | judged
 
@@ -58,12 +59,29 @@ class Comparison:
     def _listings(self) -> None:
         """Lines of LIST and UIDL that no client can read."""
         for name, side in _sides(self):
-            for verb, lines in side.malformed.items():
+            for verb, lines in side.listing.malformed.items():
                 for text in lines:
                     self._note("listing", f"the {name} host sent {clean(text)[:80]!r} as a line of {verb}")
 
+            for said in side.listing.wrong:
+                self._note("listing", f"the {name} host {clean(said)}")
+
+    def _replies(self) -> None:
+        """What is no difference between the messages, but some client may stumble over."""
+        for name, side in _sides(self):
+            for said in (*side.odd, *side.listing.odd):
+                self._note("reply", f"the {name} host {clean(said)}")
+        if self.new.listing.no_stat and self.old.listing.no_stat == "":
+            self._note(
+                "reply", f"the new host refuses STAT, which the old one answers: {clean(self.new.listing.no_stat)}"
+            )
+
     def _malformed(self, verb: str) -> bool:
-        return any(verb in side.malformed for _, side in _sides(self))
+        return any(verb in side.listing.malformed for _, side in _sides(self))
+
+    def _wrong(self) -> bool:
+        """Whether a host's listing is not of one piece: which messages the box has is not certain."""
+        return self._malformed("LIST") or any(side.listing.wrong for _, side in _sides(self))
 
     def _alone(self) -> None:
         """Missing and extra messages, and those of the latter that are there a second time."""
@@ -80,15 +98,29 @@ class Comparison:
                 self._note("extra", "not on the old host", new=message)
 
     def _uidls(self) -> Verdict:
-        missing = [f"the {name} host has no UIDL" for name, side in _sides(self) if side.no_uidl]
+        missing = [f"the {name} host has no UIDL" for name, side in _sides(self) if side.listing.no_uidl]
         if missing:
             return self._not_judged("uidl", " and ".join(missing))
         for old, new in self.pairs.both:
             if old.uidl != new.uidl:
-                self._note("uidl", f"UIDL {clean(old.uidl)} became {clean(new.uidl)}", old, new)
+                was, now = (clean(message.uidl) or "none" for message in (old, new))
+                self._note("uidl", f"UIDL {was} became {now}", old, new)
+            elif not old.uidl:
+                self._note("uidl", "neither host gives it a UIDL", old, new)
+        clear = [self._clear(name, side) for name, side in _sides(self)]
         same = Counter(m.uidl for m in self.old.messages) == Counter(m.uidl for m in self.new.messages)
-        same = same and not self._malformed("UIDL")
+        same = same and all(clear) and not self._malformed("UIDL")
         return _verdict(same and not any(finding.kind == "uidl" for finding in self.findings))
+
+    def _clear(self, name: str, side: Side) -> bool:
+        """Whether no id stands for two messages: a client would never fetch the second."""
+        groups: dict[str, list[int]] = {}
+        for message in side.messages:
+            groups.setdefault(message.uidl, []).append(message.number)
+        twins = {uidl: numbers for uidl, numbers in groups.items() if uidl and len(numbers) > 1}
+        for uidl, numbers in twins.items():
+            self._note("uidl", f"the {name} host gives UIDL {clean(uidl)} to numbers {', '.join(map(str, numbers))}")
+        return not twins
 
     def _order(self) -> Verdict:
         if self.old.messages and self.new.messages and not self.pairs.both:
@@ -102,7 +134,7 @@ class Comparison:
     def _sizes(self) -> Verdict:
         if not self.content:
             return self._sizes_unread()
-        equal = not self._malformed("LIST")
+        equal = not self._wrong()
         for old, new in self.pairs.both:
             wrong = [self._misfit(name, message) for name, message in (("old", old), ("new", new))]
             said = "; ".join(filter(None, wrong))
@@ -129,7 +161,7 @@ class Comparison:
         return sizes.length(self.profiles[0], old.content) == sizes.length(self.profiles[1], new.content)
 
     def _sizes_unread(self) -> Verdict:
-        equal, unknown = not self._malformed("LIST"), False
+        equal, unknown = not self._wrong(), False
         for old, new in self.pairs.both:
             if said := "; ".join(filter(None, (self._misfit("old", old), self._misfit("new", new)))):
                 equal = False
@@ -149,7 +181,7 @@ class Comparison:
     def _contents(self) -> Verdict:
         if not self.content:
             return self._not_judged("content", "not asked for (--no-content)")
-        equal = not (self.pairs.missing or self.pairs.extra or self._malformed("LIST"))
+        equal = not (self.pairs.missing or self.pairs.extra or self._wrong())
         for old, new in self.pairs.both:
             if old.content is None or new.content is None:
                 self._note("unreadable", clean("; ".join(filter(None, (old.trouble, new.trouble)))), old, new)

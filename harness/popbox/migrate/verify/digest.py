@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Protocol
+from itertools import chain
+from typing import NamedTuple, Protocol
 
 HEAD_OCTETS = 1 << 20  # our choice: a header that is longer ends here
 FIELD_OCTETS = 300  # our choice: what is kept of a field, for a person to recognise the message by
@@ -15,6 +16,7 @@ _FIELD = re.compile(rb"^(" + b"|".join(FIELDS) + rb")[ \t]*:[ \t]*(.*(?:\n[ \t].
 # What servers of mbox files write into the header of a message that they keep: by imap-uw, qpopper, Dovecot, mutt.
 SERVERS = (b"status", b"x-status", b"x-keywords", b"x-uid", b"x-uidl", b"x-imap", b"x-imapbase", b"content-length")
 _SERVERS = re.compile(rb"^(" + b"|".join(SERVERS) + rb")[ \t]*:.*(?:\n[ \t].*)*(?:\n|\Z)", re.IGNORECASE | re.MULTILINE)
+_MAY_BE_SERVERS = (b"\nstatus", b"\nx-", b"\ncontent-length")  # quicker to look for than SERVERS
 _LINE_ENDS = re.compile(rb"\r+\n")
 
 
@@ -23,13 +25,13 @@ class _Hash(Protocol):
     def digest(self) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What RETR gave. ``head`` and ``body`` are hashes of the text with LF line ends, without newlines at its end.
 
     ``ends`` counts those newlines, ``core`` the octets of the text before them; ``octets`` and ``lines`` are of what
     was sent, byte-stuffing undone. ``fields`` are those of FIELDS, as they stand in the header. ``bare`` is ``head``
-    without the fields of SERVERS; ``added`` names those, and ``added_octets`` is what they take.
+    without the fields of SERVERS; ``added`` names those, and ``added_octets`` is what they take. A NamedTuple, as it
+    is made for each of millions of messages.
     """
 
     head: bytes
@@ -105,16 +107,9 @@ class Digest:
     def _end_of_head(self, end: int) -> None:
         top, self._top = self._top or b"", None
         head = top[:end]
-        self._head, self._core = _new(head).digest(), self._core + len(head)
-        self._without_the_servers(head + b"\n")
-        found = {name.lower(): value[:FIELD_OCTETS] for name, value in reversed(_FIELD.findall(head))}
-        self._fields = tuple(found.get(name, b"") for name in FIELDS)
+        self._core += len(head)
+        self._head, self._fields, self._bare, self._added, self._added_octets = _header(head)
         self._body(top[end:])
-
-    def _without_the_servers(self, head: bytes) -> None:
-        bare = _SERVERS.sub(b"", head)
-        self._bare = _new(bare).digest()
-        self._added, self._added_octets = tuple(found[1] for found in _SERVERS.finditer(head)), len(head) - len(bare)
 
     def _body(self, text: bytes) -> None:
         kept = text.rstrip(b"\n")
@@ -131,6 +126,53 @@ class Digest:
             run = min(self._lf, RUN_OCTETS)
             self._hash.update(b"\n" * run)
             self._lf -= run
+
+
+def digest(pieces: Iterable[bytes]) -> Content:
+    """A whole message, from its pieces."""
+    pieces = iter(pieces)
+    first = next(pieces, b"")
+    second = next(pieces, None)
+    if second is None and len(first) < HEAD_OCTETS:
+        return _whole(first)
+    taken = Digest()
+    for piece in chain((first,), (second,) if second is not None else (), pieces):
+        taken.feed(piece)
+    return taken.done()
+
+
+def _whole(sent: bytes) -> Content:
+    """What ``Digest`` finds, for a message in one piece; most are, and this takes half the time."""
+    text = _LINE_ENDS.sub(b"\n", sent) if b"\r\r\n" in sent else sent.replace(b"\r\n", b"\n")
+    end = text.find(b"\n\n")
+    head = text[:end] if end >= 0 else text.rstrip(b"\n")
+    body = text[len(head) :].rstrip(b"\n")
+    core = len(head) + len(body)
+    hashed, fields, bare, added, added_octets = _header(head)
+    lines, ends = sent.count(b"\n"), len(text) - core
+    return Content(hashed, _new(body).digest(), core, ends, len(sent), lines, fields, bare, added, added_octets)
+
+
+def _header(head: bytes) -> tuple[bytes, tuple[bytes, ...], bytes, tuple[bytes, ...], int]:
+    """Of a header: hash, fields, hash without the servers' fields, their names, and the octets these take."""
+    lower, hashed = b"\n" + head.lower(), _new(head).digest()
+    fields = tuple([_field(head, lower, b"\n" + name) for name in FIELDS])
+    if not any(mark in lower for mark in _MAY_BE_SERVERS):
+        return hashed, fields, hashed, (), 0
+    lines = head + b"\n"
+    bare = _SERVERS.sub(b"", lines)
+    added = tuple(found[1] for found in _SERVERS.finditer(lines))
+    return hashed, fields, _new(bare[:-1]).digest(), added, len(lines) - len(bare)
+
+
+def _field(head: bytes, lower: bytes, mark: bytes) -> bytes:
+    """The first field of that name; ``lower`` is the header in small letters behind an LF."""
+    at = lower.find(mark)
+    while at >= 0:
+        if found := _FIELD.match(head, at):
+            return found[2][:FIELD_OCTETS]
+        at = lower.find(mark, at + 1)
+    return b""
 
 
 def _new(data: bytes = b"") -> _Hash:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from popbox.clients.bulk_pop3 import BulkPop3
+from popbox.clients.bulk_pop3 import BulkPop3, Garbled
 from popbox.clients.pop3 import Pop3Refused
 from popbox.errors import PopboxError
 from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Unavailable, for_now
-from popbox.migrate.pop3.listing import read_listing
-from popbox.migrate.verify.digest import Content, Digest
+from popbox.migrate.pop3.listing import Listing, read_listing
+from popbox.migrate.verify.digest import Content, digest
 
 MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each time
 
@@ -41,16 +41,16 @@ class Message:
 
 @dataclass(slots=True)
 class Side:
-    """What a host showed of one box. ``refused`` is the reply to a login not taken, ``no_uidl`` that to UIDL.
+    """What a host showed of one box: its messages by number, and the listing that they come from.
 
-    ``malformed`` has, by the command, lines of LIST and UIDL that are none.
+    ``refused`` is the reply to a login not taken; ``odd`` are replies that not every client reads.
     """
 
     messages: list[Message] = field(default_factory=list)
     refused: str = ""
-    no_uidl: str = ""
     again: int = 0
-    malformed: dict[str, list[str]] = field(default_factory=dict)
+    listing: Listing = field(default_factory=Listing)
+    odd: list[str] = field(default_factory=list)
 
 
 def read_box(host: Host, login: str, password: str, content: bool) -> Side:
@@ -76,7 +76,9 @@ class _Reading:
         self.host, self.login, self.password, self.content = host, login, password, content
         self.side = Side()
         self.attempts = Attempts(host)
-        self.broke_at: Counter[str] = Counter()
+        self.broke_at: Counter[tuple[int, str]] = Counter()
+        self.given_up: dict[tuple[int, str], str] = {}
+        self.most = 0
 
     def run(self) -> Side:
         while True:
@@ -85,6 +87,7 @@ class _Reading:
                     if self._enter(stream):
                         self._list(stream)
                         self._fetch(stream)
+                    self.side.odd = stream.odd
                     self.side.again = self.attempts.total
                     return self.side
             except BROKEN as error:
@@ -104,58 +107,68 @@ class _Reading:
 
     def _list(self, stream: BulkPop3) -> None:
         """The listing of this session; contents of an earlier one are kept where UIDL and size say it is the same."""
-        listing = read_listing(stream)
-        self.side.no_uidl, self.side.malformed = listing.no_uidl, listing.malformed
-        known = {(old.uidl, old.size): old for old in self.side.messages if old.uidl}
+        self.side.listing = found = read_listing(stream)
+        known = self._known()
         self.side.messages = []
-        for entry in listing.entries:
+        for entry in sorted(found.entries, key=lambda entry: entry.number):
             old = known.get((entry.uidl, entry.size))
-            content, trouble = (old.content, old.trouble) if old else (None, "")
+            trouble = self.given_up.get((entry.number, entry.uidl), "") or (old.trouble if old else "")
+            content = old.content if old else None
             self.side.messages.append(Message(entry.number, entry.uidl, entry.size, content, trouble, entry.listed))
 
+    def _known(self) -> dict[tuple[str, int], Message]:
+        """What was read already; an id that stands for two messages says nothing."""
+        often = Counter(old.uidl for old in self.side.messages)
+        return {(old.uidl, old.size): old for old in self.side.messages if old.uidl and often[old.uidl] == 1}
+
     def _fetch(self, stream: BulkPop3) -> None:
-        for message in self.side.messages if self.content else ():
-            if message.content is not None or message.trouble:
-                continue
+        """Read what is not read yet; a second session waits for each reply, so that the message at fault is known."""
+        wanted = [m for m in self.side.messages if self.content and m.content is None and not m.trouble]
+        ahead = 1 if self.attempts.total else self.host.ahead
+        replies = stream.retrieve_all([message.number for message in wanted], ahead)
+        for done, message in enumerate(wanted, len(self.side.messages) - len(wanted) + 1):
             try:
-                message.content = _digest(stream, message.number)
-            except Pop3Refused as refusal:
-                message.trouble = f"RETR {message.number}: {refusal.reply}"
+                reply = next(replies)
+                if isinstance(reply, Pop3Refused):
+                    message.trouble = f"RETR {message.number}: {reply.reply}"
+                else:
+                    message.content = digest(reply)
+                if ahead == 1 and stream.left:
+                    message.content = None
+                    raise Garbled(f"{self.host.address} sent {stream.left} octets behind the end of the message")
             except BROKEN as error:
                 self._broke(message, error)
                 raise
-            self.attempts.progress()
+            if done > self.most:  # without UIDL each session reads all again: that is none
+                self.most = done
+                self.attempts.progress()
 
     def _broke(self, message: Message, error: PopboxError) -> None:
         """A message that ends the session each time is left out in the end, and named."""
-        self.broke_at[message.uidl or str(message.number)] += 1
-        if self.broke_at[message.uidl or str(message.number)] >= MESSAGE_TRIES:
-            message.trouble = f"RETR {message.number}: {error}"
+        key = (message.number, message.uidl)
+        self.broke_at[key] += 1
+        if self.broke_at[key] >= MESSAGE_TRIES:
+            self.given_up[key] = message.trouble = f"RETR {message.number}: {error}"
             self.attempts.progress()
 
 
-def _digest(stream: BulkPop3, number: int) -> Content:
-    digest = Digest()
-    for piece in stream.retrieve(number):
-        digest.feed(piece)
-    return digest.done()
+Fields = dict[int, tuple[bytes, ...]]
 
 
-def read_fields(host: Host, login: str, password: str, wanted: dict[int, str]) -> dict[int, tuple[bytes, ...]]:
-    """Subject, Date and so on by TOP, of numbers whose UIDL is still the given one; none where it does not work.
+def read_fields(host: Host, login: str, password: str, wanted: dict[int, str]) -> tuple[Fields, str]:
+    """Subject, Date and so on by TOP, of numbers whose UIDL is still the given one; and the reply that refused TOP.
 
     For a person to know a message by: what cannot be read is left out, and changes no verdict.
     """
-    found: dict[int, tuple[bytes, ...]] = {}
+    found: Fields = {}
     try:
         with host.session() as stream:
             stream.login(login, password)
             now = dict(stream.lenient_listing("UIDL")[0])
             for number in (number for number, uidl in wanted.items() if now.get(number) == uidl):
-                digest = Digest()
-                for piece in stream.top(number):
-                    digest.feed(piece)
-                found[number] = digest.done().fields
-    except (*BROKEN, Pop3Refused):
+                found[number] = digest(stream.top(number)).fields
+    except Pop3Refused as refusal:
+        return found, f"{refusal.reply} to {refusal.command}" if not found else ""
+    except BROKEN:
         pass
-    return found
+    return found, ""

@@ -20,6 +20,7 @@ ASPECTS = ("login", "uidl", "order", "sizes", "content")
 Kind = Literal[
     "login",
     "listing",
+    "reply",
     "missing",
     "extra",
     "doubled",
@@ -87,7 +88,10 @@ class Count(Plain):
 
 
 class Box(Plain):
-    """One box. ``unavailable`` says why it could not be judged; then nothing else counts."""
+    """One box. ``unavailable`` says why it could not be judged; then nothing else counts.
+
+    ``reasons``: by the aspect, why it was not judged; ``subjects, old`` or ``new``: why messages have no names there.
+    """
 
     login: str
     new_login: str

@@ -93,6 +93,9 @@ def summary(report: Report) -> Iterator[str]:
         yield "Content was NOT compared (--no-content)."
     if report.resumed:
         yield f"{report.resumed} boxes are from the state file of an earlier run."
+    if noted := [box for box in report.boxes if box.equal and box.findings]:
+        kinds = ", ".join(sorted({finding.kind for box in noted for finding in box.findings}))
+        yield f"{len(noted)} equal boxes have notes ({kinds}), which are no differences: -v and the reports show them"
     yield from clients(report)
     for o in report.oracles:
         right = "as foreseen" if o.again == o.expected else f"WRONG: {o.expected} were foreseen"

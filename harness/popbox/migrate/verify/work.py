@@ -12,8 +12,8 @@ from popbox.migrate.pop3.accounts import Account
 from popbox.migrate.pop3.host import Host, Unavailable
 from popbox.migrate.verify import sizes
 from popbox.migrate.verify.compare import compare
-from popbox.migrate.verify.mailbox import Side, read_box, read_fields
-from popbox.migrate.verify.naming import named
+from popbox.migrate.verify.mailbox import Fields, Side, read_box, read_fields
+from popbox.migrate.verify.naming import clean, named
 from popbox.migrate.verify.result import ASPECTS, Box, Finding, Named, Verdict
 
 NAMED_BY_TOP = 50  # our choice: with --no-content, messages a side whose Subject is asked for
@@ -70,21 +70,22 @@ class Work:
 
     def _with_names(self, box: Box, account: Account) -> Box:
         """Subject, Date and Message-ID of what was found, by TOP."""
-        old = _asked(self.old, account.old_login, account.old_password, [f.old for f in box.findings if f.old])
-        new = _asked(self.new, account.new_login, account.new_password, [f.new for f in box.findings if f.new])
-        findings = tuple(
+        old, no = _asked(self.old, account.old_login, account.old_password, [f.old for f in box.findings if f.old])
+        new, nor = _asked(self.new, account.new_login, account.new_password, [f.new for f in box.findings if f.new])
+        findings = [
             finding.model_copy(update={"old": _filled(finding.old, old), "new": _filled(finding.new, new)})
             for finding in box.findings
-        )
-        return box.model_copy(update={"findings": findings})
+        ]
+        said = {f"subjects, {side}": clean(text) for side, text in (("old", no), ("new", nor)) if text}
+        return box.model_copy(update={"findings": tuple(findings), "reasons": box.reasons | said})
 
 
-def _asked(host: Host, login: str, password: str, messages: list[Named]) -> dict[int, tuple[bytes, ...]]:
+def _asked(host: Host, login: str, password: str, messages: list[Named]) -> tuple[Fields, str]:
     wanted = {message.number: message.uidl for message in messages[:NAMED_BY_TOP] if message.uidl}
-    return read_fields(host, login, password, wanted) if wanted else {}
+    return read_fields(host, login, password, wanted) if wanted else ({}, "")
 
 
-def _filled(message: Named | None, fields: dict[int, tuple[bytes, ...]]) -> Named | None:
+def _filled(message: Named | None, fields: Fields) -> Named | None:
     if message is None or message.number not in fields:
         return message
     return named(message, fields[message.number])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from popbox.migrate.pop3.habits import listed
 from popbox.migrate.verify.digest import HEAD_OCTETS, Content, Digest
+from popbox.migrate.verify.digest import digest as whole
 from popbox.migrate.verify.mailbox import Message
 from popbox.migrate.verify.sizes import canonical, comparable, detect, length
 
@@ -35,6 +36,26 @@ def test_where_it_is_cut_does_not_matter(text: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(text)]
     assert digest(*(text[a:b] for a, b in pairwise(edges))) == digest(text)
     assert digest(*(bytes([octet]) for octet in text)) == digest(text)
+
+
+LINES = st.sampled_from(
+    [b"Status: RO", b"x-UIDL : a", b"X-Other: b", b"\tmore", b"SUBJECT: y", b"Date:", b"Subjects: z"]
+)
+HEADER = st.lists(st.one_of(LINES, ALPHABET, st.sampled_from([b"\n", b"\r\n", b"\r\r\n"])), max_size=30).map(b"".join)
+
+
+@given(HEADER)
+def test_a_message_in_one_piece_is_the_same(sent: bytes) -> None:
+    assert whole([sent]) == digest(*(bytes([octet]) for octet in sent)) == digest(sent)
+
+
+def test_fields_and_added_lines_of_a_message_in_one_piece() -> None:
+    sent = b"Subjects: no\r\nStatus: RO\r\nsubject: a\r\n b\r\nDate:\r\nX-UIDL: c\r\n\td\r\n"
+    sent += b"Subject: e\r\n\r\nStatus: O\r\n"
+    found = whole([sent])
+    assert found.fields == (b"a\n b", b"", b"", b"")
+    assert (found.added, found.added_octets) == ((b"Status", b"X-UIDL"), 24)
+    assert found.bare == whole([b"Subjects: no\nsubject: a\n b\nDate:\nSubject: e\n\n"]).bare
 
 
 @given(TEXT.map(lambda text: text.replace(b"\r", b"")))

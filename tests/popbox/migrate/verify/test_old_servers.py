@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -24,17 +25,24 @@ RIGHT = dict.fromkeys(("login", "uidl", "order", "sizes", "content"), "equal")
 
 @dataclass
 class Server:
-    """What it says, by the number and the size of a message; ``locked``: so many logins are refused at first."""
+    """What it says, by the number and the size of a message; ``locked``: so many logins are refused at first.
+
+    ``instead`` has whole replies by the verb, or by the line.
+    """
 
     list_line: Callable[[int, int], str] = "{} {}".format
     uidl_line: Callable[[int, str], str] = "{} {}".format
     uidl_more: str = ""
     mail: tuple[bytes, ...] = MAIL
     locked: int = 0
+    instead: dict[str, bytes] = field(default_factory=dict)
     heard: list[str] = field(default_factory=list)
 
     def answer(self, verb: str, number: int) -> bytes:
         self.heard.append(verb)
+        for asked in (f"{verb} {number}", verb):
+            if asked in self.instead:
+                return self.instead[asked]
         if verb == "PASS" and self.heard.count("PASS") <= self.locked:
             return b"-ERR joe's mailbox is locked by another POP3 session\r\n"
         if verb in ("USER", "PASS"):
@@ -44,7 +52,7 @@ class Server:
             lines = "".join(self.list_line(at, len(octets)) + "\r\n" for at, octets in numbered)
         elif verb == "UIDL":
             lines = "".join(self.uidl_line(at, f"u{at}") + "\r\n" for at, _ in numbered) + self.uidl_more
-        elif verb == "RETR":
+        elif verb == "RETR" and 1 <= number <= len(self.mail):
             lines = self.mail[number - 1].decode()
         else:
             return b"-ERR\r\n"
@@ -55,7 +63,7 @@ class Server:
             client.sendall(b"+OK ready\r\n")
             for line in client.makefile("r"):
                 words = line.split()
-                client.sendall(self.answer(words[0], int(words[1]) if words[0] == "RETR" else 0))
+                client.sendall(self.answer(words[0], int(words[1]) if words[0] in ("RETR", "TOP") else 0))
 
     @contextmanager
     def up(self) -> Iterator[Address]:
@@ -196,3 +204,124 @@ def test_such_lines_hide_no_other_change(against: Against) -> None:
     code, box, _ = against(Server(mail=odd), Server())
     assert (code, box["verdicts"]["content"]) == (1, "different")
     assert [f["kind"] for f in box["findings"]] == ["changed", "changed"]
+
+
+def stat(messages: int, octets: int) -> dict[str, bytes]:
+    return {"STAT": f"+OK {messages} {octets}\r\n".encode()}
+
+
+LISTED = b"+OK\r\n1 %d\r\n2 %d\r\n" % tuple(map(len, MAIL))
+IDS = b"+OK\r\n1 u1\r\n2 u2\r\n"
+BOTH = sum(map(len, MAIL))
+WRONG = {
+    "stat counts more messages": (stat(3, BOTH), ["content", "sizes"], "counts 3 messages in STAT and 2 in LIST"),
+    "stat counts other octets": (stat(2, BOTH + 1), ["content", "sizes"], f"counts {BOTH + 1} octets in STAT"),
+    "a number twice": ({"LIST": LISTED + b"2 24\r\n.\r\n"}, ["content", "sizes"], "lists number 2 more than once"),
+    "a gap": (
+        {"LIST": LISTED.replace(b"2 ", b"4 ") + b".\r\n"},
+        ["content", "sizes"],
+        "lists 2 messages and no number 2",
+    ),
+    "a huge number": (
+        {"LIST": LISTED.replace(b"\r\n2 ", b"\r\n999999999999999999 ") + b".\r\n"},
+        ["content", "sizes"],
+        "lists 2 messages and no number 2",
+    ),
+    "message 0": ({"LIST": LISTED + b"0 5\r\n.\r\n"}, ["content", "sizes"], "no number 3"),
+    "an id for no message": ({"UIDL": IDS + b"3 u3\r\n.\r\n"}, ["content", "sizes"], "gives a UIDL to number 3"),
+    "two ids for one": ({"UIDL": IDS + b"2 u9\r\n.\r\n"}, ["content", "sizes"], "gives number 2 more than one UIDL"),
+    "a carriage return alone": (
+        {"LIST": LISTED.replace(b"\r\n2", b"\r2") + b".\r\n"},
+        ["content", "sizes"],
+        "as a line of",
+    ),
+    "an id missing": ({"UIDL": b"+OK\r\n1 u1\r\n.\r\n"}, ["uidl"], ""),
+    "the same id twice": ({"UIDL": b"+OK\r\n1 u1\r\n2 u1\r\n.\r\n"}, ["uidl"], "gives UIDL u1 to numbers 1, 2"),
+    "ids in other letters": ({"UIDL": b"+OK\r\n1 U1\r\n2 u2\r\n.\r\n"}, ["uidl"], ""),
+}
+
+
+ALIKE = "ids in other letters"  # on both hosts that is no fault
+CASES = [(case, sides) for case in WRONG for sides in ("old", "new", "both") if (case, sides) != (ALIKE, "both")]
+
+
+@pytest.mark.parametrize(("case", "sides"), CASES)
+def test_a_listing_that_cannot_be_right_is_named_and_never_equal(against: Against, case: str, sides: str) -> None:
+    """Also where both hosts are wrong in the same way."""
+    instead, wrong, said = WRONG[case]
+    servers = [Server(instead=instead if sides in (name, "both") else {}) for name in ("old", "new")]
+    code, box, _ = against(*servers)
+    assert (code, box["unavailable"], box["retries"]) == (1, "", 0)
+    assert {aspect for aspect in wrong if box["verdicts"][aspect] == "different"} == set(wrong)
+    assert any(said in f["said"] for f in box["findings"] if f["kind"] in ("listing", "uidl"))
+
+
+ODD = {
+    "another order": ({"LIST": b"+OK\r\n2 %d\r\n1 %d\r\n.\r\n" % tuple(map(len, MAIL[::-1]))}, "another order"),
+    "small letters": ({"LIST": b"+ok\r\n" + LISTED[5:] + b".\r\n"}, "in small letters"),
+    "stat without numbers": ({"STAT": b"+OK\r\n"}, "no two numbers"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_replies_that_lose_nothing_are_named_and_are_no_difference(against: Against, case: str) -> None:
+    instead, said = ODD[case]
+    code, box, report = against(Server(instead=stat(2, BOTH) | instead), Server(instead=stat(2, BOTH)))
+    assert (code, box["verdicts"]) == (0, RIGHT)
+    assert [f["kind"] for f in box["findings"]] == ["reply"]
+    assert said in box["findings"][0]["said"]
+    assert "1 equal boxes have notes (reply)" in report["output"]
+
+
+def test_a_new_host_that_refuses_stat_is_named(against: Against) -> None:
+    code, box, _ = against(Server(instead=stat(2, BOTH)), Server())
+    assert (code, [f["kind"] for f in box["findings"]]) == (0, ["reply"])
+    assert "the new host refuses STAT" in box["findings"][0]["said"]
+
+
+def test_an_empty_box_whose_listing_is_refused(against: Against) -> None:
+    none = {"LIST": b"-ERR no messages\r\n", **stat(0, 0)}
+    assert against(Server(instead=none, mail=()), Server(mail=()))[0] == 0
+    code, box, _ = against(Server(instead=none | stat(2, BOTH)), Server())
+    assert (code, "-ERR no messages" in box["unavailable"]) == (3, True)
+
+
+def test_top_refused_leaves_names_out_and_says_so(against: Against) -> None:
+    code, box, _ = against(Server(), Server(mail=MAIL[:1]), "--no-content")
+    assert code == 1
+    assert [f["kind"] for f in box["findings"]] == ["missing"]
+    assert box["reasons"]["subjects, old"] == "-ERR to TOP 2 0"
+
+
+UNENDED = {
+    "a listing": {"LIST": LISTED},
+    "ids": {"UIDL": IDS},
+    "a listing in carriage returns": {"LIST": (LISTED + b".\r\n").replace(b"\r\n", b"\r")},
+}
+
+
+@pytest.mark.parametrize("case", UNENDED)
+def test_a_listing_without_an_end_cannot_be_judged(against: Against, case: str) -> None:
+    code, box, _ = against(Server(instead=UNENDED[case]), Server(), "--timeout", "0.2", "--tries", "2")
+    assert code == 3
+    assert re.search("timed out|waited|nothing|octets", box["unavailable"])
+
+
+@pytest.mark.parametrize(
+    "retr",
+    [b"+OK\r\nSubject: two\r\n\r\nworld\r\n", b"+OK\r\nSubject: two\r\n\r\n.\r\nworld\r\n.\r\n"],
+    ids=["no dot at its end", "a dot alone within it"],
+)
+def test_a_message_that_ends_wrongly_is_named(against: Against, retr: bytes) -> None:
+    odd = Server(instead={"RETR 2": retr})
+    code, box, _ = against(odd, Server(), "--timeout", "0.2")
+    assert (code, box["unavailable"]) == (1, "")
+    assert {(f["kind"], f["old"]["number"]) for f in box["findings"]} == {("unreadable", 2)}
+
+
+def test_a_message_that_always_breaks_is_named_without_ids_too(against: Against) -> None:
+    no_ids = {"UIDL": b"-ERR\r\n"}
+    odd = Server(instead=no_ids | {"RETR 1": b"+OK\r\nhalf"})
+    code, box, _ = against(odd, Server(instead=no_ids), "--timeout", "0.2")
+    assert (code, box["unavailable"]) == (1, "")
+    assert {f["kind"] for f in box["findings"]} == {"missing", "extra"}

@@ -62,7 +62,7 @@ def test_it_says_neither_quit_nor_dele_and_asks_for_each_message_once(move: Move
         code, _ = verify(between, *move[1:], "--jobs", "1")
     assert code == 0
     verbs = [line.split()[0] for line in heard]
-    assert set(verbs) == {b"CAPA", b"USER", b"PASS", b"LIST", b"UIDL", b"RETR"}
+    assert set(verbs) == {b"CAPA", b"USER", b"PASS", b"LIST", b"UIDL", b"STAT", b"RETR"}
     assert verbs.count(b"RETR") == 12
 
 
