@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Flag, auto
-from pathlib import Path
 
 from mailhost.qmail.cdb.reader import Cdb, CdbError
-from mailhost.qmail.controlfile import ControlError, Line, Table, first_line, map_table, number, read, set_table
+from mailhost.qmail.controlfile import ControlError, Home, Line, Table, first_line, map_table, number, read, set_table
 
 __all__ = ["ControlError", "Controls", "Decision", "Line", "Reader", "Table", "accepts", "badmailfrom", "load"]
 
@@ -34,7 +33,7 @@ class Controls:
     there is no greeting. Times are seconds, sizes octets. ``defaultdelivery``: for a box without .qmail (Q-DEF-1).
     """
 
-    home: Path
+    home: Home
     me: bytes | None
     # qmail-smtpd
     rcpthosts: Table | None
@@ -81,7 +80,7 @@ class Decision:
 class _Files:
     """Reads control files for the wanted programs; a file of any other program counts as absent."""
 
-    def __init__(self, home: Path, wanted: Reader) -> None:
+    def __init__(self, home: Home, wanted: Reader) -> None:
         self.home = home
         self.wanted = wanted
         self.me = first_line(read(home, "control/me"))
@@ -112,7 +111,7 @@ class _Files:
         return map_table(f"control/{name}", self.text(reader, name))
 
 
-def load(home: Path, reader: Reader = Reader.ALL) -> Controls:
+def load(home: Home, reader: Reader = Reader.ALL) -> Controls:
     """Read the control files of ``home`` that ``reader`` reads. Source: qmail-control(5).
 
     Raises:
@@ -169,7 +168,7 @@ def _at_least_one(seconds: int) -> int:
     return seconds if 0 < seconds < 1 << 31 else 1
 
 
-def _open_cdb(home: Path, file: str) -> Cdb | None:
+def _open_cdb(home: Home, file: str) -> Cdb | None:
     try:
         return Cdb(home / file)
     except FileNotFoundError:

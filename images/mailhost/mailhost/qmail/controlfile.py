@@ -6,10 +6,22 @@ import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 MOST_OCTETS = 64 << 20
 """Our choice: more than a million domains. qmail reads any size, until it runs out of memory."""
 BLANKS = b" \t\n"  # trailing ones are cut; CR is data (Q-RCPT-5, E-10)
+
+
+class Home(Protocol):
+    """A qmail home: a Path, or what finds its files elsewhere."""
+
+    def __truediv__(self, name: str, /) -> Path:
+        """Where a file of the home lies.
+
+        Raises:
+            OSError: there is none (only what is no Path raises it).
+        """
 
 
 class ControlError(Exception):
@@ -48,7 +60,7 @@ class Table:
         return self._index.get(key.lower())
 
 
-def read(home: Path, file: str) -> bytes | None:
+def read(home: Home, file: str) -> bytes | None:
     """The bytes of ``home/file``; None when there is no such file.
 
     It never waits, as qmail's programs do not: a FIFO without a writer is an empty file.

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from mailhost.qmail.asuser import as_user
 from mailhost.qmail.control import DEFAULT_DELIVERY
@@ -32,35 +33,72 @@ def inspect(assignment: Assignment, default: bytes = DEFAULT_DELIVERY) -> Inspec
 
     Programs are not run and forwards not followed. Without root, the permissions of the caller are tested.
     """
-    return as_user(assignment.uid, assignment.gid, lambda: _inspect(assignment, default))
+    return as_user(assignment.uid, assignment.gid, lambda: inspect_on(_Here(), assignment, default))
 
 
-def _inspect(assignment: Assignment, default: bytes) -> Inspection:
-    failure = check_home(assignment.home)
+class Disk(Protocol):
+    """The files of a host, as one user sees them."""
+
+    def check_home(self, home: bytes) -> Failure | None:
+        """Why qmail-local would refuse this home directory, or None."""
+
+    def find(self, home: bytes, dash: bytes, ext: bytes) -> Found | Failure:
+        """The .qmail file for (dash, ext) in a home."""
+
+    def maildir(self, path: bytes) -> Failure | None:
+        """Why a delivery into this maildir would fail, or None."""
+
+    def mbox(self, path: bytes, argument: bytes) -> Failure | None:
+        """Why a delivery into this mbox, written as ``argument``, would fail, or None."""
+
+
+class _Here:
+    """This machine's own files, as the calling user sees them."""
+
+    def check_home(self, home: bytes) -> Failure | None:
+        return check_home(home)
+
+    def find(self, home: bytes, dash: bytes, ext: bytes) -> Found | Failure:
+        return find(home, dash, ext)
+
+    def maildir(self, path: bytes) -> Failure | None:
+        return _maildir_failure(path)
+
+    def mbox(self, path: bytes, argument: bytes) -> Failure | None:
+        return _mbox_failure(path, argument)
+
+
+def inspect_on(disk: Disk, assignment: Assignment, default: bytes) -> Inspection:
+    """What ``inspect`` does, with the files of ``disk``."""
+    failure = disk.check_home(assignment.home)
     if failure is not None:
         return Inspection(failure)
-    found = find(assignment.home, assignment.dash, assignment.ext)
+    found = disk.find(assignment.home, assignment.dash, assignment.ext)
     if isinstance(found, Failure):
         return Inspection(found)
-    instructions = tuple(_tried(assignment.home, line) for line in parse(found.text, found.executable, default))
+    lines = parse(found.text, found.executable, default)
+    instructions = tuple([_tried(disk, assignment.home, line) for line in lines])
     # Forwards are sent last and together (Q-FWD-1), so the other instructions fail before them.
-    in_order = sorted(instructions, key=lambda line: line.kind is Kind.FORWARD)
-    first = next((line.failure for line in in_order if line.failure is not None), None)
+    failed = [line for line in instructions if line.failure is not None]
+    failed.sort(key=lambda line: line.kind is Kind.FORWARD)
+    first = failed[0].failure if failed else None
     return Inspection(first, found, instructions)
 
 
-def _tried(home: bytes, instruction: Instruction) -> Instruction:
+def _tried(disk: Disk, home: bytes, instruction: Instruction) -> Instruction:
     """The instruction, with the failure that its delivery would have."""
     if instruction.failure is not None:
         return instruction
-    argument = c_string(instruction.argument)
-    path = os.path.join(home, argument)
-    if instruction.kind is Kind.MAILDIR:
-        return replace(instruction, failure=_maildir_failure(path))
-    if instruction.kind is Kind.MBOX:
-        return replace(instruction, failure=_mbox_failure(path, argument))
-    too_long = instruction.kind is Kind.FORWARD and len(argument) > ADDRESS_OCTETS
-    return replace(instruction, failure=TOO_LONG if too_long else None)
+    failure = _failure(disk, home, instruction.kind, c_string(instruction.argument))
+    return instruction if failure is None else replace(instruction, failure=failure)
+
+
+def _failure(disk: Disk, home: bytes, kind: Kind, argument: bytes) -> Failure | None:
+    if kind is Kind.MAILDIR:
+        return disk.maildir(os.path.join(home, argument))
+    if kind is Kind.MBOX:
+        return disk.mbox(os.path.join(home, argument), argument)
+    return TOO_LONG if kind is Kind.FORWARD and len(argument) > ADDRESS_OCTETS else None
 
 
 def _maildir_failure(path: bytes) -> Failure | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from mailhost.qmail.control import DEFAULT_DELIVERY
 from mailhost.qmail.failure import Failure, error_text, is_temporary
@@ -29,6 +31,8 @@ _DEFAULT = b"default"
 MOST_OCTETS = 1 << 20
 """Our choice: 30,000 forwards. qmail reads any size, and defers when it runs out of memory; a sparse file of 64 GiB
 costs its owner nothing."""
+Opened: TypeAlias = "tuple[bytes, bool] | Failure | None"
+"""What stands under a name: (content, owner may execute), a refusal, or None when it counts as absent (Q-DOT-7..9)."""
 
 
 class Kind(Enum):
@@ -88,10 +92,15 @@ def names(dash: bytes, ext: bytes) -> tuple[bytes, ...]:
 
 def check_home(home_dir: bytes) -> Failure | None:
     """Why qmail-local would refuse this home directory, as the calling user sees it; or None (Q-LOCAL-1..5)."""
+    return judge_home(home_dir, _directory_mode)
+
+
+def judge_home(home_dir: bytes, mode_of: Callable[[bytes], int]) -> Failure | None:
+    """The same where ``mode_of`` gives a directory's mode, or raises the OSError that chdir would have."""
     if not home_dir.startswith(b"/"):
         return USAGE
     try:
-        mode = _directory_mode(home_dir)
+        mode = mode_of(home_dir)
     except OSError as error:
         home = os.fsdecode(home_dir)
         return Failure(permanent=False, text=f"Unable to switch to {home}: {error_text(error.errno)}. (#4.3.0)")
@@ -116,9 +125,18 @@ def find(home_dir: bytes, dash: bytes, ext: bytes, *, follow: bool = True) -> Fo
     a link, or a second name of another user's file, is NOT_FOLLOWED: root can read files that the owner of the
     directory cannot.
     """
+
+    def open_one(name: bytes) -> Opened:
+        return NOT_FOLLOWED if not follow and _leads_elsewhere(home_dir, name) else _open(home_dir, name, follow)
+
+    return search(dash, ext, open_one)
+
+
+def search(dash: bytes, ext: bytes, open_one: Callable[[bytes], Opened]) -> Found | Failure:
+    """The first file of a home that there is, opened by name with ``open_one``; without any, what that means."""
     tried: list[bytes] = []
     for name, default in _candidates(dash, ext):
-        opened = NOT_FOLLOWED if not follow and _leads_elsewhere(home_dir, name) else _open(home_dir, name, follow)
+        opened = open_one(name)
         if isinstance(opened, Failure):
             return opened
         if opened is not None:
@@ -139,31 +157,36 @@ def _leads_elsewhere(home_dir: bytes, name: bytes) -> bool:
     return stat.S_ISLNK(found.st_mode) or (found.st_nlink > 1 and found.st_uid != home.st_uid)
 
 
-def _open(home_dir: bytes, name: bytes, follow: bool) -> tuple[bytes, bool] | Failure | None:
-    """(content, owner may execute) of a regular file; None when it counts as absent (Q-DOT-7..9)."""
+def _open(home_dir: bytes, name: bytes, follow: bool) -> Opened:
+    """A regular file of the disk, as the calling user may open it."""
     try:
         # O_NONBLOCK: a FIFO of that name must not block us; it counts as absent.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
         fd = os.open(home_dir + b"/" + name, flags)
     except OSError as error:
-        if is_temporary(error.errno) or isinstance(error, PermissionError):
-            return Failure(
-                permanent=False, text=f"Unable to open {os.fsdecode(name)}: {error_text(error.errno)}. (#4.3.0)"
-            )
-        return None
+        return not_opened(name, error)
     try:
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode):
             return None
         if mode & WRITABLE:
             return FILE_WRITABLE
-        text = _content(fd, name)
+        text = content(fd, name)
         return text if isinstance(text, Failure) else (text, bool(mode & stat.S_IXUSR))
     finally:
         os.close(fd)
 
 
-def _content(fd: int, name: bytes) -> bytes | Failure:
+def not_opened(name: bytes, error: OSError) -> Failure | None:
+    """What an error at the opening of a .qmail file means; None: the file counts as absent (Q-DOT-7)."""
+    if is_temporary(error.errno) or isinstance(error, PermissionError):
+        text = f"Unable to open {os.fsdecode(name)}: {error_text(error.errno)}. (#4.3.0)"
+        return Failure(permanent=False, text=text)
+    return None
+
+
+def content(fd: int, name: bytes) -> bytes | Failure:
+    """The text of an open .qmail file, or that it is too large for us to read."""
     with os.fdopen(fd, "rb", closefd=False) as file:
         text = file.read(MOST_OCTETS + 1)
     if len(text) <= MOST_OCTETS:

@@ -63,13 +63,16 @@ class Assignment:
         return INTERNAL if self.uid == no_id else None
 
 
-def lookup(cdb: Cdb, local: bytes) -> Assignment | None:
+def lookup(cdb: Cdb, local: bytes, ends: bytes | None = None) -> Assignment | None:
     """The assignment of users/cdb for a local part, or None. Source: qmail-users(5), Q-LSP-4..9.
+
+    ``ends``: what the empty key holds, where the caller has read it.
 
     Raises:
         CdbError: the cdb is damaged, or has no record with the empty key.
     """
-    ends = cdb.get(b"")
+    if ends is None:
+        ends = cdb.get(b"")
     if ends is None:
         raise CdbError("no record with the empty key")
     lower = b"!" + local.lower()
@@ -126,8 +129,17 @@ def accounts_of(home: Path) -> PasswdLookup:
     return find
 
 
-def getpw(local: bytes, find: PasswdLookup = find_account) -> Assignment | Failure:
-    """The account that qmail-getpw gives for a local part; ``find`` searches passwd (qmail-getpw(8), Q-GETPW-1, -2)."""
+def _owner(account: pwd.struct_passwd) -> int:
+    return Path(account.pw_dir).stat().st_uid
+
+
+def getpw(
+    local: bytes, find: PasswdLookup = find_account, owner_of: Callable[[pwd.struct_passwd], int] = _owner
+) -> Assignment | Failure:
+    """The account that qmail-getpw gives for a local part (qmail-getpw(8), Q-GETPW-1, -2).
+
+    ``find`` searches passwd; ``owner_of`` gives the uid of the owner of its home, or raises the OSError of stat.
+    """
     for end in range(len(local), -1, -1):
         if end >= NAME_OCTETS or local[end : end + 1] not in (b"", BREAK):
             continue
@@ -135,7 +147,7 @@ def getpw(local: bytes, find: PasswdLookup = find_account) -> Assignment | Failu
         if account is None or account.pw_uid == 0:
             continue
         try:
-            owner = Path(account.pw_dir).stat().st_uid
+            owner = owner_of(account)
         except OSError as error:
             if is_temporary(error.errno):
                 return NFS_TROUBLE

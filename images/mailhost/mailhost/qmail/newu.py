@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +69,17 @@ def newmrh(home: Path) -> None:
     name = "control/morercpthosts"
     work = _Replacement("qmail-newmrh", home, name, f"{name}.tmp", f"{name}.cdb", "write to")
     with work.source(f"unable to read {name}") as text:
-        lines = (line.lower().rstrip(BLANKS) for line in text)
-        records = ((line, b"") for line in lines if line[:1] not in (b"", b"#"))
-        work.run(lambda cdb: write(records, cdb))
+        work.run(lambda cdb: make_more(text, cdb))
+
+
+def make_more(text: Iterable[bytes], cdb: BinaryIO) -> None:
+    """Write the cdb of the lines of control/morercpthosts into an empty seekable file. Source: Q-MRH-1, -2.
+
+    Raises:
+        OSError: the cdb cannot be written.
+    """
+    lines = (line.lower().rstrip(BLANKS) for line in text)
+    write(((line, b"") for line in lines if line[:1] not in (b"", b"#")), cdb)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from mailhost.qmail.assigntext import ASSIGN_FILE
-from mailhost.qmail.control import DEFAULT_DELIVERY, ControlError, Reader, accepts, load
+from mailhost.qmail.control import DEFAULT_DELIVERY, ControlError, Controls, Reader, accepts, load
 from mailhost.qmail.controlfile import c_string
 from mailhost.qmail.delivery import Inspection, inspect
 from mailhost.qmail.dotqmail import Instruction, Kind
@@ -75,13 +76,53 @@ class Route:
         return self.outcome is Outcome.DELIVERED and all(one.arrives or one.outcome is Outcome.REMOTE for one in onward)
 
 
-class _Context:
-    """What an address and its forwards share: the host, one comparison of users/assign, the forwards left to follow."""
+class Host(Protocol):
+    """What decides about addresses. ``default``: qmail-start's instruction; None: that of control/defaultdelivery."""
+
+    default: bytes | None
+
+    def controls(self, reader: Reader) -> Controls:
+        """The control files of one program.
+
+        Raises:
+            ControlError: one cannot be read.
+        """
+
+    def locate(self, local: bytes) -> Assignment | Failure:
+        """Who gets a local part that is not empty."""
+
+    def compare(self, local: bytes, who: Assignment | None) -> StaleCdb:
+        """users/assign against users/cdb, which gave ``who``."""
+
+    def inspect(self, who: Assignment, default: bytes) -> Inspection:
+        """What qmail-local would do."""
+
+
+class _Here:
+    """A home of this machine, read for each question as qmail's programs read it; users/assign is compared once."""
 
     def __init__(self, home: Path, default: bytes | None) -> None:
-        self.home = home
-        self.default = default  # None: what control/defaultdelivery says
+        self.home, self.default = home, default
         self.comparison = Comparison(home)
+
+    def controls(self, reader: Reader) -> Controls:
+        return load(self.home, reader)
+
+    def locate(self, local: bytes) -> Assignment | Failure:
+        return locate(self.home, local, accounts_of(self.home))
+
+    def compare(self, local: bytes, who: Assignment | None) -> StaleCdb:
+        return self.comparison.of(local, who)
+
+    def inspect(self, who: Assignment, default: bytes) -> Inspection:
+        return inspect(who, default)
+
+
+class _Context:
+    """What an address and its forwards share: the host, and how many forwards are left to follow."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
         self.forwards_left = MOST_FORWARDS
 
 
@@ -120,7 +161,7 @@ class _Walk:
     def smtp(self) -> Route:
         """qmail-smtpd: is the recipient accepted?"""
         try:
-            decision = accepts(load(self.context.home, Reader.SMTPD), self.address)
+            decision = accepts(self.context.host.controls(Reader.SMTPD), self.address)
         except ControlError as error:
             self.steps.append(Step("rcpthosts", error.file, 0, b"", os.fsencode(error.rule)))
             return self.fail("rcpthosts", SMTPD_CONTROLS)
@@ -132,14 +173,14 @@ class _Walk:
     def send(self) -> Route:
         """qmail-send: local, virtual or remote?"""
         try:
-            controls = load(self.context.home, Reader.SEND)
+            controls = self.context.host.controls(Reader.SEND)
         except ControlError as error:
             self.steps.append(Step("locals", error.file, 0, b"", os.fsencode(error.rule)))
             return self.fail("locals", SEND_CONTROLS)
         if controls.locals is None:
             self.steps.append(Step("locals", "control/me", 0, b"", b"neither it nor control/locals exists"))
             return self.fail("locals", SEND_CONTROLS)
-        self.default = controls.defaultdelivery if self.context.default is None else self.context.default
+        self.default = controls.defaultdelivery if self.context.host.default is None else self.context.host.default
         rewritten = rewrite(controls, self.address)
         self.rewritten = rewritten.address
         self.steps += [Step(step.rule, step.file, step.line, step.key, step.address) for step in rewritten.steps]
@@ -153,9 +194,9 @@ class _Walk:
         local, _ = parts
         if not local:
             return self.end(Outcome.DISCARDED, "assign")
-        who = locate(self.context.home, local, accounts_of(self.context.home))
+        who = self.context.host.locate(local)
         of_cdb = isinstance(who, Assignment) and who.source == CDB_FILE
-        self.stale_cdb = self.context.comparison.of(local, who if isinstance(who, Assignment) and of_cdb else None)
+        self.stale_cdb = self.context.host.compare(local, who if isinstance(who, Assignment) and of_cdb else None)
         if isinstance(who, Failure):
             return self.fail("assign", who)
         self.assignment = who
@@ -167,7 +208,7 @@ class _Walk:
 
     def local(self, rewritten: bytes, who: Assignment) -> Route:
         """qmail-local: what do the .qmail lines do?"""
-        self.inspection = inspection = inspect(who, self.default)
+        self.inspection = inspection = self.context.host.inspect(who, self.default)
         if inspection.found is not None:
             name = inspection.found.name
             file = self.default_file() if name is None else os.fsdecode(who.home + b"/" + name)
@@ -179,7 +220,7 @@ class _Walk:
 
     def default_file(self) -> str:
         """The file of the delivery for a box without .qmail."""
-        by_file = self.context.default is None and self.default != DEFAULT_DELIVERY
+        by_file = self.context.host.default is None and self.default != DEFAULT_DELIVERY
         return "control/defaultdelivery" if by_file else "default delivery"
 
     def delivery(self, instruction: Instruction, rewritten: bytes, inspection: Inspection) -> Delivery:
@@ -199,4 +240,13 @@ def route(home: Path, address: bytes, default: bytes | None = None) -> Route:
     Raises:
         OSError: users/assign or users/cdb exists and cannot be read.
     """
-    return _Walk(_Context(home, default), address).smtp()
+    return _Walk(_Context(_Here(home, default)), address).smtp()
+
+
+def submitted(host: Host, address: bytes) -> Route:
+    """The route of a message that is in the queue already, or comes from a client that may relay: not of rcpthosts.
+
+    Raises:
+        OSError: a file that the host reads cannot be read.
+    """
+    return _Walk(_Context(host), address).send()

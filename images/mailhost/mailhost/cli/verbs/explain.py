@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,6 +19,8 @@ from mailhost.qmail.hints.hint import shown
 from mailhost.qmail.lookup import CDB_FILE, Assignment
 from mailhost.qmail.route import Delivery, Outcome, Route, Step, route
 
+DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _LABELS = {
     "rcpthosts": "accepted",
     "envnoathost": "host added",
@@ -37,32 +40,83 @@ _PROGRAMS = {"rcpthosts": "qmail-smtpd", "locals": "qmail-send", "assign": "qmai
 
 
 @click.command()
-@click.argument("address")
+@click.argument("addresses", metavar="ADDRESS", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON, as qmail/README.md describes it.")
 @click.option(
     "--default-delivery",
     metavar="TEXT",
     help="What qmail-start was given for boxes without .qmail. [default: control/defaultdelivery, else ./Mailbox]",
 )
+@click.option("--diff", "old", metavar="OLDHOME", type=DIRECTORY,
+              help="Say which addresses (all that either home knows) this home would treat otherwise.")  # fmt: skip
+@click.option("--batch", is_flag=True, help="Answer the addresses on stdin, each by a line of JSON, in short.")
+@click.option("--steps", is_flag=True, help="With --batch: the files and lines that decided as well.")
+@click.option("--known", "known", is_flag=True, help="List every address that the files know.")
+@click.option("--root", metavar="DIR", type=DIRECTORY, help="The host's files lie below DIR, a copy of its root.")
+@click.option("--as", "stands_for", metavar="PATH", default="/", help="What DIR is on the host, if not its root.")
+@click.option("--passwd", metavar="FILE", type=FILE, help="The host's accounts, where its copy has no etc/passwd.")
+@click.option("--owners", type=click.Choice(["auto", "strict", "ignore"]), default="auto", show_default=True,
+              help="Do owners of files count? See qmail/README.md.")  # fmt: skip
 @click.pass_context
 @guarded
-def explain(ctx: click.Context, address: str, as_json: bool, default_delivery: str | None) -> None:
+def explain(
+    ctx: click.Context,
+    /,
+    addresses: tuple[str, ...],
+    as_json: bool,
+    default_delivery: str | None,
+    old: Path | None,
+    batch: bool,
+    known: bool,
+    **options: Any,
+) -> None:
     """Say what would happen to mail for ADDRESS, decision by decision, and why. No mail is sent.
 
     Every row names the file and the line that decided. Exit code 0: the mail would be delivered; 1: refused, bounced,
     deferred, dropped or sent to another host; 111: a file could not be read.
+
+    With --diff, what would change once qmail-newu and qmail-newmrh have run on this home; OLDHOME may be this home
+    itself. Exit code 0: nothing, 1: something, or an address that cannot be judged.
     """
     home: Path = ctx.obj
+    default = None if default_delivery is None else os.fsencode(default_delivery)
+    if batch + known + (old is not None) > 1:
+        raise click.UsageError("--batch, --known and --diff are three different questions")
+    if batch or known or old is not None:
+        ctx.exit(_many(home, old, default, [os.fsencode(one) for one in addresses], as_json, batch, options))
+    if len(addresses) != 1 or options["root"] or options["passwd"] or options["steps"]:
+        raise click.UsageError("give one ADDRESS; --root, --passwd and --steps are for --batch, --known and --diff")
     require(home)
     try:
-        default = None if default_delivery is None else os.fsencode(default_delivery)
-        way = route(home, os.fsencode(address), default)
+        way = route(home, os.fsencode(addresses[0]), default)
         text = json.dumps(_as_json(home, way), indent=2) if as_json else "\n".join(_as_text(home, way))
     except OSError as error:
         say(f"mailhost: {error.filename or home}: {error.strerror or error}", err=True)
         ctx.exit(111)
     click.echo(text)
     ctx.exit(0 if way.arrives else 1)
+
+
+def _many(
+    home: Path,
+    old: Path | None,
+    default: bytes | None,
+    addresses: list[bytes],
+    as_json: bool,
+    batch: bool,
+    options: dict[str, Any],
+) -> int:
+    """``--batch``, ``--known`` or ``--diff``; their modules are loaded for nothing else."""
+    from mailhost.cli import explain_many as many
+
+    root, passwd, owners = options["root"], options["passwd"], options["owners"]
+    place = many.Place(home, root, options["stands_for"], passwd, owners, default)
+    if old is not None:
+        before = many.Place(old, owners=owners, default=default)
+        return many.run(lambda: many.diff(before, place, addresses, as_json=as_json))
+    if addresses:
+        raise click.UsageError("--batch takes its addresses from stdin, and --known takes none")
+    return many.run(lambda: many.batch(place, steps=options["steps"]) if batch else many.list_known(place))
 
 
 def _plain(octets: bytes) -> str:

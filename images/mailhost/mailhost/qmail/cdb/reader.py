@@ -83,7 +83,13 @@ class Cdb:
         return self._read(position + 8 + key_octets, data_octets)
 
     def _pair(self, position: int) -> tuple[int, int]:
-        first, second = PAIR.unpack(self._read(position, 8))
+        if self._fd >= 0:
+            first, second = PAIR.unpack(self._read(position, 8))
+            return first, second
+        try:
+            first, second = PAIR.unpack_from(self._content, position)
+        except struct.error as error:
+            raise CdbError(f"cut short: 8 octets expected at {position}") from error
         return first, second
 
     def _read(self, position: int, octets: int) -> bytes:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from mailhost.qmail.control import Controls, accepts, host_of, suffixes
-from mailhost.qmail.controlfile import ControlError, Table, list_lines, read, set_table
+from mailhost.qmail.controlfile import ControlError, Home, Table, list_lines, read, set_table
 from mailhost.qmail.hints.hint import Hint, shown
 from mailhost.qmail.lookup import CDB_FILE, Assignment
 from mailhost.qmail.route import Outcome, Route, Step
@@ -148,7 +147,7 @@ def _unassigned(controls: Controls, route: Route) -> Iterator[Hint]:
         yield Hint("H-6", "no entry in users/cdb: a .qmail file of ~alias takes it, as it takes misspelt addresses")
 
 
-def _near_misses(home: Path, local: bytes) -> Iterator[Hint]:
+def _near_misses(home: Home, local: bytes) -> Iterator[Hint]:
     """Lines of users/assign that look as if they should have matched."""
     text = read(home, "users/assign") or b""
     glued = re.search(rb"(?im)^[^\n]*:[=+]%s:" % re.escape(local), text)

@@ -1,0 +1,1 @@
+"""Many addresses on a host that may be a copy: its paths, what each address does, which addresses are known."""
