@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,30 +13,36 @@ from typing import Any
 import click
 from rich.console import Console
 
+from popbox.cli.migrate_audit import environ_of
 from popbox.cli.output import write
-from popbox.cli.pop3_hosts import host_options, the_host, warn
-from popbox.migrate.pop3 import accounts
-from popbox.migrate.pop3.accounts import Account, Unusable
-from popbox.migrate.pop3.host import Host, Unavailable, leaving
+from popbox.cli.pop3_hosts import host_options
+from popbox.cli.verify_ways import Key, Way, by_files, by_pop3
+from popbox.migrate.oldhost.dialects.detect import QMAIL, READERS
+from popbox.migrate.pop3.accounts import Unusable
+from popbox.migrate.pop3.host import Unavailable
 from popbox.migrate.verify import oracle, text
 from popbox.migrate.verify.html import as_html
-from popbox.migrate.verify.report import SCHEMA, Oracle, Report, SideReport, totals
+from popbox.migrate.verify.report import SCHEMA, Oracle, Report, totals
 from popbox.migrate.verify.result import Box
 from popbox.migrate.verify.state import State
-from popbox.migrate.verify.work import Work, name_elsewhere
+from popbox.migrate.verify.work import name_elsewhere
 
 EQUAL, DIFFERENT, UNUSABLE, UNAVAILABLE = 0, 1, 2, 3
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
+@click.pass_context
 @host_options("old")
-@click.option("--old", metavar="HOST:PORT", required=True, help="The old host.")
+@click.option("--old", metavar="HOST:PORT", help="The old host.")
 @host_options("new")
-@click.option("--new", metavar="HOST:PORT", required=True, help="The new host.")
-@click.option(
-    "--accounts", "accounts_path", metavar="FILE.csv|DIR", required=True, type=click.Path(path_type=Path, exists=True)
-)
+@click.option("--new", metavar="HOST:PORT", help="The new host.")
+@click.option("--accounts", "accounts_path", metavar="FILE.csv|DIR", type=click.Path(path_type=Path, exists=True))
+@click.option("--files", nargs=2, metavar="OLD NEW", help="No passwords: compare the hosts' files; see README.md.")
+@click.option("--dialect", type=click.Choice(list(READERS)), help="With --files: as for audit.")
+@click.option("--as", "stands_for", metavar="PATH", help="With --files: what OLD is on the old host.")
+@click.option("--new-as", "new_stands_for", metavar="PATH", help="With --files: what NEW is on the new host.")
+@click.option("--qmail-home", default=os.fsdecode(QMAIL), show_default=True, help="With --files: on the old host.")
 @click.option("--only", multiple=True, metavar="LOGIN", help="Only this box; more than once.")
 @click.option("--no-content", is_flag=True, help="No RETR: logins, UIDL, order and listed sizes alone.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=8, show_default=True, help="Connections to each host.")
@@ -52,7 +59,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--html", "html_file", metavar="F", help="One file for a browser.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the boxes that are equal as well.")
 def verify(
-    accounts_path: Path,
+    ctx: click.Context,
+    accounts_path: Path | None,
+    files: tuple[str, str] | None,
     only: tuple[str, ...],
     no_content: bool,
     state_file: Path | None,
@@ -66,23 +75,22 @@ def verify(
 ) -> int:
     """Compare each box on two hosts: login, UIDL set, order, sizes, content. Changes nothing on either.
 
+    With --old, --new and --accounts it logs in by POP3; with --files it reads both hosts' files, and proves no login.
+
     Exit codes: 0 all is equal, 1 something is different, 2 unusable input, 3 a host or a box could not be asked.
     """
-    boxes = chosen(accounts.load(accounts_path), only)
-    if accounts.open_to_others(accounts_path):
-        warn(f"{accounts_path} can be read by other users of this machine")
-    work = Work(the_host("old", options), the_host("new", options), not no_content)
-    state = State(state_file, _about(work)) if state_file else None
+    way = the_way(accounts_path, files, not no_content, oracles, options, environ_of(ctx))
+    keys = chosen(way.keys, only)
+    state = State(state_file, way.about) if state_file else None
     began, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     try:
-        work.old.probe()
-        work.new.probe()
+        way.probe()
     except Unavailable as error:
         click.echo(f"popbox migrate verify: {error}", err=True)
         return UNAVAILABLE
-    results, resumed = _verified(work, boxes, state)
-    tried = list(oracle.run(work, oracles, boxes, results, oracle_boxes))
-    report = _report(work, results, tried, began, time.monotonic() - start, resumed)
+    results, resumed = _verified(way, keys, state)
+    tried = list(oracle.run(way.work, oracles, way.accounts, results, oracle_boxes)) if way.work else []
+    report = _report(way, results, tried, began, time.monotonic() - start, resumed, not no_content)
     for file, form in ((json_file, Report.as_json), (csv_file, text.as_csv), (html_file, as_html)):
         if file is not None:
             _write(file, form(report))
@@ -93,38 +101,57 @@ def verify(
     return UNAVAILABLE if report.totals.unavailable else EQUAL if report.equal else DIFFERENT
 
 
-def chosen(boxes: list[Account], only: tuple[str, ...]) -> list[Account]:
+def the_way(
+    accounts_path: Path | None,
+    files: tuple[str, str] | None,
+    content: bool,
+    oracles: tuple[str, ...],
+    options: dict[str, Any],
+    environ: Mapping[str, str],
+) -> Way:
+    """The way that the options ask for.
+
+    Raises:
+        click.UsageError: they ask for none, for both, or for what a tree cannot answer.
+        Unusable: the accounts file.
+    """
+    given = {"--old": options["old"], "--new": options["new"], "--accounts": accounts_path}
+    missing = [name for name, value in given.items() if value is None]
+    if files is None:
+        if missing:
+            raise click.UsageError(f"give {', '.join(missing)}, or --files OLD NEW")
+        assert accounts_path is not None
+        return by_pop3(accounts_path, content, options)
+    if len(missing) < len(given) or oracles:
+        raise click.UsageError("--files reads both hosts' files: without --old, --new, --accounts and --oracle")
+    return by_files(files, content, options, environ)
+
+
+def chosen(keys: list[Key], only: tuple[str, ...]) -> list[Key]:
     """All, or those named.
 
     Raises:
         click.BadParameter: a name is not among the accounts.
     """
     for name in only:
-        if name not in {box.old_login for box in boxes}:
+        if name not in {old for old, _ in keys}:
             raise click.BadParameter(f"--only {name}: no such login among the accounts")
-    return [box for box in boxes if not only or box.old_login in only]
+    return [key for key in keys if not only or key[0] in only]
 
 
-def _about(work: Work) -> dict[str, Any]:
-    """What makes lines of a state file count for this run too."""
-    sides = {str(host.side): [str(host.address), host.tls, host.profile] for host in (work.old, work.new)}
-    return {**sides, "content": work.content}
-
-
-def _verified(work: Work, boxes: list[Account], state: State | None) -> tuple[list[Box], int]:
+def _verified(way: Way, keys: list[Key], state: State | None) -> tuple[list[Box], int]:
     """Results in the order of the accounts, and how many were done already."""
     found = {(box.login, box.new_login): box for box in state.done} if state else {}
-    wanted = [(box.old_login, box.new_login) for box in boxes]
-    found = {key: found[key] for key in wanted if key in found}
+    found = {key: found[key] for key in keys if key in found}
     resumed = len(found)
-    bar = Progress(len(boxes), resumed)
-    for box in work.run([a for a in boxes if (a.old_login, a.new_login) not in found]):
+    bar = Progress(len(keys), resumed)
+    for box in way.run([key for key in keys if key not in found]):
         found[box.login, box.new_login] = box
         if state is not None and not box.unavailable:
             state.note(box)
         bar.done(box)
     bar.end()
-    return name_elsewhere([found[key] for key in wanted]), resumed
+    return name_elsewhere([found[key] for key in keys]), resumed
 
 
 class Progress:
@@ -151,32 +178,22 @@ class Progress:
             click.echo("\r\x1b[K", nl=False, err=True)
 
 
-def _report(work: Work, boxes: list[Box], oracles: list[Oracle], began: str, took_s: float, resumed: int) -> Report:
-    seen = {"old": Counter(b.old.profile for b in boxes), "new": Counter(b.new.profile for b in boxes)}
-    old, new = (_side(host, seen[host.side]) for host in (work.old, work.new))
+def _report(
+    way: Way, boxes: list[Box], oracles: list[Oracle], began: str, took_s: float, resumed: int, content: bool
+) -> Report:
+    old, new = way.sides(boxes)
     return Report(
         schema=SCHEMA,
         old=old,
         new=new,
-        content=work.content,
+        way=way.name,
+        content=content,
         began=began,
         took_s=round(took_s, 3),
         resumed=resumed,
         totals=totals(boxes),
         boxes=tuple(boxes),
         oracles=tuple(oracles),
-    )
-
-
-def _side(host: Host, seen: Counter[str]) -> SideReport:
-    seen = Counter({name: count for name, count in seen.items() if name})
-    used = max(seen, key=lambda name: seen[name]) if host.profile == "auto" and seen else host.profile
-    return SideReport(
-        address=str(host.address),
-        tls=host.tls,
-        profile=host.profile,
-        profiles_seen=dict(sorted(seen.items())),
-        leaving=leaving(used),
     )
 
 

@@ -28,6 +28,7 @@ def as_html(report: Report) -> str:
         aspects=ASPECTS,
         clients=list(text.clients(report)),
         profiles=text.profiles,
+        files=text.FILES,
         unequal=[box for box in report.boxes if not box.equal],
         same=[box for box in report.boxes if box.equal][:EQUAL_SHOWN],
         most=SHOWN_EACH,

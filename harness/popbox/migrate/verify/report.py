@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,7 +14,10 @@ SCHEMA = "popbox.migrate-verify/1"
 
 
 class SideReport(Plain):
-    """One host: where, how it was reached, which profiles its boxes showed, how sessions were left."""
+    """One host: where, how it was reached, which profiles its boxes showed, how sessions were left.
+
+    Read as files, ``address`` is the tree and ``tls`` is empty.
+    """
 
     address: str
     tls: str
@@ -58,6 +62,7 @@ class Report(Plain):
     schema_: str = Field(alias="schema")
     old: SideReport
     new: SideReport
+    way: Literal["pop3", "files"] = "pop3"
     content: bool
     began: str
     took_s: float

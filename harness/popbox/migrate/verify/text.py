@@ -14,6 +14,7 @@ from popbox.migrate.verify.naming import clean
 from popbox.migrate.verify.report import Report, SideReport
 from popbox.migrate.verify.result import ASPECTS, Box, Finding, Named, Verdict
 
+FILES = "Files were compared: what these servers hand out by their rules. That logins are taken is NOT proved."
 NAMED_EACH = 5  # our choice: findings of one kind a box; all are in JSON and HTML
 MARKS = {Verdict.EQUAL: "equal", Verdict.DIFFERENT: "DIFFERENT", Verdict.NOT_JUDGED: "-"}
 STYLES = {Verdict.EQUAL: "green", Verdict.DIFFERENT: "bold red", Verdict.NOT_JUDGED: "dim"}
@@ -88,7 +89,10 @@ def summary(report: Report) -> Iterator[str]:
     """How it was done, what clients will do, and the verdict."""
     found = report.totals
     for name, side in (("old", report.old), ("new", report.new)):
-        yield f"{name} host {side.address}: TLS {side.tls}, profile {profiles(side)}; {side.leaving}"
+        reached = f"TLS {side.tls}, " if side.tls else ""
+        yield f"{name} host {clean(side.address)}: {reached}profile {profiles(side)}; {side.leaving}"
+    if report.way == "files":
+        yield FILES
     if not report.content:
         yield "Content was NOT compared (--no-content)."
     if report.resumed:

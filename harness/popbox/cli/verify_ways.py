@@ -1,0 +1,150 @@
+"""The two ways of ``popbox migrate verify``: logging in to both hosts by POP3, or reading both hosts' files."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from popbox.cli.migrate_audit import read
+from popbox.cli.pop3_hosts import the_host, warn
+from popbox.migrate.oldhost.dialects.detect import QMAIL
+from popbox.migrate.oldhost.source import open_source
+from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, read_text
+from popbox.migrate.pop3 import accounts
+from popbox.migrate.pop3.host import Host, leaving
+from popbox.migrate.verify.files.maildrop import Maildrops
+from popbox.migrate.verify.files.pairs import check, known, pairs
+from popbox.migrate.verify.files.work import FilesWork
+from popbox.migrate.verify.report import SideReport
+from popbox.migrate.verify.result import Box
+from popbox.migrate.verify.work import Work
+
+Key = tuple[str, str]
+Name = Literal["pop3", "files"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """What there is to do. ``keys``: logins on both sides; ``about`` must be the same for a state file to count."""
+
+    name: Name
+    keys: list[Key]
+    about: dict[str, Any]
+    run: Callable[[Sequence[Key]], Iterator[Box]]
+    sides: Callable[[Sequence[Box]], tuple[SideReport, SideReport]]
+    probe: Callable[[], None] = lambda: None
+    work: Work | None = None
+    accounts: Sequence[accounts.Account] = ()
+
+
+def by_pop3(accounts_path: Path, content: bool, options: dict[str, Any]) -> Way:
+    """Log in to both hosts.
+
+    Raises:
+        Unusable: the accounts file.
+        click.BadParameter: an address or an option of TLS.
+    """
+    rows = accounts.load(accounts_path)
+    if accounts.open_to_others(accounts_path):
+        warn(f"{accounts_path} can be read by other users of this machine")
+    work = Work(the_host("old", options), the_host("new", options), content)
+    by_key = {(row.old_login, row.new_login): row for row in rows}
+
+    def probe() -> None:
+        work.old.probe()
+        work.new.probe()
+
+    return Way(
+        name="pop3",
+        keys=list(by_key),
+        about={
+            **{host.side: [str(host.address), host.tls, host.profile] for host in (work.old, work.new)},
+            "content": content,
+        },
+        run=lambda keys: work.run([by_key[key] for key in keys]),
+        sides=lambda boxes: (
+            _of_host(work.old, [box.old.profile for box in boxes]),
+            _of_host(work.new, [box.new.profile for box in boxes]),
+        ),
+        probe=probe,
+        work=work,
+        accounts=rows,
+    )
+
+
+def by_files(trees: tuple[str, str], content: bool, options: dict[str, Any], environ: Mapping[str, str]) -> Way:
+    """Read both hosts' files.
+
+    Raises:
+        click.UsageError: a tree is no host, or a profile cannot be computed.
+    """
+    profiles = [_profile(side, options[f"{side}_profile"]) for side in ("old", "new")]
+    old = read(lambda: open_source(trees[0], options["stands_for"], environ))
+    new = read(lambda: _new_tree(trees[1], options["new_stands_for"], environ))
+    left = read(lambda: known(old, options["dialect"], os.fsencode(options["qmail_home"])))
+    right = read(lambda: known(new, "howto", new.base))
+    read(lambda: check(right))
+    found = {(pair.old_login, pair.new_login): pair for pair in pairs(left, right)}
+    now = time.time_ns()
+    work = FilesWork(Maildrops(old, profiles[0], now), Maildrops(new, profiles[1], now), content)
+    sides = tuple(_of_tree(tree, profile) for tree, profile in zip((old, new), profiles, strict=True))
+    return Way(
+        name="files",
+        keys=list(found),
+        about={"old": [old.name, left.host.dialect, profiles[0]], "new": [new.name, profiles[1]], "files": content},
+        run=lambda keys: work.run([found[key] for key in keys]),
+        sides=lambda _: (sides[0], sides[1]),
+    )
+
+
+def _profile(side: str, said: str) -> str:
+    """The rules of a server; ``auto`` is qmail-pop3d on an old host and ours on the new one.
+
+    Raises:
+        click.UsageError: its ids are not in the files.
+    """
+    if said == "dovecot":
+        raise click.UsageError(f"--{side}-profile dovecot: its ids are in index files; verify it by POP3")
+    return said if said != "auto" else {"old": "qmail", "new": "rfc1939"}[side]
+
+
+def _new_tree(source: str, stands_for: str | None, environ: Mapping[str, str]) -> OldHostTree:
+    """A mailhost home; where its own password file names it by its place here, that is what it stands for.
+
+    Raises:
+        OldHostError: it is none.
+    """
+    here = os.fspath(Path(source).absolute())
+    if stands_for is None and Path(source).is_dir():
+        tree = open_source(source, here, environ)
+        rows = read_text(tree, os.fsencode(here) + b"/users/poppasswd") or b""
+        if b":" + os.fsencode(here) + b"/" in rows:
+            return tree
+    tree = open_source(source, stands_for or os.fsdecode(QMAIL), environ)
+    if tree.lstat(tree.base + b"/users/poppasswd") is None:
+        raise OldHostError(f"{source}: is no mailhost home: there is no users/poppasswd")
+    return tree
+
+
+def _of_host(host: Host, profiles: Sequence[str]) -> SideReport:
+    seen = Counter(filter(None, profiles))
+    used = max(seen, key=lambda name: seen[name]) if host.profile == "auto" and seen else host.profile
+    return SideReport(
+        address=str(host.address),
+        tls=host.tls,
+        profile=host.profile,
+        profiles_seen=dict(sorted(seen.items())),
+        leaving=leaving(used),
+    )
+
+
+def _of_tree(tree: OldHostTree, profile: str) -> SideReport:
+    said = "its files were read, nothing was written and no session was opened"
+    return SideReport(address=tree.name, tls="", profile=profile, profiles_seen={}, leaving=said)

@@ -1,0 +1,199 @@
+"""A Maildir or an mbox as the listing that a server would give: which files, their ids, order and sizes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from popbox.migrate.oldhost import mbox
+from popbox.migrate.oldhost.findings import shown
+from popbox.migrate.oldhost.model import MAILDIR, Store
+from popbox.migrate.oldhost.stores import PARTS, UIDL_OCTETS
+from popbox.migrate.oldhost.tree import (
+    DIRECTORY,
+    FILE,
+    LINK,
+    DirEntry,
+    FileRequest,
+    OldHostError,
+    OldHostTree,
+    Vanished,
+    look,
+)
+from popbox.migrate.pop3.listing import Listing
+from popbox.migrate.verify.digest import digest
+from popbox.migrate.verify.files.wire import sent
+from popbox.migrate.verify.mailbox import Message, Side
+
+TRIES = 3  # our choice: a box is listed again where a server renames or removes messages at the same time
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of new or cur that a server would list."""
+
+    path: bytes
+    uidl: str
+    entry: DirEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Maildrops:
+    """The mailboxes of one host: its tree and the profile of its server (``qmail`` or ``rfc1939``)."""
+
+    tree: OldHostTree
+    profile: str
+    now_ns: int
+    quoting: mbox.Quoting = "rd"
+
+    def side(self, store: Store, content: bool, places: Mapping[str, int] | None = None) -> Side:
+        """What a session would show; ``places``: UIDL -> number on the other host, where this one leaves order open.
+
+        Raises:
+            OldHostError: the box cannot be read.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                return self._mbox(store) if store.kind != MAILDIR else self._maildir(store, content, places)
+            except Vanished:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _maildir(self, store: Store, content: bool, places: Mapping[str, int] | None) -> Side:
+        odd: list[str] = []
+        items = self._in_order(self._items(store, odd), places or {})
+        messages = [Message(number, item.uidl, item.entry.size) for number, item in enumerate(items, 1)]
+        for message, item in zip(messages, items, strict=True):
+            if item.entry.kind == LINK:
+                message.trouble = f"{shown(item.path)} is a link, which is not followed"
+        if content:
+            self._read(messages, items)
+        return Side(messages, odd=odd)
+
+    def _items(self, store: Store, odd: list[str]) -> list[Item]:
+        """Regular files, and for qmail-pop3d links too, dated before this second (Q-POP3-4)."""
+        real, entry = look(self.tree, store.path)
+        if entry is None or entry.kind != DIRECTORY:
+            raise OldHostError(f"{shown(store.path)}: is no directory that could be read")
+        found: list[Item] = []
+        for part in PARTS:
+            for name, one in self._scan(real + b"/" + part):
+                if name.startswith(b"."):
+                    continue
+                path = real + b"/" + part + b"/" + name
+                if one.kind == FILE or (one.kind == LINK and self.profile == "qmail"):
+                    found.append(Item(path, os.fsdecode(name.partition(b":")[0]), one))
+                else:
+                    odd.append(f"has {shown(path)}, a {one.kind}, which is no message")
+        if self.profile == "qmail":
+            past = self.now_ns // SECOND_NS * SECOND_NS
+            return [item for item in found if item.entry.mtime_ns < past]
+        return _strict(found)
+
+    def _scan(self, path: bytes) -> list[tuple[bytes, DirEntry]]:
+        try:
+            return self.tree.scan(path)
+        except OldHostError as why:
+            raise OldHostError(f"{shown(path)}: {why}") from why
+
+    def _in_order(self, items: list[Item], places: Mapping[str, int]) -> list[Item]:
+        """By date and name; qmail-pop3d leaves the order within a second open (Q-POP3-5): then as on the other host."""
+        if self.profile != "qmail":
+            return sorted(items, key=lambda item: (item.entry.mtime_ns, item.path.rpartition(b"/")[2]))
+
+        def rank(item: Item) -> tuple[int, int, int, bytes]:
+            ns = item.entry.mtime_ns
+            return ns // SECOND_NS, places.get(item.uidl, 0), ns, item.path
+
+        return sorted(items, key=rank)
+
+    def _read(self, messages: list[Message], items: list[Item]) -> None:
+        """Fill in the contents and, by the profile, the sizes of what was read.
+
+        Raises:
+            Vanished: a message has gone or was changed since it was listed.
+        """
+        wanted = {item.path: message for message, item in zip(messages, items, strict=True) if not message.trouble}
+        requests = [FileRequest(item.path, item.entry) for item in items if item.path in wanted]
+        for request, body in self.tree.bodies(requests):
+            message = wanted[request.path]
+            if isinstance(body, Vanished):
+                raise body
+            try:
+                if isinstance(body, OldHostError):
+                    raise body
+                octets = _Counted(body)
+                message.content = digest(sent(octets, self.profile))
+            except Vanished:
+                raise
+            except OldHostError as why:
+                message.trouble = f"{shown(request.path)} {why}"
+                continue
+            if octets.total != request.entry.size:
+                raise Vanished(f"{shown(request.path)}: is changed while it is read")
+            if self.profile != "qmail":
+                message.size = message.content.octets
+
+    def _mbox(self, store: Store) -> Side:
+        """Messages in the order of the file; what ids a server made for them is not in it."""
+        real, entry = look(self.tree, store.path)
+        listing = Listing(no_uidl="an mbox has no ids")
+        if entry is None:
+            return Side(listing=listing)  # nothing has been delivered yet
+        if entry.kind != FILE:
+            raise OldHostError(f"{shown(store.path)}: is no regular file but a {entry.kind}")
+        doubts: list[str] = []
+        messages: list[Message] = []
+        for _, body in self.tree.bodies([FileRequest(real, entry)]):
+            if isinstance(body, OldHostError):
+                raise body
+            for octets in _messages(mbox.split(body, self.quoting, doubts)):
+                if mbox.is_folder_data(octets[: mbox.HEAD_OCTETS]):
+                    continue
+                found = digest(sent([octets], "rfc1939"))
+                messages.append(Message(len(messages) + 1, "", found.octets, found))
+        wrong = [f"has an mbox, {shown(store.path)}, that is not clear: {doubt}" for doubt in doubts]
+        return Side(messages, listing=replace(listing, wrong=wrong))
+
+
+class _Counted:
+    """Pieces, and how many octets they had."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self.total = pieces, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.total += len(piece)
+            yield piece
+
+
+def _messages(pieces: Iterator[mbox.Piece]) -> Iterator[bytes]:
+    held: list[bytes] = []
+    for piece in pieces:
+        if piece.start and held:
+            yield b"".join(held)
+            held = []
+        held.append(piece.octets)
+    if held:
+        yield b"".join(held)
+
+
+def _strict(items: list[Item]) -> list[Item]:
+    """Ids as ours gives them: what RFC 1939 does not allow is hashed, and one of twins alone keeps the name.
+
+    Which new id a twin gets depends on its inode: it is named ``ID.twin`` here, which is none of the old host.
+    """
+    taken: set[str] = set()
+    made: dict[bytes, str] = {}
+    for item in sorted(items, key=lambda i: (i.path.split(b"/")[-2] == b"new", i.entry.mtime_ns, i.path)):
+        name = os.fsencode(item.uidl)
+        legal = 0 < len(name) <= UIDL_OCTETS and all(0x21 <= octet <= 0x7E for octet in name)
+        uidl = item.uidl if legal else hashlib.blake2b(name, digest_size=20).hexdigest()
+        made[item.path] = f"{uidl}.twin" if uidl in taken else uidl
+        taken.add(uidl)
+    return [replace(item, uidl=made[item.path]) for item in items]
