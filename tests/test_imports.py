@@ -73,6 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "popbox.migrate.audit": (*BASE, OLDHOST, "popbox.migrate.units"),
     "popbox.migrate.copy": (*BASE, HOSTS, OLDHOST, "popbox.migrate.audit", "popbox.migrate.units"),
     "popbox.migrate.pop3": (*BASE, CLIENTS),
+    "popbox.migrate.verify.files": (*BASE, OLDHOST, "popbox.migrate.pop3", "popbox.migrate.verify"),
     "popbox.migrate.verify": (*BASE, CLIENTS, "popbox.migrate.pop3"),
     "popbox.migrate.plan": (*BASE, "popbox.migrate.copy", "popbox.migrate.verify", "popbox.migrate.units"),
     "popbox.migrate": (),
