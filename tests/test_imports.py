@@ -75,6 +75,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "popbox.migrate.pop3": (*BASE, CLIENTS),
     "popbox.migrate.verify.files": (*BASE, OLDHOST, "popbox.migrate.pop3", "popbox.migrate.verify"),
     "popbox.migrate.verify": (*BASE, CLIENTS, "popbox.migrate.pop3"),
+    "popbox.migrate.pop3source": (
+        *BASE,
+        CLIENTS,
+        OLDHOST,
+        "popbox.migrate.copy",
+        "popbox.migrate.pop3",
+        "popbox.migrate.units",
+    ),
     "popbox.migrate.plan": (*BASE, "popbox.migrate.copy", "popbox.migrate.verify", "popbox.migrate.units"),
     "popbox.migrate": (),
     "popbox": ("popbox",),  # the doors: cli, pytest_plugin, container, testing

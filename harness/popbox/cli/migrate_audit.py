@@ -21,23 +21,29 @@ CLEAN, WRONG = 0, 1
 T = TypeVar("T")
 
 
-def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def source_options(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """SOURCE and how to read it, the same for audit and import."""
-    for option in (
-        click.option(
-            "--qmail-home", default=os.fsdecode(QMAIL), show_default=True, help="Where qmail is on the old host."
-        ),
-        click.option("--as", "stands_for", metavar="PATH", help="What SOURCE is on the old host: /, /var/qmail, ..."),
-        click.option("--dialect", type=click.Choice(list(READERS)), help="Do not find out, take this one."),
-        click.argument("source", metavar="SOURCE"),
-    ):
-        command = option(command)
-    return command
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--qmail-home", default=os.fsdecode(QMAIL), show_default=True, help="Where qmail is on the old host."
+            ),
+            click.option(
+                "--as", "stands_for", metavar="PATH", help="What SOURCE is on the old host: /, /var/qmail, ..."
+            ),
+            click.option("--dialect", type=click.Choice(list(READERS)), help="Do not find out, take this one."),
+            click.argument("source", metavar="SOURCE" if required else "[SOURCE]", required=required),
+        ):
+            command = option(command)
+        return command
+
+    return add
 
 
 @click.command()
 @click.pass_context
-@source_options
+@source_options()
 @click.option("--json", "as_json_text", is_flag=True, help="Print JSON, for programs.")
 @click.option("--all", "everything", is_flag=True, help="Show every finding, not only the first 50.")
 def audit(

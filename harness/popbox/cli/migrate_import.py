@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from popbox.cli.import_pop3 import fetch, over_pop3, pop3_options
+from popbox.cli.import_report import report
 from popbox.cli.migrate_audit import environ_of, read, source_options
 from popbox.migrate.copy import limits
-from popbox.migrate.copy.destination import ACCOUNTS, LEFT, Place
-from popbox.migrate.copy.report import SCHEMA, ImportReport
-from popbox.migrate.copy.run import Options, Outcome, run
+from popbox.migrate.copy.destination import POP3, Place
+from popbox.migrate.copy.run import Options, run
 from popbox.migrate.oldhost.source import open_source
-from popbox.migrate.units import duration, size
-
-DONE, NOT_ALL = 0, 1
-SHOWN = 20
 
 
 def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
@@ -29,7 +27,8 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int
 
 @click.command("import")
 @click.pass_context
-@source_options
+@source_options(required=False)
+@pop3_options
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR",
               help="Takes accounts.toml, not-carried.txt, the state of the import, and the mail.")  # fmt: skip
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
@@ -43,7 +42,7 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int
 @click.option("--max-files", type=click.FloatRange(0.1), metavar="N/S", help="Take no more messages in a second.")
 def import_(
     ctx: click.Context,
-    source: str,
+    source: str | None,
     dialect: str | None,
     stands_for: str | None,
     qmail_home: str,
@@ -54,67 +53,27 @@ def import_(
     max_rate: int | None,
     max_files: float | None,
     json_file: Path | None,
+    **pop3: Any,
 ) -> int:
     """Turn an old mail host into accounts.toml and Maildirs, in as many passes as you like; the last one is --final.
 
     Names, dates and flags stay, so that UIDLs and the order of messages do. Mail that the new host took is not touched.
+    Where the old host has no shell, --pop3 takes the place of SOURCE: over POP3 alone, reading only.
 
     \b
     Example:
       popbox migrate import ssh:old.example.net:/ --to move --home /var/qmail --max-rate 20M
       popbox migrate import ssh:old.example.net:/ --to move --home /var/qmail --final
+      popbox migrate import --pop3 pop.old.example:995 --old-tls implicit --accounts boxes.csv --to move
     """
+    environ = environ_of(ctx)
+    if over_pop3(ctx, pop3):
+        place = Place(to, home, environ, POP3)
+        return report(fetch(pop3, place, final, max_rate, max_files), to, home, final, json_file)
+    if source is None:
+        raise click.UsageError("SOURCE or --pop3 HOST:PORT is wanted")
     quoting = {"rd": "rd", "o": "o"}.get(mbox_quoting, "none")
     options = Options(dialect, os.fsencode(qmail_home), final, quoting, max_rate, max_files)  # type: ignore[arg-type]
-    environ = environ_of(ctx)
     old = read(lambda: open_source(source, stands_for, environ))
     outcome = read(lambda: run(old, Place(to, home, environ), options, sys.stderr))
-    for line in _lines(outcome, to, home):
-        click.echo(line)
-    if json_file is not None:
-        _write(json_file, outcome, final)
-    return NOT_ALL if outcome.tally.problems or outcome.losses else DONE
-
-
-def _write(file: Path, outcome: Outcome, final: bool) -> None:
-    tally = outcome.tally
-    report = ImportReport(
-        schema=SCHEMA,
-        final=final,
-        took_s=round(outcome.seconds, 3),
-        copied=tally.copied,
-        octets=tally.octets,
-        known=tally.known,
-        moved=tally.moved,
-        removed=tally.removed,
-        later=tally.later,
-        problems=len(tally.problems) + len(outcome.losses),
-    )
-    file.write_text(report.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
-
-
-def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
-    """What came of it."""
-    tally, seconds = outcome.tally, max(outcome.seconds, 1e-9)
-    lines = outcome.applied.splitlines() if home else []
-    lines += [f"lost: {loss}" for loss in outcome.losses[:SHOWN]]
-    if len(outcome.losses) > SHOWN:
-        lines.append(f"... and {len(outcome.losses) - SHOWN} more; `migrate audit --all` shows them")
-    lines += [f"not done: {problem}" for problem in tally.problems[:SHOWN]]
-    if len(tally.problems) > SHOWN:
-        lines.append(f"... and {len(tally.problems) - SHOWN} more")
-    rate = f"{tally.copied / seconds:.0f} messages/s, {size(tally.octets / seconds)}/s"
-    lines.append(
-        f"copied {tally.copied} messages, {size(tally.octets)} in {duration(seconds)} ({rate}), each read back"
-    )
-    lines.append(f"there from earlier passes {tally.known}; moved {tally.moved}; removed {tally.removed}")
-    if tally.later:
-        lines.append(f"{tally.later} were moved, fetched or written to during the pass: the next pass copies them")
-    if tally.deleted_there:
-        lines.append(f"{tally.deleted_there} were fetched and deleted on the new host, and stay away")
-    lines += [outcome.measured] if outcome.measured else []
-    left = sum(1 for _ in (to / LEFT).open("rb"))
-    lines.append(
-        f"accounts in {to / ACCOUNTS}; {left} things that are not carried over, or not as they were: {to / LEFT}"
-    )
-    return lines
+    return report(outcome, to, home, final, json_file)

@@ -13,11 +13,15 @@ from popbox.clients.wire import Address
 
 @dataclass(frozen=True)
 class Trouble:
-    """``cut_after`` octets from the host; ``refuse``: this in place of the greeting; ``change``: what the host says."""
+    """``cut_after`` octets from the host; ``refuse``: this in place of the greeting; ``change``: what the host says.
+
+    ``unknown``: a command that the host does not know.
+    """
 
     cut_after: int | None = None
     refuse: bytes = b""
     refuse_pass: bytes = b""
+    unknown: bytes = b"\n"
     change: Callable[[bytes], bytes] = bytes
 
 
@@ -64,5 +68,8 @@ def _up(client: socket.socket, host: socket.socket, trouble: Trouble, heard: lis
                 client.sendall(trouble.refuse_pass)
                 client.shutdown(socket.SHUT_RDWR)
                 return
+            if line.startswith(trouble.unknown):
+                client.sendall(b"-ERR unimplemented\r\n")
+                continue
             host.sendall(line)
         host.shutdown(socket.SHUT_WR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from popbox.migrate.copy.batch import Batch
 from popbox.migrate.copy.journal import Record
@@ -31,6 +31,11 @@ class Tally:
     deleted_there: int = 0  # placed by us, and fetched and deleted on the new host since
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Count what another did as well."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
 @dataclass(slots=True)

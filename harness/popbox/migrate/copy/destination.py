@@ -22,6 +22,7 @@ APPLY_S = 3_600.0  # our choice: 100,000 mailboxes take about 90 s
 SPARE_OCTETS = 64 << 20  # our choice: a disk is never filled to its last block
 FILE_OCTETS = 4_096  # what a small file takes on disk, and a part of a directory
 ACCOUNTS, LEFT, STATE = "accounts.toml", "not-carried.txt", "state"
+FILES, POP3 = "files", "POP3"
 
 
 @dataclass(slots=True)
@@ -31,12 +32,13 @@ class Place:
     to: Path
     home: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict)  # what mailhost may have of it
+    over: str = FILES  # how the old host is read, which decides what a journal knows a message by
 
     def open(self) -> int:
         """Make the directory, lock it, and bind it to where its mail goes.
 
         Raises:
-            PopboxError: another import works there, or it is bound to another home.
+            PopboxError: another import works there, or it is bound to another home or another kind of source.
         """
         (self.to / STATE).mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.to / STATE / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -45,13 +47,24 @@ class Place:
         except OSError as why:
             os.close(lock)
             raise PopboxError(f"{self.to}: another import is at work there") from why
-        bound, here = self.to / STATE / "target", str(self.popboxes)
+        try:
+            self._bind()
+        except BaseException:
+            os.close(lock)
+            raise
+        return lock
+
+    def _bind(self) -> None:
+        bound, over, here = self.to / STATE / "target", self.to / STATE / "source", str(self.popboxes)
+        came = over.read_text().rstrip("\n") if over.exists() else FILES if bound.exists() else self.over
+        if came != self.over:
+            raise PopboxError(f"{self.to}: its mail came from {came} so far, not from {self.over}; take another --to")
+        if not over.exists():
+            over.write_text(self.over + "\n")
         if not bound.exists():
             bound.write_text(here + "\n")
         elif (there := bound.read_text().rstrip("\n")) != here:
-            os.close(lock)
             raise PopboxError(f"{self.to}: its mail went to {there} so far, not to {here}; take another --to for that")
-        return lock
 
     @property
     def popboxes(self) -> Path:

@@ -7,7 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
 
 from popbox.errors import PopboxError
@@ -49,6 +49,7 @@ class Outcome:
     seconds: float = 0.0
     applied: str = ""
     measured: str = ""
+    unavailable: list[str] = field(default_factory=list)  # a box alone cannot be: the source is one
 
     @property
     def losses(self) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Literal
 from popbox.clients.bulk_pop3 import BulkPop3, Garbled
 from popbox.clients.pop3 import Pop3Refused
 from popbox.clients.wire import Address
-from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
+from popbox.errors import ConnectionFailed, HostError, StepTimeout
 
 Tls = Literal["none", "stls", "implicit"]
 Profile = Literal["rfc1939", "qmail", "dovecot", "auto"]
@@ -32,7 +32,7 @@ _LOCKED_OUT = re.compile(
 _QMAIL_BANNER = re.compile(r"^<\d+\.\d+@[^ >]*>$")
 
 
-class Unavailable(PopboxError):
+class Unavailable(HostError):
     """A host that cannot be asked, after all that was tried; the text says what came last."""
 
 

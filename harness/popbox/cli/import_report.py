@@ -1,0 +1,92 @@
+"""What a pass of an import prints, and what it writes for ``plan``: the same for files and for POP3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from popbox.cli.output import echo
+from popbox.migrate.copy.box import Tally
+from popbox.migrate.copy.destination import ACCOUNTS, LEFT
+from popbox.migrate.copy.report import SCHEMA, ImportReport
+from popbox.migrate.units import duration, size
+
+DONE, NOT_ALL, UNAVAILABLE = 0, 1, 3
+SHOWN = 20
+
+
+class Outcome(Protocol):
+    """What a pass did. ``losses``: what the new host lacks; ``unavailable``: boxes that could not be read."""
+
+    tally: Tally
+    seconds: float
+    applied: str
+    measured: str
+
+    @property
+    def losses(self) -> list[str]:
+        """A line for each."""
+
+    @property
+    def unavailable(self) -> list[str]:
+        """A line for each."""
+
+
+def report(outcome: Outcome, to: Path, home: Path | None, final: bool, json_file: Path | None) -> int:
+    """Print what came of it, and the exit code."""
+    for line in _lines(outcome, to, home):
+        echo(line)
+    if json_file is not None:
+        _write(json_file, outcome, final)
+    if outcome.unavailable:
+        return UNAVAILABLE
+    return NOT_ALL if outcome.tally.problems or outcome.losses else DONE
+
+
+def _write(file: Path, outcome: Outcome, final: bool) -> None:
+    tally = outcome.tally
+    report = ImportReport(
+        schema=SCHEMA,
+        final=final,
+        took_s=round(outcome.seconds, 3),
+        copied=tally.copied,
+        octets=tally.octets,
+        known=tally.known,
+        moved=tally.moved,
+        removed=tally.removed,
+        later=tally.later,
+        problems=len(tally.problems) + len(outcome.losses) + len(outcome.unavailable),
+    )
+    file.write_text(report.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
+
+
+def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
+    """What came of it."""
+    tally, seconds = outcome.tally, max(outcome.seconds, 1e-9)
+    lines = outcome.applied.splitlines() if home else []
+    lines += [f"lost: {loss}" for loss in outcome.losses[:SHOWN]]
+    if len(outcome.losses) > SHOWN:
+        lines.append(f"... and {len(outcome.losses) - SHOWN} more; `migrate audit --all` shows them")
+    lines += [f"not read: {one}" for one in outcome.unavailable[:SHOWN]]
+    if len(outcome.unavailable) > SHOWN:
+        lines.append(f"... and {len(outcome.unavailable) - SHOWN} more")
+    lines += [f"not done: {problem}" for problem in tally.problems[:SHOWN]]
+    if len(tally.problems) > SHOWN:
+        lines.append(f"... and {len(tally.problems) - SHOWN} more")
+    rate = f"{tally.copied / seconds:.0f} messages/s, {size(tally.octets / seconds)}/s"
+    lines.append(
+        f"copied {tally.copied} messages, {size(tally.octets)} in {duration(seconds)} ({rate}), each read back"
+    )
+    lines.append(f"there from earlier passes {tally.known}; moved {tally.moved}; removed {tally.removed}")
+    if tally.later:
+        lines.append(f"{tally.later} were moved, fetched or written to during the pass: the next pass copies them")
+    if tally.deleted_there:
+        lines.append(f"{tally.deleted_there} were fetched and deleted on the new host, and stay away")
+    lines += [outcome.measured] if outcome.measured else []
+    if not (to / LEFT).exists():
+        return [*lines, "no login was taken: no accounts were made"]
+    left = sum(1 for _ in (to / LEFT).open("rb"))
+    lines.append(
+        f"accounts in {to / ACCOUNTS}; {left} things that are not carried over, or not as they were: {to / LEFT}"
+    )
+    return lines
