@@ -114,7 +114,7 @@ class _Session:
 
     def run(self, listing: Listing) -> None:
         """Copy what is missing, in the order of the listing."""
-        these = wanted(listing.entries)
+        these = wanted(list({entry.number: entry for entry in listing.entries}.values()))
         self._judge(listing, these)
         known = [self.records.get(one.key) if one.key else None for one in these]
         dates = Dates([there and there.mtime_ns // NS for there in known], int(time.time()))

@@ -205,7 +205,7 @@ def test_cut_anywhere_and_locked_it_goes_on(place: Path, verify: Verify) -> None
         with ours(place, boxes(place), "rfc1939") as other:
             assert verify(one, other, place / "a.csv")[0] == 0
     commands = {line.split()[0] for line in heard}
-    assert commands <= {b"USER", b"PASS", b"LIST", b"UIDL", b"RETR", b"CAPA"}
+    assert commands <= {b"USER", b"PASS", b"STAT", b"LIST", b"UIDL", b"RETR", b"CAPA"}
 
 
 def test_killed_again_and_again_no_message_is_lost_or_twice(place: Path, verify: Verify) -> None:
