@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from popbox.cli.import_pop3 import fetch, over_pop3, pop3_options
-from popbox.cli.import_report import report
 from popbox.cli.migrate_audit import environ_of, read, source_options
+from popbox.cli.moving.import_pop3 import fetch, over_pop3, pop3_options
+from popbox.cli.moving.import_report import report
 from popbox.migrate.copy import limits
 from popbox.migrate.copy.destination import POP3, Place
 from popbox.migrate.copy.run import Options, run

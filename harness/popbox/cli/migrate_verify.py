@@ -14,9 +14,9 @@ import click
 from rich.console import Console
 
 from popbox.cli.migrate_audit import environ_of
+from popbox.cli.moving.pop3_hosts import host_options
+from popbox.cli.moving.verify_ways import Key, Way, by_files, by_pop3
 from popbox.cli.output import write
-from popbox.cli.pop3_hosts import host_options
-from popbox.cli.verify_ways import Key, Way, by_files, by_pop3
 from popbox.migrate.oldhost.dialects.detect import QMAIL, READERS
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.pop3.host import Unavailable

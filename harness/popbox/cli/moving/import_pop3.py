@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from popbox.cli.pop3_hosts import host_options, the_host, warn
+from popbox.cli.moving.pop3_hosts import host_options, the_host, warn
 from popbox.migrate.copy.destination import Place
 from popbox.migrate.pop3 import accounts
 from popbox.migrate.pop3source.run import SLOWEST_OCTETS_S, Options, Outcome, run

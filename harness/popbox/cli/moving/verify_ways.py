@@ -13,7 +13,7 @@ from typing import Any, Literal
 import click
 
 from popbox.cli.migrate_audit import read
-from popbox.cli.pop3_hosts import the_host, warn
+from popbox.cli.moving.pop3_hosts import the_host, warn
 from popbox.migrate.oldhost.dialects.detect import QMAIL
 from popbox.migrate.oldhost.source import open_source
 from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, read_text

@@ -1,0 +1,1 @@
+"""What the commands of ``popbox migrate`` share: options, and reports."""
