@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass
 
 from popbox.migrate.oldhost import mbox
+from popbox.migrate.oldhost.accounts import Box, OldAccounts
 from popbox.migrate.oldhost.dialects.detect import read_old_host
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.findings import Finding, Left, Where
 from popbox.migrate.oldhost.model import OldHost
 from popbox.migrate.oldhost.stores import contents
-from popbox.migrate.oldhost.to_accounts import Box, OldAccounts, to_accounts
+from popbox.migrate.oldhost.to_accounts import to_accounts
 from popbox.migrate.oldhost.tree import Local, OldHostError, OldHostTree
 
 

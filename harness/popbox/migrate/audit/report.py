@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from popbox.migrate.audit.audit import Audit, Held
+from popbox.migrate.oldhost.accounts import DomainAccounts
 from popbox.migrate.oldhost.findings import Finding, Left
-from popbox.migrate.oldhost.to_accounts import DomainAccounts
 from popbox.migrate.units import size
 
 COLUMNS = ("domain", "boxes", "logins", "forwards", "catchall", "messages", "octets")

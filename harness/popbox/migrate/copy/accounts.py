@@ -12,8 +12,8 @@ from passlib.hash import sha512_crypt
 
 from popbox.errors import PopboxError
 from popbox.migrate.copy.journal import sync_directory
+from popbox.migrate.oldhost.accounts import Box, DomainAccounts, OldAccounts
 from popbox.migrate.oldhost.model import Login, OldHost
-from popbox.migrate.oldhost.to_accounts import Box, DomainAccounts, OldAccounts
 
 LOCKED = "!............."
 """A hash in the form that mailhost accepts, which no password matches: for a login without a usable hash."""

@@ -15,7 +15,7 @@ from popbox.errors import PopboxError
 from popbox.hosts.process import run_bounded
 from popbox.migrate.copy.folder import Folder
 from popbox.migrate.copy.maildir import Target
-from popbox.migrate.oldhost.to_accounts import Box
+from popbox.migrate.oldhost.accounts import Box
 from popbox.migrate.units import size
 
 APPLY_S = 3_600.0  # our choice: 100,000 mailboxes take about 90 s

@@ -22,9 +22,9 @@ from popbox.migrate.copy.journal import Journal
 from popbox.migrate.copy.limits import Limit
 from popbox.migrate.copy.progress import Meter
 from popbox.migrate.oldhost import mbox
+from popbox.migrate.oldhost.accounts import Box
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.stores import contents
-from popbox.migrate.oldhost.to_accounts import Box
 from popbox.migrate.oldhost.tree import FileRequest, OldHostError, OldHostTree, Vanished
 
 

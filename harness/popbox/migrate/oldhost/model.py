@@ -23,14 +23,13 @@ class Store:
 
 @dataclass(slots=True)
 class Route:
-    """One address and where its mail goes; ``extensions``: ``local-anything`` goes the same way."""
+    """One address and where its mail goes; with neither stores nor forwards only a program or no one has it."""
 
     domain: str
     local: str
     where: Where
     stores: list[Store] = field(default_factory=list)
     forwards: list[str] = field(default_factory=list)
-    extensions: bool = False
     home: bytes | None = None
     """The real home whose own .qmail decides; None for a .qmail file of extensions."""
 
@@ -39,7 +38,8 @@ class Route:
 class Login:
     """A POP3 login. ``home`` is None where the file names none. Neither secret is ever shown.
 
-    ``opens``: what it opens where that is certain, whatever address leads there.
+    ``opens``: what it opens where that is certain, whatever address leads there. ``domain``: where it gets an address
+    if none leads there; empty: told by its name or its home.
     """
 
     name: str
@@ -48,6 +48,17 @@ class Login:
     crypt: bytes = field(default=b"", repr=False)
     plain: bytes | None = field(default=None, repr=False)
     opens: Store | None = None
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Mail of an account beside the store that its login is taken to open."""
+
+    store: Store
+    account: str
+    domain: str
+    octets: int
 
 
 @dataclass(slots=True)
@@ -66,8 +77,12 @@ class OldHost:
     dialect: str = ""
     domains: dict[str, Domain] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
+    extensions: list[Route] = field(default_factory=list)
+    """``local-anything`` and where that goes, as far as no route or longer ``local`` takes it."""
     logins: list[Login] = field(default_factory=list)
-    system: dict[str, list[str]] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
+    system: list[Route] = field(default_factory=list)
+    """The host's own addresses that mailhost has too: postmaster, mailer-daemon, root; they have no domain."""
     findings: list[Finding] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     homes: set[bytes] = field(default_factory=set)
@@ -90,6 +105,11 @@ class OldHost:
     def lose(self, where: Where, what: str, why: str) -> None:
         """Note mail that no login will open, or an address that will take none: an import then ends with 1."""
         self._leave(Left(where, what, why, lost=True))
+
+    def unreadable(self, where: Where, why: str) -> None:
+        """Note a file or folder of which nothing is known, and that what it says is lost."""
+        self.wrong("unreadable", where, why)
+        self.lose(where, "what it holds", why)
 
     def _leave(self, left: Left) -> None:
         if left not in self.left[-50:]:

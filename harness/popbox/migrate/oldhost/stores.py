@@ -65,7 +65,10 @@ def contents(tree: OldHostTree, host: OldHost, store: Store, now_ns: int) -> Con
     where = Where(file_of(store.path))
     if entry is not None and entry.kind == "escapes":
         host.wrong("home-escapes", where, "the store is not followed")
+        host.lose(where, "mail", "a link leads out of the copy, or in a circle")
         return NOTHING
+    if entry is not None and entry.kind == OUTSIDE:
+        host.lose(where, "mail", "the copy does not hold it")
     if store.kind == MAILDIR:
         if entry is None or entry.kind != DIRECTORY:
             if entry is None or entry.kind != OUTSIDE:
@@ -128,8 +131,7 @@ def _part(tree: OldHostTree, host: OldHost, path: bytes, part: bytes, messages: 
     try:
         found = tree.scan(path)
     except OldHostError as why:
-        host.wrong("unreadable", Where(file_of(path)), str(why))
-        host.lose(Where(file_of(path)), "mail", str(why))
+        host.unreadable(Where(file_of(path)), str(why))
         return False
     for name, entry in found:
         if name.startswith(b"."):

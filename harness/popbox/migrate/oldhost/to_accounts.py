@@ -7,68 +7,33 @@ other addresses are aliases, or forwards from other domains. What does not fit i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import chain, count
 
+from popbox.migrate.oldhost.accounts import Box, DomainAccounts, OldAccounts
 from popbox.migrate.oldhost.dialects.text import domain, local_part
+from popbox.migrate.oldhost.extensions import settle_extensions
 from popbox.migrate.oldhost.findings import Where, shown
-from popbox.migrate.oldhost.model import CATCHALL, Login, OldHost, Route, Store
-
-
-@dataclass(slots=True)
-class Box:
-    """A mailbox of the new host: whose it is, and where its mail lies on the old one."""
-
-    domain: str
-    local: str
-    store: Store
-    where: Where
-    login: Login | None = None
-    aliases: list[str] = field(default_factory=list)
-    extensions: bool = False
-
-    @property
-    def address(self) -> str:
-        """``local@domain``."""
-        return f"{self.local}@{self.domain}"
-
-
-@dataclass(slots=True)
-class DomainAccounts:
-    """One domain; ``alias_of``: another name for one, with nothing of its own."""
-
-    prefix: str
-    alias_of: str | None = None
-    boxes: dict[str, Box] = field(default_factory=dict)
-    forwards: dict[str, list[str]] = field(default_factory=dict)
-    catchall: str | None = None
-
-
-@dataclass(slots=True)
-class OldAccounts:
-    """The whole host."""
-
-    domains: dict[str, DomainAccounts]
-    system: dict[str, list[str]]
-
-    def boxes(self) -> list[Box]:
-        """Every mailbox, in the order of domains."""
-        return [box for entry in self.domains.values() for box in entry.boxes.values()]
+from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, Kept, Login, OldHost, Route, Store
 
 
 def to_accounts(host: OldHost) -> OldAccounts:
     """Convert all that was read; findings about logins and what is left go to the host."""
-    accounts = OldAccounts(_domains(host), host.system)
+    accounts = OldAccounts(_domains(host), {})
     work = _Conversion(host, accounts)
     for store, routes in work.by_store().items():
         work.box(store, routes)
     for route in host.routes:
         work.forwards(route)
     work.logins()
+    for kept in host.kept:
+        work.keep(kept)
     for route in host.routes:
         if route.local == CATCHALL:
             work.catchall(route)
     work.addresses()
+    settle_extensions(host, accounts, work.targets)
+    for route in host.system:
+        work.system(route)
     host.box_paths = {box.store.path for box in accounts.boxes()}
     for box in accounts.boxes():
         if box.login is None:
@@ -137,7 +102,7 @@ class _Conversion:
             chosen, local = exact[0], exact[0].local
         else:
             chosen, local = routes[0], self._free(routes[0].domain, [*sorted(names), base, "catchall"])
-        box = Box(chosen.domain, local, store, chosen.where, extensions=chosen.extensions)
+        box = Box(chosen.domain, local, store, chosen.where)
         self.accounts.domains[chosen.domain].boxes[local] = box
         self.owner[store] = box
         for route in exact:
@@ -145,8 +110,6 @@ class _Conversion:
             alike = route.stores == [store] and route.forwards == chosen.forwards
             if same and alike and route.local not in box.aliases:
                 box.aliases.append(route.local)
-                if route.extensions:
-                    self.host.leave(route.where, f"extensions of {route.local}@{route.domain}", "an alias has none")
 
     def _homes(self, store: Store) -> list[bytes]:
         """The homes whose login would open this store: the directory above it; for a spool file no home fits."""
@@ -173,8 +136,6 @@ class _Conversion:
         targets = [t for t in dict.fromkeys(targets) if t.lower() != f"{route.local}@{route.domain}"]
         if targets:
             entry.forwards.setdefault(route.local, []).extend(targets)
-        if route.extensions and own is None and targets:
-            self.host.leave(route.where, f"extensions of {route.local}@{route.domain}", "a forward has none")
 
     def _is_alias(self, route: Route, store: Store) -> bool:
         box = self.owner[store]
@@ -234,17 +195,47 @@ class _Conversion:
             above = store.path.rpartition(b"/")[0].rpartition(b"/")[0] + b"/"
             near = (r.domain for r in self.host.routes if r.home is not None and r.home.startswith(above))
             own = (one for one, there in self.accounts.domains.items() if not there.alias_of)
-            name = next(chain(near, own), "")
+            name = login.domain or next(chain(near, own), "")
         if not name:
             return None
         base = store.path.rpartition(b"/")[0].rpartition(b"/")[2].decode("latin-1")
-        names = [local, base, f"box-{local}", *(f"box-{number}" for number in range(2, 10_000))]
-        box = Box(name, self._free(name, names), store, login.where)
-        self.accounts.domains[name].boxes[box.local] = box
-        self.owner[store] = box
+        names = [local, f"{local}-box", base, f"box-{local}", *(f"box-{number}" for number in range(2, 10_000))]
+        box = self._add(name, names, store, login.where)
         self.host.wrong("login-no-address", login.where, login.name)
         self.host.leave(login.where, f"mailbox of login {login.name}", f"no address led to it; it gets {box.address}")
         return box
+
+    def _add(self, name: str, names: list[str], store: Store, where: Where) -> Box:
+        box = Box(name, self._free(name, names), store, where)
+        self.accounts.domains[name].boxes[box.local] = box
+        self.owner[store] = box
+        return box
+
+    def keep(self, kept: Kept) -> None:
+        """Mail of an account that lies in more than one place: which of them POP3 showed is not in the files."""
+        if kept.store in self.owner:
+            return
+        where = Where(shown(kept.store.path))
+        word = "maildir" if kept.store.kind == MAILDIR else "mbox"
+        names = [f"{kept.account.lower()}-{word}", f"{kept.account.lower()}-{word}2"]
+        names += [f"kept-{number}" for number in range(1, 10_000)]
+        box = self._add(kept.domain, names, kept.store, where)
+        why = f"POP3 is taken to show one place only; this comes into {box.address}, which is locked"
+        self.host.lose(where, f"more mail of {kept.account}, {kept.octets} octets", why)
+
+    def targets(self, route: Route) -> set[str]:
+        """The addresses that a route's mail reaches on the new host; a store that is no mailbox there has none."""
+        return {self.owner[store].address for store in route.stores if store in self.owner} | set(route.forwards)
+
+    def system(self, route: Route) -> None:
+        """An address of the host itself."""
+        strange = [store for store in route.stores if store not in self.owner]
+        targets = [*route.forwards, *(self.owner[store].address for store in route.stores if store in self.owner)]
+        if targets:
+            self.accounts.system[route.local] = list(dict.fromkeys(targets))
+        if strange or not targets:
+            goes = ", ".join(shown(store.path) for store in strange) or "no mailbox and no address"
+            self.host.lose(route.where, f"system alias {route.local}", f"its mail goes to {goes}: no login opens that")
 
     def addresses(self) -> None:
         """Every address that took mail takes it, or is named as lost."""

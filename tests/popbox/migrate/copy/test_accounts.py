@@ -20,10 +20,10 @@ def imported(source: Path, to: Path, *options: str) -> Result:
     return CliRunner().invoke(migrate, ["import", str(source), "--to", str(to), *options], standalone_mode=False)
 
 
-def declared(source: Path, to: Path, *options: str) -> dict[str, Any]:
+def declared(source: Path, to: Path, *options: str, code: int = 0) -> dict[str, Any]:
     """The domains of the accounts.toml made, which mailhost has taken (the import asks it)."""
     result = imported(source, to, *options)
-    assert result.return_value == 0, (result.output, result.exception)
+    assert result.return_value == code, (result.output, result.exception)
     domains: dict[str, Any] = tomllib.loads((to / "accounts.toml").read_text())["domains"]
     return domains
 
@@ -111,7 +111,7 @@ def test_vpopmail_switches_that_mailhost_has_not(tmp_path: Path) -> None:
     )
     put(domain / ".qmail-default", "| /home/vpopmail/bin/vdelivermail '' delete\n", 0o600)
     put(domain / ".qmail-list", "| /usr/local/bin/ezmlm-send list\n", 0o600)
-    boxes = declared(old, new)["v.example"]["mailboxes"]
+    boxes = declared(old, new, code=1)["v.example"]["mailboxes"]
     assert boxes["joe"]["crypt"] == "!" + HASH, "POP3 was barred"
     assert boxes["postmaster"]["crypt"] == HASH
     said = "\n".join(left(new))
@@ -130,15 +130,20 @@ def test_nothing_is_silently_dropped(tmp_path: Path) -> None:
     put(old / "home/ann/Mailbox", (old / "home/ben/Mailbox").read_bytes())
     put(old / QMAIL / "alias/.qmail-webmaster", "&ann@users.example\n")
     put(old / "etc/shadow", f"ann:*:1::\nben:{HASH}:1::\ncat:{HASH}:1::\n", 0o600)
-    assert declared(old, new)["users.example"]["mailboxes"]["ann"]["crypt"] == LOCKED
+    domain = declared(old, new, code=1)["users.example"]
+    assert domain["mailboxes"]["ann"]["crypt"] == LOCKED
+    assert domain["forwards"] == {"webmaster": ["ann@users.example"]}
+    assert len(list(new.glob("popboxes/users-example/ann-mbox/Maildir/[cn]*/*"))) == 2
     size = (old / "home/ann/Mailbox").stat().st_size
     assert left(new) == [
         "/etc/shadow:1: password of ann: it has no usable hash; the login is imported locked",
         "/home/ann/.procmailrc: .procmailrc of ann: mailhost runs no filters",
+        "/home/ann/.qmail-lists: address ann-lists@users.example: "
+        "what its .qmail does cannot be declared; its mail will bounce",
         "/home/ann/.qmail-lists:1: program 'program': mailhost runs none; write its .qmail by hand",
-        f"/home/ann/Mailbox: more mail of ann, {size} octets: POP3 is taken to show /home/ann/Maildir only",
-        "/var/qmail/alias/.qmail-webmaster: system alias webmaster: "
-        "mailhost keeps postmaster, mailer-daemon and root only",
+        "/home/ann/Mailbox: login of ann-mbox@users.example: the old host has none; the new one gets a locked one",
+        f"/home/ann/Mailbox: more mail of ann, {size} octets: "
+        "POP3 is taken to show one place only; this comes into ann-mbox@users.example, which is locked",
     ]
 
 
@@ -172,7 +177,7 @@ def test_mail_of_other_accounts_is_named(tmp_path: Path) -> None:
     put(old / "etc/passwd", "root:x:0:0::/root:/bin/sh\npopuser:x:888:888::/:/x\nann:x:1000:1000::/home/ann:/bin/sh\n")
     put(old / "home/ann/Mailbox", "From x\n")
     put(old / "var/spool/mail/root", "From x\n")
-    declared(old, new)
+    declared(old, new, code=1)
     assert left(new) == [
         "/etc/passwd:1: mail of the system account root: import it by --dialect system into another --to",
         "/etc/passwd:3: mail of the system account ann: import it by --dialect system into another --to",

@@ -54,18 +54,20 @@ def _rows(host: OldHost, path: bytes, octets: bytes, *, whole: bool) -> list[Ass
                 break
         elif line.startswith(b".") and whole:
             ended = True
-        elif (row := _row(host, line, where)) is not None:
+        elif (row := _row(host, line, where, whole=whole)) is not None:
             rows.append(row)
     if whole and not ended:
         host.wrong("assign-no-dot", Where(file_of(path), octets.count(b"\n") + 1), "no line begins with a dot")
     return rows
 
 
-def _row(host: OldHost, line: bytes, where: Where) -> Assigned | None:
+def _row(host: OldHost, line: bytes, where: Where, *, whole: bool) -> Assigned | None:
     address, *fields = line.split(b":")
     if b"\0" in line or not address or len(fields) < COLONS:
         text = "holds a NUL" if b"\0" in line else f"{len(fields)} colons where seven must be" if line else "is empty"
         host.wrong("assign-format", where, f"{shown(line)!r}: {text}" if line else "the line is empty")
+        if whole:
+            host.lose(where, "what users/cdb holds", "qmail-newu refuses this line, so the addresses may be others")
         return None
     user, uid, _, home, dash, ext = fields[:6]
     name = shown(address)
@@ -88,7 +90,7 @@ def _parts(tree: OldHostTree, host: OldHost, home: bytes) -> list[Assigned]:
     try:
         found = tree.scan(real)
     except OldHostError as why:
-        host.wrong("unreadable", Where(file_of(real)), str(why))
+        host.unreadable(Where(file_of(real)), str(why))
         return []
     for name, _ in found:
         path = real + b"/" + name

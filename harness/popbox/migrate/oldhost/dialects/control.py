@@ -82,11 +82,12 @@ def _declare(host: OldHost, key: bytes, prefix: bytes, where: Where) -> None:
     if not prefix:
         return  # an exception: such mail goes out (Q-VDOM-3)
     if b"@" in key or key.startswith(b".") or not key:
-        host.leave(where, f"virtual {shown(key) or 'everything else'}", "only whole domains can be declared")
+        host.lose(where, f"virtual {shown(key) or 'everything else'}", "only whole domains can be declared")
         return
     name = domain(key)
     if name is None:
         host.wrong("name-not-usable", where, f"domain {shown(key)!r}")
+        host.lose(where, f"domain {shown(key)!r}", "mailhost takes no such name")
         return
     text = prefix.decode("latin-1").lower()
     first = next((other for other, there in host.domains.items() if there.prefix == text and not there.alias_of), None)

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from popbox.migrate.oldhost.dialects.programs import delivers
+from popbox.migrate.oldhost.dialects.folders import scan
+from popbox.migrate.oldhost.dialects.programs import meaning
 from popbox.migrate.oldhost.dialects.text import address, file_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import MAILDIR, MBOX, OldHost, Store
@@ -18,12 +19,17 @@ FOR_ALL = 0o002
 
 @dataclass(slots=True)
 class Said:
-    """What a .qmail file does; ``found`` False: there is none, and mail goes to ``./Mailbox``."""
+    """What a .qmail file does; ``found`` False: there is none, and mail goes to ``./Mailbox``.
+
+    ``ended``: a program has stopped it there. ``refuses``: the mail is not taken.
+    """
 
     where: Where
     stores: list[Store] = field(default_factory=list)
     forwards: list[str] = field(default_factory=list)
     found: bool = True
+    ended: bool = False
+    refuses: bool = False
 
 
 def candidates(dash: bytes, ext: bytes) -> list[bytes]:
@@ -66,13 +72,32 @@ def follow(
         path, entry = look(tree, home + b"/" + name)
         if entry is None:
             continue
-        if entry.kind != FILE:
-            host.wrong("dotqmail-not-regular", Where(file_of(home + b"/" + name)), f"it is a {entry.kind}")
+        if not _regular(host, home + b"/" + name, entry):
             continue
-        return read_dotqmail(tree, host, home, path, entry)
+        said = read_dotqmail(tree, host, home, path, entry)
+        return None if said.refuses else said
     if dash:
         return None
     return Said(Where(file_of(home + b"/.qmail")), [Store(MBOX, home + b"/Mailbox")], found=False)
+
+
+def _regular(host: OldHost, path: bytes, entry: DirEntry) -> bool:
+    if entry.kind != FILE:
+        host.wrong("dotqmail-not-regular", Where(file_of(path)), f"it is a {entry.kind}")
+        if entry.kind in (OUTSIDE, ESCAPES):
+            host.lose(Where(file_of(path)), "what it says", "the link leads out of the copy, or in a circle")
+    return entry.kind == FILE
+
+
+def dotqmails(tree: OldHostTree, host: OldHost, home: bytes, base: bytes) -> list[tuple[bytes, bytes, DirEntry]]:
+    """The files of a home that an address can use: name, real path, entry. Names in upper case are none (Q-DOT-1)."""
+    found = []
+    for name, entry in scan(tree, host, home):
+        if name.startswith(base) and name != base and name == name.lower():
+            path, real = (home + b"/" + name, entry) if entry.kind == FILE else look(tree, home + b"/" + name)
+            if real is not None and _regular(host, home + b"/" + name, real):
+                found.append((name, path, real))
+    return found
 
 
 def read_dotqmail(
@@ -94,7 +119,7 @@ def read_dotqmail(
     try:
         text = tree.read(path, DOT_OCTETS)
     except OldHostError as why:
-        host.wrong("unreadable", said.where, str(why))
+        host.unreadable(said.where, str(why))
         return said
     lines = [line.rstrip(b" \t") for line in text.split(b"\n")]
     if not text:  # the default delivery
@@ -102,6 +127,8 @@ def read_dotqmail(
     elif not lines[0]:
         host.wrong("dotqmail-blank-first", Where(file, 1), "blank")
     for number, line in enumerate(lines, start=1):
+        if said.ended:
+            break
         if not passed(line, Where(file, number)):
             _line(tree, host, home, said, line, Where(file, number))
     if text and all(line[:1] in (b"", b"#") for line in lines) and lines[0]:
@@ -133,23 +160,28 @@ def _line(tree: OldHostTree, host: OldHost, home: bytes, said: Said, line: bytes
         target = address(written if b"@" in written else written + b"@" + host.envnoathost)
         if target is None:
             host.wrong("dotqmail-forward", where, f"{shown(line)!r}")
-            host.leave(where, f"forward to {shown(line)!r}", "it is not local@domain")
+            host.lose(where, f"forward to {shown(line)!r}", "it is not local@domain")
         else:
             said.forwards.append(target)
 
 
 def _program(tree: OldHostTree, host: OldHost, home: bytes, said: Said, command: bytes, where: Where) -> None:
     """A program that only delivers is what it delivers to; every program is told."""
-    target = delivers(tree, home, command)
-    if isinstance(target, Store):
-        said.stores.append(target)
-        why = f"it becomes delivery to {shown(target.path)}, without quota"
-    elif target is not None:
-        said.forwards.append(target)
-        why = f"it becomes a forward to {target}"
-    else:
-        why = "mailhost runs none; write its .qmail by hand"
-    host.leave(where, f"program {shown(command)!r}", why)
+    found = meaning(tree, home, command)
+    if found is None:
+        host.leave(where, f"program {shown(command)!r}", "mailhost runs none; write its .qmail by hand")
+        return
+    said.stores += found.stores
+    said.forwards += found.forwards
+    said.ended = found.ends or found.refuses
+    if found.refuses:  # a failing line cancels the forwards, not what is delivered already (E-52)
+        said.forwards.clear()
+        said.refuses = not said.stores
+    targets = [*(shown(store.path) for store in found.stores), *found.forwards]
+    becomes = f"it becomes delivery to {', '.join(targets)}" if targets else "it delivers to no mailbox"
+    without = f", without {', '.join(found.lost)}" if found.lost else ""
+    host.leave(where, f"program {shown(command)!r}", "mail is refused, on the new host too" if found.refuses else
+               becomes + without)  # fmt: skip
 
 
 def _store(tree: OldHostTree, host: OldHost, home: bytes, said: Said, line: bytes, where: Where) -> None:

@@ -9,9 +9,9 @@ from popbox.migrate.oldhost.tree import DirEntry, OldHostError, OldHostTree
 
 
 def scan(tree: OldHostTree, host: OldHost, path: bytes) -> list[tuple[bytes, DirEntry]]:
-    """Names and kinds of what lies in ``path``. Notes the rule ``unreadable`` where the tree refuses."""
+    """Names and kinds of what lies in ``path``. What the tree refuses is noted as ``unreadable`` and as lost."""
     try:
         return tree.scan(path)
     except OldHostError as why:
-        host.wrong("unreadable", Where(file_of(path)), str(why))
+        host.unreadable(Where(file_of(path)), str(why))
         return []

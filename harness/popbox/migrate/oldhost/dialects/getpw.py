@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from popbox.migrate.oldhost.dialects.assign import Assigned
 from popbox.migrate.oldhost.dialects.control import Control
-from popbox.migrate.oldhost.dialects.dotqmail import follow, home_of
-from popbox.migrate.oldhost.dialects.folders import scan
+from popbox.migrate.oldhost.dialects.dotqmail import dotqmails, follow, home_of
 from popbox.migrate.oldhost.dialects.text import file_of, local_part, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, OldHost, Route
@@ -72,30 +71,23 @@ def _home(tree: OldHostTree, host: OldHost, user: User) -> bytes | None:
 def _add(
     tree: OldHostTree, host: OldHost, name: str, home: bytes, ext: bytes, taken: dict[tuple[str, str], Route]
 ) -> None:
-    """The addresses that have a file, and the one for all others."""
+    """The addresses that have a file, those before a dash that have one, and the one for all others."""
     base = b".qmail-" + ext.replace(b".", b":")
-    for file, _ in scan(tree, host, home):
+    for file, _, _ in dotqmails(tree, host, home, base):
         rest = file[len(base) :].replace(b":", b".")
-        if not file.startswith(base) or rest in (b"", b"default"):
+        if rest == b"default":
             continue
-        where, local = Where(file_of(home + b"/" + file)), local_part(rest)
-        if local is None or rest.endswith(b"-default"):
-            host.lose(where, f"addresses {shown(rest)} of {name}", "mailhost has no such addresses")
-        elif (name, local) not in taken:
-            _route(tree, host, name, local, home, ext + rest, taken)
-    if (name, CATCHALL) not in taken:
-        _route(tree, host, name, CATCHALL, home, ext + ANY, taken)
-
-
-def _route(
-    tree: OldHostTree,
-    host: OldHost,
-    name: str,
-    local: str,
-    home: bytes,
-    ext: bytes,
-    taken: dict[tuple[str, str], Route],
-) -> None:
-    said = follow(tree, host, home, b"-", ext)
+        wide = rest.endswith(b"-default")
+        local = local_part(rest.removesuffix(b"-default") if wide else rest)
+        said = follow(tree, host, home, b"-", ext + (rest[:-7] + ANY if wide else rest))
+        if said is None:
+            continue
+        if local is None:
+            host.lose(said.where, f"addresses {shown(rest)} of {name}", "mailhost takes no such name")
+        elif wide:
+            host.extensions.append(Route(name, local, said.where, said.stores, said.forwards))
+        else:
+            taken.setdefault((name, local), Route(name, local, said.where, said.stores, said.forwards))
+    said = follow(tree, host, home, b"-", ext + ANY)
     if said is not None:
-        taken[name, local] = Route(name, local, said.where, said.stores, said.forwards)
+        taken.setdefault((name, CATCHALL), Route(name, CATCHALL, said.where, said.stores, said.forwards))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import NamedTuple
 
 from popbox.migrate.oldhost.dialects.control import Control, read_control
-from popbox.migrate.oldhost.dialects.dotqmail import Said, follow, home_of, read_dotqmail
+from popbox.migrate.oldhost.dialects.dotqmail import dotqmails, follow, home_of
 from popbox.migrate.oldhost.dialects.folders import scan
 from popbox.migrate.oldhost.dialects.getpw import virtual_routes
 from popbox.migrate.oldhost.dialects.poppasswd import judged
 from popbox.migrate.oldhost.dialects.text import domain, file_of, local_part, login, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
-from popbox.migrate.oldhost.model import MAILDIR, MBOX, Domain, Login, OldHost, Route, Store
-from popbox.migrate.oldhost.tree import DIRECTORY, FILE, DirEntry, OldHostTree, look
+from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Domain, Kept, Login, OldHost, Route, Store
+from popbox.migrate.oldhost.opened import holds_mail
+from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OldHostTree, look
 
 PASSWD, SHADOW = b"/etc/passwd", b"/etc/shadow"
 SPOOLS = (b"/var/spool/mail/", b"/var/mail/")
@@ -44,12 +46,16 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     name = _local_domain(host, control)
     accounts = _accounts(tree, host)
     tree.prepare([account.home for account in accounts], deep=False)
-    for account in accounts:
-        _Person(tree, host, account, name).add()
+    tree.prepare([place for account in accounts for place in _places(account.name.encode(), account.home)])
+    people = [_Person(tree, host, account, name) for account in accounts]
+    for person in people:
+        person.add()
+    for person in people:
+        person.beside()
     virtual: dict[tuple[str, str], Route] = {}
     virtual_routes(tree, host, control, [], virtual)
     host.routes += virtual.values()
-    read_aliases(tree, host, home)
+    read_aliases(tree, host, control, name, {account.name for account in accounts})
 
 
 def _local_domain(host: OldHost, control: Control) -> str:
@@ -85,13 +91,13 @@ def _accounts(tree: OldHostTree, host: OldHost) -> list[Account]:
         seen[name] = number
         if uid == 0 or name == b"nobody":
             if _has_mail(tree, name, home):
-                host.leave(where, f"mail of {shown(name)}", "mailhost makes no mailbox of a system user's")
+                host.lose(where, f"mail of {shown(name)}", "mailhost makes no mailbox of a system user's")
             continue
         if uid < FIRST_PERSON and not _has_mail(tree, name, home):
             continue
         if login(name) is None or local_part(name) is None:
             host.wrong("name-not-usable", where, f"account {shown(name)!r}")
-            host.leave(where, f"account {shown(name)!r}", "mailhost takes no such name")
+            host.lose(where, f"account {shown(name)!r}", "mailhost takes no such name")
             continue
         if crypt == b"x" and shadow is not None:
             crypt, where = shadow.get(name, (b"", where))
@@ -111,7 +117,7 @@ def _shadow(tree: OldHostTree, host: OldHost) -> dict[bytes, tuple[bytes, Where]
 
 
 def _has_mail(tree: OldHostTree, name: bytes, home: bytes) -> bool:
-    return any(_size(tree, path) for path in _places(name, home))
+    return any(_holds(tree, path) for path in _places(name, home))
 
 
 def _places(name: bytes, home: bytes) -> list[bytes]:
@@ -120,12 +126,19 @@ def _places(name: bytes, home: bytes) -> list[bytes]:
     return [home + b"/Maildir", home + b"/Mailbox", *spools] if home.strip(b"/") else spools
 
 
-def _size(tree: OldHostTree, path: bytes) -> int:
-    """Octets of an mbox, 1 for a directory, 0 for nothing."""
+def _store(path: bytes) -> Store:
+    return Store(MAILDIR if path.endswith(b"/Maildir") else MBOX, path)
+
+
+def _holds(tree: OldHostTree, path: bytes) -> bool:
     _, entry = look(tree, path)
-    if entry is None or entry.kind not in (FILE, DIRECTORY):
-        return 0
-    return entry.size if entry.kind == FILE else 1
+    return entry is not None and entry.kind in (FILE, DIRECTORY) and holds_mail(tree, _store(path))
+
+
+def _octets(tree: OldHostTree, path: bytes) -> int:
+    """Of an mbox; those of a Maildir are counted with its messages."""
+    _, entry = look(tree, path)
+    return entry.size if entry is not None and entry.kind == FILE else 0
 
 
 class _Person:
@@ -133,54 +146,86 @@ class _Person:
 
     def __init__(self, tree: OldHostTree, host: OldHost, account: Account, name: str) -> None:
         self.tree, self.host, self.account, self.domain = tree, host, account, name
+        self.home = home_of(tree, host, account.home, account.where)
 
     def add(self) -> None:
-        """Note the route and the login; mail in more than one place is left, by name."""
+        """Note the route, the login with what it opens, and mail that lies elsewhere."""
         account, host = self.account, self.host
-        host.logins.append(Login(account.name, account.where, account.home, crypt=account.crypt))
-        home = home_of(self.tree, host, account.home, account.where)
-        said = Said(account.where) if home is None else follow(self.tree, host, home, b"", b"", tried=1)
-        route = Route(self.domain, account.name.lower(), account.where)
-        if said is not None and said.found and home is not None:
-            route.stores, route.forwards = list(said.stores), list(said.forwards)
-        filled = [path for path in _places(account.name.encode(), home or b"") if _size(self.tree, path)]
-        if not route.stores and not route.forwards:
-            path = filled[0] if filled else _places(account.name.encode(), home or b"")[0]
-            route.stores = [Store(MAILDIR if path.endswith(b"/Maildir") else MBOX, path)]
+        login = Login(account.name, account.where, account.home, crypt=account.crypt, domain=self.domain)
+        host.logins.append(login)
+        home = self.home
+        if home is None and look(self.tree, account.home)[1] is not None:
+            host.lose(account.where, f"mail of {account.name}", "its home cannot be looked into")
+        places = list(dict.fromkeys(look(self.tree, p)[0] for p in _places(account.name.encode(), home or b"")))
+        there = [path for path in places if look(self.tree, path)[1] is not None]
+        filled = [path for path in places if _holds(self.tree, path)]
+        route = self._route(home, (filled or there or places)[0])
+        if route is not None and route.stores:
+            login.opens = route.stores[0]
+        elif filled or there:
+            login.opens = _store((filled or there)[0])
+        delivered = {login.opens.path} if login.opens else set()
+        delivered |= {look(self.tree, store.path)[0] for store in route.stores} if route else set()
         for path in filled:
-            if path not in {store.path for store in route.stores}:
-                what = f"more mail of {account.name}, {_size(self.tree, path)} octets"
-                host.leave(Where(file_of(path)), what, f"POP3 is taken to show {_shown(route)} only")
-        host.routes.append(route)
+            if path not in delivered:
+                host.kept.append(Kept(_store(path), account.name, self.domain, _octets(self.tree, path)))
+
+    def _route(self, home: bytes | None, usual: bytes) -> Route | None:
+        """What happens to mail for the account; None where it takes none. ``usual``: where it lies without a word."""
+        name = self.account.name
+        if name != name.lower():  # Q-GETPW-1
+            return None
+        route = Route(self.domain, name, self.account.where)
         if home is not None:
-            self._beside(home)
+            said = follow(self.tree, self.host, home, b"", b"", tried=1)
+            if said is None:
+                return None
+            if said.found:
+                route.stores, route.forwards = list(said.stores), list(said.forwards)
+        if not route.stores and not route.forwards:
+            route.stores = [_store(usual)]
+        self.host.routes.append(route)
+        return route
 
-    def _beside(self, home: bytes) -> None:
+    def beside(self) -> None:
         """Files in the home that do something with mail: extension addresses are taken, filters are left."""
-        for name, entry in scan(self.tree, self.host, home):
-            where = Where(file_of(home + b"/" + name))
+        if self.home is None:
+            return
+        for name, _ in scan(self.tree, self.host, self.home):
             if name in OTHER_FILES:
+                where = Where(file_of(self.home + b"/" + name))
                 self.host.leave(where, f"{shown(name)} of {self.account.name}", "mailhost runs no filters")
-            elif name.startswith(b".qmail-") and entry.kind == FILE:
-                self._extension(home, name, entry, where)
+        if self.account.name == self.account.name.lower():
+            start = self.account.name.encode() + b"-"
+            add_extensions(self.tree, self.host, self.home, self.domain, start, self._others(start))
 
-    def _extension(self, home: bytes, name: bytes, entry: DirEntry, where: Where) -> None:
-        said = read_dotqmail(self.tree, self.host, home, home + b"/" + name, entry)
-        rest = name.removeprefix(b".qmail-").replace(b":", b".")
-        local = local_part(self.account.name.encode() + b"-" + rest)
-        if rest == b"default":
-            route = self.host.routes[-1]
-            route.extensions = {store.path for store in said.stores} == {store.path for store in route.stores}
-            if not route.extensions:
-                self.host.leave(where, "a .qmail file for extensions", "mailhost's extensions go to the box itself")
-        elif local is None or rest.endswith((b"-default", b"-owner")):
-            self.host.leave(where, f"a .qmail file for {shown(rest)!r}", "mailhost has no such addresses")
-        elif said.stores or said.forwards:
-            self.host.routes.insert(-1, Route(self.domain, local, said.where, said.stores, said.forwards))
+    def _others(self, start: bytes) -> set[str]:
+        """Accounts with longer names, to which such mail goes (Q-GETPW-1)."""
+        own = {route.local for route in self.host.routes if route.domain == self.domain}
+        return {local for local in own if local.encode("latin-1").startswith(start)}
 
 
-def _shown(route: Route) -> str:
-    return ", ".join(shown(store.path) for store in route.stores) or "what its forwards reach"
+def add_extensions(tree: OldHostTree, host: OldHost, home: bytes, name: str, start: bytes, accounts: Set[str]) -> None:
+    """The addresses ``start`` + NAME that a home has .qmail files for, as far as none of the accounts has them."""
+    for file, _, _ in dotqmails(tree, host, home, b".qmail-"):
+        rest = file.removeprefix(b".qmail-").replace(b":", b".")
+        wide = rest == b"default" or rest.endswith(b"-default")
+        said = follow(tree, host, home, b"-", rest[:-7] + b"popbox=audit" if wide else rest)
+        whole = (start + rest[:-7]).removesuffix(b"-") if wide else start + rest
+        if said is None or _before(whole, accounts):
+            continue
+        local = CATCHALL if wide and not whole else local_part(whole)
+        if local is None:
+            host.lose(said.where, f"address {shown(whole)}@{name}", "mailhost takes no such name")
+            continue
+        route = Route(name, local, said.where, said.stores, said.forwards)
+        (host.extensions if wide and whole else host.routes).append(route)
+
+
+def _before(whole: bytes, accounts: Set[str]) -> bool:
+    """Whether the whole name, or a part of it before a dash, is one of these accounts."""
+    ends = [len(whole), *(end for end in range(len(whole)) if whole[end : end + 1] == b"-")]
+    return any(whole[:end].decode("latin-1") in accounts for end in ends)
 
 
 def leave_accounts(tree: OldHostTree, host: OldHost) -> None:
@@ -191,25 +236,27 @@ def leave_accounts(tree: OldHostTree, host: OldHost) -> None:
     for number, row in people:
         if _has_mail(tree, row[0], row[5]):
             why = "import it by --dialect system into another --to"
-            host.leave(Where(file_of(PASSWD), number), f"mail of the system account {shown(row[0])}", why)
+            host.lose(Where(file_of(PASSWD), number), f"mail of the system account {shown(row[0])}", why)
 
 
-def read_aliases(tree: OldHostTree, host: OldHost, home: bytes) -> None:
-    """~alias: the trio that mailhost has too, as far as they are forwards; all others are left, by name."""
-    real, entry = look(tree, home + b"/alias")
+def read_aliases(
+    tree: OldHostTree, host: OldHost, control: Control, name: str | None = None, people: Set[str] = frozenset()
+) -> None:
+    """~alias: the trio that mailhost has too; all others are addresses of the local domain ``name``, else lost."""
+    real, entry = look(tree, control.home + b"/alias")
     if entry is None or entry.kind != DIRECTORY:
         return
-    for name, file in scan(tree, host, real):
-        if not name.startswith(b".qmail-") or file.kind != FILE:
+    used = {route.where.file for route in [*host.routes, *host.extensions]}
+    for file, path, _ in dotqmails(tree, host, real, b".qmail-"):
+        alias = shown(file.removeprefix(b".qmail-"))
+        if name is not None and alias not in TRIO:
             continue
-        alias, path = shown(name.removeprefix(b".qmail-")), real + b"/" + name
-        if file.size == 0:
-            host.leave(
-                Where(file_of(path)), f"system alias {alias}", "its mail goes to ~alias/Mailbox, which no login opens"
-            )
+        said = follow(tree, host, real, b"-", file.removeprefix(b".qmail-"), tried=1)
+        if said is None or file_of(path) in used:
             continue
-        said = read_dotqmail(tree, host, real, path, file)
-        if alias in TRIO and said.forwards and not said.stores:
-            host.system[alias] = said.forwards
+        if alias in TRIO:
+            host.system.append(Route("", alias, said.where, said.stores, said.forwards))
         else:
-            host.leave(said.where, f"system alias {alias}", "mailhost keeps postmaster, mailer-daemon and root only")
+            host.lose(said.where, f"system alias {alias}", "mailhost keeps postmaster, mailer-daemon and root only")
+    if name is not None:
+        add_extensions(tree, host, real, name, b"", people)

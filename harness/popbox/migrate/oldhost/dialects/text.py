@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import idna
+
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import OldHost
 from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, read_text
@@ -26,7 +28,18 @@ def local_part(octets: bytes) -> str | None:
 def domain(octets: bytes) -> str | None:
     """A domain in lower case, or None."""
     text = octets.decode("latin-1").lower()
-    return text if _DOMAIN.fullmatch(text) else None
+    return text if _DOMAIN.fullmatch(text) and _a_labels(text) else None
+
+
+def _a_labels(text: str) -> bool:
+    """Whether labels with ``--`` in the third place are A-labels of IDNA, as mailhost asks."""
+    if not any(label[2:4] == "--" for label in text.split(".")):
+        return True
+    try:
+        idna.encode(text, uts46=True, std3_rules=True)
+    except (idna.IDNAError, UnicodeError):
+        return False
+    return True
 
 
 def login(octets: bytes) -> str | None:
@@ -53,7 +66,7 @@ def text_of(tree: OldHostTree, host: OldHost, path: bytes) -> bytes | None:
     try:
         return read_text(tree, path)
     except OldHostError as why:
-        host.wrong("unreadable", Where(file_of(path)), str(why))
+        host.unreadable(Where(file_of(path)), str(why))
         return None
 
 

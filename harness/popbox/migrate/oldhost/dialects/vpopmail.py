@@ -34,12 +34,12 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     for name, row in assigned.items():
         real = home_of(tree, host, row.home, row.where)
         if real is None:
-            host.leave(row.where, f"domain {name}", "its directory is not there")
+            host.lose(row.where, f"domain {name}", "its directory is not there")
             continue
         VpopmailDomain(tree, host, name, real, users).add()
         done.add(real)
     _unassigned(tree, host, done, users, taken=bool(control.virtual))
-    read_aliases(tree, host, home)
+    read_aliases(tree, host, control)
     leave_accounts(tree, host)
 
 
@@ -51,7 +51,7 @@ def _assigned(host: OldHost, rows: list[Assigned]) -> dict[str, Assigned]:
         name = domain(row.address.removesuffix(b"-"))
         if not row.wild or not row.address.endswith(b"-") or name is None or name not in host.domains:
             host.wrong("assign-no-domain", row.where, f"{shown(row.address)} is no virtual domain's")
-            host.leave(row.where, f"line for {shown(row.address)}", "it is not of vpopmail's form")
+            host.lose(row.where, f"line for {shown(row.address)}", "it is not of vpopmail's form")
             continue
         owner = first.setdefault(row.home.rstrip(b"/"), name)
         if owner != name:
@@ -78,7 +78,8 @@ def _unassigned(tree: OldHostTree, host: OldHost, done: set[bytes], users: SqlUs
             known = domain(name)
             if taken or known is None:
                 host.wrong("vpopmail-not-assigned", where, f"{shown(name)} has mailboxes here")
-                host.leave(where, f"domain directory {shown(name)}", "users/assign does not name it")
+                note = host.leave if taken else host.lose
+                note(where, f"domain directory {shown(name)}", "users/assign does not name it, or mailhost refuses it")
                 continue
             host.domains.setdefault(known, Domain(known.replace(".", "-"), where))
             VpopmailDomain(tree, host, known, real, users).add()

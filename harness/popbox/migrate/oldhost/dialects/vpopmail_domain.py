@@ -8,10 +8,11 @@ vdelivermail.c of vpopmail 5.4 (checkuser, check_forward_deliver, usernotfound).
 
 from __future__ import annotations
 
+import os
 import re
 from typing import NamedTuple
 
-from popbox.migrate.oldhost.dialects.dotqmail import Said, candidates, read_dotqmail
+from popbox.migrate.oldhost.dialects.dotqmail import Said, candidates, dotqmails, read_dotqmail
 from popbox.migrate.oldhost.dialects.folders import scan
 from popbox.migrate.oldhost.dialects.poppasswd import FOR_OTHERS, judged
 from popbox.migrate.oldhost.dialects.text import address, file_of, local_part, login, numbered, text_of
@@ -43,6 +44,11 @@ class _User(NamedTuple):
     where: Where
 
 
+def _before_dashes(local: str) -> list[str]:
+    """``a-b`` and ``a`` of ``a-b-c``."""
+    return [local[:end] for end in range(len(local) - 1, 0, -1) if local[end] == "-"]
+
+
 class VpopmailDomain:
     """One domain's directory; `add` puts its logins and routes into the host."""
 
@@ -56,17 +62,18 @@ class VpopmailDomain:
         """Users first: the other files lead to them."""
         known = self._read_users()
         found = scan(self.tree, self.host, self.home)
-        for name, entry in found:
-            if name.startswith(b".qmail-") and entry.kind == FILE:
-                self.files[name] = self._file(name, entry)
-        routes = {local: self._of_user(local, user) for local, user in self.users.items()}
+        for name, path, entry in dotqmails(self.tree, self.host, self.home, b".qmail-"):
+            self.files[name] = self._file(path, entry)
+        decided = {local: self._of_user(local, user) for local, user in self.users.items()}
+        routes = {local: route for local, route in decided.items() if route is not None}
         for name, file in self.files.items():
             self._alias(name, file, routes)
         self._valiases(routes)
-        self.host.routes += [route for route in routes.values() if route.stores or route.forwards]
+        self.host.routes += routes.values()
         self._default()
+        delivered = {store for route in self.host.routes for store in route.stores}
         for local, user in self.users.items():
-            self._keep(local, user, routes)
+            self._keep(local, user, routes, delivered)
         self._orphans(found, known=known)
 
     def _read_users(self) -> bool:
@@ -107,7 +114,8 @@ class VpopmailDomain:
         if broken or name is None or login(fields[0]) is None:
             rule = "poppasswd-fields" if broken else "name-not-usable"
             self.host.wrong(rule, where, f"{shown(fields[0])!r}: {len(fields)} fields where 7 or 8 must be")
-            self.host.leave(where, f"box {shown(fields[0])!r} of {self.name}", "its line cannot be read")
+            note = self.host.lose if rule == "name-not-usable" else self.host.leave
+            note(where, f"box {shown(fields[0])!r} of {self.name}", "its line cannot be read")
             return
         if name in self.users:
             self.host.wrong("login-twice", where, f"{name} stands in this file already")
@@ -140,6 +148,10 @@ class VpopmailDomain:
             real = directory.rstrip(b"/")
         else:
             self.host.homes.add(real)
+            for file, _ in scan(self.tree, self.host, real):
+                if file.startswith(b".qmail-"):
+                    why = "only a vpopmail built with --enable-qmail-ext asks it, which no file says"
+                    self.host.lose(Where(file_of(real + b"/" + file)), f"extensions of {name}@{self.name}", why)
         self.users[name] = _User(real, self._own(real, where), where)
 
     def _own(self, directory: bytes, where: Where) -> Said:
@@ -153,7 +165,7 @@ class VpopmailDomain:
             if store.kind == MBOX:
                 self.host.leave(said.where, f"delivery to {shown(store.path)}", "vdelivermail delivers to no mbox")
         said.stores = self._real(said)
-        if not said.stores and self._programs(path):
+        if not said.stores and not said.forwards and not said.refuses:  # programs, or comments
             said.stores = plain.stores
         return said
 
@@ -161,9 +173,8 @@ class VpopmailDomain:
         lines = (text_of(self.tree, self.host, path) or b"").split(b"\n")
         return any(line.startswith(b"|") and not DELIVER.fullmatch(line.rstrip(b" \t")) for line in lines)
 
-    def _file(self, name: bytes, entry: DirEntry) -> _File:
+    def _file(self, path: bytes, entry: DirEntry) -> _File:
         """One .qmail-NAME; a filter before vdelivermail is left, and the call counts."""
-        path = self.home + b"/" + name
         rest: list[tuple[bytes, Where]] = []
 
         def call(line: bytes, where: Where) -> bool:
@@ -181,14 +192,19 @@ class VpopmailDomain:
         found = (look(self.tree, store.path)[0].rstrip(b"/") for store in said.stores if store.kind == MAILDIR)
         return [Store(MAILDIR, path) for path in found]
 
-    def _of_user(self, local: str, user: _User) -> Route:
-        """The first file that qmail-local finds decides (Q-DOT-1, -2); where it calls vdelivermail, the user's own."""
+    def _of_user(self, local: str, user: _User) -> Route | None:
+        """The first file that qmail-local finds decides (Q-DOT-1, -2); where it calls vdelivermail, the user's own.
+
+        None where that refuses the mail.
+        """
         name = next((name for name in candidates(b"-", local.encode()) if name in self.files), DEFAULT)
         file = self.files.get(name) or _File(Said(user.where), None, programs=False)
         route = Route(self.name, local, user.where, list(file.said.stores), list(file.said.forwards))
         if name == DEFAULT and file.rest is None and not file.programs:
             why = "it calls no vdelivermail" if name in self.files else "there is no such file"
             self.host.wrong("vpopmail-not-asked", Where(file_of(self.home + b"/" + name)), f"{self.name}: {why}")
+        if file.said.refuses if file.rest is None else user.said.refuses and not route.stores:
+            return None
         loops = route.forwards != [] and all(target.lower() == f"{local}@{self.name}" for target in route.forwards)
         nowhere = not route.stores and (not route.forwards or loops)
         discards = name != DEFAULT and not route.forwards and not file.programs
@@ -198,43 +214,74 @@ class VpopmailDomain:
         return route
 
     def _alias(self, name: bytes, file: _File, routes: dict[str, Route]) -> None:
+        """An address, or with ``-default`` those before a dash. One with programs alone is named as lost later."""
         rest = name.removeprefix(b".qmail-").replace(b":", b".")
-        local = local_part(rest)
-        if name == DEFAULT or (local in routes and name == name.lower()):
+        wide = rest.endswith(b"-default")
+        local = local_part(rest.removesuffix(b"-default") if wide else rest)
+        if name == DEFAULT or file.said.refuses or (local in self.users and not wide):
             return
-        if local is None or name != name.lower() or rest.endswith((b"-default", b"-owner")):
-            self.host.leave(file.said.where, f"a .qmail file for {shown(rest)!r}", "mailhost has no such addresses")
-            return
-        route = routes[local] = Route(
-            self.name, local, file.said.where, list(file.said.stores), list(file.said.forwards)
-        )
-        if file.rest is not None and (said := self._unknown(*file.rest)):
-            route.stores += said.stores
-            route.forwards += said.forwards
+        route = Route(self.name, local or "", file.said.where, list(file.said.stores), list(file.said.forwards))
+        if file.rest is not None:
+            said = self._unknown(*file.rest)
+            route.stores += said.stores if said else []
+            route.forwards += said.forwards if said else []
+            if not route.stores and not route.forwards:
+                return  # it refuses, or `_unknown` has said why
+        if local is None:
+            self.host.lose(file.said.where, f"a .qmail file for {shown(rest)!r}", "mailhost takes no such name")
+        elif wide:
+            self.host.extensions.append(route)
+        else:
+            routes[local] = route
 
     def _valiases(self, routes: dict[str, Route]) -> None:
-        """Aliases of the database, which vdelivermail asks first: they take the mail before a box does."""
+        """Aliases of the database, which vdelivermail asks first: they take the mail before a box does.
+
+        An alias ``x-default`` takes x-anything that has none of its own. Source: process_valias of vdelivermail.c.
+        """
         fresh: dict[str, Route] = {}
+        wide: dict[str, Route] = {}
         for alias, line, where in self.sql.aliases.get(self.name, []):
-            local = local_part(alias)
-            file = next((self.files[name] for name in candidates(b"-", alias.lower()) if name in self.files), None)
-            decided = file is not None and file.rest is None
-            target = address(line.removeprefix(b"&").strip())
-            if local is None or decided or line.startswith(b"|") or (target is None and not line.endswith(b"/")):
-                why = "a .qmail file decides before it" if decided else "it is no address and no Maildir"
-                self.host.leave(where, f"alias {shown(alias)} to {shown(line)!r}", why)
+            everything = alias.endswith(b"-default")
+            local = local_part(alias.removesuffix(b"-default") if everything else alias)
+            if local is None or self._decided(alias.lower()):
+                note = self.host.lose if local is None else self.host.leave
+                why = "mailhost takes no such name" if local is None else "a .qmail file decides before it"
+                note(where, f"alias {shown(alias)} to {shown(line)!r}", why)
                 continue
-            route = fresh.setdefault(local, Route(self.name, local, where))
-            if target is not None:
-                route.forwards.append(target)
-            else:
-                route.stores.append(Store(MAILDIR, line.rstrip(b"/")))
+            route = (wide if everything else fresh).setdefault(local, Route(self.name, local, where))
+            self._valias(route, line.strip(), where)
+        for local, user in self.users.items():
+            base = next((one for one in _before_dashes(local) if one in wide), None)
+            if local in fresh and not fresh[local].stores and not fresh[local].forwards:
+                fresh[local].stores, fresh[local].forwards = list(user.said.stores), list(user.said.forwards)
+            elif local not in fresh and base is not None and not self._decided(local.encode()):
+                fresh[local] = Route(self.name, local, wide[base].where, wide[base].stores, wide[base].forwards)
         routes |= fresh
+        self.host.extensions += wide.values()
+
+    def _decided(self, local: bytes) -> bool:
+        """Whether a .qmail file that calls no vdelivermail takes this address."""
+        file = next((self.files[name] for name in candidates(b"-", local) if name in self.files), None)
+        return file is not None and file.rest is None
+
+    def _valias(self, route: Route, line: bytes, where: Where) -> None:
+        """One line, as `deliver_mail` of vdelivermail.c takes it."""
+        target = address(line.removeprefix(b"&"))
+        if line[:1] in (b".", b"/") and line.endswith(b"/"):
+            path = os.path.normpath(os.path.join(self.home, line))
+            route.stores.append(Store(MAILDIR, look(self.tree, path)[0]))
+        elif target is not None:
+            route.forwards.append(target)
+        elif line.startswith(b"|"):
+            self.host.leave(where, f"program {shown(line[1:].strip())!r}", "mailhost runs none")
+        elif not line.startswith(b"#"):
+            self.host.lose(where, f"alias {route.local} to {shown(line)!r}", "it is no address and no Maildir")
 
     def _default(self) -> None:
         """Everything else. Where vdelivermail refuses an unknown address, other lines count for users only."""
         file = self.files.get(DEFAULT)
-        if file is None:
+        if file is None or file.said.refuses:
             return
         said = file.said
         stores, forwards = list(said.stores), list(said.forwards)
@@ -254,7 +301,7 @@ class VpopmailDomain:
             return None
         target = rest.removeprefix(b"&")
         if rest == b"delete":
-            self.host.leave(where, f"unknown addresses of {self.name} are thrown away", "they will bounce")
+            self.host.lose(where, f"unknown addresses of {self.name} are thrown away", "they will bounce")
         elif rest.startswith(b"/"):
             directory = look(self.tree, rest)[0].rstrip(b"/").removesuffix(b"/Maildir")
             return next((user.said for user in self.users.values() if user.directory == directory), None) or self._own(
@@ -267,18 +314,18 @@ class VpopmailDomain:
             self.host.lose(where, f"catchall {shown(rest)!r}", "it is neither a directory nor an address")
         return None
 
-    def _keep(self, local: str, user: _User, routes: dict[str, Route]) -> None:
+    def _keep(self, local: str, user: _User, routes: dict[str, Route], delivered: set[Store]) -> None:
         """A user whose mail goes elsewhere keeps login and old mail, under an address that had no other use."""
         store = Store(MAILDIR, user.directory + b"/Maildir")
-        if any(store in route.stores for route in self.host.routes) or look(self.tree, store.path)[1] is None:
+        if store in delivered or look(self.tree, store.path)[1] is None:
             return
         number, kept = 1, f"{local}-box"
-        while kept in routes:
+        while local_part(kept.encode()) is None or kept in routes or kept in self.users:
             number += 1
-            kept = f"{local}-box{number}"
+            kept = f"box-{number}" if len(local) > 50 else f"{local}-box{number}"
         routes[kept] = Route(self.name, kept, user.where, [store])
         self.host.routes.append(routes[kept])
-        goes = ", ".join(routes[local].forwards) or "no mailbox of its own"
+        goes = ", ".join(routes[local].forwards if local in routes else []) or "no mailbox of its own"
         why = f"so it stays; the login and the old mail are in the mailbox {kept}@{self.name}"
         self.host.leave(user.where, f"new mail for {local}@{self.name} goes to {goes}, without a copy", why)
 

@@ -1,7 +1,10 @@
 """vpopmail's users and aliases in a dump of its SQL database: mysqldump, pg_dump (COPY or INSERT) or sqlite's .dump.
 
-Tables: ``vpopmail`` or ``users`` with a column ``pw_domain``; or one for each domain (``domain_com``) without it; and
-``valias`` (alias, domain, valias_line), which vdelivermail asks before it looks for a box.
+Tables: ``vpopmail`` with a column ``pw_domain``; or, built with --disable-many-domains, one for each domain without it,
+named like the domain with ``_`` for ``.`` and ``-``; and ``valias`` (alias, domain, valias_line), which vdelivermail
+asks before it looks for a box. ``lastauth``, ``limits``, ``dir_control``, ``relay`` and ``vlog`` hold no users. Source:
+TABLE_LAYOUT, VALIAS_TABLE_LAYOUT, load_connection_info and vauth_munch_domain in vmysql.h, vmysql.c, vpgsql.c, vldap.c
+and vsqlite.c of vpopmail 5.4.33 and 5.6 (github.com/brunonymous/vpopmail, github.com/sagredo-dev/vpopmail).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from popbox.migrate.oldhost.model import OldHost
 from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OldHostTree, look
 
 COLUMNS = ("pw_name", "pw_passwd", "pw_uid", "pw_gid", "pw_gecos", "pw_dir", "pw_shell", "pw_clear_passwd")
-SETTINGS = (b"vpopmail.mysql", b"vpopmail.pgsql", b"vpopmail.postgres", b"vpopmail.sybase", b"vpopmail.oracle")
+SETTINGS = (b"vpopmail.mysql", b"vpopmail.pgsql", b"vpopmail.ldap", b"_vpopmail.sqlite")  # the last in domains/
 _KEYS = {"primary", "unique", "key", "index", "constraint", "fulltext", "foreign", "check"}
 _WORD = rb"[A-Za-z0-9_$.+-]+"
 _TOKEN = rb"--[^\n]*|/\*.*?\*/|\s+|(?P<quoted>'(?:[^'%s]|''%s)*'|\"(?:[^\"]|\"\")*\"|`[^`]*`)|(?P<plain>%s|.)"
@@ -50,7 +53,7 @@ class SqlUsers:
 def read_sql(tree: OldHostTree, host: OldHost, tops: list[bytes]) -> SqlUsers:
     """Read every ``*.sql`` in vpopmail's homes and their etc/, in /, /root and /var/backups."""
     found = SqlUsers()
-    folders = [*tops, *(top + b"/etc" for top in tops), b"/", b"/root", b"/var/backups"]
+    folders = [*(top + below for top in tops for below in (b"", b"/etc", b"/domains")), b"/", b"/root", b"/var/backups"]
     tree.prepare(folders, deep=False)
     for folder in folders:
         real, entry = look(tree, folder)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from popbox.migrate.oldhost.accounts import OldAccounts
 from popbox.migrate.oldhost.dialects.detect import read_old_host
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.model import Login, OldHost, Store
-from popbox.migrate.oldhost.to_accounts import OldAccounts, to_accounts
+from popbox.migrate.oldhost.to_accounts import to_accounts
 from popbox.migrate.oldhost.tree import ESCAPES, OUTSIDE, OldHostError, OldHostTree, look
 
 LOCKED = (b"!", b"*")

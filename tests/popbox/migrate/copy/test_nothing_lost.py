@@ -1,0 +1,211 @@
+"""Exit code 0: every login opens its mail and every address takes mail. All else is named, with exit code 1."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.popbox.migrate.copy.test_accounts import imported, left
+from tests.popbox.migrate.oldhosts import HOSTS, MBOX, QMAIL, assign, audited, maildir, put
+
+BOXES = f"{QMAIL}/popboxes/domain-com"
+ELSEWHERE = "&x@elsewhere.example\n"
+
+
+def run(old: Path, *options: str) -> tuple[int, dict[str, Any], list[str], str]:
+    """An import: exit code, the table of accounts.toml, not-carried.txt, the output."""
+    result = imported(old, old.parent / "to", *options)
+    assert result.exception is None, result.exception
+    table = tomllib.loads((old.parent / "to/accounts.toml").read_text())
+    return result.return_value, table, left(old.parent / "to"), result.output
+
+
+def count(old: Path, prefix: str, local: str) -> int:
+    return len(list((old.parent / "to").glob(f"popboxes/{prefix}/{local}/Maildir/[cn]*/*")))
+
+
+@pytest.mark.parametrize("place", ["Maildir", "Mailbox", "spool", "linked spool"])
+def test_a_system_account_that_only_forwards_keeps_login_and_old_mail(place: str, tmp_path: Path) -> None:
+    old = HOSTS["system"](tmp_path / "old")
+    if place == "Maildir":
+        maildir(old / "home/ben/Maildir", 2)
+        (old / "home/ben/Mailbox").unlink()
+    elif place != "Mailbox":
+        (old / "home/ben/Mailbox").unlink()
+        put(old / "var/spool/mail/ben", MBOX)
+    if place == "linked spool":
+        (old / "var/mail").symlink_to("spool/mail")
+    put(old / "home/ben/.qmail", ELSEWHERE)
+    code, table, _, _ = run(old)
+    domain = table["domains"]["users.example"]
+    assert code == 0
+    assert domain["forwards"]["ben"] == ["x@elsewhere.example"]
+    assert domain["mailboxes"]["ben-box"]["login"] == "ben"
+    assert count(old, "users-example", "ben-box") == 2
+    assert set(domain["mailboxes"]) == {"ann", "ben-box", "cat"}
+
+
+@pytest.mark.parametrize("line", [ELSEWHERE, "./Maildir/\n", ""])
+def test_mail_in_two_places_comes_whole_and_is_named(line: str, tmp_path: Path) -> None:
+    old = HOSTS["system"](tmp_path / "old")
+    maildir(old / "home/ben/Maildir", 3)
+    put(old / "var/spool/mail/ben", MBOX + MBOX)
+    put(old / "home/ben/.qmail", line or "# nothing\n")
+    code, table, lines, _ = run(old)
+    assert code == 1
+    assert len(list((old.parent / "to").glob("popboxes/users-example/*en*/Maildir/[cn]*/*"))) == 3 + 2 + 4
+    assert sum("more mail of ben" in line for line in lines) == 2
+    logins = [box["login"] for box in table["domains"]["users.example"]["mailboxes"].values() if "login" in box]
+    assert sorted(logins) == ["ann", "ben", "cat"]
+
+
+def test_an_empty_maildir_does_not_hide_the_mail_in_the_spool(tmp_path: Path) -> None:
+    old = HOSTS["system"](tmp_path / "old")
+    maildir(old / "home/cat/Maildir", 0)
+    code, _, _, _ = run(old)
+    assert (code, count(old, "users-example", "cat")) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "home"),
+    [
+        ("al\xefce:{}:1:::::::", "alice"),
+        (f"{'n' * 70}:{{}}:1:::::::", "long"),
+        ("#ann:{}:1:::::::", "hash"),
+        ("a..b:{}:1:::::::", "dots"),
+    ],
+)
+def test_an_account_whose_name_mailhost_refuses_is_lost_by_name(row: str, home: str, tmp_path: Path) -> None:
+    old = HOSTS["system"](tmp_path / "old")
+    name = row.partition(":")[0]
+    passwd = (old / "etc/passwd").read_bytes()
+    put(old / "etc/passwd", passwd + f"{name}:x:1009:1009::/home/{home}:/bin/sh\n".encode("latin-1"))
+    maildir(old / "home" / home / "Maildir", 1)
+    code, _, _, output = run(old)
+    assert code == 1
+    assert "lost: /etc/passwd:6: account " in output
+
+
+def test_addresses_of_a_system_host_that_come_and_those_that_are_lost(tmp_path: Path) -> None:
+    old = HOSTS["system"](tmp_path / "old")
+    alias = old / QMAIL / "alias"
+    put(alias / ".qmail-sales", "&ann@users.example\n" + ELSEWHERE)
+    put(alias / ".qmail-ann-x", ELSEWHERE)  # ann is an account, so it is not asked (Q-GETPW-1)
+    put(alias / ".qmail-list-owner", ELSEWHERE)
+    put(alias / ".qmail-postmaster", ELSEWHERE)
+    put(old / "home/ann/.qmail-default", "./Maildir/\n")
+    put(old / "home/ann/.qmail-news", "./Maildir/\n")
+    code, table, _, output = run(old)
+    domain = table["domains"]["users.example"]
+    assert code == 0, output
+    assert domain["mailboxes"]["ann"]["extensions"] is True
+    assert domain["mailboxes"]["ann"]["aliases"] == ["ann-news"]
+    assert set(domain["forwards"]) == {"sales", "list-owner", "postmaster"}
+    assert table["system"] == {"postmaster": ["x@elsewhere.example"]}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "what"),
+    [
+        ("home/ann/.qmail-default", ELSEWHERE, "addresses ann-...@users.example"),
+        ("home/ann/.qmail-list-default", "./Maildir/\n", "addresses ann-list-...@users.example"),
+        ("home/ann/.qmail-default", "|vdeliver\n", "addresses ann-...@users.example"),
+        (f"{QMAIL}/alias/.qmail-list-default", ELSEWHERE, "addresses list-...@users.example"),
+        (f"{QMAIL}/alias/.qmail-majordomo", "|/usr/lib/majordomo/wrapper\n", "address majordomo@users.example"),
+        (f"{QMAIL}/alias/.qmail-x y", ELSEWHERE, "address x y@users.example"),
+        (f"{QMAIL}/alias/.qmail-postmaster", "|program\n", "system alias postmaster"),
+        (f"{QMAIL}/alias/.qmail-mailer-daemon", "# thrown away\n", "system alias mailer-daemon"),
+        ("root/Mailbox", MBOX, "mail of root"),
+    ],
+)
+def test_an_address_of_a_system_host_that_cannot_come_is_lost_by_name(
+    file: str, text: str, what: str, tmp_path: Path
+) -> None:
+    old = HOSTS["system"](tmp_path / "old")
+    put(old / file, text)
+    code, _, _, output = run(old)
+    assert code == 1
+    assert any(line.startswith("lost: /") and f": {what}: " in line for line in output.splitlines()), output
+
+
+def test_a_catchall_of_alias_takes_the_extensions_of_a_forward_too(tmp_path: Path) -> None:
+    old = HOSTS["system"](tmp_path / "old")
+    put(old / QMAIL / "alias/.qmail-list-default", ELSEWHERE)
+    put(old / QMAIL / "alias/.qmail-default", ELSEWHERE)
+    code, table, _, output = run(old)
+    assert code == 0, output
+    assert table["domains"]["users.example"]["catchall"] == "catchall"
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("=domain-com-tim:popuser:888:888:/nowhere/tim:::", "address domain-com-tim: "),
+        ("=domain-com-t im:popuser:888:888:/{0}/ann:::", "address t im@domain.com: "),
+        (f"=domain-com-{'t' * 65}:popuser:888:888:/{{0}}/ann:::", f"address {'t' * 65}@domain.com: "),
+        ("=ann:popuser:888:888:/{0}/ann:::", "address ann: "),
+        ("+domain-com-ann:popuser:888:888:/{0}/ann:::", "addresses ann...@domain.com without a dash behind it: "),
+        ("+domain-com-sales-:popuser:888:888:/{0}/sales:-::", "addresses sales-...@domain.com: "),
+        ("+domain-com-info-:popuser:888:888:/{0}/tom:-::", "addresses info-...@domain.com: "),
+        ("rubbish", "what users/cdb holds: "),
+    ],
+)
+def test_a_line_of_users_assign_that_cannot_come_is_lost_by_name(line: str, what: str, tmp_path: Path) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    text = (old / QMAIL / "users/assign").read_text()
+    assign(old / QMAIL, *text.splitlines()[:-1], line.format(BOXES))
+    put(old / BOXES / "sales/.qmail-default", ELSEWHERE)
+    put(old / BOXES / "tom/.qmail-default", ELSEWHERE)
+    code, _, _, output = run(old)
+    assert code == 1
+    assert any(told.startswith(f"lost: /{QMAIL}/") and f": {what}" in told for told in output.splitlines()), output
+
+
+@pytest.mark.parametrize("text", ["", "./Mailbox\n", "|program\n", "# thrown away\n"])
+@pytest.mark.parametrize("alias", ["root", "postmaster", "mailer-daemon", "webmaster", "default"])
+def test_an_alias_of_a_howto_host_whose_mail_no_login_opens_is_lost_by_name(
+    alias: str, text: str, tmp_path: Path
+) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    put(old / QMAIL / "alias" / f".qmail-{alias}", text)
+    lost = [one.what for one in audited(old).lost]
+    assert lost == [f"system alias {alias}"]
+
+
+def test_a_line_for_the_whole_host_and_a_short_one_are_catchalls(tmp_path: Path) -> None:
+    """E-28: the longest prefix decides, so `+:` has what no other line takes, of every domain."""
+    old = HOSTS["howto"](tmp_path / "old")
+    for file in ("virtualdomains", "rcpthosts"):
+        with (old / QMAIL / "control" / file).open("a") as out:
+            out.write("b.example:b-example\n" if file == "virtualdomains" else "b.example\n")
+    lines = (old / QMAIL / "users/assign").read_text().splitlines()[:-1]
+    assign(old / QMAIL, "+:popuser:888:888:/var/all:-::", *lines)
+    put(old / "var/all/.qmail-b-example-tim", "&tim@elsewhere.example\n")
+    put(old / "var/all/.qmail-default", ELSEWHERE)
+    code, table, _, output = run(old)
+    assert code == 0, output
+    assert table["domains"]["domain.com"]["catchall"] == "joe"
+    forwards = table["domains"]["b.example"]["forwards"]
+    assert forwards == {"tim": ["tim@elsewhere.example"], "catchall": ["x@elsewhere.example"]}
+
+
+@pytest.mark.parametrize("key", ["joe@domain.com:special", ".domain.com:domain-com", "_x.example:x", "xn--0.example:x"])
+def test_a_virtual_domain_that_cannot_be_declared_is_lost_by_name(key: str, tmp_path: Path) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    with (old / QMAIL / "control/virtualdomains").open("a") as out:
+        out.write(f"{key}\n")
+    code, _, _, output = run(old)
+    assert code == 1
+    assert f"lost: /{QMAIL}/control/virtualdomains:3: " in output
+
+
+@pytest.mark.parametrize("file", ["control/virtualdomains", "users/poppasswd", "users/assign", "control/rcpthosts"])
+def test_a_file_that_cannot_be_read_is_lost_by_name(file: str, tmp_path: Path) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    (old / QMAIL / file).unlink()
+    (old / QMAIL / file).mkdir()
+    code, _, _, output = run(old, "--dialect", "howto")
+    assert code == 1
+    assert f"lost: /{QMAIL}/{file}: what it holds: " in output
