@@ -28,7 +28,8 @@ STANDIN = (
 QUEUE, DELIVERY, SENDING, SMTP = (f"mailhost.standin.{name}" for name in ("queue", "delivery", "sending", "smtp"))
 BASE = ("popbox.environment", "popbox.errors", "popbox.printable")
 CLIENTS, SCENARIO, HOSTS = "popbox.clients", "popbox.scenario", "popbox.hosts"
-LEDGER, RESULT, RUN, REPORT = "popbox.ledger", "popbox.result", "popbox.run", "popbox.report"
+JOURNEY, LEDGER, RESULT = "popbox.journey", "popbox.ledger", "popbox.result"
+RUN, REPORT = "popbox.run", "popbox.report"
 OLDHOST = "popbox.migrate.oldhost"
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     SYSTEM: (),
@@ -62,9 +63,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     SCENARIO: BASE,
     CLIENTS: BASE,
     HOSTS: (*BASE, "popbox.settings", CLIENTS, SCENARIO),
-    LEDGER: (*BASE, CLIENTS, HOSTS, SCENARIO),
+    JOURNEY: (*BASE, CLIENTS, HOSTS, SCENARIO),
+    LEDGER: (*BASE, CLIENTS, HOSTS, JOURNEY, SCENARIO),
     RESULT: (LEDGER, SCENARIO),
-    RUN: (*BASE, CLIENTS, HOSTS, LEDGER, RESULT, SCENARIO),
+    RUN: (*BASE, CLIENTS, HOSTS, JOURNEY, LEDGER, RESULT, SCENARIO),
     REPORT: (*BASE, LEDGER, RESULT, RUN, SCENARIO),
     "popbox.conformance": (*BASE, CLIENTS),
     "popbox.operate": (*BASE, "popbox.settings", CLIENTS, HOSTS, LEDGER),

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from popbox.clients.wire import Address, Wire
+from popbox.hosts.following import Follower
 from popbox.scenario.fields import Disk as Disk
 from popbox.scenario.fields import Service as Service
 
@@ -166,6 +167,13 @@ class Host(Protocol):
 
     def log(self, service: Service) -> str:
         """All that the service has logged."""
+
+    def follow(self, service: Service, position: str = "") -> Follower:
+        """The service's log line by line, from a position that an earlier follower gave; empty: all that is there.
+
+        Raises:
+            HostError: the host shows no log.
+        """
 
     def home(self) -> str:
         """Absolute path of the qmail home on the mail host."""

@@ -14,6 +14,7 @@ from typing import Literal, NoReturn
 from popbox.clients.wire import Address, Wire
 from popbox.errors import HostError
 from popbox.hosts.base import CHAIN, Ability, Command, Found, Ran, Service
+from popbox.hosts.command_log import CommandFollower
 from popbox.hosts.process import run_bounded, undisturbed
 from popbox.hosts.remote_accounts import Changes
 from popbox.scenario.fields import Disk
@@ -83,15 +84,24 @@ class RemoteHost:
 
     def log(self, service: Service) -> str:
         """See Host. A command that prints only the end of the log is followed: what is new is put behind the old."""
-        words = shlex.split(self._remote.log_command)
-        if not words:
-            raise HostError(self.cannot(Ability.LOG))
-        done = run_bounded(words, within_s=COMMAND_S, env=None)
+        if why := self.cannot(Ability.LOG):
+            raise HostError(why)
+        self._log = joined(self._log, self._shown_log())
+        return self._log
+
+    def _shown_log(self) -> str:
+        """What the log command prints."""
+        done = run_bounded(shlex.split(self._remote.log_command), within_s=COMMAND_S, env=None)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
             raise HostError(f"the log command ended with {done.returncode}: {said}")
-        self._log = joined(self._log, done.stdout.decode(errors="replace"))
-        return self._log
+        return done.stdout.decode(errors="replace")
+
+    def follow(self, service: Service, position: str = "") -> CommandFollower:
+        """See Host."""
+        if why := self.cannot(Ability.LOG):
+            raise HostError(why)
+        return CommandFollower(self._shown_log, position)
 
     def alive(self, service: Service) -> str:
         """See Host."""

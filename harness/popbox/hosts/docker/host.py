@@ -21,6 +21,7 @@ from popbox.hosts.docker import images
 from popbox.hosts.docker.endpoint import HERE, client, containers, reached_at
 from popbox.hosts.docker.engine import PROJECT_LABEL, RUN_LABEL, qmail_base
 from popbox.hosts.docker.faults import Faults
+from popbox.hosts.docker.following import ContainerFollower
 from popbox.hosts.docker.removal import remove, strangers
 from popbox.hosts.docker.stack import Stack
 from popbox.hosts.process import converse, end_as_interrupted, undisturbed
@@ -311,6 +312,10 @@ class DockerHost:
         """See Host."""
         octets: bytes = self._container(service).logs()
         return octets.decode(errors="replace")
+
+    def follow(self, service: Service, position: str = "") -> ContainerFollower:
+        """See Host."""
+        return ContainerFollower(lambda: self._container(service).id or "", self._stack.environ, position)
 
     def home(self) -> str:
         """See Host."""

@@ -1,0 +1,132 @@
+"""Log lines of the MTA -> events. What it must remember between lines is in the store, with the log's position."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from popbox.journey.join.maillog import Bounced, Did, Ended, Info, Line, New, Started, parse, stamp
+from popbox.journey.model import Event, Kind
+from popbox.journey.store import NEW, Batch
+
+BOUNCERS = ("", "#@[]")  # senders of a bounce, and of a double bounce (Q-BOUNCE-6)
+WITHIN_S = 60.0  # our choice: between the reply to DATA or a parent's line and the info line of the same qp
+Foretell = Callable[[str, str], tuple[str, int | None]]  # channel, routed -> address of the envelope, seq of FORETOLD
+
+
+class QueueLog:
+    """Joins the lines of one log. Nothing of it outlives a batch but through ``state``."""
+
+    def __init__(self, source: str, foretell: Foretell) -> None:
+        """``source`` names the log in the store."""
+        self._source, self._foretell = source, foretell
+        self._open: dict[str, int] = {}
+        self._running: dict[str, tuple[int, str]] = {}  # delivery -> message, recipient
+
+    def load(self, numbers: dict[str, int], state: str) -> None:
+        """Begin where a store is: at a start, and after a batch that was not stored."""
+        self._open = numbers
+        self._running = {number: (of, address) for number, of, address in json.loads(state or "[]")}
+
+    @property
+    def state(self) -> str:
+        """What to keep beside the log's position."""
+        return json.dumps([(number, *of) for number, of in self._running.items()])
+
+    def cut(self, batch: Batch, why: str, at: float) -> None:
+        """The log was cut: of each message on its way it is not known any more how it goes on."""
+        batch.add(Event(at, Kind.GAP, None, {"why": why}, self._source))
+        for of in self._open.values():
+            self._add(batch, at, Kind.UNSURE, of, "", why=why)
+
+    def take(self, batch: Batch, text: str, place: str, seen_at: float) -> None:
+        """Store what one line says. ``seen_at`` is its time where the logger gave it none."""
+        line = parse(text)
+        if line is None or isinstance(line, New):
+            return
+        at = stamp(text)
+        self._take(batch, line, place, seen_at if at is None else at)
+
+    def _take(self, batch: Batch, line: Line, place: str, at: float) -> None:
+        match line:
+            case Info():
+                self._info(batch, line, place, at)
+            case Started():
+                self._started(batch, line, place, at)
+            case Did():
+                self._did(batch, line, place, at)
+            case Bounced():
+                if of := self._open.get(line.number):
+                    self._add(batch, at, Kind.BOUNCED, of, place, qp=line.queued_as)
+                    relation = "double bounce" if _sender(batch, of) in BOUNCERS else "bounce"
+                    self._expect(batch, line.queued_as, of, relation, at)
+            case Ended():
+                if of := self._open.pop(line.number, 0):
+                    self._add(batch, at, Kind.ENDED, of, place)
+
+    def _add(self, batch: Batch, at: float, kind: Kind, of: int, place: str, **said: Any) -> int:
+        return batch.add(Event(at, kind, of, said, self._source, place))
+
+    def _info(self, batch: Batch, line: Info, place: str, at: float) -> None:
+        said = {"qp": line.queued_as, "number": line.number, "sender": line.sender}
+        of = _own_send(batch.db, line, at)
+        if before := self._open.pop(line.number, 0):
+            why = "the log names another message of that number, and the end of this one was not seen"
+            self._add(batch, at, Kind.UNSURE, before, "", why=why)
+            self._add(batch, at, Kind.ENDED, before, "")
+        seq = self._add(batch, at, Kind.QUEUED, of or NEW, place, **said, bytes=line.octets, uid=line.uid)
+        if not seq:
+            return
+        self._open[line.number] = of or seq
+        rows = batch.db.execute(
+            "SELECT rowid, parent, relation, at FROM awaited WHERE qp = ?", (line.queued_as,)
+        ).fetchall()
+        for row, parent, relation, since in rows:
+            if abs(since - at) <= WITHIN_S:
+                batch.db.execute("DELETE FROM awaited WHERE rowid = ?", (row,))
+                self._add(batch, at, Kind.LINKED, of or seq, "", parent=parent, relation=relation)
+                break
+
+    def _started(self, batch: Batch, line: Started, place: str, at: float) -> None:
+        if of := self._open.get(line.number):
+            address, foretold = self._foretell(line.channel, line.address)
+            said = {"channel": line.channel, "recipient": line.address, "address": address, "foretold": foretold}
+            self._add(batch, at, Kind.TRYING, of, place, delivery=line.delivery, **said)
+            self._running[line.delivery] = (of, line.address)
+
+    def _did(self, batch: Batch, line: Did, place: str, at: float) -> None:
+        of, address = self._running.pop(line.delivery, (0, ""))
+        if not of:
+            return
+        said = {"outcome": line.outcome, "said": line.said, "kept": line.kept, "forwards": line.forwards}
+        self._add(batch, at, Kind.TRIED, of, place, delivery=line.delivery, recipient=address, **said)
+        for qp in line.forwards:
+            self._expect(batch, qp, of, "forward", at)
+
+    def _expect(self, batch: Batch, qp: str, parent: int, relation: str, at: float) -> None:
+        """Link the message of that qp, which the log may have named already, or will."""
+        query = (
+            "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1"
+            " AND m.parent IS NULL AND m.id != ?2 AND abs(m.at - ?3) <= ?4 ORDER BY m.id DESC LIMIT 1"
+        )
+        row = batch.db.execute(query, (qp, parent, at, WITHIN_S)).fetchone()
+        if row:
+            self._add(batch, at, Kind.LINKED, row[0], "", parent=parent, relation=relation)
+        else:
+            batch.db.execute("INSERT INTO awaited VALUES (?, ?, ?, ?)", (qp, parent, relation, at))
+
+
+def _sender(batch: Batch, of: int) -> str:
+    return str(batch.db.execute("SELECT sender FROM messages WHERE id = ?", (of,)).fetchone()[0])
+
+
+def _own_send(db: sqlite3.Connection, line: Info, at: float) -> int:
+    """The message that popbox itself sent, and whose place in the log this is; 0 where there is none."""
+    query = (
+        "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1"
+        " AND m.number = '' AND m.sender = ?2 AND abs(m.at - ?3) <= ?4"
+    )
+    found = db.execute(query, (line.queued_as, line.sender, at, WITHIN_S)).fetchall()
+    return int(found[0][0]) if len(found) == 1 else 0

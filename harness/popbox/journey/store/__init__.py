@@ -1,0 +1,8 @@
+"""The one store of events and journeys: a file of SQLite in WAL mode, written by one process."""
+
+from __future__ import annotations
+
+from popbox.journey.store.search import Filters
+from popbox.journey.store.store import NEW, Batch, Store, StoreError
+
+__all__ = ["NEW", "Batch", "Filters", "Store", "StoreError"]

@@ -1,0 +1,181 @@
+"""A log that grows is read once and whole: through rotation, truncation, restarts and half-written lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from popbox.hosts.command_log import CommandFollower
+from popbox.hosts.following import FileFollower, Follower
+
+
+def texts(follower: Follower) -> list[str]:
+    return [line.text for line in follower.lines()]
+
+
+class Log:
+    """A log, and what reads it. ``restart`` is what a reader's death and its next start do."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / name
+        self.follower = FileFollower(self.path)
+        self.places: list[str] = []
+
+    def write(self, text: str) -> None:
+        with self.path.open("a") as file:
+            file.write(text)
+
+    def read(self) -> list[str]:
+        found = list(self.follower.lines())
+        self.places += [line.place for line in found]
+        assert len(set(self.places)) == len(self.places)
+        return [line.text for line in found]
+
+    def restart(self) -> None:
+        position = self.follower.position
+        self.follower.close()
+        self.follower = FileFollower(self.path, position)
+
+
+@pytest.fixture(params=["maillog", "current"])
+def log(tmp_path: Path, request: pytest.FixtureRequest) -> Log:
+    return Log(tmp_path, request.param)
+
+
+@pytest.fixture(params=[True, False], ids=["restarted", "running"])
+def meanwhile(request: pytest.FixtureRequest, log: Log) -> Callable[[], None]:
+    """What happens to the reader while the log is rotated."""
+    return log.restart if request.param else lambda: None
+
+
+def beside(log: Log, number: int) -> Path:
+    """The name of a rotated file: logrotate's, or multilog's and s6-log's."""
+    return log.path.with_name(f"@4000000{number}.s" if log.path.name == "current" else f"{log.path.name}.{9 - number}")
+
+
+def rename(log: Log, to: Path) -> None:
+    log.path.rename(to)
+
+
+def copy_and_truncate(log: Log, to: Path) -> None:
+    shutil.copyfile(log.path, to)
+    os.truncate(log.path, 0)
+
+
+def test_a_log_that_is_not_there_yet_is_empty(log: Log) -> None:
+    assert log.read() == []
+    log.write("one\n")
+    assert log.read() == ["one"]
+
+
+def test_a_torn_last_line_waits_for_its_end(log: Log, meanwhile: Callable[[], None]) -> None:
+    log.write("one\ntw")
+    assert log.read() == ["one"]
+    meanwhile()
+    assert log.read() == []
+    log.write("o\n")
+    assert log.read() == ["two"]
+
+
+@pytest.mark.parametrize("rotate", [rename, copy_and_truncate])
+def test_what_was_not_read_before_a_rotation_comes_first(
+    log: Log, meanwhile: Callable[[], None], rotate: Callable[[Log, Path], None]
+) -> None:
+    log.write("one\ntwo\n")
+    assert log.read() == ["one", "two"]
+    log.write("three\n")
+    meanwhile()
+    rotate(log, beside(log, 1))
+    log.write("four\n")
+    assert log.read() == ["three", "four"]
+    assert not log.follower.gap
+    assert log.read() == []
+
+
+@pytest.mark.parametrize("rotate", [rename, copy_and_truncate])
+def test_two_rotations_at_once(log: Log, meanwhile: Callable[[], None], rotate: Callable[[Log, Path], None]) -> None:
+    log.write("one\n")
+    assert log.read() == ["one"]
+    log.write("two\n")
+    rotate(log, beside(log, 1))
+    os.utime(beside(log, 1), (1, 1))
+    log.write("three\n")
+    meanwhile()
+    rotate(log, beside(log, 2))
+    log.write("four\n")
+    assert log.read() == ["two", "three", "four"]
+
+
+def test_a_file_cut_to_nothing_and_as_long_again_is_another(log: Log, meanwhile: Callable[[], None]) -> None:
+    log.write("one\ntwo\n")
+    assert log.read() == ["one", "two"]
+    meanwhile()
+    os.truncate(log.path, 0)
+    log.write("six\nten\n")
+    assert log.read() == []
+    assert "rotated or removed" in log.follower.gap
+    assert log.read() == ["six", "ten"]
+    assert not log.follower.gap
+
+
+def test_a_rotated_file_that_is_gone_is_a_gap_only_if_it_was_not_read(log: Log) -> None:
+    log.write("one\n")
+    assert log.read() == ["one"]
+    log.path.unlink()
+    log.write("two\n")
+    assert log.read() == ["two"]  # the file was open still, and read to its end
+    assert not log.follower.gap
+    log.restart()
+    log.path.rename(log.path.with_name("elsewhere"))
+    log.write("three\n")
+    assert (log.read(), bool(log.follower.gap)) == ([], True)
+    assert log.read() == ["three"]
+
+
+def test_reading_stops_anywhere_and_goes_on_behind_the_last_line_taken(log: Log) -> None:
+    log.write("".join(f"line {number}\n" for number in range(5000)))
+    seen = []
+    while True:
+        taken = []
+        for line in log.follower.lines():
+            taken.append(line.text)
+            if len(taken) == 700:
+                break
+        seen += taken
+        if not taken:
+            break
+        log.restart()
+    assert seen == [f"line {number}" for number in range(5000)]
+
+
+def test_what_has_no_end_of_line_does_not_fill_memory(log: Log) -> None:
+    log.write("x" * 300_000)
+    assert log.read() == []
+    log.write("y\nnext\n")
+    assert log.read()[-1] == "next"
+
+
+def test_octets_that_are_no_text_are_taken(log: Log) -> None:
+    log.path.write_bytes(b"\xff\0 one\n")
+    assert log.read() == ["\ufffd\0 one"]
+
+
+def test_a_command_that_shows_the_end_of_a_log() -> None:
+    shown = [f"msg {number}" for number in range(30)]
+    follower = CommandFollower(lambda: "".join(f"{line}\n" for line in shown[-25:]) + "torn")
+    assert texts(follower) == shown[-25:]
+    shown.append("msg 30")
+    follower = CommandFollower(lambda: "".join(f"{line}\n" for line in shown[-25:]), follower.position)
+    assert texts(follower) == ["msg 30"]
+    shown += [f"msg {number}" for number in range(31, 99)]
+    assert (texts(follower), bool(follower.gap)) == ([], True)
+    assert (texts(follower), follower.gap) == (shown[-25:], "")
+
+
+def test_positions_are_text_of_their_own() -> None:
+    assert json.loads(FileFollower(Path("/nowhere")).position)[0] == 0
