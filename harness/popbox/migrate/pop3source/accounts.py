@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from popbox.migrate.oldhost import to_accounts
+from popbox.migrate.oldhost.accounts import Box, OldAccounts
 from popbox.migrate.oldhost.dialects import text
 from popbox.migrate.oldhost.findings import Where
 from popbox.migrate.oldhost.model import MAILDIR, Domain, Login, OldHost, Route, Store
-from popbox.migrate.oldhost.to_accounts import Box, OldAccounts
 from popbox.migrate.pop3.accounts import Account, Unusable
 
 

@@ -19,7 +19,7 @@ from popbox.migrate.copy.folder import FolderError
 from popbox.migrate.copy.journal import Journal
 from popbox.migrate.copy.limits import Limit
 from popbox.migrate.copy.progress import Meter
-from popbox.migrate.oldhost.to_accounts import Box
+from popbox.migrate.oldhost.accounts import Box
 from popbox.migrate.pop3.accounts import Account
 from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Unavailable, for_now
