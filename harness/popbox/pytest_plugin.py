@@ -191,6 +191,24 @@ def mailbox(mailhost: MailHost) -> Mailbox:
     return mailhost.mailbox()
 
 
+@pytest.fixture(scope="module")
+def module_mailbox(request: pytest.FixtureRequest, popbox_host: Host) -> Iterator[Mailbox]:
+    """A mailbox that the tests of one module share, in a domain of its own."""
+    yield from _shared_mailbox(request, popbox_host)
+
+
+@pytest.fixture(scope="session")
+def session_mailbox(request: pytest.FixtureRequest, popbox_host: Host) -> Iterator[Mailbox]:
+    """A mailbox that all tests of a run (under pytest-xdist: of a process) share, in a domain of its own."""
+    yield from _shared_mailbox(request, popbox_host)
+
+
+def _shared_mailbox(request: pytest.FixtureRequest, host: Host) -> Iterator[Mailbox]:
+    mail = MailHost(host, f"{request.node.nodeid or 'session'} {request.scope}", request.config.rootpath)
+    yield mail.mailbox()
+    mail.close()
+
+
 @pytest.fixture
 def send_mail(mailhost: MailHost) -> Callable[..., Sent]:
     """``send_mail(to, text)`` or ``send_mail(to, mail=FILE)``, FILE beside the test: sends one message over SMTP."""

@@ -6,11 +6,13 @@ text says what was seen, where the message is stuck, and what to look at.
 
 from __future__ import annotations
 
+import re
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from popbox.clients.pop3 import Pop3
 from popbox.clients.secret import MASK
@@ -19,11 +21,14 @@ from popbox.errors import HostError
 from popbox.hosts.base import SERVICES, Found, Host, Ran, tail
 from popbox.printable import plain
 from popbox.report.text import step_lines
-from popbox.result import Result, StepResult
+from popbox.result import Observation, Result, StepResult
 from popbox.run.runner import Run
 from popbox.scenario.load import ScenarioFile
 from popbox.scenario.model import Accounts, Needs, Scenario
 from popbox.scenario.steps import Step
+
+if TYPE_CHECKING:
+    from popbox.message import Mail
 
 SENDER = "sender@popbox.invalid"  # RFC 2606: a name that no one can own
 
@@ -46,6 +51,13 @@ class Sent:
     id: str
     token: str
     octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What lay in a box at one moment: ``wait(since=mark)`` passes over it."""
+
+    names: frozenset[str]
 
 
 class Password(str):
@@ -93,6 +105,21 @@ class Mailbox:
         """One bounce of the message lies here; its report matches the regular expression ``says``."""
         self._host.step("expect-bounce", {"message": sent.id, "mailbox": self.address, "says": says}, within_s)
 
+    def mark(self) -> Mark:
+        """What lies here now. Take it before the action whose mail you wait for, and hand it to ``wait``."""
+        return self._host.mark(self.address)
+
+    def wait(
+        self,
+        *,
+        subject: str | re.Pattern[str] | None = None,
+        from_: str | None = None,
+        within_s: float = 15.0,
+        since: Mark | None = None,
+    ) -> Mail:
+        """Wait for mail that the application under test sends here; see ``MailHost.wait``."""
+        return self._host.wait(self, subject=subject, from_=from_, within_s=within_s, since=since)
+
     def messages(self) -> list[Found]:
         """Every message in new/ and cur/, with all its octets."""
         return self._host.messages(self.address)
@@ -104,7 +131,8 @@ class MailHost:
     def __init__(self, host: Host, title: str, folder: Path) -> None:
         """``folder`` is where message files are looked for; ``title`` names the test in reports."""
         self._host = host
-        self._run = Run(ScenarioFile(folder / "test", _untaken(title)), host)
+        self._octets: dict[str, bytes] = {}
+        self._run = Run(_Test(folder / "test", _untaken(title), self._octets), host)
         self._sessions: list[Pop3] = []
         self._count = 0
 
@@ -156,13 +184,17 @@ class MailHost:
     def send(
         self,
         to: Mailbox | str | Sequence[Mailbox | str],
-        text: str | None = None,
+        text: str | bytes | None = None,
         *,
         mail: str | None = None,
         sender: Mailbox | str = SENDER,
         within_s: float = 15.0,
     ) -> Sent:
-        """Send one message that must be accepted: ``text`` (header, empty line, body) or the file ``mail``."""
+        """Send one message that must be accepted: ``text`` (header, empty line, body) or the file ``mail``.
+
+        ``text`` as bytes, such as ``EmailMessage.as_bytes()``, is sent as it is, with LF or CR LF line ends; in a str
+        ``${name}`` is replaced as in a scenario.
+        """
         number = self._send(to, text, mail, sender, within_s, refused=None)
         sent = self._run.context.sent[number]
         return Sent(number, sent.token, sent.octets)
@@ -171,7 +203,7 @@ class MailHost:
         self,
         to: Mailbox | str | Sequence[Mailbox | str],
         reply: str,
-        text: str | None = None,
+        text: str | bytes | None = None,
         *,
         mail: str | None = None,
         sender: Mailbox | str = SENDER,
@@ -183,7 +215,7 @@ class MailHost:
     def _send(
         self,
         to: Mailbox | str | Sequence[Mailbox | str],
-        text: str | None,
+        text: str | bytes | None,
         mail: str | None,
         sender: Mailbox | str,
         within_s: float,
@@ -193,6 +225,11 @@ class MailHost:
         self._count += 1
         number = f"message{self._count}"
         spec: dict[str, Any] = {"from": str(sender), "to": recipients, "id": number}
+        if isinstance(text, bytes):
+            if mail is not None:
+                raise ValueError("give the message as octets or as a file, not both")
+            self._octets[number] = text
+            text, mail = None, number
         given = {"text": text, "mail": mail, "refused": refused}
         self.step("send", spec | {key: value for key, value in given.items() if value is not None}, within_s)
         return number
@@ -204,6 +241,55 @@ class MailHost:
         self._run.context.played.append((len(self._run.steps), session.wire))  # the ledger reads what it fetched
         session.login(mailbox.login, mailbox.password)
         return session
+
+    def mark(self, to: Mailbox | str) -> Mark:
+        """What lies in the box of an address now, for ``wait``.
+
+        Raises:
+            HostError: mail for that address comes to no box of this host.
+        """
+        from popbox.run.arrival import Box  # with the parser of messages: only a test that waits needs it
+
+        return Mark(Box.of(self._host, str(to)).names())
+
+    def wait(
+        self,
+        to: Mailbox | str,
+        *,
+        subject: str | re.Pattern[str] | None = None,
+        from_: str | None = None,
+        within_s: float = 15.0,
+        since: Mark | None = None,
+    ) -> Mail:
+        """Wait for mail that the application under test sends; gives the oldest such message, parsed.
+
+        ``to`` is compared exactly, also where a box takes mail for several addresses. ``subject`` is the whole Subject,
+        or a compiled pattern to search it with; ``from_`` the address in From. ``since``: what lay there when that mark
+        was taken does not count.
+
+        Raises:
+            Unproved: none came in time; the text says what came instead, and where the mail is stuck and why.
+            HostError: mail for that address comes to no box of this host; says why.
+        """
+        from popbox.run import arrival  # see mark
+
+        box, wanted = arrival.Box.of(self._host, str(to)), arrival.Wanted(subject, from_)
+        known = since.names if since else frozenset[str]()
+        found: list[Mail] = []
+
+        def look() -> Observation:
+            mail = arrival.wait(box, wanted, known, time.monotonic() + within_s)
+            if mail is not None:
+                found.append(mail)
+                return Observation(passed=True, said=f"{mail.subject!r}, {len(mail.raw)} octets")
+            hint = [arrival.where_it_is(box, known, self._run.context.log("smtp")), *self._host.ailments()]
+            said = f"no message{f' with {wanted}' if str(wanted) else ''} came to {to} in {within_s:g} s"
+            return Observation(passed=False, said=said, hint="\n".join(hint))
+
+        taken = self._run.see("wait", "wait", f"mail for {to}, {within_s:g} s at most", look)
+        if not found:
+            raise Unproved(taken)
+        return found[0]
 
     def messages(self, address: str) -> list[Found]:
         """Every message in new/ and cur/ of a mailbox, with all its octets."""
@@ -238,6 +324,17 @@ class MailHost:
     def result(self, failed: str = "") -> Result:
         """The test so far as a result, fit for the reports; ``failed`` says why, where no step but the test failed."""
         return self._run.result(failed=failed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Test(ScenarioFile):
+    """A test in place of a scenario file; ``octets`` are messages that it gave as such, by their number."""
+
+    octets: dict[str, bytes]
+
+    def message(self, name: str) -> bytes:
+        """Octets of a message file, or those that the test gave."""
+        return self.octets[name] if name in self.octets else ScenarioFile.message(self, name)
 
 
 def _untaken(title: str) -> Scenario:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import smtplib
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +22,14 @@ def test_a_message_arrives_once_and_whole(mailbox: Mailbox, send_mail: SendMail,
     session = pop3(mailbox)
     assert session.stat()[0] == 1
     assert session.retrieve(1).endswith(sent.octets)
+
+
+def test_what_the_application_sends(mailbox: Mailbox, mailhost: MailHost) -> None:
+    with smtplib.SMTP(mailhost.smtp.host, mailhost.smtp.port) as application:
+        mail = f"To: {mailbox}\nSubject: Reset\n\nCode 482913, or https://shop.example/reset?t=1.\n"
+        application.sendmail("no-reply@shop.example", mailbox.address, mail)
+    reset = mailbox.wait(subject="Reset")
+    assert (reset.code, reset.link("reset")) == ("482913", "https://shop.example/reset?t=1")
 
 
 def test_a_message_from_a_file(mailbox: Mailbox, send_mail: SendMail) -> None:

@@ -40,14 +40,14 @@ def test_the_example_project_passes_on_one_host_shared_by_two_processes(project:
     shutil.copytree(EXAMPLE, project.path / "example")
     options = ["--rootdir=example", "-c", "example/pyproject.toml", "-n2", "--popbox-report=report"]
     done = project.runpytest_subprocess(*options, "example")
-    done.assert_outcomes(passed=9)
+    done.assert_outcomes(passed=10)
     done.stdout.fnmatch_lines(
-        ["  exercised  host local, MTA stand-in  (tests: 9)", "report: report/local-stand-in.json", "report: *.html"]
+        ["  exercised  host local, MTA stand-in  (tests: 10)", "report: report/local-stand-in.json", "report: *.html"]
     )
     assert left_up(project) == []
     report = Report.model_validate_json((project.path / "report/local-stand-in.json").read_text())
     assert {one.verdict for one in report.results} == {Verdict.PASSED}
-    assert len(report.results) == 9
+    assert len(report.results) == 10
     ends = Counter(message.ended for one in report.results for message in one.messages)
     assert ends[Disposition.ONCE] >= 6
     assert "test_a_message_arrives_once_and_whole" in (project.path / "report/local-stand-in.html").read_text()

@@ -20,6 +20,7 @@ class Route:
     why: str
     places: tuple[str, ...] = ()  # Maildirs and mbox files below the qmail home that get a copy each
     elsewhere: tuple[str, ...] = ()  # ends of forwarded copies that are kept nowhere here, in words
+    routed: str = ""  # the address as virtualdomains makes it: in Delivered-To and in the log
 
 
 def ask(host: Host, address: str) -> Route:
@@ -33,7 +34,9 @@ def ask(host: Host, address: str) -> Route:
         return Route(address, "unknown", (ran.stderr or ran.stdout).strip())
     home = host.home().rstrip("/") + "/"
     places = tuple(place.removeprefix(home) for place in _places(way))
-    return Route(address, str(way["outcome"]), _why(way), places, tuple(_elsewhere(way)))
+    return Route(
+        address, str(way["outcome"]), _why(way), places, tuple(_elsewhere(way)), str(way.get("rewritten") or "")
+    )
 
 
 def _places(way: dict[str, Any]) -> Iterator[str]:

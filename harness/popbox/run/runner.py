@@ -62,7 +62,7 @@ class Run:
         """Step 0: declare the accounts."""
         context = self.context
         action = partial(accounts, context.file.scenario, context.host)
-        return self._see("declare the accounts", "declare", "the mailhost program", action)
+        return self.see("declare the accounts", "declare", "the mailhost program", action)
 
     def take(self, step: Step) -> StepResult:
         """Take one step. What fails is in the result, not raised.
@@ -70,11 +70,12 @@ class Run:
         Raises:
             NotPossibleError: the host cannot do it.
         """
-        seen = self._see(step.name or step.verb, step.verb, awaits(step), partial(_take, step, self.context))
+        seen = self.see(step.name or step.verb, step.verb, awaits(step), partial(_take, step, self.context))
         self.taken.append(Taken(seen.number, step, seen.seen.passed))
         return seen
 
-    def _see(self, name: str, verb: str, awaited: str, action: Callable[[], Observation]) -> StepResult:
+    def see(self, name: str, verb: str, awaited: str, action: Callable[[], Observation]) -> StepResult:
+        """Do what is no step of a scenario, and note it as one."""
         file, number = self.context.file, len(self.steps)
         self._watcher.step_begins(file, number, name, awaited)
         self.context.step, began = number, time.monotonic()
