@@ -8,6 +8,7 @@ from popbox.cli.migrate_audit import audit
 from popbox.cli.migrate_import import import_
 from popbox.cli.migrate_plan import plan
 from popbox.cli.migrate_verify import verify
+from popbox.cli.migrate_verify_merge import merge
 
 
 @click.group()
@@ -15,5 +16,6 @@ def migrate() -> None:
     """Move a POP3 host: audit the old one, import it, verify that nothing was lost, plan the day."""
 
 
+verify.add_command(merge)
 for command in (audit, import_, plan, verify):
     migrate.add_command(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,31 @@ from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.pop3.host import Unavailable
 from popbox.migrate.verify import oracle, text
 from popbox.migrate.verify.html import as_html
+from popbox.migrate.verify.lines import as_lines
 from popbox.migrate.verify.report import SCHEMA, Oracle, Report, totals
 from popbox.migrate.verify.result import Box
+from popbox.migrate.verify.shard import Shard, parse
 from popbox.migrate.verify.state import State
 from popbox.migrate.verify.work import name_elsewhere
 
 EQUAL, DIFFERENT, UNUSABLE, UNAVAILABLE = 0, 1, 2, 3
+WHOLE = Shard(1, 1)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
+def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | None:
+    """``K/N``.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    try:
+        return parse(value) if value is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.group(invoke_without_command=True)
 @click.pass_context
 @host_options("old")
 @click.option("--old", metavar="HOST:PORT", help="The old host.")
@@ -54,6 +69,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--state", "state_file", metavar="F", type=FILE, help="Note boxes that are done; go on there if killed.")
 @click.option("--oracle", "oracles", type=click.Choice(oracle.CLIENTS), multiple=True, help="Try it with this client.")
 @click.option("--oracle-boxes", type=click.IntRange(1), default=3, show_default=True, help="How many boxes, at most.")
+@click.option("--shard", callback=_shard, metavar="K/N", help="Only this part of the boxes; see merge.")
+@click.option("--json-lines", "lines_file", metavar="F", help="For merge: a line a box.")
 @click.option("--json", "json_file", metavar="F", help="All of it; - for standard output.")
 @click.option("--csv", "csv_file", metavar="F", help="A row a box; - for standard output.")
 @click.option("--html", "html_file", metavar="F", help="One file for a browser.")
@@ -67,6 +84,8 @@ def verify(
     state_file: Path | None,
     oracles: tuple[str, ...],
     oracle_boxes: int,
+    shard: Shard | None,
+    lines_file: str | None,
     json_file: str | None,
     csv_file: str | None,
     html_file: str | None,
@@ -79,9 +98,15 @@ def verify(
 
     Exit codes: 0 all is equal, 1 something is different, 2 unusable input, 3 a host or a box could not be asked.
     """
-    way = the_way(accounts_path, files, not no_content, oracles, options, environ_of(ctx))
+    if ctx.invoked_subcommand is not None:
+        return EQUAL
+    if only and lines_file:
+        raise click.UsageError("--json-lines is a whole part for merge: without --only")
+    given = {"--old": options["old"], "--new": options["new"], "--accounts": accounts_path}
+    way = the_way(given, files, not no_content, shard or WHOLE, oracles, options, environ_of(ctx))
     keys = chosen(way.keys, only)
-    state = State(state_file, way.about) if state_file else None
+    about = {**way.about, **({"shard": str(shard)} if shard else {})}
+    state = State(state_file, about) if state_file else None
     began, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     try:
         way.probe()
@@ -91,10 +116,16 @@ def verify(
     results, resumed = _verified(way, keys, state)
     tried = list(oracle.run(way.work, oracles, way.accounts, results, oracle_boxes)) if way.work else []
     report = _report(way, results, tried, began, time.monotonic() - start, resumed, not no_content)
-    for file, form in ((json_file, Report.as_json), (csv_file, text.as_csv), (html_file, as_html)):
+    forms: list[tuple[str | None, Callable[[Report], str]]] = [
+        (json_file, Report.as_json),
+        (csv_file, text.as_csv),
+        (html_file, as_html),
+        (lines_file, lambda report: as_lines(report, str(shard or WHOLE))),
+    ]
+    for file, form in forms:
         if file is not None:
             _write(file, form(report))
-    if "-" not in (json_file, csv_file, html_file):
+    if "-" not in (json_file, csv_file, html_file, lines_file):
         text.show(report, Console(highlight=False), verbose)
     if state is not None:
         state.end(finished=not report.totals.unavailable)
@@ -102,9 +133,10 @@ def verify(
 
 
 def the_way(
-    accounts_path: Path | None,
+    given: Mapping[str, Any],
     files: tuple[str, str] | None,
     content: bool,
+    shard: Shard,
     oracles: tuple[str, ...],
     options: dict[str, Any],
     environ: Mapping[str, str],
@@ -115,16 +147,14 @@ def the_way(
         click.UsageError: they ask for none, for both, or for what a tree cannot answer.
         Unusable: the accounts file.
     """
-    given = {"--old": options["old"], "--new": options["new"], "--accounts": accounts_path}
     missing = [name for name, value in given.items() if value is None]
     if files is None:
         if missing:
             raise click.UsageError(f"give {', '.join(missing)}, or --files OLD NEW")
-        assert accounts_path is not None
-        return by_pop3(accounts_path, content, options)
+        return by_pop3(given["--accounts"], content, shard, options)
     if len(missing) < len(given) or oracles:
         raise click.UsageError("--files reads both hosts' files: without --old, --new, --accounts and --oracle")
-    return by_files(files, content, options, environ)
+    return by_files(files, content, shard, options, environ)
 
 
 def chosen(keys: list[Key], only: tuple[str, ...]) -> list[Key]:

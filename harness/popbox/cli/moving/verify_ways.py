@@ -24,6 +24,7 @@ from popbox.migrate.verify.files.pairs import check, known, pairs
 from popbox.migrate.verify.files.work import FilesWork
 from popbox.migrate.verify.report import SideReport
 from popbox.migrate.verify.result import Box
+from popbox.migrate.verify.shard import Shard
 from popbox.migrate.verify.work import Work
 
 Key = tuple[str, str]
@@ -44,14 +45,14 @@ class Way:
     accounts: Sequence[accounts.Account] = ()
 
 
-def by_pop3(accounts_path: Path, content: bool, options: dict[str, Any]) -> Way:
+def by_pop3(accounts_path: Path, content: bool, shard: Shard, options: dict[str, Any]) -> Way:
     """Log in to both hosts.
 
     Raises:
         Unusable: the accounts file.
         click.BadParameter: an address or an option of TLS.
     """
-    rows = accounts.load(accounts_path)
+    rows = accounts.load(accounts_path, shard.holds)
     if accounts.open_to_others(accounts_path):
         warn(f"{accounts_path} can be read by other users of this machine")
     work = Work(the_host("old", options), the_host("new", options), content)
@@ -79,7 +80,9 @@ def by_pop3(accounts_path: Path, content: bool, options: dict[str, Any]) -> Way:
     )
 
 
-def by_files(trees: tuple[str, str], content: bool, options: dict[str, Any], environ: Mapping[str, str]) -> Way:
+def by_files(
+    trees: tuple[str, str], content: bool, shard: Shard, options: dict[str, Any], environ: Mapping[str, str]
+) -> Way:
     """Read both hosts' files.
 
     Raises:
@@ -91,7 +94,7 @@ def by_files(trees: tuple[str, str], content: bool, options: dict[str, Any], env
     left = read(lambda: known(old, options["dialect"], os.fsencode(options["qmail_home"])))
     right = read(lambda: known(new, "howto", new.base))
     read(lambda: check(right))
-    found = {(pair.old_login, pair.new_login): pair for pair in pairs(left, right)}
+    found = {(pair.old_login, pair.new_login): pair for pair in pairs(left, right) if shard.holds(pair.old_login)}
     now = time.time_ns()
     work = FilesWork(Maildrops(old, profiles[0], now), Maildrops(new, profiles[1], now), content)
     sides = tuple(_of_tree(tree, profile) for tree, profile in zip((old, new), profiles, strict=True))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,17 +32,17 @@ class Unusable(UnusableError):
         super().__init__(f"{where}: {rule}")
 
 
-def load(path: Path) -> list[Account]:
-    """Accounts in the order of the file, or of the names in the directory.
+def load(path: Path, wanted: Callable[[str], bool] = lambda _: True) -> list[Account]:
+    """Accounts in the order of the file, or of the names in the directory; those whose old login is ``wanted``.
 
     Raises:
         Unusable: a file or line cannot be used; names it and the rule.
     """
     try:
-        accounts = _from_directory(path) if path.is_dir() else _from_csv(path)
+        accounts, rows = _from_directory(path, wanted) if path.is_dir() else _from_csv(path, wanted)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Unusable(path, f"cannot be read: {error}") from error
-    if not accounts:
+    if not rows:
         raise Unusable(path, "holds no account")
     return accounts
 
@@ -53,10 +52,13 @@ def open_to_others(path: Path) -> bool:
     return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
-def _from_directory(path: Path) -> list[Account]:
-    accounts = []
+def _from_directory(path: Path, wanted: Callable[[str], bool]) -> tuple[list[Account], int]:
+    accounts, rows = [], 0
     for file in sorted(path.iterdir()):
         if file.name.startswith("."):
+            continue
+        rows += 1
+        if not wanted(file.name):
             continue
         if not file.is_file():
             raise Unusable(file, "is no file: each entry is named for a login and holds its password")
@@ -64,11 +66,17 @@ def _from_directory(path: Path) -> list[Account]:
         _usable(file, "file name", file.name, LOGIN_OCTETS)
         _usable(file, "password", password, PASSWORD_OCTETS)
         accounts.append(Account(file.name, file.name, password, password))
-    return accounts
+    return accounts, rows
 
 
-def _from_csv(path: Path) -> list[Account]:
-    rows = csv.reader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
+def _from_csv(path: Path, wanted: Callable[[str], bool]) -> tuple[list[Account], int]:
+    """The rows that are wanted, and how many there are; a row at a time, as files of millions have been met."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return _rows(path, file, wanted)
+
+
+def _rows(path: Path, file: Iterable[str], wanted: Callable[[str], bool]) -> tuple[list[Account], int]:
+    count, rows = 0, csv.reader(file, strict=True)
     header = [name.strip() for name in next(rows, [])]
     _check_header(path, header)
     accounts: list[Account] = []
@@ -79,13 +87,16 @@ def _from_csv(path: Path) -> list[Account]:
         where = f"{path}: line {rows.line_num}"
         if len(row) != len(header):
             raise Unusable(where, f"{len(row)} fields where the header has {len(header)}")
+        count += 1
         account = _account(where, dict(zip(header, row, strict=True)).get)
+        if not wanted(account.old_login):
+            continue
         for side, login in (("old", account.old_login), ("new", account.new_login)):
             first = lines.setdefault((side, login), rows.line_num)
             if first != rows.line_num:
                 raise Unusable(where, f"the {side} login {login!r} stands in line {first} already")
         accounts.append(account)
-    return accounts
+    return accounts, count
 
 
 def _check_header(path: Path, header: list[str]) -> None:

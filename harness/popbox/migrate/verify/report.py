@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -81,23 +81,42 @@ class Report(Plain):
         return self.model_dump_json(indent=1, by_alias=True) + "\n"
 
 
-def totals(boxes: Sequence[Box]) -> Totals:
+class Sums:
+    """Totals in the making, a box at a time."""
+
+    def __init__(self) -> None:
+        """No box yet."""
+        self._counts: Counter[str] = Counter()
+        self._verdicts = {aspect: dict.fromkeys((v.value for v in Verdict), 0) for aspect in ASPECTS}
+        self._findings: Counter[str] = Counter()
+
+    def add(self, box: Box) -> None:
+        """One more."""
+        reached = not box.unavailable
+        self._counts.update(
+            boxes=1,
+            equal=box.equal,
+            different=reached and not box.equal,
+            unavailable=not reached,
+            messages_old=box.old.messages,
+            messages_new=box.new.messages,
+            read_octets=box.old.read_octets + box.new.read_octets,
+            **box.downloads.model_dump(exclude={"number"}),
+        )
+        for aspect in ASPECTS:
+            self._verdicts[aspect][box.verdicts[aspect].value] += 1
+        self._findings.update(finding.kind for finding in box.findings)
+
+    def totals(self) -> Totals:
+        """What there is so far."""
+        numbers = {name: self._counts[name] for name in Totals.model_fields if name not in ("verdicts", "findings")}
+        findings = dict(sorted(self._findings.items()))
+        return Totals.model_validate({**numbers, "verdicts": self._verdicts, "findings": findings})
+
+
+def totals(boxes: Iterable[Box]) -> Totals:
     """Sums."""
-    verdicts = {aspect: Counter(box.verdicts[aspect].value for box in boxes) for aspect in ASPECTS}
-    return Totals(
-        boxes=len(boxes),
-        equal=sum(box.equal for box in boxes),
-        different=sum(not box.equal and not box.unavailable for box in boxes),
-        unavailable=sum(bool(box.unavailable) for box in boxes),
-        messages_old=sum(box.old.messages for box in boxes),
-        messages_new=sum(box.new.messages for box in boxes),
-        read_octets=sum(box.old.read_octets + box.new.read_octets for box in boxes),
-        verdicts={aspect: {v.value: found[v.value] for v in Verdict} for aspect, found in verdicts.items()},
-        findings=dict(sorted(Counter(f.kind for box in boxes for f in box.findings).items())),
-        uidl=sum(box.downloads.uidl for box in boxes),
-        uidl_known=sum(box.downloads.uidl_known for box in boxes),
-        number_again=sum(box.downloads.number_again for box in boxes),
-        number_missed=sum(box.downloads.number_missed for box in boxes),
-        worst_again=sum(box.downloads.worst_again for box in boxes),
-        worst_missed=sum(box.downloads.worst_missed for box in boxes),
-    )
+    sums = Sums()
+    for box in boxes:
+        sums.add(box)
+    return sums.totals()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO
 
 from rich.console import Console
 from rich.table import Table
@@ -133,11 +134,15 @@ def clients(report: Report) -> Iterator[str]:
 def as_csv(report: Report) -> str:
     """A row a box."""
     out = io.StringIO()
-    rows = [_row(box) for box in report.boxes]
-    table = csv.DictWriter(out, list(_row(NOTHING)), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    write_csv(report.boxes, out)
     return out.getvalue()
+
+
+def write_csv(boxes: Iterable[Box], file: IO[str]) -> None:
+    """The same for boxes that come one at a time."""
+    table = csv.DictWriter(file, list(_row(NOTHING)), lineterminator="\n")
+    table.writeheader()
+    table.writerows(map(_row, boxes))
 
 
 def _row(box: Box) -> dict[str, str | int | float]:

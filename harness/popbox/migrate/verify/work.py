@@ -105,10 +105,11 @@ def name_elsewhere(boxes: Sequence[Box]) -> list[Box]:
     place: dict[str, tuple[str, Named]] = {}
     for box in boxes:
         place |= {f.key: (box.login, f.new) for f in box.findings if f.kind == "extra" and f.key and f.new}
-    return [_elsewhere(box, place) for box in boxes]
+    return [elsewhere(box, place) for box in boxes]
 
 
-def _elsewhere(box: Box, place: dict[str, tuple[str, Named]]) -> Box:
+def elsewhere(box: Box, place: dict[str, tuple[str, Named]]) -> Box:
+    """The box with its missing messages named that are in ``place``: key -> login and message that is extra there."""
     found = [(f, *place[f.key]) for f in box.findings if f.kind == "missing" and f.key in place]
     if not found:
         return box
