@@ -13,7 +13,7 @@ from popbox.environment import NOTHING
 from popbox.migrate.audit.audit import audit as run_audit
 from popbox.migrate.audit.report import as_json, table
 from popbox.migrate.oldhost.dialects.detect import QMAIL, READERS
-from popbox.migrate.oldhost.source import open_source
+from popbox.migrate.oldhost.source import open_source, qmail_of
 from popbox.migrate.oldhost.tree import OldHostError
 from popbox.settings import Settings
 
@@ -27,7 +27,7 @@ def source_options(*, required: bool = True) -> Callable[[Callable[..., Any]], C
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in (
             click.option(
-                "--qmail-home", default=os.fsdecode(QMAIL), show_default=True, help="Where qmail is on the old host."
+                "--qmail-home", metavar="PATH", help=f"Where qmail is on the old host. [default: {os.fsdecode(QMAIL)}]"
             ),
             click.option(
                 "--as", "stands_for", metavar="PATH", help="What SOURCE is on the old host: /, /var/qmail, ..."
@@ -51,7 +51,7 @@ def audit(
     source: str,
     dialect: str | None,
     stands_for: str | None,
-    qmail_home: str,
+    qmail_home: str | None,
     as_json_text: bool,
     everything: bool,
 ) -> int:
@@ -65,7 +65,7 @@ def audit(
       popbox migrate audit ssh:old.example.net:/
     """
     old = read(lambda: open_source(source, stands_for, environ_of(ctx)))
-    found = read(lambda: run_audit(old, dialect, os.fsencode(qmail_home)))
+    found = read(lambda: run_audit(old, dialect, qmail_of(old, qmail_home)))
     if as_json_text:
         click.echo(json.dumps(as_json(found), indent=1))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from popbox.cli.moving.import_report import report
 from popbox.migrate.copy import limits
 from popbox.migrate.copy.destination import POP3, Place
 from popbox.migrate.copy.run import Options, run
-from popbox.migrate.oldhost.source import open_source
+from popbox.migrate.oldhost.source import open_source, qmail_of
 
 
 def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
@@ -45,7 +44,7 @@ def import_(
     source: str | None,
     dialect: str | None,
     stands_for: str | None,
-    qmail_home: str,
+    qmail_home: str | None,
     to: Path,
     home: Path | None,
     final: bool,
@@ -73,7 +72,7 @@ def import_(
     if source is None:
         raise click.UsageError("SOURCE or --pop3 HOST:PORT is wanted")
     quoting = {"rd": "rd", "o": "o"}.get(mbox_quoting, "none")
-    options = Options(dialect, os.fsencode(qmail_home), final, quoting, max_rate, max_files)  # type: ignore[arg-type]
     old = read(lambda: open_source(source, stands_for, environ))
+    options = Options(dialect, qmail_of(old, qmail_home), final, quoting, max_rate, max_files)  # type: ignore[arg-type]
     outcome = read(lambda: run(old, Place(to, home, environ), options, sys.stderr))
     return report(outcome, to, home, final, json_file)

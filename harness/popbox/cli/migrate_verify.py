@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from popbox.cli.migrate_audit import environ_of
 from popbox.cli.moving.pop3_hosts import host_options
 from popbox.cli.moving.verify_ways import Key, Way, by_files, by_pop3
 from popbox.cli.output import write
-from popbox.migrate.oldhost.dialects.detect import QMAIL, READERS
+from popbox.migrate.oldhost.dialects.detect import READERS
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.pop3.host import Unavailable
 from popbox.migrate.verify import oracle, text
@@ -57,7 +56,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | 
 @click.option("--dialect", type=click.Choice(list(READERS)), help="With --files: as for audit.")
 @click.option("--as", "stands_for", metavar="PATH", help="With --files: what OLD is on the old host.")
 @click.option("--home-as", "new_stands_for", metavar="PATH", help="With --files: what NEW is on the new host.")
-@click.option("--qmail-home", default=os.fsdecode(QMAIL), show_default=True, help="With --files: on the old host.")
+@click.option("--qmail-home", metavar="PATH", help="With --files: on the old host. [default: /var/qmail]")
 @click.option("--only", multiple=True, metavar="LOGIN", help="Only this box; more than once.")
 @click.option("--no-content", is_flag=True, help="No RETR: logins, UIDL, order and listed sizes alone.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=8, show_default=True, help="Connections to each host.")

@@ -15,7 +15,7 @@ import click
 from popbox.cli.migrate_audit import read
 from popbox.cli.moving.pop3_hosts import the_host, warn
 from popbox.migrate.oldhost.dialects.detect import QMAIL
-from popbox.migrate.oldhost.source import open_source
+from popbox.migrate.oldhost.source import open_source, qmail_of
 from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, read_text
 from popbox.migrate.pop3 import accounts
 from popbox.migrate.pop3.host import Host, leaving
@@ -91,7 +91,7 @@ def by_files(
     profiles = [_profile(side, options[f"{side}_profile"]) for side in ("old", "new")]
     old = read(lambda: open_source(trees[0], options["stands_for"], environ))
     new = read(lambda: _new_tree(trees[1], options["new_stands_for"], environ))
-    left = read(lambda: known(old, options["dialect"], os.fsencode(options["qmail_home"])))
+    left = read(lambda: known(old, options["dialect"], qmail_of(old, options["qmail_home"])))
     right = read(lambda: known(new, "howto", new.base))
     read(lambda: check(right))
     found = {(pair.old_login, pair.new_login): pair for pair in pairs(left, right) if shard.holds(pair.old_login)}

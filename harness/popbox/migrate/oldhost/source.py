@@ -9,9 +9,10 @@ from pathlib import Path
 from popbox.environment import NOTHING, of_docker, of_ssh
 from popbox.errors import HostError
 from popbox.hosts.base import Command
+from popbox.migrate.oldhost.dialects.detect import QMAIL
 from popbox.migrate.oldhost.dialects.vpopmail import HOMES
 from popbox.migrate.oldhost.remote import Remote
-from popbox.migrate.oldhost.tree import DIRECTORY, Local, OldHostError, OldHostTree
+from popbox.migrate.oldhost.tree import DIRECTORY, Local, OldHostError, OldHostTree, read_text
 
 CONNECT_S = 15
 
@@ -31,7 +32,17 @@ def open_source(source: str, stands_for: str | None = None, environ: Mapping[str
     top = os.fsencode(Path(source).resolve())
     if not Path(source).is_dir():
         raise OldHostError(f"{source} is no directory; SOURCE is a directory, ssh:HOST:/path or container:NAME:/path")
-    return Local(top, _normal(stands_for) if stands_for else _guess(Local(top, b"/")))
+    if stands_for:
+        return Local(top, _normal(stands_for))
+    here = os.fsencode(Path(source).absolute())
+    return Local(top, next(filter(lambda at: _in_place(Local(top, at)), (here, top)), _guess(Local(top, b"/"))))
+
+
+def qmail_of(tree: OldHostTree, said: str | None = None) -> bytes:
+    """Where qmail is on the old host: as said; else what a qmail home stands for; else /var/qmail."""
+    if said is not None:
+        return os.fsencode(said)
+    return tree.base if tree.base != b"/" and tree.lstat(tree.base + b"/control") else QMAIL
 
 
 def _remote(source: str, kind: str, rest: str, stands_for: str | None, environ: Mapping[str, str]) -> OldHostTree:
@@ -48,6 +59,15 @@ def _remote(source: str, kind: str, rest: str, stands_for: str | None, environ: 
         raise HostError(f"{source}: there is no such directory, or no GNU find", first.said)
     base = _normal(stands_for) if stands_for else _guess(first, (b"/control", b"/domains", b"/etc/passwd"))
     return first if base == b"/" else Remote(source, way, top, base, shell=kind == "ssh")
+
+
+def _in_place(tree: Local) -> bool:
+    """Whether it is a qmail home that is no copy: its own tables name homes below the place where it is."""
+    inside = b":" + tree.base.rstrip(b"/") + b"/"
+    tables = (b"/users/poppasswd", b"/users/assign")
+    return bool(tree.lstat(tree.base + b"/control")) and any(
+        inside in (read_text(tree, tree.base + table) or b"") for table in tables
+    )
 
 
 def _guess(tree: OldHostTree, probes: tuple[bytes, ...] = ()) -> bytes:

@@ -57,6 +57,20 @@ def test_what_a_copy_of_the_qmail_home_does_not_hold_is_said(tmp_path: Path) -> 
     assert ("home-outside", "/var/qmail/users/assign:1") in {(f.rule, str(f.where)) for f in findings}
 
 
+@pytest.mark.parametrize("given", ["in its place", "copied"])
+def test_a_qmail_home_elsewhere_is_read_by_the_paths_that_it_names(given: str, tmp_path: Path) -> None:
+    home = HOSTS["howto"](tmp_path) / QMAIL
+    for table in (home / "users/poppasswd", home / "users/assign"):
+        table.write_text(table.read_text().replace("/var/qmail/", f"{home}/"))
+    source = [str(home)]
+    if given == "copied":
+        source = [str(home.rename(tmp_path / "copy")), "--as", str(home)]
+    done = CliRunner().invoke(migrate, ["audit", *source, "--json"], obj={})
+    said = json.loads(done.stdout)
+    assert {box["messages"] for box in said["boxes"]} != {0}
+    assert {finding["rule"] for finding in said["findings"]} <= {"cdb-old"}  # the tables were edited
+
+
 def test_nothing_of_the_source_is_changed_and_no_time_of_a_message_either(tmp_path: Path) -> None:
     root = HOSTS["howto"](tmp_path)
     before = tree_of(root)
