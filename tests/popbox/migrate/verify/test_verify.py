@@ -90,7 +90,8 @@ def test_a_message_that_always_breaks_the_session_is_named(move: Move, verify: V
     """The relay cuts within number 3, each time; the others are read all the same."""
 
     def broken(octets: bytes) -> bytes:
-        return octets[: octets.find(b"\r\n") + 5] if b"Subject: message 3\r" in octets else octets
+        before, found, _ = octets.partition(b"Subject: message 3\r")  # replies of earlier RETRs can come before it
+        return before + found[:5]
 
     with meddler(move[1], lambda _: Trouble(change=broken)) as (between, _):
         code, report = verify(move[0], between, move[2], "--timeout", "2")
