@@ -14,6 +14,7 @@ from rich.console import Console
 
 from popbox.cli.migrate_audit import environ_of
 from popbox.cli.moving.pop3_hosts import host_options
+from popbox.cli.moving.verify_watch import Watch, watch
 from popbox.cli.moving.verify_ways import Key, Way, by_files, by_pop3
 from popbox.cli.output import write
 from popbox.migrate.oldhost.dialects.detect import READERS
@@ -68,6 +69,14 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | 
 @click.option("--state", "state_file", metavar="F", type=FILE, help="Note boxes that are done; go on there if killed.")
 @click.option("--oracle", "oracles", type=click.Choice(oracle.CLIENTS), multiple=True, help="Try it with this client.")
 @click.option("--oracle-boxes", type=click.IntRange(1), default=3, show_default=True, help="How many boxes, at most.")
+@click.option(
+    "--watch",
+    "watch_min",
+    type=click.FloatRange(0, 1440),
+    metavar="MINUTES",
+    help="Look for late mail, that often.",
+)
+@click.option("--rounds", type=click.IntRange(0), default=0, help="With --watch: end after so many; 1 for cron.")
 @click.option("--shard", callback=_shard, metavar="K/N", help="Only this part of the boxes; see merge.")
 @click.option("--json-lines", "lines_file", metavar="F", help="For merge: a line a box.")
 @click.option("--json", "json_file", metavar="F", help="All of it; - for standard output.")
@@ -85,6 +94,8 @@ def verify(
     oracle_boxes: int,
     shard: Shard | None,
     lines_file: str | None,
+    watch_min: float | None,
+    rounds: int,
     json_file: str | None,
     csv_file: str | None,
     html_file: str | None,
@@ -105,6 +116,8 @@ def verify(
     way = the_way(given, files, not no_content, shard or WHOLE, oracles, options, environ_of(ctx))
     keys = chosen(way.keys, only)
     about = {**way.about, **({"shard": str(shard)} if shard else {})}
+    if watch_min is not None:
+        return watch(way, keys, _watched(way, watch_min, rounds, state_file, json_file), about)
     state = State(state_file, about) if state_file else None
     began, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     try:
@@ -129,6 +142,17 @@ def verify(
     if state is not None:
         state.end(finished=not report.totals.unavailable)
     return UNAVAILABLE if report.totals.unavailable else EQUAL if report.equal else DIFFERENT
+
+
+def _watched(way: Way, minutes: float, rounds: int, state_file: Path | None, json_file: str | None) -> Watch:
+    """What ``--watch`` asks for.
+
+    Raises:
+        click.UsageError: it needs --state, and hosts that are asked by POP3.
+    """
+    if state_file is None or way.work is None:
+        raise click.UsageError("--watch logs in, and needs --state FILE to know what it has seen")
+    return Watch(minutes, rounds, state_file, json_file)
 
 
 def the_way(
