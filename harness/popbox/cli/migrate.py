@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from popbox.cli.migrate_audit import audit
+from popbox.cli.migrate_export import export
 from popbox.cli.migrate_import import import_
 from popbox.cli.migrate_plan import plan
 from popbox.cli.migrate_verify import verify
@@ -17,5 +18,5 @@ def migrate() -> None:
 
 
 verify.add_command(merge)
-for command in (audit, import_, plan, verify):
+for command in (audit, import_, plan, verify, export):
     migrate.add_command(command)

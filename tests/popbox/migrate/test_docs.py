@@ -12,6 +12,7 @@ from tests.popbox.migrate.oldhosts import HOSTS
 
 from popbox.cli.migrate import migrate
 from popbox.cli.migrate_audit import audit
+from popbox.cli.migrate_export import export
 from popbox.cli.migrate_import import import_
 from popbox.cli.migrate_plan import plan
 from popbox.cli.migrate_verify import verify
@@ -20,7 +21,7 @@ from popbox.migrate.oldhost.dialects.detect import READERS
 PAGE = (Path(__file__).parents[3] / "harness/popbox/migrate/README.md").read_text()
 OPTIONS = [
     option
-    for verb in (audit, import_, plan)
+    for verb in (audit, import_, plan, export)
     for param in verb.params
     for option in param.opts
     if option.startswith("--")
@@ -37,7 +38,7 @@ SIDES = re.compile("^--new-")  # what is said of --old-... holds for the new hos
 
 @pytest.mark.parametrize("word", [option for param in verify.params for option in param.opts if option[:2] == "--"])
 def test_the_page_says_each_option_of_verify(word: str) -> None:
-    assert SIDES.sub("--old-", word) in PAGE.partition("## verify")[2].partition("## plan")[0]
+    assert SIDES.sub("--old-", word) in PAGE.partition("## verify")[2].partition("## export")[0]
 
 
 def test_the_page_says_every_key_of_the_json(tmp_path: Path) -> None:

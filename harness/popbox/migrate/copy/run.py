@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -24,8 +24,11 @@ from popbox.migrate.copy.progress import Meter
 from popbox.migrate.oldhost import mbox
 from popbox.migrate.oldhost.accounts import Box
 from popbox.migrate.oldhost.findings import shown
-from popbox.migrate.oldhost.stores import contents
+from popbox.migrate.oldhost.model import OldHost, Store
+from popbox.migrate.oldhost.stores import Contents, contents
 from popbox.migrate.oldhost.tree import FileRequest, OldHostError, OldHostTree, Vanished
+
+Arrange = Callable[[OldHostTree, OldHost, Store, Contents], Contents]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Options:
     quoting: mbox.Quoting = "rd"
     octets_per_s: int | None = None
     files_per_s: float | None = None
+    arrange: Arrange | None = None
+    """What makes other names and dates of what a store holds; the journal knows messages by these."""
 
 
 @dataclass(slots=True)
@@ -143,6 +148,8 @@ class _Run:
         now_ns = time.time_ns()
         for held in self.found.held:
             there = contents(self.tree, self.found.host, held.box.store, now_ns)
+            if self.options.arrange is not None:
+                there = self.options.arrange(self.tree, self.found.host, held.box.store, there)
             try:
                 target = self.place.target(held.box, self._prefix(held.box))
                 box = BoxCopy(held.box.address, target, batch, pace, self.tally, final=self.options.final)

@@ -29,6 +29,7 @@ from popbox.migrate.verify.mailbox import Message, Side
 
 TRIES = 3  # our choice: a box is listed again where a server renames or removes messages at the same time
 SECOND_NS = 1_000_000_000
+TWIN = ".twin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Maildrops:
 
     def _maildir(self, store: Store, content: bool, places: Mapping[str, int] | None) -> Side:
         odd: list[str] = []
-        items = self._in_order(self._items(store, odd), places or {})
+        items = self.items(store, odd, places or {})
         messages = [Message(number, item.uidl, item.entry.size) for number, item in enumerate(items, 1)]
         for message, item in zip(messages, items, strict=True):
             if item.entry.kind == LINK:
@@ -73,6 +74,14 @@ class Maildrops:
         if content:
             self._read(messages, items)
         return Side(messages, odd=odd)
+
+    def items(self, store: Store, odd: list[str], places: Mapping[str, int]) -> list[Item]:
+        """What a session would list of a Maildir, in its order; ``odd`` takes, in words, what is no message.
+
+        Raises:
+            OldHostError: it cannot be read.
+        """
+        return self._in_order(self._items(store, odd), places)
 
     def _items(self, store: Store, odd: list[str]) -> list[Item]:
         """Regular files, and for qmail-pop3d links too, dated before this second (Q-POP3-4)."""
@@ -194,6 +203,6 @@ def _strict(items: list[Item]) -> list[Item]:
         name = os.fsencode(item.uidl)
         legal = 0 < len(name) <= UIDL_OCTETS and all(0x21 <= octet <= 0x7E for octet in name)
         uidl = item.uidl if legal else hashlib.blake2b(name, digest_size=20).hexdigest()
-        made[item.path] = f"{uidl}.twin" if uidl in taken else uidl
+        made[item.path] = f"{uidl}{TWIN}" if uidl in taken else uidl
         taken.add(uidl)
     return [replace(item, uidl=made[item.path]) for item in items]

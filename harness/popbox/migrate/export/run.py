@@ -1,0 +1,90 @@
+"""An export: the copying of an import into a directory of its own, then what the other server needs beside the mail."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TextIO
+
+from popbox.migrate.copy.accounts import write_private
+from popbox.migrate.copy.folder import FolderError
+from popbox.migrate.copy.run import Options, Outcome
+from popbox.migrate.copy.run import run as copy
+from popbox.migrate.export import dovecot
+from popbox.migrate.export.place import MAIL, Out
+from popbox.migrate.oldhost.findings import shown
+from popbox.migrate.oldhost.source import open_source
+from popbox.migrate.oldhost.tree import OldHostError
+from popbox.migrate.verify.files.maildrop import Maildrops
+
+Kind = Literal["dovecot", "maildir++"]
+FAR_NS = 1 << 62  # qmail-pop3d shows no message of the future, but will
+KINDS: tuple[Kind, ...] = ("dovecot", "maildir++")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to export and how. ``profile``: of our POP3 server; ``root``: where ``mail`` of DIR will lie over there."""
+
+    kind: Kind
+    home: Path
+    stands_for: str | None = None
+    profile: str = "rfc1939"
+    owner: tuple[int, int] = (888, 888)
+    root: Path | None = None
+
+
+def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
+    """Export, or go on exporting: a later run follows what the home did since. The home is only read.
+
+    Raises:
+        OldHostError: the home is none.
+        UnusableError: the directory holds something that no export has put there.
+        PopboxError: no space, another export at work, octets that read back wrong.
+        OSError: the disk fails. What was placed stays, and the next run goes on.
+    """
+    place = Out(to, over=f"an export to {wish.kind}", owner=wish.owner if os.geteuid() == 0 else None)
+    stands_for = wish.stands_for or str(wish.home.resolve())
+    tree = open_source(str(wish.home), stands_for)
+    arrange = dovecot.renamed if wish.kind == "dovecot" else None
+    outcome = copy(tree, place, Options("howto", os.fsencode(stands_for), final=True, arrange=arrange), out)
+    errors = [finding for finding in outcome.audit.findings if finding.level == "error"]
+    outcome.tally.problems += [f"{one.where}: {one.text} [{one.rule}]" for one in errors]
+    drops = Maildrops(tree, wish.profile, FAR_NS)
+    if wish.kind == "dovecot":
+        _for_dovecot(wish, place, drops, outcome)
+    else:
+        _judge_names(drops, outcome)
+    return outcome
+
+
+def _judge_names(drops: Maildrops, outcome: Outcome) -> None:
+    """Files keep their names, which are their UIDLs; say which of them other servers read as something else."""
+    for held in outcome.audit.held:
+        try:
+            for item in drops.items(held.box.store, [], {}):
+                name = item.path.rpartition(b"/")[2]
+                if dovecot.name_for(name, item.entry.size) != name:
+                    told = "says a size that may not be its own, by which other servers cut it"
+                    outcome.tally.problems.append(f"{held.box.address}: {shown(name)}: its name {told}")
+        except OldHostError as why:
+            outcome.tally.problems.append(f"{held.box.address}: {why}")
+
+
+def _for_dovecot(wish: Wish, place: Out, drops: Maildrops, outcome: Outcome) -> None:
+    root = wish.root or place.popboxes
+    users = []
+    for held in outcome.audit.held:
+        try:
+            outcome.tally.problems += dovecot.write_uidlist(place, held.box, drops)
+        except (FolderError, OldHostError) as why:
+            outcome.tally.problems.append(f"{held.box.address}: {why}")
+        line = dovecot.user(held.box, str(root / held.box.domain / held.box.local), wish.owner)
+        if not line:
+            outcome.tally.notes.append(f"{held.box.address}: its login is locked, so it has no line in users")
+        users.append(line)
+    write_private(place.to / "users", "".join(users).encode())
+    uid, gid = wish.owner
+    text = dovecot.CONFIGURATION.format(users=(root.parent if root.name == MAIL else root) / "users", uid=uid, gid=gid)
+    write_private(place.to / "dovecot.conf.part", text.encode())
