@@ -139,8 +139,7 @@ class BoxCopy:
             told = f"the new host has another message of that name: {shown(places[0])}"
             self.tally.problems.append(f"{self.address}: {shown(record.key)}: {told}; not copied")
         else:
-            self.target.journal.write_taken([record._replace(place=places[0])])
-            self.target.journal.write_placed()
+            self.target.adopt(record._replace(place=places[0]))
             self.tally.known += 1
         self.pace.meter.known_already(1, record.size)
         return True

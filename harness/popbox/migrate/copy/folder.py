@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Folder:
         """``maildir`` lies below ``base``."""
         self.path = os.fsencode(maildir)
         self._base, self._names = base, [os.fsencode(name) for name in maildir.relative_to(base).parts]
+        self._made: set[int] = set()  # how far down the folders lie in which one was made
 
     def make(self, owner: tuple[int, int] | None) -> None:
         """Make what is missing of it, 0700; the Maildir and what is in it is the ``owner``'s.
@@ -68,13 +69,46 @@ class Folder:
         Raises:
             FolderError: it cannot be opened as a directory.
         """
+        with self.open_parts((part,)) as at:
+            yield at[part]
+
+    @contextmanager
+    def open_parts(self, parts: Collection[bytes]) -> Iterator[dict[bytes, int]]:
+        """Descriptors of some of tmp, new and cur, by one walk.
+
+        Raises:
+            FolderError: one cannot be opened as a directory.
+        """
+        opened: dict[bytes, int] = {}
         at = os.open(self._base, _FLAGS)
         try:
-            for number, name in enumerate([*self._names, part], start=1):
+            for number, name in enumerate(self._names, start=1):
                 at = self._down(at, number, name, None)
-            yield at
+            for part in parts:
+                opened[part] = self._enter(at, len(self._names) + 1, part)
+            yield opened
+        finally:
+            for one in (at, *opened.values()):
+                os.close(one)
+
+    def sync_made(self) -> None:
+        """Make the names of the folders durable that `make` has made.
+
+        Raises:
+            FolderError: a link or another kind of file is in the place of one.
+        """
+        if not self._made:
+            return
+        at = os.open(self._base, _FLAGS)
+        try:
+            for number, name in enumerate(self._names):
+                if number in self._made:
+                    os.fsync(at)
+                at = self._down(at, number + 1, name, None)
+            os.fsync(at)
         finally:
             os.close(at)
+        self._made.clear()
 
     def _down(self, above: int, number: int, name: bytes, owner: tuple[int, int] | None, *, make: bool = False) -> int:
         """One folder further; ``above`` is closed, unless this raises."""
@@ -83,19 +117,24 @@ class Folder:
             try:
                 os.mkdir(name, 0o700, dir_fd=above)
                 made = True
+                self._made.add(number - 1)
             except FileExistsError:
                 pass
-        try:
-            below = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=above)
-        except OSError as why:
-            if not _roots_link(above, name):
-                path = os.fsdecode(b"/".join([os.fsencode(self._base), *self._names, name][: number + 1]))
-                raise FolderError(f"{path}: {_what(above, name, why)}") from why
-            below = os.open(name, _FLAGS, dir_fd=above)
+        below = self._enter(above, number, name)
         if made and owner is not None:
             os.fchown(below, *owner)
         os.close(above)
         return below
+
+    def _enter(self, above: int, number: int, name: bytes) -> int:
+        """Open a folder in another one, which stays open."""
+        try:
+            return os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=above)
+        except OSError as why:
+            if not _roots_link(above, name):
+                path = os.fsdecode(b"/".join([os.fsencode(self._base), *self._names, name][: number + 1]))
+                raise FolderError(f"{path}: {_what(above, name, why)}") from why
+            return os.open(name, _FLAGS, dir_fd=above)
 
 
 def _what(above: int, name: bytes, why: OSError) -> str:

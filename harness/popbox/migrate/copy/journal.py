@@ -46,7 +46,8 @@ class Journal:
         self.converted: tuple[int, int] | None = None
         self._pending: list[bytes] = []
         self._path = path
-        text = path.read_bytes() if path.exists() else b""
+        self._there = path.exists()
+        text = path.read_bytes() if self._there else b""
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             os.truncate(path, len(whole))
@@ -125,10 +126,18 @@ class Journal:
         self._write(f"S {octets} {mtime_ns}\n")
         self.converted = octets, mtime_ns
 
+    def make(self) -> None:
+        """Make the file, and its name durable, where there is none."""
+        if self._there:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        sync_directory(self._path.parent)
+        self._there = True
+
     def _write(self, text: str, *, sync: bool = False) -> None:
         """Append; only what must be known before a message is placed has to be on disk at once."""
-        new = not self._path.exists()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self.make()
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             octets = memoryview(text.encode("ascii"))
@@ -138,8 +147,6 @@ class Journal:
                 os.fsync(file)
         finally:
             os.close(file)
-        if new:
-            sync_directory(self._path.parent)
 
 
 def sync_directory(path: Path | bytes) -> None:

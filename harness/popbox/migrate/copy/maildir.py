@@ -10,7 +10,9 @@ import contextlib
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from popbox.errors import PopboxError
@@ -24,12 +26,11 @@ READ_OCTETS = 1 << 20
 class Staged:
     """A message in tmp/, open: ``write`` its octets, then `sync_and_check`, then `Target.place`."""
 
-    def __init__(self, target: Target, name: bytes) -> None:
-        """Make the file; the target's owner gets it."""
+    def __init__(self, target: Target, name: bytes, tmp: int) -> None:
+        """Make the file in the target's open ``tmp``; the target's owner gets it."""
         self.target, self.name = target, name
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with target.folder.open(b"tmp") as tmp:
-            self.file = os.open(name, flags, 0o600, dir_fd=tmp)
+        self.file = os.open(name, flags, 0o600, dir_fd=tmp)
         self._hash = hashlib.sha256()
         self.size = 0
         self.record: Record | None = None
@@ -47,6 +48,11 @@ class Staged:
         """Of what was written."""
         return self._hash.hexdigest()
 
+    @property
+    def path(self) -> str:
+        """Where it was made, for messages."""
+        return os.fsdecode(self.target.maildir + b"/tmp/" + self.name)
+
     def dress(self, record: Record) -> None:
         """Give it its date and owner; the record says where it is to go."""
         os.utime(self.file, ns=(record.mtime_ns, record.mtime_ns))
@@ -63,20 +69,35 @@ class Staged:
         os.fsync(self.file)
         os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_DONTNEED)
         again, offset = hashlib.sha256(), 0
-        while octets := os.pread(self.file, READ_OCTETS, offset):
+        while offset <= self.size:  # one octet more than there should be is asked for, so that a longer file shows
+            octets = os.pread(self.file, wanted := min(READ_OCTETS, self.size + 1 - offset), offset)
             again.update(octets)
             offset += len(octets)
+            if len(octets) < wanted:
+                break
         if offset != self.size or again.digest() != self._hash.digest():
-            path = os.fsdecode(self.target.maildir + b"/tmp/" + self.name)
-            raise PopboxError(f"{path}: {offset} octets read back are not the {self.size} written")
+            raise PopboxError(f"{self.path}: {offset} octets read back are not the {self.size} written")
 
-    def drop(self) -> None:
-        """Forget it, whatever has come of it."""
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
-            with contextlib.suppress(OSError, FolderError), self.target.folder.open(b"tmp") as tmp:
+    def drop(self, tmp: int | None = None) -> None:
+        """Forget it, whatever has come of it; ``tmp`` is the open folder it lies in, None: found by a walk."""
+        if self.file < 0:
+            return
+        os.close(self.file)
+        self.file = -1
+        with contextlib.suppress(OSError, FolderError):
+            if tmp is not None:
                 os.unlink(self.name, dir_fd=tmp)
+                return
+            with self.target.folder.open(b"tmp") as folder:
+                os.unlink(self.name, dir_fd=folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """What did not get its place: another message has it, or the file in tmp/ is no longer the one written."""
+
+    conflicts: list[Record] = field(default_factory=list)
+    refused: list[FolderError] = field(default_factory=list)
 
 
 class Target:
@@ -96,6 +117,7 @@ class Target:
         self.folder = Folder(base or maildir.parent, maildir)
         self.folder.make(owner)
         self.journal = Journal(journal)
+        self._writing = threading.Lock()  # a batch is placed while the next one is read
         self._remove_staged()
         self.places = self._index()
         self._settle()
@@ -134,40 +156,66 @@ class Target:
             return record.place
         return places[0] if len(places) == 1 else None
 
-    def stage(self, number: int) -> Staged:
-        """A new file in tmp/."""
-        return Staged(self, STAGED + b"%d" % number)
+    def stage(self, number: int, tmp: int) -> Staged:
+        """A new file in the open ``tmp``."""
+        return Staged(self, STAGED + b"%d" % number, tmp)
 
-    def place(self, staged: Iterable[Staged]) -> list[Record]:
-        """Link synced messages to their places; returns those whose place another message has, which are left."""
+    def prepare(self) -> None:
+        """Make durable what was made for this mailbox: folders and journal. A folder that is gone is `place`'s to tell.
+
+        Raises:
+            OSError: the disk refuses a write.
+        """
+        with contextlib.suppress(FolderError):
+            self.folder.sync_made()
+        self.journal.make()
+
+    def place(self, staged: Iterable[Staged]) -> Placing:
+        """Link synced messages to their places, after `prepare`; what cannot have its place leaves the journal again.
+
+        Raises:
+            FolderError: a folder cannot be opened; nothing was placed.
+            OSError: the disk refuses a write. What was placed is found in its place by the next run.
+        """
         these = [(one, one.record) for one in staged if one.record is not None]
-        self.journal.write_taken([record for _, record in these])
-        taken: list[Record] = []
-        for one, record in these:
-            try:
-                self._link(one, record.place)
-            except FileExistsError:
-                taken.append(record)
-                self.journal.write_removed(record.key)
-            else:
-                self.places.setdefault(uid_of(record.place), []).append(record.place)
-            one.drop()
-        self.sync_directories()
-        self.journal.write_placed()
-        return taken
+        placing = Placing()
+        parts = {b"tmp", *(part_of(record.place) for _, record in these)}
+        with self._writing, self.folder.open_parts(parts) as at:
+            self.journal.write_taken([record for _, record in these])
+            for one, record in these:
+                try:
+                    self._link(one, record.place, at)
+                except FileExistsError:
+                    placing.conflicts.append(record)
+                    self.journal.write_removed(record.key)
+                except FolderError as why:
+                    placing.refused.append(why)
+                    self.journal.write_removed(record.key)
+                else:
+                    self.places.setdefault(uid_of(record.place), []).append(record.place)
+                one.drop(at[b"tmp"])
+            for part in at.keys() - {b"tmp"}:
+                os.fsync(at[part])
+            self.journal.write_placed()
+        return placing
 
-    def _link(self, staged: Staged, place: bytes) -> None:
+    def adopt(self, record: Record) -> None:
+        """Note a message that is in its place already."""
+        with self._writing:
+            self.journal.write_taken([record])
+            self.journal.write_placed()
+
+    def _link(self, staged: Staged, place: bytes, at: dict[bytes, int]) -> None:
         """Give a message its place; it must be the file that we wrote, whoever has its name in tmp/ by now."""
         part, _, name = place.partition(b"/")
-        with self.folder.open(b"tmp") as tmp, self.folder.open(part) as folder:
-            path = os.fsdecode(self.maildir + b"/tmp/" + staged.name)
-            try:
-                os.link(staged.name, name, src_dir_fd=tmp, dst_dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError as why:
-                raise FolderError(f"{path}: was taken away before it could be placed") from why
-            if not os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(staged.file)):
-                os.unlink(name, dir_fd=folder)
-                raise FolderError(f"{path}: is another file than the one that was written")
+        tmp, folder = at[b"tmp"], at[part]
+        try:
+            os.link(staged.name, name, src_dir_fd=tmp, dst_dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError as why:
+            raise FolderError(f"{staged.path}: was taken away before it could be placed") from why
+        if not os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(staged.file)):
+            os.unlink(name, dir_fd=folder)
+            raise FolderError(f"{staged.path}: is another file than the one that was written")
 
     def same(self, place: bytes, size: int) -> str | None:
         """The hash of a message that is there, where it has this size; None where it cannot be it."""
@@ -219,6 +267,11 @@ class Target:
         for part in (b"new", b"cur"):
             with self.folder.open(part) as folder:
                 os.fsync(folder)
+
+
+def part_of(place: bytes) -> bytes:
+    """``new`` or ``cur``."""
+    return place.partition(b"/")[0]
 
 
 def uid_of(place: bytes) -> bytes:

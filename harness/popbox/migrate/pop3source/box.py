@@ -24,6 +24,7 @@ from popbox.migrate.pop3source.pace import Pace
 
 MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each time
 MUCH_MORE, SPARE_OCTETS = 16, 64 << 20  # our choice: a message so far above what LIST says has no end
+AT_ONCE = 24  # messages of a batch: boxes are copied side by side, and each holds two batches of open files
 
 
 class BoxFetch:
@@ -47,7 +48,7 @@ class BoxFetch:
             PopboxError: octets read back are not those that were written.
             OSError: the new host's disk refuses a write.
         """
-        with Batch() as batch:
+        with Batch(AT_ONCE) as batch:
             while not self._session(batch):
                 pass
             batch.commit()
@@ -229,8 +230,7 @@ class _Session:
         if self.target.same(places[0], record.size) != record.sha256:
             self._problem(f"{named(one)}: not copied: the new host has another message {shown(places[0])}")
             return True
-        self.target.journal.write_taken([record._replace(place=places[0])])
-        self.target.journal.write_placed()
+        self.target.adopt(record._replace(place=places[0]))
         self.box.is_known(self.records[record.key])
         return True
 

@@ -334,6 +334,43 @@ def test_placing_never_overwrites(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "Maildir/tmp") == []
 
 
+def test_what_gets_a_place_was_synced_read_back_and_noted_before(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the calls to the kernel: batches overlap, and no message may get ahead of its own sync."""
+    done: list[tuple[str, int]] = []
+    plain_fsync, plain_pread, plain_link = os.fsync, os.pread, os.link
+
+    def fsync(file: int) -> None:
+        plain_fsync(file)
+        done.append(("sync", os.fstat(file).st_ino))
+
+    def pread(file: int, octets: int, at: int) -> bytes:
+        done.append(("read", os.fstat(file).st_ino))
+        return plain_pread(file, octets, at)
+
+    def link(name: bytes, new: bytes, **named: Any) -> None:
+        done.append(("link", os.stat(name, dir_fd=named["src_dir_fd"]).st_ino))
+        plain_link(name, new, **named)
+
+    monkeypatch.setattr(copy_batch, "MOST_MESSAGES", 5)
+    for name, call in (("fsync", fsync), ("pread", pread), ("link", link)):
+        monkeypatch.setattr(os, name, call)
+    passed(old, tmp_path / "new")
+    monkeypatch.undo()
+    boxes = {path.parent: path for path in (tmp_path / "new/popboxes").rglob("new")}
+    assert len(boxes) == 2
+    for maildir_, new in boxes.items():
+        journal = tmp_path / "new/state/domain-com" / f"{maildir_.parent.name}.journal"
+        for path in [*new.iterdir(), *(maildir_ / "cur").iterdir()]:
+            linked = done.index(("link", path.stat().st_ino))
+            before, after = done[:linked], done[linked:]
+            assert before.index(("sync", path.stat().st_ino)) < before.index(("read", path.stat().st_ino))
+            for above in (maildir_, maildir_.parent, journal, journal.parent):
+                assert ("sync", above.stat().st_ino) in before, above
+            assert ("sync", path.parent.stat().st_ino) in after
+
+
 def test_limits_hold_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
     now, slept = [100.0], [0.0]
 

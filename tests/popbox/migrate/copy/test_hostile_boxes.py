@@ -135,3 +135,35 @@ def test_only_what_was_written_gets_a_place(tmp_path: Path, swap: str) -> None:
     assert os.listdir(tmp_path / "Maildir/new") == []
     assert (tmp_path / "secret").read_text() == "of root"
     assert Target(tmp_path / "Maildir", tmp_path / "journal", None).journal.records == {}, "to be copied again"
+
+
+def test_a_refused_message_does_not_count_as_placed_when_a_later_one_is(tmp_path: Path) -> None:
+    """Else the next pass would take it for one that a client has fetched and deleted, and never copy it."""
+    target = Target(tmp_path / "Maildir", tmp_path / "journal", None)
+    with Batch() as batch:
+        for number in (1, 2):
+            staged = batch.stage(target)
+            staged.write(b"ours\n")
+            batch.add(staged, Record(b"%d.x" % number, 5, staged.sha256, 7, b"new/%d.x" % number))
+            if number == 1:
+                (tmp_path / "Maildir/tmp" / os.fsdecode(staged.name)).unlink()
+            batch.commit()
+    assert len(batch.refused) == 1
+    assert os.listdir(tmp_path / "Maildir/new") == ["2.x"]
+    assert list(Target(tmp_path / "Maildir", tmp_path / "journal", None).journal.records) == [b"2.x"]
+
+
+def test_a_folder_swapped_between_two_batches(tmp_path: Path) -> None:
+    """What was written into a folder that has another path by now gets no place, and is copied again."""
+    target = Target(tmp_path / "Maildir", tmp_path / "journal", None)
+    with Batch() as batch:
+        for number in (1, 2):
+            staged = batch.stage(target)
+            staged.write(b"ours\n")
+            batch.add(staged, Record(b"%d.x" % number, 5, staged.sha256, 7, b"new/%d.x" % number))
+            if number == 1:
+                (tmp_path / "Maildir/tmp").rename(tmp_path / "aside")
+                (tmp_path / "Maildir/tmp").mkdir()
+    assert [str(why).rpartition(": ")[2] for why in batch.refused] == ["was taken away before it could be placed"] * 2
+    assert os.listdir(tmp_path / "Maildir/new") == []
+    assert Target(tmp_path / "Maildir", tmp_path / "journal", None).journal.records == {}, "both to be copied again"
