@@ -1,33 +1,53 @@
-"""Reads logs into a store, pass by pass: what one pass reads is one transaction, positions and events together."""
+"""Reads a host's logs and Maildirs into a store, pass by pass, together with the positions behind what was read."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Self
 
+from popbox.hosts.base import Ability, Host
 from popbox.hosts.following import Follower
-from popbox.journey.join.queue import Foretell, QueueLog
+from popbox.journey.feeds.maildirs import Maildirs
+from popbox.journey.join.files import Files, still_owed
+from popbox.journey.join.foretell import Foreteller
+from popbox.journey.join.maillog import Line, Started, parse, stamp
+from popbox.journey.join.pickup import PopLog
+from popbox.journey.join.queue import NoRules, QueueLog, clock
 from popbox.journey.store import Store
 
 MOST_LINES = 2000  # our choice: of one transaction; the rest follows in the next
-
-
-def as_routed(_channel: str, routed: str) -> tuple[str, int | None]:
-    """Where no one can say how the rules treat an address: the log's own name for it, and nothing foretold."""
-    return routed, None
+MAIL, POP3 = "mail log", "pop3 log"  # sources in the store
+Follow = Callable[[str], Follower]
 
 
 class Recorder:
     """The writer of a store. ``run_pass`` is called again and again, by one thread at a time."""
 
     def __init__(
-        self, store: Store, follow: Callable[[str], Follower], foretell: Foretell = as_routed, source: str = "mail log"
+        self,
+        store: Store,
+        follow: Follow,
+        follow_pop3: Follow | None = None,
+        rules: Foreteller | None = None,
+        files: Files | None = None,
     ) -> None:
-        """``follow`` opens the MTA's log at a position, see ``Host.follow``; ``source`` is its name in the store."""
-        self._store, self._follow, self._source = store, follow, source
-        self._queue = QueueLog(source, foretell)
-        self._mail_log: Follower | None = None
+        """``follow`` and ``follow_pop3`` open the two logs at a position, see ``Host.follow``."""
+        self._store, self._follow, self._follow_pop3 = store, follow, follow_pop3
+        self._rules, self._files = rules, files or Files(None, 0, "this host's files are not looked at")
+        self._queue = QueueLog(MAIL, rules or NoRules(), self._owe)
+        self._pop3 = PopLog(POP3, rules.box_of if rules else lambda _login: "")
+        self._kept: set[int] = set()  # messages of which the lines of this pass say that files were kept
+        self._logs: dict[str, Follower] = {}
+
+    @classmethod
+    def on(cls, host: Host, store: Store) -> Self:
+        """For all that a host can show: its logs, its rules, its Maildirs. What it cannot is unknown."""
+        why = host.cannot(Ability.FILES)
+        files = Files(None if why else Maildirs(host), host.uid, why)
+        rules = Foreteller(host)
+        return cls(store, lambda at: host.follow("smtp", at), lambda at: host.follow("pop3", at), rules, files)
 
     def run_pass(self) -> int:
         """Store all that is new; returns the cursor behind it.
@@ -37,35 +57,76 @@ class Recorder:
             OSError, HostError: a log cannot be read now.
         """
         try:
-            while self._some_lines():
+            self._open()
+            while self._mail():
                 pass
+            self._arrivals()
         except BaseException:
             self.close()
             raise
         return self._store.cursor()
 
     def close(self) -> None:
-        """Let go of the log. The next pass goes on where the store says."""
-        if self._mail_log:
-            self._mail_log.close()
-            self._mail_log = None
+        """Let go of logs and programs. The next pass goes on where the store says."""
+        for log in self._logs.values():
+            log.close()
+        self._logs.clear()
+        self._files.close()
+        if self._rules:
+            self._rules.forget_seqs()
 
-    def _some_lines(self) -> bool:
-        """Store at most MOST_LINES lines; whether there may be more."""
-        log, now = self._mail_log or self._open(), time.time()
+    def _open(self) -> None:
+        if MAIL in self._logs:
+            return
+        position, state = self._store.position(MAIL)
+        self._queue.load(self._store.open_numbers(), state)
+        self._logs[MAIL] = self._follow(position)
+        self._files.owed = []
+        self._kept = set(self._store.owing())
+        if self._follow_pop3:
+            position, state = self._store.position(POP3)
+            self._pop3.load(state)
+            self._logs[POP3] = self._follow_pop3(position)
+
+    def _owe(self, of: int, _recipient: str) -> None:
+        self._kept.add(of)
+
+    def _mail(self) -> bool:
+        """Store at most MOST_LINES lines of the MTA's log; whether there may be more."""
+        log, now = self._logs[MAIL], time.time()
         lines = list(islice(log.lines(), MOST_LINES))
         if not lines and not log.gap:
             return False
+        parsed = [(line, one) for one in lines if (line := parse(one.text)) is not None]
+        self._ask(line for line, _ in parsed)
         with self._store.batch() as batch:
-            for line in lines:
-                self._queue.take(batch, line.text, line.place, now)
+            for line, one in parsed:
+                self._queue.take(batch, line, clock(line, stamp(one.text), now), one.place)
             if log.gap:
                 self._queue.cut(batch, log.gap, now)
-            batch.keep_position(self._source, log.position, self._queue.state)
+            batch.keep_position(MAIL, log.position, self._queue.state)
         return bool(log.gap) or len(lines) == MOST_LINES
 
-    def _open(self) -> Follower:
-        position, state = self._store.position(self._source)
-        self._queue.load(self._store.open_numbers(), state)
-        self._mail_log = self._follow(position)
-        return self._mail_log
+    def _ask(self, lines: Iterable[Line]) -> None:
+        if self._rules:
+            self._rules.ask((line.channel, line.address) for line in lines if isinstance(line, Started))
+
+    def _arrivals(self) -> None:
+        """Store which files are there, and which messages POP3 handed out."""
+        now = time.time()
+        for of in self._kept:
+            self._files.owe(of, still_owed(self._store.events_about(of), self._store.event))
+        self._kept.clear()
+        look = self._files.look(now)
+        log = self._logs.get(POP3)
+        lines = list(islice(log.lines(), MOST_LINES)) if log else []
+        for line in lines:
+            self._pop3.take(line.text, line.place)
+        if not (self._files.owed or lines or self._pop3.is_waiting):
+            return
+        with self._store.batch() as batch:
+            self._files.settle(batch, look, now, self._pop3.removed_unseen)
+            self._pop3.join(batch, now)
+            self._pop3.tell_blind(batch, self._store.blind(), now)
+            if log:
+                batch.keep_position(POP3, log.position, self._pop3.state)

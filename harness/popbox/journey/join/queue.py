@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from popbox.journey.join.maillog import Bounced, Did, Ended, Info, Line, New, Started, parse, stamp
-from popbox.journey.model import Event, Kind
+from popbox.journey.join.maillog import Bounced, Did, Ended, Info, Line, New, Started
+from popbox.journey.model import Event, Foretold, Kind
 from popbox.journey.store import NEW, Batch
 
 BOUNCERS = ("", "#@[]")  # senders of a bounce, and of a double bounce (Q-BOUNCE-6)
 WITHIN_S = 60.0  # our choice: between the reply to DATA or a parent's line and the info line of the same qp
-Foretell = Callable[[str, str], tuple[str, int | None]]  # channel, routed -> address of the envelope, seq of FORETOLD
+STAND_IN_QP = re.compile(r"\d{16}")  # the stand-in's message number is its clock, in microseconds
+
+
+class Rules(Protocol):
+    """What is asked of the rules of a host, see ``foretell.Foreteller``."""
+
+    def told(self, batch: Batch, channel: str, routed: str) -> tuple[str, int | None]:
+        """The address of the envelope, and the seq of the event FORETOLD if there is one."""
+
+    def contradicts(self, routed: str, did: Did) -> str:
+        """Why what happened is not what the rules say; empty where it is."""
+
+    def places(self, routed: str) -> Foretold | None:
+        """What was foretold."""
+
+
+class NoRules:
+    """Where no one can say how the rules treat an address: the log's own name for it, and nothing foretold."""
+
+    def told(self, _batch: Batch, _channel: str, routed: str) -> tuple[str, int | None]:
+        """See Rules."""
+        return routed, None
+
+    def contradicts(self, _routed: str, _did: Did) -> str:
+        """See Rules."""
+        return ""
+
+    def places(self, _routed: str) -> Foretold | None:
+        """See Rules."""
+        return None
 
 
 class QueueLog:
-    """Joins the lines of one log. Nothing of it outlives a batch but through ``state``."""
+    """Joins the lines of one log. Nothing of it outlives a batch but through ``state``. ``owed`` gets what was kept."""
 
-    def __init__(self, source: str, foretell: Foretell) -> None:
-        """``source`` names the log in the store."""
-        self._source, self._foretell = source, foretell
+    def __init__(self, source: str, rules: Rules, owed: Callable[[int, str], None]) -> None:
+        """``source`` names the log in the store; ``owed`` is told of what files were kept: message and recipient."""
+        self._source, self._rules, self._owed = source, rules, owed
         self._open: dict[str, int] = {}
         self._running: dict[str, tuple[int, str]] = {}  # delivery -> message, recipient
 
@@ -41,13 +71,10 @@ class QueueLog:
         for of in self._open.values():
             self._add(batch, at, Kind.UNSURE, of, "", why=why)
 
-    def take(self, batch: Batch, text: str, place: str, seen_at: float) -> None:
-        """Store what one line says. ``seen_at`` is its time where the logger gave it none."""
-        line = parse(text)
-        if line is None or isinstance(line, New):
-            return
-        at = stamp(text)
-        self._take(batch, line, place, seen_at if at is None else at)
+    def take(self, batch: Batch, line: Line, at: float, place: str) -> None:
+        """Store what one line says."""
+        if not isinstance(line, New):
+            self._take(batch, line, place, at)
 
     def _take(self, batch: Batch, line: Line, place: str, at: float) -> None:
         match line:
@@ -91,7 +118,7 @@ class QueueLog:
 
     def _started(self, batch: Batch, line: Started, place: str, at: float) -> None:
         if of := self._open.get(line.number):
-            address, foretold = self._foretell(line.channel, line.address)
+            address, foretold = self._rules.told(batch, line.channel, line.address)
             said = {"channel": line.channel, "recipient": line.address, "address": address, "foretold": foretold}
             self._add(batch, at, Kind.TRYING, of, place, delivery=line.delivery, **said)
             self._running[line.delivery] = (of, line.address)
@@ -102,6 +129,10 @@ class QueueLog:
             return
         said = {"outcome": line.outcome, "said": line.said, "kept": line.kept, "forwards": line.forwards}
         self._add(batch, at, Kind.TRIED, of, place, delivery=line.delivery, recipient=address, **said)
+        if line.kept:
+            self._owed(of, address)
+        if why := self._rules.contradicts(address, line):
+            self._add(batch, at, Kind.ALARM, of, "", recipient=address, why=why)
         for qp in line.forwards:
             self._expect(batch, qp, of, "forward", at)
 
@@ -116,6 +147,15 @@ class QueueLog:
             self._add(batch, at, Kind.LINKED, row[0], "", parent=parent, relation=relation)
         else:
             batch.db.execute("INSERT INTO awaited VALUES (?, ?, ?, ?)", (qp, parent, relation, at))
+
+
+def clock(line: Line, stamped: float | None, seen_at: float) -> float:
+    """When a line was logged: by its logger, else by the stand-in's message number, else when it was read."""
+    if stamped is not None:
+        return stamped
+    if isinstance(line, Info) and STAND_IN_QP.fullmatch(line.queued_as):
+        return min(seen_at, int(line.queued_as) / 1e6)
+    return seen_at
 
 
 def _sender(batch: Batch, of: int) -> str:

@@ -32,7 +32,7 @@ def keys(event: Event) -> Iterator[tuple[Key, str]]:
         case Kind.TRYING:
             for address in {said["recipient"], said["address"]}:
                 yield from _address(Key.TO, address)
-        case Kind.FILED:
+        case Kind.FILED | Kind.RETRIEVED | Kind.REMOVED:
             yield Key.UIDL, said["uidl"]
     if qp := said.get("qp") if event.kind in (Kind.SENT, Kind.QUEUED) else None:
         yield Key.QUEUE_ID, qp
@@ -61,8 +61,8 @@ def project(db: sqlite3.Connection, event: Event) -> None:
             db.execute("UPDATE messages SET owed = owed + ? WHERE id = ?", (said["kept"], of))
         case Kind.FILED:
             _filed(db, event, of)
-        case Kind.MISSING | Kind.UNSEEN:
-            db.execute("UPDATE messages SET owed = 0 WHERE id = ?", (of,))
+        case Kind.MISSING | Kind.UNSEEN | Kind.AMBIGUOUS if said.get("recipient"):
+            db.execute("UPDATE messages SET owed = max(0, owed - ?) WHERE id = ?", (said.get("count", 1), of))
         case Kind.ENDED:
             db.execute("UPDATE messages SET ended = 1 WHERE id = ?", (of,))
         case Kind.LINKED:

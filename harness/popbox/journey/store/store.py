@@ -16,7 +16,8 @@ from popbox.errors import PopboxError
 from popbox.journey.derive import derive
 from popbox.journey.model import Event, Journey, Kind
 from popbox.journey.store.project import project
-from popbox.journey.store.schema import VERSION, connect, prepare
+from popbox.journey.store.prune import AT_ONCE, octets, old, remove
+from popbox.journey.store.schema import VERSION, connect, folded, prepare
 from popbox.journey.store.search import Filters, search
 
 NEW = 0  # as the message of an event: it is the first of a new message
@@ -127,7 +128,54 @@ class Store:
         """Have ``tell`` called with the last seq after each batch with events, by the writer; it must not block."""
         self._listeners.append(tell)
 
+    def prune(self, before: float = 0.0, most_octets: int | None = None) -> int:
+        """Take out journeys at their end that began before a time, then the oldest until the file is small enough.
+
+        Returns how many. A journey with an address of a live space stays, whatever its age.
+
+        Raises:
+            StoreError: the store cannot be written; what was taken out before that is out.
+        """
+        taken = 0
+        while True:
+            with self.batch() as batch:
+                too_big = most_octets is not None and octets(batch.db) > most_octets
+                roots = old(batch.db, float("inf") if too_big else before, AT_ONCE)
+                remove(batch.db, roots)
+            taken += len(roots)
+            with self._lock:
+                if self._writer:
+                    self._writer.execute("PRAGMA incremental_vacuum(10000)").fetchall()
+            if not roots:
+                return taken
+
+    def make_space(self, name: str, domain: str, at: float) -> None:
+        """Note a space: a domain for one test alone. Nothing of it is pruned until ``end_space``.
+
+        Raises:
+            StoreError: there is a space of that name.
+        """
+        with self.batch() as batch:
+            values = (name, folded(domain), self._last, at)
+            batch.db.execute("INSERT INTO spaces (name, domain, cursor, made_at) VALUES (?, ?, ?, ?)", values)
+
+    def end_space(self, name: str, at: float) -> None:
+        """Let what a space held be pruned as other journeys are."""
+        with self.batch() as batch:
+            batch.db.execute("UPDATE spaces SET ended_at = ? WHERE name = ? AND ended_at IS NULL", (at, name))
+
+    def live_spaces(self) -> dict[str, str]:
+        """Name -> domain of the spaces that were not ended."""
+        return dict(self._reader().execute("SELECT name, domain FROM spaces WHERE ended_at IS NULL").fetchall())
+
     # Reading
+
+    def histogram(self, name: str) -> tuple[dict[float, int], float]:
+        """Upper bound -> how many durations have that as their least bucket, and the sum of all, in seconds."""
+        db = self._reader()
+        counts = dict(db.execute("SELECT le, count FROM histograms WHERE name = ?", (name,)).fetchall())
+        row = db.execute("SELECT value FROM totals WHERE name = ?", (name,)).fetchone()
+        return counts, row[0] if row else 0.0
 
     def _reader(self) -> sqlite3.Connection:
         if not self._path:
@@ -152,7 +200,7 @@ class Store:
         """The whole journey that a message belongs to, by the id of any of its messages; None where there is none."""
         db = self._reader()
         row = db.execute("SELECT root FROM messages WHERE id = ?", (of,)).fetchone()
-        return None if row is None else derive(row[0], self.events_of(row[0]), self.foretold, self._blind())
+        return None if row is None else derive(row[0], self.events_of(row[0]), self.foretold, self.blind())
 
     def events_of(self, root: int) -> list[Event]:
         """All events of a journey, oldest first."""
@@ -160,11 +208,20 @@ class Store:
         rows = self._reader().execute(f"SELECT {COLUMNS} {FROM} WHERE e.message IN ({family}) ORDER BY e.seq", (root,))
         return [_event(row) for row in rows]
 
-    def _blind(self) -> str:
+    def blind(self) -> str:
         """Why POP3 does not say which messages it hands out, if so."""
         query = "SELECT fields FROM events WHERE message IS NULL AND kind = 'blind' ORDER BY seq DESC LIMIT 1"
         row = self._reader().execute(query).fetchone()
         return str(json.loads(row[0])["why"]) if row else ""
+
+    def events_about(self, of: int) -> list[Event]:
+        """All events of one message, oldest first."""
+        rows = self._reader().execute(f"SELECT {COLUMNS} {FROM} WHERE e.message = ? ORDER BY e.seq", (of,))
+        return [_event(row) for row in rows]
+
+    def owing(self) -> list[int]:
+        """Ids of messages of which files are owed."""
+        return [row[0] for row in self._reader().execute("SELECT id FROM messages WHERE owed > 0 ORDER BY id")]
 
     def event(self, seq: int) -> Event | None:
         """One event."""
@@ -228,6 +285,11 @@ class Batch:
         )
         project(self.db, Event(event.at, event.kind, message, event.fields, event.source, event.place, seq))
         return seq
+
+    def has(self, source: str, place: str) -> bool:
+        """Whether there is an event of that source and place."""
+        query = "SELECT 1 FROM events WHERE source = ? AND place = ?"
+        return self.db.execute(query, (self._source(source), place)).fetchone() is not None
 
     def keep_position(self, source: str, position: str, state: str = "") -> None:
         """Where reading the source goes on, with the events that came from before it."""

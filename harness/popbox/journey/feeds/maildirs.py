@@ -1,0 +1,108 @@
+"""Looking into Maildirs on the mail host, by one small program that stays there: only boxes that a delivery names."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import select
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from popbox.errors import HostError
+from popbox.hosts.base import Host
+from popbox.hosts.process import undisturbed
+from popbox.journey.feeds import on_host
+
+ANSWER_S = 30.0  # our choice: a container starts in one, and a box of 100,000 messages is listed in one
+
+
+@dataclass(frozen=True, slots=True)
+class MaildirFile:
+    """A message file. ``top`` is its first three lines, ``box`` its Maildir below the home, ``name`` the base."""
+
+    box: str
+    path: str
+    name: str
+    size: int
+    uid: int
+    at: float
+    mode: int
+    top: tuple[str, str, str]
+    subject: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look gave; ``faults`` says of a Maildir why it could not be looked at."""
+
+    files: tuple[MaildirFile, ...]
+    faults: Mapping[str, str]
+
+
+class Maildirs:
+    """The program on one host, started when it is first asked."""
+
+    def __init__(self, host: Host) -> None:
+        """``host`` runs the program beside its services."""
+        self._host = host
+        self._child: subprocess.Popen[bytes] | None = None
+        self._known: list[tuple[str, str]] = []
+
+    def known(self, box: str, name: str) -> None:
+        """That file needs no second look while its box is looked into."""
+        self._known.append((box, name))
+
+    def look(self, boxes: Mapping[str, float]) -> Look:
+        """Files in these Maildirs that changed since the time given for each.
+
+        Raises:
+            HostError: the host shows no files, or the program ended or did not answer.
+        """
+        child = self._child or self._start()
+        assert child.stdin is not None
+        try:
+            child.stdin.write(json.dumps({"boxes": boxes, "known": self._known}).encode() + b"\n")
+            child.stdin.flush()
+            answer = json.loads(self._line(child))
+        except (OSError, ValueError) as error:
+            self.close()
+            raise HostError(f"the look into Maildirs on {self._host.describe()} ended: {error}") from error
+        self._known.clear()
+        return Look(tuple(_files(answer["files"])), answer["faults"])
+
+    def close(self) -> None:
+        """End the program."""
+        if self._child:
+            self._child.kill()
+            self._child.communicate()
+        self._child = None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = self._host.beside("-c", inspect.getsource(on_host), self._host.home())
+        with undisturbed():
+            self._child = subprocess.Popen(
+                command.argv,
+                env=dict(command.env),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        return self._child
+
+    @staticmethod
+    def _line(child: subprocess.Popen[bytes]) -> bytes:
+        assert child.stdout is not None
+        if not select.select([child.stdout], [], [], ANSWER_S)[0]:
+            raise OSError(f"no answer within {ANSWER_S:.0f} s")
+        return child.stdout.readline()
+
+
+def _files(rows: Iterable[list[Any]]) -> Iterable[MaildirFile]:
+    for box, path, name, size, uid, at, mode, texts in rows:
+        first, second, third, subject, message_id = texts
+        top = (first, second, third)
+        yield MaildirFile(box, f"{box}/{path}", name, size, uid, at, mode, top, subject, message_id)

@@ -1,0 +1,93 @@
+"""What runs on the mail host itself to look into Maildirs: ``python3 -c THIS HOME``, nothing but the stdlib.
+
+A request is a line of JSON on stdin: ``boxes`` (Maildir -> since when), ``known`` (pairs of Maildir and name that need
+no second look). The answer is a line: ``files``, and ``faults`` (Maildir -> why it cannot be looked at). Boxes belong
+to popuser, who may put anything there: no link is followed, and nothing but regular files is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+
+HEAD_OCTETS = 64 * 1024  # our choice: a header is shorter, or is cut there
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+WANTED = (b"subject:", b"message-id:")
+
+
+def fields(head: bytes) -> list[str]:
+    """Three lines that a delivery puts first, then Subject and Message-ID, unfolded, without their names."""
+    lines = head.partition(b"\n\n")[0].split(b"\n")
+    found = dict.fromkeys(WANTED, b"")
+    for number, line in enumerate(lines):
+        name = line[:11].lower().partition(b":")[0] + b":"
+        if name in found and not found[name]:
+            rest = line.partition(b":")[2]
+            for more in lines[number + 1 :]:
+                if more[:1] not in (b" ", b"\t"):
+                    break
+                rest += more
+            found[name] = rest.strip()[:1000]
+    top = [*lines[:3], b"", b"", b""][:3]
+    return [one.decode("utf-8", "replace") for one in (*top, *found.values())]
+
+
+def look(box: str, since: float, known: set[str]) -> list[list[object]]:
+    """Files in new/ and cur/ that are not older, one row each."""
+    rows = []
+    for folder in ("new", "cur"):
+        at = os.open(os.path.join(box, folder), FOLDER)  # noqa: PTH118
+        try:
+            for name in os.listdir(at):
+                base = name.partition(":")[0]
+                begun = base.partition(".")[0]
+                if base in known or (begun.isdigit() and int(begun) < since - 2):
+                    continue
+                row = one(at, name, since)
+                if row:
+                    rows.append([f"{folder}/{name}", base, *row])
+        finally:
+            os.close(at)
+    return rows
+
+
+def one(at: int, name: str, since: float) -> list[object] | None:
+    """Size, owner, time of change of the content, permissions, and the fields of one file that is not older."""
+    try:
+        fd = os.open(name, FILE, dir_fd=at)
+    except OSError:
+        return None  # taken away or moved in this moment, or a link
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_mtime < since:
+            return None
+        head = os.pread(fd, HEAD_OCTETS, 0)
+        return [found.st_size, found.st_uid, found.st_mtime, stat.S_IMODE(found.st_mode), fields(head)]
+    finally:
+        os.close(fd)
+
+
+def serve(home: str) -> None:
+    """Answer each request until stdin ends."""
+    known: dict[str, set[str]] = {}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        for box, name in asked["known"]:
+            known.setdefault(box, set()).add(name)
+        answer: dict[str, object] = {"files": (files := []), "faults": (faults := {})}
+        for box in set(known) - set(asked["boxes"]):
+            del known[box]
+        for box, since in asked["boxes"].items():
+            try:
+                files += [[box, *row] for row in look(os.path.join(home, box), since, known.get(box, set()))]  # noqa: PTH118
+            except OSError as error:
+                faults[box] = error.strerror
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
