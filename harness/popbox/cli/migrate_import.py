@@ -12,14 +12,22 @@ from popbox.cli.migrate_audit import environ_of, read, source_options
 from popbox.cli.moving.import_pop3 import fetch, over_pop3, pop3_options
 from popbox.cli.moving.import_report import report
 from popbox.migrate.copy import limits
-from popbox.migrate.copy.destination import POP3, Place
-from popbox.migrate.copy.run import Options, run
+from popbox.migrate.copy.destination import FILES, POP3, Place
+from popbox.migrate.copy.dovecot import as_dovecot
+from popbox.migrate.copy.run import Arrange, Options, run
 from popbox.migrate.oldhost.source import open_source, qmail_of
 
 
 def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
     try:
         return None if text is None else limits.octets(text)
+    except ValueError as why:
+        raise click.BadParameter(str(why)) from why
+
+
+def _arrange(_ctx: click.Context, _param: click.Parameter, form: str | None) -> tuple[str, Arrange] | None:
+    try:
+        return None if form is None else (form, as_dovecot(form))
     except ValueError as why:
         raise click.BadParameter(str(why)) from why
 
@@ -35,6 +43,8 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int
 @click.option("--final", is_flag=True, help="The last pass: follow moves and deletions of the old host too.")
 @click.option("--mbox-quoting", type=click.Choice(["rd", "o", "none"]), default="rd", show_default=True,
               help="How `From ` lines are quoted in mbox files.")  # fmt: skip
+@click.option("--dovecot-uidl", metavar="FORMAT", callback=_arrange,
+              help="The old POP3 server is Dovecot with this pop3_uidl_format, by default %08Xu%08Xv.")  # fmt: skip
 @click.option("--max-rate", metavar="OCTETS/S", callback=_rate, help="Read no faster: 500K, 20M, ...")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="F",
               help="What this pass did and how long it took, for `migrate plan`.")  # fmt: skip
@@ -49,6 +59,7 @@ def import_(
     home: Path | None,
     final: bool,
     mbox_quoting: str,
+    dovecot_uidl: tuple[str, Arrange] | None,
     max_rate: int | None,
     max_files: float | None,
     json_file: Path | None,
@@ -73,6 +84,8 @@ def import_(
         raise click.UsageError("SOURCE or --pop3 HOST:PORT is wanted")
     quoting = {"rd": "rd", "o": "o"}.get(mbox_quoting, "none")
     old = read(lambda: open_source(source, stands_for, environ))
-    options = Options(dialect, qmail_of(old, qmail_home), final, quoting, max_rate, max_files)  # type: ignore[arg-type]
-    outcome = read(lambda: run(old, Place(to, home, environ), options, sys.stderr))
+    form, arrange = dovecot_uidl or ("", None)
+    over = f"{FILES} with Dovecot's UIDLs by {form}" if form else FILES
+    options = Options(dialect, qmail_of(old, qmail_home), final, quoting, max_rate, max_files, arrange)  # type: ignore[arg-type]
+    outcome = read(lambda: run(old, Place(to, home, environ, over), options, sys.stderr))
     return report(outcome, to, home, final, json_file)

@@ -15,7 +15,7 @@ from popbox.migrate.copy.destination import Place
 from popbox.migrate.pop3 import accounts
 from popbox.migrate.pop3source.run import SLOWEST_OCTETS_S, Options, Outcome, run
 
-_FILES_ALONE = ("source", "dialect", "stands_for", "qmail_home", "mbox_quoting")
+_FILES_ALONE = ("source", "dialect", "stands_for", "qmail_home", "mbox_quoting", "dovecot_uidl")
 
 
 def pop3_options(command: Callable[..., Any]) -> Callable[..., Any]:

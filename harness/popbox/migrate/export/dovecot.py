@@ -13,10 +13,10 @@ from popbox.migrate.copy.folder import Folder
 from popbox.migrate.copy.journal import sync_directory
 from popbox.migrate.export.place import Out
 from popbox.migrate.oldhost.accounts import Box
-from popbox.migrate.oldhost.dovecot_uidlist import NAME, Row, Uidlist, fits, parse, render
+from popbox.migrate.oldhost.dovecot_uidlist import Row, Uidlist, fits, parse, render
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.model import OldHost, Store
-from popbox.migrate.oldhost.stores import Contents
+from popbox.migrate.oldhost.stores import DOVECOT_IDS, Contents
 from popbox.migrate.oldhost.tree import OldHostTree
 from popbox.migrate.verify.files.maildrop import TWIN, Maildrops
 
@@ -114,14 +114,14 @@ def _put(out: Out, box: Box, maildir: int, rows: list[Row]) -> list[str]:
         if out.owner is not None:
             os.fchown(file, *out.owner)
         os.fsync(file)
-    os.rename(_STAGED, NAME, src_dir_fd=maildir, dst_dir_fd=maildir)
+    os.rename(_STAGED, DOVECOT_IDS, src_dir_fd=maildir, dst_dir_fd=maildir)
     sync_directory(out.maildir(box))
     return []
 
 
 def _read(maildir: int) -> bytes | None:
     try:
-        with os.fdopen(os.open(NAME, _READ, dir_fd=maildir), "rb") as file:
+        with os.fdopen(os.open(DOVECOT_IDS, _READ, dir_fd=maildir), "rb") as file:
             return file.read()
     except FileNotFoundError:
         return None

@@ -14,7 +14,7 @@ from popbox.migrate.copy.run import run as copy
 from popbox.migrate.export import dovecot
 from popbox.migrate.export.place import MAIL, Out
 from popbox.migrate.oldhost.findings import shown
-from popbox.migrate.oldhost.source import open_source
+from popbox.migrate.oldhost.source import open_source, qmail_of
 from popbox.migrate.oldhost.tree import OldHostError
 from popbox.migrate.verify.files.maildrop import Maildrops
 
@@ -45,10 +45,9 @@ def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
         OSError: the disk fails. What was placed stays, and the next run goes on.
     """
     place = Out(to, over=f"an export to {wish.kind}", owner=wish.owner if os.geteuid() == 0 else None)
-    stands_for = wish.stands_for or str(wish.home.resolve())
-    tree = open_source(str(wish.home), stands_for)
+    tree = open_source(str(wish.home), wish.stands_for)
     arrange = dovecot.renamed if wish.kind == "dovecot" else None
-    outcome = copy(tree, place, Options("howto", os.fsencode(stands_for), final=True, arrange=arrange), out)
+    outcome = copy(tree, place, Options("howto", qmail_of(tree), final=True, arrange=arrange), out)
     errors = [finding for finding in outcome.audit.findings if finding.level == "error"]
     outcome.tally.problems += [f"{one.where}: {one.text} [{one.rule}]" for one in errors]
     drops = Maildrops(tree, wish.profile, FAR_NS)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NAME = b"dovecot-uidlist"
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -61,6 +61,7 @@ RULES: dict[str, tuple[Level, str]] = {
     "message-future": ("warning", "dated in the future: qmail-pop3d does not show it until then (Q-POP3-4)"),
     "uidl-twice": ("error", "two messages with one UIDL: a client fetches only one of them (Q-POP3-9)"),
     "uidl-not-rfc1939": ("warning", "not 1 to 70 printable octets (RFC 1939 §7): a strict server must give another id"),
+    "uidl-dovecot": ("warning", "Dovecot gave UIDLs by its pop3_uidl_format: say it to import with --dovecot-uidl"),
     "uidl-courier": ("warning", "courier gave ids of its own: clients that go by UIDL download everything again"),
     "maildir-folder": ("warning", "POP3 shows no folders: its messages are not imported"),
     "mbox-not-mbox": ("error", "does not begin with `From `: it is no mbox and is not imported"),

@@ -22,6 +22,7 @@ from popbox.migrate.oldhost.tree import (
 PARTS = (b"new", b"cur")
 UIDL_OCTETS = 70  # RFC 1939 §7
 COURIER_IDS = b"courierpop3dsizelist"
+DOVECOT_IDS = b"dovecot-uidlist"
 
 
 class Message(NamedTuple):
@@ -110,6 +111,8 @@ def _beside(tree: OldHostTree, host: OldHost, real: bytes) -> None:
         where = Where(file_of(path))
         if name == COURIER_IDS and entry.kind == FILE:
             host.wrong("uidl-courier", where, "courier-pop3d has served this Maildir")
+        elif name == DOVECOT_IDS and entry.kind == FILE:
+            host.wrong("uidl-dovecot", where, "Dovecot has served this Maildir")
         elif entry.kind == DIRECTORY and name.startswith(b".") and tree.lstat(path + b"/cur"):
             if path in host.box_paths:
                 continue

@@ -9,6 +9,7 @@ from popbox.clients.bulk_pop3 import BulkPop3, Garbled
 from popbox.clients.pop3 import Pop3Refused
 from popbox.migrate.copy.batch import Batch
 from popbox.migrate.copy.box import NS, Tally
+from popbox.migrate.copy.dates import Dates
 from popbox.migrate.copy.journal import Record
 from popbox.migrate.copy.maildir import Staged, Target, uid_of
 from popbox.migrate.oldhost.findings import shown
@@ -18,7 +19,6 @@ from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Profile, for_now
 from popbox.migrate.pop3.listing import Entry, Listing, read_listing
 from popbox.migrate.pop3source.content import Content
-from popbox.migrate.pop3source.dates import Dates
 from popbox.migrate.pop3source.names import Wanted, by_content, wanted
 from popbox.migrate.pop3source.pace import Pace
 

@@ -1,8 +1,4 @@
-"""From an old host's UIDL to a file name that has the same UIDL on our server and on qmail-pop3d.
-
-Both take the name up to its first colon (Q-POP3-9), and pass over names that begin with a dot. Ours replaces what
-RFC 1939 §7 does not allow.
-"""
+"""From an old host's UIDLs to file names that have the same UIDLs on our server and on qmail-pop3d."""
 
 from __future__ import annotations
 
@@ -10,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from popbox.migrate.oldhost.uidls import not_kept
 from popbox.migrate.pop3.listing import Entry
-
-UIDL_OCTETS = 70  # RFC 1939 §7: 1 to 70 of 0x21 to 0x7E
-_LEGAL = bytes(range(0x21, 0x7F))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +40,6 @@ def wanted(entries: Sequence[Entry]) -> list[Wanted]:
         name = uidl if not why else blake2b(key, digest_size=16).hexdigest().encode() + b".popbox"
         found.append(Wanted(entry, key, name, why))
     return found
-
-
-def not_kept(uidl: bytes) -> str:
-    """Why no file name has this UIDL; empty where one has."""
-    if len(uidl) > UIDL_OCTETS or uidl.translate(None, _LEGAL):
-        return f"it is not 1 to {UIDL_OCTETS} octets of 0x21 to 0x7E (RFC 1939 §7)"
-    if b"/" in uidl:
-        return "no file name holds a /"
-    if b":" in uidl:
-        return "a Maildir's server takes a file name up to its first : (Q-POP3-9)"
-    return "a Maildir's server passes over names that begin with a dot" if uidl.startswith(b".") else ""
 
 
 def by_content(sha256: str, before: int) -> tuple[bytes, bytes]:

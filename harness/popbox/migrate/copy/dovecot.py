@@ -1,0 +1,112 @@
+"""A Maildir that Dovecot has served: named and dated so that our server shows it as Dovecot's POP3 did.
+
+Dovecot's UIDL is ``P`` of its ``dovecot-uidlist``, else made by ``pop3_uidl_format``; its order is ``O``, else the uid.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+
+from popbox.migrate.copy.box import NS
+from popbox.migrate.copy.dates import Dates
+from popbox.migrate.copy.run import Arrange
+from popbox.migrate.oldhost.dialects.text import file_of
+from popbox.migrate.oldhost.dovecot_uidlist import Row, Uidlist, parse
+from popbox.migrate.oldhost.findings import Where, shown
+from popbox.migrate.oldhost.model import MAILDIR, OldHost, Store
+from popbox.migrate.oldhost.stores import DOVECOT_IDS, Contents, Message
+from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, look
+from popbox.migrate.oldhost.uidls import not_kept
+
+_VARIABLE = re.compile(r"%(0?)(\d*)(X?)([uvf%])")
+Maker = Callable[[Row, int], bytes]
+
+
+def maker(form: str) -> Maker:
+    """What ``pop3_uidl_format`` makes of a row and the uidvalidity.
+
+    Raises:
+        ValueError: it holds what is no ``%u``, ``%v`` or ``%f``, or makes all UIDLs alike.
+    """
+    rest = _VARIABLE.sub("", form)
+    if "%" in rest or not any(found[3] in "uf" for found in _VARIABLE.findall(form)):
+        raise ValueError(f"{form!r} is no pop3_uidl_format of %u, %v and %f, such as %08Xu%08Xv")
+
+    def one(row: Row, validity: int, found: re.Match[str]) -> str:
+        zero, width, hexadecimal, letter = found.groups()
+        if letter == "f":
+            return row.name.decode("latin-1")
+        if letter == "%":
+            return "%"
+        number = format(row.uid if letter == "u" else validity, "x" if hexadecimal else "d")
+        return number.rjust(int(width or 0), "0" if zero else " ")[-int(width) if width else 0 :]
+
+    return lambda row, validity: _VARIABLE.sub(partial(one, row, validity), form).encode("latin-1")
+
+
+def as_dovecot(form: str) -> Arrange:
+    """The arrangement for `copy.run.Options`.
+
+    Raises:
+        ValueError: the format is none.
+    """
+    make = maker(form)
+
+    def arrange(tree: OldHostTree, host: OldHost, store: Store, there: Contents) -> Contents:
+        if store.kind != MAILDIR or not there.messages:
+            return there
+        path = look(tree, store.path)[0] + b"/" + DOVECOT_IDS
+        where = Where(file_of(path))
+        try:
+            if tree.lstat(path) is None:
+                host.lose(
+                    where,
+                    "UIDLs",
+                    "no such file, or elsewhere as CONTROL says: files keep their names",
+                )
+                return there
+            known = parse(tree.read(path))
+        except (OldHostError, ValueError) as why:
+            host.lose(where, "UIDLs", f"{why}: files keep their names")
+            return there
+        return there._replace(messages=_arranged(host, where, there.messages, known, make))
+
+    return arrange
+
+
+def _arranged(host: OldHost, where: Where, messages: list[Message], known: Uidlist, make: Maker) -> list[Message]:
+    rows = {row.name: row for row in known.rows}
+    named: list[Message] = []
+    for message in sorted(messages, key=partial(_rank, rows)):
+        row = rows.get(message.uid)
+        uidl = message.uid if row is None or row.uidl == b"" else row.uidl or make(row, known.validity)
+        if why := not_kept(uidl):
+            host.lose(where, f"UIDL {shown(uidl)} of {shown(message.name)}", why)
+            uidl = message.uid
+        named.append(message._replace(name=uidl + message.name[len(message.uid) :]))
+    return _dated(named)
+
+
+def _rank(rows: dict[bytes, Row], message: Message) -> tuple[bool, bool, int, int, bytes]:
+    """By ``O``, then by uid; what Dovecot has not numbered yet comes last, by name as it would number it."""
+    row = rows.get(message.uid)
+    if row is None:
+        return True, True, 0, 0, message.name
+    return False, row.order is None, row.order or 0, row.uid, message.name
+
+
+def _dated(messages: list[Message]) -> list[Message]:
+    """Dates moved where their order is not that of the list, a second apart then."""
+    for unit in (1, NS):
+        if sorted(messages, key=lambda one: (one.entry.mtime_ns // unit, one.name)) != messages:
+            break
+    else:
+        return messages
+    dates = Dates([None] * len(messages), int(time.time()))
+    moments = [dates.at(index, one.entry.mtime_ns // NS) * NS for index, one in enumerate(messages)]
+    return [
+        one._replace(entry=one.entry._replace(mtime_ns=moment)) for one, moment in zip(messages, moments, strict=True)
+    ]
