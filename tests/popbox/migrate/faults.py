@@ -178,6 +178,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "uidl-twice": ("howto", mail("1000000000.0.old.example.net:2,"), f"/{JOE}/Maildir/new/1000000000.0.old.example.net:2,"),
     "uidl-not-rfc1939": ("howto", mail("1." + "n" * 70), f"/{JOE}/Maildir/new/1." + "n" * 70),
     "uidl-courier": ("howto", lambda root: put(root / JOE / "Maildir/courierpop3dsizelist", "/1 1\n") and None, f"/{JOE}/Maildir/courierpop3dsizelist"),  # type: ignore[func-returns-value]
+    "uidl-dovecot": ("howto", lambda root: put(root / JOE / "Maildir/dovecot-uidlist", "3 V1 N1\n") and None, f"/{JOE}/Maildir/dovecot-uidlist"),  # type: ignore[func-returns-value]
     "maildir-folder": ("howto", folder, f"/{JOE}/Maildir/.Sent"),
     "mbox-not-mbox": ("system", edit("home/ben/Mailbox", "From sue", "Frum sue"), "/home/ben/Mailbox"),
     "mbox-doubt": ("system", append("home/ben/Mailbox", "From " + "a1" * 20 + " Mon Sep 17 00:00:00 2001\nSubject: x\n"), "/home/ben/Mailbox"),
