@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import TypeVar
 
 import click
 from pydantic import BaseModel, ValidationError
 
+from popbox.cli.options import address
+from popbox.clients.wire import Address
 from popbox.migrate.copy.report import ImportReport
 from popbox.migrate.plan.plan import Facts
+from popbox.migrate.plan.preflight.dns_reader import DnsReader
+from popbox.migrate.plan.preflight.judge import look
 from popbox.migrate.plan.text import markdown, text
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.report import SCHEMA, Report
@@ -24,6 +29,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--new", required=True, metavar="HOST", help="Name of the new host.")
 @click.option("--domain", "domains", multiple=True, metavar="D", help="A domain that moves; more than once.")
 @click.option("--ttl", "ttl_s", type=click.IntRange(1), metavar="S", help="The TTL of its records today, in seconds.")
+@click.option("--resolver", metavar="ADDR:PORT", help="Ask this DNS resolver; without it this machine's.")
+@click.option("--no-dns", is_flag=True, help="Ask no DNS. Else it is read for each --domain, and both hosts.")
 @click.option("--verify-report", "verifies", multiple=True, type=FILE, metavar="F", help="Of verify --json.")
 @click.option("--import-report", "imports", multiple=True, type=FILE, metavar="F", help="Of import --json.")
 @click.option("--markdown", "markdown_file", type=FILE, metavar="F", help="Write the sheet as Markdown.")
@@ -33,6 +40,8 @@ def plan(
     new: str,
     domains: tuple[str, ...],
     ttl_s: int | None,
+    resolver: str | None,
+    no_dns: bool,
     verifies: tuple[Path, ...],
     imports: tuple[Path, ...],
     markdown_file: Path | None,
@@ -40,7 +49,9 @@ def plan(
 ) -> int:
     """Write the cut-over sheet: TTL, presync, freeze, final pass, verify, switch, roll back.
 
-    Times are those measured in the reports given, the last report of a kind counting; otherwise "not measured".
+    With --domain it reads DNS, and says what to mend there and how long before the switch the TTL must be lowered;
+    nothing but DNS is contacted. Times are those measured in the reports given, the last report of a kind
+    counting; otherwise "not measured".
 
     \b
     Example:
@@ -51,13 +62,33 @@ def plan(
     for file, report in zip(verifies, reports, strict=True):
         if report.schema_ != SCHEMA:
             raise Unusable(file, f"schema: {report.schema_!r} is not {SCHEMA!r}")
-    facts = Facts(old, new, domains, ttl_s, reports, tuple(_read(file, ImportReport) for file in imports))
+    passes = tuple(_read(file, ImportReport) for file in imports)
+    found = look(DnsReader(_server(resolver)), old, new, domains) if domains and not no_dns else None
+    facts = Facts(old, new, domains, ttl_s, reports, passes, found)
     for file_, form in ((markdown_file, markdown), (text_file, text)):
         if file_ is not None:
             _write(file_, form(facts))
     if markdown_file is None and text_file is None:
         click.echo(text(facts), nl=False)
     return WRITTEN
+
+
+def _server(resolver: str | None) -> Address | None:
+    """The resolver's address; dnspython asks addresses only.
+
+    Raises:
+        click.BadParameter: it is no ADDR:PORT.
+    """
+    if resolver is None:
+        return None
+    found = address(resolver)
+    try:
+        ipaddress.ip_address(found.host)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{resolver!r}: a resolver is given by its address", param_hint="--resolver"
+        ) from error
+    return found
 
 
 def _read(file: Path, model: type[M]) -> M:

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from popbox.migrate.copy.report import ImportReport
+from popbox.migrate.plan.preflight.judge import LOW_TTL_S, Preflight
 from popbox.migrate.units import duration, size
 from popbox.migrate.verify.report import Report
 
 NOT_MEASURED = "not measured"
-LOW_TTL_S = 300
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known: names of both hosts, the TTL that stands in DNS today, and reports of what was tried."""
+    """What is known: names of both hosts, the TTL that was given, what DNS says, and reports of what was tried."""
 
     old: str
     new: str
@@ -27,6 +27,7 @@ class Facts:
     ttl_s: int | None = None
     verifies: tuple[Report, ...] = ()
     imports: tuple[ImportReport, ...] = ()
+    preflight: Preflight | None = None
 
     @property
     def verified(self) -> Report | None:
@@ -128,12 +129,35 @@ def _ttl(facts: Facts, names: str) -> Iterator[Step]:
         f"Read the TTL of MX, A and AAAA of {names}, and of the name that clients use.", "dig +noall +answer MX DOMAIN"
     )
     yield Step(f"Set them to {LOW_TTL_S} s, and note the old values for the day after.")
-    until = duration(facts.ttl_s) if facts.ttl_s else "the old TTL"
+    ttl_s = _ttl_s(facts)
+    until = duration(ttl_s) if ttl_s else "the old TTL"
     yield Step(f"Wait {until} before the freeze: until then resolvers hold the old value.")
 
 
+def _ttl_s(facts: Facts) -> int | None:
+    """Seconds between lowering the TTL and the switch; what was given wins over DNS."""
+    longest = facts.preflight.longest if facts.preflight else None
+    return facts.ttl_s or (longest.ttl_s if longest else None)
+
+
 def _waiting(facts: Facts) -> str:
-    return f"{duration(facts.ttl_s)} (the TTL given)" if facts.ttl_s else NOT_MEASURED
+    longest = facts.preflight.longest if facts.preflight else None
+    if facts.ttl_s:
+        differs = longest is not None and longest.ttl_s != facts.ttl_s
+        note = f"; DNS says {longest.ttl_s} s for {longest.kind} of {longest.name}" if longest and differs else ""
+        return f"{duration(facts.ttl_s)} (the TTL given{note})"
+    if longest is None or facts.preflight is None:
+        return NOT_MEASURED
+    least = "" if facts.preflight.complete else " or more: not all is known"
+    return f"{duration(longest.ttl_s)}{least} (TTL of {longest.kind} of {longest.name} in DNS)"
+
+
+def dns_today(facts: Facts) -> Iterator[str]:
+    """What to mend or to look at in DNS, then what stands there; nothing where it was not read."""
+    if facts.preflight is not None:
+        yield from map(str, facts.preflight.remarks)
+        yield from facts.preflight.facts
+        yield from facts.preflight.negative
 
 
 def _back(facts: Facts) -> Iterator[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -15,6 +16,8 @@ def markdown(facts: Facts) -> str:
     """With boxes to tick."""
     lines = [f"# Moving from {facts.old} to {facts.new}", ""]
     lines += [f"- Today: {plan.state(facts)}", f"- No mail is taken and no box is open for: {plan.silence(facts)}", ""]
+    if said := list(plan.dns_today(facts)):
+        lines += ["## DNS today", "", *(f"- {_escaped(line)}" for line in said), ""]
     for section in plan.sections(facts):
         lines += [f"## {section.title}", ""]
         lines += [f"Takes: {section.takes}", ""] if section.takes else []
@@ -23,6 +26,11 @@ def markdown(facts: Facts) -> str:
     lines += ["## What people will see", "", "| a mail program that | sees |", "|---|---|"]
     lines += [f"| {kind} | {sees} |" for kind, sees in plan.clients(facts)]
     return "\n".join(lines) + "\n"
+
+
+def _escaped(line: str) -> str:
+    """Text of others' servers within Markdown: it makes no markup."""
+    return re.sub(r"([\\`*_\[\]<>])", r"\\\1", line)
 
 
 def _markdown_step(step: Step) -> Iterator[str]:
@@ -38,6 +46,8 @@ def text(facts: Facts) -> str:
         *_wrapped("Today: ", plan.state(facts)),
         *_wrapped("No mail is taken and no box is open for: ", plan.silence(facts)),
     ]
+    if said := list(plan.dns_today(facts)):
+        lines += ["", "DNS TODAY", *(row for line in said for row in _wrapped("  - ", line))]
     for section in plan.sections(facts):
         lines += ["", *_text_section(section)]
     lines += ["", "WHAT PEOPLE WILL SEE"]

@@ -1,0 +1,1 @@
+"""What DNS says of a move before it is made: read, and judged."""
