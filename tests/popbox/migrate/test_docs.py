@@ -15,6 +15,7 @@ from popbox.cli.migrate_audit import audit
 from popbox.cli.migrate_export import export
 from popbox.cli.migrate_import import import_
 from popbox.cli.migrate_plan import plan
+from popbox.cli.migrate_routes import routes
 from popbox.cli.migrate_verify import verify
 from popbox.migrate.oldhost.dialects.detect import READERS
 
@@ -39,6 +40,11 @@ SIDES = re.compile("^--new-")  # what is said of --old-... holds for the new hos
 @pytest.mark.parametrize("word", [option for param in verify.params for option in param.opts if option[:2] == "--"])
 def test_the_page_says_each_option_of_verify(word: str) -> None:
     assert SIDES.sub("--old-", word) in PAGE.partition("## verify")[2].partition("## export")[0]
+
+
+@pytest.mark.parametrize("word", [option for param in routes.params for option in param.opts if option[:2] == "--"])
+def test_the_page_says_each_option_of_routes(word: str) -> None:
+    assert f"`{word}" in PAGE.partition("## routes")[2].partition("## plan")[0]
 
 
 def test_the_page_says_every_key_of_the_json(tmp_path: Path) -> None:

@@ -128,14 +128,16 @@ class _Conversion:
         own = entry.boxes.get(route.local)
         if route.local == CATCHALL or any(self._is_alias(route, store) for store in route.stores):
             return
-        targets = list(route.forwards)
-        for store in route.stores:
-            box = self.owner[store]
-            if box is not own:
-                targets.append(box.address)
+        others = [box for store in route.stores if (box := self.owner[store]) is not own]
+        targets = [*self._beyond(route, others), *(box.address for box in others)]
         targets = [t for t in dict.fromkeys(targets) if t.lower() != f"{route.local}@{route.domain}"]
         if targets:
             entry.forwards.setdefault(route.local, []).extend(targets)
+
+    def _beyond(self, route: Route, boxes: list[Box]) -> list[str]:
+        """The forwards of a route that goes to these boxes' addresses, without those that the boxes send on anyway."""
+        sent = {one for box in boxes if (own := self.routes.get((box.domain, box.local))) for one in own.forwards}
+        return [one for one in route.forwards if one not in sent]
 
     def _is_alias(self, route: Route, store: Store) -> bool:
         box = self.owner[store]
@@ -251,7 +253,8 @@ class _Conversion:
     def catchall(self, route: Route) -> None:
         """Everything else of a domain goes into one mailbox or forward of it."""
         entry = self.accounts.domains[route.domain]
-        targets = [self.owner[store].address for store in route.stores] + route.forwards
+        boxes = [self.owner[store] for store in route.stores]
+        targets = [box.address for box in boxes] + self._beyond(route, boxes)
         if not targets:  # a program, a comment: its line is left already
             what = f"the catchall of {route.domain} delivers to no mailbox and no address"
             self.host.wrong("catchall-lost", route.where, what)

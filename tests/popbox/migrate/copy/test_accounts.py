@@ -77,6 +77,15 @@ def test_vpopmail(tmp_path: Path) -> None:
     }
 
 
+def test_a_catchall_into_a_box_that_forwards_sends_its_copies_once(tmp_path: Path) -> None:
+    root = HOSTS["vpopmail"](tmp_path / "old")
+    put(root / "home/vpopmail/domains/v.example/postmaster/.qmail", "./Maildir/\n&p@elsewhere.example\n")
+    domain = declared(root, tmp_path / "new")["v.example"]
+    assert domain["catchall"] == "postmaster"
+    assert domain["forwards"]["postmaster"] == ["p@elsewhere.example"]
+    assert "catchall" not in domain["forwards"]
+
+
 def test_system(tmp_path: Path) -> None:
     boxes = {name: {"login": name, "crypt": HASH} for name in ("ann", "ben", "cat")}
     assert declared(HOSTS["system"](tmp_path / "old"), tmp_path / "new") == {"users.example": {"mailboxes": boxes}}

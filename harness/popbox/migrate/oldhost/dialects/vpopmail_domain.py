@@ -57,6 +57,8 @@ class VpopmailDomain:
         self.tree, self.host, self.name, self.home, self.sql = tree, host, name, home, sql
         self.users: dict[str, _User] = {}
         self.files: dict[bytes, _File] = {}
+        self.barred: set[str] = set()  # users whose mail bounces
+        self._known = False  # whether `called` has read the users
 
     def add(self) -> None:
         """Users first: the other files lead to them."""
@@ -75,6 +77,28 @@ class VpopmailDomain:
         for local, user in self.users.items():
             self._keep(local, user, routes, delivered)
         self._orphans(found, known=known)
+
+    def called(self, local: str, last: bytes, where: Where) -> Said | None:
+        """What vdelivermail does with mail for ``local``, called with this last word; None where it refuses the mail.
+
+        Neither stores nor forwards: the mail is thrown away.
+        """
+        if not self._known:
+            self._known = True
+            self._read_users()
+        own = address(f"{local}@{self.name}".encode())
+        lines = [line for alias, line, _ in self.sql.aliases.get(self.name, []) if alias.lower() == local.encode()]
+        if lines:
+            targets = [address(line.removeprefix(b"&").strip()) for line in lines if not line.endswith(b"/")]
+            stores = [Store(MAILDIR, line.rstrip(b"/")) for line in lines if line.endswith(b"/")]
+            return Said(where, stores, [target for target in targets if target])
+        user = self.users.get(local)
+        if local in self.barred:
+            return None
+        if user is None:
+            return Said(where) if last == b"delete" else self._unknown(last, where)
+        loops = user.said.forwards and all(target.lower() == own for target in user.said.forwards)
+        return Said(where, [Store(MAILDIR, user.directory + b"/Maildir")]) if loops else user.said
 
     def _read_users(self) -> bool:
         """vpasswd, or the dump where it has the domain; False where neither does."""
@@ -131,6 +155,7 @@ class VpopmailDomain:
             self.host.leave(where, f"POP3 barred for {name}@{self.name}", "the login is imported locked")
             crypt, plain = b"!" + crypt.removeprefix(b"!") if crypt else b"", None
         if bits & BOUNCE_MAIL:
+            self.barred.add(name)
             self.host.leave(where, f"mail for {name}@{self.name} bounces", "mailhost has no such switch")
         if quota and quota.upper() != b"NOQUOTA":
             self.host.leave(where, f"quota {shown(quota)} of {name}@{self.name}", "mailhost has no quotas")

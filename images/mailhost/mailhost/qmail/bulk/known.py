@@ -43,10 +43,10 @@ def known(host: TreeHost, accounts: Iterable[pwd.struct_passwd] = ()) -> Iterato
     backwards = _Backwards(send)
     yield from _domains(send, smtpd)
     for kind, local in _assigned(host):
-        for address in backwards.of(local, local_too=False):
+        for address in backwards.of(local):
             yield Known(kind, address)
-    for kind, local in _by_passwd(host, accounts):
-        for address in backwards.of(local, local_too=True):
+    for kind, local in _by_passwd(host, backwards, accounts):
+        for address in backwards.of(local):
             yield Known(kind, address)
 
 
@@ -82,6 +82,7 @@ def _domains(send: Controls, smtpd: Controls) -> Iterator[Known]:
     for key, _ in _effective(send.percenthack):
         yield Known("domain", PROBE + b"%" + NOWHERE + b"@" + key)
     yield Known("domain", b"postmaster")
+    yield Known("domain", PROBE + b"@" + NOWHERE)  # of no host: taken only where every domain is
 
 
 class _Backwards:
@@ -94,18 +95,21 @@ class _Backwards:
                 self._prefixes.setdefault(value.lower(), []).append(_domain(key))
         self._locals = [key for key, _ in _effective(send.locals)]
 
-    def of(self, local: bytes, *, local_too: bool) -> Iterator[bytes]:
-        """``local_too``: at the local domains as well where a virtual domain leads to it."""
-        found = False
+    def of(self, local: bytes) -> Iterator[bytes]:
+        """At each virtual domain that leads to it; where none does, at the local domains, which all lead to it."""
         at = local.find(b"-")
         while at >= 0:
             for name in self._prefixes.get(local[:at], ()):
-                found = True
                 yield local[at + 1 :] + b"@" + name
             at = local.find(b"-", at + 1)
-        if local_too or not found:
+        if not self.leads_to(local):
             for name in self._locals:
                 yield local + b"@" + name
+
+    def leads_to(self, local: bytes) -> bool:
+        """Whether it begins with the prefix of a virtual domain, or is one (a line ``+prefix``)."""
+        cuts = [local, local.removesuffix(PROBE), *(local[:at] for at in range(len(local)) if local[at] == BREAK[0])]
+        return any(cut in self._prefixes for cut in cuts)
 
 
 def _assigned(host: TreeHost) -> Iterator[tuple[str, bytes]]:
@@ -155,7 +159,9 @@ def _files(host: TreeHost, home: bytes, begin: bytes) -> Iterator[bytes]:
         yield rest.removesuffix(_DEFAULT) + PROBE if rest.endswith(_DEFAULT) else rest
 
 
-def _by_passwd(host: TreeHost, accounts: Iterable[pwd.struct_passwd]) -> Iterator[tuple[str, bytes]]:
+def _by_passwd(
+    host: TreeHost, backwards: _Backwards, accounts: Iterable[pwd.struct_passwd]
+) -> Iterator[tuple[str, bytes]]:
     """Local parts of accounts with a home, and of alias."""
     for account in accounts:
         name, home = os.fsencode(account.pw_name.lower()), os.fsencode(account.pw_dir)
@@ -166,7 +172,8 @@ def _by_passwd(host: TreeHost, accounts: Iterable[pwd.struct_passwd]) -> Iterato
                 yield "file", name + BREAK + rest
     alias = host.alias()
     for rest in _files(host, alias, BREAK) if alias else ():
-        yield "alias", rest
+        by_name = b"alias" + BREAK + rest  # alias is an account like any other (Q-GETPW-5)
+        yield "alias", by_name if backwards.leads_to(by_name) else rest
 
 
 def _is_home(host: TreeHost, home: bytes) -> bool:

@@ -1,0 +1,89 @@
+"""``popbox migrate routes``: exit code 0 no address changed, 1 some did, 2 unusable input, 3 mailhost does not run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from popbox.cli.migrate_audit import environ_of, read
+from popbox.cli.output import echo, write
+from popbox.migrate.oldhost.dialects.detect import READERS, detect
+from popbox.migrate.routes.addresses import gather
+from popbox.migrate.routes.boxes import Boxes
+from popbox.migrate.routes.report import as_json, as_text
+from popbox.migrate.routes.side import Owners, Side, open_side
+from popbox.migrate.routes.work import Work
+
+SAME, DIFFERENT = 0, 1
+DIRECTORY = click.Path(path_type=Path, file_okay=False, exists=True)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.pass_context
+@click.option("--old", "old_tree", metavar="TREE", type=DIRECTORY, required=True, help="The old host, or a copy of it.")
+@click.option("--new", "new_tree", metavar="TREE", type=DIRECTORY, required=True, help="The new one.")
+@click.option("--addresses", metavar="FILE", type=FILE, help="More addresses, one a line.")
+@click.option("--log", "logs", metavar="F", type=FILE, multiple=True, help="A log of the old qmail-send; repeatable.")
+@click.option("--json", "json_file", metavar="F", help="All of it; - for standard output.")
+@click.option("--all", "everything", is_flag=True, help="Show every difference, not only the first 50.")
+@click.option("--dialect", type=click.Choice(list(READERS)), help="Of the old host; without it the files decide.")
+@click.option("--old-as", metavar="PATH", help="What TREE is on the old host: /, /var/qmail, ...")
+@click.option("--new-as", metavar="PATH", help="The same for the new one.")
+@click.option("--old-qmail-home", metavar="PATH", help="Where qmail is on the old host. [default: /var/qmail]")
+@click.option("--new-qmail-home", metavar="PATH", help="The same for the new one.")
+@click.option("--old-passwd", metavar="FILE", type=FILE, help="The old host's passwd, if TREE has no etc/passwd.")
+@click.option("--new-passwd", metavar="FILE", type=FILE, help="The same for the new one.")
+@click.option("--old-default-delivery", metavar="TEXT", help="What its qmail-start was given for a box without .qmail.")
+def routes(
+    ctx: click.Context,
+    /,
+    old_tree: Path,
+    new_tree: Path,
+    addresses: Path | None,
+    logs: tuple[Path, ...],
+    json_file: str | None,
+    everything: bool,
+    dialect: str | None,
+    **options: str | Path | None,
+) -> int:
+    """Say for every address what it does on the old and on the new host, where that is not the same.
+
+    Both are only read. An address is the same when both hosts take it and bring it to the same mailboxes (those that
+    the same logins open), other hosts' addresses, programs and refusals.
+
+    \b
+    Example:
+      popbox migrate routes --old /mnt/oldhost --new / --log /mnt/oldhost/var/log/qmail/current
+    """
+    began = time.monotonic()
+    sides = [_side(ctx, name, tree, options) for name, tree in (("old", old_tree), ("new", new_tree))]
+    boxes = Boxes(sides[0], sides[1], dialect)
+    found = dialect or read(lambda: detect(sides[0].tree, sides[0].home))
+    beside = read(lambda: boxes.host(0)) if found in ("vpopmail", "system") else None
+    asked = gather(sides[0], sides[1], beside, addresses, logs)
+    outcome = Work(sides[0], sides[1], boxes).run(asked)
+    seconds = time.monotonic() - began
+    if json_file is not None:
+        write(json_file, as_json(outcome, (str(old_tree), str(new_tree)), seconds, None))
+    if json_file != "-":
+        for line in as_text(outcome, seconds, everything=everything):
+            echo(line)
+    return DIFFERENT if outcome.count("changed") or outcome.count("not judged") else SAME
+
+
+def _side(ctx: click.Context, name: str, tree: Path, options: dict[str, str | Path | None]) -> Side:
+    passwd, default = options[f"{name}_passwd"], options.get(f"{name}_default_delivery")
+    stands_for, home = options[f"{name}_as"], options[f"{name}_qmail_home"]
+    owners: Owners = "auto" if name == "old" else "strict"
+    return open_side(
+        tree,
+        None if stands_for is None else str(stands_for),
+        None if home is None else str(home),
+        environ_of(ctx),
+        passwd=Path(passwd) if passwd else None,
+        owners=owners,
+        default=None if default is None else str(default),
+    )

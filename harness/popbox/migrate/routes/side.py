@@ -1,0 +1,137 @@
+"""One of the two hosts: a directory with its files, and `mailhost explain`, which answers from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from popbox.environment import NOTHING, of_programs
+from popbox.errors import HostError, UnusableError
+from popbox.hosts.process import undisturbed
+from popbox.migrate.oldhost.source import open_source
+from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, read_text
+
+ANSWERED, SOME_NOT_JUDGED, UNUSABLE, UNREADABLE = 0, 1, 2, 111
+Owners = Literal["auto", "strict", "ignore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """``home``: the qmail home as the host names it. ``options``: of `mailhost explain`, where the files lie."""
+
+    name: str
+    tree: OldHostTree
+    home: bytes
+    options: tuple[str, ...]
+    environ: Mapping[str, str]
+
+    def known(self) -> Iterator[tuple[str, bytes]]:
+        """(kind, address) of what the files know; some addresses come more than once.
+
+        Raises:
+            UnusableError: mailhost cannot use the files.
+            HostError: mailhost does not run.
+        """
+        for line in self._lines(["--known"], None):
+            kind, _, address = line.rstrip(b"\n").partition(b"\t")
+            yield kind.decode("ascii"), address
+
+    def answers(self, addresses: Path, *, steps: bool = False) -> Generator[bytes]:
+        """A line of JSON for the host, then one for each line of the file, in order.
+
+        Raises:
+            UnusableError: mailhost cannot use the files.
+            HostError: mailhost does not run.
+        """
+        yield from self._lines(["--batch", *(["--steps"] if steps else [])], addresses)
+
+    def ask(self, addresses: Iterable[bytes], *, steps: bool = False) -> list[dict[str, Any]]:
+        """The answers for a few addresses.
+
+        Raises:
+            UnusableError: mailhost cannot use the files.
+            HostError: mailhost does not run.
+        """
+        with tempfile.NamedTemporaryFile(prefix="popbox-routes-") as file:
+            file.write(b"".join(address + b"\n" for address in addresses))
+            file.flush()
+            return [json.loads(line) for line in self.answers(Path(file.name), steps=steps)][1:]
+
+    def _lines(self, verb: list[str], addresses: Path | None) -> Generator[bytes]:
+        home = self.home.decode("utf-8", "surrogateescape")
+        argv = [sys.executable, "-P", "-m", "mailhost", "--home", home, "explain", *self.options, *verb]
+        with tempfile.TemporaryFile() as errors, Path(addresses or os.devnull).open("rb") as given:
+            with undisturbed():
+                child = subprocess.Popen(
+                    argv,
+                    stdin=given,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=of_programs(self.environ),
+                    start_new_session=True,
+                )
+            assert child.stdout is not None
+            try:
+                with closing(child.stdout):
+                    yield from child.stdout
+                child.wait()
+            finally:
+                if child.poll() is None:
+                    child.kill()
+                    child.wait()
+            errors.seek(0)
+            self._judge(child.returncode, errors.read(1 << 16).decode(errors="replace").strip())
+
+    def _judge(self, code: int, said: str) -> None:
+        if code in (UNUSABLE, UNREADABLE):
+            raise UnusableError(f"{self.name}: {said}")
+        if code not in (ANSWERED, SOME_NOT_JUDGED):
+            raise HostError(f"`mailhost explain` for {self.name} ended with {code}", said)
+
+
+def open_side(
+    directory: Path,
+    stands_for: str | None,
+    qmail_home: str | None,
+    environ: Mapping[str, str] = NOTHING,
+    *,
+    passwd: Path | None = None,
+    owners: Owners = "auto",
+    default: str | None = None,
+) -> Side:
+    """The host in a directory: a root, a copy of one, or a qmail home; the last also where it is in use.
+
+    Raises:
+        UnusableError: it is none.
+    """
+    try:
+        tree = open_source(str(directory), stands_for, environ)
+        own = directory.resolve()
+        here = stands_for is None and tree.base not in (b"/",) and _lies_here(tree, own)
+        if here:
+            tree = open_source(str(directory), str(own), environ)
+    except OldHostError as why:
+        raise UnusableError(str(why)) from why
+    home = str(own) if here else qmail_home or "/var/qmail"
+    where = [] if here else ["--root", str(own), "--as", tree.base.decode("utf-8", "surrogateescape")]
+    more = ["--owners", owners, *(["--passwd", str(passwd)] if passwd else [])]
+    more += [] if default is None else ["--default-delivery", default]
+    return Side(str(directory), tree, home.encode("utf-8", "surrogateescape"), (*where, *more), environ)
+
+
+def _lies_here(tree: OldHostTree, own: Path) -> bool:
+    """Whether the homes in its users/assign lie below the directory by the name that it has on this machine."""
+    top = str(own).encode() + b"/"
+    for line in (read_text(tree, tree.base + b"/users/assign") or b"").split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) > 4:
+            return fields[4].startswith(top)
+    return False

@@ -1,0 +1,131 @@
+"""Two hosts compared over all addresses: both are asked at the same time, answers are judged as they come."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from popbox.errors import HostError
+from popbox.migrate.routes.boxes import Boxes
+from popbox.migrate.routes.compare import Answer, Difference, End, judge
+from popbox.migrate.routes.meaning import FOLLOW, Programs
+from popbox.migrate.routes.side import Side
+
+MOST_ROUNDS = 20  # our choice: forwards by programs that lead on and on
+PLAIN = (b'"maildir"', b'"mbox"', b'"program"', b'"not judged"')
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of it. ``hosts``: what each side's `mailhost explain` says of its host; ``asked``: by kind."""
+
+    asked: Counter[str] = field(default_factory=Counter)
+    differences: list[Difference] = field(default_factory=list)
+    hosts: list[dict[str, Any]] = field(default_factory=list)
+
+    def count(self, what: str) -> int:
+        """How many addresses are ``changed``, ``not judged`` or ``added``."""
+        return sum(one.what == what for one in self.differences)
+
+
+class Work:
+    """Two hosts, and how their boxes correspond."""
+
+    def __init__(self, old: Side, new: Side, boxes: Boxes) -> None:
+        """Nothing is asked yet."""
+        self._sides, self._boxes = (old, new), boxes
+        self._programs = Programs(old.tree), Programs(new.tree)
+
+    def run(self, addresses: Mapping[bytes, str]) -> Outcome:
+        """Compare all; ``addresses``: each with its kind.
+
+        Raises:
+            UnusableError: mailhost cannot use the files of a side.
+            HostError: mailhost does not run, or ends early.
+        """
+        outcome = Outcome(Counter(addresses.values()))
+        waiting: list[tuple[bytes, str, list[Answer]]] = []
+        with tempfile.NamedTemporaryFile(prefix="popbox-routes-") as file:
+            file.writelines(address + b"\n" for address in addresses)
+            file.flush()
+            for address, kind, answers in self._answers(Path(file.name), addresses, outcome):
+                if any(end.kind == FOLLOW for one in answers for end in one.ends):
+                    waiting.append((address, kind, answers))
+                else:
+                    self._judge(outcome, address, kind, answers)
+        self._follow(waiting)
+        for address, kind, answers in waiting:
+            self._judge(outcome, address, kind, answers)
+        self._explain(outcome.differences)
+        return outcome
+
+    def _answers(
+        self, file: Path, addresses: Mapping[bytes, str], outcome: Outcome
+    ) -> Iterator[tuple[bytes, str, list[Answer]]]:
+        """Those that are not equal at the first look."""
+        old, new = (side.answers(file) for side in self._sides)
+        with closing(old), closing(new):
+            outcome.hosts = [json.loads(next(one, b"{}")) for one in (old, new)]
+            count = 0
+            for (address, kind), *lines in zip(addresses.items(), old, new, strict=False):
+                count += 1
+                if lines[0] == lines[1] and not any(word in lines[0] for word in PLAIN):
+                    continue
+                yield address, kind, [self._programs[which].meant(parse(lines[which])) for which in (0, 1)]
+            if count != len(addresses) or next(old, None) is not None or next(new, None) is not None:
+                raise HostError(f"`mailhost explain` answered {count} of {len(addresses)} addresses")
+
+    def _judge(self, outcome: Outcome, address: bytes, kind: str, answers: list[Answer]) -> None:
+        found = judge(address, kind, answers[0], answers[1], self._boxes.same)
+        if found is not None:
+            outcome.differences.append(found)
+
+    def _follow(self, waiting: list[tuple[bytes, str, list[Answer]]]) -> None:
+        """Ask each host for the addresses that its programs send to, and put their ends in the place of the address."""
+        for which, side in enumerate(self._sides):
+            known: dict[str, tuple[End, ...]] = {}
+            for _ in range(MOST_ROUNDS):
+                ahead = {end.text for _, _, answers in waiting for end in answers[which].ends if end.kind == FOLLOW}
+                if not ahead:
+                    break
+                names = sorted(ahead - known.keys())
+                for name, found in zip(names, side.ask(map(_octets, names)) if names else [], strict=True):
+                    known[name] = self._programs[which].meant(_of(found)).ends
+                for _, _, answers in waiting:
+                    answers[which] = _put(answers[which], known)
+            for _, _, answers in waiting:
+                left = [end._replace(kind="forward") if end.kind == FOLLOW else end for end in answers[which].ends]
+                answers[which] = answers[which]._replace(ends=tuple(left))
+
+    def _explain(self, differences: list[Difference]) -> None:
+        """Add the files and lines that decided."""
+        if not differences:
+            return
+        old, new = (side.ask([one.address for one in differences], steps=True) for side in self._sides)
+        for one, before, after in zip(differences, old, new, strict=True):
+            one.old = one.old._replace(where=tuple(before["where"]))
+            one.new = one.new._replace(where=tuple(after["where"]))
+
+
+def parse(line: bytes) -> Answer:
+    """One line of `mailhost explain --batch`."""
+    return _of(json.loads(line))
+
+
+def _of(found: dict[str, Any]) -> Answer:
+    return Answer(found["accepted"], tuple([End(*end) for end in found["ends"]]))
+
+
+def _put(answer: Answer, known: Mapping[str, Iterable[End]]) -> Answer:
+    ends = [one for end in answer.ends for one in (known[end.text] if end.kind == FOLLOW else (end,))]
+    return answer._replace(ends=tuple(ends[:1000]))
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
