@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from popbox.migrate.oldhost.findings import Level
 from popbox.migrate.plan.preflight import spf
 from popbox.migrate.plan.preflight.dns_reader import Answer, State
-from popbox.migrate.plan.preflight.rules import RULES
+from popbox.migrate.plan.preflight.rules import RULES, Level
 from popbox.migrate.plan.preflight.spf import Sender
 from popbox.printable import plain
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from popbox.migrate.oldhost.findings import Level
+from typing import Literal
+
+Level = Literal["error", "warning"]
 
 RULES: dict[str, tuple[Level, str]] = {
     "not-known": ("warning", "nothing can be said of it, neither good nor bad: look again before the day"),
