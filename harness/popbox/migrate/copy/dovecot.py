@@ -32,17 +32,20 @@ def maker(form: str) -> Maker:
         ValueError: it holds what is no ``%u``, ``%v`` or ``%f``, or makes all UIDLs alike.
     """
     rest = _VARIABLE.sub("", form)
-    if "%" in rest or not any(found[3] in "uf" for found in _VARIABLE.findall(form)):
+    found = [(hexadecimal, letter) for _, _, hexadecimal, letter in _VARIABLE.findall(form)]
+    if "%" in rest or ("X", "f") in found or not any(letter in "uf" for _, letter in found):
         raise ValueError(f"{form!r} is no pop3_uidl_format of %u, %v and %f, such as %08Xu%08Xv")
 
     def one(row: Row, validity: int, found: re.Match[str]) -> str:
+        """Dovecot pads with zeros and then cuts nothing; without a zero it cuts and pads nothing (var-expand.c)."""
         zero, width, hexadecimal, letter = found.groups()
-        if letter == "f":
-            return row.name.decode("latin-1")
         if letter == "%":
             return "%"
-        number = format(row.uid if letter == "u" else validity, "x" if hexadecimal else "d")
-        return number.rjust(int(width or 0), "0" if zero else " ")[-int(width) if width else 0 :]
+        numbers = {"u": row.uid, "v": validity}
+        value = (
+            format(numbers[letter], "x" if hexadecimal else "d") if letter in numbers else row.name.decode("latin-1")
+        )
+        return value.rjust(int(width or 0), "0") if zero else value[: int(width) if width else None]
 
     return lambda row, validity: _VARIABLE.sub(partial(one, row, validity), form).encode("latin-1")
 

@@ -9,6 +9,7 @@ import secrets
 import time
 from hashlib import blake2b, sha256
 
+from popbox.migrate.copy.accounts import write_private
 from popbox.migrate.copy.folder import Folder
 from popbox.migrate.copy.journal import sync_directory
 from popbox.migrate.export.place import Out
@@ -97,14 +98,16 @@ def _put(out: Out, box: Box, maildir: int, rows: list[Row]) -> list[str]:
     """Write the file, unless Dovecot has been at work on it."""
     noted = out.to / "state" / "uidlists" / box.domain / box.local
     before = _read(maildir)
-    if before is not None and (not noted.exists() or noted.read_text() != sha256(before).hexdigest()):
+    ours = noted.read_text().split() if noted.exists() else []
+    if before is not None and sha256(before).hexdigest() not in ours:
         return [f"{box.address}: its dovecot-uidlist is not the one that an export wrote; left as it is"]
     known = parse(before) if before is not None else Uidlist(int(time.time()), secrets.token_hex(16).encode(), ())
     text = render(Uidlist(known.validity, known.guid, rows))
     if text == before:
         return []
     noted.parent.mkdir(parents=True, exist_ok=True)
-    noted.write_text(sha256(text).hexdigest())
+    lines = (f"{sha256(one).hexdigest()}\n" for one in (before, text) if one is not None)
+    write_private(noted, "".join(lines).encode())  # both: a killed run may leave either
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_STAGED, dir_fd=maildir)
     file = os.open(_STAGED, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=maildir)

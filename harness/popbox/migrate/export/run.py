@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
+from popbox.errors import UnusableError
 from popbox.migrate.copy.accounts import write_private
 from popbox.migrate.copy.folder import FolderError
 from popbox.migrate.copy.run import Options, Outcome
@@ -20,6 +22,7 @@ from popbox.migrate.verify.files.maildrop import Maildrops
 
 Kind = Literal["dovecot", "maildir++"]
 FAR_NS = 1 << 62  # qmail-pop3d shows no message of the future, but will
+_PLAIN = re.compile(r"[A-Za-z0-9/._+@-]+")
 KINDS: tuple[Kind, ...] = ("dovecot", "maildir++")
 
 
@@ -40,10 +43,12 @@ def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
 
     Raises:
         OldHostError: the home is none.
-        UnusableError: the directory holds something that no export has put there.
+        UnusableError: the directory holds something that no export has put there, or lies in the home; a path that
+            Dovecot's files cannot hold.
         PopboxError: no space, another export at work, octets that read back wrong.
         OSError: the disk fails. What was placed stays, and the next run goes on.
     """
+    _check(wish, to)
     place = Out(to, over=f"an export to {wish.kind}", owner=wish.owner if os.geteuid() == 0 else None)
     tree = open_source(str(wish.home), wish.stands_for)
     arrange = dovecot.renamed if wish.kind == "dovecot" else None
@@ -56,6 +61,17 @@ def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
     else:
         _judge_names(drops, outcome)
     return outcome
+
+
+def _check(wish: Wish, to: Path) -> None:
+    """Refuse what would write into the home, and paths that lines of Dovecot's files cannot hold."""
+    home, out = wish.home.resolve(), to.resolve()
+    if home == out or home in out.parents or out in home.parents:
+        raise UnusableError(f"--out {to}: the home {home} and it lie in one another")
+    if wish.kind == "dovecot":
+        root = wish.root or out
+        if not root.is_absolute() or not _PLAIN.fullmatch(str(root)):
+            raise UnusableError(f"--root {root}: is absolute, of letters, digits and /._+@-, for Dovecot's files")
 
 
 def _judge_names(drops: Maildrops, outcome: Outcome) -> None:

@@ -12,7 +12,7 @@ from tests.popbox.migrate.conftest import Verify
 from tests.popbox.migrate.export.homes import DOMAIN, dovecot, export, home_of, maildir, mailhost, run, served
 from tests.popbox.migrate.houses import DOVECOT_NEEDS, NOW, csv, text
 
-FORMATS = ["%08Xu%08Xv", "%v.%u", "%f", "UID%u-%v"]
+FORMATS = ["%08Xu%08Xv", "%v.%u", "%f", "UID%03u-%4v"]
 USERS = [f"user{number}" for number in range(5)]
 pytestmark = pytest.mark.needs(*DOVECOT_NEEDS)
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_read_or_kept_is_lost(place: Path) -> None:
         run("import", str(home), "--to", str(place / "to"))
 
 
-@pytest.mark.parametrize("form", ["%m", "%g", "%v", "x", "%", "%08Qu"])
+@pytest.mark.parametrize("form", ["%m", "%g", "%v", "x", "%", "%08Qu", "%Xf"])
 def test_a_format_that_tells_no_messages_apart_is_refused(form: str, place: Path) -> None:
     with pytest.raises(Exception, match="is no pop3_uidl_format"):
         run("import", str(place), "--to", str(place / "to"), "--dovecot-uidl", form)

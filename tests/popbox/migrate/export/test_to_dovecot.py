@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from click import Abort
 from tests.needs import require
 from tests.popbox.migrate.conftest import Verify
 from tests.popbox.migrate.export.homes import dovecot, export, home_of, maildir, served
@@ -14,6 +15,7 @@ from tests.popbox.migrate.houses import dovecot as houses_dovecot
 from tests.popbox.migrate.matrix import ASPECTS
 from tests.popbox.migrate.oldhosts import tree_of
 
+from popbox.errors import UnusableError
 from popbox.migrate.oldhost.dovecot_uidlist import parse
 from popbox.migrate.verify.oracle import CLIENTS
 
@@ -149,3 +151,39 @@ def test_maildir_plus_plus_is_what_dovecot_reads_by_name(place: Path, verify: Ve
 def moved_out(place: Path) -> Path:
     """The boxes of the export, by login."""
     return place / "out/mail/users.example"
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_run_that_is_killed_around_the_uidlist_is_no_stranger(
+    place: Path, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    home = home_of(place)
+    assert export(place, "dovecot")[0] == 0
+    put(home, "user0", "new/more", text(70), 600)
+    real = os.rename
+
+    def killed(old: bytes, new: bytes, **folders: int) -> None:
+        if done:
+            real(old, new, **folders)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", killed)
+        with pytest.raises(Abort):
+            export(place, "dovecot")
+    code, said = export(place, "dovecot")
+    assert code == 0, said
+    file = place / "out/mail/users.example/user0/Maildir/dovecot-uidlist"
+    assert b"more" in {row.name for row in parse(file.read_bytes()).rows}
+
+
+@pytest.mark.parametrize(
+    "more", [["--out", "home/away"], ["--root", "srv"], ["--root", "/srv/a b"], ["--root", "/a:b"]]
+)
+def test_what_would_harm_is_refused(place: Path, more: list[str]) -> None:
+    home = home_of(place)
+    before = tree_of(home)
+    argv = [str(place / word) if word == "home/away" else word for word in more]
+    with pytest.raises(UnusableError, match=f"{more[0]} "):
+        export(place, "dovecot", *argv)
+    assert tree_of(home) == before
