@@ -32,6 +32,9 @@ from popbox.migrate.pop3source.pace import Pace
 SLOWEST_OCTETS_S = 4_096
 """No connection gets less of ``Options.octets_per_s``, as a reply has a deadline (clients/bulk_pop3.py)."""
 
+ABSURD_OCTETS = 1 << 36
+"""Our choice: a size in LIST from which on it is none; one alone would make the check of space refuse the pass."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -133,7 +136,8 @@ class _Pass:
                 return Found(account, address, refused=f"the old host refuses it: {refusal.reply}")
             entries = read_listing(stream).entries
         self.host.note(reached=True)
-        return Found(account, address, len(entries), sum(entry.size for entry in entries))
+        sizes = (entry.size for entry in entries if entry.size < ABSURD_OCTETS)
+        return Found(account, address, len(entries), sum(sizes))
 
     def _declare(self, found: Sequence[Found]) -> list[tuple[Account, Box, str]]:
         """Write and apply the accounts; each account with its mailbox and the prefix of that."""

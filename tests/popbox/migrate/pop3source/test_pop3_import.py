@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -311,3 +312,56 @@ def served(home: Path, log: Path) -> Iterator[Address]:
     program = [str(Path(sys.executable).with_name("mailhost")), "--home", str(home)]
     with child([*program, "serve", "pop3", "--listen", "127.0.0.1:0"], log):
         yield Address("127.0.0.1", int(wait_for(r"listening pop3 127\.0\.0\.1:(\d+)", log)[1]))
+
+
+def test_a_hostile_listing_stops_no_pass_and_moves_no_cursor(place: Path) -> None:
+    home = box(place / "old", "joe", 2)
+    put(home, "u1", text(10), 100)
+    put(home, "u2", text(11), 101)
+    size = len(text(11).replace(b"\n", b"\r\n"))
+
+    def change(octets: bytes) -> bytes:
+        octets = octets.replace(b" u1\r\n", b" \x1b[2Jx\x00\xff\r\n")
+        return octets.replace(b"\r\n4 %d\r\n" % size, b"\r\n4 999999999999999999\r\n")
+
+    with ours(place, place / "old", "rfc1939") as one, meddler(one, lambda _: Trouble(change=change)) as (address, _):
+        code, said = run(address, place, ["joe"])
+    assert (code, len(files(place))) == (1, 4), said
+    assert "\x1b" not in said
+    assert "number 3, UIDL \\x1b[2Jx\\x00\xff: the UIDL cannot be kept: it is not 1 to 70 octets" in said
+    assert files(place)["u2"].read_bytes() == text(11)
+
+
+@pytest.mark.needs("root")
+def test_a_full_disk_leaves_whole_messages_and_the_next_pass_goes_on(place: Path, verify: Verify) -> None:
+    box(place / "old", "joe", 200)
+    program = [str(Path(sys.executable).with_name("popbox")), "migrate", "import", "--accounts"]
+    program += [str(csv(place / "a.csv", ["joe"])), "--to", str(place / "to"), "--domain", DOMAIN, "--pop3"]
+    with ours(place, place / "old", "rfc1939") as one:
+        limited = ["sh", "-c", 'ulimit -f 4 && exec "$@"', "sh", *program, str(one)]  # too little for the journal
+        done = subprocess.run(limited, check=False, capture_output=True, text=True)
+        assert done.returncode == 1, done.stdout + done.stderr
+        done = subprocess.run([*program, str(one)], check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        with ours(place, boxes(place), "rfc1939") as other:
+            code, report = verify(one, other, place / "a.csv")
+    assert code == 0, report["output"]
+
+
+@pytest.mark.parametrize("years", [[2019, 2016, 2090, 2017, 1969, 2018], [2090] * 6])
+def test_dates_that_disagree_with_the_listing_do_not_move_a_message(
+    place: Path, verify: Verify, years: list[int]
+) -> None:
+    home = box(place / "old", "joe")
+    for number, year in enumerate(years):
+        received = f"Received: from x by y; Sun, 22 Nov {year} 10:00:00 +0000\n".encode()
+        put(home, f"m{9 - number}", received + text(number), number)
+    with ours(place, place / "old", "rfc1939") as one:
+        code, said = run(one, place, ["joe"])
+        assert code == 0, said
+        with ours(place, boxes(place), "qmail") as other:
+            code, report = verify(one, other, place / "a.csv")
+    assert code == 0, report["output"]
+    seconds = [int(path.stat().st_mtime) for path in files(place).values()]
+    assert seconds == sorted(set(seconds))
+    assert seconds[-1] < time.time()
