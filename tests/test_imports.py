@@ -69,6 +69,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "popbox.message": (),
     RUN: (*BASE, CLIENTS, HOSTS, JOURNEY, LEDGER, "popbox.message", RESULT, SCENARIO),
     REPORT: (*BASE, LEDGER, RESULT, RUN, SCENARIO),
+    "popbox.serve": (*BASE, CLIENTS, HOSTS),
     "popbox.conformance": (*BASE, CLIENTS),
     "popbox.operate": (*BASE, "popbox.settings", CLIENTS, HOSTS, LEDGER),
     "popbox.migrate.units": (),
@@ -182,6 +183,16 @@ def test_no_program_in_a_string_imports_us(name: str) -> None:
 def test_the_check_sees_a_program_in_a_string() -> None:
     [program] = programs(ast.parse("PROGRAM = 'import sys\\nfrom mailhost.cli import main\\n'"))
     assert "mailhost.cli" in imports(program)
+
+
+def test_only_serve_imports_the_web_framework() -> None:
+    users = {
+        name
+        for name, tree in MODULES.items()
+        if any(one.split(".")[0] in ("fastapi", "starlette", "uvicorn") for one in imports(tree))
+    }
+    assert users
+    assert all(name.startswith("popbox.serve") for name in users), users
 
 
 def test_only_the_docker_host_imports_docker() -> None:

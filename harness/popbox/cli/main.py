@@ -18,6 +18,7 @@ from popbox.cli.output import echo
 from popbox.cli.pop3_check import pop3_check
 from popbox.cli.probe import probe_command
 from popbox.cli.run import demo, run
+from popbox.cli.serve import serve
 from popbox.errors import HostError, PopboxError, UnusableError
 from popbox.report import run_report
 from popbox.scenario.schema import scenario_schema_text
@@ -40,7 +41,7 @@ cli.add_command(pop3_check)
 cli.add_command(migrate)
 cli.add_command(probe_command)
 cli.add_command(doctor)
-for command in (*COMMANDS, backup, restore, down):
+for command in (*COMMANDS, backup, restore, down, serve):
     cli.add_command(command)
 
 

@@ -35,21 +35,21 @@ LONGEST_PASSWORD = 4096
 on = click.option("--on", "name", metavar="NAME", help="Which host, where several are up; `popbox status` has names.")
 
 
-def address(text: str) -> Address:
-    """``HOST:PORT``, an IPv6 address in brackets.
+def address(text: str, least_port: int = 1) -> Address:
+    """``HOST:PORT``, an IPv6 address in brackets; ``least_port`` 0 where a free one can be asked for.
 
     Raises:
         click.BadParameter: the text is not of that form.
     """
-    found = _host_and_port(text)
+    found = _host_and_port(text, least_port)
     if found is None:
         raise click.BadParameter(f"{text!r} is not HOST:PORT")
     return found
 
 
-def _host_and_port(text: str) -> Address | None:
+def _host_and_port(text: str, least_port: int = 1) -> Address | None:
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+    if not colon or not host or not port.isascii() or not port.isdigit() or not least_port <= int(port) < 65_536:
         return None
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 

@@ -1,0 +1,82 @@
+"""``popbox serve``: the HTTP API beside a host."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import click
+
+from popbox.cli.options import address, on
+from popbox.cli.output import echo
+from popbox.errors import UnusableError
+from popbox.hosts.base import closing
+from popbox.hosts.choose import HostName, MtaName, choose, start
+from popbox.operate.target import target
+from popbox.settings import Settings
+
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+@click.command()
+@click.option("--host", type=click.Choice(["auto", "local", "docker"]), help="Start a host; it goes at the end.")
+@click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
+@click.option("--listen", default="127.0.0.1:8025", show_default=True, metavar="ADDR:PORT", help="Port 0: a free one.")
+@click.option(
+    "--public-url", "public", multiple=True, metavar="URL", help="Where a proxy shows it: https://NAME[:PORT]."
+)
+@on
+@click.pass_obj
+def serve(
+    settings: Settings, host: HostName | None, mta: MtaName, listen: str, public: tuple[str, ...], name: str | None
+) -> int:
+    """Serve what the mail host says of itself over HTTP: /readyz, /v1/explain, /v1/accounts, /v1/lint, /v1/queue.
+
+    Nothing can be changed through it. /openapi.json describes it. Ctrl-C ends it.
+    """
+    at = address(listen, least_port=0)
+    if host and name:
+        raise click.UsageError("--on names a host that is up, --host starts another: give one of them")
+    if at.host in EVERYWHERE and not public:
+        raise click.UsageError(
+            f"--listen {listen} needs --public-url: only requests with a Host that is known are served"
+        )
+    for one in public:
+        _check(one)
+    try:
+        from popbox.serve.app import application
+        from popbox.serve.guard import Rules
+        from popbox.serve.server import bind, server
+    except ModuleNotFoundError as error:
+        raise UnusableError(f"popbox serve needs {error.name}: pip install 'popbox[serve]'") from error
+    with ExitStack() as stack:
+        listener = stack.enter_context(bind(at))
+        where, port = listener.getsockname()[:2]
+        running = (
+            stack.enter_context(closing(start(choose(host, mta, settings), settings)))
+            if host
+            else target(settings, name)
+        )
+        rules = Rules.at(where, port, public=public, host=running.name, mta=running.mta)
+        echo(f"http://{f'[{where}]' if ':' in where else where}:{port} {running.describe()}, read-only")
+        if where not in LOOPBACK:
+            echo(f"popbox: everyone who reaches {where}:{port} can read accounts and queue", err=True)
+        server(application(running, rules)).run(sockets=[listener])
+    return 0
+
+
+def _check(url: str) -> None:
+    """Refuse what is no origin.
+
+    Raises:
+        click.BadParameter: it has a path, a user or another scheme.
+    """
+    parts = urlsplit(url)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or url != f"{parts.scheme}://{parts.netloc}"
+        or "@" in url
+    ):
+        raise click.BadParameter(f"--public-url {url}: https://NAME or https://NAME:PORT is wanted, without a path")

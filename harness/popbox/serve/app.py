@@ -1,0 +1,84 @@
+"""The HTTP API as an ASGI application over one host. Its schema is kept in ``openapi.json`` and only grows.
+
+``python -m popbox.serve.app`` writes that file again, after a change.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from popbox.errors import HostError
+from popbox.hosts.base import Host
+from popbox.serve.errors import ApiError, Problem, body_of
+from popbox.serve.guard import Guard, Rules
+from popbox.serve.reads import reads
+
+SCHEMA = Path(__file__).with_name("openapi.json")
+NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
+
+
+def application(host: Host, rules: Rules) -> Guard:
+    """The API over ``host``, with the guard around it."""
+    return Guard(_api(host), rules)
+
+
+def _api(host: Host) -> FastAPI:
+    api = FastAPI(
+        title="popbox",
+        version=version("popbox"),
+        docs_url=None,  # those pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={"default": NO_SUCCESS},
+    )
+    api.include_router(reads(host))
+
+    def answer(error: ApiError) -> Response:
+        return Response(body_of(error, host.name, host.mta), error.status, media_type="application/json")
+
+    @api.exception_handler(ApiError)
+    async def told(_: Request, error: ApiError) -> Response:
+        return answer(error)
+
+    @api.exception_handler(HostError)
+    async def unavailable(_: Request, error: HostError) -> Response:
+        return answer(ApiError(503, "the mail host does not answer", "popbox status", (error.what,)))
+
+    @api.exception_handler(RequestValidationError)
+    async def unusable(_: Request, error: RequestValidationError) -> Response:
+        where = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        return answer(ApiError(422, "the request cannot be used", "see /openapi.json", tuple(where)))
+
+    @api.exception_handler(HTTPException)
+    async def unknown(_: Request, error: HTTPException) -> Response:
+        return answer(ApiError(error.status_code, str(error.detail), "see /openapi.json"))
+
+    @api.exception_handler(Exception)
+    async def fault(_: Request, error: Exception) -> Response:
+        return answer(ApiError(500, "popbox has a fault", "please report it", (type(error).__name__,)))
+
+    return api
+
+
+def schema_text() -> str:
+    """The OpenAPI description as it is kept: of ``v1``, without popbox's own version."""
+    nowhere = cast(Any, _Nowhere())  # describing asks nothing of a host
+    described = _api(nowhere).openapi()
+    return json.dumps({**described, "info": {**described["info"], "version": "v1"}}, indent=1) + "\n"
+
+
+class _Nowhere:
+    """A host in name only."""
+
+    name = mta = ""
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(schema_text())

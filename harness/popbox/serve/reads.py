@@ -1,0 +1,116 @@
+"""What can be asked without a message: is the host ready, where would an address end, what waits, what is declared."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from popbox.hosts.base import SERVICES, Host
+from popbox.hosts.readiness import greets
+from popbox.serve.errors import ApiError
+
+Address = Annotated[
+    str, Query(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$", description="an address, joe@domain.com")
+]
+
+
+class Answer(BaseModel):
+    """Every answer names the world that it comes from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str = Field(description="where the mail host runs: local, docker, remote")
+    mta: str = Field(description="what takes the mail: qmail, stand-in, unknown")
+
+
+class Ready(Answer):
+    """Both services have just spoken their protocol."""
+
+    ready: Literal[True] = True
+    smtp: str = Field(description="where SMTP is spoken, HOST:PORT")
+    pop3: str = Field(description="where POP3 is spoken, HOST:PORT")
+
+
+class Explained(Answer):
+    """How the host's own rules treat an address."""
+
+    explained: dict[str, Any] = Field(description="what `mailhost explain --json` prints: outcome, steps, hints")
+
+
+class Accounts(Answer):
+    """What is declared on the host; no password and no hash."""
+
+    domains: list[dict[str, Any]] = Field(description="what `mailhost domain list --json` prints")
+    mailboxes: list[dict[str, Any]] = Field(description="what `mailhost mailbox list --json` prints")
+    forwards: list[dict[str, Any]] = Field(description="what `mailhost forward list --json` prints")
+
+
+class Linted(Answer):
+    """What is wrong with the host's files."""
+
+    findings: list[dict[str, Any]] = Field(description="those of `mailhost lint --json`")
+
+
+class Queue(Answer):
+    """The messages that wait."""
+
+    messages: list[dict[str, Any]] = Field(description="what `mailhost queue list --json` prints")
+
+
+def reads(host: Host) -> APIRouter:
+    """The endpoints, over one host. They run in threads, as a host's programs take their time."""
+    router = APIRouter()
+    world: dict[str, Any] = {"host": host.name, "mta": host.mta}
+
+    @router.get("/readyz", operation_id="readyz")
+    def readyz() -> Ready:
+        """200 only when ``220`` and ``+OK`` were spoken just now; 503 says which was not."""
+        if silent := [f"{service}: {why}" for service in SERVICES if (why := greets(host, service))]:
+            raise ApiError(503, "the mail host is not ready", "popbox status", (*silent, *host.ailments()))
+        return Ready(**world, smtp=str(host.address("smtp")), pop3=str(host.address("pop3")))
+
+    @router.get("/v1/explain", operation_id="explain")
+    def explain(address: Address) -> Explained:
+        """Where mail for an address would end and why, by the host's own rules; nothing is sent."""
+        return Explained(**world, explained=_asked(host, "explain", "--json", "--", address, codes=(0, 1)))
+
+    @router.get("/v1/accounts", operation_id="accounts")
+    def accounts() -> Accounts:
+        """Domains, mailboxes and forwards, as they are declared."""
+        domains, mailboxes, forwards = (
+            _asked(host, kind, "list", "--json") for kind in ("domain", "mailbox", "forward")
+        )
+        return Accounts(**world, domains=domains, mailboxes=mailboxes, forwards=forwards)
+
+    @router.get("/v1/lint", operation_id="lint")
+    def lint() -> Linted:
+        """What is wrong with the host's files, by file and line; nothing is changed."""
+        return Linted(**world, findings=_asked(host, "lint", "--json", codes=(0, 1))["findings"])
+
+    @router.get("/v1/queue", operation_id="queue")
+    def queue() -> Queue:
+        """The messages that wait, with the reason; 409 where the MTA's queue cannot be read so."""
+        if host.mta != "stand-in":
+            hint = "the queue of real qmail is read by qmail-qread, on the host"
+            raise ApiError(409, f"the queue of MTA {host.mta} is not shown here", hint)
+        return Queue(**world, messages=_asked(host, "queue", "list", "--json"))
+
+    return router
+
+
+def _asked(host: Host, *argv: str, codes: tuple[int, ...] = (0,)) -> Any:
+    """What ``mailhost ARGV`` prints as JSON.
+
+    Raises:
+        ApiError: it did not end with one of ``codes``.
+        HostError: the host does not answer.
+    """
+    ran = host.run(*argv)
+    if ran.code not in codes:
+        said = (ran.stderr or ran.stdout).strip().splitlines()[-5:]
+        status = 422 if ran.code == 2 else 503
+        raise ApiError(status, f"mailhost {argv[0]} ended with {ran.code}", "", tuple(said))
+    return json.loads(ran.stdout)

@@ -1,0 +1,53 @@
+"""The application on a socket, by uvicorn, with limits for clients that hold on to what they have."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+
+from popbox.clients.wire import Address
+from popbox.errors import HostError
+from popbox.serve.guard import App
+
+MOST_CONNECTIONS = 1_200  # our choice: 1,000 waiting clients and 100 streams are what one server must carry
+HEADER_OCTETS = 32_768  # our choice: request line and header fields
+KEEP_S = 5  # our choice: an idle connection is closed after that
+DRAIN_S = 3  # our choice: answers that are being written at the end get so long
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        HostError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(1_024)
+    except OSError as error:
+        listener.close()
+        raise HostError(f"{address} cannot be listened on: {error.strerror}") from error
+    return listener
+
+
+def server(app: App) -> uvicorn.Server:
+    """A server for ``run(sockets=[bind(...)])``. It logs nothing of its requests, and ends on INT and TERM."""
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # what a client says of itself decides nothing
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=KEEP_S,
+        timeout_graceful_shutdown=DRAIN_S,
+        h11_max_incomplete_event_size=HEADER_OCTETS,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,186 @@
+"""``popbox serve`` as a program, on a host that is kept, over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from popbox.hosts.base import Host, closing
+from popbox.hosts.choose import choose, start
+from popbox.serve.app import SCHEMA, schema_text
+from popbox.settings import Settings, find_assets
+
+POPBOX = [sys.executable, "-m", "popbox"]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def host(state: Path) -> Iterator[Host]:
+    settings = Settings(find_assets(), state / "popbox", None)
+    with closing(start(choose("local", "standin", settings), settings)) as up:
+        assert up.run("domain", "add", "domain.com").code == 0
+        assert up.run("mailbox", "add", "joe@domain.com", "--login", "joe", "--crypt", "DmIMm9e5Hc8ic").code == 0
+        up.keep()
+        yield up
+
+
+@contextlib.contextmanager
+def serving(state: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """The program, once it says where; the port, and the process."""
+    environ = {**os.environ, "XDG_STATE_HOME": str(state), "DOCKER_HOST": "unix:///nowhere.sock"}
+    argv = [*POPBOX, "serve", "--listen", "127.0.0.1:0", *options]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as program:
+        try:
+            assert program.stdout is not None
+            said = program.stdout.readline()
+            found = re.fullmatch(r"http://127\.0\.0\.1:(\d+) host local, MTA stand-in, read-only\n", said)
+            assert found, f"{said!r} {program.stderr.read() if program.stderr else ''}"
+            yield int(found[1]), program
+        finally:
+            program.send_signal(signal.SIGTERM)
+            program.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def port(state: Path, host: Host) -> Iterator[int]:
+    assert host.name == "local"
+    with serving(state) as (port, _):
+        yield port
+
+
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    assert "application/json" in str(answer.getheader("content-type")), body
+    return answer.status, json.loads(body), {name.lower(): value for name, value in answer.getheaders()}
+
+
+def test_ready_says_where_the_services_are(port: int, host: Host) -> None:
+    status, body, headers = ask(port, "/readyz")
+    assert (status, body) == (
+        200,
+        {
+            "host": "local", "mta": "stand-in", "ready": True,
+            "smtp": str(host.address("smtp")), "pop3": str(host.address("pop3")),
+        },
+    )  # fmt: skip
+    assert (headers["popbox-world"], headers["x-content-type-options"]) == ("local/stand-in", "nosniff")
+    assert "server" not in headers
+
+
+def test_ready_says_which_service_is_silent(port: int, host: Host) -> None:
+    host.stop("pop3")
+    try:
+        status, body, _ = ask(port, "/readyz")
+    finally:
+        host.restart("pop3", time.monotonic() + 60)
+    assert (status, body["error"]) == (503, "the mail host is not ready")
+    assert body["evidence"][0].startswith("pop3: ")
+    assert not [one for one in body["evidence"] if one.startswith("smtp")]
+    assert ask(port, "/readyz")[0] == 200
+
+
+def test_an_address_is_explained(port: int) -> None:
+    status, body, _ = ask(port, "/v1/explain?address=joe@domain.com")
+    assert (status, body["explained"]["outcome"], body["mta"]) == (200, "delivered", "stand-in")
+    for hostile in ("--help", "-h", "--default-delivery=x", "nobody@domain.com", "%F0%9F%92%A9@x", "$(id)@x", "a'b@x"):
+        status, body, _ = ask(port, f"/v1/explain?address={hostile}")
+        assert status in (200, 422), body
+        assert status == 422 or body["explained"]["outcome"] != "delivered"
+
+
+@pytest.mark.parametrize("query", ["", "?address=", "?address=a%00b", "?address=a%0ab", "?address=" + "a" * 1001])
+def test_what_is_no_address_is_refused_in_the_one_form(port: int, query: str) -> None:
+    status, body, _ = ask(port, f"/v1/explain{query}")
+    assert (status, body["error"], body["mta"]) == (422, "the request cannot be used", "stand-in")
+    assert body["evidence"][0].startswith("query.address: ")
+
+
+def test_accounts_without_any_hash_findings_and_queue(port: int) -> None:
+    status, body, _ = ask(port, "/v1/accounts")
+    assert (status, [one["address"] for one in body["mailboxes"]]) == (200, ["joe@domain.com"])
+    assert [one["domain"] for one in body["domains"]] == ["domain.com"]
+    assert "DmIMm9e5Hc8ic" not in json.dumps(body)
+    assert [one["rule"] for one in ask(port, "/v1/lint")[1]["findings"]] == ["hash-weak"]
+    assert ask(port, "/v1/queue")[:2] == (200, {"host": "local", "mta": "stand-in", "messages": []})
+
+
+@pytest.mark.parametrize("path", ["/", "/readyz/", "/docs", "/redoc", "/v1", "/../etc/passwd", "//x", "/v1/explain/x"])
+def test_what_is_not_there_is_404_in_the_one_form(port: int, path: str) -> None:
+    status, body, _ = ask(port, path)
+    assert (status, set(body)) == (404, {"error", "hint", "evidence", "host", "mta"})
+
+
+@pytest.mark.parametrize(
+    "path", ["/readyz", "/v1/explain?address=joe@domain.com", "/v1/accounts", "/openapi.json", "/no"]
+)
+def test_every_path_is_guarded(port: int, path: str) -> None:
+    assert ask(port, path, Host="rebound.example")[0] == 421
+    assert ask(port, path, Origin="https://evil.example")[0] == 403
+    assert ask(port, path, Sec_Fetch_Site="cross-site")[0] == 403
+    for method in ("POST", "DELETE", "OPTIONS"):
+        status, body, headers = ask(port, path, method)
+        assert (status, body["error"], headers["allow"]) == (405, "nothing can be changed here", "GET")
+    assert ask(port, path, Origin=f"http://localhost:{port}", Host=f"localhost:{port}")[0] in (200, 404)
+
+
+def test_the_schema_is_the_one_that_is_kept(port: int) -> None:
+    assert SCHEMA.read_text() == schema_text(), "python -m popbox.serve.app writes it again; it only grows"
+    described = ask(port, "/openapi.json")[1]
+    assert described["openapi"].startswith("3.1")
+    assert described["paths"] == json.loads(SCHEMA.read_text())["paths"]
+
+
+def test_it_starts_a_host_of_its_own_and_takes_it_away(tmp_path: Path) -> None:
+    with serving(tmp_path, "--host", "local") as (port, program):
+        assert ask(port, "/readyz")[0] == 200
+        assert len(list((tmp_path / "popbox/hosts").glob("*.json"))) == 1
+    assert program.returncode == 130, "as every command that a signal ends"
+    assert list((tmp_path / "popbox/hosts").glob("*.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--listen", "8025"], 2, "is not HOST:PORT"),
+        (["--listen", "0.0.0.0:0"], 2, "needs --public-url"),
+        (["--public-url", "https://x/path"], 2, "without a path"),
+        (["--public-url", "https://u@x"], 2, "without a path"),
+        (["--public-url", "ftp://x"], 2, "https://NAME"),
+        (["--on", "x", "--host", "local"], 2, "give one of them"),
+        (["--on", "nonesuch"], 3, "no host is up by the name 'nonesuch'"),
+        (["--listen", "192.0.2.1:8025"], 3, "192.0.2.1:8025 cannot be listened on"),
+    ],
+)
+def test_unusable_options(tmp_path: Path, options: list[str], code: int, said: str) -> None:
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "DOCKER_HOST": "unix:///nowhere.sock"}
+    done = subprocess.run(
+        [*POPBOX, "serve", *options], capture_output=True, text=True, check=False, env=environ, timeout=120
+    )
+    assert (done.returncode, said in done.stderr, done.stdout) == (code, True, ""), done.stderr
+
+
+def test_the_front_door_does_not_load_the_web_framework() -> None:
+    program = "import popbox.cli.main, popbox.pytest_plugin, sys; print([m for m in sys.modules if m.split('.')[0] in "
+    program += "('fastapi', 'starlette', 'uvicorn') or m.startswith('popbox.message')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "[]\n"
