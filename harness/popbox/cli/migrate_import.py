@@ -15,6 +15,7 @@ from popbox.migrate.copy import limits
 from popbox.migrate.copy.destination import FILES, POP3, Place
 from popbox.migrate.copy.dovecot import as_dovecot
 from popbox.migrate.copy.run import Arrange, Options, run
+from popbox.migrate.oldhost.mboxes.survey import Choice
 from popbox.migrate.oldhost.source import open_source, qmail_of
 
 
@@ -41,8 +42,11 @@ def _arrange(_ctx: click.Context, _param: click.Parameter, form: str | None) -> 
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
               help="Declare the accounts on this qmail home and put the mail into its boxes.")  # fmt: skip
 @click.option("--final", is_flag=True, help="The last pass: follow moves and deletions of the old host too.")
-@click.option("--mbox-quoting", type=click.Choice(["rd", "o", "none"]), default="rd", show_default=True,
-              help="How `From ` lines are quoted in mbox files.")  # fmt: skip
+@click.option("--mbox-quoting", type=click.Choice(["rd", "o", "none"]),
+              help="How `From ` lines are quoted in mbox files; else each file decides.")  # fmt: skip
+@click.option("--mbox-boundaries", type=click.Choice(["blank", "any", "length"]),
+              help="Where messages begin in mbox files: at a From_ line behind an empty line, at any, or by "
+              "Content-Length; else each file decides.")  # fmt: skip
 @click.option("--dovecot-uidl", metavar="FORMAT", callback=_arrange,
               help="The old POP3 server is Dovecot with this pop3_uidl_format, by default %08Xu%08Xv.")  # fmt: skip
 @click.option("--max-rate", metavar="OCTETS/S", callback=_rate, help="Read no faster: 500K, 20M, ...")
@@ -58,7 +62,8 @@ def import_(
     to: Path,
     home: Path | None,
     final: bool,
-    mbox_quoting: str,
+    mbox_quoting: str | None,
+    mbox_boundaries: str | None,
     dovecot_uidl: tuple[str, Arrange] | None,
     max_rate: int | None,
     max_files: float | None,
@@ -82,10 +87,10 @@ def import_(
         return report(fetch(pop3, place, final, max_rate, max_files), to, home, final, json_file)
     if source is None:
         raise click.UsageError("SOURCE or --pop3 HOST:PORT is wanted")
-    quoting = {"rd": "rd", "o": "o"}.get(mbox_quoting, "none")
+    choice = Choice(mbox_quoting, mbox_boundaries)  # type: ignore[arg-type]
     old = read(lambda: open_source(source, stands_for, environ))
     form, arrange = dovecot_uidl or ("", None)
     over = f"{FILES} with Dovecot's UIDLs by {form}" if form else FILES
-    options = Options(dialect, qmail_of(old, qmail_home), final, quoting, max_rate, max_files, arrange)  # type: ignore[arg-type]
+    options = Options(dialect, qmail_of(old, qmail_home), final, choice, max_rate, max_files, arrange)
     outcome = read(lambda: run(old, Place(to, home, environ, over), options, sys.stderr))
     return report(outcome, to, home, final, json_file)

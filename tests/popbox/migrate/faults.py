@@ -63,6 +63,16 @@ def mode(file: str, bits: int) -> Callable[[Path], None]:
     return lambda root: (root / file).chmod(bits)
 
 
+def hard_link(file: str, other: str) -> Callable[[Path], None]:
+    """Let the other file be this one."""
+
+    def change(root: Path) -> None:
+        (root / other).unlink()
+        (root / other).hardlink_to(root / file)
+
+    return change
+
+
 def link(file: str, target: str) -> Callable[[Path], None]:
     """Put a link in the place of what stands there."""
 
@@ -181,7 +191,8 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "uidl-dovecot": ("howto", lambda root: put(root / JOE / "Maildir/dovecot-uidlist", "3 V1 N1\n") and None, f"/{JOE}/Maildir/dovecot-uidlist"),  # type: ignore[func-returns-value]
     "maildir-folder": ("howto", folder, f"/{JOE}/Maildir/.Sent"),
     "mbox-not-mbox": ("system", edit("home/ben/Mailbox", "From sue", "Frum sue"), "/home/ben/Mailbox"),
-    "mbox-doubt": ("system", append("home/ben/Mailbox", "From " + "a1" * 20 + " Mon Sep 17 00:00:00 2001\nSubject: x\n"), "/home/ben/Mailbox"),
+    "mbox-shared": ("system", hard_link("home/ben/Mailbox", "var/spool/mail/cat"), "/etc/shadow:4"),
+    "mbox-doubt": ("system", append("home/ben/Mailbox", "From " + "a1" * 20 + " Mon Sep 17 00:00:00 2001\nSubject: x\n"), "/home/ben/Mailbox:15"),
     "poppasswd-fields": ("howto", append(f"{QMAIL}/users/poppasswd", f"aa0003:{HASH}:popuser\n"), f"{USERS}/poppasswd:3"),
     "login-twice": ("howto", append(f"{QMAIL}/users/poppasswd", f"aa0001:{HASH}:popuser:/x\n"), f"{USERS}/poppasswd:3"),
     "login-hash": ("howto", edit(f"{QMAIL}/users/poppasswd", f"aa0002:{HASH}", "aa0002:*"), f"{USERS}/poppasswd:2"),

@@ -15,7 +15,9 @@ from popbox.migrate.copy.destination import Place
 from popbox.migrate.pop3 import accounts
 from popbox.migrate.pop3source.run import SLOWEST_OCTETS_S, Options, Outcome, run
 
-_FILES_ALONE = ("source", "dialect", "stands_for", "qmail_home", "mbox_quoting", "dovecot_uidl")
+_FILES_ALONE = (
+    "source", "dialect", "stands_for", "qmail_home", "mbox_quoting", "mbox_boundaries", "dovecot_uidl",
+)  # fmt: skip
 
 
 def pop3_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from popbox.cli.output import echo
-from popbox.migrate.copy.box import Tally
 from popbox.migrate.copy.destination import ACCOUNTS, LEFT
 from popbox.migrate.copy.report import SCHEMA, ImportReport
+from popbox.migrate.copy.work import Tally
+from popbox.migrate.oldhost.mboxes.text import described, reading_as_json
 from popbox.migrate.units import duration, size
 
 DONE, NOT_ALL, UNAVAILABLE = 0, 1, 3
@@ -56,6 +57,10 @@ def _write(file: Path, outcome: Outcome, final: bool) -> None:
         removed=tally.removed,
         later=tally.later,
         problems=len(tally.problems) + len(outcome.losses) + len(outcome.unavailable),
+        mboxes=[
+            {"address": one.address, "file": one.file, **reading_as_json(one.reading, one.parts)}
+            for one in tally.mboxes
+        ],
     )
     file.write_text(report.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
 
@@ -73,6 +78,9 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
     lines += [f"not done: {problem}" for problem in tally.problems[:SHOWN]]
     if len(tally.problems) > SHOWN:
         lines.append(f"... and {len(tally.problems) - SHOWN} more")
+    lines += [f"mbox {one.file}: {described(one.reading)}" for one in tally.mboxes[:SHOWN]]
+    if len(tally.mboxes) > SHOWN:
+        lines.append(f"... and {len(tally.mboxes) - SHOWN} more mbox files; --json names all")
     rate = f"{tally.copied / seconds:.0f} messages/s, {size(tally.octets / seconds)}/s"
     lines.append(
         f"copied {tally.copied} messages, {size(tally.octets)} in {duration(seconds)} ({rate}), each read back"

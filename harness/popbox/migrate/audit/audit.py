@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from popbox.migrate.oldhost import mbox
 from popbox.migrate.oldhost.accounts import Box, OldAccounts
 from popbox.migrate.oldhost.dialects.detect import read_old_host
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.findings import Finding, Left, Where
+from popbox.migrate.oldhost.mboxes.survey import Reading, survey
 from popbox.migrate.oldhost.model import OldHost
 from popbox.migrate.oldhost.stores import contents
 from popbox.migrate.oldhost.to_accounts import to_accounts
@@ -18,11 +18,15 @@ from popbox.migrate.oldhost.tree import Local, OldHostError, OldHostTree
 
 @dataclass(slots=True)
 class Held:
-    """What one mailbox holds. ``messages`` None: an mbox on another machine, which is not read for a count."""
+    """What one mailbox holds. ``messages`` None: an mbox on another machine, which is not read for a count.
+
+    ``reading``: how an import will read it, where it is an mbox that was read.
+    """
 
     box: Box
     messages: int | None
     octets: int
+    reading: Reading | None = None
 
 
 @dataclass(slots=True)
@@ -69,15 +73,16 @@ def _held(tree: OldHostTree, host: OldHost, box: Box, now_ns: int, count: bool) 
         return Held(box, len(there.messages), there.octets)
     if not count or not isinstance(tree, Local):
         return Held(box, None, there.octets)
-    try:
-        messages, doubts = 0, list[str]()
-        for _, body in tree.bodies([there.mbox]):
+    file = file_of(box.store.path)
+    for _, body in tree.bodies([there.mbox]):
+        try:
             if isinstance(body, OldHostError):
                 raise body
-            messages = mbox.count(body, doubts)
-    except OldHostError as why:
-        host.wrong("mbox-not-mbox", Where(file_of(box.store.path)), str(why))
-        return Held(box, 0, there.octets)
-    for doubt in doubts:
-        host.wrong("mbox-doubt", Where(file_of(box.store.path)), doubt)
-    return Held(box, messages, there.octets)
+            reading = survey(body)
+        except OldHostError as why:
+            host.wrong("mbox-not-mbox", Where(file), str(why))
+            break
+        for line, text in reading.doubts:
+            host.wrong("mbox-doubt", Where(file, line), text)
+        return Held(box, reading.messages, there.octets, reading)
+    return Held(box, 0, there.octets)

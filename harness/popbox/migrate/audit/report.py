@@ -7,7 +7,8 @@ from typing import Any
 
 from popbox.migrate.audit.audit import Audit, Held
 from popbox.migrate.oldhost.accounts import DomainAccounts
-from popbox.migrate.oldhost.findings import Finding, Left
+from popbox.migrate.oldhost.findings import Finding, Left, shown
+from popbox.migrate.oldhost.mboxes.text import described, reading_as_json
 from popbox.migrate.units import size
 
 COLUMNS = ("domain", "boxes", "logins", "forwards", "catchall", "messages", "octets")
@@ -21,17 +22,26 @@ def table(audit: Audit, *, everything: bool) -> list[str]:
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
     lines = [f"dialect {audit.host.dialect}", ""]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    if mboxes := _mboxes(audit):
+        lines += ["", *_some(mboxes, everything)]
     lines += ["", *_some(audit.findings, everything)]
     if audit.left:
         lines += ["", "cannot be carried over:", *(f"  {line}" for line in _some(audit.left, everything))]
     return [*lines, "", summary(audit)]
 
 
-def _some(things: Iterable[Finding] | Iterable[Left], everything: bool) -> list[str]:
+def _some(things: Iterable[Finding] | Iterable[Left] | Iterable[str], everything: bool) -> list[str]:
     all_of_them = [str(thing) for thing in things]
     if everything or len(all_of_them) <= SHOWN:
         return all_of_them
     return [*all_of_them[:SHOWN], f"... and {len(all_of_them) - SHOWN} more; --all shows them"]
+
+
+def _mboxes(audit: Audit) -> list[str]:
+    """How each mbox is read."""
+    return [
+        f"mbox {shown(one.box.store.path)}: {described(one.reading)}" for one in audit.held if one.reading is not None
+    ]
 
 
 def summary(audit: Audit) -> str:
@@ -82,6 +92,7 @@ def as_json(audit: Audit) -> dict[str, Any]:
                 "kind": one.box.store.kind,
                 "messages": one.messages,
                 "octets": one.octets,
+                "mbox": reading_as_json(one.reading) if one.reading else None,
             }
             for one in audit.held
         ],

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from popbox.migrate.copy.box import NS
 from popbox.migrate.copy.dates import Dates
 from popbox.migrate.copy.run import Arrange
+from popbox.migrate.copy.work import NS
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.dovecot_uidlist import Row, Uidlist, parse
 from popbox.migrate.oldhost.findings import Where, shown

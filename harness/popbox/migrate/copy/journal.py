@@ -45,7 +45,7 @@ class Journal:
         self.records: dict[bytes, Record] = {}
         self.converted: tuple[int, int] | None = None
         self._pending: list[bytes] = []
-        self._path = path
+        self.path = path
         self._there = path.exists()
         text = path.read_bytes() if self._there else b""
         whole = text[: text.rfind(b"\n") + 1]
@@ -130,15 +130,15 @@ class Journal:
         """Make the file, and its name durable, where there is none."""
         if self._there:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        sync_directory(self._path.parent)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        sync_directory(self.path.parent)
         self._there = True
 
     def _write(self, text: str, *, sync: bool = False) -> None:
         """Append; only what must be known before a message is placed has to be on disk at once."""
         self.make()
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             octets = memoryview(text.encode("ascii"))
             while octets:

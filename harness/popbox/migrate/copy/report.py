@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = "popbox.migrate-import/1"
@@ -10,6 +12,7 @@ SCHEMA = "popbox.migrate-import/1"
 class ImportReport(BaseModel):
     """One pass. ``took_s`` is the copying alone; ``octets`` are those copied, ``problems`` what could not be read.
 
+    ``mboxes``: for each mbox that was read ``address``, ``file`` and how it was read (mboxes/text.py).
     Fields that a newer popbox has added are passed over.
     """
 
@@ -25,3 +28,4 @@ class ImportReport(BaseModel):
     removed: int
     later: int
     problems: int
+    mboxes: list[dict[str, Any]] = []

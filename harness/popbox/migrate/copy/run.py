@@ -15,16 +15,17 @@ from popbox.migrate.audit.audit import Audit
 from popbox.migrate.audit.audit import audit as run_audit
 from popbox.migrate.copy.accounts import accounts, as_toml, earlier_hashes, write_private
 from popbox.migrate.copy.batch import Batch
-from popbox.migrate.copy.box import BoxCopy, Job, Pace, Tally
+from popbox.migrate.copy.box import BoxCopy
 from popbox.migrate.copy.destination import ACCOUNTS, LEFT, Place
 from popbox.migrate.copy.folder import FolderError
 from popbox.migrate.copy.journal import Journal
 from popbox.migrate.copy.limits import Limit
 from popbox.migrate.copy.progress import Meter
-from popbox.migrate.oldhost import mbox
+from popbox.migrate.copy.work import Job, Pace, Tally
 from popbox.migrate.oldhost.accounts import Box
 from popbox.migrate.oldhost.findings import shown
-from popbox.migrate.oldhost.model import OldHost, Store
+from popbox.migrate.oldhost.mboxes.survey import BY_THE_FILE, Choice
+from popbox.migrate.oldhost.model import MBOX, OldHost, Store
 from popbox.migrate.oldhost.stores import Contents, contents
 from popbox.migrate.oldhost.tree import FileRequest, OldHostError, OldHostTree, Vanished
 
@@ -38,7 +39,7 @@ class Options:
     dialect: str | None
     qmail_home: bytes
     final: bool = False
-    quoting: mbox.Quoting = "rd"
+    mbox: Choice = BY_THE_FILE
     octets_per_s: int | None = None
     files_per_s: float | None = None
     arrange: Arrange | None = None
@@ -100,11 +101,12 @@ class _Run:
     def missing(self) -> tuple[int, int]:
         """Messages and octets that are not there yet, for the check of space; by size, without looking at each."""
         messages = octets = 0
+        largest = max((held.octets for held in self.found.held if held.box.store.kind == MBOX), default=0)
         for held in self.found.held:
             there = Journal(self.place.journal(held.box, self._prefix(held.box))).records.values()
             messages += max(0, (held.messages or held.octets // 4_096) - len(there))
             octets += max(0, held.octets - sum(record.size for record in there))
-        return messages, octets
+        return messages, octets + largest  # of one mbox a copy is made
 
     def copy(self, meter: Meter) -> None:
         """Read what is to be read, one file after the other, and put it into its box.
@@ -153,6 +155,6 @@ class _Run:
             try:
                 target = self.place.target(held.box, self._prefix(held.box))
                 box = BoxCopy(held.box.address, target, batch, pace, self.tally, final=self.options.final)
-                yield from box.jobs(there, self.options.quoting)
+                yield from box.jobs(there, self.options.mbox)
             except FolderError as why:  # one box whose owner plays tricks; the others are copied
                 self.tally.problems.append(f"{held.box.address}: {why}")

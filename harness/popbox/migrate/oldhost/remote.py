@@ -42,7 +42,7 @@ AT_ONCE = 4_096  # files asked for in one tar
 HELD_OCTETS = 256 << 20  # our choice: all configuration files together
 SMALL_OCTETS = 1 << 20
 SAID_OCTETS = 4_096
-FIND = rb"%y\t%s\t%T@\t%m\t%U\t%p\0%l\0"
+FIND = rb"%y\t%s\t%T@\t%m\t%U\t%n\t%D\t%i\t%p\0%l\0"
 LAST = (
     b"/dev/null"  # asked for last: an answer without it is not whole, whatever ssh's exit code (0, when the program's
 )
@@ -112,14 +112,17 @@ class Remote:
                 raise HostError(f"{self.name}: find's answer is cut off, or it is no GNU find", self.said)
 
     def _note(self, head: bytes, target: bytes) -> None:
-        kind, size, when, mode, uid, there = head.split(b"\t", 5)
+        kind, size, when, mode, uid, links, device, number, there = head.split(b"\t", 8)
         seconds, _, fraction = when.partition(b".")
         mtime_ns = int(seconds) * 1_000_000_000 + int((fraction + b"0" * 9)[:9])
         path = self._back(there)
         if self._entries.get(path) is None and path != self.base:
             parent, _, name = path.rpartition(b"/")
             self._names.setdefault(parent or b"/", []).append(name)
-        self._entries[path] = DirEntry(KINDS.get(kind, OTHER), int(size), mtime_ns, int(mode, 8), int(uid), target)
+        names = int(links), (int(device), int(number))
+        self._entries[path] = DirEntry(
+            KINDS.get(kind, OTHER), int(size), mtime_ns, int(mode, 8), int(uid), target, *names
+        )
         if len(self._entries) > MOST_ENTRIES:
             raise HostError(f"{self.name}: more than {MOST_ENTRIES} files; import from a copy")
 

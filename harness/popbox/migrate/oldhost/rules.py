@@ -64,7 +64,8 @@ RULES: dict[str, tuple[Level, str]] = {
     "uidl-dovecot": ("warning", "Dovecot gave UIDLs by its pop3_uidl_format: say it to import with --dovecot-uidl"),
     "uidl-courier": ("warning", "courier gave ids of its own: clients that go by UIDL download everything again"),
     "maildir-folder": ("warning", "POP3 shows no folders: its messages are not imported"),
-    "mbox-not-mbox": ("error", "does not begin with `From `: it is no mbox and is not imported"),
+    "mbox-not-mbox": ("error", "it is no mbox, and what is in it is not imported"),
+    "mbox-shared": ("warning", "one file under two names: it is one mailbox, whose mail is imported once"),
     "mbox-doubt": ("error", "the file does not say where its messages begin: an import copies it so, and ends with 1"),
     # logins
     "poppasswd-fields": ("error", "no one can log in with this line"),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.findings import Where, shown
+from popbox.migrate.oldhost.mboxes.formats import directory
 from popbox.migrate.oldhost.model import MAILDIR, OldHost, Store
 from popbox.migrate.oldhost.tree import (
     DIRECTORY,
@@ -79,7 +80,9 @@ def contents(tree: OldHostTree, host: OldHost, store: Store, now_ns: int) -> Con
     if entry is None or entry.kind == OUTSIDE:
         return Contents([], None, whole=entry is None)  # an mbox to which nothing has been delivered yet
     if entry.kind != FILE:
-        host.wrong("mbox-not-mbox", where, f"it is a {entry.kind}")
+        told = f"it is a {entry.kind}" if entry.kind != DIRECTORY else directory(_names(tree, real))
+        host.wrong("mbox-not-mbox", where, told)
+        host.lose(where, "mail", f"{told}, and an mbox file is expected")
         return NOTHING
     return Contents([], FileRequest(real, entry), whole=True)
 
@@ -95,6 +98,9 @@ def _maildir(tree: OldHostTree, host: OldHost, real: bytes, now_ns: int) -> Cont
             whole = whole and part == b"tmp"
         elif part != b"tmp":
             whole = _part(tree, host, path, part, messages) and whole
+    names = [name for name in _names(tree, real) if name != b"tmp"]
+    if names and not set(PARTS) & set(names):
+        host.lose(Where(file_of(real)), "mail", f"{directory(names)}, and a Maildir is expected")
     _beside(tree, host, real)
     _judge(host, messages, now_ns)
     return Contents(messages, None, whole)
@@ -120,6 +126,13 @@ def _beside(tree: OldHostTree, host: OldHost, real: bytes) -> None:
             held = f"a folder of {count} message{'' if count == 1 else 's'}"
             host.wrong("maildir-folder", where, held)
             host.leave(where, held, "POP3 has no folders")
+
+
+def _names(tree: OldHostTree, path: bytes) -> list[bytes]:
+    try:
+        return [name for name, _ in tree.scan(path)]
+    except OldHostError:
+        return []
 
 
 def _messages_in(tree: OldHostTree, path: bytes) -> int:

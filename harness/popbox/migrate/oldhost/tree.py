@@ -31,7 +31,10 @@ class Vanished(OldHostError):
 
 
 class DirEntry(NamedTuple):
-    """What stands at a path. ``kind`` is one of the six words above; ``target`` is where a link leads."""
+    """What stands at a path. ``kind`` is one of the six words above; ``target`` is where a link leads.
+
+    ``links``: how many names the file has; ``inode``: device and number, equal for two names of one file.
+    """
 
     kind: str
     size: int = 0
@@ -39,6 +42,8 @@ class DirEntry(NamedTuple):
     mode: int = 0
     uid: int = 0
     target: bytes = b""
+    links: int = 1
+    inode: tuple[int, int] = (0, 0)
 
 
 class FileRequest(NamedTuple):
@@ -241,7 +246,9 @@ def _entry(status: os.stat_result, link: bytes = b"") -> DirEntry:
     mode = status.st_mode
     kind = FILE if stat.S_ISREG(mode) else DIRECTORY if stat.S_ISDIR(mode) else LINK if stat.S_ISLNK(mode) else OTHER
     target = os.readlink(link) if link and kind == LINK else b""
-    return DirEntry(kind, status.st_size, status.st_mtime_ns, stat.S_IMODE(mode), status.st_uid, target)
+    inode = status.st_dev, status.st_ino
+    times = status.st_size, status.st_mtime_ns
+    return DirEntry(kind, *times, stat.S_IMODE(mode), status.st_uid, target, status.st_nlink, inode)
 
 
 def _chunks(file: int, most: int = 1 << 62) -> Body:

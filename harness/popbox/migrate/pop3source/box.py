@@ -8,12 +8,12 @@ from collections import Counter
 from popbox.clients.bulk_pop3 import BulkPop3, Garbled
 from popbox.clients.pop3 import Pop3Refused
 from popbox.migrate.copy.batch import Batch
-from popbox.migrate.copy.box import NS, Tally
 from popbox.migrate.copy.dates import Dates
 from popbox.migrate.copy.journal import Record
 from popbox.migrate.copy.maildir import Staged, Target, uid_of
+from popbox.migrate.copy.work import NS, Tally
 from popbox.migrate.oldhost.findings import shown
-from popbox.migrate.oldhost.mbox import date_of
+from popbox.migrate.oldhost.mboxes.header import date_of
 from popbox.migrate.pop3.accounts import Account
 from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Profile, for_now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from popbox.migrate.oldhost.mbox import HEAD_OCTETS
+from popbox.migrate.oldhost.mboxes.header import HEAD_OCTETS
 from popbox.migrate.pop3.habits import KNOWN, listed
 from popbox.migrate.pop3.host import Profile
 

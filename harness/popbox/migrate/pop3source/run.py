@@ -13,12 +13,12 @@ from typing import TextIO
 from popbox.clients.pop3 import Pop3Refused
 from popbox.migrate.copy.accounts import accounts as as_table
 from popbox.migrate.copy.accounts import as_toml, earlier_hashes, write_private
-from popbox.migrate.copy.box import Tally
 from popbox.migrate.copy.destination import ACCOUNTS, LEFT, Place
 from popbox.migrate.copy.folder import FolderError
 from popbox.migrate.copy.journal import Journal
 from popbox.migrate.copy.limits import Limit
 from popbox.migrate.copy.progress import Meter
+from popbox.migrate.copy.work import Tally
 from popbox.migrate.oldhost.accounts import Box
 from popbox.migrate.pop3.accounts import Account
 from popbox.migrate.pop3.attempts import Attempts

@@ -289,7 +289,7 @@ def test_an_mbox_in_doubt_is_copied_and_named_by_each_pass(tmp_path: Path) -> No
     for _ in range(2):
         result = run(old, new)
         assert result.return_value == 1
-        assert "not done: ben@users.example: /home/ben/Mailbox: a From_ line of git (a1a1a1a1a1a1...)" in result.output
+        assert "not done: ben@users.example: /home/ben/Mailbox:15: a From_ line of git is taken" in result.output
     assert [text.endswith(b"\ny\n") for _, text in mbox_mail(new, "ben")] == [False, True]
 
 
@@ -299,7 +299,7 @@ def test_the_notes_of_a_mail_reader_are_left_and_named(tmp_path: Path) -> None:
     (old / "home/ben/Mailbox").write_text(notes + MBOX)
     passed(old, new)
     assert len(mbox_mail(new, "ben")) == 2
-    assert "ben@users.example: /home/ben/Mailbox: a mail reader's own notes" in (new / "not-carried.txt").read_text()
+    assert "/home/ben/Mailbox: its first message is a mail reader's own notes" in (new / "not-carried.txt").read_text()
 
 
 def test_the_journal_comes_back_and_a_torn_line_does_not_count(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from popbox.migrate.oldhost.dialects import howto, system, vpopmail
 from popbox.migrate.oldhost.model import OldHost
 from popbox.migrate.oldhost.opened import find_opened
+from popbox.migrate.oldhost.same_file import join_same_files
 from popbox.migrate.oldhost.tree import OUTSIDE, OldHostError, OldHostTree, look, read_text
 
 QMAIL = b"/var/qmail"
@@ -31,6 +32,7 @@ def read_old_host(tree: OldHostTree, dialect: str | None, home: bytes = QMAIL) -
         if login.home is not None:
             login.home = look(tree, login.home)[0].rstrip(b"/")
     find_opened(tree, host)
+    join_same_files(tree, host)
     if dialect is not None:
         host.dialect = dialect
     return host

@@ -14,6 +14,7 @@ from popbox.migrate.oldhost.dialects.text import domain, file_of, local_part, lo
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Domain, Kept, Login, OldHost, Route, Store
 from popbox.migrate.oldhost.opened import holds_mail
+from popbox.migrate.oldhost.same_file import identity, one_of_each
 from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OldHostTree, look
 
 PASSWD, SHADOW = b"/etc/passwd", b"/etc/shadow"
@@ -156,7 +157,8 @@ class _Person:
         home = self.home
         if home is None and look(self.tree, account.home)[1] is not None:
             host.lose(account.where, f"mail of {account.name}", "its home cannot be looked into")
-        places = list(dict.fromkeys(look(self.tree, p)[0] for p in _places(account.name.encode(), home or b"")))
+        places = [look(self.tree, path)[0] for path in _places(account.name.encode(), home or b"")]
+        places = one_of_each(self.tree, places)
         there = [path for path in places if look(self.tree, path)[1] is not None]
         filled = [path for path in places if _holds(self.tree, path)]
         route = self._route(home, (filled or there or places)[0])
@@ -164,10 +166,10 @@ class _Person:
             login.opens = route.stores[0]
         elif filled or there:
             login.opens = _store((filled or there)[0])
-        delivered = {login.opens.path} if login.opens else set()
-        delivered |= {look(self.tree, store.path)[0] for store in route.stores} if route else set()
+        stores = [*([login.opens] if login.opens else []), *(route.stores if route else [])]
+        delivered = {identity(self.tree, store.path) for store in stores}
         for path in filled:
-            if path not in delivered:
+            if identity(self.tree, path) not in delivered:
                 host.kept.append(Kept(_store(path), account.name, self.domain, _octets(self.tree, path)))
 
     def _route(self, home: bytes | None, usual: bytes) -> Route | None:

@@ -7,8 +7,11 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from popbox.migrate.oldhost import mbox
 from popbox.migrate.oldhost.findings import shown
+from popbox.migrate.oldhost.mboxes.opened import opened
+from popbox.migrate.oldhost.mboxes.split import Piece
+from popbox.migrate.oldhost.mboxes.survey import BY_THE_FILE, Choice
+from popbox.migrate.oldhost.mboxes.trial import Doubt
 from popbox.migrate.oldhost.model import MAILDIR, Store
 from popbox.migrate.oldhost.stores import PARTS, UIDL_OCTETS
 from popbox.migrate.oldhost.tree import (
@@ -48,7 +51,7 @@ class Maildrops:
     tree: OldHostTree
     profile: str
     now_ns: int
-    quoting: mbox.Quoting = "rd"
+    mbox: Choice = BY_THE_FILE
 
     def side(self, store: Store, content: bool, places: Mapping[str, int] | None = None) -> Side:
         """What a session would show; ``places``: UIDL -> number on the other host, where this one leaves order open.
@@ -155,17 +158,18 @@ class Maildrops:
             return Side(listing=listing)  # nothing has been delivered yet
         if entry.kind != FILE:
             raise OldHostError(f"{shown(store.path)}: is no regular file but a {entry.kind}")
-        doubts: list[str] = []
+        doubts: list[Doubt] = []
         messages: list[Message] = []
         for _, body in self.tree.bodies([FileRequest(real, entry)]):
             if isinstance(body, OldHostError):
                 raise body
-            for octets in _messages(mbox.split(body, self.quoting, doubts)):
-                if mbox.is_folder_data(octets[: mbox.HEAD_OCTETS]):
-                    continue
-                found = digest(sent([octets], "rfc1939"))
-                messages.append(Message(len(messages) + 1, "", found.octets, found))
-        wrong = [f"has an mbox, {shown(store.path)}, that is not clear: {doubt}" for doubt in doubts]
+            with opened(body, self.mbox) as (reading, split):
+                doubts = reading.doubts
+                for number, octets in enumerate(_messages(iter(split))):
+                    if number or not reading.folder_data:
+                        found = digest(sent([octets], "rfc1939"))
+                        messages.append(Message(len(messages) + 1, "", found.octets, found))
+        wrong = [f"has an mbox, {shown(store.path)}, that is not clear: line {line}: {text}" for line, text in doubts]
         return Side(messages, listing=replace(listing, wrong=wrong))
 
 
@@ -181,7 +185,7 @@ class _Counted:
             yield piece
 
 
-def _messages(pieces: Iterator[mbox.Piece]) -> Iterator[bytes]:
+def _messages(pieces: Iterator[Piece]) -> Iterator[bytes]:
     held: list[bytes] = []
     for piece in pieces:
         if piece.start and held:
