@@ -9,9 +9,11 @@ beside it and read first, then what was rotated after it, at last what is at the
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
@@ -159,7 +161,7 @@ class FileFollower:
             line = line[-1:]
         for path in line:
             with suppress(FileNotFoundError):
-                self._file = path.open("rb")
+                self._file = _opened(path)
                 self._at = Position(self._at.generation + 1, 0, os.fstat(self._file.fileno()).st_ino)
                 return True
         return False
@@ -167,7 +169,7 @@ class FileFollower:
     def _opened(self, path: Path) -> bool:
         """Whether that file is ours; it then stays open."""
         with suppress(FileNotFoundError, PermissionError, IsADirectoryError):
-            self._file = path.open("rb")
+            self._file = _opened(path)
             if self._holds_ours(self._file):
                 return True
             self.close()
@@ -184,6 +186,19 @@ class FileFollower:
                 if rotated and entry.is_file(follow_symlinks=False):
                     found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.path))
         return [Path(path) for _, path in sorted(found)[-MOST_BESIDE:]]
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A log opened for reading; a FIFO, which would have us wait for its writer, is refused.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return file
 
 
 def _digest(file: BinaryIO, octets: int) -> str:

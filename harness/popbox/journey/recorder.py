@@ -12,9 +12,9 @@ from popbox.hosts.following import Follower
 from popbox.journey.feeds.maildirs import Maildirs
 from popbox.journey.join.files import Files, still_owed
 from popbox.journey.join.foretell import Foreteller
-from popbox.journey.join.maillog import Line, Started, parse, stamp
+from popbox.journey.join.maillog import Line, Started, parse
 from popbox.journey.join.pickup import PopLog
-from popbox.journey.join.queue import NoRules, QueueLog, clock
+from popbox.journey.join.queue import Clock, NoRules, QueueLog
 from popbox.journey.store import Store
 
 MOST_LINES = 2000  # our choice: of one transaction; the rest follows in the next
@@ -38,6 +38,7 @@ class Recorder:
         self._rules, self._files = rules, files or Files(None, 0, "this host's files are not looked at")
         self._queue = QueueLog(MAIL, rules or NoRules(), self._owe)
         self._pop3 = PopLog(POP3, rules.box_of if rules else lambda _login: "")
+        self._clock, self._late = Clock(), True
         self._kept: set[int] = set()  # messages of which the lines of this pass say that files were kept
         self._logs: dict[str, Follower] = {}
 
@@ -61,6 +62,7 @@ class Recorder:
             while self._mail():
                 pass
             self._arrivals()
+            self._late = False  # what comes from now on is read as it comes
         except BaseException:
             self.close()
             raise
@@ -78,6 +80,7 @@ class Recorder:
     def _open(self) -> None:
         if MAIL in self._logs:
             return
+        self._clock, self._late = Clock(), True
         position, state = self._store.position(MAIL)
         self._queue.load(self._store.open_numbers(), state)
         self._logs[MAIL] = self._follow(position)
@@ -101,7 +104,7 @@ class Recorder:
         self._ask(line for line, _ in parsed)
         with self._store.batch() as batch:
             for line, one in parsed:
-                self._queue.take(batch, line, clock(line, stamp(one.text), now), one.place)
+                self._queue.take(batch, line, self._clock.time(line, one.text, now, late=self._late), one.place)
             if log.gap:
                 self._queue.cut(batch, log.gap, now)
             batch.keep_position(MAIL, log.position, self._queue.state)
@@ -115,7 +118,7 @@ class Recorder:
         """Store which files are there, and which messages POP3 handed out."""
         now = time.time()
         for of in self._kept:
-            self._files.owe(of, still_owed(self._store.events_about(of), self._store.event))
+            self._files.owe(of, still_owed(self._store.events_about(of), self._store.event), self._late)
         self._kept.clear()
         look = self._files.look(now)
         log = self._logs.get(POP3)

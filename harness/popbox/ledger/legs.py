@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from popbox.journey.join.maillog import stamp
 from popbox.ledger.copies import Stored
 from popbox.ledger.expectation import Expectation
 from popbox.ledger.judge import Evidence, served_whole
-from popbox.ledger.log import stamp
 from popbox.ledger.pickup import RetrievedMessage
 from popbox.ledger.proof import Disposition, LegStatus, MaildirLeg, Pop3Leg, QueueLeg, SmtpLeg
 from popbox.ledger.sent import Sent

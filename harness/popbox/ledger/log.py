@@ -1,26 +1,14 @@
-"""Reading an MTA's log: one story for each message. Both MTAs log in qmail-send's line form (qmail-log(5)).
+"""An MTA's log as one story for each message; ``journey.join.maillog`` reads its lines.
 
 A message number is an inode, which the next message may get again: a story lasts from ``new msg`` to ``end msg``. Pure.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-NEW = re.compile(r"\bnew msg (\d+)$")
-INFO = re.compile(r"\binfo msg (\d+): bytes \d+ from <(.*)> qp (\d+) ")
-STARTED = re.compile(r"\bstarting delivery (\d+): msg (\d+) to (local|remote) (.*)")
-ENDED = re.compile(r"\bdelivery (\d+): (success|failure|deferral): (.*)")
-BOUNCE = re.compile(r"\bbounce msg (\d+) qp (\d+)")
-END = re.compile(r"\bend msg (\d+)$")
-KEPT = re.compile(r"\bdid_(\d+)\+(\d+)\+(\d+)/")  # qmail-local(8): files, forwards, programs
-FORWARDED_AS = re.compile(r"/qp_(\d+)/")
-TAI64N = re.compile(r"@([0-9a-f]{16})([0-9a-f]{8}) ")
-WALL = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d+)? ")
-TAI_OFFSET = (1 << 62) + 10  # tai64nlocal(8) counts so, without leap seconds
+from popbox.journey.join.maillog import Bounced, Did, Ended, Info, Line, New, Started, parse
 
 
 @dataclass(slots=True)
@@ -62,44 +50,41 @@ def stories(log: str) -> list[Story]:
     opened: dict[str, Story] = {}  # message number -> the story that it stands for now
     running: dict[str, tuple[Story, Attempt]] = {}
     for line in log.splitlines():
-        if (found := NEW.search(line)) or ((found := INFO.search(line)) and found.group(1) not in opened):
-            story = opened[found.group(1)] = Story(found.group(1))
+        said = parse(line)
+        if isinstance(said, New) or (isinstance(said, Info) and said.number not in opened):
+            story = opened[said.number] = Story(said.number)
             told.append(story)
-        if story_of := _belongs(line, opened, running):
+        if story_of := _belongs(said, opened, running):
             story_of.lines.append(line)
-            _tell(line, story_of, opened, running)
+            _tell(said, story_of, opened, running)
     return told
 
 
-def _belongs(line: str, opened: dict[str, Story], running: dict[str, tuple[Story, Attempt]]) -> Story | None:
-    for pattern, group in ((NEW, 1), (INFO, 1), (STARTED, 2), (BOUNCE, 1), (END, 1)):
-        if found := pattern.search(line):
-            return opened.get(found.group(group))
-    ended = ENDED.search(line)
-    return running[ended.group(1)][0] if ended and ended.group(1) in running else None
+def _belongs(said: Line | None, opened: dict[str, Story], running: dict[str, tuple[Story, Attempt]]) -> Story | None:
+    if said is None:
+        return None
+    if isinstance(said, Did):
+        return running[said.delivery][0] if said.delivery in running else None
+    return opened.get(said.number)
 
 
-def _tell(line: str, story: Story, opened: dict[str, Story], running: dict[str, tuple[Story, Attempt]]) -> None:
-    if found := INFO.search(line):
-        story.sender, story.queued_as = found.group(2), found.group(3)
-    elif found := STARTED.search(line):
-        attempt = Attempt(found.group(4), channel=found.group(3))
-        story.attempts.append(attempt)
-        running[found.group(1)] = (story, attempt)
-    elif found := ENDED.search(line):
-        _end(running.pop(found.group(1))[1], story, found.group(2), found.group(3))
-    elif found := BOUNCE.search(line):
-        story.bounce = found.group(2)
-    elif found := END.search(line):
-        story.ended = True
-        del opened[found.group(1)]
-
-
-def _end(attempt: Attempt, story: Story, outcome: str, said: str) -> None:
-    attempt.outcome, attempt.said = outcome, said.replace("_", " ").rstrip("/")
-    if outcome == "success" and (did := KEPT.search(said)):
-        attempt.kept = int(did.group(1))
-        story.children += FORWARDED_AS.findall(f"/{said}")
+def _tell(said: Line | None, story: Story, opened: dict[str, Story], running: dict[str, tuple[Story, Attempt]]) -> None:
+    match said:
+        case Info():
+            story.sender, story.queued_as = said.sender, said.queued_as
+        case Started():
+            attempt = Attempt(said.address, channel=said.channel)
+            story.attempts.append(attempt)
+            running[said.delivery] = (story, attempt)
+        case Did():
+            attempt = running.pop(said.delivery)[1]
+            attempt.outcome, attempt.said, attempt.kept = said.outcome, said.said, said.kept
+            story.children += said.forwards
+        case Bounced():
+            story.bounce = said.queued_as
+        case Ended():
+            story.ended = True
+            del opened[said.number]
 
 
 def family(told: list[Story], queued_as: str) -> Iterator[Story]:
@@ -112,13 +97,3 @@ def family(told: list[Story], queued_as: str) -> Iterator[Story]:
             yield found[-1]
             asked += found[-1].children
         seen.add(qp)
-
-
-def stamp(line: str) -> float | None:
-    """Wall clock of a line, in seconds, where the logger put one: TAI64N (multilog) or ISO 8601 in UTC (s6-log)."""
-    if found := TAI64N.match(line):
-        return int(found.group(1), 16) - TAI_OFFSET + int(found.group(2), 16) / 1e9
-    if found := WALL.match(line):
-        second = datetime.fromisoformat(found.group(1)).replace(tzinfo=UTC)
-        return second.timestamp() + float(found.group(2) or 0)
-    return None

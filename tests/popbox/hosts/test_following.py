@@ -165,6 +165,12 @@ def test_octets_that_are_no_text_are_taken(log: Log) -> None:
     assert log.read() == ["\ufffd\0 one"]
 
 
+def test_a_fifo_is_refused_and_not_waited_for(log: Log) -> None:
+    os.mkfifo(log.path)
+    with pytest.raises(OSError, match="no regular file"):
+        log.read()
+
+
 def test_a_command_that_shows_the_end_of_a_log() -> None:
     shown = [f"msg {number}" for number in range(30)]
     follower = CommandFollower(lambda: "".join(f"{line}\n" for line in shown[-25:]) + "torn")

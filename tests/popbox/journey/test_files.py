@@ -71,6 +71,7 @@ class Bench:
         (top / "users").mkdir()
         (top / "users/poppasswd").write_text(f"testid:x:popuser:{top}/popboxes/d/joe\n")
         self.open()
+        self.recorder.run_pass()  # from now on the logs are read as they come
 
     def open(self) -> None:
         self.store = Store.open(self.host.top / "journeys.db")
@@ -216,6 +217,48 @@ def test_a_file_that_pop3_took_before_it_was_seen_is_not_lost(bench: Bench) -> N
     journey = bench.one(queue_id="41")
     assert (journey.end, journey.alarms) == (Disposition.UNKNOWN, ())
     assert "removed" in journey.why
+
+
+def test_what_was_delivered_before_popbox_looked_is_not_lost(bench: Bench) -> None:
+    bench.close()
+    bench.logged(7, 41)
+    bench.logged(8, 42)
+    bench.put("2", 42)
+    bench.open()
+    bench.recorder.run_pass()
+    journey = bench.one(queue_id="41")
+    assert (journey.end, journey.alarms) == (Disposition.UNKNOWN, ())
+    assert "popbox did not look" in journey.why
+    assert bench.one(queue_id="42").end is Disposition.ONCE
+
+
+def test_an_old_log_of_the_stand_in_has_the_times_of_its_numbers(bench: Bench) -> None:
+    bench.close()
+    old = int((time.time() - 7200) * 1e6)
+    told = (
+        f"info msg {old}: bytes 9 from <a@b.org> qp {old} uid 1\nstarting delivery 1: msg {old} to local d-all@d.org\n"
+    )
+    child = f"info msg {old + 5}: bytes 9 from <a@b.org> qp {old + 5} uid 1\n"
+    bench.write("smtp", f"{told}{child}delivery 1: success: did_0+1+0/qp_{old + 5}/\nend msg {old}\n")
+    bench.open()
+    journey = bench.one(queue_id=str(old))
+    assert [one.relation for one in journey.copies] == ["forward"]
+    assert journey.message.at == old / 1e6
+
+
+def test_the_store_is_its_owners_alone(bench: Bench) -> None:
+    assert [path.stat().st_mode & 0o077 for path in bench.host.top.glob("journeys.db*")] == [0, 0, 0, 0]
+
+
+def test_a_session_whose_lines_were_read_before_a_restart_is_not_blind(bench: Bench) -> None:
+    bench.logged()
+    bench.popped(bench.put("1").name, session="<5>")
+    bench.recorder.run_pass()
+    bench.close()
+    bench.open()
+    bench.write("pop3", '{"time": 1, "event": "session", "id": "<5>", "login": "testid", "retrieved": 1}\n')
+    bench.recorder.run_pass()
+    assert bench.store.blind() == ""
 
 
 def test_a_host_without_files_says_so(bench: Bench) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from popbox.ledger.log import Attempt, stamp, stories
+from popbox.journey.join.maillog import stamp
+from popbox.ledger.log import Attempt, stories
 
 BOUNCED = """\
 new msg 7

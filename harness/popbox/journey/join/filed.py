@@ -38,6 +38,7 @@ class Owed:
     boxes: tuple[str, ...]
     did_at: float
     asked_at: float = 0.0  # by our clock, when its boxes were first looked into
+    late: bool = False  # the log's lines were not read as they came: its files may be gone by right
     others: tuple[str, ...] = ()  # mbox files and programs that the rules name beside the boxes
 
     def fits(self, name: FileName, within_s: float) -> bool:

@@ -16,6 +16,7 @@ BEFORE_S = 10.0  # our choice: a file may be older than the log's line by that; 
 NO_RULES = "no one says where it lies: mailhost explain cannot be asked on this host"
 ELSEWHERE = "it was kept in an mbox or by a program, which is not looked into: {}"
 TAKEN = "{} files were removed from {} over POP3 before they were seen"
+LATE = "no file in {} is it, and popbox did not look when it was delivered"
 MISSING = "the log says that it was delivered, and no file in {} is it"
 
 
@@ -33,11 +34,12 @@ class Files:
             self._maildirs.close()
         self.owed = []
 
-    def owe(self, of: int, owed: list[Owed]) -> None:
+    def owe(self, of: int, owed: list[Owed], late: bool) -> None:
         """What is owed of one message now, in place of what was owed of it before."""
-        before = {one.recipient: one.asked_at for one in self.owed if one.of == of}
+        before = {one.recipient: one for one in self.owed if one.of == of}
         for one in owed:
-            one.asked_at = before.get(one.recipient, 0.0)
+            known = before.get(one.recipient)
+            one.asked_at, one.late = (known.asked_at, known.late) if known else (0.0, late)
         if before:
             self.owed = [one for one in self.owed if one.of != of]
         self.owed += owed
@@ -101,6 +103,8 @@ class Files:
             return self._say(batch, one, Kind.UNSEEN, TAKEN.format(gone, ", ".join(one.boxes)), now)
         if one.others:
             return self._say(batch, one, Kind.UNSEEN, ELSEWHERE.format(", ".join(one.others)), now)
+        if one.late:
+            return self._say(batch, one, Kind.UNSEEN, LATE.format(", ".join(one.boxes)), now)
         return self._say(batch, one, Kind.MISSING, MISSING.format(", ".join(one.boxes)), now)
 
     @staticmethod

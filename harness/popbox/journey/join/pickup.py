@@ -17,6 +17,7 @@ from popbox.journey.store import Batch
 WAIT_S = 60.0  # our choice: a file that was not seen by then is one of before popbox looked, or of no message
 MOST_WAITING = 5000  # our choice: kept with the position, so that memory and store stay small
 SESSIONS = 1000  # our choice: so many sessions are remembered to see whether their messages have lines
+KEPT_SESSIONS = 100  # our choice: of those, with the position
 KINDS = {"retrieved": Kind.RETRIEVED, "removed": Kind.REMOVED}
 BLIND = "the POP3 server does not log which messages it hands out: serve pop3 --log-messages"
 AMBIGUOUS = "two messages have a file of the name {}, and the login {} does not tell them apart"
@@ -35,13 +36,15 @@ class PopLog:
 
     def load(self, state: str) -> None:
         """Begin where a store is."""
-        self._waiting = [(line, place) for line, place in json.loads(state or "[]")]
+        waiting, sessions = json.loads(state or "[[], []]")
+        self._waiting = [(line, place) for line, place in waiting]
         self._sessions.clear()
+        self._sessions.extend(sessions)
 
     @property
     def state(self) -> str:
         """What to keep beside the log's position."""
-        return json.dumps(self._waiting)
+        return json.dumps((self._waiting, list(self._sessions)[-KEPT_SESSIONS:]))
 
     @property
     def is_waiting(self) -> bool:
@@ -60,7 +63,8 @@ class PopLog:
             line = json.loads(text)
             kind, session = line["event"], str(line.get("id", ""))
             if kind in KINDS:
-                self._sessions.append(session)
+                if session not in self._sessions:
+                    self._sessions.append(session)
                 self._waiting.append((line, place))
                 self._blind = False
             elif kind == "session" and line.get("retrieved") and session not in self._sessions:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from popbox.journey.join.maillog import Bounced, Did, Ended, Info, Line, New, Started
+from popbox.journey.join.maillog import Bounced, Did, Ended, Info, Line, New, Started, stamp
 from popbox.journey.model import Event, Foretold, Kind
 from popbox.journey.store import NEW, Batch
 
@@ -149,13 +149,23 @@ class QueueLog:
             batch.db.execute("INSERT INTO awaited VALUES (?, ?, ?, ?)", (qp, parent, relation, at))
 
 
-def clock(line: Line, stamped: float | None, seen_at: float) -> float:
-    """When a line was logged: by its logger, else by the stand-in's message number, else when it was read."""
-    if stamped is not None:
-        return stamped
-    if isinstance(line, Info) and STAND_IN_QP.fullmatch(line.queued_as):
-        return min(seen_at, int(line.queued_as) / 1e6)
-    return seen_at
+class Clock:
+    """When lines were logged: by the logger, else by the stand-in's message numbers, else when they were read.
+
+    ``seen_at`` is that moment; ``late``: the lines may have been there for long, so that the last number counts more.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def time(self, line: Line, text: str, seen_at: float, *, late: bool) -> float:
+        """Of one line, in the order of the log."""
+        if (stamped := stamp(text)) is not None:
+            return stamped
+        if isinstance(line, Info) and STAND_IN_QP.fullmatch(line.queued_as):
+            self._last = min(seen_at, int(line.queued_as) / 1e6)
+            return self._last
+        return self._last if late and self._last else seen_at
 
 
 def _sender(batch: Batch, of: int) -> str:

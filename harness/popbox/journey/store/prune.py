@@ -16,9 +16,9 @@ SELECT id FROM messages m WHERE parent IS NULL AND at < ?
 AND NOT EXISTS (SELECT 1 FROM messages f WHERE f.root = m.id AND f.root != f.id
                 AND (f.at >= ? OR f.ended = 0 OR f.owed > 0))
 AND ended = 1 AND owed = 0
-AND NOT EXISTS (SELECT 1 FROM spaces s JOIN finds f ON f.kind = 7 AND f.key = s.domain
-                WHERE s.ended_at IS NULL AND (f.message = m.id OR f.message IN
-                    (SELECT id FROM messages c WHERE c.root = m.id AND c.root != c.id)))
+AND NOT EXISTS (SELECT 1 FROM spaces s JOIN finds f ON f.kind = 7 AND f.key = s.domain AND f.message IN
+                    (SELECT m.id UNION ALL SELECT id FROM messages c WHERE c.root = m.id AND c.root != c.id)
+                WHERE s.ended_at IS NULL)
 ORDER BY id LIMIT ?
 """
 

@@ -51,6 +51,8 @@ class Store:
         if not write and not path.exists():
             raise StoreError(f"{path}: there is no such store")
         lock = _locked(path) if write else None
+        if write:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # subjects and addresses of others
         connection = connect(str(path), write=write)
         try:
             version = prepare(connection) if write else connection.execute("PRAGMA user_version").fetchone()[0]
@@ -63,13 +65,6 @@ class Store:
         if lock is not None:
             os.close(lock)
         raise StoreError(f"{path}: {why}")
-
-    @classmethod
-    def in_memory(cls) -> Self:
-        """A store that ends with this object, for one thread."""
-        connection = connect(":memory:", write=True)
-        prepare(connection)
-        return cls("", connection, None)
 
     def close(self) -> None:
         """Close the writing connection and give the lock back; harmless when done twice."""
@@ -178,9 +173,6 @@ class Store:
         return counts, row[0] if row else 0.0
 
     def _reader(self) -> sqlite3.Connection:
-        if not self._path:
-            assert self._writer is not None
-            return self._writer
         if not hasattr(self._local, "connection"):
             self._local.connection = connect(self._path, write=False)
         found: sqlite3.Connection = self._local.connection
