@@ -23,6 +23,7 @@ from mailhost.system.beneath import Beneath
 
 RELAY = "control/relayclients"
 VIRTUAL = "control/virtualdomains"
+SECOND = "users/poppasswd.temporary"
 PART, BOX = "users/domains/domain.com", "popboxes/domain-com/joe"
 Break = Callable[[Host], object]
 
@@ -152,6 +153,10 @@ CASES: list[tuple[str, Break, str, int, bool]] = [
     ("row-without-address", edit(PART, "com/joe:", "com/jim:"), "users/poppasswd", 1, False),
     ("row-without-maildir", edit("users/poppasswd", "com/joe\n", "com\n"), "users/poppasswd", 1, False),
     ("box-without-login", write("users/poppasswd", ""), PART, 1, False),
+    ("temporary-broken", write(SECOND, "joe:x\n"), SECOND, 1, False),
+    ("temporary-open", lambda host: (host.home / SECOND).touch(0o666) or chmod(SECOND, 0o666)(host), SECOND, 0, True),
+    ("temporary-unreadable", lambda host: (host.home / SECOND).symlink_to("poppasswd"), SECOND, 0, False),
+    ("temporary-counts", lambda host: host.ok("mailbox", "temporary", "--all", "--for", "1h"), SECOND, 0, False),
 ]  # fmt: skip
 
 

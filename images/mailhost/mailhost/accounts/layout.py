@@ -50,6 +50,11 @@ class Layout:
         return self.users / "poppasswd"
 
     @property
+    def temporary(self) -> Path:
+        """users/poppasswd.temporary: second passwords of logins, each for a time."""
+        return self.users / "poppasswd.temporary"
+
+    @property
     def scramkey(self) -> Path:
         """users/scramkey: what the POP3 side makes up SCRAM salts from."""
         return self.users / "scramkey"

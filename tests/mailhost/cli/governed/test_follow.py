@@ -244,6 +244,7 @@ OTHERS = {
         "governed",
         "lint",
         "mailbox measure",
+        "mailbox temporary",
         "mkpasswd",
         "plan",
         "queue",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from mailhost.accounts.lint.facts import Facts, Finding
 from mailhost.poppasswd import crypt as hashing
+from mailhost.poppasswd import temporary
 
 FILE = "users/poppasswd"
 
@@ -33,6 +34,31 @@ def readable(facts: Facts) -> Iterator[Finding]:
         mend = None if elsewhere else functools.partial(facts.layout.poppasswd.chmod, better)
         text = f"has mode {mode:04o}: others can read the hashes, or write them"
         yield Finding("error", "poppasswd-open", FILE, 0, text, f"chmod {better:04o}", mend)
+
+
+def second(facts: Facts) -> Iterator[Finding]:
+    """Temporary passwords: those that count are said, and what is wrong about their file."""
+    path, file = facts.layout.temporary, f"{FILE}{temporary.SUFFIX}"
+    try:
+        status = path.lstat()
+        text = temporary.read(facts.layout.poppasswd)
+    except FileNotFoundError:
+        return
+    except OSError as why:
+        yield Finding("error", "temporary-unreadable", file, 0, f"{why.strerror}: no temporary password counts")
+        return
+    if stat.S_IMODE(status.st_mode) & 0o037:
+        mend = functools.partial(path.chmod, 0o600)
+        yield Finding("error", "temporary-open", file, 0, "others can read or write it", "chmod 0600", mend)
+    entries, wrong = temporary.parse(text)
+    clocks = temporary.clocks()
+    for number in wrong:
+        yield Finding("error", "temporary-broken", file, number, "is no line of a temporary password: it never counts")
+    for entry in entries:
+        if entry.counts(*clocks):
+            left_min = max(1, round((entry.until - clocks[0]) / 60))
+            told = f"{_text(entry.login)} has a second password, for {left_min} minutes more"
+            yield Finding("warning", "temporary-counts", file, 0, told)
 
 
 def twice(facts: Facts) -> Iterator[Finding]:
@@ -110,4 +136,4 @@ def _text(octets: bytes) -> str:
     return octets.decode("latin-1")
 
 
-RULES = (broken, readable, twice, hashes, users, homes)
+RULES = (broken, readable, second, twice, hashes, users, homes)

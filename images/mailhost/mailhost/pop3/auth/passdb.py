@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from mailhost.pop3.auth.popsecrets import SecretsFile
 from mailhost.poppasswd.file import PasswordFile, PoppasswdError, Row
+from mailhost.poppasswd.temporary import SUFFIX, TemporaryFile
 
 CACHED_ROWS = 50_000
 """Rows kept; when full the cache starts again empty (a row costs about 400 octets)."""
@@ -43,7 +44,10 @@ class Source(Protocol):
         ...
 
     def secret(self, login: bytes, kind: bytes) -> bytes | None:
-        """The APOP secret of one login, or None; its SCRAM verifier, or one made up where it has none."""
+        """The APOP secret of one login, or None; its SCRAM verifier, or one made up where it has none.
+
+        Of the kind ``temporary``: the hash of a temporary password that counts now, or None.
+        """
         ...
 
     def holds(self, kind: bytes) -> bool:
@@ -63,6 +67,7 @@ class Files:
         self._users = users
         self._rows = PasswordFile(users / "poppasswd")
         self._secrets = SecretsFile(users)
+        self._temporary = TemporaryFile(users / "poppasswd")
 
     def row(self, login: bytes) -> Row | None:
         """See ``Source``."""
@@ -70,6 +75,8 @@ class Files:
 
     def secret(self, login: bytes, kind: bytes) -> bytes | None:
         """See ``Source``."""
+        if kind == b"temporary":
+            return self._temporary.crypt(login)
         return self._secrets.scram(login) if kind == b"scram" else self._secrets.get(login, kind)
 
     def holds(self, kind: bytes) -> bool:
@@ -183,6 +190,10 @@ class Passdb:
             return self._source.secret(login, kind)
         except OSError as error:
             raise PassdbError(str(error)) from error
+
+    def any_temporary(self) -> bool:
+        """Whether there are temporary passwords at all; on most days there are none, and none is asked for."""
+        return os.path.lexists(self._path + SUFFIX)
 
     def scram(self, login: bytes) -> bytes:
         """The SCRAM verifier of any login, real or made up; a name longer than any login is asked for by its digest.

@@ -55,6 +55,18 @@ class Credentials:
 
         self._run(work)
 
+    def once(self, stored: bytes, password: bytes, done: Callable[[bool], None]) -> None:
+        """Verify in a thread and remember nothing: for a hash that counts only for a time."""
+
+        def work() -> None:
+            try:
+                good = verify(password, stored)
+            except Exception:
+                good = False
+            self._post(lambda: done(good))
+
+        self._run(work)
+
     def _finish(self, row: Row | None, password: bytes, good: bool, done: Callable[[bool], None]) -> None:
         if good and row is not None and self._upgrade is not None and weak(row.crypt):
             self._upgrade(row.login, password)  # and not remembered: were this one put off, the next would try again

@@ -33,8 +33,8 @@ ANSWER_S = 3.0
 LATE_S = 0.2
 """The wait after an answer that did not come, so that a queue of questions does not wait for the sum."""
 
-_ROW, _APOP, _SCRAM, _HOLDS, _UPGRADE, _PEM = b"r", b"a", b"s", b"h", b"u", b"p"
-_VERBS = {b"apop": _APOP, b"scram": _SCRAM}
+_ROW, _APOP, _SCRAM, _HOLDS, _UPGRADE, _PEM, _TEMPORARY = b"r", b"a", b"s", b"h", b"u", b"p", b"t"
+_VERBS = {b"apop": _APOP, b"scram": _SCRAM, b"temporary": _TEMPORARY}
 _KINDS = {verb: kind for kind, verb in _VERBS.items()}
 
 

@@ -15,8 +15,9 @@ import syslog
 import time
 import warnings  # noqa: F401 - os.execvp imports it, when the new uid may no longer be able to read the library
 
-from mailhost.poppasswd.crypt import DUMMY_HASH, verify, weak
+from mailhost.poppasswd.crypt import DUMMY_HASH, scheme_of, verify, weak
 from mailhost.poppasswd.file import PoppasswdError, Row, find
+from mailhost.poppasswd.temporary import TemporaryFile
 from mailhost.system import privileges
 
 REFUSED, MISUSE, TEMPORARY = 1, 2, 111
@@ -61,16 +62,19 @@ def run(arguments: list[str]) -> None:
     row = look_up(options["--file"], login)
     if row is None and options["--else"]:
         pass_on(data, [options["--else"], *subprogram])
-    if not verify(password, DUMMY_HASH if row is None else row.crypt) or row is None:
+    good, own = verify(password, DUMMY_HASH if row is None else row.crypt), True
+    if not good and row is not None and scheme_of(row.crypt) is not None:  # a locked login stays locked
+        good, own = by_temporary(options["--file"], login, password), False
+    if not good or row is None:
         shown = f", password {text(password)}" if options["--log-failed-passwords"] else ""
         log(f"{'unknown login' if row is None else 'wrong password'}: {text(login)}{shown}")
         spent = time.monotonic() - began
         time.sleep(FAIL_DELAY_S - spent % FAIL_DELAY_S)  # whatever the check cost, so that it tells nothing
         raise Exit(REFUSED, "refused")
-    if options["--upgrade-hashes-on-login"] and weak(row.crypt):
+    if own and options["--upgrade-hashes-on-login"] and weak(row.crypt):
         upgrade(options["--file"], login, password)
     enter(row)
-    log(f"login: {text(login)}")
+    log(f"login{'' if own else ' by temporary password'}: {text(login)}")
     execute(subprogram)
 
 
@@ -140,6 +144,16 @@ def look_up(path: str, login: bytes) -> Row | None:
         raise Exit(TEMPORARY, f"{path}: {error.strerror}") from None
     except PoppasswdError as error:
         raise Exit(TEMPORARY, str(error)) from None
+
+
+def by_temporary(path: str, login: bytes, password: bytes) -> bool:
+    """Whether it is a temporary password of this login that counts now; a file that cannot be read admits no one."""
+    try:
+        crypt = TemporaryFile(path).crypt(login)
+    except OSError as error:
+        log(f"{path}.temporary: {error.strerror}")
+        return False
+    return crypt is not None and verify(password, crypt)
 
 
 def upgrade(path: str, login: bytes, password: bytes) -> None:

@@ -26,6 +26,7 @@ from mailhost.pop3.protocol.profiles import err
 from mailhost.pop3.server.event_loop import Loop
 from mailhost.pop3.server.log import Log
 from mailhost.pop3.server.metrics import Count
+from mailhost.poppasswd.crypt import scheme_of
 from mailhost.poppasswd.file import Row
 
 if TYPE_CHECKING:
@@ -175,6 +176,29 @@ class Logins:
         return None
 
     def _checked(self, attempt: Attempt, row: Row | None, good: bool) -> None:
+        locked_out = row is None or scheme_of(row.crypt) is None  # a locked login is opened by no password
+        if good or row is None or locked_out or not self._passdb.any_temporary():
+            self._end(attempt, row, good=good)
+        else:
+            question = partial(self._passdb.secret, attempt.claim.login, b"temporary")
+            self._passdb.ask(question, partial(self._with_temporary, attempt, row))
+
+    def _with_temporary(self, attempt: Attempt, row: Row, crypt: bytes | PassdbError | None) -> None:
+        """The customer's own password it is not; where the login has a temporary one that counts now, perhaps that."""
+        if isinstance(crypt, PassdbError):
+            self._log.line("temporary passwords", error=str(crypt))
+        if not isinstance(crypt, bytes):
+            self._end(attempt, row, good=False)
+            return
+
+        def checked(good: bool) -> None:
+            if good:
+                self._log.line("temporary password taken", peer=attempt.connection.peer, login=row.login)
+            self._end(attempt, row, good=good)
+
+        self._credentials.once(crypt, attempt.claim.secret, checked)
+
+    def _end(self, attempt: Attempt, row: Row | None, *, good: bool) -> None:
         event = self._judged(attempt, row, good=good)
         if event is not None:
             attempt.connection.resume(event)
