@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pwd
@@ -80,6 +81,8 @@ def batch(place: Place, *, steps: bool) -> int:
     """Answer the addresses on stdin, one a line, each by a line of JSON. The first line is about the host."""
     host, _ = place.open()
     host.lines_wanted = steps
+    gc.freeze()  # the host stays, and an answer holds no cycles: looking for some takes a third of the time
+    gc.set_threshold(100_000)
     out, encode = sys.stdout.write, json.JSONEncoder(separators=(",", ":")).encode
     out(encode({"version": 1, "owners_count": host.owners_count, "default_delivery": _default(host)}) + "\n")
     judged = True

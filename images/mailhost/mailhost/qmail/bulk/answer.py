@@ -45,7 +45,10 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``accepted``: whether qmail-smtpd takes it from a client that may not relay; ``where``: the files and lines."""
+    """``accepted``: whether qmail-smtpd takes it from a client that may not relay.
+
+    ``where``: the files and lines that decided, all of them where the host tells lines.
+    """
 
     accepted: bool
     ends: tuple[End, ...]
@@ -76,7 +79,8 @@ def answer(host: TreeHost, address: bytes) -> Answer:
         where.append(f"{decision.file}:{decision.line}" if decision.line else decision.file)
         way = submitted(host, address)
         found = tuple(_ends(host, way))
-        where += _where(way)
+        if host.lines_wanted:
+            where += _where(way)
     except ControlError as error:
         where.append(error.file)
         found = (End("deferred", os.fsencode(str(error))),)

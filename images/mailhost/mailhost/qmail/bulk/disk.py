@@ -25,6 +25,7 @@ from mailhost.qmail.failure import Failure, error_text
 
 READ, WRITE, SEARCH = 4, 2, 1
 KEPT = 1 << 16  # our choice: directories whose answer is remembered
+OFTEN = 16  # our choice: after so many questions a home is listed
 
 
 class User:
@@ -60,6 +61,8 @@ class TreeDisk:
     def __init__(self, tree: Tree, user: User) -> None:
         """``user``: whom qmail-local runs as."""
         self._tree, self._user = tree, user
+        self._visits: dict[bytes, int] = {}
+        self._names: dict[bytes, frozenset[bytes]] = {}
 
     def check_home(self, home: bytes) -> Failure | None:
         """See Disk."""
@@ -75,7 +78,26 @@ class TreeDisk:
 
     def find(self, home: bytes, dash: bytes, ext: bytes) -> Found | Failure:
         """See Disk."""
-        return search(dash, ext, lambda name: self._open(home, name))
+        names = self._listed(home)
+        if not names or b"/" in ext + dash:
+            return search(dash, ext, lambda name: self._open(home, name))
+        return search(dash, ext, lambda name: self._open(home, name) if name in names else None)
+
+    def _listed(self, home: bytes) -> frozenset[bytes]:
+        """The names in a home that is asked often (~alias, a catchall's), to spare the looks that find nothing."""
+        names = self._names.get(home)
+        if names is None:
+            visits = self._visits[home] = self._visits.get(home, 0) + 1
+            if len(self._visits) > KEPT:
+                self._visits.clear()
+            if visits < OFTEN:
+                return frozenset()
+            try:
+                names = frozenset(self._tree.names(home))
+            except NotJudgedError:
+                names = frozenset()
+            self._names[home] = names
+        return names
 
     def _open(self, home: bytes, name: bytes) -> Opened:
         try:

@@ -31,6 +31,7 @@ class Tree:
         self.base = os.fsencode(base).rstrip(b"/")
         self._top = os.fsencode(top.resolve(strict=True)).rstrip(b"/")
         self._real: dict[bytes, bytes] = {}
+        self._last: tuple[bytes, tuple[bytes, os.stat_result]] = (b"", (b"", os.lstat(self._top or b"/")))
 
     def here(self, real: bytes) -> bytes:
         """Where a real path of the host lies on this machine."""
@@ -43,6 +44,13 @@ class Tree:
             OSError: as stat would raise it on the host.
             NotJudgedError: it is not below the directory.
         """
+        if path == self._last[0] and path:
+            return self._last[1]
+        found = self._look(path)
+        self._last = path, found
+        return found
+
+    def _look(self, path: bytes) -> tuple[bytes, os.stat_result]:
         path = path.rstrip(b"/")
         parent, _, name = path.rpartition(b"/")
         if name in (b"", b".", b".."):
