@@ -8,7 +8,7 @@ The table also counts the tests that ran real qmail's programs on this machine.
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,16 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
                 if signal.getsignal(number) is signal.SIG_IGN:
                     signal.signal(number, signal.SIG_DFL)
             pytest.fail(f"it leaves blocked or ignored: {', '.join(map(name_of, sorted(left)))}", pytrace=False)
+
+
+@pytest.fixture
+def hup_counts() -> Iterator[None]:
+    """HUP has its default action also below nohup(1), which has it ignored by every program that is started."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def unheard() -> set[int]:

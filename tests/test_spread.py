@@ -138,6 +138,7 @@ def test_quiet():
     assert not (pytester.path / "begun").exists()
 
 
+@pytest.mark.usefixtures("hup_counts")
 def test_a_signal_that_a_test_leaves_blocked_or_ignored_is_its_own_error(pytester: pytest.Pytester) -> None:
     """Later tests hear it."""
     pytester.makeini(INI)

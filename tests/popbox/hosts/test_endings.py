@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,14 +36,7 @@ assert host.exec("domain", "list").code == 0
 """
 
 
-@pytest.fixture(autouse=True)
-def _heard() -> Iterator[None]:
-    """Also below nohup(1), which has HUP ignored by all programs that are started."""
-    before = signal.getsignal(signal.SIGHUP)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
+pytestmark = pytest.mark.usefixtures("hup_counts")
 
 
 @pytest.fixture
