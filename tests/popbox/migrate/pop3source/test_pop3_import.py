@@ -22,6 +22,7 @@ from tests.popbox.migrate.meddler import Trouble, meddler
 
 from popbox.cli.migrate import migrate
 from popbox.clients.wire import Address
+from popbox.migrate.copy.journal import Journal
 
 DOMAIN = "users.example"
 OLD = [*ON_DISK]
@@ -365,3 +366,20 @@ def test_dates_that_disagree_with_the_listing_do_not_move_a_message(
     seconds = [int(path.stat().st_mtime) for path in files(place).values()]
     assert seconds == sorted(set(seconds))
     assert seconds[-1] < time.time()
+
+
+def test_without_its_journal_a_pass_knows_its_messages_and_keeps_those_of_others(place: Path) -> None:
+    box(place / "old", "joe", 300)
+    with ours(place, place / "old", "rfc1939") as one:
+        assert run(one, place, ["joe"])[0] == 0
+        (journal,) = (place / "to/state").rglob("joe.journal")
+        journal.unlink()
+        strange = list(files(place).values())[7]
+        strange.write_bytes(b"another\n")
+        code, said = run(one, place, ["joe"])
+        assert code == 1
+        assert "there from earlier passes 299" in said
+        assert f"UIDL {strange.name}: not copied: the new host has another message new/{strange.name}" in said
+        assert len(Journal(journal).records) == 299
+    assert len(files(place)) == 300
+    assert strange.read_bytes() == b"another\n"
