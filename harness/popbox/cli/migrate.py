@@ -10,7 +10,7 @@ from popbox.cli.migrate_import import import_
 from popbox.cli.migrate_plan import plan
 from popbox.cli.migrate_routes import routes
 from popbox.cli.migrate_verify import verify
-from popbox.cli.migrate_verify_merge import merge
+from popbox.cli.moving.verify_merge import merge
 
 
 @click.group()
