@@ -23,7 +23,6 @@ from popbox.migrate.pop3source.names import Wanted, by_content, wanted
 from popbox.migrate.pop3source.pace import Pace
 
 MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each time
-OPEN_FILES = 512  # of all boxes together, half of what most hosts allow a process: a batch has two times its messages
 MUCH_MORE, SPARE_OCTETS = 16, 64 << 20  # our choice: a message so far above what LIST says has no end
 AT_ONCE = 24  # messages of a batch: boxes are copied side by side, and each holds two batches of open files
 
@@ -142,6 +141,9 @@ class _Session:
             self._problem(
                 f"{verb} has {len(lines)} lines that are none of a listing, such as {shown(lines[0].encode())!r}"
             )
+        for fault in listing.wrong:
+            self.whole = False
+            self._problem(f"the old host {shown(fault.encode())}")
         if listing.no_uidl:
             note = (
                 f"{self.box.address}: the old host has no UIDLs ({shown(listing.no_uidl.encode())}); they get new ones"

@@ -383,3 +383,21 @@ def test_without_its_journal_a_pass_knows_its_messages_and_keeps_those_of_others
         assert len(Journal(journal).records) == 299
     assert len(files(place)) == 300
     assert strange.read_bytes() == b"another\n"
+
+
+def test_a_listing_with_a_gap_is_named_and_final_removes_nothing(place: Path) -> None:
+    box(place / "old", "joe", 6)
+
+    def change(octets: bytes) -> bytes:
+        if octets.startswith(b"+OK 6 messages\r\n1 "):  # LIST and UIDL alike: no word of number 3
+            lines = octets.split(b"\r\n")
+            return b"\r\n".join(line for line in lines if not line.startswith(b"3 "))
+        return octets
+
+    with ours(place, place / "old", "rfc1939") as one, meddler(one, lambda _: Trouble(change=change)) as (address, _):
+        assert run(one, place, ["joe"])[0] == 0
+        code, said = run(address, place, ["joe"], "--final")
+    assert code == 1
+    assert f"not done: joe@{DOMAIN}: the old host lists 5 messages and no number 3" in said
+    assert "removed 0" in said
+    assert len(files(place)) == 6
