@@ -15,6 +15,7 @@ from popbox.migrate.copy.report import ImportReport
 from popbox.migrate.plan.plan import Facts
 from popbox.migrate.plan.preflight.dns_reader import DnsReader
 from popbox.migrate.plan.preflight.judge import look
+from popbox.migrate.plan.sizing import AuditReport, Load
 from popbox.migrate.plan.text import markdown, text
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.report import SCHEMA, Report
@@ -22,6 +23,7 @@ from popbox.migrate.verify.report import SCHEMA, Report
 WRITTEN = 0
 M = TypeVar("M", bound=BaseModel)
 FILE = click.Path(path_type=Path, dir_okay=False)
+COUNT = click.IntRange(0)
 
 
 @click.command()
@@ -31,6 +33,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--ttl", "ttl_s", type=click.IntRange(1), metavar="S", help="The TTL of its records today, in seconds.")
 @click.option("--resolver", metavar="ADDR:PORT", help="Ask this DNS resolver; without it this machine's.")
 @click.option("--no-dns", is_flag=True, help="Ask no DNS. Else it is read for each --domain, and both hosts.")
+@click.option("--boxes", type=COUNT, metavar="N", help="How many mailboxes the new host has: how large must it be?")
+@click.option("--polls-per-minute", type=click.FloatRange(0), metavar="N", help="POP3 sessions of all clients.")
+@click.option("--messages-per-day", type=COUNT, metavar="N", help="Messages that come in.")
+@click.option("--stored-messages", type=COUNT, metavar="N", help="Messages that lie in the mailboxes.")
+@click.option("--average-size", type=COUNT, metavar="OCTETS", help="Of a message.")
+@click.option("--audit-report", type=FILE, metavar="F", help="Of audit --json: boxes and mail where not given.")
 @click.option("--verify-report", "verifies", multiple=True, type=FILE, metavar="F", help="Of verify --json.")
 @click.option("--import-report", "imports", multiple=True, type=FILE, metavar="F", help="Of import --json.")
 @click.option("--markdown", "markdown_file", type=FILE, metavar="F", help="Write the sheet as Markdown.")
@@ -42,6 +50,12 @@ def plan(
     ttl_s: int | None,
     resolver: str | None,
     no_dns: bool,
+    boxes: int | None,
+    polls_per_minute: float | None,
+    messages_per_day: int | None,
+    stored_messages: int | None,
+    average_size: int | None,
+    audit_report: Path | None,
     verifies: tuple[Path, ...],
     imports: tuple[Path, ...],
     markdown_file: Path | None,
@@ -64,7 +78,9 @@ def plan(
             raise Unusable(file, f"schema: {report.schema_!r} is not {SCHEMA!r}")
     passes = tuple(_read(file, ImportReport) for file in imports)
     found = look(DnsReader(_server(resolver)), old, new, domains) if domains and not no_dns else None
-    facts = Facts(old, new, domains, ttl_s, reports, passes, found)
+    load = Load(boxes, polls_per_minute, messages_per_day, stored_messages, average_size)
+    load = load if audit_report is None else load.completed(_read(audit_report, AuditReport))
+    facts = Facts(old, new, domains, ttl_s, reports, passes, found, load if load.given else None)
     for file_, form in ((markdown_file, markdown), (text_file, text)):
         if file_ is not None:
             _write(file_, form(facts))

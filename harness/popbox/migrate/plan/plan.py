@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from popbox.migrate.copy.report import ImportReport
 from popbox.migrate.plan.preflight.judge import LOW_TTL_S, Preflight
+from popbox.migrate.plan.sizing import Load
 from popbox.migrate.units import duration, size
 from popbox.migrate.verify.report import Report
 
@@ -28,6 +29,7 @@ class Facts:
     verifies: tuple[Report, ...] = ()
     imports: tuple[ImportReport, ...] = ()
     preflight: Preflight | None = None
+    load: Load | None = None
 
     @property
     def verified(self) -> Report | None:

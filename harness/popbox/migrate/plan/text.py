@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from popbox.migrate.plan import plan
+from popbox.migrate.plan import plan, sizing
 from popbox.migrate.plan.plan import Facts, Section, Step
 
 WIDTH = 100
@@ -23,6 +23,8 @@ def markdown(facts: Facts) -> str:
         lines += [f"Takes: {section.takes}", ""] if section.takes else []
         lines += [line for step in section.steps for line in _markdown_step(step)]
         lines.append("")
+    if facts.load is not None:
+        lines += ["## How large", "", *(f"- {line}" for line in sizing.lines(facts.load)), ""]
     lines += ["## What people will see", "", "| a mail program that | sees |", "|---|---|"]
     lines += [f"| {kind} | {sees} |" for kind, sees in plan.clients(facts)]
     return "\n".join(lines) + "\n"
@@ -50,6 +52,8 @@ def text(facts: Facts) -> str:
         lines += ["", "DNS TODAY", *(row for line in said for row in _wrapped("  - ", line))]
     for section in plan.sections(facts):
         lines += ["", *_text_section(section)]
+    if facts.load is not None:
+        lines += ["", "HOW LARGE", *(row for line in sizing.lines(facts.load) for row in _wrapped("  - ", line))]
     lines += ["", "WHAT PEOPLE WILL SEE"]
     for kind, sees in plan.clients(facts):
         lines += _wrapped("  ", f"A mail program that {kind}: {sees}.")
