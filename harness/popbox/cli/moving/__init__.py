@@ -1,1 +1,1 @@
-"""What the commands of ``popbox migrate`` share: options, and reports."""
+"""What the commands of ``popbox migrate`` share: options, and reports; and ``verify merge``."""
