@@ -13,14 +13,19 @@ from tests.parity import lspawn
 from tests.parity.real import HOME, MAIL_USER, MARKS, fresh, own, privately
 from tests.parity.test_local import plant
 
+from mailhost.qmail.bulk.answer import Answer, answer
+from mailhost.qmail.bulk.host import TreeHost
+from mailhost.qmail.bulk.tree import Tree
 from mailhost.qmail.dotqmail import Kind
-from mailhost.qmail.route import Outcome, Route, route
+from mailhost.qmail.lookup import accounts_of
+from mailhost.qmail.route import Outcome, Route, route, submitted
 
 pytestmark = MARKS
 
 HOSTS = int(os.environ.get("POPBOX_PARITY_HOSTS", "90"))
 SEED = int(os.environ.get("POPBOX_PARITY_SEED", "25"))
 ADDRESSES = 35
+BULK_HOSTS = 25
 DOMAINS = ("d.com", "x.d.com", "e.org", "here.net", ".test")
 # control/defaultdelivery; None: there is none. The real program is given what sh makes of the file, as in the image.
 DEFAULTS = (None, None, b"", b"./Maildir/\n", b"./Mailbox", b"/dev/null\n", b"\n", b"./Maildir/\n./copy\n\n",
@@ -120,6 +125,38 @@ def compare(hosts: int = HOSTS, *, first: bool = False) -> tuple[dict[str, int],
     return outcomes, differences
 
 
+def bulk_report(found: Answer) -> bytes:
+    """The report that qmail-lspawn should give, by an answer of `mailhost explain --batch`."""
+    first = found.ends[0]
+    if first.kind in ("bounced", "deferred"):
+        return (b"D" if first.kind == "bounced" else b"Z") + first.text + b"\n"
+    return b"K" if first.kind == "discarded" else b"Kdid %d+0+0\n" % len(found.ends)
+
+
+def compare_bulk(hosts: int) -> tuple[int, list[str]]:
+    """How many answers in bulk were compared with real deliveries, and those that differ."""
+    chance, count, differences = random.Random(SEED + 1), 0, []
+    lspawn.put_message()
+    for _ in range(hosts):
+        build_host(chance)
+        host = TreeHost(Tree(Path("/")), os.fsencode(HOME), accounts_of(HOME), owners="strict")
+        host.owners_count = True
+        asked = {address: (submitted(host, address), answer(host, address)) for address in addresses(chance)}
+        kept = [
+            (way, found)
+            for way, found in asked.values()
+            if way.outcome is not Outcome.REMOTE and not any(map(onward, way.deliveries))
+        ]
+        reports = lspawn.deliver([way.rewritten or b"" for way, _ in kept], default_delivery())
+        for (way, found), report in zip(kept, reports, strict=True):
+            count += 1
+            wanted = bulk_report(found)
+            if report != wanted and not (report == b"Kdid 0+0+0\n" and wanted == b"K"):
+                differences.append(f"{way.address!r}\n  real {report!r}\n  ours {found}")
+        shutil.rmtree(HOME / "boxes")
+    return count, differences
+
+
 def default_delivery() -> bytes:
     """What the qmail image's run script would pass to qmail-start."""
     argv = ["/bin/sh", "-c", DEFAULT_OF, "sh", HOME / "control/defaultdelivery"]
@@ -145,6 +182,12 @@ def test_a_rule_that_is_broken_on_purpose_is_found(rule: str) -> None:
             return len(compare(30, first=True)[1])
 
     assert privately(broken) > 0
+
+
+def test_answers_in_bulk_are_what_qmail_does() -> None:
+    count, differences = privately(lambda: compare_bulk(BULK_HOSTS))
+    assert count >= 15 * BULK_HOSTS
+    assert not differences, f"{len(differences)} of {count} differ:\n" + "\n".join(differences[:4])
 
 
 @pytest.mark.slow
