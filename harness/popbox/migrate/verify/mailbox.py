@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from popbox.clients.bulk_pop3 import BulkPop3, Garbled
 from popbox.clients.pop3 import Pop3Refused
-from popbox.errors import PopboxError
+from popbox.errors import ConnectionFailed, PopboxError
 from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Unavailable, for_now
 from popbox.migrate.pop3.listing import Listing, read_listing
@@ -137,6 +137,8 @@ class _Reading:
                     message.content = None
                     raise Garbled(f"{self.host.address} sent {stream.left} octets behind the end of the message")
             except BROKEN as error:
+                if ahead > 1 and not isinstance(error, ConnectionFailed):
+                    self.host.ahead = 1  # it announces PIPELINING and cannot do it: no other box pays for that
                 self._broke(message, error)
                 raise
             if done > self.most:  # without UIDL each session reads all again: that is none

@@ -173,6 +173,8 @@ def test_the_file_is_roots_alone_and_empties_itself(howto: Host) -> None:
     assert "second password, for 120 minutes more" in howto.run("lint").output
     (howto.home / FILE).chmod(0o644)
     assert "temporary-open" in howto.run("lint").output
+    given(howto)
+    assert stat.S_IMODE((howto.home / FILE).stat().st_mode) & 0o137 == 0
     rewritten(howto, ended)
     assert json.loads(howto.ok("mailbox", "temporary", "--json")) == []
     howto.ok("mailbox", "temporary", "--all", "--end")

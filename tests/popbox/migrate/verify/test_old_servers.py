@@ -27,7 +27,7 @@ RIGHT = dict.fromkeys(("login", "uidl", "order", "sizes", "content"), "equal")
 class Server:
     """What it says, by the number and the size of a message; ``locked``: so many logins are refused at first.
 
-    ``instead`` has whole replies by the verb, or by the line.
+    ``instead`` has whole replies by the verb, or by the line. It ``forgets`` what comes behind a command at once.
     """
 
     list_line: Callable[[int, int], str] = "{} {}".format
@@ -36,6 +36,7 @@ class Server:
     mail: tuple[bytes, ...] = MAIL
     locked: int = 0
     instead: dict[str, bytes] = field(default_factory=dict)
+    forgets: bool = False
     heard: list[str] = field(default_factory=list)
 
     def answer(self, verb: str, number: int) -> bytes:
@@ -61,8 +62,9 @@ class Server:
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError):
             client.sendall(b"+OK ready\r\n")
-            for line in client.makefile("r"):
-                words = line.split()
+            lines = iter(lambda: client.recv(4096).decode(), "") if self.forgets else client.makefile("r")
+            for line in lines:
+                words = line.partition("\n")[0].split()
                 client.sendall(self.answer(words[0], int(words[1]) if words[0] in ("RETR", "TOP") else 0))
 
     @contextmanager
@@ -325,3 +327,12 @@ def test_a_message_that_always_breaks_is_named_without_ids_too(against: Against)
     code, box, _ = against(odd, Server(instead=no_ids), "--timeout", "0.2")
     assert (code, box["unavailable"]) == (1, "")
     assert {f["kind"] for f in box["findings"]} == {"missing", "extra"}
+
+
+def test_a_host_that_announces_pipelining_and_cannot_do_it_costs_one_wait(place: Path, verify: Verify) -> None:
+    mail = tuple(b"Subject: %d\r\n\r\nx\r\n" % number for number in range(5))
+    old = Server(mail=mail, instead={"CAPA": b"+OK\r\nPIPELINING\r\n.\r\n"}, forgets=True)
+    with old.up() as before, Server(mail=mail).up() as after:
+        names = csv(place / "a.csv", ["ann", "bob", "cid"])
+        code, report = verify(before, after, names, "--timeout", "1", "--jobs", "1")
+    assert (code, [box["retries"] for box in report["boxes"]]) == (0, [1, 0, 0])

@@ -76,8 +76,10 @@ def _rewrite(layout: Layout, change: Callable[[list[Temporary]], list[Temporary]
             rows = layout.poppasswd.stat()
         except OSError as why:
             raise BusyError(f"{layout.poppasswd}: {why.strerror}") from why
-        staged = durable.stage(layout.temporary, b"".join(one.line() for one in kept), MODE | (rows.st_mode & 0o040))
+        mode = MODE | (rows.st_mode & 0o040)
+        staged = durable.stage(layout.temporary, b"".join(one.line() for one in kept), mode)
         os.chown(staged, rows.st_uid, rows.st_gid)
+        staged.chmod(mode)  # whatever the file had that it replaces
         durable.publish(staged, layout.temporary)
 
 
