@@ -106,6 +106,11 @@ def sections(facts: Facts) -> Iterator[Section]:
         "5. Verify",
         (
             Step("Compare every box. Continue only at exit code 0.", _verify(facts, "verify.json"), "exit code 0"),
+            Step(
+                "On the new host, with a copy of the old one's files: compare what becomes of each address.",
+                "popbox migrate routes --old /mnt/oldhost --new / --log /mnt/oldhost/var/log/qmail/current",
+                "exit code 0",
+            ),
             Step("Read each difference that remains, and write down why it is right."),
         ),
         _proof(facts),
@@ -119,6 +124,10 @@ def sections(facts: Facts) -> Iterator[Section]:
                 "Send a message from outside to one box of each domain, and fetch it.",
                 f"popbox probe {facts.new}",
                 "exit code 0",
+            ),
+            Step(
+                "Until the old TTL is over, see from this machine that the old host gets no late mail.",
+                f"{_verify(facts, 'late.json')} --state watch.state --watch 10",
             ),
             Step("Who still has the old address finds its ports closed until the TTL is over, and tries again."),
         ),

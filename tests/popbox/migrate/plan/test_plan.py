@@ -134,3 +134,16 @@ def test_markdown_has_the_commands_and_boxes_to_tick(tmp_path: Path) -> None:
     written = (tmp_path / "s.md").read_text()
     assert "- [ ] Change MX, and the name that clients use, of domain.com to new.example." in written
     assert "\n      popbox migrate verify --old old.example:110 --new new.example:110" in written
+
+
+def test_the_commands_of_the_sheet_have_the_options_that_it_gives_them() -> None:
+    """Also routes before the switch and the watch after it."""
+    lines = [line.split()[2:] for line in sheet().splitlines() if line.strip().startswith("popbox migrate ")]
+    assert {words[0] for words in lines} == {"audit", "import", "routes", "verify"}
+    for verb, *words in lines:
+        known = {option for param in migrate.commands[verb].params for option in param.opts}
+        assert {word for word in words if word.startswith("--")} <= known, (verb, words)
+    text = sheet()
+    assert (
+        text.index("migrate routes") < text.index("6. SWITCH") < text.index("--watch 10") < text.index("7. ROLL BACK")
+    )
