@@ -42,7 +42,7 @@ _FORMS = (
     + rb")?(?P<rest>)",
 )  # fmt: skip
 _TAIL = rb"(?:[ \t]+remote[ \t]+from[ \t]+\S+)*[ \t]*\r?\n?"
-_DATED = [re.compile(rb"From (?:[^\r\n]*?[ \t])??[ \t]*" + form + _TAIL, re.I) for form in _FORMS]
+_DATED = [re.compile(rb"From [^\r\n]*?(?<![^ \t])" + form + _TAIL, re.I) for form in _FORMS]
 _LOOSE = re.compile(rb"From [^\r\n]*\d:\d\d[^\r\n]*\d{4}[^\r\n]*\r?\n?")
 _GIT = re.compile(rb"From (?:[0-9a-f]{40}|[0-9a-f]{64}|no[a-z]{4}) Mon Sep 17 00:00:00 2001\r?\n?")
 _HOURS = {b"est": -5, b"edt": -4, b"cst": -6, b"cdt": -5, b"mst": -7, b"mdt": -6, b"pst": -8, b"pdt": -7,

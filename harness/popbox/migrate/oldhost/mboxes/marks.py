@@ -16,6 +16,7 @@ from popbox.migrate.oldhost.mboxes.header import HEAD_OCTETS, Head, examine
 BLOCK_OCTETS = 256 << 10
 BACK_OCTETS = 1_024  # what stays before a place that is not yet searched
 MOST_QUOTES = 998  # our choice: more > before a From_ line are no quoting
+_HEAD_END = re.compile(rb"\n(?:\r?\n|From )")  # no header goes past a From_ line: so no octet is looked at often
 _UUCP = re.compile(rb"From [^\n]*remote from ")
 
 
@@ -144,12 +145,18 @@ class Marks:
         nul = bare.endswith(b"\0")
         if nul and (line is None or line.kind != "dated"):
             return None
-        head = examine(self._buffer[stop : stop + self._head])
-        if line is None and not (blank and start and head.kind == "known"):
+        head = examine(self._buffer[stop : self._head_end(stop)]) if line or blank else None
+        if head is None or (line is None and not (start and head.kind == "known")):
             self.plain += 1
             return None
         self._count(at)
         return self._at(at, start, line.kind if line else "undated", head, blank=blank, nul=nul)
+
+    def _head_end(self, stop: int) -> int:
+        found = _HEAD_END.search(self._buffer, max(0, stop - 1), stop + self._head)
+        if found is None:
+            return stop + self._head
+        return found.start() + 1 if found[0].endswith(b" ") else found.end()
 
     def _at(self, at: int, start: bytes, kind: Kind, head: Head, *, blank: bool, nul: bool) -> Mark:
         """A mark at an offset of the buffer up to which all is counted."""

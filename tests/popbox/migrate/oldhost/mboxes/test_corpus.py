@@ -13,6 +13,7 @@ from tests.popbox.migrate.oldhost.mboxes.corpus_lines import dates, line_ends, q
 from tests.popbox.migrate.oldhost.mboxes.corpus_programs import damaged, programs, refused
 from tests.popbox.migrate.oldhost.mboxes.writers import Case
 
+from popbox.migrate.oldhost.mboxes.header import Head, examine
 from popbox.migrate.oldhost.mboxes.marks import Mark, Marks
 from popbox.migrate.oldhost.mboxes.split import Split
 from popbox.migrate.oldhost.mboxes.survey import Reading, survey
@@ -88,6 +89,23 @@ def test_any_file_is_accounted_for_octet_by_octet_wherever_reads_are_cut(
     assert read(octets, size, size, 2_000) == read(octets, head=2_000)
     marks = Marks([octets], size, 2_000)
     assert b"".join(one for one in marks if not isinstance(one, Mark)) == octets
+
+
+@pytest.mark.parametrize("line", [b"From \n", b"From \n\n", b"From a@b Mon Sep 10 01:46:40 2001\nA: b\n"])
+def test_a_hostile_file_is_not_looked_at_again_for_each_of_its_lines(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+
+    def counted(text: bytes) -> Head:
+        nonlocal looked
+        looked += len(text)
+        return examine(text)
+
+    monkeypatch.setattr("popbox.migrate.oldhost.mboxes.marks.examine", counted)
+    octets = b"From a@b Mon Sep 10 01:46:40 2001\nSubject: x\n\n" + line * 5_000
+    survey([octets])
+    assert 0 < looked < 2 * len(octets)
 
 
 MEMORY = """
