@@ -330,7 +330,13 @@ def new(hosts: tuple[Path, Path]) -> Iterator[New]:
     kept.rename(home)
 
 
-def named(hosts: tuple[Path, Path], address: str, file: str) -> None:
+OF_ROOT = [pytest.param(name, marks=pytest.mark.needs("root")) for name in ROOT_ONLY]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *OF_ROOT])
+def test_a_broken_rule_is_named(hosts: tuple[Path, Path], new: New, fault: str) -> None:
+    work, address, file = (FAULTS | ROOT_ONLY)[fault]
+    work(new)
     code, report, text = routes(hosts[0], hosts[1])
     found = {one["address"]: one for one in report["differences"] if one["what"] == "changed"}
     assert code == 1, text
@@ -338,21 +344,6 @@ def named(hosts: tuple[Path, Path], address: str, file: str) -> None:
     where = found[address]["new"]["where"]
     assert any(file in one for one in where), where
     assert found[address]["old"]["where"]
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_broken_rule_is_named(hosts: tuple[Path, Path], new: New, fault: str) -> None:
-    work, address, file = FAULTS[fault]
-    work(new)
-    named(hosts, address, file)
-
-
-@pytest.mark.needs("root")
-@pytest.mark.parametrize("fault", ROOT_ONLY)
-def test_a_file_of_another_owner_is_named(hosts: tuple[Path, Path], new: New, fault: str) -> None:
-    work, address, file = ROOT_ONLY[fault]
-    work(new)
-    named(hosts, address, file)
 
 
 @pytest.mark.parametrize("change", NONE)
