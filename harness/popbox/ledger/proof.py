@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from popbox.journey.model import Disposition as Disposition
+
 
 class Fact(BaseModel):
     """A frozen record of what was seen; it refuses keys that it does not know."""
@@ -23,26 +25,6 @@ class LegStatus(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_LOOKED_AT = "not looked at"
-
-
-class Disposition(StrEnum):
-    """Where a message is at the end of a run: delivered exactly once, or the place where it is stuck or went wrong."""
-
-    ONCE = "delivered exactly once"  # to each address that it was expected at
-    SMTP = "smtp"  # refused, or the conversation broke
-    QUEUE = "queue"  # accepted, and not finished
-    DEFERRED = "deferred"  # tried, put off, to be tried again
-    BOUNCED = "bounced"  # the MTA gave it up
-    REMOTE = "remote"  # handed to another host
-    DISCARDED = "discarded"  # the instructions keep nothing
-    LOST = "lost"  # the MTA says delivered, and it is nowhere
-    DOUBLED = "doubled"
-    CORRUPTED = "corrupted"  # the octets are not those that were sent
-    WRONG_PLACE = "maildir: wrong place"
-    WRONG_OWNER = "maildir: wrong owner"
-    WRONG_MODE = "maildir: wrong mode"
-    POP3 = "pop3"  # the file is right, and POP3 hands out something else
-    UNKNOWN = "not known"  # this host shows neither log nor files
 
 
 class Leg(Fact):
