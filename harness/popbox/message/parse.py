@@ -20,11 +20,18 @@ from popbox.message.model import Attachment, Link, Mail
 MOST_OCTETS = 32 * 1024 * 1024  # our choice: four times what a mail of a test has; longer ones are cut off here
 MOST_NESTED = 64  # our choice: how often a message may say multipart or message/; forwarded threads have about ten
 MOST_PARTS = 1_000
+MOST_BOUNDARIES = 10_000  # our choice: lines that begin as a boundary does, a long patch has thousands
+MOST_LONGISH = 50  # our choice: Content- fields of more than 512 octets
 MOST_FIELDS = 500
 FIELD_OCTETS = 8_192  # our choice: parsing an address list takes quadratic time
+FIELDS_OCTETS = 65_536  # our choice: of all fields together; the others are shown as they stand
+CONTENT_OCTETS = 2_048  # our choice: of a Content- field; parsing 50,000 parameters takes minutes
 TEXT_OCTETS = 2 * 1024 * 1024  # our choice: of a text so much is searched for links and codes
 
 _NESTING = re.compile(rb"multipart|message", re.IGNORECASE)
+_LONG = re.compile(rb"^content-[a-z-]+:(?:[^\n]|\n[ \t]){%d}" % CONTENT_OCTETS, re.IGNORECASE | re.MULTILINE)
+_LONGISH = re.compile(rb"^content-[a-z-]+:(?:[^\n]|\n[ \t]){512}", re.IGNORECASE | re.MULTILINE)
+_TYPES = re.compile(rb"^content-type:", re.IGNORECASE | re.MULTILINE)
 _NO_CHARSET = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
 _POLICY = policy.default.clone(refold_source="none")
 
@@ -60,8 +67,14 @@ def _parsed(raw: bytes, defects: list[str]) -> Mail:
 
 
 def _message(octets: bytes, defects: list[str]) -> Message:
-    """The tree of parts; a message that nests too much is one part."""
-    if len(_NESTING.findall(octets)) <= MOST_NESTED or _shallow(octets):
+    """The tree of parts; a message that nests too much, or has too many, is one part."""
+    octets, long = _LONG.subn(rb"X-\g<0>", octets)
+    if long:
+        defects.append(f"it has Content- fields of more than {CONTENT_OCTETS} octets: they are not looked at")
+    crowded = len(_LONGISH.findall(octets)) > MOST_LONGISH or octets.count(b"\n--") > MOST_BOUNDARIES
+    if crowded or len(_TYPES.findall(octets)) > MOST_PARTS:
+        defects.append("it has too many parts: they are not told apart")
+    elif len(_NESTING.findall(octets)) <= MOST_NESTED or _shallow(octets):
         try:
             return message_from_bytes(octets, policy=_POLICY)
         except Exception as error:
@@ -154,17 +167,22 @@ def _headers(message: Message, defects: list[str]) -> tuple[tuple[str, str], ...
     fields = list(message.raw_items()) if isinstance(message, EmailMessage) else []
     if len(fields) > MOST_FIELDS:
         defects.append(f"it has more than {MOST_FIELDS} header fields: the others are left out")
-    return tuple((name, _field(name, str(value))) for name, value in fields[:MOST_FIELDS])
+    told, left = list[tuple[str, str]](), FIELDS_OCTETS
+    for name, value in fields[:MOST_FIELDS]:
+        told.append((name, _field(name, str(value), decode=left > 0)))
+        left -= len(value)
+    return tuple(told)
 
 
-def _field(name: str, source: str) -> str:
+def _field(name: str, source: str, decode: bool) -> str:
     """A header field decoded (RFC 2047); as it stands where that fails, cut off where it is very long."""
     plain = (
         re.sub(r"\r?\n(?=[ \t])", "", source[:FIELD_OCTETS])
         .encode("utf-8", "surrogateescape")
         .decode("utf-8", "replace")
     )
-    return _tried(lambda: str(_POLICY.header_factory(name, plain)), plain)
+    limit = CONTENT_OCTETS if name.lower().startswith("content-") else FIELD_OCTETS
+    return _tried(lambda: str(_POLICY.header_factory(name, plain)), plain) if decode and len(plain) < limit else plain
 
 
 def _once(links: list[Link]) -> tuple[Link, ...]:
