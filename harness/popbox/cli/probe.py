@@ -15,6 +15,7 @@ from popbox.cli.options import address, password_in
 from popbox.cli.output import echo
 from popbox.operate.probe import Plan, Probed, Security, Service, probe
 from popbox.printable import plain
+from popbox.replacing import is_special, replaceable
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -133,7 +134,11 @@ def as_json(seen: Probed, code: int, warn: float, critical: float) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write beside and rename: a collector never reads half a file."""
+    """Write beside and rename: a collector never reads half a file. A device or a FIFO is written to."""
+    if is_special(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    path = replaceable(path)
     scratch = path.with_name(f".{path.name}.new")
     scratch.write_text(text, encoding="utf-8")
     scratch.replace(path)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.result import Box
+from popbox.replacing import replaceable
 
 SCHEMA = "popbox.migrate-verify-state/1"
 ENDED = '{"ended":true}\n'
@@ -31,7 +32,10 @@ class State:
         Raises:
             Unusable: it is no state file, or of another run.
         """
-        self.path = path
+        try:
+            self.path = replaceable(path)
+        except OSError as error:
+            raise Unusable(path, str(error.strerror)) from error
         header = json.dumps({"schema": SCHEMA, **about}, sort_keys=True) + "\n"
         kept = self._read(header)
         self.done = [Box.model_validate_json(line) for line in kept]

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.result import Named, Plain
+from popbox.replacing import replaceable
 
 SCHEMA = "popbox.migrate-verify-watch/1"
 
@@ -45,7 +46,10 @@ class Memory:
         Raises:
             Unusable: it is no such file, of another watch, or another one is at work on it.
         """
-        self.path = path
+        try:
+            self.path = replaceable(path)
+        except OSError as error:
+            raise Unusable(path, str(error.strerror)) from error
         self._lock = self._locked()
         head = json.dumps({"schema": SCHEMA, **about}, sort_keys=True) + "\n"
         try:
