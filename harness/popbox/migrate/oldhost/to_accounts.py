@@ -184,6 +184,8 @@ class _Conversion:
             return self._apart(login, login.opens)
         if login.home is None or known is None or entry is None or entry.alias_of or (name, known) in self.routes:
             return None
+        if (name, CATCHALL) in self.routes:  # which has the mail for that address
+            return self._apart(login, Store(MAILDIR, login.home.rstrip(b"/") + b"/Maildir"))
         self.host.wrong("login-no-address", login.where, login.name)
         box = Box(name, known, Store("maildir", login.home.rstrip(b"/") + b"/Maildir"), login.where)
         entry.boxes[known] = box
@@ -201,6 +203,8 @@ class _Conversion:
         if not name:
             return None
         base = store.path.rpartition(b"/")[0].rpartition(b"/")[2].decode("latin-1")
+        if "@" in login.name and (name, CATCHALL) in self.routes:  # which has the mail for that address
+            local, base = f"{local}-box", f"{local}-box"
         names = [local, f"{local}-box", base, f"box-{local}", *(f"box-{number}" for number in range(2, 10_000))]
         box = self._add(name, names, store, login.where)
         self.host.wrong("login-no-address", login.where, login.name)
@@ -215,15 +219,14 @@ class _Conversion:
 
     def keep(self, kept: Kept) -> None:
         """Mail of an account that lies in more than one place: which of them POP3 showed is not in the files."""
-        if kept.store in self.owner:
-            return
         where = Where(shown(kept.store.path))
         word = "maildir" if kept.store.kind == MAILDIR else "mbox"
         names = [f"{kept.account.lower()}-{word}", f"{kept.account.lower()}-{word}2"]
         names += [f"kept-{number}" for number in range(1, 10_000)]
-        box = self._add(kept.domain, names, kept.store, where)
-        why = f"POP3 is taken to show one place only; this comes into {box.address}, which is locked"
-        self.host.lose(where, f"more mail of {kept.account}, {kept.octets} octets", why)
+        box = self.owner.get(kept.store) or self._add(kept.domain, names, kept.store, where)
+        if box.login is None or box.login.name != kept.account:
+            why = f"POP3 is taken to show one place only; this comes into {box.address}, which that login does not open"
+            self.host.lose(where, f"more mail of {kept.account}, {kept.octets} octets", why)
 
     def targets(self, route: Route) -> set[str]:
         """The addresses that a route's mail reaches on the new host; a store that is no mailbox there has none."""

@@ -219,3 +219,115 @@ def test_rows_of_a_dump_know_their_line_and_survive_what_is_torn() -> None:
         ("t", {"a": b"1", "b": b"x'y;"}, 2),
         ("t", {"a": b"", "b": b"z"}, 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("list", "|/usr/bin/ezmlm/ezmlm-send /home/list\n", "address list@v.example"),
+        ("auto", "|/usr/bin/autorespond 10000 5 /a/message /a\n", "address auto@v.example"),
+        ("void", "# thrown away\n", "address void@v.example"),
+        ("list-return-default", "|/usr/bin/ezmlm/ezmlm-return /home/list\n", "addresses list-return-...@v.example"),
+        ("list-default", ELSEWHERE, "addresses list-...@v.example"),
+        ("x y", ELSEWHERE, "a .qmail file for 'x y'"),
+    ],
+)
+def test_an_alias_that_cannot_come_is_lost_by_name(old: Path, name: str, text: str, what: str) -> None:
+    put(old / TOP[1:] / f".qmail-{name}", text)
+    assert [one.what for one in audited(old).lost] == [what]
+
+
+@pytest.mark.parametrize("text", ["|bouncesaying gone\n", "| /home/vpopmail/bin/vdelivermail '' bounce-no-mailbox\n"])
+def test_an_alias_that_refuses_is_none(old: Path, text: str) -> None:
+    put(old / TOP[1:] / ".qmail-gone", text)
+    found = audited(old)
+    assert found.lost == []
+    assert "gone" not in found.accounts.domains["v.example"].forwards
+
+
+def test_an_owner_address_and_a_link_are_addresses(old: Path) -> None:
+    put(old / TOP[1:] / ".qmail-list-owner", ELSEWHERE)
+    (old / TOP[1:] / ".qmail-boss").symlink_to(".qmail-list-owner")
+    forwards = audited(old).accounts.domains["v.example"].forwards
+    assert forwards["list-owner"] == forwards["boss"] == ["x@elsewhere.example"]
+
+
+def test_extensions_that_go_into_the_box_or_the_way_of_the_catchall_come(old: Path) -> None:
+    put(old / TOP[1:] / ".qmail-joe-default", f"{TOP}/joe/Maildir/\n")
+    put(old / TOP[1:] / ".qmail-list-default", ELSEWHERE)
+    put(old / TOP[1:] / ".qmail-default", f"| /home/vpopmail/bin/vdelivermail '' {ELSEWHERE[1:-1]}\n")
+    found = audited(old)
+    assert found.lost == []
+    assert found.accounts.domains["v.example"].boxes["joe"].extensions
+
+
+def test_unknown_addresses_that_are_thrown_away_are_lost(old: Path) -> None:
+    put(old / TOP[1:] / ".qmail-default", "| /home/vpopmail/bin/vdelivermail '' delete\n")
+    assert [one.what for one in audited(old).lost] == ["unknown addresses of v.example are thrown away"]
+
+
+@pytest.mark.parametrize("text", ["# nothing\n", "|program\n", "#\n|program\n"])
+def test_mail_that_a_user_throws_away_or_gives_to_a_program_comes_into_the_box(old: Path, text: str) -> None:
+    put(old / TOP[1:] / "joe/.qmail", text)
+    found = audited(old)
+    assert found.lost == []
+    assert "joe" in found.accounts.domains["v.example"].boxes
+
+
+def test_a_user_that_refuses_mail_keeps_login_and_old_mail(old: Path) -> None:
+    put(old / TOP[1:] / "joe/.qmail", "|bouncesaying 'has moved'\n")
+    found = audited(old)
+    assert found.lost == []
+    assert set(found.accounts.domains["v.example"].boxes) == {"joe-box", "postmaster"}
+
+
+VALIAS = "INSERT INTO valias (alias, domain, valias_line) VALUES ('{}','v.example','{}');\n"
+
+
+@pytest.mark.parametrize(
+    ("rows_", "forwards", "lost"),
+    [
+        ([("team", "&x@elsewhere.example")], {"team": ["x@elsewhere.example"]}, []),
+        ([("team", "./joe/Maildir/")], {}, []),
+        ([("team", "# note"), ("team", "x@elsewhere.example")], {"team": ["x@elsewhere.example"]}, []),
+        ([("team", "| /usr/bin/ezmlm-send x")], {}, ["address team@v.example"]),
+        ([("joe", "| /usr/libexec/dovecot/deliver")], {}, []),
+        ([("list-default", "&x@elsewhere.example")], {}, ["addresses list-...@v.example"]),
+        ([("team", "not an address")], {}, ["address team@v.example", "alias team to 'not an address'"]),
+        ([("te am", "&x@elsewhere.example")], {}, ["alias te am to '&x@elsewhere.example'"]),
+    ],
+)
+def test_aliases_of_the_database(
+    old: Path, rows_: list[tuple[str, str]], forwards: dict[str, list[str]], lost: list[str]
+) -> None:
+    put(old / "home/vpopmail/vpopmail.sql", "".join(VALIAS.format(*row) for row in rows_))
+    found = audited(old)
+    assert sorted(one.what for one in found.lost) == lost
+    assert found.accounts.domains["v.example"].forwards == {"info": ["joe@v.example"], **forwards}
+
+
+def test_tables_that_hold_no_users_are_passed_by_and_a_domains_own_table_is_found(old: Path) -> None:
+    """--disable-many-domains: `vauth_munch_domain` makes `_` of `.` and `-`; lastauth, limits, vlog are beside it."""
+    (old / TOP[1:] / "vpasswd").unlink()
+    more = "INSERT INTO `lastauth` (user, domain, remote_ip, timestamp) VALUES ('joe','v.example','192.0.2.1',1);\n"
+    more += "INSERT INTO `limits` (domain, maxpopaccounts) VALUES ('v.example',5);\n"
+    more += "INSERT INTO `vlog` (user, passwd, domain) VALUES ('joe','secret','v.example');\n"
+    put(old / "home/vpopmail/vpopmail.sql", DUMPS["a table a domain"] + more, 0o600)
+    found = audited(old)
+    assert found.lost == []
+    assert {login.name for login in found.host.logins} == {"joe@v.example", "postmaster@v.example"}
+
+
+@pytest.mark.parametrize(
+    "file", ["etc/vpopmail.mysql", "etc/vpopmail.pgsql", "etc/vpopmail.ldap", "domains/_vpopmail.sqlite"]
+)
+def test_each_file_that_says_where_the_users_are(old: Path, file: str) -> None:
+    (old / TOP[1:] / "vpasswd").unlink()
+    put(old / "home/vpopmail" / file, "x")
+    assert [one.what for one in audited(old).lost] == ["users of v.example"]
+    assert "vpasswd-sql" in {finding.rule for finding in audited(old).findings}
+
+
+def test_a_qmail_file_for_extensions_in_a_users_home_may_be_asked(old: Path) -> None:
+    put(old / TOP[1:] / "joe/.qmail-default", ELSEWHERE)
+    assert [one.what for one in audited(old).lost] == ["extensions of joe@v.example"]

@@ -57,6 +57,8 @@ def add_routes(tree: OldHostTree, host: OldHost, rows: Sequence[Assigned], contr
             note = host.lose if row.home.startswith(b"/") else host.leave  # a relative one bounces (Q-LOCAL-1)
             note(row.where, f"address {shown(row.address)}", "its home cannot be looked into")
             continue
+        if row.wild and not row.address and control.local:
+            host.lose(row.where, "all addresses of the local domains", "only virtual domains can be declared")
         for prefix in mine:
             _Line(lines, row, prefix, home).add()
     virtual_routes(tree, host, control, rows, taken)

@@ -162,15 +162,21 @@ class _Person:
         there = [path for path in places if look(self.tree, path)[1] is not None]
         filled = [path for path in places if _holds(self.tree, path)]
         route = self._route(home, (filled or there or places)[0])
-        if route is not None and route.stores:
-            login.opens = route.stores[0]
-        elif filled or there:
-            login.opens = _store((filled or there)[0])
-        stores = [*([login.opens] if login.opens else []), *(route.stores if route else [])]
-        delivered = {identity(self.tree, store.path) for store in stores}
-        for path in filled:
-            if identity(self.tree, path) not in delivered:
-                host.kept.append(Kept(_store(path), account.name, self.domain, _octets(self.tree, path)))
+        stores = list(route.stores) if route is not None else []
+        usual = [store for store in stores if look(self.tree, store.path)[0] in places]
+        login.opens = next(iter([*usual, *map(_store, filled), *stores, *map(_store, there)]), None)
+        if route is not None and stores and login.opens is not None and login.opens not in stores:
+            told = f"mail goes to {shown(stores[0].path)}, the login is taken to open {shown(login.opens.path)}"
+            host.wrong("delivery-not-opened", account.where, f"{account.name}: {told}")
+            route.stores = [login.opens, *(store for store in stores if holds_mail(self.tree, store))]
+        others = [store for store in stores if holds_mail(self.tree, store)]
+        seen = {identity(self.tree, login.opens.path)} if login.opens is not None else set()
+        for store in [*map(_store, filled), *others]:
+            which = identity(self.tree, store.path)
+            if which not in seen:
+                octets = _octets(self.tree, look(self.tree, store.path)[0])
+                host.kept.append(Kept(store, account.name, self.domain, octets))
+                seen.add(which)
 
     def _route(self, home: bytes | None, usual: bytes) -> Route | None:
         """What happens to mail for the account; None where it takes none. ``usual``: where it lies without a word."""
@@ -250,11 +256,11 @@ def read_aliases(
         return
     used = {route.where.file for route in [*host.routes, *host.extensions]}
     for file, path, _ in dotqmails(tree, host, real, b".qmail-"):
-        alias = shown(file.removeprefix(b".qmail-"))
+        alias = shown(file.removeprefix(b".qmail-").replace(b":", b"."))
         if name is not None and alias not in TRIO:
             continue
         said = follow(tree, host, real, b"-", file.removeprefix(b".qmail-"), tried=1)
-        if said is None or file_of(path) in used:
+        if said is None or (file_of(path) in used and alias != "default"):  # a virtual domain's own
             continue
         if alias in TRIO:
             host.system.append(Route("", alias, said.where, said.stores, said.forwards))
