@@ -78,7 +78,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "popbox.migrate.copy": (*BASE, HOSTS, OLDHOST, "popbox.migrate.audit", "popbox.migrate.units"),
     "popbox.migrate.pop3": (*BASE, CLIENTS),
     "popbox.migrate.verify.files": (*BASE, OLDHOST, "popbox.migrate.pop3", "popbox.migrate.verify"),
-    "popbox.migrate.routes": (*BASE, HOSTS, OLDHOST),
+    "popbox.migrate.routes": (*BASE, CLIENTS, HOSTS, OLDHOST),
     "popbox.migrate.verify": (*BASE, CLIENTS, "popbox.migrate.pop3"),
     "popbox.migrate.pop3source": (
         *BASE,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
 
 import click
 
 from popbox.cli.migrate_audit import environ_of, read
+from popbox.cli.options import address
 from popbox.cli.output import echo, write
 from popbox.migrate.oldhost.dialects.detect import READERS, detect
 from popbox.migrate.routes.addresses import gather
 from popbox.migrate.routes.boxes import Boxes
+from popbox.migrate.routes.proof import Sample, prove
 from popbox.migrate.routes.report import as_json, as_text
 from popbox.migrate.routes.side import Owners, Side, open_side
 from popbox.migrate.routes.work import Work
@@ -37,6 +40,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--old-passwd", metavar="FILE", type=FILE, help="The old host's passwd, if TREE has no etc/passwd.")
 @click.option("--new-passwd", metavar="FILE", type=FILE, help="The same for the new one.")
 @click.option("--old-default-delivery", metavar="TEXT", help="What its qmail-start was given for a box without .qmail.")
+@click.option(
+    "--sample", "count", type=click.IntRange(1, 100_000), metavar="N", help="Try N addresses on the new host."
+)
+@click.option("--seed", type=click.IntRange(0), help="With --sample: draw as an earlier run did, which said its seed.")
+@click.option("--new-smtp", metavar="HOST:PORT", help="With --sample: where the new host takes mail.")
+@click.option("--within", "within_s", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Seconds.")
 def routes(
     ctx: click.Context,
     /,
@@ -47,17 +56,23 @@ def routes(
     json_file: str | None,
     everything: bool,
     dialect: str | None,
+    count: int | None,
+    seed: int | None,
+    new_smtp: str | None,
+    within_s: float,
     **options: str | Path | None,
 ) -> int:
     """Say for every address what it does on the old and on the new host, where that is not the same.
 
     Both are only read. An address is the same when both hosts take it and bring it to the same mailboxes (those that
-    the same logins open), other hosts' addresses, programs and refusals.
+    the same logins open), other hosts' addresses, programs and refusals. With --sample some are tried on the new
+    host: mail is sent to them, looked for in its Maildirs and removed.
 
     \b
     Example:
       popbox migrate routes --old /mnt/oldhost --new / --log /mnt/oldhost/var/log/qmail/current
     """
+    sample = _sample(count, seed, new_smtp, within_s)
     began = time.monotonic()
     sides = [_side(ctx, name, tree, options) for name, tree in (("old", old_tree), ("new", new_tree))]
     boxes = Boxes(sides[0], sides[1], dialect)
@@ -66,12 +81,24 @@ def routes(
     asked = gather(sides[0], sides[1], beside, addresses, logs)
     outcome = Work(sides[0], sides[1], boxes).run(asked)
     seconds = time.monotonic() - began
+    proved = prove(sides[1], asked, sample) if sample else None
     if json_file is not None:
-        write(json_file, as_json(outcome, (str(old_tree), str(new_tree)), seconds, None))
+        told = proved.as_json() if proved else None
+        write(json_file, as_json(outcome, (str(old_tree), str(new_tree)), seconds, told))
     if json_file != "-":
         for line in as_text(outcome, seconds, everything=everything):
             echo(line)
-    return DIFFERENT if outcome.count("changed") or outcome.count("not judged") else SAME
+        for line in proved.as_text() if proved else ():
+            echo(line)
+    return DIFFERENT if (proved and not proved.ok) or outcome.count("changed") or outcome.count("not judged") else SAME
+
+
+def _sample(count: int | None, seed: int | None, smtp: str | None, within_s: float) -> Sample | None:
+    if count is None and seed is None and smtp is None:
+        return None
+    if count is None or smtp is None:
+        raise click.UsageError("--sample N and --new-smtp HOST:PORT belong together; --seed is theirs")
+    return Sample(count, secrets.randbelow(1 << 32) if seed is None else seed, address(smtp), within_s)
 
 
 def _side(ctx: click.Context, name: str, tree: Path, options: dict[str, str | Path | None]) -> Side:

@@ -13,7 +13,7 @@ from popbox.migrate.oldhost.dialects.system import SPOOLS
 from popbox.migrate.oldhost.dialects.text import text_of
 from popbox.migrate.oldhost.model import OldHost
 from popbox.migrate.oldhost.to_accounts import to_accounts
-from popbox.migrate.oldhost.tree import OldHostError
+from popbox.migrate.oldhost.tree import DIRECTORY, OldHostError, look
 from popbox.migrate.routes.side import Side
 
 MAILDIR = "/Maildir"
@@ -99,6 +99,12 @@ def _quick(side: Side) -> dict[str, str]:
         if len(fields) == 4 and not line.startswith(b"#"):
             found.setdefault(_text(fields[0]), _text(fields[3].rstrip(b"\r").rstrip(b"/")) + MAILDIR)
     return found
+
+
+def stores_of(side: Side) -> set[str]:
+    """The Maildirs that the logins of its poppasswd open, by their real paths on the host."""
+    found = (look(side.tree, store.encode("utf-8", "surrogateescape")) for store in _quick(side).values())
+    return {_text(real) for real, entry in found if entry is not None and entry.kind == DIRECTORY}
 
 
 def _text(octets: bytes) -> str:

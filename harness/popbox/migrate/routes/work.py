@@ -96,7 +96,7 @@ class Work:
                     break
                 names = sorted(ahead - known.keys())
                 for name, found in zip(names, side.ask(map(_octets, names)) if names else [], strict=True):
-                    known[name] = self._programs[which].meant(_of(found)).ends
+                    known[name] = self._programs[which].meant(answer_of(found)).ends
                 for _, _, answers in waiting:
                     answers[which] = _put(answers[which], known)
             for _, _, answers in waiting:
@@ -115,10 +115,11 @@ class Work:
 
 def parse(line: bytes) -> Answer:
     """One line of `mailhost explain --batch`."""
-    return _of(json.loads(line))
+    return answer_of(json.loads(line))
 
 
-def _of(found: dict[str, Any]) -> Answer:
+def answer_of(found: dict[str, Any]) -> Answer:
+    """One answer of `Side.ask`."""
     return Answer(found["accepted"], tuple([End(*end) for end in found["ends"]]))
 
 
