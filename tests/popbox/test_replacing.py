@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from popbox.cli.moving.verify_merge import _opened
 from popbox.cli.probe import _replace
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.state import State
@@ -39,6 +40,20 @@ def test_a_link_stays_and_its_file_is_written(opener: str, tmp_path: Path) -> No
     OPENERS[opener](link)
     assert link.is_symlink()
     assert file.read_text().startswith('{"run": "one", "schema": ')
+
+
+def test_a_report_goes_into_a_device_and_not_into_its_place(tmp_path: Path) -> None:
+    link = tmp_path / "null"
+    link.symlink_to(tmp_path / "fifo")
+    os.mkfifo(tmp_path / "fifo")
+    reader = threading.Thread(target=lambda: heard.append((tmp_path / "fifo").read_text()), daemon=True)
+    heard: list[str] = []
+    reader.start()
+    with _opened(str(link)) as file:
+        file.write("login\n")
+    reader.join(60)
+    assert stat.S_ISFIFO(link.stat().st_mode)
+    assert heard == ["login\n"]
 
 
 def test_a_probe_writes_to_a_fifo_and_through_a_link(tmp_path: Path) -> None:

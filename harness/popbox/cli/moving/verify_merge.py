@@ -17,6 +17,7 @@ from popbox.migrate.verify.merge import Incomplete, Merge
 from popbox.migrate.verify.merge import merge as merged
 from popbox.migrate.verify.report import Report
 from popbox.migrate.verify.result import Box
+from popbox.replacing import is_special
 
 SHOWN = 100  # our choice: boxes that are not equal, on a terminal; all are in the files
 
@@ -65,4 +66,4 @@ def _forms(found: Merge, report: Report, json_file: str | None, csv_file: str | 
 
 
 def _opened(path: str) -> IO[str]:
-    return click.open_file(path, "w", encoding="utf-8", atomic=path != "-")
+    return click.open_file(path, "w", encoding="utf-8", atomic=path != "-" and not is_special(Path(path)))
