@@ -254,13 +254,12 @@ def read_aliases(
     real, entry = look(tree, control.home + b"/alias")
     if entry is None or entry.kind != DIRECTORY:
         return
-    used = {route.where.file for route in [*host.routes, *host.extensions]}
-    for file, path, _ in dotqmails(tree, host, real, b".qmail-"):
+    for file, _, _ in dotqmails(tree, host, real, b".qmail-"):
         alias = shown(file.removeprefix(b".qmail-").replace(b":", b"."))
         if name is not None and alias not in TRIO:
             continue
         said = follow(tree, host, real, b"-", file.removeprefix(b".qmail-"), tried=1)
-        if said is None or (file_of(path) in used and alias != "default"):  # a virtual domain's own
+        if said is None:
             continue
         if alias in TRIO:
             host.system.append(Route("", alias, said.where, said.stores, said.forwards))
