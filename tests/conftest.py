@@ -66,11 +66,21 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 @pytest.fixture
 def hup_counts() -> Iterator[None]:
     """HUP has its default action also below nohup(1), which has it ignored by every program that is started."""
-    before = signal.getsignal(signal.SIGHUP)
+    yield from _counts(signal.SIGHUP)
+
+
+@pytest.fixture
+def ctrl_c_counts() -> Iterator[None]:
+    """So has INT in what a shell without job control starts by ``&``."""
+    yield from _counts(signal.SIGINT)
+
+
+def _counts(number: signal.Signals) -> Iterator[None]:
+    before = signal.getsignal(number)
     if before is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGHUP, before)
+    signal.signal(number, before)
 
 
 def unheard() -> set[int]:

@@ -32,6 +32,12 @@ def _owner(_ctx: click.Context, _param: click.Parameter, text: str) -> tuple[int
               help="Whose the mail is over there.")  # fmt: skip
 @click.option("--root", type=click.Path(path_type=Path), metavar="PATH",
               help="Where mail/ will lie over there, if not in DIR.")  # fmt: skip
+@click.option(
+    "--status-fields",
+    "fields",
+    is_flag=True,
+    help="mbox: add Status, X-Status and X-UIDL to messages, for servers that read them; this changes them.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="F",
               help="What this pass did and how long it took.")  # fmt: skip
 def export(
@@ -42,6 +48,7 @@ def export(
     profile: str,
     owner: tuple[int, int],
     root: Path | None,
+    fields: bool,
     json_file: Path | None,
 ) -> int:
     """Move away: copy all mailboxes and logins of a qmail home for another server, with their UIDLs and order.
@@ -52,6 +59,6 @@ def export(
     Example:
       popbox migrate export --home /var/qmail --to dovecot --out away --root /srv/mail
     """
-    wish = Wish(kind, home, stands_for, profile, owner, root)  # type: ignore[arg-type]
+    wish = Wish(kind, home, stands_for, profile, owner, root, fields)  # type: ignore[arg-type]
     outcome = read(lambda: run(wish, out, sys.stderr))
     return report(outcome, out, None, True, json_file)

@@ -13,6 +13,7 @@ from pathlib import Path
 from popbox.environment import of_programs
 from popbox.errors import PopboxError
 from popbox.hosts.process import run_bounded
+from popbox.migrate.copy.accounts import write_private
 from popbox.migrate.copy.folder import Folder
 from popbox.migrate.copy.maildir import Target
 from popbox.migrate.oldhost.accounts import Box
@@ -60,9 +61,9 @@ class Place:
         if came != self.over:
             raise PopboxError(f"{self.to}: its mail came from {came} so far, not from {self.over}; take another --to")
         if not over.exists():
-            over.write_text(self.over + "\n")
+            write_private(over, f"{self.over}\n".encode())
         if not bound.exists():
-            bound.write_text(here + "\n")
+            write_private(bound, f"{here}\n".encode())
         elif (there := bound.read_text().rstrip("\n")) != here:
             raise PopboxError(f"{self.to}: its mail went to {there} so far, not to {here}; take another --to for that")
 

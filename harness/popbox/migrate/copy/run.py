@@ -63,6 +63,20 @@ class Outcome:
         return [str(one) for one in self.audit.lost]
 
 
+def declared(tree: OldHostTree, place: Place, options: Options) -> Audit:
+    """What the old host has, with its accounts written to accounts.toml; the place is open.
+
+    Raises:
+        OldHostError: the source is no old host.
+        PopboxError: the accounts.toml of an earlier run cannot be read.
+        OSError: the disk refuses a write.
+    """
+    found = run_audit(tree, options.dialect, options.qmail_home, count=False)
+    table = accounts(found.host, found.accounts, earlier_hashes(place.to / ACCOUNTS))
+    write_private(place.to / ACCOUNTS, as_toml(table))
+    return found
+
+
 def run(tree: OldHostTree, place: Place, options: Options, out: TextIO) -> Outcome:
     """Import, or go on importing. Progress goes to ``out``.
 
@@ -73,9 +87,7 @@ def run(tree: OldHostTree, place: Place, options: Options, out: TextIO) -> Outco
     """
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, place.open())
-        found = run_audit(tree, options.dialect, options.qmail_home, count=False)
-        table = accounts(found.host, found.accounts, earlier_hashes(place.to / ACCOUNTS))
-        write_private(place.to / ACCOUNTS, as_toml(table))
+        found = declared(tree, place, options)
         write_private(place.to / LEFT, "".join(f"{one}\n" for one in found.left).encode())
         outcome = Outcome(found, Tally(), applied=place.apply())
         messages, octets = sum(held.messages or 0 for held in found.held), sum(held.octets for held in found.held)

@@ -13,22 +13,25 @@ from popbox.migrate.copy.accounts import write_private
 from popbox.migrate.copy.folder import FolderError
 from popbox.migrate.copy.run import Options, Outcome
 from popbox.migrate.copy.run import run as copy
-from popbox.migrate.export import dovecot
+from popbox.migrate.export import dovecot, mbox_run
 from popbox.migrate.export.place import MAIL, Out
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.source import open_source, qmail_of
 from popbox.migrate.oldhost.tree import OldHostError
 from popbox.migrate.verify.files.maildrop import Maildrops
 
-Kind = Literal["dovecot", "maildir++"]
+Kind = Literal["dovecot", "maildir++", "mbox"]
 FAR_NS = 1 << 62  # qmail-pop3d shows no message of the future, but will
 _PLAIN = re.compile(r"[A-Za-z0-9/._+@-]+")
-KINDS: tuple[Kind, ...] = ("dovecot", "maildir++")
+KINDS: tuple[Kind, ...] = ("dovecot", "maildir++", "mbox")
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What to export and how. ``profile``: of our POP3 server; ``root``: where ``mail`` of DIR will lie over there."""
+    """What to export and how. ``profile``: of our POP3 server; ``root``: where ``mail`` of DIR will lie over there.
+
+    ``fields``: messages in an mbox get Status and X-UIDL.
+    """
 
     kind: Kind
     home: Path
@@ -36,6 +39,7 @@ class Wish:
     profile: str = "rfc1939"
     owner: tuple[int, int] = (888, 888)
     root: Path | None = None
+    fields: bool = False
 
 
 def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
@@ -49,16 +53,20 @@ def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
         OSError: the disk fails. What was placed stays, and the next run goes on.
     """
     _check(wish, to)
-    place = Out(to, over=f"an export to {wish.kind}", owner=wish.owner if os.geteuid() == 0 else None)
+    over = f"an export to {wish.kind}{' with Status fields' if wish.fields else ''}"
+    place = Out(to, over=over, owner=wish.owner if os.geteuid() == 0 else None)
     tree = open_source(str(wish.home), wish.stands_for)
-    arrange = dovecot.renamed if wish.kind == "dovecot" else None
-    outcome = copy(tree, place, Options("howto", qmail_of(tree), final=True, arrange=arrange), out)
+    drops = Maildrops(tree, wish.profile, FAR_NS)
+    if wish.kind == "mbox":
+        outcome = mbox_run.run(tree, place, qmail_of(tree), drops, fields=wish.fields)
+    else:
+        arrange = dovecot.renamed if wish.kind == "dovecot" else None
+        outcome = copy(tree, place, Options("howto", qmail_of(tree), final=True, arrange=arrange), out)
     errors = [finding for finding in outcome.audit.findings if finding.level == "error"]
     outcome.tally.problems += [f"{one.where}: {one.text} [{one.rule}]" for one in errors]
-    drops = Maildrops(tree, wish.profile, FAR_NS)
     if wish.kind == "dovecot":
         _for_dovecot(wish, place, drops, outcome)
-    else:
+    elif wish.kind == "maildir++":
         _judge_names(drops, outcome)
     return outcome
 
@@ -66,6 +74,8 @@ def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
 def _check(wish: Wish, to: Path) -> None:
     """Refuse what would write into the home, and paths that lines of Dovecot's files cannot hold."""
     home, out = wish.home.resolve(), to.resolve()
+    if wish.fields and wish.kind != "mbox":
+        raise UnusableError("--status-fields: is for --to mbox")
     if home == out or home in out.parents or out in home.parents:
         raise UnusableError(f"--out {to}: the home {home} and it lie in one another")
     if wish.kind == "dovecot":

@@ -47,6 +47,7 @@ def enters(server: Running, password: str) -> bool:
     client = server.client(60)
     client.ask(b"USER testid")
     taken = client.ask(b"PASS " + password.encode()).startswith(b"+OK")
+    client.ask(b"QUIT")  # its lock is gone when this is answered: the next session may reach another worker
     client.close()
     return taken
 

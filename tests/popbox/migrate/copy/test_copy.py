@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,11 @@ def forked(old: Path, new: Path) -> int:
         copy_batch.MOST_MESSAGES = 7
         for name in ("link", "unlink", "fsync", "utime"):
             setattr(copy_target.os, name, slowed(getattr(copy_target.os, name)))
-        code = run(old, new).return_value
+        done = run(old, new)
+        if done.exception is None:
+            code = done.return_value
+        else:
+            traceback.print_exception(done.exception)
     finally:
         os._exit(code)
 

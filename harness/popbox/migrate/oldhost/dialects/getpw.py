@@ -40,6 +40,8 @@ def virtual_routes(
             home = _home(tree, host, user)
             if home is not None:
                 _add(tree, host, name, home, ext + b"-" if ext else b"", taken)
+            elif user.home != control.home + b"/alias":  # without that one nothing else takes mail: it bounces
+                host.lose(user.where, f"addresses of {name}", f"the home {shown(user.home)} of their user is not there")
 
 
 def _users(tree: OldHostTree, host: OldHost) -> dict[bytes, User]:
