@@ -2,8 +2,8 @@
 
 nice python -m tests.popbox.migrate.test_property SECONDS [FIRST-SEED]     a longer run, with a line for each fault
 
-The seeds of the test are always the same ones. A longer run still finds trees whose import ends with 1 for one loss and does
-not name another: an extension of a system account without mail that delivers to its ~/Mailbox gets a mailbox of its own.
+The seeds of the test are always the same ones. A longer run still finds trees whose import ends with 1 for one loss and
+does not name another: an extension of a system account without mail, delivering to its ~/Mailbox, gets its own mailbox.
 """
 
 from __future__ import annotations
