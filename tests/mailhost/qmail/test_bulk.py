@@ -90,7 +90,7 @@ def test_answers_are_those_of_route_on_hosts_with_odd_files_and_modes() -> None:
                     if os.getuid() != 0 and "not judged" in kinds:
                         continue
                     assert kinds == told(way), (address, way, found)
-                    if way.failure is not None:
+                    if way.failure is not None and os.getuid() == 0:  # else a closed home is seen at its .qmail only
                         assert os.fsdecode(found.ends[0].text) == way.failure.text
                     for kind in kinds:
                         seen[kind] = seen.get(kind, 0) + 1
