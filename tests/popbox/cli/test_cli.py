@@ -46,6 +46,12 @@ def test_every_command_is_in_the_readme(command: str) -> None:
     assert f"`{command}" in (ROOT / "README.md").read_text()
 
 
+def test_a_start_loads_nothing_of_migrate() -> None:
+    program = "import popbox.cli.main, sys; print([name for name in sys.modules if name.startswith('popbox.migrate')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_unusable_input_is_exit_2_and_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text("title = 1\n")
     done = popbox("run", str(tmp_path / "wrong.toml"), "--host", "local", state=tmp_path)

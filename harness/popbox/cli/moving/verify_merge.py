@@ -9,7 +9,7 @@ from typing import IO
 import click
 from rich.console import Console
 
-from popbox.cli.migrate_verify import DIFFERENT, EQUAL, UNAVAILABLE
+from popbox.cli.migrate_verify import DIFFERENT, EQUAL, UNAVAILABLE, verify
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify import text
 from popbox.migrate.verify.lines import streamed
@@ -22,7 +22,7 @@ from popbox.replacing import is_special
 SHOWN = 100  # our choice: boxes that are not equal, on a terminal; all are in the files
 
 
-@click.command()
+@verify.command()
 @click.argument("reports", metavar="REPORT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "json_file", metavar="F", help="All of it, as verify --json; - for standard output.")
 @click.option("--csv", "csv_file", metavar="F", help="A row a box; - for standard output.")
