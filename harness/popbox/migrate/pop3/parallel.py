@@ -11,32 +11,31 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def parallel(work: Callable[[T], R], items: Sequence[T], threads: int) -> Iterator[R]:
-    """Results as they are done, in any order. Threads are daemons: an interrupt need not wait for a silent host.
+def in_threads(work: Callable[[T], R], entries: Sequence[T], most: int) -> Iterator[R]:
+    """What ``work`` gives for each, as it is done. Threads are daemons: an interrupt waits for no silent host.
 
     Raises:
         Exception: what ``work`` raises.
     """
-    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[R, None] | tuple[None, Exception]] = queue.SimpleQueue()
-    for item in items:
-        waiting.put(item)
+    waiting: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[R] | Exception] = queue.SimpleQueue()
+    workers = min(most, len(entries))
+    for entry in entries:
+        waiting.put((entry,))
+    for _ in range(workers):
+        waiting.put(None)
 
-    def one_thread() -> None:
-        while True:
+    def run() -> None:
+        while (entry := waiting.get()) is not None:
             try:
-                item = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                done.put((work(item), None))
+                done.put((work(entry[0]),))
             except Exception as error:
-                done.put((None, error))
+                done.put(error)
 
-    for _ in range(min(threads, len(items))):
-        threading.Thread(target=one_thread, daemon=True).start()
-    for _ in items:
-        result, error = done.get()
-        if error is not None:
-            raise error
-        yield result  # type: ignore[misc]
+    for _ in range(workers):
+        threading.Thread(target=run, daemon=True).start()
+    for _ in entries:
+        result = done.get()
+        if isinstance(result, Exception):
+            raise result
+        yield result[0]

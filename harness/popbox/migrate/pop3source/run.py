@@ -24,7 +24,7 @@ from popbox.migrate.pop3.accounts import Account
 from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Unavailable, for_now
 from popbox.migrate.pop3.listing import read_listing
-from popbox.migrate.pop3.parallel import parallel
+from popbox.migrate.pop3.parallel import in_threads
 from popbox.migrate.pop3source.accounts import addresses, declare
 from popbox.migrate.pop3source.box import BoxFetch
 from popbox.migrate.pop3source.pace import Pace
@@ -94,7 +94,7 @@ class _Pass:
         self._left: list[str] = []
 
     def run(self, pairs: list[tuple[Account, tuple[str, str]]], out: TextIO) -> Outcome:
-        surveyed = {one.address: one for one in parallel(self._survey, pairs, self.host.jobs)}
+        surveyed = {one.address: one for one in in_threads(self._survey, pairs, self.host.jobs)}
         found = [surveyed[address] for _, address in pairs]
         self.outcome.losses = [f"login {one.account.old_login}: {one.refused}" for one in found if one.refused]
         self.outcome.unavailable = [
@@ -169,7 +169,7 @@ class _Pass:
         def one_box(item: tuple[Account, Box, str]) -> tuple[Tally, str]:
             return self._box(item, pace)
 
-        for tally, unavailable in parallel(one_box, work, jobs):
+        for tally, unavailable in in_threads(one_box, work, jobs):
             self.outcome.tally.add(tally)
             self.outcome.unavailable += [unavailable] if unavailable else []
 

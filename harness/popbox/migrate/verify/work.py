@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from popbox.migrate.pop3.accounts import Account
 from popbox.migrate.pop3.host import Host, Unavailable
+from popbox.migrate.pop3.parallel import in_threads
 from popbox.migrate.verify import sizes
 from popbox.migrate.verify.compare import compare
 from popbox.migrate.verify.mailbox import Fields, Side, read_box, read_fields
 from popbox.migrate.verify.naming import clean, named
 from popbox.migrate.verify.result import ASPECTS, Box, Finding, Named, Verdict
 
-T = TypeVar("T")
-R = TypeVar("R")
 NAMED_BY_TOP = 50  # our choice: with --no-content, messages a side whose Subject is asked for
 
 
@@ -62,32 +58,6 @@ class Work:
         ]
         said = {f"subjects, {side}": clean(text) for side, text in (("old", no), ("new", nor)) if text}
         return box.model_copy(update={"findings": tuple(findings), "reasons": box.reasons | said})
-
-
-def in_threads(work: Callable[[T], R], entries: Sequence[T], most: int) -> Iterator[R]:
-    """What ``work`` gives for each, as it is done. Threads are daemons: an interrupt waits for no silent host."""
-    waiting: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[R] | Exception] = queue.SimpleQueue()
-    workers = min(most, len(entries))
-    for entry in entries:
-        waiting.put((entry,))
-    for _ in range(workers):
-        waiting.put(None)
-
-    def run() -> None:
-        while (entry := waiting.get()) is not None:
-            try:
-                done.put((work(entry[0]),))
-            except Exception as error:
-                done.put(error)
-
-    for _ in range(workers):
-        threading.Thread(target=run, daemon=True).start()
-    for _ in entries:
-        result = done.get()
-        if isinstance(result, Exception):
-            raise result
-        yield result[0]
 
 
 def _asked(host: Host, login: str, password: str, messages: list[Named]) -> tuple[Fields, str]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from popbox.migrate.pop3.accounts import Account
 from popbox.migrate.pop3.host import Host, Unavailable
+from popbox.migrate.pop3.parallel import in_threads
 from popbox.migrate.verify.mailbox import Side, read_box, read_fields
 from popbox.migrate.verify.naming import clean, named
 from popbox.migrate.verify.watch.memory import Late, Remembered
-from popbox.migrate.verify.work import in_threads
 
 
 @dataclass(frozen=True, slots=True)
