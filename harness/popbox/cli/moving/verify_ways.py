@@ -16,7 +16,7 @@ from popbox.cli.migrate_audit import read
 from popbox.cli.moving.pop3_hosts import the_host, warn
 from popbox.migrate.oldhost.dialects.detect import QMAIL
 from popbox.migrate.oldhost.source import open_source, qmail_of
-from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, read_text
+from popbox.migrate.oldhost.tree import OldHostError, OldHostTree
 from popbox.migrate.pop3 import accounts
 from popbox.migrate.pop3.host import Host, leaving
 from popbox.migrate.verify.files.maildrop import Maildrops
@@ -119,18 +119,14 @@ def _profile(side: str, said: str) -> str:
 
 
 def _new_tree(source: str, stands_for: str | None, environ: Mapping[str, str]) -> OldHostTree:
-    """A mailhost home; where its own password file names it by its place here, that is what it stands for.
+    """A mailhost home, in its place or a copy of one.
 
     Raises:
         OldHostError: it is none.
     """
-    here = os.fspath(Path(source).absolute())
-    if stands_for is None and Path(source).is_dir():
-        tree = open_source(source, here, environ)
-        rows = read_text(tree, os.fsencode(here) + b"/users/poppasswd") or b""
-        if b":" + os.fsencode(here) + b"/" in rows:
-            return tree
-    tree = open_source(source, stands_for or os.fsdecode(QMAIL), environ)
+    tree = open_source(source, stands_for, environ)
+    if stands_for is None and tree.base == b"/":
+        tree = open_source(source, os.fsdecode(QMAIL), environ)
     if tree.lstat(tree.base + b"/users/poppasswd") is None:
         raise OldHostError(f"{source}: is no mailhost home: there is no users/poppasswd")
     return tree

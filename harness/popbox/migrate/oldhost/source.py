@@ -35,7 +35,7 @@ def open_source(source: str, stands_for: str | None = None, environ: Mapping[str
     if stands_for:
         return Local(top, _normal(stands_for))
     here = os.fsencode(Path(source).absolute())
-    return Local(top, next(filter(lambda at: _in_place(Local(top, at)), (here, top)), _guess(Local(top, b"/"))))
+    return Local(top, next(filter(lambda at: names_itself(Local(top, at)), (here, top)), _guess(Local(top, b"/"))))
 
 
 def qmail_of(tree: OldHostTree, said: str | None = None) -> bytes:
@@ -61,8 +61,8 @@ def _remote(source: str, kind: str, rest: str, stands_for: str | None, environ: 
     return first if base == b"/" else Remote(source, way, top, base, shell=kind == "ssh")
 
 
-def _in_place(tree: Local) -> bool:
-    """Whether it is a qmail home that is no copy: its own tables name homes below the place where it is."""
+def names_itself(tree: OldHostTree) -> bool:
+    """Whether it is a qmail home whose own tables name homes below the path that it stands for: not one of a root."""
     inside = b":" + tree.base.rstrip(b"/") + b"/"
     tables = (b"/users/poppasswd", b"/users/assign")
     return bool(tree.lstat(tree.base + b"/control")) and any(

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from popbox.environment import NOTHING, of_programs
 from popbox.errors import HostError, UnusableError
 from popbox.hosts.process import undisturbed
-from popbox.migrate.oldhost.source import open_source
-from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, read_text
+from popbox.migrate.oldhost.source import names_itself, open_source, qmail_of
+from popbox.migrate.oldhost.tree import OldHostError, OldHostTree
 
 ANSWERED, SOME_NOT_JUDGED, UNUSABLE, UNREADABLE = 0, 1, 2, 111
 Owners = Literal["auto", "strict", "ignore"]
@@ -114,24 +114,12 @@ def open_side(
     """
     try:
         tree = open_source(str(directory), stands_for, environ)
-        own = directory.resolve()
-        here = stands_for is None and tree.base not in (b"/",) and _lies_here(tree, own)
-        if here:
-            tree = open_source(str(directory), str(own), environ)
     except OldHostError as why:
         raise UnusableError(str(why)) from why
-    home = str(own) if here else qmail_home or "/var/qmail"
-    where = [] if here else ["--root", str(own), "--as", tree.base.decode("utf-8", "surrogateescape")]
+    own = directory.resolve()
+    here = stands_for is None and Path(os.fsdecode(tree.base)) in (own, directory.absolute()) and names_itself(tree)
+    home = tree.base if here else qmail_of(tree, qmail_home)
+    where = [] if here else ["--root", str(own), "--as", os.fsdecode(tree.base)]
     more = ["--owners", owners, *(["--passwd", str(passwd)] if passwd else [])]
     more += [] if default is None else ["--default-delivery", default]
-    return Side(str(directory), tree, home.encode("utf-8", "surrogateescape"), (*where, *more), environ)
-
-
-def _lies_here(tree: OldHostTree, own: Path) -> bool:
-    """Whether the homes in its users/assign lie below the directory by the name that it has on this machine."""
-    top = str(own).encode() + b"/"
-    for line in (read_text(tree, tree.base + b"/users/assign") or b"").split(b"\n"):
-        fields = line.split(b":")
-        if len(fields) > 4:
-            return fields[4].startswith(top)
-    return False
+    return Side(str(directory), tree, home, (*where, *more), environ)
