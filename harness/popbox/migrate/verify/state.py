@@ -9,15 +9,14 @@ may read it.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from popbox.migrate.pop3.accounts import Unusable
+from popbox.migrate.verify import lines_file
 from popbox.migrate.verify.result import Box
-from popbox.replacing import replaceable
 
 SCHEMA = "popbox.migrate-verify-state/1"
 ENDED = '{"ended":true}\n'
@@ -32,14 +31,11 @@ class State:
         Raises:
             Unusable: it is no state file, or of another run.
         """
-        try:
-            self.path = replaceable(path)
-        except OSError as error:
-            raise Unusable(path, str(error.strerror)) from error
+        self.path = lines_file.place(path)
         header = json.dumps({"schema": SCHEMA, **about}, sort_keys=True) + "\n"
         kept = self._read(header)
         self.done = [Box.model_validate_json(line) for line in kept]
-        self._file = self._begin(header, kept)
+        self._file = lines_file.begin(self.path, [header, *kept])
 
     def _read(self, header: str) -> list[str]:
         """Whole, valid lines of boxes, or none where the file is new or its run has ended."""
@@ -66,19 +62,6 @@ class State:
                 return False
             raise Unusable(f"{self.path}: line {number}", "is no line of a state file") from error
         return line.endswith("\n")
-
-    def _begin(self, header: str, kept: list[str]) -> IO[str]:
-        """Rewrite the file under another name and rename it over the old one: a cut last line is gone."""
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            file = os.fdopen(handle, "w", encoding="utf-8")
-            file.writelines([header, *kept])
-            file.flush()
-            beside.replace(self.path)
-        except OSError as error:
-            raise Unusable(self.path, f"cannot be written: {error}") from error
-        return file
 
     def note(self, box: Box) -> None:
         """One more is done; it counts once this returns, whatever kills us later."""

@@ -10,13 +10,13 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from popbox.migrate.pop3.accounts import Unusable
+from popbox.migrate.verify import lines_file
 from popbox.migrate.verify.result import Named, Plain
-from popbox.replacing import replaceable
 
 SCHEMA = "popbox.migrate-verify-watch/1"
 
@@ -46,15 +46,13 @@ class Memory:
         Raises:
             Unusable: it is no such file, of another watch, or another one is at work on it.
         """
-        try:
-            self.path = replaceable(path)
-        except OSError as error:
-            raise Unusable(path, str(error.strerror)) from error
+        self.path = lines_file.place(path)
         self._lock = self._locked()
         head = json.dumps({"schema": SCHEMA, **about}, sort_keys=True) + "\n"
         try:
             self.boxes = self._read(head)
-            self._file = self._begin(head)
+            lines = (box.model_dump_json() + "\n" for box in self.boxes.values())
+            self._file = lines_file.begin(self.path, [head, *lines])
         except BaseException:
             os.close(self._lock)
             raise
@@ -89,18 +87,6 @@ class Memory:
             return Remembered.model_validate_json(line)
         except ValidationError as error:
             raise Unusable(f"{self.path}: line {number}", "is no line of a watch") from error
-
-    def _begin(self, head: str) -> IO[str]:
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            file = os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8")
-            file.writelines([head, *(box.model_dump_json() + "\n" for box in self.boxes.values())])
-            file.flush()
-            os.fsync(file.fileno())
-            beside.replace(self.path)
-        except OSError as error:
-            raise Unusable(self.path, f"cannot be written: {error}") from error
-        return file
 
     def note(self, box: Remembered) -> None:
         """Remember a box, where it is not as before.
