@@ -69,18 +69,11 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
     """What came of it."""
     tally, seconds = outcome.tally, max(outcome.seconds, 1e-9)
     lines = outcome.applied.splitlines() if home else []
-    lines += [f"lost: {loss}" for loss in outcome.losses[:SHOWN]]
-    if len(outcome.losses) > SHOWN:
-        lines.append(f"... and {len(outcome.losses) - SHOWN} more; `migrate audit --all` shows them")
-    lines += [f"not read: {one}" for one in outcome.unavailable[:SHOWN]]
-    if len(outcome.unavailable) > SHOWN:
-        lines.append(f"... and {len(outcome.unavailable) - SHOWN} more")
-    lines += [f"not done: {problem}" for problem in tally.problems[:SHOWN]]
-    if len(tally.problems) > SHOWN:
-        lines.append(f"... and {len(tally.problems) - SHOWN} more")
-    lines += [f"mbox {one.file}: {described(one.reading)}" for one in tally.mboxes[:SHOWN]]
-    if len(tally.mboxes) > SHOWN:
-        lines.append(f"... and {len(tally.mboxes) - SHOWN} more mbox files; --json names all")
+    lines += _first([f"lost: {loss}" for loss in outcome.losses], "; `migrate audit --all` shows them")
+    lines += _first([f"not read: {one}" for one in outcome.unavailable])
+    lines += _first([f"not done: {problem}" for problem in tally.problems])
+    mboxes = [f"mbox {one.file}: {described(one.reading)}" for one in tally.mboxes]
+    lines += _first(mboxes, " mbox files; --json names all")
     rate = f"{tally.copied / seconds:.0f} messages/s, {size(tally.octets / seconds)}/s"
     lines.append(
         f"copied {tally.copied} messages, {size(tally.octets)} in {duration(seconds)} ({rate}), each read back"
@@ -98,3 +91,9 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
         f"accounts in {to / ACCOUNTS}; {left} things that are not carried over, or not as they were: {to / LEFT}"
     )
     return lines
+
+
+def _first(lines: list[str], rest: str = "") -> list[str]:
+    """As many as are shown, and how many more there are."""
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], *([f"... and {more} more{rest}"] if more > 0 else [])]
