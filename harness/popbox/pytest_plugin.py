@@ -9,12 +9,9 @@ world that is unavailable is an error. All processes of a run (pytest-xdist) sha
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,83 +19,24 @@ import pytest
 
 from popbox.clients.pop3 import Pop3
 from popbox.errors import HostError, NotPossibleError, PopboxError
-from popbox.hosts.base import Host, closing
-from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
-from popbox.hosts.process import end_as_interrupted, owned
-from popbox.hosts.shared_hosts import SharedHosts
-from popbox.hosts.state import Process
+from popbox.hosts.base import Host
+from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare
 from popbox.printable import plain
-from popbox.report.text import result_lines, step_lines
-from popbox.result import Result, Verdict
-from popbox.run.runner import run
-from popbox.scenario.load import load
-from popbox.settings import Settings
+from popbox.pytest_run import (
+    EXERCISED,
+    OWNER,
+    PLUGIN,
+    RESULTS,
+    SKIPPED,
+    Plugin,
+    note_exercised,
+    note_skipped,
+    wanted,
+)
+from popbox.pytest_scenarios import ScenarioCollector, ScenarioItem
+from popbox.result import Result
 from popbox.testing import Mailbox, MailHost, Sent
 
-EXERCISED, SKIPPED = "popbox exercised", "popbox skipped"
-OWNER, RESULTS = "popbox_owner", "popbox_results"  # what xdist carries to a worker, and back from it
-
-
-class Plugin:
-    """What one process of a run holds."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        """Hosts belong to the controller's process; without xdist that is this one."""
-        carried = getattr(config, "workerinput", {}).get(OWNER)
-        self.is_worker = carried is not None
-        self.owner = Process(*carried) if carried else Process.of(os.getpid())
-        self.settings = Settings.from_environment(os.environ, partial(_say, config))
-        self.hosts = SharedHosts(self.settings, self.owner)
-        self.results: list[Result] = []
-        self.began = datetime.now(UTC)
-
-    def host(self, choice: Choice) -> Host:
-        """The run's host of that world.
-
-        Raises:
-            HostError: it did not come up.
-        """
-        self.end_on_signals()
-        return self.hosts.host(choice)
-
-    def end_on_signals(self) -> None:
-        """Have HUP and TERM end the run as Ctrl-C does, hosts taken away; a run without hosts ends as it always did."""
-        owned(self, True)
-        end_as_interrupted()
-
-    def end(self, keep: bool) -> None:
-        """The end of the run."""
-        if not self.is_worker and not keep:
-            self.hosts.end()
-        owned(self, False)
-
-    def write_reports(self, folder: Path) -> Iterator[Path]:
-        """One report for each world, as JSON and as HTML: ``docker-qmail.html``; gives the names."""
-        from popbox.report import html, run_report  # only for those who want a report
-
-        folder.mkdir(parents=True, exist_ok=True)
-        for host, mta in sorted({(one.host, one.mta) for one in self.results}):
-            mine = [one for one in self.results if (one.host, one.mta) == (host, mta)]
-            report = run_report.make(host, mta, "", self.began, sorted(mine, key=lambda one: one.began))
-            for suffix, form in (("json", run_report.as_json), ("html", html.render)):
-                path = folder / f"{host}-{mta}.{suffix}"
-                path.write_text(form(report), encoding="utf-8")
-                yield path
-
-
-def _say(config: pytest.Config, line: str) -> None:
-    """To the terminal, past pytest's capture; a worker of xdist has only the standard error that it shares."""
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
-    with capture.global_and_fixture_disabled() if capture else nullcontext():
-        if reporter and not hasattr(config, "workerinput"):
-            reporter.ensure_newline()
-            reporter.write_line(plain(f"popbox: {line}"))
-        else:
-            print(plain(f"popbox: {line}"), file=sys.stderr, flush=True)
-
-
-PLUGIN = pytest.StashKey[Plugin]()
 CALLED = pytest.StashKey[pytest.TestReport]()
 MINE = pytest.StashKey[MailHost]()
 
@@ -117,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers that scenario items carry, for ``-m "not docker"``."""
-    config.stash[PLUGIN] = Plugin(config)
+    config.stash[PLUGIN] = Plugin(config, os.environ)
     config.addinivalue_line("markers", "docker: needs a Docker engine")
     config.addinivalue_line("markers", "realqmail: runs the real qmail programs")
 
@@ -156,18 +94,12 @@ def _nothing_ran(config: pytest.Config) -> bool:
     return bool(skipped) and not any(reports.values()) and all(path.endswith(".toml") for path in skipped)
 
 
-def _wanted(config: pytest.Config) -> tuple[HostName, MtaName] | None:
-    """The world named on the command line, where one is named."""
-    host, mta = config.getoption("popbox_host"), config.getoption("popbox_mta")
-    return (host or "auto", mta or "auto") if host or mta else None
-
-
 @pytest.fixture(scope="session")
 def popbox_host(pytestconfig: pytest.Config) -> Host:
     """The running host of ``--popbox-host`` and ``--popbox-mta``, shared by all tests and processes of the run."""
     plugin = pytestconfig.stash[PLUGIN]
     try:
-        return plugin.host(choose(*(_wanted(pytestconfig) or ("auto", "auto")), plugin.settings))
+        return plugin.host(choose(*(wanted(pytestconfig) or ("auto", "auto")), plugin.settings))
     except HostError as error:
         pytest.fail(str(error), pytrace=False)
 
@@ -244,7 +176,7 @@ def _needed(session: pytest.Session) -> dict[tuple[Choice, bool], None]:
         if isinstance(item, ScenarioItem):
             wishes[item.host, item.mta, not item.wants_own_host()] = None
         elif "popbox_host" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("skip"):
-            wishes[*(_wanted(session.config) or ("auto", "auto")), True] = None
+            wishes[*(wanted(session.config) or ("auto", "auto")), True] = None
     found: dict[tuple[Choice, bool], None] = {}
     settings = session.config.stash[PLUGIN].settings
     for host, mta, shared in wishes:
@@ -296,96 +228,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return None
 
 
-class ScenarioCollector(pytest.File):
-    """One scenario file."""
-
-    def collect(self) -> Iterator[pytest.Item]:
-        """One item for each world."""
-        wanted = _wanted(self.config)
-        for world in ["/".join(wanted)] if wanted else self.config.getini("popbox_worlds"):
-            host, _, mta = world.partition("/")
-            if host not in get_args(HostName) or mta not in get_args(MtaName):
-                raise pytest.UsageError(f"popbox_worlds: {world!r} is no world; write for example local/standin")
-            yield ScenarioItem.from_parent(self, name=world, host=host, mta=mta)
-
-
-class ScenarioItem(pytest.Item):
-    """One scenario in one world."""
-
-    def __init__(self, *, host: HostName, mta: MtaName, **kwargs: Any) -> None:
-        """``host`` and ``mta`` as on the command line."""
-        super().__init__(**kwargs)
-        self.host, self.mta = host, mta
-        if host == "docker":
-            self.add_marker("docker")
-        if mta == "qmail":
-            self.add_marker("realqmail")
-
-    def wants_own_host(self) -> bool:
-        """Whether it breaks its host, or wants it for itself; of a file that cannot be read, yes."""
-        try:
-            return load(self.path).scenario.needs.own_host
-        except PopboxError:
-            return True
-
-    def runtest(self) -> None:
-        """Bring up the world, run, take it away.
-
-        Raises:
-            ScenarioFailed: the verdict is failed or not proved; its text is the whole report.
-        """
-        plugin = self.config.stash[PLUGIN]
-        file = load(self.path)
-        try:
-            choice = choose(self.host, self.mta, plugin.settings)
-        except HostError as error:
-            if _wanted(self.config):
-                raise
-            note_skipped(self, f"{self.host}/{self.mta}", error.what)
-            pytest.skip(str(error))
-        note_exercised(self, f"host {choice.host}, MTA {choice.mta}")
-        if file.scenario.needs.own_host:
-            plugin.end_on_signals()
-            with closing(start(choice, plugin.settings, own_disk=file.scenario.needs.own_disk)) as host:
-                result = run(file, host)
-        else:
-            result = run(file, plugin.host(choice))
-        plugin.results.append(result)
-        if result.verdict is Verdict.SKIPPED:
-            note_skipped(self, f"scenario in {self.host}/{self.mta}", result.reason)
-            pytest.skip(plain(result.reason))
-        if result.verdict in (Verdict.FAILED, Verdict.NOT_PROVED):
-            steps = [line for step in result.steps for line in step_lines(step)]
-            raise ScenarioFailed(plain("\n".join([*steps, *result_lines(result)])))
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The story alone for what popbox raises; a traceback for anything else."""
-        if isinstance(excinfo.value, ScenarioFailed | PopboxError):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
-
-    def reportinfo(self) -> tuple[Path, None, str]:
-        """Where the test is, for pytest's headings."""
-        return self.path, None, f"{self.path.name} [{self.name}]"
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The end of the run, also of an interrupted one: take the hosts away, or leave them up where that is wanted."""
     config.stash[PLUGIN].end(config.getoption("popbox_keep"))
-
-
-class ScenarioFailed(Exception):
-    """A scenario's verdict is failed; the text is its report."""
-
-
-def note_exercised(item: pytest.Item, world: str) -> None:
-    """Count a test for a world in the closing table."""
-    item.user_properties.append((EXERCISED, world))
-
-
-def note_skipped(item: pytest.Item, world: str, why: str) -> None:
-    """Name a world and the reason it was skipped in the closing table."""
-    item.user_properties.append((SKIPPED, f"{world}: {why}"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
