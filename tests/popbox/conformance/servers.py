@@ -131,7 +131,24 @@ def qmail(place: Path) -> Iterator[Served]:
         yield Served(Address("127.0.0.1", port), box, "notqmail 1.09")
 
 
-DOVECOT = """
+DOVECOT_LISTENS = """\
+service pop3-login {{
+  inet_listener pop3 {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+"""
+DOVECOT = (
+    """
 base_dir = {run}
 state_dir = {run}/state
 log_path = /dev/stderr
@@ -151,21 +168,9 @@ userdb {{
   driver = static
   args = uid={uid} gid={gid} home={home}
 }}
-service pop3-login {{
-  inet_listener pop3 {{
-    address = 127.0.0.1
-    port = {port}
-  }}
-  inet_listener pop3s {{
-    port = 0
-  }}
-}}
-service anvil {{
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
 """
+    + DOVECOT_LISTENS
+)
 
 
 def free_port() -> int:

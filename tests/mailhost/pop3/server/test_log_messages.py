@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.mailhost.pop3.support import Box, Running, eventually, full
+from tests.mailhost.pop3.support import Box, Client, Running, eventually, full
 
 LARGE = b"Subject: large\n\n" + (b"y" * 99_999 + b"\n") * 190
 """19 MB: more than a socket holds, so it is sent in pieces, and stays unsent while its client does not read."""
@@ -41,11 +41,16 @@ def three(box: Box) -> None:
     box.put("3.c.h", b"Subject: three\n\n", age_s=100)
 
 
-def test_without_the_option_no_line_is_about_a_message(box: Box, serve: Serve) -> None:
-    three(box)
-    server = serve()
+def logged_in(serve: Serve, *options: str) -> tuple[Running, Client]:
+    server = serve(*options)
     client = server.client()
     client.login()
+    return server, client
+
+
+def test_without_the_option_no_line_is_about_a_message(box: Box, serve: Serve) -> None:
+    three(box)
+    server, client = logged_in(serve)
     client.lines(b"RETR 1")
     client.ask(b"DELE 1")
     client.ask(b"QUIT")
@@ -57,9 +62,7 @@ def test_without_the_option_no_line_is_about_a_message(box: Box, serve: Serve) -
 @pytest.mark.parametrize("profile", ["rfc1939", "qmail"])
 def test_whole_messages_and_removals_are_told(box: Box, serve: Serve, profile: str) -> None:
     three(box)
-    server = serve("--log-messages", "--profile", profile)
-    client = server.client()
-    client.login()
+    server, client = logged_in(serve, "--log-messages", "--profile", profile)
     sizes = [int(line.split()[1]) for line in client.lines(b"LIST").splitlines()[:-1]]
     client.lines(b"RETR 2")
     client.lines(b"RETR 1")
@@ -81,9 +84,7 @@ def test_whole_messages_and_removals_are_told(box: Box, serve: Serve, profile: s
 
 def test_marks_taken_back_and_a_lost_connection_remove_nothing(box: Box, serve: Serve) -> None:
     three(box)
-    server = serve("--log-messages")
-    client = server.client()
-    client.login()
+    server, client = logged_in(serve, "--log-messages")
     client.ask(b"DELE 1")
     client.ask(b"RSET")
     client.ask(b"DELE 3")
@@ -93,9 +94,7 @@ def test_marks_taken_back_and_a_lost_connection_remove_nothing(box: Box, serve: 
 
 def test_a_message_that_its_client_does_not_read_to_the_end_is_not_told(box: Box, serve: Serve) -> None:
     three(box)
-    server = serve("--log-messages")
-    client = server.client()
-    client.login()
+    server, client = logged_in(serve, "--log-messages")
     client.lines(b"RETR 1")
     client.send(b"RETR 2\r\nRETR 3\r\n")
     assert full(client)
@@ -105,9 +104,7 @@ def test_a_message_that_its_client_does_not_read_to_the_end_is_not_told(box: Box
 
 def test_a_message_cut_off_by_its_disk_is_not_told(box: Box, serve: Serve) -> None:
     three(box)
-    server = serve("--log-messages")
-    client = server.client()
-    client.login()
+    server, client = logged_in(serve, "--log-messages")
     client.send(b"RETR 2\r\n")
     assert full(client)
     os.truncate(box.maildir / "new" / "2.b.h", 500_000)
@@ -117,9 +114,7 @@ def test_a_message_cut_off_by_its_disk_is_not_told(box: Box, serve: Serve) -> No
 
 def test_one_packet_with_everything(box: Box, serve: Serve) -> None:
     three(box)
-    server = serve("--log-messages")
-    client = server.client()
-    client.login()
+    server, client = logged_in(serve, "--log-messages")
     client.send(b"RETR 1\r\nRETR 2\r\nRETR 3\r\nDELE 2\r\nQUIT\r\n")
     client.end()
     assert sorted(one[:2] for one in told(server)) == [
@@ -129,9 +124,7 @@ def test_one_packet_with_everything(box: Box, serve: Serve) -> None:
 
 def test_a_renamed_message_is_told_once_by_the_name_that_stays(box: Box, serve: Serve) -> None:
     three(box)
-    server = serve("--log-messages")
-    client = server.client()
-    client.login()
+    server, client = logged_in(serve, "--log-messages")
     (box.maildir / "new" / "1.a.h").rename(box.maildir / "cur" / "1.a.h:2,S")
     client.lines(b"RETR 1")
     client.ask(b"DELE 1")
@@ -142,9 +135,7 @@ def test_a_renamed_message_is_told_once_by_the_name_that_stays(box: Box, serve: 
 
 def test_what_could_not_be_removed_is_not_told(box: Box, serve: Serve) -> None:
     three(box)
-    server = serve("--log-messages")
-    client = server.client()
-    client.login()
+    server, client = logged_in(serve, "--log-messages")
     client.ask(b"DELE 1")
     client.ask(b"DELE 3")
     (box.maildir / "new" / "3.c.h").unlink()
@@ -174,9 +165,7 @@ def test_any_name_and_login_stay_in_their_line(box: Box, serve: Serve) -> None:
 def test_a_large_removal_in_a_thread_is_told_whole(box: Box, serve: Serve) -> None:
     for number in range(100):
         box.put(f"{number:03}.h", b"x\n")
-    server = serve("--log-messages")
-    client = server.client()
-    client.login()
+    server, client = logged_in(serve, "--log-messages")
     client.send(b"".join(b"DELE %d\r\n" % number for number in range(1, 101)) + b"QUIT\r\n")
     client.end()
     assert [one[:2] for one in told(server)] == [("removed", f"{number:03}.h") for number in range(100)]

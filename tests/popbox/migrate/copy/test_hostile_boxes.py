@@ -16,7 +16,7 @@ from popbox.cli.migrate import migrate
 from popbox.migrate.copy.batch import Batch
 from popbox.migrate.copy.folder import FolderError
 from popbox.migrate.copy.journal import Record
-from popbox.migrate.copy.maildir import Target
+from popbox.migrate.copy.maildir import Staged, Target
 
 PREFIX = "var/qmail/popboxes/domain-com"
 MAIL_UID = 888 if os.geteuid() == 0 else os.geteuid()
@@ -137,14 +137,20 @@ def test_only_what_was_written_gets_a_place(tmp_path: Path, swap: str) -> None:
     assert Target(tmp_path / "Maildir", tmp_path / "journal", None).journal.records == {}, "to be copied again"
 
 
+def added(batch: Batch, target: Target, number: int) -> Staged:
+    """A message that is written and waits for its place."""
+    staged = batch.stage(target)
+    staged.write(b"ours\n")
+    batch.add(staged, Record(b"%d.x" % number, 5, staged.sha256, 7, b"new/%d.x" % number))
+    return staged
+
+
 def test_a_refused_message_does_not_count_as_placed_when_a_later_one_is(tmp_path: Path) -> None:
     """Else the next pass would take it for one that a client has fetched and deleted, and never copy it."""
     target = Target(tmp_path / "Maildir", tmp_path / "journal", None)
     with Batch() as batch:
         for number in (1, 2):
-            staged = batch.stage(target)
-            staged.write(b"ours\n")
-            batch.add(staged, Record(b"%d.x" % number, 5, staged.sha256, 7, b"new/%d.x" % number))
+            staged = added(batch, target, number)
             if number == 1:
                 (tmp_path / "Maildir/tmp" / os.fsdecode(staged.name)).unlink()
             batch.commit()
@@ -158,9 +164,7 @@ def test_a_folder_swapped_between_two_batches(tmp_path: Path) -> None:
     target = Target(tmp_path / "Maildir", tmp_path / "journal", None)
     with Batch() as batch:
         for number in (1, 2):
-            staged = batch.stage(target)
-            staged.write(b"ours\n")
-            batch.add(staged, Record(b"%d.x" % number, 5, staged.sha256, 7, b"new/%d.x" % number))
+            added(batch, target, number)
             if number == 1:
                 (tmp_path / "Maildir/tmp").rename(tmp_path / "aside")
                 (tmp_path / "Maildir/tmp").mkdir()

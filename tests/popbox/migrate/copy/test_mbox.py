@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from tests.popbox.migrate.copy.test_accounts import left
-from tests.popbox.migrate.copy.test_copy import mbox_mail, passed, run
-from tests.popbox.migrate.oldhosts import HASH, HOSTS, MBOX, audited, put
+from tests.popbox.migrate.copy.test_copy import passed, run
+from tests.popbox.migrate.oldhosts import HASH, HOSTS, MBOX, audited, put, tree_of
 
 from popbox.cli.migrate import migrate
 from popbox.migrate.copy.mbox import MboxCopy
@@ -36,6 +37,53 @@ def report(old: Path, new: Path, *options: str) -> dict[str, Any]:
     run(old, new, *options, "--json", str(new.parent / "report.json"))
     told = json.loads((new.parent / "report.json").read_text())["mboxes"]
     return next(one for one in told if one["address"] == "ben@users.example")  # type: ignore[no-any-return]
+
+
+def mbox_mail(new: Path, name: str) -> list[tuple[str, bytes]]:
+    """Messages by date, as POP3 gives them: whether new or seen, and their octets."""
+    files = sorted((new / f"popboxes/users-example/{name}/Maildir").glob("[cn]*/*"), key=lambda p: p.stat().st_mtime_ns)
+    return [(path.parent.name + path.name[-5:], path.read_bytes()) for path in files]
+
+
+def test_an_mbox_becomes_a_maildir_and_follows_the_old_one(tmp_path: Path) -> None:
+    old, new = HOSTS["system"](tmp_path / "old"), tmp_path / "new"
+    passed(old, new)
+    first, second = mbox_mail(new, "ben")
+    assert first[0] == "curx:2,S"
+    assert b"\nFrom the start\n>From twice\n" in first[1]
+    assert second == ("newopbox", b"Subject: second\n\ntwo\n")
+    dates = [int(path.stat().st_mtime) for path in (new / "popboxes/users-example/ben/Maildir").glob("[cn]*/*")]
+    assert sorted(dates) == [1_000_086_400, 1_000_172_800]
+    names = set(tree_of(new / "popboxes/users-example/ben"))
+    start = MBOX.index("From tim")
+    third = "From x@y Sun Sep  9 01:46:40 2001\nSubject: third, and older\n\nthree\n\n"
+    (old / "home/ben/Mailbox").write_text(MBOX[start:] + third)
+    assert "copied 1 messages" in passed(old, new)
+    assert names < set(tree_of(new / "popboxes/users-example/ben")), "names stay, and nothing goes before --final"
+    os.utime(old / "home/ben/Mailbox")
+    assert "removed 1" in passed(old, new, "--final")
+    assert [text for _, text in mbox_mail(new, "ben")] == [second[1], b"Subject: third, and older\n\nthree\n"]
+    assert "copied 0" in passed(old, new, "--final")
+
+
+def test_an_mbox_in_doubt_is_copied_and_named_by_each_pass(tmp_path: Path) -> None:
+    old, new = HOSTS["system"](tmp_path / "old"), tmp_path / "new"
+    patch = "From " + "a1" * 20 + " Mon Sep 17 00:00:00 2001\nSubject: [PATCH] x\n\ny\n\n"
+    (old / "home/ben/Mailbox").write_text(MBOX + patch)
+    for _ in range(2):
+        result = run(old, new)
+        assert result.return_value == 1
+        assert "not done: ben@users.example: /home/ben/Mailbox:15: a From_ line of git is taken" in result.output
+    assert [text.endswith(b"\ny\n") for _, text in mbox_mail(new, "ben")] == [False, True]
+
+
+def test_the_notes_of_a_mail_reader_are_left_and_named(tmp_path: Path) -> None:
+    old, new = HOSTS["system"](tmp_path / "old"), tmp_path / "new"
+    notes = "From MAILER-DAEMON Mon Sep 10 01:46:40 2001\nSubject: FOLDER INTERNAL DATA\nX-IMAP: 1 2\n\nx\n\n"
+    (old / "home/ben/Mailbox").write_text(notes + MBOX)
+    passed(old, new)
+    assert len(mbox_mail(new, "ben")) == 2
+    assert "/home/ben/Mailbox: its first message is a mail reader's own notes" in (new / "not-carried.txt").read_text()
 
 
 def test_the_dialect_and_the_parts_of_each_mbox_are_told(tmp_path: Path) -> None:

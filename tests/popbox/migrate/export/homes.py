@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from click.testing import CliRunner
-from tests.popbox.conformance.servers import HASH, POPUSER, child, free_port, greeted, wait_for
+from tests.popbox.conformance.servers import DOVECOT_LISTENS, HASH, POPUSER, child, free_port, greeted, wait_for
 from tests.popbox.migrate.matrix import fill
 
 from popbox.cli.migrate import migrate
@@ -19,7 +19,8 @@ from popbox.clients.wire import Address
 
 DOMAIN = "users.example"
 MAILHOST = str(Path(sys.executable).with_name("mailhost"))
-BESIDE = """
+BESIDE = (
+    """
 base_dir = {run}
 state_dir = {run}/state
 log_path = /dev/stderr
@@ -28,21 +29,9 @@ protocols = pop3
 ssl = no
 disable_plaintext_auth = no
 auth_failure_delay = 0
-service pop3-login {{
-  inet_listener pop3 {{
-    address = 127.0.0.1
-    port = {port}
-  }}
-  inet_listener pop3s {{
-    port = 0
-  }}
-}}
-service anvil {{
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
 """
+    + DOVECOT_LISTENS
+)
 
 
 def home_of(place: Path, names: list[str] | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -11,48 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from tests.needs import require
 from tests.popbox.conformance.servers import PASSWORD, child, wait_for
 from tests.popbox.migrate.conftest import Verify
-from tests.popbox.migrate.houses import ON_DISK, POPUSER, box, csv, ours, put, snapshot, text
+from tests.popbox.migrate.houses import ON_DISK, box, csv, ours, put, snapshot, text
 from tests.popbox.migrate.matrix import ASPECTS
 from tests.popbox.migrate.matrix import fill as fill_odd
 from tests.popbox.migrate.meddler import Trouble, meddler
+from tests.popbox.migrate.pop3source.support import DOMAIN, boxes, files, run
 
-from popbox.cli.migrate import migrate
 from popbox.clients.wire import Address
 from popbox.migrate.copy.journal import Journal
 
-DOMAIN = "users.example"
 OLD = [*ON_DISK]
 NEW = ["rfc1939", "qmail"]
-
-
-def run(old: Address, place: Path, names: list[str], *more: str) -> tuple[int, str]:
-    """``popbox migrate import --pop3``: exit code and what it says."""
-    argv = ["import", "--pop3", str(old), "--accounts", str(csv(place / "a.csv", names)), "--to", str(place / "to")]
-    done = CliRunner().invoke(
-        migrate, [*argv, "--domain", DOMAIN, "--retry-wait", "0.01", *more], standalone_mode=False
-    )
-    if done.exception is not None:
-        raise done.exception
-    return int(done.return_value), done.output
-
-
-def boxes(place: Path) -> Path:
-    """The mail that came, as popuser's."""
-    root = place / "to/popboxes" / DOMAIN.replace(".", "-")
-    if os.geteuid() == 0:
-        for path in [place / "to", place / "to/popboxes", root, *root.rglob("*")]:
-            os.chown(path, POPUSER, POPUSER)
-    return root
-
-
-def files(place: Path, name: str = "joe") -> dict[str, Path]:
-    """Name -> file, oldest first."""
-    found = (place / "to/popboxes" / DOMAIN.replace(".", "-") / name / "Maildir/new").iterdir()
-    return {path.name: path for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)}
 
 
 @pytest.mark.parametrize("new", NEW)
@@ -71,70 +42,6 @@ def test_verify_finds_no_difference(old: str, new: str, place: Path, verify: Ver
             code, report = verify(one, other, place / "a.csv")
     assert (code, report["totals"]["messages_old"]) == (0, 95), report["output"]
     assert all(report["totals"]["verdicts"][aspect]["equal"] == len(names) for aspect in ASPECTS)
-
-
-@pytest.mark.realqmail
-@pytest.mark.needs(*ON_DISK["qmail"][1])
-def test_uidls_are_the_same_on_qmail_pop3d(place: Path, verify: Verify) -> None:
-    box(place / "old", "joe", 3)
-    for number, uidl in enumerate(ODD):
-        put(place / "old/joe", uidl, text(20 + number), 20 + number)
-    with ours(place, place / "old", "rfc1939") as one:
-        code, said = run(one, place, ["joe"])
-        assert code == 0, said
-        with ON_DISK["qmail"][0](place, boxes(place)) as other:
-            code, report = verify(one, other, place / "a.csv")
-    assert code == 0, report["output"]
-
-
-ODD = ["!\"#$%&'()*+,-;<=>?@[\\]^_`{|}~", "x" * 70, "a,S=12,W=13", "%41", "~", "popbox-import-1", "1.twinned"]
-BAD = {
-    "a/b": "no file name holds a /",
-    "a:b": "up to its first :",
-    ".a": "begin with a dot",
-    "y" * 71: "RFC 1939",
-}
-
-
-@pytest.fixture
-def odd_uidls(place: Path) -> Iterator[Address]:
-    """A server whose UIDLs are ODD, then those of BAD, and one twice."""
-    home = box(place / "old", "joe")
-    wanted = [*ODD, *BAD, "same", "same"]
-    for number in range(len(wanted)):
-        put(home, f"u{number:02}", text(number), number)
-
-    def change(octets: bytes) -> bytes:
-        for number, uidl in enumerate(wanted):
-            octets = octets.replace(b" u%02d\r\n" % number, b" " + uidl.encode() + b"\r\n")
-        return octets
-
-    with (
-        ours(place, place / "old", "rfc1939") as one,
-        meddler(one, lambda _: Trouble(change=change)) as (address, _),
-    ):
-        yield address
-
-
-def test_each_uidl_that_cannot_be_kept_is_named(place: Path, odd_uidls: Address, verify: Verify) -> None:
-    code, said = run(odd_uidls, place, ["joe"])
-    assert code == 1
-    for uidl, why in BAD.items():
-        (line,) = [line for line in said.splitlines() if f"UIDL {uidl}:" in line]
-        assert line.startswith(f"not done: joe@{DOMAIN}: number ")
-        assert why in line
-    assert "number 13, UIDL same: the UIDL cannot be kept: another message" in said
-    assert said.count("not done") == len(BAD) + 1
-    assert list(files(place))[: len(ODD)] == ODD
-    assert len(files(place)) == len(ODD) + len(BAD) + 2
-    again, said = run(odd_uidls, place, ["joe"])
-    assert again == 1
-    assert "copied 0 messages" in said
-    with ours(place, boxes(place), "qmail") as other:
-        _, report = verify(odd_uidls, other, place / "a.csv")
-    kinds = [finding["kind"] for finding in report["boxes"][0]["findings"]]
-    assert kinds.count("uidl") >= len(BAD)
-    assert not {"missing", "doubled", "changed"} & set(kinds)
 
 
 def test_octets_are_those_that_the_old_host_has(place: Path) -> None:
@@ -313,24 +220,6 @@ def served(home: Path, log: Path) -> Iterator[Address]:
     program = [str(Path(sys.executable).with_name("mailhost")), "--home", str(home)]
     with child([*program, "serve", "pop3", "--listen", "127.0.0.1:0"], log):
         yield Address("127.0.0.1", int(wait_for(r"listening pop3 127\.0\.0\.1:(\d+)", log)[1]))
-
-
-def test_a_hostile_listing_stops_no_pass_and_moves_no_cursor(place: Path) -> None:
-    home = box(place / "old", "joe", 2)
-    put(home, "u1", text(10), 100)
-    put(home, "u2", text(11), 101)
-    size = len(text(11).replace(b"\n", b"\r\n"))
-
-    def change(octets: bytes) -> bytes:
-        octets = octets.replace(b" u1\r\n", b" \x1b[2Jx\x00\xff\r\n")
-        return octets.replace(b"\r\n4 %d\r\n" % size, b"\r\n4 999999999999999999\r\n")
-
-    with ours(place, place / "old", "rfc1939") as one, meddler(one, lambda _: Trouble(change=change)) as (address, _):
-        code, said = run(address, place, ["joe"])
-    assert (code, len(files(place))) == (1, 4), said
-    assert "\x1b" not in said
-    assert "number 3, UIDL \\x1b[2Jx\\x00\xff: the UIDL cannot be kept: it is not 1 to 70 octets" in said
-    assert files(place)["u2"].read_bytes() == text(11)
 
 
 @pytest.mark.needs("root")
