@@ -89,7 +89,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "popbox.migrate.units",
     ),
     "popbox.migrate.export": (*BASE, OLDHOST, "popbox.migrate.copy", "popbox.migrate.verify.files"),
-    "popbox.migrate.plan": (*BASE, "popbox.migrate.copy", "popbox.migrate.verify", "popbox.migrate.units"),
+    "popbox.migrate.plan": (*BASE, CLIENTS, "popbox.migrate.copy", "popbox.migrate.verify", "popbox.migrate.units"),
     "popbox.migrate": (),
     "popbox": ("popbox",),  # the doors: cli, pytest_plugin, container, testing
 }

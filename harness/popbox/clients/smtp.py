@@ -5,9 +5,12 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self
 
-from popbox.clients.wire import Address, Wire, readable
+from popbox.clients.wire import LINE_OCTETS, Address, Wire, readable
 from popbox.errors import ConnectionFailed, StepTimeout
+
+MOST_LINES = 1_000  # our choice: of one reply; with LINE_OCTETS it bounds memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,19 @@ class Smtp:
             self.wire.close()
             raise
 
+    @classmethod
+    def over(cls, wire: Wire) -> Self:
+        """A session on a wire that is there; reads the greeting. Who made the wire closes it.
+
+        Raises:
+            ConnectionFailed: the peer closed or broke the connection.
+            StepTimeout: the greeting did not come in time.
+        """
+        session = cls.__new__(cls)
+        session.wire = wire
+        session.greeting = session.read_reply("the greeting")
+        return session
+
     def read_reply(self, awaited: str) -> Reply:
         """Read one reply with all its continuation lines (RFC 5321 §4.2.1).
 
@@ -67,6 +83,8 @@ class Smtp:
         lines: list[str] = []
         while True:
             line = readable(self.wire.read_line(awaited))
+            if sum(map(len, lines)) > LINE_OCTETS or len(lines) > MOST_LINES:
+                raise ConnectionFailed(f"{self.wire.peer} sent a reply that does not end")
             if len(line) < 3 or not line[:3].isdigit() or line[3:4] not in ("", " ", "-"):
                 raise ConnectionFailed(f"{self.wire.peer} sent {line!r}, which is no SMTP reply")
             lines.append(line[4:])

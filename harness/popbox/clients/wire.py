@@ -105,6 +105,13 @@ class Wire:
         self._socket = secured
         self._note("-", f"TLS: {secured.version()}".encode())
 
+    @property
+    def tls(self) -> tuple[str, bytes]:
+        """The protocol's version and the peer's certificate in DER, empty where there is none."""
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return "", b""
+        return self._socket.version() or "", self._socket.getpeercert(binary_form=True) or b""
+
     def close(self) -> None:
         """Close the connection; harmless when done twice."""
         self._socket.close()

@@ -163,8 +163,13 @@ def _waiting(facts: Facts) -> str:
     return f"{duration(longest.ttl_s)}{least} (TTL of {longest.kind} of {longest.name} in DNS)"
 
 
-def dns_today(facts: Facts) -> Iterator[str]:
-    """What to mend or to look at in DNS, then what stands there; nothing where it was not read."""
+def heading(facts: Facts) -> str:
+    """What was looked at before the move."""
+    return "DNS and SMTP today" if facts.preflight and facts.preflight.servers else "DNS today"
+
+
+def today(facts: Facts) -> Iterator[str]:
+    """What to mend or to look at in DNS and SMTP, then what is there; nothing where it was not read."""
     if facts.preflight is not None:
         yield from map(str, facts.preflight.remarks)
         yield from facts.preflight.facts

@@ -16,8 +16,8 @@ def markdown(facts: Facts) -> str:
     """With boxes to tick."""
     lines = [f"# Moving from {facts.old} to {facts.new}", ""]
     lines += [f"- Today: {plan.state(facts)}", f"- No mail is taken and no box is open for: {plan.silence(facts)}", ""]
-    if said := list(plan.dns_today(facts)):
-        lines += ["## DNS today", "", *(f"- {_escaped(line)}" for line in said), ""]
+    if said := list(plan.today(facts)):
+        lines += [f"## {plan.heading(facts)}", "", *(f"- {_escaped(line)}" for line in said), ""]
     for section in plan.sections(facts):
         lines += [f"## {section.title}", ""]
         lines += [f"Takes: {section.takes}", ""] if section.takes else []
@@ -48,8 +48,8 @@ def text(facts: Facts) -> str:
         *_wrapped("Today: ", plan.state(facts)),
         *_wrapped("No mail is taken and no box is open for: ", plan.silence(facts)),
     ]
-    if said := list(plan.dns_today(facts)):
-        lines += ["", "DNS TODAY", *(row for line in said for row in _wrapped("  - ", line))]
+    if said := list(plan.today(facts)):
+        lines += ["", plan.heading(facts).upper(), *(row for line in said for row in _wrapped("  - ", line))]
     for section in plan.sections(facts):
         lines += ["", *_text_section(section)]
     if facts.load is not None:

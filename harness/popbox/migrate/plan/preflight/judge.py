@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 
 from popbox.migrate.plan.preflight import spf
 from popbox.migrate.plan.preflight.dns_reader import Answer, State
-from popbox.migrate.plan.preflight.rules import RULES, Level
+from popbox.migrate.plan.preflight.rules import NOT_KNOWN, RULES, Level
+from popbox.migrate.plan.preflight.smtp_look import Seen
 from popbox.migrate.plan.preflight.spf import Sender
 from popbox.printable import plain
 
@@ -53,6 +54,29 @@ class Preflight:
     remarks: list[Remark] = field(default_factory=list)
     ttls: list[Ttl] = field(default_factory=list)
     negative: list[str] = field(default_factory=list)
+    new: str = ""
+    takers: dict[str, set[str]] = field(default_factory=dict)
+    """The new host and each MX with its addresses, in the order in which they were found."""
+    leaving: set[str] = field(default_factory=set)
+    """Addresses of the old host that are not the new one's: what stands there is only described."""
+    servers: list[Seen] = field(default_factory=list)
+
+    def remark(self, rule: str, name: str, text: str) -> None:
+        """Add one, unless it is there already; ``rule`` is of `rules.RULES`."""
+        level, consequence = RULES[rule]
+        remark = Remark(level, rule, plain(name), plain(text), consequence)
+        if remark not in self.remarks:
+            self.remarks.append(remark)
+
+    @property
+    def errors(self) -> int:
+        """How many remarks are errors."""
+        return sum(one.level == "error" for one in self.remarks)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a question had no answer."""
+        return any(one.rule in NOT_KNOWN for one in self.remarks)
 
     @property
     def longest(self) -> Ttl | None:
@@ -73,7 +97,7 @@ def look(reader: Reader, old: str, new: str, domains: Iterable[str]) -> Prefligh
 class _Look:
     def __init__(self, reader: Reader, old: str, new: str) -> None:
         self.reader, self.old, self.new = reader, old.rstrip(".").lower(), new.rstrip(".").lower()
-        self.found = Preflight()
+        self.found = Preflight(new=self.new)
         self.seen: set[tuple[str, str]] = set()
         self.at: dict[str, set[str] | None] = {}  # host -> addresses; None: not all of them are known
 
@@ -84,6 +108,8 @@ class _Look:
             self._remark("same-address", self.new, f"{self.old} has the same address")
         for address in sorted(self.at[self.new] or ()):
             self._reverse(address)
+        self.found.takers[self.new] = self.at[self.new] or set()
+        self.found.leaving = (self.at[self.old] or set()) - (self.at[self.new] or set())
         for domain in domains:
             self._mx(domain)
             self._spf(domain)
@@ -91,10 +117,7 @@ class _Look:
         return self.found
 
     def _remark(self, rule: str, name: str, text: str) -> None:
-        level, consequence = RULES[rule]
-        remark = Remark(level, rule, plain(name), plain(text), consequence)
-        if remark not in self.found.remarks:
-            self.found.remarks.append(remark)
+        self.found.remark(rule, name, text)
 
     def _ask(self, name: str, kind: str, *, changes: bool = False) -> Answer:
         """One question; ``changes``: the switch changes the record, so its TTL counts."""
@@ -144,7 +167,7 @@ class _Look:
         answer = self._ask(domain, "MX", changes=True)
         if answer.state is State.NONE:
             self._remark("mx-none", domain, "has no MX")
-            self._host(domain, changes=True)
+            self.found.takers.setdefault(domain, self._host(domain, changes=True))
         targets = [record.partition(" ")[2] for record in sorted(answer.records, key=_preference)]
         if "." in targets:
             self._remark("mx-null" if len(targets) == 1 else "mx-null-among-others", domain, "has the MX `.`")
@@ -157,6 +180,7 @@ class _Look:
             self._remark("mx-literal", domain, f"MX {target} is an address")
             return
         there = self._host(target, changes=target == self.old, rule="mx-no-address")
+        self.found.takers.setdefault(target, there)
         if alias := self.reader.ask(target, "A").alias or self.reader.ask(target, "AAAA").alias:
             self._remark("mx-alias", domain, f"MX {target} is an alias of {alias}")
         old, new = self.at[self.old] or set(), self.at[self.new] or set()

@@ -1,4 +1,4 @@
-"""Every rule of the look into DNS, with its level and consequence."""
+"""Every rule of the look into DNS and at STARTTLS, with its level and consequence."""
 
 from __future__ import annotations
 
@@ -31,4 +31,16 @@ RULES: dict[str, tuple[Level, str]] = {
         "warning",
         "no server of the zone answered: a cache had so much left, the real one can be longer",
     ),
+    "smtp-not-known": (
+        "warning",
+        "nothing can be said of its TLS: it may not run yet, and many networks let no connection out to port 25",
+    ),
+    "starttls-none": ("warning", "mail to it is readable on the way; who demands TLS (MTA-STS, DANE) brings none"),
+    "starttls-broken": ("error", "senders that try TLS, as most do, put their mail off or return it"),
+    "tls-old": ("warning", "below TLS 1.2 (RFC 8996): senders of today fall back to clear text, or bring no mail"),
+    "cert-name": ("warning", "most senders take it all the same; who checks (MTA-STS) brings no mail"),
+    "cert-ended": ("warning", "most senders take it all the same; who checks (MTA-STS) brings no mail"),
+    "cert-ends-soon": ("warning", "see that it is renewed on the new host, and not only on the old one"),
+    "cert-chain": ("warning", "most senders take it all the same; who checks (MTA-STS) brings no mail"),
 }
+NOT_KNOWN = {"not-known", "smtp-not-known"}  # a question without an answer
