@@ -69,7 +69,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "popbox.message": (),
     RUN: (*BASE, CLIENTS, HOSTS, JOURNEY, LEDGER, "popbox.message", RESULT, SCENARIO),
     REPORT: (*BASE, LEDGER, RESULT, RUN, SCENARIO),
-    "popbox.serve": (*BASE, CLIENTS, HOSTS),
+    "popbox.serve": (*BASE, CLIENTS, HOSTS, JOURNEY, LEDGER, "popbox.message", REPORT, RESULT, RUN, SCENARIO),
     "popbox.conformance": (*BASE, CLIENTS),
     "popbox.operate": (*BASE, "popbox.settings", CLIENTS, HOSTS, LEDGER),
     "popbox.migrate.units": (),

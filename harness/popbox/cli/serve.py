@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
@@ -12,7 +13,9 @@ from popbox.cli.output import echo
 from popbox.errors import UnusableError
 from popbox.hosts.base import closing
 from popbox.hosts.choose import HostName, MtaName, choose, start
-from popbox.operate.target import target
+from popbox.hosts.state import Registry
+from popbox.journey.store import Store, StoreError
+from popbox.operate.target import named
 from popbox.settings import Settings
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
@@ -26,14 +29,27 @@ LOOPBACK = ("127.0.0.1", "::1")
 @click.option(
     "--public-url", "public", multiple=True, metavar="URL", help="Where a proxy shows it: https://NAME[:PORT]."
 )
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep journeys in FILE. By default beside what popbox knows of the host; `popbox down` removes that.",
+    metavar="FILE",
+)
 @on
 @click.pass_obj
 def serve(
-    settings: Settings, host: HostName | None, mta: MtaName, listen: str, public: tuple[str, ...], name: str | None
+    settings: Settings,
+    host: HostName | None,
+    mta: MtaName,
+    listen: str,
+    public: tuple[str, ...],
+    store: Path | None,
+    name: str | None,
 ) -> int:
     """Serve what the mail host says of itself over HTTP: /readyz, /v1/explain, /v1/accounts, /v1/lint, /v1/queue.
 
-    Nothing can be changed through it. /openapi.json describes it. Ctrl-C ends it.
+    It records the journey of every message into a store, and goes on there when it is started again. Nothing can be
+    changed through it. /openapi.json describes it. Ctrl-C ends it.
     """
     at = address(listen, least_port=0)
     if host and name:
@@ -47,23 +63,38 @@ def serve(
     try:
         from popbox.serve.app import application
         from popbox.serve.guard import Rules
+        from popbox.serve.live import Live
         from popbox.serve.server import bind, server
     except ModuleNotFoundError as error:
         raise UnusableError(f"popbox serve needs {error.name}: pip install 'popbox[serve]'") from error
     with ExitStack() as stack:
         listener = stack.enter_context(bind(at))
         where, port = listener.getsockname()[:2]
-        running = (
-            stack.enter_context(closing(start(choose(host, mta, settings), settings)))
-            if host
-            else target(settings, name)
-        )
+        registry = Registry(settings.state)
+        if host:
+            running = stack.enter_context(closing(start(choose(host, mta, settings), settings, registry)))
+            [name] = [one.id for one in registry.mine()]  # this process starts no other
+        else:
+            name, running = named(settings, name)
+        live = stack.enter_context(Live(running, stack.enter_context(_opened(store or registry.journeys(name)))))
         rules = Rules.at(where, port, public=public, host=running.name, mta=running.mta)
         echo(f"http://{f'[{where}]' if ':' in where else where}:{port} {running.describe()}, read-only")
         if where not in LOOPBACK:
             echo(f"popbox: everyone who reaches {where}:{port} can read accounts and queue", err=True)
-        server(application(running, rules)).run(sockets=[listener])
+        server(application(live, rules), live.end_waits).run(sockets=[listener])
     return 0
+
+
+def _opened(path: Path) -> Store:
+    """The store, for this process to write.
+
+    Raises:
+        UnusableError: another process writes it, or it cannot be used.
+    """
+    try:
+        return Store.open(path)
+    except (StoreError, OSError) as error:
+        raise UnusableError(f"--store {path}: {error}" if isinstance(error, OSError) else str(error)) from error
 
 
 def _check(url: str) -> None:

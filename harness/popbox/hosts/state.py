@@ -147,9 +147,15 @@ class Registry:
         scratch.replace(self._folder / f"{record.id}.json")
 
     def forget(self, record: Record) -> None:
-        """Remove a record; harmless when it is gone."""
+        """Remove a record and the host's journeys; harmless when they are gone."""
         owned(record.id, False)
-        (self._folder / f"{record.id}.json").unlink(missing_ok=True)
+        for what in ("json", *(f"journeys{more}" for more in ("", "-wal", "-shm", ".lock"))):
+            (self._folder / f"{record.id}.{what}").unlink(missing_ok=True)
+
+    def journeys(self, name: str) -> Path:
+        """Where the store of a host's journeys lies; of a host with a record it goes with that. Makes the folder."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._folder / f"{name}.journeys"
 
     def tidy(self) -> None:
         """Remove what killed processes were writing when they ended."""

@@ -32,13 +32,22 @@ def target(settings: Settings, name: str | None = None) -> Host:
     Raises:
         HostError: there is no such host, or more than one; lists those that are up.
     """
+    return named(settings, name)[1]
+
+
+def named(settings: Settings, name: str | None = None) -> tuple[str, Host]:
+    """The host as ``target`` finds it, behind the name that it has.
+
+    Raises:
+        HostError: as ``target``.
+    """
     found = targets(settings)
     if name is not None and name not in found:
         raise HostError(f"no host is up by the name {name!r}; there {_listed(found)}")
     if name is None and len(found) != 1:
         raise HostError(f"name the host with --on NAME; there {_listed(found)}" if found else NONE)
-    record = found[name or next(iter(found))]
-    return attach(record, settings, Registry(settings.state))
+    name = name or next(iter(found))
+    return name, attach(found[name], settings, Registry(settings.state))
 
 
 NONE = "no host is up: `popbox up` brings one up, `docker compose up --wait` a deployment"

@@ -1,4 +1,4 @@
-"""The HTTP API as an ASGI application over one host. Its schema is kept in ``openapi.json`` and only grows.
+"""The HTTP API as an ASGI application over one host and its journeys. Its schema, ``openapi.json``, only grows.
 
 ``python -m popbox.serve.app`` writes that file again, after a change.
 """
@@ -15,21 +15,22 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from popbox.errors import HostError
-from popbox.hosts.base import Host
 from popbox.serve.errors import ApiError, Problem, body_of
 from popbox.serve.guard import Guard, Rules
+from popbox.serve.live import Live
 from popbox.serve.reads import reads
 
 SCHEMA = Path(__file__).with_name("openapi.json")
 NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
 
 
-def application(host: Host, rules: Rules) -> Guard:
-    """The API over ``host``, with the guard around it."""
-    return Guard(_api(host), rules)
+def application(live: Live, rules: Rules) -> Guard:
+    """The API over a host and its store, with the guard around it. ``live`` is entered and left by the caller."""
+    return Guard(_api(live), rules)
 
 
-def _api(host: Host) -> FastAPI:
+def _api(live: Live) -> FastAPI:
+    host = live.host
     api = FastAPI(
         title="popbox",
         version=version("popbox"),
@@ -38,7 +39,8 @@ def _api(host: Host) -> FastAPI:
         redirect_slashes=False,
         responses={"default": NO_SUCCESS},
     )
-    api.include_router(reads(host))
+    for router in (reads(live),):
+        api.include_router(router)
 
     def answer(error: ApiError) -> Response:
         return Response(body_of(error, host.name, host.mta), error.status, media_type="application/json")
@@ -75,9 +77,14 @@ def schema_text() -> str:
 
 
 class _Nowhere:
-    """A host in name only."""
+    """A host in name only, and what stands beside one."""
 
     name = mta = ""
+
+    @property
+    def host(self) -> _Nowhere:
+        """Itself: what describes asks nothing of it."""
+        return self
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.readiness import greets
+from popbox.printable import plain
 from popbox.serve.errors import ApiError
+from popbox.serve.live import Live
 
 Address = Annotated[
     str, Query(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$", description="an address, joe@domain.com")
@@ -26,12 +28,25 @@ class Answer(BaseModel):
     mta: str = Field(description="what takes the mail: qmail, stand-in, unknown")
 
 
+class Recording(BaseModel):
+    """How journeys are recorded. Times are wall clock, in seconds since 1970."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: int = Field(description="behind the last event that is stored")
+    whole_since: float | None = Field(description="all that the host showed by then is stored; null before that")
+    error: str = Field(description="why the last pass over logs and Maildirs failed; empty where it did not")
+    failed: int = Field(description="passes in a row that failed")
+    retry_at: float | None = Field(description="when the next pass is tried, after one that failed")
+
+
 class Ready(Answer):
     """Both services have just spoken their protocol."""
 
     ready: Literal[True] = True
     smtp: str = Field(description="where SMTP is spoken, HOST:PORT")
     pop3: str = Field(description="where POP3 is spoken, HOST:PORT")
+    recorder: Recording = Field(description="whether what happens on the host is being recorded")
 
 
 class Explained(Answer):
@@ -60,17 +75,25 @@ class Queue(Answer):
     messages: list[dict[str, Any]] = Field(description="what `mailhost queue list --json` prints")
 
 
-def reads(host: Host) -> APIRouter:
+def reads(live: Live) -> APIRouter:
     """The endpoints, over one host. They run in threads, as a host's programs take their time."""
-    router = APIRouter()
+    router, host = APIRouter(), live.host
     world: dict[str, Any] = {"host": host.name, "mta": host.mta}
 
     @router.get("/readyz", operation_id="readyz")
     def readyz() -> Ready:
-        """200 only when ``220`` and ``+OK`` were spoken just now; 503 says which was not."""
+        """200 only when ``220`` and ``+OK`` were spoken just now; 503 says which was not. ``recorder`` tells more."""
         if silent := [f"{service}: {why}" for service in SERVICES if (why := greets(host, service))]:
             raise ApiError(503, "the mail host is not ready", "popbox status", (*silent, *host.ailments()))
-        return Ready(**world, smtp=str(host.address("smtp")), pop3=str(host.address("pop3")))
+        state = live.state
+        recorder = Recording(
+            cursor=state.cursor,
+            whole_since=state.whole_since,
+            error=plain(state.error),
+            failed=state.failed,
+            retry_at=state.retry_at,
+        )
+        return Ready(**world, smtp=str(host.address("smtp")), pop3=str(host.address("pop3")), recorder=recorder)
 
     @router.get("/v1/explain", operation_id="explain")
     def explain(address: Address) -> Explained:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import uvicorn
 
@@ -34,8 +35,22 @@ def bind(address: Address) -> socket.socket:
     return listener
 
 
-def server(app: App) -> uvicorn.Server:
-    """A server for ``run(sockets=[bind(...)])``. It logs nothing of its requests, and ends on INT and TERM."""
+class Server(uvicorn.Server):
+    """A server that says when it begins to end."""
+
+    ending: Callable[[], None]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let waits and streams answer before the drain, which is what remains of them."""
+        self.ending()
+        await super().shutdown(sockets)
+
+
+def server(app: App, ending: Callable[[], None]) -> Server:
+    """A server for ``run(sockets=[bind(...)])``. It logs nothing of its requests, and ends on INT and TERM.
+
+    ``ending`` is called in its event loop when it begins to end: what waits must answer within DRAIN_S.
+    """
     config = uvicorn.Config(
         app,
         http="h11",
@@ -50,4 +65,6 @@ def server(app: App) -> uvicorn.Server:
         timeout_graceful_shutdown=DRAIN_S,
         h11_max_incomplete_event_size=HEADER_OCTETS,
     )
-    return uvicorn.Server(config)
+    made = Server(config)
+    made.ending = ending
+    return made

@@ -76,6 +76,8 @@ def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int,
 
 def test_ready_says_where_the_services_are(port: int, host: Host) -> None:
     status, body, headers = ask(port, "/readyz")
+    recorder = body.pop("recorder")
+    assert (recorder["error"], recorder["failed"], recorder["retry_at"]) == ("", 0, None)
     assert (status, body) == (
         200,
         {
@@ -97,6 +99,15 @@ def test_ready_says_which_service_is_silent(port: int, host: Host) -> None:
     assert body["evidence"][0].startswith("pop3: ")
     assert not [one for one in body["evidence"] if one.startswith("smtp")]
     assert ask(port, "/readyz")[0] == 200
+
+
+def test_one_store_is_written_by_one_serve(state: Path, host: Host, port: int) -> None:
+    assert ask(port, "/readyz")[0] == 200
+    environ = {**os.environ, "XDG_STATE_HOME": str(state), "DOCKER_HOST": "unix:///nowhere.sock"}
+    argv = [*POPBOX, "serve", "--listen", "127.0.0.1:0"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environ, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "another process writes this store" in done.stderr, done.stderr
 
 
 def test_an_address_is_explained(port: int) -> None:
@@ -154,8 +165,9 @@ def test_it_starts_a_host_of_its_own_and_takes_it_away(tmp_path: Path) -> None:
     with serving(tmp_path, "--host", "local") as (port, program):
         assert ask(port, "/readyz")[0] == 200
         assert len(list((tmp_path / "popbox/hosts").glob("*.json"))) == 1
+        assert len(list((tmp_path / "popbox/hosts").glob("*.journeys"))) == 1
     assert program.returncode == 130, "as every command that a signal ends"
-    assert list((tmp_path / "popbox/hosts").glob("*.json")) == []
+    assert list((tmp_path / "popbox/hosts").iterdir()) == [], "the host's journeys go with it"
 
 
 @pytest.mark.parametrize(

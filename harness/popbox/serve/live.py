@@ -1,0 +1,153 @@
+"""A host, the store of its journeys and the thread that records them: what endpoints read, and how they learn of news.
+
+The recorder's thread is the only one that runs passes. Endpoints read the store from any thread. A wait costs one
+future of the event loop, no thread: ``changed`` returns when the store has moved on, or at its limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+from popbox.errors import PopboxError
+from popbox.hosts.base import Host
+from popbox.journey.recorder import Recorder
+from popbox.journey.store import Store
+
+IDLE_S = 1.0  # our choice: between passes while there is no wait
+WATCHED_S = 0.05  # our choice: between passes while there are waits: a third of the 150 ms from delivery to answer
+MOST_BACK_OFF_S = 30.0  # our choice: between passes that fail, after 1, 2, 4, ... seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How recording goes. Times are wall clock, in seconds; None before the first pass began, or ended without error.
+
+    ``whole_since`` is when the last pass without error began: all that the host showed by then is in the store.
+    """
+
+    began_at: float | None = None
+    ended_at: float | None = None
+    whole_since: float | None = None
+    cursor: int = 0
+    error: str = ""  # why the last pass failed; empty where it did not
+    failed: int = 0  # passes in a row
+    retry_at: float | None = None  # of a pass that failed
+
+
+class Passing(Protocol):
+    """What runs passes, see ``journey.recorder.Recorder``."""
+
+    def run_pass(self) -> int:
+        """Store all that is new; returns the cursor behind it."""
+
+    def close(self) -> None:
+        """Let go of logs and programs."""
+
+
+class Live:
+    """Within it, as a context manager, the host is recorded. ``host`` and ``store`` may be used from any thread."""
+
+    def __init__(self, host: Host, store: Store, recorder: Passing | None = None) -> None:
+        """``store`` is open for writing, by this process alone. Nothing runs before ``__enter__``."""
+        self.host, self.store = host, store
+        self.state = Passes(cursor=store.cursor())  # replaced whole, by the recorder's thread
+        self._recorder: Passing = recorder or Recorder.on(host, store)
+        self._cursor = self.state.cursor
+        self._thread = threading.Thread(target=self._record, name="recorder", daemon=True)
+        self._kicked, self._stopped = threading.Event(), threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+        store.on_commit(self._moved)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_waits()
+        self._kicked.set()
+        self._thread.join()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the server ends: waits and streams answer what they have."""
+        return self._stopped.is_set()
+
+    def end_waits(self) -> None:
+        """Let every ``changed`` return at once, from now on. The recorder ends too."""
+        self._stopped.set()
+        self._tell()
+
+    def kick(self) -> None:
+        """Have a pass run soon, also while passes are put off after an error."""
+        self._kicked.set()
+
+    async def changed(self, after: int, within_s: float) -> int:
+        """The store's cursor, as soon as it is beyond ``after``, or once ``within_s`` seconds have passed.
+
+        It returns at once where the server ends (``ending``). It must be called in the server's event loop.
+        """
+        self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.add(future)  # first, so that what comes between the look and the wait is told
+        try:
+            if len(self._waiting) == 1:
+                self._kicked.set()  # the recorder's pause may be the long one
+            if self._cursor <= after and not self.ending and within_s > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(future, within_s)
+        finally:
+            self._waiting.discard(future)
+        return self._cursor
+
+    def _moved(self, cursor: int) -> None:
+        """The store's own call after a batch, in the writer's thread."""
+        self._cursor = cursor
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: there is no wait
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _record(self) -> None:
+        """Pass after pass, until the end."""
+        while not self._stopped.is_set():
+            self._kicked.clear()
+            self._pass()
+            self._kicked.wait(self._pause_s())
+        self._recorder.close()
+
+    def _pass(self) -> None:
+        began_at = time.time()
+        self.state = replace(self.state, began_at=began_at)
+        try:
+            cursor = self._recorder.run_pass()
+        except Exception as error:  # whatever it is: recording goes on, and /readyz says why it does not now
+            self.state = self._failed(error)
+        else:
+            self.state = Passes(began_at, time.time(), began_at, cursor)
+
+    def _failed(self, error: Exception) -> Passes:
+        """The state after a pass with an error. Only popbox's own errors and the system's have a text for others."""
+        ours = isinstance(error, PopboxError | OSError)
+        shown = str(error) if ours else f"popbox has a fault: {type(error).__name__}"
+        failed = self.state.failed + 1
+        retry_at = time.time() + min(MOST_BACK_OFF_S, 2.0 ** (failed - 1))
+        first = next(iter(shown.splitlines()), "")
+        return replace(self.state, ended_at=time.time(), error=first, failed=failed, retry_at=retry_at)
+
+    def _pause_s(self) -> float:
+        if self.state.retry_at is not None:
+            return max(0.0, self.state.retry_at - time.time())
+        return WATCHED_S if self._waiting else IDLE_S
