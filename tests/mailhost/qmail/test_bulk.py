@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from mailhost.qmail import assign
 from mailhost.qmail.bulk.answer import Answer, answer
 from mailhost.qmail.bulk.host import TreeHost
 from mailhost.qmail.bulk.known import PROBE, known
+from mailhost.qmail.bulk.remembered import Remembered
 from mailhost.qmail.bulk.tree import Tree
 from mailhost.qmail.lookup import accounts_of
 from mailhost.qmail.route import Outcome, Route, route
@@ -91,6 +93,74 @@ def test_answers_are_those_of_route_on_hosts_with_odd_files_and_modes() -> None:
                         assert os.fsdecode(found.ends[0].text) == way.failure.text
                     for kind in kinds:
                         seen[kind] = seen.get(kind, 0) + 1
+    assert {"maildir", "mbox", "bounced", "deferred", "discarded", "remote", "program"} <= set(seen), seen
+
+
+def build_crowd(chance: random.Random, host: Home) -> list[bytes]:
+    """The same with several addresses for each box, by assignments of all kinds; those addresses, in no order."""
+    build(chance, host)
+    for number in range(5):
+        with (host.path / f"box/{number}/.qmail").open("a") as file:
+            file.write(
+                chance.choice(("", "", "", "&d1-x@d.com\n", "&here@mx1.example.net\n", "&n2@d.com\n./Maildir/\n"))
+            )
+        Home.own(host.path / f"box/{number}")
+    for number, text in (("5", "|own\n&d6-z@d.com\n"), ("6", "|other\n")):
+        (host.box(number) / ".qmail-default").write_text(text)
+    (host.path / "box/5/.qmail-a").mkdir()
+    (host.path / "box/5/.qmail-a/b").write_text("|slash\n")
+    Home.own(host.path / "box/5")
+    host.control("percenthack", "far.org\n")
+    host.assign(
+        *(f"=d-{name}{number}:IDS:BOX/{number}:::" for number in range(5) for name in "nm"),
+        *(f"+d-d{number}-:IDS:BOX/{number}:-::" for number in range(7)),
+        *chance.choice(([], ["+:IDS:BOX/3:::"])),
+        *(f"={name}:IDS:BOX/{chance.randrange(5)}:::" for name in ("d-joe", "x-b", "here")),
+        "=d-root:r:0:0:BOX/0:::", "=d-other:o:4711:4711:BOX/0:::", "+d-c:IDS:BOX/1:::", "+e-:IDS:BOX/2:-:a-:",
+    )  # fmt: skip
+    (host.path / "alias/.qmail-any").write_text("&n1@d.com\n")
+    users = [f"{name}{number}{rest}" for number in range(5) for name in "nm" for rest in ("", "-x")]
+    users += [
+        f"d{number}-{rest}"
+        for number in range(7)
+        for rest in ("x", "X", "y", "a/b", "a-b", "a-z", "a.b", "default", "")
+    ]
+    users += [
+        "joe",
+        "b",
+        "here",
+        "any",
+        "any-x",
+        "root",
+        "other",
+        "c",
+        "cx",
+        "c-y",
+        "a/b",
+        "n1%d.com",
+        "n1%e.org",
+        "",
+        "x\0y",
+    ]
+    domains = ("@d.com", "@D.com", "@x.e.org", "@mx1.example.net", "@far.org", "@b@d.com", "")
+    asked = [os.fsencode(user + domain) for user in users for domain in domains] * 2
+    chance.shuffle(asked)
+    return asked
+
+
+def test_what_is_remembered_is_what_is_worked_out() -> None:
+    chance, seen = random.Random(SEED), dict[str, int]()
+    for _ in range(HOSTS):
+        with throw_away() as path:
+            host = Home(path)
+            asked = build_crowd(chance, host)
+            worked, remembered = of_machine(host), Remembered(of_machine(host), repr)
+            for address in asked:
+                found = answer(worked, address)
+                wanted = repr(dataclasses.replace(found, where=())), found.judged
+                assert remembered.text(address) == wanted, address
+                for end in found.ends:
+                    seen[end.kind] = seen.get(end.kind, 0) + 1
     assert {"maildir", "mbox", "bounced", "deferred", "discarded", "remote", "program"} <= set(seen), seen
 
 

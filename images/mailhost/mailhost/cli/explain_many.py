@@ -21,6 +21,7 @@ from mailhost.qmail.assigntext import NewuError
 from mailhost.qmail.bulk.answer import Answer, End, answer
 from mailhost.qmail.bulk.host import Owners, TreeHost, accounts_in
 from mailhost.qmail.bulk.known import known
+from mailhost.qmail.bulk.remembered import Remembered
 from mailhost.qmail.bulk.tree import NotJudgedError, Tree
 from mailhost.qmail.control import ControlError, Reader
 from mailhost.qmail.hints.hint import shown
@@ -86,10 +87,16 @@ def batch(place: Place, *, steps: bool) -> int:
     out, encode = sys.stdout.write, json.JSONEncoder(separators=(",", ":")).encode
     out(encode({"version": 1, "owners_count": host.owners_count, "default_delivery": _default(host)}) + "\n")
     judged = True
+    remembered = Remembered(host, lambda found: encode(_as_json(found, steps=False)) + "\n")
     for line in sys.stdin.buffer:
-        found = answer(host, line.removesuffix(b"\n"))
-        out(encode(_as_json(found, steps=steps)) + "\n")
-        judged = judged and found.judged
+        address = line.removesuffix(b"\n")
+        if steps:
+            found = answer(host, address)
+            text, sure = encode(_as_json(found, steps=True)) + "\n", found.judged
+        else:
+            text, sure = remembered.text(address)
+        out(text)
+        judged = judged and sure
     sys.stdout.flush()
     return DONE if judged else SOME
 

@@ -78,7 +78,7 @@ def answer(host: TreeHost, address: bytes) -> Answer:
         accepted = decision.accepted
         where.append(f"{decision.file}:{decision.line}" if decision.line else decision.file)
         way = submitted(host, address)
-        found = tuple(_ends(host, way))
+        found = tuple(ends_of(host, way))
         if host.lines_wanted:
             where += _where(way)
     except ControlError as error:
@@ -89,7 +89,8 @@ def answer(host: TreeHost, address: bytes) -> Answer:
     return Answer(accepted, found, tuple(dict.fromkeys(where)))
 
 
-def _ends(host: TreeHost, way: Route) -> Iterator[End]:
+def ends_of(host: TreeHost, way: Route) -> Iterator[End]:
+    """Every end of a route, those of its forwards in their places."""
     if way.outcome is Outcome.REMOTE:
         yield End("remote", way.rewritten or way.address)
     elif way.outcome is Outcome.DISCARDED:
@@ -99,7 +100,7 @@ def _ends(host: TreeHost, way: Route) -> Iterator[End]:
     else:
         for delivery in way.deliveries:
             if delivery.onward is not None:
-                yield from _ends(host, delivery.onward)
+                yield from ends_of(host, delivery.onward)
             elif way.assignment is not None:
                 yield _end(host, way, delivery.instruction, way.assignment)
 

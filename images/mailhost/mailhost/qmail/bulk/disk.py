@@ -18,6 +18,7 @@ from mailhost.qmail.dotqmail import (
     Found,
     Opened,
     judge_home,
+    names,
     not_opened,
     search,
 )
@@ -62,7 +63,7 @@ class TreeDisk:
         """``user``: whom qmail-local runs as."""
         self._tree, self._user = tree, user
         self._visits: dict[bytes, int] = {}
-        self._names: dict[bytes, frozenset[bytes]] = {}
+        self._there: dict[bytes, frozenset[bytes] | None] = {}
 
     def check_home(self, home: bytes) -> Failure | None:
         """See Disk."""
@@ -76,28 +77,42 @@ class TreeDisk:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return status.st_mode
 
+    def files(self, home: bytes, dash: bytes, ext: bytes) -> tuple[bytes, ...] | None:
+        """The .qmail files that there are for (dash, ext), in the order tried; None: not known before they are opened.
+
+        Without an extension the names are not looked for: ``(b"",)`` stands for them.
+        """
+        if not ext:
+            return (b"",)
+        there = self._listed(home, at_once=True)
+        if there is None or b"/" in ext + dash:
+            return None
+        return tuple([name for name in names(dash, ext) if name in there])
+
     def find(self, home: bytes, dash: bytes, ext: bytes) -> Found | Failure:
         """See Disk."""
-        names = self._listed(home)
-        if not names or b"/" in ext + dash:
+        there = self._listed(home)
+        if there is None or b"/" in ext + dash:
             return search(dash, ext, lambda name: self._open(home, name))
-        return search(dash, ext, lambda name: self._open(home, name) if name in names else None)
+        return search(dash, ext, lambda name: self._open(home, name) if name in there else None)
 
-    def _listed(self, home: bytes) -> frozenset[bytes]:
-        """The names in a home that is asked often (~alias, a catchall's), to spare the looks that find nothing."""
-        names = self._names.get(home)
-        if names is None:
-            visits = self._visits[home] = self._visits.get(home, 0) + 1
-            if len(self._visits) > KEPT:
-                self._visits.clear()
-            if visits < OFTEN:
-                return frozenset()
-            try:
-                names = frozenset(self._tree.names(home))
-            except NotJudgedError:
-                names = frozenset()
-            self._names[home] = names
-        return names
+    def _listed(self, home: bytes, *, at_once: bool = False) -> frozenset[bytes] | None:
+        """The .qmail names in a home that is asked often (~alias, a catchall's), to spare looks that find nothing."""
+        if home in self._there:
+            return self._there[home]
+        visits = self._visits[home] = self._visits.get(home, 0) + 1
+        if len(self._visits) > KEPT:
+            self._visits.clear()
+        if visits < OFTEN and not at_once:
+            return None
+        try:
+            there = frozenset(name for name in self._tree.names(home) if name.startswith(b".qmail"))
+        except NotJudgedError:
+            there = None
+        if len(self._there) >= KEPT:
+            self._there.clear()
+        self._there[home] = there
+        return there
 
     def _open(self, home: bytes, name: bytes) -> Opened:
         try:

@@ -11,7 +11,7 @@ import io
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import cached_property
 from itertools import islice
 from typing import BinaryIO, Literal
@@ -219,11 +219,19 @@ class TreeHost:
 
     def inspect(self, who: Assignment, default: bytes) -> Inspection:
         """See Host."""
+        return inspect_on(self._disk(who), who, default)
+
+    def decides(self, who: Assignment) -> Hashable:
+        """What is equal for assignments about which the same .qmail files decide; None: that cannot be told."""
+        files = self._disk(who).files(who.home, who.dash, who.ext)
+        return None if files is None else (who.uid, who.gid, who.home, who.dash, files)
+
+    def _disk(self, who: Assignment) -> TreeDisk:
         disk = self._users.get((who.uid, who.gid))
         if disk is None:
             disk = TreeDisk(self.tree, User(self.tree, who.uid, who.gid, counts=self.owners_count))
             self._users[who.uid, who.gid] = disk
-        return inspect_on(disk, who, default)
+        return disk
 
     def _owners_count(self, owners: Owners) -> bool:
         try:
