@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
@@ -18,6 +21,10 @@ from popbox.journey.store import Store, StoreError
 from popbox.operate.target import named
 from popbox.settings import Settings
 
+if TYPE_CHECKING:
+    from popbox.serve.keys import Keys
+
+VARIABLE = "POPBOX_TOKEN"  # where a file cannot be handed over, as in a service container of a CI
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -35,6 +42,13 @@ LOOPBACK = ("127.0.0.1", "::1")
     help="Keep journeys in FILE. By default beside what popbox knows of the host; `popbox down` removes that.",
     metavar="FILE",
 )
+@click.option("--allow-writes", is_flag=True, help="Serve what changes the host, to those who have the token.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Holds the token; made where it is not there, and removed at the end. Or POPBOX_TOKEN in the environment.",
+)
 @on
 @click.pass_obj
 def serve(
@@ -44,12 +58,14 @@ def serve(
     listen: str,
     public: tuple[str, ...],
     store: Path | None,
+    allow_writes: bool,
+    token_file: Path | None,
     name: str | None,
 ) -> int:
     """Serve what the mail host says of itself over HTTP: /readyz, /v1/explain, /v1/accounts, /v1/lint, /v1/queue.
 
     It records the journey of every message into a store, and goes on there when it is started again. Nothing can be
-    changed through it. /openapi.json describes it. Ctrl-C ends it.
+    changed through it without --allow-writes and the token. /openapi.json describes it. Ctrl-C ends it.
     """
     at = address(listen, least_port=0)
     if host and name:
@@ -58,6 +74,8 @@ def serve(
         raise click.UsageError(
             f"--listen {listen} needs --public-url: only requests with a Host that is known are served"
         )
+    if token_file and not allow_writes:
+        raise click.UsageError("--token-file is of no use without --allow-writes")
     for one in public:
         _check(one)
     try:
@@ -77,8 +95,11 @@ def serve(
         else:
             name, running = named(settings, name)
         live = stack.enter_context(Live(running, stack.enter_context(_opened(store or registry.journeys(name)))))
-        rules = Rules.at(where, port, public=public, host=running.name, mta=running.mta)
-        echo(f"http://{f'[{where}]' if ':' in where else where}:{port} {running.describe()}, read-only")
+        keys, said = None, "read-only"
+        if allow_writes:
+            keys, said = stack.enter_context(_keys(token_file, settings.state / "serve" / f"{port}.token"))
+        rules = Rules.at(where, port, public=public, host=running.name, mta=running.mta, keys=keys)
+        echo(f"http://{f'[{where}]' if ':' in where else where}:{port} {running.describe()}, {said}")
         if where not in LOOPBACK:
             echo(f"popbox: everyone who reaches {where}:{port} can read accounts and queue", err=True)
         server(application(live, rules), live.end_waits).run(sockets=[listener])
@@ -95,6 +116,27 @@ def _opened(path: Path) -> Store:
         return Store.open(path)
     except (StoreError, OSError) as error:
         raise UnusableError(f"--store {path}: {error}" if isinstance(error, OSError) else str(error)) from error
+
+
+@contextmanager
+def _keys(wanted: Path | None, default: Path) -> Iterator[tuple[Keys, str]]:
+    """What a write must say, and where that stands. A file that was made goes at the end.
+
+    Raises:
+        UnusableError: the token cannot be used.
+    """
+    from popbox.serve.keys import given, keys_in
+
+    if not wanted and (chosen := os.environ.get(VARIABLE)):
+        yield given(chosen, VARIABLE), f"writes with the token of {VARIABLE}"
+        return
+    file = wanted or default
+    keys, made = keys_in(file)
+    try:
+        yield keys, f"writes with the token in {file}"
+    finally:
+        if made:
+            file.unlink(missing_ok=True)
 
 
 def _check(url: str) -> None:

@@ -2,8 +2,9 @@
 
 Any page in a browser on this machine can send requests to a loopback port, by a form or an image (cross-site), and by a
 name of its own that resolves to 127.0.0.1 it can read the answers (DNS rebinding). So Host and Origin are compared with
-a list on every request. What is no GET is refused: no endpoint writes. WebSockets, which know no same-origin
-rule, are refused too (CVE-2026-22689).
+a list on every request. What is no GET is refused unless writes are allowed, and then needs a token in a header of its
+own, and JSON, neither of which a form can send. WebSockets, which know no same-origin rule, are refused too
+(CVE-2026-22689).
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from popbox.serve.bodies import Bodies, Gone, Message, Receive, replayed
 from popbox.serve.errors import ApiError, body_of
+from popbox.serve.keys import Keys
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
+Said = dict[str, list[str]]
 
 SAFE = (
     (b"x-content-type-options", b"nosniff"),
@@ -27,16 +29,30 @@ SAFE = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
+WRITES = ("POST", "DELETE")
+CALLER = "popbox.caller"  # the key of a scope
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: ``whole`` where the server's token was said, ``space`` the name of the space whose token was said."""
+
+    whole: bool = False
+    space: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is served to whom. ``hosts`` are Host headers in lower case, as ``127.0.0.1:8025``; ``origins`` likewise."""
+    """What is served to whom. ``hosts`` are Host headers in lower case, as ``127.0.0.1:8025``; ``origins`` likewise.
+
+    ``keys``: of what a write must say; None where there are no writes.
+    """
 
     hosts: frozenset[str]
     origins: frozenset[str]
     host: str = ""  # the mail host's name and MTA, for the answers
     mta: str = ""
+    keys: Keys | None = None
 
     @classmethod
     def at(cls, address: str, port: int, *, public: tuple[str, ...] = (), **more: Any) -> Rules:
@@ -52,31 +68,76 @@ class Rules:
         return cls(frozenset(hosts), frozenset(origins), **more)
 
 
-def refusal(rules: Rules, method: str, headers: Headers) -> ApiError | None:
-    """Why a request is not served; None where it is."""
-    said: dict[str, list[str]] = {}
+def admitted(rules: Rules, method: str, headers: Headers) -> Caller:
+    """Who asks, where the request is served.
+
+    Raises:
+        ApiError: it is not; says why.
+    """
+    said: Said = {}
     for name, value in headers:
         said.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip())
+    _same_site(rules, said)
+    caller = Caller(_whole(rules, said), _space(rules, said))
+    if method != "GET":
+        _may_write(rules, method, said, caller)
+    return caller
+
+
+def _same_site(rules: Rules, said: Said) -> None:
     hosts = [one.lower() for one in said.get("host", [])]
     if len(hosts) != 1 or hosts[0] not in rules.hosts:
         hint = f"ask for one of: {', '.join(sorted(rules.hosts))}; --public-url adds the address of a proxy"
-        return ApiError(421, "this Host is not served here", hint, tuple(f"Host: {one[:200]}" for one in hosts))
+        raise ApiError(421, "this Host is not served here", hint, tuple(f"Host: {one[:200]}" for one in hosts))
     if foreign := [one for one in said.get("origin", []) if one.lower() not in rules.origins]:
         hint = "pages of other origins are not served"
-        return ApiError(403, "this Origin is not served here", hint, tuple(f"Origin: {one[:200]}" for one in foreign))
+        raise ApiError(403, "this Origin is not served here", hint, tuple(f"Origin: {one[:200]}" for one in foreign))
     if not {one.lower() for one in said.get("sec-fetch-site", [])} <= {"same-origin", "none"}:
-        return ApiError(403, "a page of another site sent this request", "pages of other origins are not served")
-    if method != "GET":
-        return ApiError(405, "nothing can be changed here", "only GET is served")
-    return None
+        raise ApiError(403, "a page of another site sent this request", "pages of other origins are not served")
+
+
+def _whole(rules: Rules, said: Said) -> bool:
+    """Whether the server's token was said, in ``popbox-token`` or as ``Authorization: Bearer``."""
+    tokens = said.get("popbox-token", []) + [_bearer(one) for one in said.get("authorization", [])]
+    return len(tokens) == 1 and rules.keys is not None and rules.keys.fits(tokens[0])
+
+
+def _bearer(value: str) -> str:
+    scheme, _, token = value.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _space(rules: Rules, said: Said) -> str | None:
+    """The space whose token was said; a token that is none narrows nothing, so it is refused."""
+    tokens = said.get("popbox-space", [])
+    if not tokens:
+        return None
+    name = rules.keys.space(tokens[0]) if rules.keys and len(tokens) == 1 else None
+    if name is None:
+        raise ApiError(403, "popbox-space is no token of a space of this server", "POST /v1/spaces makes one")
+    return name
+
+
+def _may_write(rules: Rules, method: str, said: Said, caller: Caller) -> None:
+    if rules.keys is None:
+        raise ApiError(405, "nothing can be changed here", "`popbox serve --allow-writes` allows it")
+    if method not in WRITES:
+        raise ApiError(405, f"{method[:20]} is not served", f"GET, {', '.join(WRITES)} are")
+    tried = "popbox-token" in said or "authorization" in said
+    if not caller.whole and (tried or caller.space is None):
+        hint = "send the header `popbox-token: TOKEN`; `popbox serve` has printed the name of the file that holds it"
+        raise ApiError(401, "the token is wrong" if tried else "this needs the token", hint)
+    kinds = [one.partition(";")[0].strip().lower() for one in said.get("content-type", [])]
+    if method == "POST" and kinds != ["application/json"]:
+        raise ApiError(415, "JSON is wanted", "send the header `content-type: application/json`")
 
 
 class Guard:
     """The outermost ASGI application: checks, limits and headers around another one."""
 
-    def __init__(self, app: App, rules: Rules) -> None:
-        """``app`` sees only what has passed."""
-        self.app, self._rules = app, rules
+    def __init__(self, app: App, rules: Rules, bodies: Bodies | None = None) -> None:
+        """``app`` sees only what has passed. ``bodies`` has the limits for what clients send."""
+        self.app, self._rules, self._bodies = app, rules, bodies or Bodies()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection's request."""
@@ -88,19 +149,30 @@ class Guard:
             await self._request(scope, receive, self._with_headers(send))
 
     async def _request(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        problem = refusal(self._rules, scope["method"], scope["headers"])
-        if problem is None:
-            await self.app(scope, receive, send)
-        else:
-            await self._answer(problem, send)
+        with self._bodies.holding() as body:
+            try:
+                scope[CALLER] = admitted(self._rules, scope["method"], scope["headers"])
+                if scope["method"] == "POST":
+                    await self._bodies.read(body, receive, _announced(scope["headers"]))
+                    receive = replayed(bytes(body), receive)
+            except ApiError as problem:
+                await self._answer(problem, send)
+            except Gone:
+                pass
+            else:
+                await self.app(scope, receive, send)
 
     async def _answer(self, problem: ApiError, send: Send) -> None:
         body = body_of(problem, self._rules.host, self._rules.mta)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        headers += [(b"allow", b"GET")] if problem.status == 405 else []
+        headers += [(b"allow", b", ".join([b"GET", *self._writes()]))] if problem.status == 405 else []
+        headers += [(b"www-authenticate", b"Bearer")] if problem.status == 401 else []
         headers += [(b"connection", b"close")]  # a body that was not read must not be taken for the next request
         await send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _writes(self) -> list[bytes]:
+        return [one.encode() for one in WRITES] if self._rules.keys else []
 
     def _with_headers(self, send: Send) -> Send:
         """Every answer names host and MTA, is no page of a browser, and is kept nowhere."""
@@ -113,6 +185,10 @@ class Guard:
             await send(message)
 
         return sending
+
+
+def _announced(headers: Headers) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name.lower() == b"content-length"), "")
 
 
 _OURS = frozenset(name for name, _ in SAFE) | {b"popbox-world", b"access-control-allow-origin"}

@@ -1,4 +1,4 @@
-"""What a request must pass: Host, Origin, Sec-Fetch-Site and method; and what every answer carries."""
+"""What a request must pass: Host, Origin, Sec-Fetch-Site, method and token; and what every answer carries."""
 
 from __future__ import annotations
 
@@ -7,10 +7,33 @@ from typing import Any
 
 import pytest
 
-from popbox.serve.guard import Guard, Rules, refusal
+from popbox.serve.bodies import Bodies
+from popbox.serve.errors import ApiError
+from popbox.serve.guard import Caller, Guard, Rules, admitted
+from popbox.serve.keys import Keys
 
+TOKEN = "0123456789abcdefghij"
+KEYS = Keys(TOKEN)
 RULES = Rules.at("127.0.0.1", 8025, public=("https://Mail.example.net",), host="local", mta="stand-in")
+WRITABLE = Rules.at("127.0.0.1", 8025, host="local", mta="stand-in", keys=KEYS)
 HERE = (b"host", b"127.0.0.1:8025")
+JSON = (b"content-type", b"application/json")
+RIGHT = (b"popbox-token", TOKEN.encode())
+SPACE = (b"popbox-space", KEYS.of_space("s1").encode())
+Headers = list[tuple[bytes, bytes]]
+
+
+def refusal(rules: Rules, method: str, headers: Headers) -> ApiError | None:
+    try:
+        admitted(rules, method, headers)
+    except ApiError as problem:
+        return problem
+    return None
+
+
+def status_of(rules: Rules, method: str, headers: Headers) -> int:
+    found = refusal(rules, method, headers)
+    return found.status if found else 0
 
 
 @pytest.mark.parametrize(
@@ -43,15 +66,84 @@ HERE = (b"host", b"127.0.0.1:8025")
     ],
 )
 def test_host_and_origin(headers: list[tuple[bytes, bytes]], status: int) -> None:
-    found = refusal(RULES, "GET", headers)
-    assert (found.status if found else 0) == status
+    assert status_of(RULES, "GET", headers) == status
+    with_token = status_of(Rules(RULES.hosts, RULES.origins, keys=KEYS), "POST", [*headers, RIGHT, JSON])
+    assert with_token == status, "the right token opens nothing to another Host or Origin"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "get"])
-def test_nothing_but_get_is_served(method: str) -> None:
-    found = refusal(RULES, method, [HERE])
+def test_nothing_but_get_is_served_without_keys(method: str) -> None:
+    found = refusal(RULES, method, [HERE, RIGHT, JSON])
     assert found is not None
-    assert found.status == 405
+    assert (found.status, "--allow-writes" in found.hint) == (405, True)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "HEAD", "TRACE", "post"])
+def test_no_other_method_is_served_with_the_token(method: str) -> None:
+    assert status_of(WRITABLE, method, [HERE, RIGHT, JSON]) == 405
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([], 401),
+        ([RIGHT], 0),
+        ([(b"Popbox-Token", TOKEN.encode())], 0),
+        ([(b"authorization", b"Bearer " + TOKEN.encode())], 0),
+        ([(b"authorization", b"bearer  " + TOKEN.encode())], 0),
+        ([(b"authorization", b"Basic " + TOKEN.encode())], 401),
+        ([(b"authorization", TOKEN.encode())], 401),
+        ([(b"authorization", b"")], 401),
+        ([(b"popbox-token", b"")], 401),
+        ([(b"popbox-token", TOKEN.encode()[:-1])], 401),
+        ([(b"popbox-token", TOKEN.encode() + b"x")], 401),
+        ([(b"popbox-token", b"\xff\xfe")], 401),
+        ([RIGHT, (b"popbox-token", b"other")], 401),
+        ([RIGHT, RIGHT], 401),
+        ([(b"popbox-token", b"other"), (b"authorization", b"Bearer " + TOKEN.encode())], 401),
+        ([(b"cookie", b"popbox-token=" + TOKEN.encode())], 401),
+        ([SPACE], 0),
+        ([SPACE, RIGHT], 0),
+        ([SPACE, (b"popbox-token", b"other")], 401),
+        ([SPACE, SPACE], 403),
+        ([RIGHT, (b"popbox-space", b"s1")], 403),
+        ([RIGHT, (b"popbox-space", b"")], 403),
+        ([RIGHT, (b"popbox-space", b"s2" + SPACE[1][2:])], 403),
+        ([(b"popbox-token", SPACE[1])], 401),
+        ([(b"popbox-space", TOKEN.encode())], 403),
+    ],
+)
+def test_a_write_says_the_token_of_the_server_or_of_a_space(headers: Headers, status: int) -> None:
+    for method in ("POST", "DELETE"):
+        assert status_of(WRITABLE, method, [HERE, JSON, *headers]) == status
+    found = refusal(WRITABLE, "POST", [HERE, JSON, *headers])
+    assert not found or TOKEN not in f"{found.error}{found.hint}{found.evidence}", "an answer never has the token"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status"),
+    [
+        ([b"application/json"], 0),
+        ([b"Application/JSON; charset=utf-8"], 0),
+        ([], 415),
+        ([b""], 415),
+        ([b"text/plain"], 415),
+        ([b"text/plain; application/json"], 415),
+        ([b"application/x-www-form-urlencoded"], 415),
+        ([b"multipart/form-data; boundary=application/json"], 415),
+        ([b"application/json", b"text/plain"], 415),
+    ],
+)
+def test_no_form_of_a_page_can_write(kinds: list[bytes], status: int) -> None:
+    assert status_of(WRITABLE, "POST", [HERE, RIGHT, *((b"content-type", one) for one in kinds)]) == status
+
+
+def test_who_asks() -> None:
+    assert admitted(WRITABLE, "GET", [HERE]) == Caller()
+    assert admitted(WRITABLE, "GET", [HERE, RIGHT]) == Caller(whole=True)
+    assert admitted(WRITABLE, "POST", [HERE, SPACE, JSON]) == Caller(space="s1")
+    assert admitted(WRITABLE, "DELETE", [HERE, SPACE, RIGHT]) == Caller(whole=True, space="s1")
+    assert status_of(RULES, "GET", [HERE, SPACE]) == 403, "a space that cannot be narrows nothing down"
 
 
 def test_port_80_needs_no_port_in_host_and_ipv6_has_brackets() -> None:
@@ -95,3 +187,52 @@ def test_every_answer_carries_what_keeps_it_from_pages_and_names_the_world() -> 
 def test_a_websocket_is_closed_without_a_look_at_it() -> None:
     out, asked = served({"type": "websocket", "headers": [HERE]})
     assert ([one["type"] for one in out], asked) == (["websocket.close"], False)
+
+
+def posted(parts: list[bytes], limits: Bodies, *more: tuple[bytes, bytes]) -> tuple[int, bytes]:
+    """The status of a POST that comes in parts, an endless wait behind them, and the body that the endpoint got."""
+    out: list[dict[str, Any]] = []
+    left = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    seen: list[bytes] = []
+
+    async def behind(_: Any, receive: Any, send: Any) -> None:
+        seen.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive() -> Any:
+        if left:
+            return left.pop(0) if left[0]["body"] != b"END" else {**left.pop(0), "body": b"", "more_body": False}
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        out.append(message)
+
+    scope = {"type": "http", "method": "POST", "headers": [HERE, RIGHT, JSON, *more]}
+    asyncio.run(Guard(behind, WRITABLE, limits)(scope, receive, send))
+    return out[0]["status"], b"".join(seen)
+
+
+def test_a_body_is_limited_in_size_and_time() -> None:
+    limits = Bodies(octets=10, at_once=15, within_s=0.2)
+    assert posted([b"01234", b"56789", b"END"], limits) == (200, b"0123456789")
+    assert posted([b"01234", b"567890", b"END"], limits) == (413, b"")
+    assert posted([], limits, (b"content-length", b"11")) == (413, b""), "before any of it is read"
+    assert posted([], limits, (b"content-length", b"9" * 5_000)) == (413, b"")
+    assert posted([b"01234"], limits) == (408, b"")
+    assert posted([b"0123456789", b"END"], Bodies(octets=10, at_once=9)) == (503, b"")
+    assert posted([b"0123456789", b"END"], limits) == (200, b"0123456789"), "what is not held any more does not count"
+
+
+def test_a_wrong_token_is_refused_before_the_body_is_read() -> None:
+    async def never() -> Any:
+        raise AssertionError("the body is not read")
+
+    out: list[Any] = []
+
+    async def send(message: Any) -> None:
+        out.append(message)
+
+    scope = {"type": "http", "method": "POST", "headers": [HERE, JSON, (b"popbox-token", b"x")]}
+    asyncio.run(Guard(never, WRITABLE)(scope, never, send))
+    headers = dict(out[0]["headers"])
+    assert (out[0]["status"], headers[b"connection"], headers[b"www-authenticate"]) == (401, b"close", b"Bearer")

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -41,16 +42,19 @@ def host(state: Path) -> Iterator[Host]:
 
 
 @contextlib.contextmanager
-def serving(state: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """The program, once it says where; the port, and the process."""
-    environ = {**os.environ, "XDG_STATE_HOME": str(state), "DOCKER_HOST": "unix:///nowhere.sock"}
+def serving(
+    state: Path, *options: str, said: str = "read-only", **env: str
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """The program, once it says where; the port, and the process. ``said``: the end of its line, ``PORT`` replaced."""
+    environ = {**os.environ, "XDG_STATE_HOME": str(state), "DOCKER_HOST": "unix:///nowhere.sock", **env}
     argv = [*POPBOX, "serve", "--listen", "127.0.0.1:0", *options]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as program:
         try:
             assert program.stdout is not None
-            said = program.stdout.readline()
-            found = re.fullmatch(r"http://127\.0\.0\.1:(\d+) host local, MTA stand-in, read-only\n", said)
-            assert found, f"{said!r} {program.stderr.read() if program.stderr else ''}"
+            line = program.stdout.readline()
+            found = re.fullmatch(r"http://127\.0\.0\.1:(\d+) host local, MTA stand-in, (.*)\n", line)
+            assert found, f"{line!r} {program.stderr.read() if program.stderr else ''}"
+            assert found[2] == said.replace("PORT", found[1])
             yield int(found[1]), program
         finally:
             program.send_signal(signal.SIGTERM)
@@ -170,6 +174,38 @@ def test_it_starts_a_host_of_its_own_and_takes_it_away(tmp_path: Path) -> None:
     assert list((tmp_path / "popbox/hosts").iterdir()) == [], "the host's journeys go with it"
 
 
+def test_a_write_needs_the_token_that_lies_in_a_file_of_the_state(state: Path, host: Host, tmp_path: Path) -> None:
+    assert host.name == "local"
+    file = f"{state}/popbox/serve/PORT.token"
+    store = ("--store", str(tmp_path / "journeys"))
+    with serving(state, "--allow-writes", *store, said=f"writes with the token in {file}") as (port, _):
+        path = Path(file.replace("PORT", str(port)))
+        token = path.read_text().strip()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert ask(port, "/v1/nothing", "POST")[0] == 401
+        status, body, _ = ask(port, "/v1/nothing", "POST", popbox_token=f"{token}x")
+        assert (status, body["error"]) == (401, "the token is wrong")
+        assert ask(port, "/v1/nothing", "POST", popbox_token=token)[0] == 415
+        assert ask(port, "/v1/nothing", "DELETE", popbox_token=token)[0] == 404
+        assert ask(port, "/v1/accounts")[0] == 200
+    assert not path.exists()
+
+
+def test_the_token_may_be_chosen_in_a_file_or_in_the_environment(state: Path, host: Host, tmp_path: Path) -> None:
+    assert host.name == "local"
+    chosen, file = "0123456789abcdefghij", tmp_path / "token"
+    file.write_text(chosen)
+    file.chmod(0o600)
+    store = ("--store", str(tmp_path / "journeys"))
+    options, said = ["--allow-writes", *store, "--token-file", str(file)], f"writes with the token in {file}"
+    with serving(state, *options, said=said, POPBOX_TOKEN="another-token-of-a-space") as (port, _):
+        assert ask(port, "/v1/nothing", "DELETE", popbox_token=chosen)[0] == 404
+    assert file.read_text() == chosen
+    options, said = ["--allow-writes", *store], "writes with the token of POPBOX_TOKEN"
+    with serving(state, *options, said=said, POPBOX_TOKEN=chosen) as (port, _):
+        assert ask(port, "/v1/nothing", "DELETE", authorization=f"Bearer {chosen}")[0] == 404
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
@@ -179,6 +215,7 @@ def test_it_starts_a_host_of_its_own_and_takes_it_away(tmp_path: Path) -> None:
         (["--public-url", "https://u@x"], 2, "without a path"),
         (["--public-url", "ftp://x"], 2, "https://NAME"),
         (["--on", "x", "--host", "local"], 2, "give one of them"),
+        (["--token-file", "x"], 2, "of no use without --allow-writes"),
         (["--on", "nonesuch"], 3, "no host is up by the name 'nonesuch'"),
         (["--listen", "192.0.2.1:8025"], 3, "192.0.2.1:8025 cannot be listened on"),
     ],

@@ -1,0 +1,90 @@
+"""The token that a write needs, and the tokens of spaces, which are made from it and need no memory of their own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from popbox.errors import UnusableError
+
+TOKEN = re.compile(r"[!-~]{16,200}")  # our choice: of one word, as it stands in a header, and too long to be guessed
+RULE = "16 to 200 printable ASCII characters without a space"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The token of a server: whoever has it may change the whole host. That of a space is good for the space alone."""
+
+    token: str = field(repr=False)
+
+    def fits(self, said: str) -> bool:
+        """Whether it is the server's token; takes the same time whatever is said."""
+        return hmac.compare_digest(self.token.encode(), said.encode("utf-8", "replace"))
+
+    def of_space(self, name: str) -> str:
+        """The token of a space: its name, a dot, and what only this server can make of that."""
+        made = hmac.digest(self.token.encode(), f"space {name}".encode(), hashlib.sha256)
+        return f"{name}.{base64.urlsafe_b64encode(made).decode().rstrip('=')}"
+
+    def space(self, said: str) -> str | None:
+        """The name of the space whose token this is; None where it is none of ours. The space may have ended."""
+        name = said.partition(".")[0]
+        right = hmac.compare_digest(self.of_space(name).encode("utf-8", "replace"), said.encode("utf-8", "replace"))
+        return name if right else None
+
+
+def keys_in(path: Path) -> tuple[Keys, bool]:
+    """The keys of a file; where there is none, it is made with a new token, for its owner alone. True: it was made.
+
+    Raises:
+        UnusableError: it holds no token, others can read it, or it cannot be made.
+    """
+    try:
+        with suppress(FileExistsError):
+            return _made(path), True
+        return _read(path), False
+    except OSError as error:
+        raise UnusableError(f"--token-file {path}: {error.strerror}") from error
+
+
+def given(token: str, where: str) -> Keys:
+    """The keys of a token that someone chose.
+
+    Raises:
+        UnusableError: it is too short, or fits in no header; names ``where`` it stands, and not the token.
+    """
+    if not TOKEN.fullmatch(token):
+        raise UnusableError(f"{where}: a token is {RULE}")
+    return Keys(token)
+
+
+def _made(path: Path) -> Keys:
+    keys = Keys(secrets.token_urlsafe(32))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)  # whatever the umask
+        os.write(fd, f"{keys.token}\n".encode())
+    except OSError:
+        path.unlink()
+        raise
+    finally:
+        os.close(fd)
+    return keys
+
+
+def _read(path: Path) -> Keys:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
+            raise UnusableError(f"--token-file {path}: a file that its owner alone can read is wanted (chmod 600)")
+        return given(file.read(1_000).decode("ascii", "replace").strip(), f"--token-file {path}")
