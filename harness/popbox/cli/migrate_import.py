@@ -12,6 +12,7 @@ from popbox.cli.migrate_audit import environ_of, read, source_options
 from popbox.cli.moving.import_pop3 import fetch, over_pop3, pop3_options
 from popbox.cli.moving.import_report import report
 from popbox.migrate.copy import limits
+from popbox.migrate.copy.courier import as_courier
 from popbox.migrate.copy.destination import FILES, POP3, Place
 from popbox.migrate.copy.dovecot import as_dovecot
 from popbox.migrate.copy.run import Arrange, Options, run
@@ -49,6 +50,9 @@ def _arrange(_ctx: click.Context, _param: click.Parameter, form: str | None) -> 
               "Content-Length; else each file decides.")  # fmt: skip
 @click.option("--dovecot-uidl", metavar="FORMAT", callback=_arrange,
               help="The old POP3 server is Dovecot with this pop3_uidl_format, by default %08Xu%08Xv.")  # fmt: skip
+@click.option("--courier-uidl", type=click.Choice(["yes", "no"]),
+              help="Whether UIDLs are those of courierpop3dsizelist; else yes where it lies in a Maildir without "
+              "dovecot-uidlist.")  # fmt: skip
 @click.option("--max-rate", metavar="OCTETS/S", callback=_rate, help="Read no faster: 500K, 20M, ...")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="F",
               help="What this pass did and how long it took, for `migrate plan`.")  # fmt: skip
@@ -65,6 +69,7 @@ def import_(
     mbox_quoting: str | None,
     mbox_boundaries: str | None,
     dovecot_uidl: tuple[str, Arrange] | None,
+    courier_uidl: str | None,
     max_rate: int | None,
     max_files: float | None,
     json_file: Path | None,
@@ -89,7 +94,9 @@ def import_(
         raise click.UsageError("SOURCE or --pop3 HOST:PORT is wanted")
     choice = Choice(mbox_quoting, mbox_boundaries)  # type: ignore[arg-type]
     old = read(lambda: open_source(source, stands_for, environ))
-    form, arrange = dovecot_uidl or ("", None)
+    if dovecot_uidl is not None and courier_uidl == "yes":
+        raise click.UsageError("--courier-uidl yes and --dovecot-uidl exclude each other")
+    form, arrange = dovecot_uidl or ("", None if courier_uidl == "no" else as_courier(sure=courier_uidl == "yes"))
     over = f"{FILES} with Dovecot's UIDLs by {form}" if form else FILES
     options = Options(dialect, qmail_of(old, qmail_home), final, choice, max_rate, max_files, arrange)
     outcome = read(lambda: run(old, Place(to, home, environ, over), options, sys.stderr))

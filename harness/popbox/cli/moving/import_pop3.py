@@ -17,6 +17,7 @@ from popbox.migrate.pop3source.run import SLOWEST_OCTETS_S, Options, Outcome, ru
 
 _FILES_ALONE = (
     "source", "dialect", "stands_for", "qmail_home", "mbox_quoting", "mbox_boundaries", "dovecot_uidl",
+    "courier_uidl",
 )  # fmt: skip
 
 

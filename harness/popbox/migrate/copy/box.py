@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from popbox.migrate.copy.journal import Record
+from popbox.migrate.copy.maildir import uid_of
 from popbox.migrate.copy.mbox import MboxCopy
 from popbox.migrate.copy.work import BoxWork, Job
 from popbox.migrate.oldhost.findings import shown
@@ -28,6 +29,7 @@ class BoxCopy(BoxWork):
         olds = keyed(contents.messages)
         if self.final and contents.whole:
             self._follow(olds)
+        self._ours = {uid_of(record.place) for record in self.target.journal.records.values()}
         for key, message in olds.items():
             record = self.target.journal.records.get(key)
             if record is None:
@@ -65,6 +67,7 @@ class BoxCopy(BoxWork):
             elif self._is_there(record, message.uid):
                 staged.drop()
             else:
+                self._ours.add(message.uid)
                 self.batch.add(staged, record)
                 self.count_copied(staged.size)
         except BaseException:
@@ -73,21 +76,18 @@ class BoxCopy(BoxWork):
 
     def _is_there(self, record: Record, uid: bytes) -> bool:
         """Whether the new host has that name already: ours from before a lost journal, or a stranger, who is kept."""
-        places = [place for place in self.target.places.get(uid, []) if not self._is_ours(place)]
-        if not places:
+        places = self.target.places.get(uid, [])
+        if not places or uid in self._ours:
             return False
         if self.target.same(places[0], record.size) != record.sha256:
             told = f"the new host has another message of that name: {shown(places[0])}"
             self.tally.problems.append(f"{self.address}: {shown(record.key)}: {told}; not copied")
         else:
+            self._ours.add(uid)
             self.target.adopt(record._replace(place=places[0]))
             self.tally.known += 1
         self.pace.meter.known_already(1, record.size)
         return True
-
-    def _is_ours(self, place: bytes) -> bool:
-        uid = place.partition(b"/")[2].partition(b":")[0]
-        return uid in self.target.journal.records or uid + b":1" in self.target.journal.records
 
     def _mbox(self, wanted: FileRequest, choice: Choice) -> Iterator[Job]:
         """The whole mbox, unless it is as it was when it was converted to its end."""
@@ -102,9 +102,10 @@ def keyed(messages: list[Message]) -> dict[bytes, Message]:
     """Messages by UIDL, oldest first; a second one of the same UIDL is ``UIDL:1``, which no UIDL can be."""
     found: dict[bytes, Message] = {}
     for message in sorted(messages, key=lambda m: (m.entry.mtime_ns, m.sub, m.name)):
-        key, number = message.uid, 0
+        first = message.known_as or message.uid
+        key, number = first, 0
         while key in found:
             number += 1
-            key = message.uid + b":%d" % number
+            key = first + b":%d" % number
         found[key] = message
     return found

@@ -6,20 +6,17 @@ Dovecot's UIDL is ``P`` of its ``dovecot-uidlist``, else made by ``pop3_uidl_for
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from functools import partial
 
-from popbox.migrate.copy.dates import Dates
+from popbox.migrate.copy.arranged import dated, named
 from popbox.migrate.copy.run import Arrange
-from popbox.migrate.copy.work import NS
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.dovecot_uidlist import Row, Uidlist, parse
-from popbox.migrate.oldhost.findings import Where, shown
+from popbox.migrate.oldhost.findings import Where
 from popbox.migrate.oldhost.model import MAILDIR, OldHost, Store
 from popbox.migrate.oldhost.stores import DOVECOT_IDS, Contents, Message
 from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, look
-from popbox.migrate.oldhost.uidls import not_kept
 
 _VARIABLE = re.compile(r"%(0?)(\d*)(X?)([uvf%])")
 Maker = Callable[[Row, int], bytes]
@@ -82,15 +79,12 @@ def as_dovecot(form: str) -> Arrange:
 
 def _arranged(host: OldHost, where: Where, messages: list[Message], known: Uidlist, make: Maker) -> list[Message]:
     rows = {row.name: row for row in known.rows}
-    named: list[Message] = []
+    wanted: list[tuple[Message, bytes | None]] = []
     for message in sorted(messages, key=partial(_rank, rows)):
         row = rows.get(message.uid)
         uidl = message.uid if row is None or row.uidl == b"" else row.uidl or make(row, known.validity)
-        if why := not_kept(uidl):
-            host.lose(where, f"UIDL {shown(uidl)} of {shown(message.name)}", why)
-            uidl = message.uid
-        named.append(message._replace(name=uidl + message.name[len(message.uid) :]))
-    return _dated(named)
+        wanted.append((message, uidl))
+    return dated(named(host, where, wanted))
 
 
 def _rank(rows: dict[bytes, Row], message: Message) -> tuple[bool, bool, int, int, bytes]:
@@ -99,17 +93,3 @@ def _rank(rows: dict[bytes, Row], message: Message) -> tuple[bool, bool, int, in
     if row is None:
         return True, True, 0, 0, message.name
     return False, row.order is None, row.order or 0, row.uid, message.name
-
-
-def _dated(messages: list[Message]) -> list[Message]:
-    """Dates moved where their order is not that of the list, a second apart then."""
-    for unit in (1, NS):
-        if sorted(messages, key=lambda one: (one.entry.mtime_ns // unit, one.name)) != messages:
-            break
-    else:
-        return messages
-    dates = Dates([None] * len(messages), int(time.time()))
-    moments = [dates.at(index, one.entry.mtime_ns // NS) * NS for index, one in enumerate(messages)]
-    return [
-        one._replace(entry=one.entry._replace(mtime_ns=moment)) for one, moment in zip(messages, moments, strict=True)
-    ]

@@ -62,7 +62,10 @@ RULES: dict[str, tuple[Level, str]] = {
     "uidl-twice": ("error", "two messages with one UIDL: a client fetches only one of them (Q-POP3-9)"),
     "uidl-not-rfc1939": ("warning", "not 1 to 70 printable octets (RFC 1939 §7): a strict server must give another id"),
     "uidl-dovecot": ("warning", "Dovecot gave UIDLs by its pop3_uidl_format: say it to import with --dovecot-uidl"),
-    "uidl-courier": ("warning", "courier gave ids of its own: clients that go by UIDL download everything again"),
+    "uidl-courier": (
+        "warning",
+        "courier gave ids of its own: import takes them as UIDLs (--courier-uidl no: the names)",
+    ),
     "maildir-folder": ("warning", "POP3 shows no folders: its messages are not imported"),
     "mbox-not-mbox": ("error", "it is no mbox, and what is in it is not imported"),
     "mbox-shared": ("warning", "one file under two names: it is one mailbox, whose mail is imported once"),

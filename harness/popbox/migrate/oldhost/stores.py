@@ -27,12 +27,16 @@ DOVECOT_IDS = b"dovecot-uidlist"
 
 
 class Message(NamedTuple):
-    """One file of a Maildir: ``sub`` is new or cur; ``path`` the real one on the old host."""
+    """One file of a Maildir: ``sub`` is new or cur; ``path`` the real one on the old host.
+
+    ``known_as``: what an import's journal knows it by, where that is not ``uid``, as its name is another one there.
+    """
 
     sub: bytes
     name: bytes
     path: bytes
     entry: DirEntry
+    known_as: bytes = b""
 
     @property
     def uid(self) -> bytes:

@@ -32,7 +32,7 @@ def by_imap(maildir: Path) -> None:
         message(maildir / ".Sent", f"{number}.sent.old.example", number, seen=True)
 
 
-def test_messages_come_folders_and_ids_are_told(place: Path, verify: Verify) -> None:
+def test_messages_come_with_their_uidls_and_folders_are_told(place: Path, verify: Verify) -> None:
     box(place / "old", "ann", MESSAGES)
     with ON_DISK["courier"][0](place, place / "old") as one:
         verify(one, one, csv(place / "a.csv", ["ann"]))  # a session: courier names the messages
@@ -49,20 +49,17 @@ def test_messages_come_folders_and_ids_are_told(place: Path, verify: Verify) -> 
     told = (place / "to/not-carried.txt").read_text()
     assert f"/{JOE}/Maildir/.Sent: a folder of 2 messages: POP3 has no folders" in told
     there = place / "to/popboxes/domain-com/joe/Maildir"
-    names = {path.relative_to(used) for part in ("new", "cur") for path in (used / part).iterdir()}
-    assert {path.relative_to(there) for path in there.rglob("*") if path.is_file()} == names
-    assert len(names) == MESSAGES
+    assert sum(path.is_file() for path in there.rglob("*")) == MESSAGES
 
     new = moved(place / "old", place / "new")
     shutil.rmtree(new / "ann/Maildir")
     shutil.copytree(there, new / "ann/Maildir")
     for path in [new / "ann/Maildir", *(new / "ann/Maildir").rglob("*")]:
         shutil.chown(path, 888, 888)
-    with ON_DISK["courier"][0](place, place / "old") as one, ours(place, new, "rfc1939") as other:
-        code, report = verify(one, other, csv(place / "a.csv", ["ann"]))
-    assert code == 1
-    (found,) = report["boxes"]
-    assert (found["verdicts"]["uidl"], found["verdicts"]["content"]) == ("different", "equal")
-    assert {finding["kind"] for finding in found["findings"]} <= {"uidl", "reordered"}
-    assert sum(finding["kind"] == "uidl" for finding in found["findings"]) == MESSAGES
-    assert found["downloads"]["uidl_known"] == MESSAGES, "every client by UIDL fetches all of them again"
+    for profile in ("rfc1939", "qmail"):
+        with ON_DISK["courier"][0](place, place / "old") as one, ours(place, new, profile) as other:
+            code, report = verify(one, other, csv(place / "a.csv", ["ann"]))
+        assert code == 0, report["output"]
+        assert report["totals"]["messages_old"] == MESSAGES
+        shutil.rmtree(place / "new.qmail")
+        (place / "new.log").unlink()
