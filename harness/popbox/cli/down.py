@@ -8,6 +8,7 @@ from popbox.cli.output import echo
 from popbox.errors import HostError
 from popbox.hosts.choose import attach, said_of
 from popbox.hosts.state import Record, Registry
+from popbox.operate import serving
 from popbox.operate.target import targets
 from popbox.settings import Settings
 
@@ -35,10 +36,13 @@ def down(settings: Settings, names: tuple[str, ...]) -> int:
 
 def _removed(settings: Settings, registry: Registry, record: Record) -> bool:
     try:
+        served = serving.end(settings, record.id)
         attach(record, settings, registry).close()
     except HostError as error:
         echo(f"popbox: {record.id}: {error}", err=True)
         return False
+    if served:
+        echo(f"ended popbox serve on {served}")
     echo(f"removed host {record.host}, MTA {record.mta}: {record.place}")
     return True
 

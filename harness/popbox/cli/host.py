@@ -13,13 +13,14 @@ import click
 from popbox.cli.options import address, on
 from popbox.cli.output import echo
 from popbox.clients.smtp import deliver
-from popbox.errors import ConnectionFailed, StepTimeout
-from popbox.hosts.base import SERVICES, Ran, Service, tail
+from popbox.errors import ConnectionFailed, StepTimeout, UnusableError
+from popbox.hosts.base import SERVICES, Ran, Service, closing, tail
 from popbox.hosts.choose import HostName, MtaName, attach, choose, start
 from popbox.hosts.state import Registry
+from popbox.operate import serving
 from popbox.operate.status import lines, look
 from popbox.operate.talk import converse
-from popbox.operate.target import NONE, target, targets
+from popbox.operate.target import NONE, kept_here, target, targets
 from popbox.settings import Settings
 
 PASSED, FAILED, UNAVAILABLE = 0, 1, 3
@@ -29,18 +30,23 @@ FOLLOW_S = 0.25
 @click.command()
 @click.option("--host", type=click.Choice(["auto", "local", "docker"]), default="auto", show_default=True)
 @click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
+@click.option("--serve", "served", is_flag=True, help="Run `popbox serve` beside it, until `popbox down`.")
 @click.pass_obj
-def up(settings: Settings, host: HostName, mta: MtaName) -> int:
+def up(settings: Settings, host: HostName, mta: MtaName, served: bool) -> int:
     """Bring an empty mail host up and leave it up; `popbox down` removes it, mail and all.
 
     For a host to keep, use `docker compose up --wait`: the same containers, with volumes that stay.
     """
+    if served and not serving.installed():
+        raise UnusableError(serving.MISSING)
     choice = choose(host, mta, settings)
     echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
-    running = start(choice, settings)
-    running.keep()
-    smtp, pop3 = running.address("smtp"), running.address("pop3")
-    echo(f"SMTP {smtp}, POP3 {pop3}; by hand:\n  {running.by_hand()} domain add domain.com")
+    with closing(start(choice, settings), keep=True) as running:
+        running.keep()
+        smtp, pop3 = running.address("smtp"), running.address("pop3")
+        echo(f"SMTP {smtp}, POP3 {pop3}; by hand:\n  {running.by_hand()} domain add domain.com")
+        if served:
+            echo(f"HTTP {serving.begin(settings, kept_here(settings)).url}")
     return PASSED
 
 
@@ -55,7 +61,10 @@ def status(settings: Settings, as_json: bool) -> int:
     """
     registry, found = Registry(settings.state), targets(settings)
     found |= {record.id: record for record in registry.orphans()}
-    seen = [look(name, record, attach(record, settings, registry)) for name, record in found.items()]
+    seen = [
+        look(name, record, attach(record, settings, registry), serving.address(settings, name))
+        for name, record in found.items()
+    ]
     if as_json:
         echo(json.dumps([asdict(one) for one in seen], indent=1))
     for one in () if as_json else seen:

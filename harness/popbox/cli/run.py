@@ -13,9 +13,12 @@ import click
 
 from popbox.cli.options import read_remote, remote_options
 from popbox.cli.output import echo
+from popbox.errors import HostError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, start
 from popbox.hosts.remote import Remote, RemoteHost
+from popbox.operate import serving
+from popbox.operate.target import kept_here
 from popbox.report import html, run_report
 from popbox.report.live import Screen, screen
 from popbox.report.text import checklist, summary
@@ -149,7 +152,7 @@ def _results(
             yield run_scenario(file, host, shown)
         if wish.keep:
             host.keep()
-            for line in _kept_lines(host):
+            for line in (*_kept_lines(host), *_served_lines(settings), "`popbox down` removes it.\n"):
                 shown.say(line)
 
 
@@ -183,4 +186,14 @@ def _kept_lines(host: Host) -> Iterator[str]:
     yield "  logins: testid, password testpw (joe@domain.com)" if b"testid:" in host.read("users/poppasswd") else ""
     yield f"  {host.by_hand()} mailbox list"
     yield f"  telnet {pop3.host} {pop3.port}\n  USER testid\n  PASS testpw\n  LIST\n  RETR 1\n  QUIT"
-    yield "`popbox down` removes it.\n"
+
+
+def _served_lines(settings: Settings) -> Iterator[str]:
+    """``popbox serve`` beside the host that is kept. It is no reason to take the host away where that fails."""
+    if not serving.installed():
+        yield f"  no HTTP: {serving.MISSING}"
+        return
+    try:
+        yield f"  HTTP {serving.begin(settings, kept_here(settings)).url}"
+    except HostError as error:
+        yield f"  no HTTP: {error}"

@@ -324,6 +324,10 @@ class LocalHost(LocalFiles):
 
     def close(self) -> None:
         """See Host."""
+        for process in self._record.processes.values():
+            if not process.seen_from_here():  # here its pid is another process's
+                machine = process.where.partition(" ")[0]
+                raise HostError(f"{self.describe()} runs on {machine}: `popbox down` there takes it away")
         with undisturbed():
             self._take_away()
 

@@ -9,6 +9,7 @@ from popbox.errors import PopboxError
 from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.readiness import greets
 from popbox.hosts.state import Record
+from popbox.operate.serving import not_ready
 
 STATE = ("disk-full", "disk-read-only", "sender-frozen", "certificate-late", "certificate-missing")
 """The rules of `mailhost lint` that are about the machine and not about accounts."""
@@ -20,7 +21,7 @@ class Status:
 
     ``waits``: what of the host's accounts.toml is not applied, and why; empty where nothing waits.
     ``late``: what of the machine will go wrong soon, such as a certificate that was not renewed.
-    ``left_behind``: its popbox was killed, and `popbox down` takes it away.
+    ``left_behind``: its popbox was killed, and `popbox down` takes it away. ``http``: where `popbox serve` answers.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Status:
     waits: str = ""
     left_behind: bool = False
     late: str = ""
+    http: str = ""
 
     @property
     def well(self) -> bool:
@@ -41,7 +43,7 @@ class Status:
         return not self.wrong
 
 
-def look(name: str, record: Record, host: Host) -> Status:
+def look(name: str, record: Record, host: Host, http: str = "") -> Status:
     """Ask each service for its greeting, and the host for its accounts. What fails is in the status."""
     services: dict[str, str] = {}
     wrong: dict[str, str] = {}
@@ -61,12 +63,14 @@ def look(name: str, record: Record, host: Host) -> Status:
             wrong.setdefault("accounts", str(error).splitlines()[0])
             counts.append(None)
     broken, late = (_state(host, level) for level in ("error", "warning"))
+    if http and (why := not_ready(http)):
+        wrong["http"] = why
     if broken:
         wrong["machine"] = broken
     orphan = not record.kept and not record.owner.lives()
     domains, mailboxes = counts
     where = (name, record.host, record.mta, record.place)
-    return Status(*where, services, wrong, domains, mailboxes, _waits(host), orphan, late)
+    return Status(*where, services, wrong, domains, mailboxes, _waits(host), orphan, late, http)
 
 
 def _state(host: Host, level: str) -> str:
@@ -111,4 +115,6 @@ def lines(one: Status) -> list[str]:
     machine = [f"  FAIL machine: {one.wrong['machine']}"] if "machine" in one.wrong else []
     machine += [f"  late machine: {one.late}"] if one.late else []
     waits = [f"  wait accounts: {one.waits}"] if one.waits else []
+    ill = f": {one.wrong['http']}" if "http" in one.wrong else ""
+    said += [f"  {'FAIL' if ill else 'ok  '} http {one.http}{ill}"] if one.http else []
     return [head, *said, f"  {'FAIL' if wrong else 'ok  '} accounts: {wrong or accounts}", *machine, *waits]

@@ -19,11 +19,21 @@ def targets(settings: Settings) -> dict[str, Record]:
     from popbox.hosts.docker import projects
 
     records = Registry(settings.state).all()
-    found = {one.id: one for one in records if one.kept or one.owner.lives()}  # one left behind is for `down` only
+    found = {one.id: one for one in records if _is_up(one)}
     for project, mta in projects(settings.environ).items():
         if not RUN.fullmatch(project):
             found[project] = Record(project, "docker", mta, project, NO_OWNER, kept=True)
     return found
+
+
+def _is_up(record: Record) -> bool:
+    return record.kept or record.owner.lives()  # one left behind is for `down` only
+
+
+def kept_here(settings: Settings) -> str:
+    """The name of the one host that this process has brought up and keeps."""
+    (record,) = (one for one in Registry(settings.state).mine() if one.kept)
+    return record.id
 
 
 def target(settings: Settings, name: str | None = None) -> Host:
@@ -41,13 +51,16 @@ def named(settings: Settings, name: str | None = None) -> tuple[str, Host]:
     Raises:
         HostError: as ``target``.
     """
+    records = Registry(settings.state)
+    if record := next((one for one in records.all() if one.id == name and _is_up(one)), None):
+        return record.id, attach(record, settings, records)  # without the second that it takes to ask an engine
     found = targets(settings)
     if name is not None and name not in found:
         raise HostError(f"no host is up by the name {name!r}; there {_listed(found)}")
     if name is None and len(found) != 1:
         raise HostError(f"name the host with --on NAME; there {_listed(found)}" if found else NONE)
     name = name or next(iter(found))
-    return name, attach(found[name], settings, Registry(settings.state))
+    return name, attach(found[name], settings, records)
 
 
 NONE = "no host is up: `popbox up` brings one up, `docker compose up --wait` a deployment"

@@ -120,7 +120,7 @@ def test_a_kept_host_answers_until_down(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "telnet 127.0.0.1 " in done.stdout
     gone = popbox("down", state=tmp_path)
-    assert [line.partition(" ")[0] for line in gone.stdout.splitlines()] == ["removing", "removed"]
+    assert [line.partition(" ")[0] for line in gone.stdout.splitlines()] == ["removing", "ended", "removed"]
     assert "\nremoved host local, MTA stand-in: " in gone.stdout
     place = Path(gone.stdout.rpartition(": ")[2].strip())
     assert not place.exists()

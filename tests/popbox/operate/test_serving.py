@@ -1,0 +1,155 @@
+"""``popbox serve`` beside a kept host: there after ``up`` and ``demo``, ended by ``down``, which ends nothing else."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from popbox.cli.main import cli
+from popbox.clients.wire import Address
+from popbox.errors import HostError, UnusableError
+from popbox.hosts.state import Process, Registry
+from popbox.operate import serving
+from popbox.settings import Settings, find_assets
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that popuser may enter, unlike pytest's own; what is still up there at the end goes."""
+    with tempfile.TemporaryDirectory(prefix="popbox-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+        popbox(Path(name), "down")
+
+
+@pytest.fixture
+def settings(place: Path) -> Settings:
+    return Settings(find_assets(), place / "popbox", None)
+
+
+def popbox(place: Path, *argv: str, code: int = 0) -> str:
+    """What a popbox prints whose state and hosts lie below that place."""
+    environ = {**os.environ, "XDG_STATE_HOME": str(place), "TMPDIR": str(place), "DOCKER_HOST": "unix:///nowhere.sock"}
+    command = [sys.executable, "-m", "popbox", *argv]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def told(said: str) -> str:
+    """The address in what ``up`` or ``demo`` prints."""
+    found = re.search(r"^ *HTTP (http://127\.0\.0\.1:\d+)$", said, re.MULTILINE)
+    assert found, said
+    return found[1]
+
+
+def ready(url: str) -> bool:
+    try:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("argv", [("up", "--serve", "--host", "local"), ("demo", "--keep", "--host", "local")])
+def test_it_is_there_until_down(argv: tuple[str, ...], place: Path, settings: Settings) -> None:
+    url = told(popbox(place, *argv))
+    assert ready(url)
+    (record,) = Registry(settings.state).all()
+    served = serving.found(settings, record.id)
+    assert served
+    assert served.url == url
+    (status,) = json.loads(popbox(place, "status", "--json"))
+    assert (status["name"], status["http"], status["wrong"]) == (record.id, url, {})
+    assert f"ended popbox serve on {url}\n" in popbox(place, "down")
+    assert not ready(url)
+    assert not served.process.group_lives()
+    assert list(settings.state.glob("serve/*")) == []
+
+
+def test_one_that_was_killed_is_not_shown_and_down_goes_on(place: Path, settings: Settings) -> None:
+    popbox(place, "up", "--serve", "--host", "local")
+    (record,) = Registry(settings.state).all()
+    served = serving.found(settings, record.id)
+    assert served
+    os.kill(served.process.pid, 9)
+    assert serving.wait_until(lambda: not served.lives(), serving.time.monotonic() + 30)
+    assert json.loads(popbox(place, "status", "--json"))[0]["http"] == ""
+    assert "removed host local" in popbox(place, "down")
+    assert list(settings.state.glob("serve/*")) == []
+
+
+@pytest.mark.parametrize("change", [{"started": 1}, {"where": "other-machine boot pid:[1]"}])
+def test_what_is_not_that_very_process_is_left_alone(change: dict[str, object], settings: Settings) -> None:
+    with subprocess.Popen(["sleep", "100"], start_new_session=True) as stranger:
+        theirs = replace(Process.of(stranger.pid), **change)  # type: ignore[arg-type]
+        (settings.state / "serve").mkdir(parents=True)
+        serving._save(settings, "abcd", serving.Serving(theirs, "http://127.0.0.1:1"))
+        assert serving.end(settings, "abcd") == ""
+        assert stranger.poll() is None
+        serving._save(settings, "abcd", serving.Serving(Process.of(stranger.pid), "http://127.0.0.1:1"))
+        assert serving.end(settings, "abcd") == "http://127.0.0.1:1"
+        assert stranger.wait(30) == -15
+
+
+def test_a_host_of_another_machine_is_left_to_that_machine(place: Path, settings: Settings) -> None:
+    """A state directory may lie on a disk that machines share: there a pid names another process than here."""
+    with subprocess.Popen(["sleep", "100"], start_new_session=True) as stranger:
+        theirs = replace(Process.of(stranger.pid), where="other-machine boot pid:[1]")
+        registry = Registry(settings.state, theirs)
+        record = registry.new("local", "stand-in", below=f"{place}/")
+        registry.save(replace(record, kept=True, processes={"smtp": theirs, "pop3": theirs}))
+        assert "runs on other-machine: `popbox down` there" in popbox(place, "down", code=3)
+        assert stranger.poll() is None
+        assert [one.id for one in registry.all()] == [record.id]
+        registry.forget(record)
+        stranger.kill()
+
+
+def test_a_file_that_is_no_record_ends_nothing_and_is_named(place: Path, settings: Settings) -> None:
+    popbox(place, "up", "--host", "local")
+    (record,) = Registry(settings.state).all()
+    (settings.state / "serve").mkdir()
+    wrong = settings.state / "serve" / f"{record.id}.json"
+    wrong.write_text('{"process": {"pid": 1}, "url": []}')
+    assert f"{wrong} is no record of a popbox serve" in popbox(place, "down", code=3)
+    assert Registry(settings.state).all() == [record]
+    wrong.unlink()
+
+
+def test_one_that_does_not_start_leaves_nothing_and_says_why(settings: Settings) -> None:
+    with pytest.raises(HostError, match=r"(?s)ended with 3 before it was ready.*no host is up by the name 'abcd'"):
+        serving.begin(settings, "abcd")
+    assert list(settings.state.glob("serve/*")) == []
+
+
+def test_a_port_that_is_taken_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = Address(*other.getsockname())
+        monkeypatch.setattr(serving, "USUAL", taken)
+        assert serving.at() == Address("127.0.0.1", 0)
+    assert serving.at() == taken
+
+
+def test_without_the_extra_up_brings_nothing_up(
+    place: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "NEEDED", ("no_such_module",))
+    monkeypatch.setenv("XDG_STATE_HOME", str(place))
+    done = CliRunner().invoke(cli, ["up", "--serve", "--host", "local"])
+    assert isinstance(done.exception, UnusableError)
+    assert "pip install 'popbox[serve]'" in str(done.exception)
+    assert Registry(settings.state).all() == []
