@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from popbox.journey.legs import Attempt, Case, recipient
+from popbox.journey.legs import Case, Delivery, recipient
 from popbox.journey.model import (
     LEGS,
     STATES_WORST_FIRST,
@@ -77,7 +77,7 @@ def _take(told: _Told, event: Event, foretold: Lookup) -> None:
             told.bounced = event
         case Kind.TRYING:
             case = told.cases.setdefault(event.fields["recipient"], Case())
-            case.attempts.append(Attempt(event))
+            case.attempts.append(Delivery(event))
             if (said := event.fields.get("foretold")) and (found := foretold(said)):
                 case.foretold = as_foretold(found)
         case Kind.TRIED:

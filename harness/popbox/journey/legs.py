@@ -9,6 +9,7 @@ from math import isqrt
 from popbox.journey.model import (
     LEGS,
     WORST_FIRST,
+    Attempt,
     Disposition,
     Event,
     File,
@@ -26,11 +27,19 @@ Judgement = tuple[Disposition, str]
 
 
 @dataclass(slots=True)
-class Attempt:
+class Delivery:
     """One delivery: the events that began and ended it."""
 
     began: Event
     ended: Event | None = None
+
+    def value(self, recipient: str, channel: str) -> Attempt:
+        """For the reader of a journey."""
+        if self.ended is None:
+            return Attempt(recipient, channel=channel, seq=self.began.seq)
+        said = self.ended.fields
+        words = (said["outcome"], said["said"], channel, said["kept"], tuple(said["forwards"]))
+        return Attempt(recipient, *words, self.began.seq)
 
 
 @dataclass(slots=True)
@@ -38,7 +47,7 @@ class Case:
     """What was seen of one recipient; or, without attempts, what all recipients of its message share."""
 
     address: str = ""
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Delivery] = field(default_factory=list)
     later: list[Event] = field(default_factory=list)  # FILED, MISSING, UNSEEN, ALARM
     foretold: Foretold | None = None
     sent: Event | None = None
@@ -54,7 +63,7 @@ class Case:
         if running:
             running[-1].ended = event
         else:
-            self.attempts.append(Attempt(event, event))
+            self.attempts.append(Delivery(event, event))
 
     def tried(self, outcome: str) -> list[Event]:
         """The deliveries that ended so."""
@@ -88,8 +97,10 @@ def recipient(routed: str, case: Case, shared: Case, copies: Mapping[str, Messag
     maildir = _maildir(case, shared, channel, queue, files, onward)
     pop3 = _pop3(shared, maildir, files, pickups, onward)
     end, why = _end(case, shared, channel, smtp, queue, maildir, onward)
+    attempts = tuple(one.value(routed, channel) for one in case.attempts)
+    legs = (smtp, queue, maildir, pop3)
     return Recipient(
-        routed, address or routed, channel, (smtp, queue, maildir, pop3), end, why, case.foretold, files, pickups
+        routed, address or routed, channel, legs, end, why, case.foretold, files, pickups, attempts=attempts
     )
 
 

@@ -107,6 +107,22 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One delivery: how it ended (``running`` if not yet) and the MTA's words; ``seq`` is that of its first event.
+
+    ``kept`` counts the files that it wrote; None where the words do not say so. ``forwards`` are the qp of its copies.
+    """
+
+    recipient: str  # as routed
+    outcome: str = "running"
+    said: str = ""
+    channel: str = "local"
+    kept: int | None = None
+    forwards: tuple[str, ...] = ()
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Foretold:
     """How the mail host's own rules said that an address ends (``mailhost explain``), and when they were asked."""
 
@@ -158,6 +174,7 @@ class Recipient:
     foretold: Foretold | None = None
     files: tuple[File, ...] = ()
     pickups: tuple[Pickup, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +198,17 @@ class Message:
     ended_at: float | None = None
     bounced_as: str = ""
     sent: Mapping[str, Any] | None = None
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """All deliveries of it, in the order in which they began."""
+        return sorted((one for to in self.recipients for one in to.attempts), key=lambda one: one.seq)
+
+    @property
+    def pending(self) -> list[Attempt]:
+        """The last delivery of each recipient that is not at its end: running or deferred."""
+        last = [to.attempts[-1] for to in self.recipients if to.attempts]
+        return [] if self.ended_at is not None else [one for one in last if one.outcome in ("running", "deferral")]
 
 
 @dataclass(frozen=True, slots=True)

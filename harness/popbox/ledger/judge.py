@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from popbox.journey.model import Attempt, Message
 from popbox.ledger.copies import Stored, fault, whole
-from popbox.ledger.log import Attempt, Story
 from popbox.ledger.pickup import RetrievedMessage
 from popbox.ledger.proof import Disposition
 
@@ -16,7 +16,7 @@ class Evidence:
     """What was seen of one accepted message. A reason in ``no_log`` or ``no_files`` says why that was not read."""
 
     octets: bytes
-    family: list[Story]
+    family: list[Message]  # it, and its forwarded copies
     stored: list[Stored]
     bounces: list[Stored]  # reports that hold it
     handed: list[RetrievedMessage]
@@ -27,11 +27,12 @@ class Evidence:
     dead: str = ""  # how the MTA's process ended, if it did
     unserved: tuple[str, ...] = ()  # boxes that hold it and whose POP3 does not, in words
     unreadable: tuple[str, ...] = ()  # files below popboxes/ that even popuser cannot read
+    lines: tuple[str, ...] = ()  # what the log says of the family
     twins: tuple[str, ...] = ()  # what is new in its boxes, has its lines, and carries no token of this run; in words
 
     def attempts(self) -> list[Attempt]:
         """All delivery attempts, those of forwarded copies too."""
-        return [attempt for story in self.family for attempt in story.attempts]
+        return [attempt for message in self.family for attempt in message.attempts]
 
 
 Judgement = tuple[Disposition, str]
@@ -118,7 +119,11 @@ def _unread(seen: Evidence) -> str:
 
 def _all_succeeded(seen: Evidence) -> bool:
     tried = seen.attempts()
-    return bool(tried) and all(story.ended for story in seen.family) and all(one.outcome != "failure" for one in tried)
+    return (
+        bool(tried)
+        and all(one.ended_at is not None for one in seen.family)
+        and all(one.outcome != "failure" for one in tried)
+    )
 
 
 def _served(seen: Evidence) -> Judgement | None:
@@ -154,7 +159,7 @@ def served_whole(one: RetrievedMessage, seen: Evidence) -> bool:
 def _unfinished(seen: Evidence) -> Judgement:
     """No contradiction: delivered, or where it waits or ended instead."""
     tried = seen.attempts()
-    pending = [one for story in seen.family for one in story.pending()]
+    pending = [one for message in seen.family for one in message.pending]
     for outcome, fate in (("running", Disposition.QUEUE), ("deferral", Disposition.DEFERRED)):
         if waiting := [one for one in pending if one.outcome == outcome]:
             times = sum(one.recipient == waiting[-1].recipient for one in tried)

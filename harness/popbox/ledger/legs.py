@@ -64,8 +64,7 @@ def _queue(sent: Sent, seen: Evidence, right: Expectation, fate: Disposition, wh
         return QueueLeg(verdict=LegStatus.NOT_LOOKED_AT, said="SMTP did not take it")
     if seen.no_log:
         return QueueLeg(verdict=LegStatus.NOT_LOOKED_AT, said=seen.no_log)
-    lines = tuple(line for story in seen.family for line in story.lines)
-    ended = bool(seen.family) and all(story.ended for story in seen.family)
+    ended = bool(seen.lines) and all(one.ended_at is not None for one in seen.family)
     stuck = fate in (
         Disposition.QUEUE,
         Disposition.DEFERRED,
@@ -77,8 +76,8 @@ def _queue(sent: Sent, seen: Evidence, right: Expectation, fate: Disposition, wh
     return QueueLeg(
         verdict=LegStatus.FAILED if stuck and fate not in right.fates else LegStatus.PASSED,
         said=said or "nothing is logged of it",
-        at_s=_since(sent, stamp(lines[-1])) if ended else None,
-        log=lines,
+        at_s=_since(sent, stamp(seen.lines[-1])) if ended else None,
+        log=seen.lines,
     )
 
 

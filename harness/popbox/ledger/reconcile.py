@@ -10,18 +10,19 @@ from typing import Protocol
 
 from popbox.clients.wire import Wire
 from popbox.errors import HostError
-from popbox.hosts.base import Found, Host, Service
+from popbox.hosts.base import Found, Host
 from popbox.hosts.readiness import wait_until
-from popbox.ledger import TOKEN_FIELD, boxes, issued, queued_as
+from popbox.journey.model import Message as Queued
+from popbox.ledger import TOKEN_FIELD, boxes, issued
 from popbox.ledger.boxes import Login, Names
 from popbox.ledger.copies import Stored, copies
 from popbox.ledger.expectation import Expectation, Taken, expectation
 from popbox.ledger.judge import Evidence, judge
 from popbox.ledger.legs import legs
-from popbox.ledger.log import Story, family, stories
 from popbox.ledger.pickup import RetrievedMessage, fetch, hear, known_logins
 from popbox.ledger.proof import Disposition, LegStatus, Message
 from popbox.ledger.sent import Sent
+from popbox.ledger.tracker import Tracker
 
 DRAIN_S = 10.0  # our choice: a message that is neither delivered nor put off by then is stuck in the queue
 LATE_S = 1.5  # our choice: the boxes are looked at no sooner after a copy came; one that comes a second later is seen
@@ -36,16 +37,13 @@ class Run(Protocol):
     played: list[tuple[int, Wire]]
     before: dict[str, Names]
     logins: dict[str, Login]
-
-    def log(self, service: Service) -> str:
-        """What the service has logged since this run began."""
+    tracker: Tracker
 
 
 @dataclass(slots=True)
 class Seen:
     """What was looked at once, for all messages of the run."""
 
-    told: list[Story] = field(default_factory=list)
     no_log: str = ""
     found: list[Found] = field(default_factory=list)
     no_files: str = ""
@@ -74,11 +72,11 @@ def reconcile(run: Run, taken: list[Taken]) -> tuple[Message, ...]:
 
 def _read_log(run: Run, seen: Seen) -> None:
     """Wait until the MTA has ended each message or put it off: only then does an empty box prove anything."""
-    asked = [queued_as(sent.reply) for sent in run.offered if sent.accepted]
+    asked = [sent for sent in run.offered if sent.accepted]
 
     def settled() -> bool:
-        seen.told = stories(run.log("smtp"))
-        return all(_at_rest(list(family(seen.told, one))) for one in asked) or bool(run.host.alive("smtp"))
+        run.tracker.look()
+        return all(_at_rest(run.tracker.family(one)) for one in asked) or bool(run.host.alive("smtp"))
 
     try:
         wait_until(settled, time.monotonic() + DRAIN_S)
@@ -86,16 +84,14 @@ def _read_log(run: Run, seen: Seen) -> None:
         seen.no_log = error.what
 
 
-def _at_rest(told: list[Story]) -> bool:
-    waiting = [one for story in told for one in story.pending()]
-    tried = all(story.attempts or story.ended for story in told)
-    whole = sum(len(story.children) for story in told) == len(told) - 1  # each forwarded copy is in the log as well
+def _at_rest(family: list[Queued]) -> bool:
+    """Whether each has been tried, and is at its end or put off, and each forwarded copy is in the log as well."""
+    forwards = [qp for message in family for one in message.attempts for qp in one.forwards]
     return (
-        bool(told)
-        and tried
-        and whole
-        and all(story.ended or story.pending() for story in told)
-        and all(one.outcome == "deferral" for one in waiting)
+        len(forwards) == len(family) - 1
+        and all(message.attempts or message.ended_at is not None for message in family)
+        and all(message.pending or message.ended_at is not None for message in family)
+        and all(one.outcome == "deferral" for message in family for one in message.pending)
     )
 
 
@@ -181,9 +177,10 @@ def _message(run: Run, seen: Seen, sent: Sent, taken: list[Taken]) -> Message:
 def _evidence(run: Run, seen: Seen, sent: Sent, right: Expectation) -> Evidence:
     stored = list(copies(seen.found, sent.token))
     kept = [one for one in stored if one.kind != "bounce"]
+    family = run.tracker.family(sent)
     return Evidence(
         octets=sent.octets,
-        family=list(family(seen.told, queued_as(sent.reply))),
+        family=family,
         stored=kept,
         bounces=[one for one in stored if one.kind == "bounce"],
         handed=[one for one in seen.handed if one.holds(sent.token)],
@@ -193,6 +190,7 @@ def _evidence(run: Run, seen: Seen, sent: Sent, right: Expectation) -> Evidence:
         no_files=seen.no_files,
         dead=run.host.alive("smtp"),
         unserved=tuple(_unserved(kept, seen, sent.token)),
+        lines=run.tracker.lines(family),
         unreadable=tuple(one.entry.path for one in seen.found if not one.readable),
         twins=tuple(where for where, octets in seen.unknown if boxes.is_copy(octets, sent.octets)),
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 
 from popbox.clients.smtp import Receipt
 from popbox.errors import PopboxError
 from popbox.ledger.routes import Route
+
+QUEUED_AS = re.compile(r"\bqp (\d+)")
 
 
 @dataclass(slots=True)
@@ -38,3 +41,9 @@ class Sent:
     def reply(self) -> str:
         """The reply that decided; empty when the conversation broke before."""
         return str(self.receipt.reply) if self.receipt else ""
+
+    @property
+    def queued_as(self) -> str:
+        """The qp of the reply ``250 ok TIME qp PID``; empty where it names none."""
+        found = QUEUED_AS.search(self.reply)
+        return found.group(1) if found else ""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from popbox.errors import HostError
 from popbox.hosts.base import Found, Host
 from popbox.hosts.readiness import wait_until
+from popbox.journey.model import Message
 from popbox.ledger.boxes import base
-from popbox.ledger.log import Story, stories
 from popbox.ledger.routes import Route, ask
+from popbox.ledger.tracker import messages
 from popbox.message.model import Mail
 from popbox.message.parse import addresses, normal, parse
 
@@ -105,12 +106,12 @@ def wait(box: Box, wanted: Wanted, known: frozenset[str], deadline: float) -> Ma
 def where_it_is(box: Box, known: frozenset[str], log: str) -> str:
     """Why no message came, as far as box and log show it: what came instead, what waits and why, what the MTA took."""
     lines = [f"came instead: {_shown(mail)}" for mail in box.mails(known)[-MOST_TOLD:]]
-    told = stories(log)
-    ours = [line for story in told for line in _of_address(story, box.route.routed)]
+    told = messages(log)
+    ours = [line for one in told for line in _of_address(one, box.route.routed)]
     lines += ours[-MOST_TOLD:]
     if not ours:
         lines.append(f"the MTA has taken no message for {box.route.address} since this test began")
-        others = [line for story in told for line in _of_any(story)]
+        others = [line for one in told for line in _of_any(one)]
         lines += [f"it has taken: {line}" for line in others[-MOST_TOLD:]]
     return "\n".join(lines)
 
@@ -119,16 +120,16 @@ def _shown(mail: Mail) -> str:
     return f"{mail.subject!r} From: {mail.header('From')}, {len(mail.raw)} octets"
 
 
-def _of_address(story: Story, routed: str) -> Iterator[str]:
+def _of_address(message: Message, routed: str) -> Iterator[str]:
     """What the log says of one address's deliveries; of a message that no delivery has begun for, that it waits."""
-    if not story.attempts and not story.ended:
-        yield f"a message from <{story.sender}> is in the queue: no delivery of it has begun"
-    tried = [one for one in story.attempts if one.recipient.lower() == routed.lower()]
+    if not message.attempts and message.ended_at is None:
+        yield f"a message from <{message.sender}> is in the queue: no delivery of it has begun"
+    tried = [one for one in message.attempts if one.recipient.lower() == routed.lower()]
     if tried:
         said = f": {tried[-1].said}" if tried[-1].said else ""
-        yield f"a message from <{story.sender}>: {tried[-1].outcome}{said} ({len(tried)} attempt(s))"
+        yield f"a message from <{message.sender}>: {tried[-1].outcome}{said} ({len(tried)} attempt(s))"
 
 
-def _of_any(story: Story) -> Iterator[str]:
-    for one in story.attempts[-1:]:
-        yield f"from <{story.sender}> for {one.recipient}: {one.outcome}{': ' if one.said else ''}{one.said}"
+def _of_any(message: Message) -> Iterator[str]:
+    for one in message.attempts[-1:]:
+        yield f"from <{message.sender}> for {one.recipient}: {one.outcome}{': ' if one.said else ''}{one.said}"

@@ -15,6 +15,7 @@ from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.boxes import Login, Names, listed, lying
 from popbox.ledger.routes import Route
 from popbox.ledger.sent import Sent
+from popbox.ledger.tracker import Tracker
 from popbox.scenario.faults import Break
 from popbox.scenario.load import ScenarioFile
 from popbox.scenario.steps import ExpectRetrieved, Telnet
@@ -48,10 +49,12 @@ class Context:
     log_from: dict[Service, int] = field(default_factory=dict)
     before: dict[str, Names] = field(default_factory=dict)  # Maildir -> what lay there before a message was sent
     logins: dict[str, Login] = field(default_factory=dict)  # the same of boxes that only POP3 shows, by login
+    tracker: Tracker = field(init=False)  # of the messages offered
 
     def __post_init__(self) -> None:
-        """One variable is there from the start: where the qmail home is."""
+        """The log is followed from now on. One variable is there from the start: where the qmail home is."""
         self.variables.setdefault("qmail-home", self.host.home())
+        self.tracker = Tracker(self.offered, lambda: self.log("smtp"))
 
     def close(self) -> None:
         """End the conversations that are still open."""

@@ -126,6 +126,7 @@ class Run:
             began=self._began_at,
             took_s=time.monotonic() - self._began,
         )
+        context.tracker.close()
         result = self._masked(result)
         self._watcher.ended(context.file, result)
         return result

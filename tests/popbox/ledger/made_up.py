@@ -14,6 +14,7 @@ from popbox.ledger.proof import Message
 from popbox.ledger.reconcile import reconcile
 from popbox.ledger.routes import Route
 from popbox.ledger.sent import Sent
+from popbox.ledger.tracker import Tracker
 
 NOW = 1_700_000_000.0
 BOX = "popboxes/c/joe/Maildir"
@@ -21,7 +22,7 @@ SENT = b"X-Popbox-Token: pb-1\nSubject: s\n\none\n"
 KEPT = b"Return-Path: <a@b>\n" + SENT
 GOOD = Route("joe@c", "delivered", "", (BOX,))
 BAD = Route("joe@c", "bounced", "no mailbox here")
-LOG = "new msg 7\ninfo msg 7: bytes 9 from <a@b> qp 9 uid 1\nstarting delivery 1: msg 7 to local joe@c\n"
+LOG = "new msg 7\ninfo msg 7: bytes 99 from <a@b> qp 9 uid 1\nstarting delivery 1: msg 7 to local joe@c\n"
 DONE = f"{LOG}delivery 1: success: did_1+0+0/\nend msg 7\n"
 FAILED = f"{LOG}delivery 1: failure: no/\nbounce msg 7 qp 10\nend msg 7\n"
 LATER = f"{LOG}delivery 1: deferral: busy/\n"
@@ -84,8 +85,9 @@ class Run:
         self.host.searches, self.host.lying = [list(files)], list(files)
         self.said = [log]
         self.context: Any = SimpleNamespace(
-            host=self.host, offered=[message or sent()], played=[], before={BOX: frozenset()}, logins={}, log=self.log
+            host=self.host, offered=[message or sent()], played=[], before={BOX: frozenset()}, logins={}
         )
+        self.context.tracker = Tracker(self.context.offered, lambda: self.log("smtp"))
 
     def log(self, service: str) -> str:
         assert service == "smtp"

@@ -13,7 +13,6 @@ from popbox.errors import ConnectionFailed
 from popbox.ledger.expectation import Expectation
 from popbox.ledger.judge import Evidence
 from popbox.ledger.legs import TICK_S, Fetched, legs
-from popbox.ledger.log import Story
 from popbox.ledger.proof import Disposition, LegStatus, MaildirLeg, Pop3Leg, QueueLeg, SmtpLeg
 from popbox.ledger.sent import Sent
 
@@ -29,11 +28,12 @@ NO = Receipt(False, "RCPT", Reply(553, ("no",)), ("C: RCPT",))
 TAI = "@400000006553f10c00000000 "  # AT + 2 s
 
 
-def logged(*words: str, ended: bool = True) -> list[Story]:
-    return [Story("7", "9", "a@b", DELIVERED.attempts, ended=ended, lines=[TAI + one for one in words])]
+def logged(*words: str, ended: bool = True) -> Evidence:
+    family = [DELIVERED if ended else replace(DELIVERED, ended_at=None)]
+    return replace(WITHOUT_LINES, family=family, lines=tuple(TAI + one for one in words))
 
 
-SOUND = replace(WITHOUT_LINES, family=logged("end msg 7"))
+SOUND = logged("end msg 7")
 
 
 def sent(receipt: Receipt | None = TOOK, broke: ConnectionFailed | None = None) -> Sent:
@@ -95,12 +95,12 @@ def test_what_was_refused_or_has_no_log_is_not_looked_at() -> None:
 
 
 def test_the_queue_leg_says_how_each_delivery_ended_and_when_the_last() -> None:
-    leg = looked(replace(SOUND, family=logged("new msg 7", "end msg 7")))[1]
+    leg = looked(logged("new msg 7", "end msg 7"))[1]
     assert leg == QueueLeg(verdict=PASSED, said="joe@c: success", at_s=2.0, log=(f"{TAI}new msg 7", f"{TAI}end msg 7"))
-    assert looked(replace(SOUND, family=logged("new msg 7", ended=False)))[1].at_s is None
-    two = logged("end msg 7") + logged("new msg 8", ended=False)
+    assert looked(logged("new msg 7", ended=False))[1].at_s is None
+    two = [*SOUND.family, *logged("new msg 8", ended=False).family]
     assert looked(replace(SOUND, family=two))[1].at_s is None
-    assert looked(replace(SOUND, family=[]))[1] == QueueLeg(verdict=PASSED, said="nothing is logged of it")
+    assert looked(replace(SOUND, family=[], lines=()))[1] == QueueLeg(verdict=PASSED, said="nothing is logged of it")
 
 
 @pytest.mark.parametrize(

@@ -91,17 +91,17 @@ def test_it_waits_until_the_mta_has_ended_it(clock: Clock) -> None:
         (LATER, True),
         (f"{LATER}starting delivery 2: msg 7 to local joe@c\n", False),
         (LOG, False),
-        ("new msg 7\ninfo msg 7: bytes 9 from <a@b> qp 9 uid 1\n", False),
+        ("new msg 7\ninfo msg 7: bytes 99 from <a@b> qp 9 uid 1\n", False),
         ("", False),
         (f"{LOG}delivery 1: success: did_0+1+0/qp_12/\nend msg 7\n", False),  # where is the copy?
         (
             f"{LOG}delivery 1: success: did_0+1+0/qp_12/\nend msg 7\n"
-            "new msg 8\ninfo msg 8: bytes 9 from <a@b> qp 12 uid 1\nstarting delivery 2: msg 8 to local eve@c\n",
+            "new msg 8\ninfo msg 8: bytes 99 from <a@b> qp 12 uid 1\nstarting delivery 2: msg 8 to local eve@c\n",
             False,
         ),
         (
             f"{LOG}delivery 1: success: did_0+1+0/qp_12/\nend msg 7\n"
-            "new msg 8\ninfo msg 8: bytes 9 from <a@b> qp 12 uid 1\nstarting delivery 2: msg 8 to local eve@c\n"
+            "new msg 8\ninfo msg 8: bytes 99 from <a@b> qp 12 uid 1\nstarting delivery 2: msg 8 to local eve@c\n"
             "delivery 2: success: did_1+0+0/\nend msg 8\n",
             True,
         ),

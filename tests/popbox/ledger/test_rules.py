@@ -10,11 +10,11 @@ import pytest
 from popbox.clients.body import Body
 from popbox.clients.wire import Logged
 from popbox.hosts.base import DirEntry, Found
+from popbox.journey.model import LEGS, Attempt, Leg, Message, Recipient, State
 from popbox.ledger.boxes import base, is_copy
 from popbox.ledger.copies import Stored, copies, fault, whole
 from popbox.ledger.expectation import HONEST, UNREACHED, Taken, expectation
 from popbox.ledger.judge import Evidence, judge
-from popbox.ledger.log import Attempt, Story
 from popbox.ledger.pickup import RetrievedMessage
 from popbox.ledger.proof import Disposition as Ends
 from popbox.ledger.routes import Route
@@ -46,12 +46,22 @@ def handed(message: bytes = KEPT, **more: object) -> RetrievedMessage:
     return RetrievedMessage("popbox", "joe", 1, body(message), 0.0, **more)  # type: ignore[arg-type]
 
 
-DELIVERED = Story("7", "9", "a@b", [Attempt("joe@c", "success", "did 1+0+0", kept=1)], ended=True)
+def queued(*attempts: Attempt, ended: bool = True) -> Message:
+    """A message of the queue, as its journey has it."""
+    smtp, queue, maildir, pop3 = (Leg(name, State.UNKNOWN) for name in LEGS)
+    to = [
+        Recipient(one.recipient, "", one.channel, (smtp, queue, maildir, pop3), Ends.UNKNOWN, "", attempts=(one,))
+        for one in attempts
+    ]
+    return Message(1, "9", "7", "a@b", 99, 0.0, recipients=tuple(to), ended_at=0.0 if ended else None)
+
+
+DELIVERED = queued(Attempt("joe@c", "success", "did 1+0+0", kept=1))
 SOUND = Evidence(SENT, [DELIVERED], [stored()], [], [handed()], (BOX,), 888)
 
 
-def story(outcome: str, *, ended: bool = False, channel: str = "local", kept: int | None = None) -> list[Story]:
-    return [Story("7", "9", "a@b", [Attempt("joe@c", outcome, "words", channel, kept)], ended=ended)]
+def story(outcome: str, *, ended: bool = False, channel: str = "local", kept: int | None = None) -> list[Message]:
+    return [queued(Attempt("joe@c", outcome, "words", channel, kept), ended=ended)]
 
 
 NO_FILES = replace(SOUND, stored=[], no_files="not shown", expected=None)

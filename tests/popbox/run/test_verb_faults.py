@@ -275,6 +275,7 @@ def test_a_fault_is_caught_and_named(case: Case, tmp_path: Path) -> None:
         case.host.logs = case.logs
         if case.sent:
             going.context.sent["message"] = accepted()
+            going.context.offered.append(going.context.sent["message"])
         going.take(file.scenario.step[1])
         seen = going.take(file.scenario.step[-1]).seen
     assert not seen.passed

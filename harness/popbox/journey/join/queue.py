@@ -14,6 +14,7 @@ from popbox.journey.store import NEW, Batch
 
 BOUNCERS = ("", "#@[]")  # senders of a bounce, and of a double bounce (Q-BOUNCE-6)
 WITHIN_S = 60.0  # our choice: between the reply to DATA or a parent's line and the info line of the same qp
+ADDED_OCTETS = 4096  # our choice: an MTA puts no more before a message that it takes: two Received fields
 STAND_IN_QP = re.compile(r"\d{16}")  # the stand-in's message number is its clock, in microseconds
 
 
@@ -173,10 +174,17 @@ def _sender(batch: Batch, of: int) -> str:
 
 
 def _own_send(db: sqlite3.Connection, line: Info, at: float) -> int:
-    """The message that popbox itself sent, and whose place in the log this is; 0 where there is none."""
+    """The message that popbox itself sent, and whose place in the log this is; 0 where there is none, or two fit.
+
+    The qp must be that of the reply, and two of sender, time and size must fit: an MTA may write a sender in another
+    way, and clocks of two machines may disagree.
+    """
     query = (
-        "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1"
-        " AND m.number = '' AND m.sender = ?2 AND abs(m.at - ?3) <= ?4"
+        "SELECT m.id, m.sender = ?2, abs(m.at - ?3) <= ?4, ?5 - m.bytes BETWEEN 0 AND ?6"
+        " FROM finds f JOIN messages m ON m.id = f.message"
+        " WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1 AND m.number = ''"
     )
-    found = db.execute(query, (line.queued_as, line.sender, at, WITHIN_S)).fetchall()
-    return int(found[0][0]) if len(found) == 1 else 0
+    rows = db.execute(query, (line.queued_as, line.sender, at, WITHIN_S, line.octets, ADDED_OCTETS)).fetchall()
+    fits = {int(of): sum(bool(fact) for fact in facts) for of, *facts in rows}
+    best = [of for of, facts in fits.items() if facts >= 2 and facts == max(fits.values())]
+    return best[0] if len(best) == 1 else 0

@@ -20,6 +20,7 @@ from popbox.journey.store.prune import AT_ONCE, octets, old, remove
 from popbox.journey.store.schema import VERSION, connect, folded, prepare
 from popbox.journey.store.search import Filters, search
 
+IN_MEMORY = ":memory:"
 NEW = 0  # as the message of an event: it is the first of a new message
 MOST_EVENTS = 1000  # our choice: of one answer; the caller goes on from the last seq
 COLUMNS = "e.seq, e.at, s.name, e.place, e.kind, e.message, e.fields"
@@ -65,6 +66,13 @@ class Store:
         if lock is not None:
             os.close(lock)
         raise StoreError(f"{path}: {why}")
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A store that ends with its user, who is one thread: writing and reading have the same connection."""
+        connection = connect(IN_MEMORY, write=True)
+        prepare(connection)
+        return cls(IN_MEMORY, connection, None)
 
     def close(self) -> None:
         """Close the writing connection and give the lock back; harmless when done twice."""
@@ -173,6 +181,8 @@ class Store:
         return counts, row[0] if row else 0.0
 
     def _reader(self) -> sqlite3.Connection:
+        if self._path == IN_MEMORY and self._writer:
+            return self._writer
         if not hasattr(self._local, "connection"):
             self._local.connection = connect(self._path, write=False)
         found: sqlite3.Connection = self._local.connection
@@ -225,7 +235,10 @@ class Store:
     def search(
         self, filters: Filters, since: int = 0, limit: int = 100, *, oldest_first: bool = False
     ) -> tuple[int, ...]:
-        """Ids of messages that fit all filters and began behind the cursor ``since``; newest first by default."""
+        """Ids of messages that fit all filters and began behind the cursor ``since``; newest first by default.
+
+        A negative ``limit`` is none.
+        """
         return search(self._reader(), filters, since, limit, oldest_first)
 
     def unfinished(self, since: int = 0, limit: int = 100) -> tuple[int, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from popbox import ledger
 from popbox.clients.wire import readable
 from popbox.hosts.base import Found
 from popbox.hosts.readiness import wait_until
+from popbox.journey.model import Attempt
 from popbox.ledger.sent import Sent
 from popbox.result import Observation
 from popbox.run.context import Context
@@ -30,7 +30,7 @@ def delivered(context: Context, spec: ExpectDelivered, deadline: float) -> Obser
     wait_until(lambda: bool(context.find(maildir, sent.token)) or _dead(context), deadline)
     found = context.find(maildir, sent.token)
     if not found:
-        said = f"no file in {maildir}/new or cur holds the token; {ledger.verdict(context.log('smtp'), sent.reply)}"
+        said = f"no file in {maildir}/new or cur holds the token; {context.tracker.verdict(sent)}"
         return Observation(passed=False, said=said, hint="" if _dead(context) else _explained(context, spec.mailbox))
     context.visible_at = max(context.visible_at, *(int(one.entry.mtime) + 1.0 for one in found))
     return _looked_at(found, maildir, sent, context.host.uid)
@@ -69,13 +69,13 @@ def nothing(context: Context, spec: ExpectNothing, deadline: float) -> Observati
     sent = _sent(context, spec)
     if isinstance(sent, Observation):
         return sent
-    if not wait_until(lambda: ledger.ended(context.log("smtp"), sent.reply), deadline):
-        said = f"the MTA is not done with the message: {ledger.verdict(context.log('smtp'), sent.reply)}"
+    if not wait_until(lambda: context.tracker.ended(sent), deadline):
+        said = f"the MTA is not done with the message: {context.tracker.verdict(sent)}"
         return Observation(passed=False, said=said)
     maildir = context.maildir(spec.mailbox)
     paths = [one.entry.path for one in context.find(maildir, sent.token)]
     said = f"{maildir} holds it: {', '.join(paths)}" if paths else f"the MTA is done, and {maildir} does not hold it"
-    return Observation(passed=not paths, said=f"{said}; {ledger.verdict(context.log('smtp'), sent.reply)}")
+    return Observation(passed=not paths, said=f"{said}; {context.tracker.verdict(sent)}")
 
 
 def bounce(context: Context, spec: ExpectBounce, deadline: float) -> Observation:
@@ -91,7 +91,7 @@ def bounce(context: Context, spec: ExpectBounce, deadline: float) -> Observation
     wait_until(lambda: bool(bounces()) or _dead(context), deadline)
     found = bounces()
     if not found:
-        said = f"no bounce in {maildir}; {ledger.verdict(context.log('smtp'), sent.reply)}"
+        said = f"no bounce in {maildir}; {context.tracker.verdict(sent)}"
         return Observation(passed=False, said=said)
     report = readable(found[0].octets).partition("\n--- ")[0]
     passed = len(found) == 1 and context.search(spec.says, report) is not None
@@ -106,12 +106,11 @@ def deferred(context: Context, spec: ExpectDeferred, deadline: float) -> Observa
     if isinstance(sent, Observation):
         return sent
 
-    def put_off() -> list[ledger.Attempt]:
-        tried = ledger.attempts(context.log("smtp"), sent.reply)
-        return [one for one in tried if one.outcome == "deferral"]
+    def put_off() -> list[Attempt]:
+        return [one for one in context.tracker.attempts(sent) if one.outcome == "deferral"]
 
-    wait_until(lambda: bool(put_off()) or ledger.ended(context.log("smtp"), sent.reply), deadline)
-    said = ledger.verdict(context.log("smtp"), sent.reply)
+    wait_until(lambda: bool(put_off()) or context.tracker.ended(sent), deadline)
+    said = context.tracker.verdict(sent)
     passed = any(context.search(spec.says, one.said) for one in put_off())
     return Observation(
         passed=passed, said=said, hint="" if passed else f"a deferral that matches {spec.says!r} was expected"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from popbox import ledger
 from popbox.hosts.base import Host
 from popbox.hosts.readiness import greets, wait_until
 from popbox.result import Observation
@@ -97,9 +96,9 @@ def wait(context: Context, spec: WaitUntil, deadline: float) -> Observation:
     sent = context.sent.get(spec.done or "")
     if sent is None:
         return Observation(passed=False, said=f"message {spec.done!r} was never accepted")
-    ended = wait_until(lambda: ledger.ended(context.log("smtp"), sent.reply), deadline)
+    ended = wait_until(lambda: context.tracker.ended(sent), deadline)
     done = "the MTA is done with the message" if ended else "the MTA is not done with the message"
-    return Observation(passed=ended, said=f"{done}: {ledger.verdict(context.log('smtp'), sent.reply)}")
+    return Observation(passed=ended, said=f"{done}: {context.tracker.verdict(sent)}")
 
 
 def _answers(context: Context, service: Service, deadline: float) -> Observation:
