@@ -9,9 +9,9 @@ import uvicorn
 
 from popbox.clients.wire import Address
 from popbox.errors import HostError
+from popbox.serve.connections import MOST_CONNECTIONS, Connection, room_for
 from popbox.serve.guard import App
 
-MOST_CONNECTIONS = 1_200  # our choice: 1,000 waiting clients and 100 streams are what one server must carry
 HEADER_OCTETS = 32_768  # our choice: request line and header fields
 KEEP_S = 5  # our choice: an idle connection is closed after that
 DRAIN_S = 3  # our choice: answers that are being written at the end get so long
@@ -51,16 +51,19 @@ def server(app: App, ending: Callable[[], None]) -> Server:
 
     ``ending`` is called in its event loop when it begins to end: what waits must answer within DRAIN_S.
     """
+
+    class Limited(Connection):
+        most = room_for(MOST_CONNECTIONS)
+
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Limited,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # what a client says of itself decides nothing
-        limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=KEEP_S,
         timeout_graceful_shutdown=DRAIN_S,
         h11_max_incomplete_event_size=HEADER_OCTETS,
