@@ -189,6 +189,3 @@ def telnet(settings: Settings, where: str, name: str | None) -> int:
         echo(f"popbox: {error}", err=True)
         return UNAVAILABLE
     return PASSED
-
-
-COMMANDS = (up, status, logs, exec_, send, telnet, provision)

@@ -46,8 +46,15 @@ def test_every_command_is_in_the_readme(command: str) -> None:
     assert f"`{command}" in (ROOT / "README.md").read_text()
 
 
-def test_a_start_loads_nothing_of_migrate() -> None:
-    program = "import popbox.cli.main, sys; print([name for name in sys.modules if name.startswith('popbox.migrate')])"
+@pytest.mark.parametrize(
+    ("loaded", "foreign"),
+    [
+        ("popbox.cli.main", ("popbox.migrate", "popbox.run", "popbox.report", "popbox.hosts")),
+        ("popbox.cli.serve", ("popbox.migrate", "popbox.conformance", "popbox.report", "rich", "jinja2", "docker")),
+    ],
+)
+def test_a_command_loads_nothing_of_the_others(loaded: str, foreign: tuple[str, ...]) -> None:
+    program = f"import {loaded}, sys; print([name for name in sys.modules if name.startswith({foreign!r})])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

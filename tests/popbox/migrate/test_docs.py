@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from tests.popbox.migrate.oldhosts import HOSTS
 
 from popbox.cli.migrate import migrate
-from popbox.cli.migrate_audit import audit
-from popbox.cli.migrate_export import export
-from popbox.cli.migrate_import import import_
-from popbox.cli.migrate_plan import plan
-from popbox.cli.migrate_routes import routes
-from popbox.cli.migrate_verify import verify
+from popbox.cli.moving.audit import audit
+from popbox.cli.moving.export import export
+from popbox.cli.moving.imports import import_
+from popbox.cli.moving.plan import plan
+from popbox.cli.moving.routes import routes
+from popbox.cli.moving.verify import verify
 from popbox.migrate.oldhost.dialects.detect import READERS
 
 PAGE = (Path(__file__).parents[3] / "harness/popbox/migrate/README.md").read_text()

@@ -1,1 +1,1 @@
-"""What the commands of ``popbox migrate`` share: options, and reports; and ``verify merge``."""
+"""The commands of ``popbox migrate``, and what they share: options, and reports."""

@@ -9,7 +9,7 @@ from typing import IO
 import click
 from rich.console import Console
 
-from popbox.cli.migrate_verify import DIFFERENT, EQUAL, UNAVAILABLE, verify
+from popbox.cli.moving.verify import DIFFERENT, EQUAL, UNAVAILABLE, verify
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify import text
 from popbox.migrate.verify.lines import streamed

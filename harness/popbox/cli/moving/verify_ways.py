@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import click
 
-from popbox.cli.migrate_audit import read
+from popbox.cli.moving.audit import read
 from popbox.cli.moving.pop3_hosts import the_host, warn
 from popbox.migrate.oldhost.dialects.detect import QMAIL
 from popbox.migrate.oldhost.source import open_source, qmail_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from popbox.cli.migrate_audit import environ_of, read, source_options
+from popbox.cli.moving.audit import environ_of, read, source_options
 from popbox.cli.moving.import_pop3 import fetch, over_pop3, pop3_options
 from popbox.cli.moving.import_report import report
 from popbox.migrate.copy import limits

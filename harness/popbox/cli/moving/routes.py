@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from popbox.cli.migrate_audit import environ_of, read
+from popbox.cli.moving.audit import environ_of, read
 from popbox.cli.options import address
 from popbox.cli.output import echo, write
 from popbox.migrate.oldhost.dialects.detect import READERS, detect

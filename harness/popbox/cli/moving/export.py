@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from popbox.cli.migrate_audit import read
+from popbox.cli.moving.audit import read
 from popbox.cli.moving.import_report import report
 from popbox.migrate.export.run import KINDS, Wish, run
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from popbox.cli.migrate_audit import environ_of
+from popbox.cli.moving.audit import environ_of
 from popbox.cli.moving.pop3_hosts import host_options
 from popbox.cli.moving.verify_watch import Watch, watch
 from popbox.cli.moving.verify_ways import Key, Way, by_files, by_pop3
