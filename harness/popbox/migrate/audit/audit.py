@@ -64,7 +64,10 @@ def audit(tree: OldHostTree, dialect: str | None, home: bytes, *, count: bool = 
     accounts = to_accounts(host)
     tree.prepare([box.store.path for box in accounts.boxes()])
     now_ns = time.time_ns()
-    return Audit(host, accounts, [_held(tree, host, box, now_ns, count) for box in accounts.boxes()])
+    held = [_held(tree, host, box, now_ns, count) for box in accounts.boxes()]
+    for path, why in sorted(tree.denied.items()):
+        host.unreadable(Where(file_of(path)), why)
+    return Audit(host, accounts, held)
 
 
 def _held(tree: OldHostTree, host: OldHost, box: Box, now_ns: int, count: bool) -> Held:

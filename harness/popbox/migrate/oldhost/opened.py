@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.model import MAILDIR, OldHost, Route, Store
-from popbox.migrate.oldhost.tree import DIRECTORY, ESCAPES, FILE, OUTSIDE, OldHostError, OldHostTree, look
+from popbox.migrate.oldhost.tree import DIRECTORY, ESCAPES, FILE, OUTSIDE, OldHostError, OldHostTree, hidden, look
 
 
 def find_opened(tree: OldHostTree, host: OldHost) -> None:
@@ -23,6 +23,8 @@ def find_opened(tree: OldHostTree, host: OldHost) -> None:
             login.opens = homes[login.home] = store
         elif entry is not None and entry.kind in (OUTSIDE, ESCAPES):
             host.lose(login.where, f"mail of login {login.name}", f"{shown(store.path)} is not in the copy")
+        elif entry is None and login.home.startswith(b"/") and (why := hidden(tree, store.path)):
+            host.lose(login.where, f"mail of login {login.name}", f"{shown(store.path)}: {why}")
     theirs = set(homes.values()) | {Store(MAILDIR, look(tree, store.path)[0]) for store in homes.values()}
     tree.prepare([store.path for route in host.routes for store in route.stores if store not in theirs])
     for route in host.routes:

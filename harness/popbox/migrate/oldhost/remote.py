@@ -43,11 +43,14 @@ HELD_OCTETS = 256 << 20  # our choice: all configuration files together
 SMALL_OCTETS = 1 << 20
 SAID_OCTETS = 4_096
 FIND = rb"%y\t%s\t%T@\t%m\t%U\t%n\t%D\t%i\t%p\0%l\0"
+CLOSED, UNLISTED = b"x", b"r"  # in place of find's `d`: a directory that we may not enter, or not list
+LISTING = [b"-type", b"d", b"!", b"-executable", b"-printf", FIND.replace(b"%y", CLOSED), b"-o", b"-type", b"d",
+           b"!", b"-readable", b"-printf", FIND.replace(b"%y", UNLISTED), b"-o", b"-printf", FIND]  # fmt: skip
 LAST = (
     b"/dev/null"  # asked for last: an answer without it is not whole, whatever ssh's exit code (0, when the program's
 )
 # own had come before the cut)
-KINDS = {b"f": FILE, b"d": DIRECTORY, b"l": LINK}
+KINDS = {b"f": FILE, b"d": DIRECTORY, b"l": LINK, CLOSED: DIRECTORY, UNLISTED: DIRECTORY}
 
 
 class Remote:
@@ -55,13 +58,14 @@ class Remote:
 
     def __init__(self, name: str, way: Command, top: bytes, base: bytes, *, shell: bool) -> None:
         """``shell``: the way takes one string for a shell, as ssh does."""
-        self.name, self.base = name, base
+        self.name, self.base, self.denied = name, base, dict[bytes, str]()
         self._way, self._top, self._shell = way, top.rstrip(b"/"), shell
         self._entries: dict[bytes, DirEntry | None] = {}
         self._names: dict[bytes, list[bytes]] = {}
         self._texts: dict[bytes, bytes] = {}
         self._covered: set[bytes] = set()  # listed with all below
         self._listed: set[bytes] = set()  # listed with what is directly in them
+        self._unlisted: set[bytes] = set()  # directories that may not be listed, though what is in them has a name
         self.said = ""  # what the last program there said on stderr
 
     def prepare(self, paths: Iterable[bytes], *, deep: bool = True) -> None:
@@ -82,7 +86,13 @@ class Remote:
         parts = path.split(b"/")
         if not deep and path in self._listed:
             return True
-        return any((b"/".join(parts[:end]) or b"/") in self._covered for end in range(1, len(parts) + 1))
+        for end in range(len(parts), 0, -1):
+            above = b"/".join(parts[:end]) or b"/"
+            if above in self._unlisted and above != path:
+                return False  # nothing below was listed
+            if above in self._covered:
+                return True
+        return False
 
     def _is_directory(self, path: bytes) -> bool:
         entry = self._entries.get(path)
@@ -101,7 +111,7 @@ class Remote:
         for path in paths:
             self._entries.setdefault(path, None)
         for some in _in_pieces(paths):
-            argv = [b"find", *map(self._there, some), LAST, *options, b"-printf", FIND]
+            argv = [b"find", *map(self._there, some), LAST, *options, *LISTING]
             whole = False
             with self._run(argv) as out:
                 for head, target in _pairs(out):
@@ -120,6 +130,10 @@ class Remote:
             parent, _, name = path.rpartition(b"/")
             self._names.setdefault(parent or b"/", []).append(name)
         names = int(links), (int(device), int(number))
+        if kind == CLOSED:
+            self.denied[path] = "cannot be looked into: Permission denied"
+        elif kind == UNLISTED:
+            self._unlisted.add(path)
         self._entries[path] = DirEntry(
             KINDS.get(kind, OTHER), int(size), mtime_ns, int(mode, 8), int(uid), target, *names
         )
@@ -144,14 +158,15 @@ class Remote:
     def lstat(self, path: bytes) -> DirEntry | None:
         """See OldHostTree."""
         parent = path.rpartition(b"/")[0] or b"/"
-        if path not in self._entries and not self._is_covered(path, True) and parent not in self._listed:
+        known = self._is_covered(path, True) or (parent in self._listed and parent not in self._unlisted)
+        if path not in self._entries and not known:
             self._find([path], 0)
         return self._entries.get(path)
 
     def scan(self, path: bytes) -> list[tuple[bytes, DirEntry]]:
         """See OldHostTree."""
         self.prepare([path], deep=False)
-        if not self._is_directory(path):
+        if not self._is_directory(path) or path in self._unlisted or path in self.denied:
             raise OldHostError("cannot be listed")
         names = sorted(self._names.get(path, []))
         found = ((name, self._entries.get(path.rstrip(b"/") + b"/" + name)) for name in names)

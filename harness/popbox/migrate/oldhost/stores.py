@@ -10,6 +10,7 @@ from popbox.migrate.oldhost.mboxes.formats import directory
 from popbox.migrate.oldhost.model import MAILDIR, OldHost, Store
 from popbox.migrate.oldhost.tree import (
     DIRECTORY,
+    ESCAPES,
     FILE,
     LINK,
     OUTSIDE,
@@ -17,6 +18,7 @@ from popbox.migrate.oldhost.tree import (
     FileRequest,
     OldHostError,
     OldHostTree,
+    hidden,
     look,
 )
 
@@ -69,7 +71,7 @@ def contents(tree: OldHostTree, host: OldHost, store: Store, now_ns: int) -> Con
     """List a store without opening a message; what is wrong goes to the findings."""
     real, entry = look(tree, store.path)
     where = Where(file_of(store.path))
-    if entry is not None and entry.kind == "escapes":
+    if entry is not None and entry.kind == ESCAPES:
         host.wrong("home-escapes", where, "the store is not followed")
         host.lose(where, "mail", "a link leads out of the copy, or in a circle")
         return NOTHING
@@ -77,10 +79,16 @@ def contents(tree: OldHostTree, host: OldHost, store: Store, now_ns: int) -> Con
         host.lose(where, "mail", "the copy does not hold it")
     if store.kind == MAILDIR:
         if entry is None or entry.kind != DIRECTORY:
+            why = hidden(tree, store.path) if entry is None else ""
             if entry is None or entry.kind != OUTSIDE:
-                host.wrong("maildir-missing", where, "there is no such directory")
+                host.wrong("maildir-missing", where, why or "there is no such directory")
+            if why:
+                host.lose(where, "mail", why)
             return NOTHING
         return _maildir(tree, host, real, now_ns)
+    if entry is None and (why := hidden(tree, store.path)):
+        host.lose(where, "mail", why)
+        return NOTHING
     if entry is None or entry.kind == OUTSIDE:
         return Contents([], None, whole=entry is None)  # an mbox to which nothing has been delivered yet
     if entry.kind != FILE:
@@ -95,10 +103,9 @@ def _maildir(tree: OldHostTree, host: OldHost, real: bytes, now_ns: int) -> Cont
     messages: list[Message] = []
     whole = True
     for part in (b"tmp", *PARTS):
-        path = real + b"/" + part
-        entry = tree.lstat(path)
+        path, entry = look(tree, real + b"/" + part)
         if entry is None or entry.kind != DIRECTORY:
-            host.wrong("maildir-part-missing", Where(file_of(path)), "there is no such directory")
+            _no_part(tree, host, real + b"/" + part, entry)
             whole = whole and part == b"tmp"
         elif part != b"tmp":
             whole = _part(tree, host, path, part, messages) and whole
@@ -108,6 +115,15 @@ def _maildir(tree: OldHostTree, host: OldHost, real: bytes, now_ns: int) -> Cont
     _beside(tree, host, real)
     _judge(host, messages, now_ns)
     return Contents(messages, None, whole)
+
+
+def _no_part(tree: OldHostTree, host: OldHost, path: bytes, entry: DirEntry | None) -> None:
+    where, elsewhere = Where(file_of(path)), entry is not None and entry.kind in (OUTSIDE, ESCAPES)
+    why = "a link leads out of the copy, or in a circle" if elsewhere else "" if entry else hidden(tree, path)
+    told = why or (f"it is a {entry.kind}" if entry else "there is no such directory")
+    host.wrong("maildir-part-missing", where, told)
+    if why and not path.endswith(b"/tmp"):
+        host.lose(where, "mail", why)
 
 
 def _beside(tree: OldHostTree, host: OldHost, real: bytes) -> None:

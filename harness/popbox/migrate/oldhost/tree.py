@@ -7,6 +7,7 @@ the copy only; a FIFO or device is never opened, and a file is opened only where
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from popbox.errors import PopboxError
 CONFIG_OCTETS = 64 << 20  # our choice: users/assign of 500,000 boxes; a larger "configuration file" is none
 CHUNK_OCTETS = 256 << 10
 MOST_LINKS = 32  # our choice, as Linux's own limit is 40
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 FILE, DIRECTORY, LINK, OTHER, ESCAPES, OUTSIDE = "file", "directory", "link", "other", "escapes", "outside"
 
@@ -61,6 +63,8 @@ class OldHostTree(Protocol):
 
     name: str
     base: bytes
+    denied: dict[bytes, str]
+    """Directories that could not be looked into so far, and why: what seems absent below them may be there."""
 
     def prepare(self, paths: Iterable[bytes], *, deep: bool = True) -> None:
         """Announce what will be looked at, ``deep``: with all below it. A remote tree then asks once, not often."""
@@ -134,6 +138,34 @@ def look(tree: OldHostTree, path: bytes) -> tuple[bytes, DirEntry | None]:
     return real, tree.lstat(real)
 
 
+def hidden(tree: OldHostTree, path: bytes) -> str:
+    """Why a path that seems absent may be there on the old host all the same; empty where it is not.
+
+    A directory above it is denied; a link on its way, or its first directory, leads to nothing here: then SOURCE is a
+    copy of one disk of more.
+    """
+    real = resolve(tree, path) or path
+    why = next((why for top, why in tree.denied.items() if within(real, top)), "")
+    if why:
+        return why
+    if _dangles(tree, path):
+        return f"a link leads to {os.fsdecode(real)!a}, which is not there"
+    first = b"/" + real[len(tree.base) :].lstrip(b"/").partition(b"/")[0] if tree.base == b"/" else tree.base
+    return "" if tree.lstat(first) or first == tree.base else f"{tree.name} has no {os.fsdecode(first)!a}"
+
+
+def _dangles(tree: OldHostTree, path: bytes) -> bool:
+    """Whether the nearest thing on the way to a missing path is a link that leads to nothing."""
+    while path.strip(b"/") and path != tree.base:
+        above, _, name = path.rstrip(b"/").rpartition(b"/")
+        real = resolve(tree, above or b"/")
+        entry = None if real is None else tree.lstat(real.rstrip(b"/") + b"/" + name)
+        if entry is not None or real is None or real == tree.base or tree.lstat(real) is not None:
+            return entry is not None and entry.kind == LINK
+        path = above
+    return False
+
+
 def read_text(tree: OldHostTree, path: bytes, most: int = CONFIG_OCTETS) -> bytes | None:
     """A configuration file, links followed; None where there is none.
 
@@ -155,7 +187,7 @@ class Local:
 
     def __init__(self, top: bytes, base: bytes) -> None:
         """``top`` exists; ``base`` is absolute and normal."""
-        self.name, self.base = os.fsdecode(top), base
+        self.name, self.base, self.denied = os.fsdecode(top), base, dict[bytes, str]()
         self._top = top.rstrip(b"/") or b"/"
         self._held: tuple[bytes, int] | None = None  # the directory that files were opened in last
 
@@ -169,8 +201,20 @@ class Local:
         """See OldHostTree."""
         try:
             return _entry(os.lstat(self._here(path)), self._here(path))
-        except (OSError, ValueError):
+        except ValueError:
             return None
+        except OSError as why:
+            if why.errno not in ABSENT:
+                self.denied[self._seen(path)] = f"cannot be looked into: {why.strerror}"
+            return None
+
+    def _seen(self, path: bytes) -> bytes:
+        """The nearest directory above that can be seen itself."""
+        while len(path) > len(self.base):
+            path = path.rpartition(b"/")[0] or b"/"
+            if os.path.lexists(self._here(path)):
+                break
+        return path
 
     def scan(self, path: bytes) -> list[tuple[bytes, DirEntry]]:
         """See OldHostTree."""

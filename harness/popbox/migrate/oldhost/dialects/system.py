@@ -15,7 +15,7 @@ from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Domain, Kept, Login, OldHost, Route, Store
 from popbox.migrate.oldhost.opened import holds_mail
 from popbox.migrate.oldhost.same_file import identity, one_of_each
-from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OldHostTree, look
+from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OldHostTree, hidden, look
 
 PASSWD, SHADOW = b"/etc/passwd", b"/etc/shadow"
 SPOOLS = (b"/var/spool/mail/", b"/var/mail/")
@@ -155,8 +155,9 @@ class _Person:
         login = Login(account.name, account.where, account.home, crypt=account.crypt, domain=self.domain)
         host.logins.append(login)
         home = self.home
-        if home is None and look(self.tree, account.home)[1] is not None:
-            host.lose(account.where, f"mail of {account.name}", "its home cannot be looked into")
+        why = "its home cannot be looked into" if look(self.tree, account.home)[1] else hidden(self.tree, account.home)
+        if home is None and why:
+            host.lose(account.where, f"mail of {account.name}", why)
         places = [look(self.tree, path)[0] for path in _places(account.name.encode(), home or b"")]
         places = one_of_each(self.tree, places)
         there = [path for path in places if look(self.tree, path)[1] is not None]

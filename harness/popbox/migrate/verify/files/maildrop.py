@@ -93,10 +93,11 @@ class Maildrops:
             raise OldHostError(f"{shown(store.path)}: is no directory that could be read")
         found: list[Item] = []
         for part in PARTS:
-            for name, one in self._scan(real + b"/" + part):
+            folder = look(self.tree, real + b"/" + part)[0]
+            for name, one in self._scan(folder):
                 if name.startswith(b"."):
                     continue
-                path = real + b"/" + part + b"/" + name
+                path = folder + b"/" + name
                 if one.kind == FILE or (one.kind == LINK and self.profile == "qmail"):
                     found.append(Item(path, os.fsdecode(name.partition(b":")[0]), one))
                 else:

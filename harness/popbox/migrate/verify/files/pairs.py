@@ -9,7 +9,7 @@ from popbox.migrate.oldhost.dialects.detect import read_old_host
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.model import Login, OldHost, Store
 from popbox.migrate.oldhost.to_accounts import to_accounts
-from popbox.migrate.oldhost.tree import ESCAPES, OUTSIDE, OldHostError, OldHostTree, look
+from popbox.migrate.oldhost.tree import ESCAPES, OUTSIDE, OldHostError, OldHostTree, hidden, look
 
 LOCKED = (b"!", b"*")
 
@@ -91,9 +91,12 @@ def _locked(login: Login) -> bool:
 
 
 def _outside(tree: OldHostTree, login: Login) -> str:
-    entry = look(tree, login.home + b"/Maildir")[1] if login.home else None
-    hidden = entry is not None and entry.kind in (OUTSIDE, ESCAPES)
-    return f"{shown(login.home or b'')}/Maildir is not in the copy" if hidden else ""
+    if not login.home or not login.home.startswith(b"/"):
+        return ""
+    path = login.home + b"/Maildir"
+    entry = look(tree, path)[1]
+    why = hidden(tree, path) if entry is None else "is not in the copy" if entry.kind in (OUTSIDE, ESCAPES) else ""
+    return f"{shown(path)}: {why}" if why else ""
 
 
 def check(new: Known) -> None:
