@@ -159,7 +159,7 @@ def _journey(root: _Told, made: dict[int, Message], order: list[_Told], last: in
         id=root.id,
         message=message,
         copies=tuple(made[one.id] for one in order[1:]),
-        legs=_legs(message),
+        legs=legs_of(message),
         end=end,
         why=why,
         ended=all(_at_end(one, made[one.id]) for one in order),
@@ -186,7 +186,7 @@ def worst(recipients: Iterable[Recipient]) -> tuple[Disposition, str]:
     return one.end, f"{who}: {one.why}" if one.why else who
 
 
-def _legs(message: Message) -> tuple[Leg, Leg, Leg, Leg]:
+def legs_of(message: Message) -> tuple[Leg, Leg, Leg, Leg]:
     """For each leg the worst of all recipients."""
     if not message.recipients:
         smtp = Leg(LEGS[0], State.DONE, at=message.at)

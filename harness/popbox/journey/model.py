@@ -22,7 +22,7 @@ class Kind(StrEnum):
     BOUNCED = "bounced"  # qp: of the bounce
     ENDED = "ended"
     LINKED = "linked"  # parent (a message id), relation
-    FILED = "filed"  # recipient, maildir, path, uidl, size, mode, uid, subject, message_id, fault, wrong
+    FILED = "filed"  # recipient, maildir, path, uidl, size, mode, uid, subject, message_id, from, fault, wrong
     MISSING = "missing"  # recipient, why: the log says delivered, and no file is there
     UNSEEN = "unseen"  # recipient, why: this host's files cannot be looked at
     RETRIEVED = "retrieved"  # session, login, uidl, octets: one complete RETR

@@ -17,7 +17,9 @@ from starlette.exceptions import HTTPException
 from popbox.errors import HostError
 from popbox.serve.errors import ApiError, Problem, body_of
 from popbox.serve.guard import Guard, Rules
+from popbox.serve.journeys import journeys
 from popbox.serve.live import Live
+from popbox.serve.messages import Mailroom, messages
 from popbox.serve.reads import reads
 
 SCHEMA = Path(__file__).with_name("openapi.json")
@@ -39,7 +41,8 @@ def _api(live: Live) -> FastAPI:
         redirect_slashes=False,
         responses={"default": NO_SUCCESS},
     )
-    for router in (reads(live),):
+    mailroom = Mailroom(live)
+    for router in (reads(live), journeys(live), messages(live, mailroom)):
         api.include_router(router)
 
     def answer(error: ApiError) -> Response:
@@ -85,6 +88,9 @@ class _Nowhere:
     def host(self) -> _Nowhere:
         """Itself: what describes asks nothing of it."""
         return self
+
+    def at_end(self, _do: object) -> None:
+        """It does not end."""
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
@@ -62,6 +63,7 @@ class Live:
         self._kicked, self._stopped = threading.Event(), threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Future[None]] = set()
+        self._at_end: list[Callable[[], None]] = []
         store.on_commit(self._moved)
 
     def __enter__(self) -> Self:
@@ -72,6 +74,12 @@ class Live:
         self.end_waits()
         self._kicked.set()
         self._thread.join()
+        for end in self._at_end:
+            end()
+
+    def at_end(self, do: Callable[[], None]) -> None:
+        """Have ``do`` called when the host is let go of."""
+        self._at_end.append(do)
 
     @property
     def ending(self) -> bool:

@@ -2,80 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import os
-import re
-import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.popbox.serve.served import POPBOX, ask, serving
 
-from popbox.hosts.base import Host, closing
-from popbox.hosts.choose import choose, start
+from popbox.hosts.base import Host
 from popbox.serve.app import SCHEMA, schema_text
-from popbox.settings import Settings, find_assets
-
-POPBOX = [sys.executable, "-m", "popbox"]
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("state")
-
-
-@pytest.fixture(scope="module")
-def host(state: Path) -> Iterator[Host]:
-    settings = Settings(find_assets(), state / "popbox", None)
-    with closing(start(choose("local", "standin", settings), settings)) as up:
-        assert up.run("domain", "add", "domain.com").code == 0
-        assert up.run("mailbox", "add", "joe@domain.com", "--login", "joe", "--crypt", "DmIMm9e5Hc8ic").code == 0
-        up.keep()
-        yield up
-
-
-@contextlib.contextmanager
-def serving(
-    state: Path, *options: str, said: str = "read-only", **env: str
-) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """The program, once it says where; the port, and the process. ``said``: the end of its line, ``PORT`` replaced."""
-    environ = {**os.environ, "XDG_STATE_HOME": str(state), "DOCKER_HOST": "unix:///nowhere.sock", **env}
-    argv = [*POPBOX, "serve", "--listen", "127.0.0.1:0", *options]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as program:
-        try:
-            assert program.stdout is not None
-            line = program.stdout.readline()
-            found = re.fullmatch(r"http://127\.0\.0\.1:(\d+) host local, MTA stand-in, (.*)\n", line)
-            assert found, f"{line!r} {program.stderr.read() if program.stderr else ''}"
-            assert found[2] == said.replace("PORT", found[1])
-            yield int(found[1]), program
-        finally:
-            program.send_signal(signal.SIGTERM)
-            program.communicate(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def port(state: Path, host: Host) -> Iterator[int]:
-    assert host.name == "local"
-    with serving(state) as (port, _):
-        yield port
-
-
-def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, dict[str, str]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    assert "application/json" in str(answer.getheader("content-type")), body
-    return answer.status, json.loads(body), {name.lower(): value for name, value in answer.getheaders()}
 
 
 def test_ready_says_where_the_services_are(port: int, host: Host) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import select
@@ -32,6 +33,7 @@ class MaildirFile:
     top: tuple[str, str, str]
     subject: str
     message_id: str
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +63,32 @@ class Maildirs:
         Raises:
             HostError: the host shows no files, or the program ended or did not answer.
         """
+        answer = self._ask({"boxes": boxes, "known": self._known})
+        self._known.clear()
+        return Look(tuple(_files(answer["files"])), answer["faults"])
+
+    def read(self, box: str, name: str) -> bytes:
+        """A message's octets, wherever in its box it lies now and whatever its flags.
+
+        Raises:
+            LookupError: there is no such file any more, or it cannot be handed over; says why.
+            HostError: the host shows no files, or the program ended or did not answer.
+        """
+        answer = self._ask({"read": [box, name]})
+        if "octets" not in answer:
+            raise LookupError(answer["why"])
+        return base64.b64decode(answer["octets"])
+
+    def _ask(self, what: Mapping[str, Any]) -> Any:
         child = self._child or self._start()
         assert child.stdin is not None
         try:
-            child.stdin.write(json.dumps({"boxes": boxes, "known": self._known}).encode() + b"\n")
+            child.stdin.write(json.dumps(what).encode() + b"\n")
             child.stdin.flush()
-            answer = json.loads(self._line(child))
+            return json.loads(self._line(child))
         except (OSError, ValueError) as error:
             self.close()
             raise HostError(f"the look into Maildirs on {self._host.describe()} ended: {error}") from error
-        self._known.clear()
-        return Look(tuple(_files(answer["files"])), answer["faults"])
 
     def close(self) -> None:
         """End the program."""
@@ -103,6 +120,6 @@ class Maildirs:
 
 def _files(rows: Iterable[list[Any]]) -> Iterable[MaildirFile]:
     for box, path, name, size, uid, at, mode, texts in rows:
-        first, second, third, subject, message_id = texts
+        first, second, third, subject, message_id, author = texts
         top = (first, second, third)
-        yield MaildirFile(box, f"{box}/{path}", name, size, uid, at, mode, top, subject, message_id)
+        yield MaildirFile(box, f"{box}/{path}", name, size, uid, at, mode, top, subject, message_id, author)

@@ -1,12 +1,14 @@
 """What runs on the mail host itself to look into Maildirs: ``python3 -c THIS HOME``, nothing but the stdlib.
 
 A request is a line of JSON on stdin: ``boxes`` (Maildir -> since when), ``known`` (pairs of Maildir and name that need
-no second look). The answer is a line: ``files``, and ``faults`` (Maildir -> why it cannot be looked at). Boxes belong
-to popuser, who may put anything there: no link is followed, and nothing but regular files is opened.
+no second look). The answer is a line: ``files``, and ``faults`` (Maildir -> why it cannot be looked at). Or ``read``
+(Maildir and name, up to its flags): the answer is ``octets`` in base64, or ``why`` there are none. Boxes belong to
+popuser, who may put anything there: no link is followed, and nothing but regular files is opened.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import stat
@@ -15,11 +17,12 @@ import sys
 HEAD_OCTETS = 64 * 1024  # our choice: a header is shorter, or is cut there
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-WANTED = (b"subject:", b"message-id:")
+WANTED = (b"subject:", b"message-id:", b"from:")
+MOST_OCTETS = 64 * 1024 * 1024  # our choice: of a message that is handed over whole
 
 
 def fields(head: bytes) -> list[str]:
-    """Three lines that a delivery puts first, then Subject and Message-ID, unfolded, without their names."""
+    """Three lines that a delivery puts first, then Subject, Message-ID and From, unfolded, without their names."""
     lines = head.partition(b"\n\n")[0].split(b"\n")
     found = dict.fromkeys(WANTED, b"")
     for number, line in enumerate(lines):
@@ -70,11 +73,54 @@ def one(at: int, name: str, since: float) -> list[object] | None:
         os.close(fd)
 
 
+def read(box: str, name: str) -> dict[str, str]:
+    """A message's octets, wherever in the box it lies now and whatever its flags."""
+    for folder in ("new", "cur"):
+        at = os.open(os.path.join(box, folder), FOLDER)  # noqa: PTH118
+        try:
+            for found in os.listdir(at):
+                if found.partition(":")[0] == name:
+                    return content(at, found)
+        finally:
+            os.close(at)
+    return {"why": "it is not there any more"}
+
+
+def content(at: int, name: str) -> dict[str, str]:
+    """The octets of one file."""
+    fd = os.open(name, FILE, dir_fd=at)
+    with os.fdopen(fd, "rb") as file:
+        seen = os.fstat(fd)
+        if not stat.S_ISREG(seen.st_mode):
+            return {"why": "what lies in its place is no regular file"}
+        if seen.st_size > MOST_OCTETS:
+            return {"why": f"it has {seen.st_size} octets, and at most {MOST_OCTETS} are handed over"}
+        return {"octets": base64.b64encode(file.read(MOST_OCTETS)).decode()}
+
+
+def handed(home: str, box: str, name: str) -> dict[str, str]:
+    """A message's octets, or why there are none. It is looked for twice: a client may move it from new to cur."""
+    why = ""
+    for _ in range(2):
+        try:
+            answer = read(os.path.join(home, box), name)  # noqa: PTH118
+        except OSError as error:
+            answer = {"why": str(error.strerror)}
+        if "octets" in answer:
+            return answer
+        why = answer["why"]
+    return {"why": why}
+
+
 def serve(home: str) -> None:
     """Answer each request until stdin ends."""
     known: dict[str, set[str]] = {}
     for line in sys.stdin:
         asked = json.loads(line)
+        if "read" in asked:
+            sys.stdout.write(json.dumps(handed(home, *asked["read"])) + "\n")
+            sys.stdout.flush()
+            continue
         for box, name in asked["known"]:
             known.setdefault(box, set()).add(name)
         answer: dict[str, object] = {"files": (files := []), "faults": (faults := {})}

@@ -97,6 +97,7 @@ def filed(owed: Owed, file: MaildirFile, name: FileName, uid: int) -> Event:
         "uid": file.uid,
         "subject": decoded(file.subject),
         "message_id": file.message_id,
+        "from": decoded(file.author),
         "fault": fault.value if fault else None,
         "wrong": wrong,
     }
@@ -120,12 +121,14 @@ def _faults(owed: Owed, file: MaildirFile, name: FileName, uid: int) -> Iterator
         yield Disposition.WRONG_MODE, f"mode {file.mode:04o}: others may read or write it"
 
 
-def decoded(subject: str) -> str:
-    """A Subject as it is read; as it stands where its encoding is broken."""
+def decoded(field: str) -> str:
+    """A field's value as it is read; as it stands where its encoding is broken, or makes half a character (UTF-7)."""
     try:
-        return str(make_header(decode_header(subject))) if "=?" in subject else subject
+        read = str(make_header(decode_header(field))) if "=?" in field else field
+        read.encode()
     except (HeaderParseError, LookupError, ValueError):
-        return subject
+        return field
+    return read
 
 
 def second_copies(batch: Batch, name: FileName) -> list[Owed]:

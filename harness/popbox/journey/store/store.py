@@ -200,9 +200,13 @@ class Store:
 
     def journey(self, of: int) -> Journey | None:
         """The whole journey that a message belongs to, by the id of any of its messages; None where there is none."""
-        db = self._reader()
-        row = db.execute("SELECT root FROM messages WHERE id = ?", (of,)).fetchone()
-        return None if row is None else derive(row[0], self.events_of(row[0]), self.foretold, self.blind())
+        root = self.root_of(of)
+        return derive(root, self.events_of(root), self.foretold, self.blind()) if root else None
+
+    def root_of(self, of: int) -> int:
+        """The first message of the journey that a message belongs to; 0 where there is none."""
+        row = self._reader().execute("SELECT root FROM messages WHERE id = ?", (of,)).fetchone()
+        return int(row[0]) if row else 0
 
     def events_of(self, root: int) -> list[Event]:
         """All events of a journey, oldest first."""

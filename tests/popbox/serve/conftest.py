@@ -1,0 +1,36 @@
+"""One kept host and one ``popbox serve`` beside it, for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.popbox.serve.served import serving
+
+from popbox.hosts.base import Host, closing
+from popbox.hosts.choose import choose, start
+from popbox.settings import Settings, find_assets
+
+
+@pytest.fixture(scope="package")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="package")
+def host(state: Path) -> Iterator[Host]:
+    settings = Settings(find_assets(), state / "popbox", None)
+    with closing(start(choose("local", "standin", settings), settings)) as up:
+        assert up.run("domain", "add", "domain.com").code == 0
+        assert up.run("mailbox", "add", "joe@domain.com", "--login", "joe", "--crypt", "DmIMm9e5Hc8ic").code == 0
+        assert up.run("forward", "add", "sales@domain.com", "joe@domain.com").code == 0
+        up.keep()
+        yield up
+
+
+@pytest.fixture(scope="package")
+def port(state: Path, host: Host) -> Iterator[int]:
+    assert host.name == "local"
+    with serving(state) as (port, _):
+        yield port

@@ -1,0 +1,57 @@
+"""What the tests of ``popbox serve`` share: the program, and questions to it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+POPBOX = [sys.executable, "-m", "popbox"]
+
+
+@contextlib.contextmanager
+def serving(
+    state: Path, *options: str, said: str = "read-only", **env: str
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """The program, once it says where; the port, and the process. ``said``: the end of its line, ``PORT`` replaced."""
+    environ = {**os.environ, "XDG_STATE_HOME": str(state), "DOCKER_HOST": "unix:///nowhere.sock", **env}
+    argv = [*POPBOX, "serve", "--listen", "127.0.0.1:0", *options]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as program:
+        try:
+            assert program.stdout is not None
+            line = program.stdout.readline()
+            found = re.fullmatch(r"http://127\.0\.0\.1:(\d+) host local, MTA stand-in, (.*)\n", line)
+            assert found, f"{line!r} {program.stderr.read() if program.stderr else ''}"
+            assert found[2] == said.replace("PORT", found[1])
+            yield int(found[1]), program
+        finally:
+            program.send_signal(signal.SIGTERM)
+            program.communicate(timeout=60)
+
+
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    assert "application/json" in str(answer.getheader("content-type")), body
+    return answer.status, json.loads(body), {name.lower(): value for name, value in answer.getheaders()}
+
+
+def octets(port: int, path: str) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers of a download."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body, {name.lower(): value for name, value in answer.getheaders()}
