@@ -133,6 +133,12 @@ class Foretold:
     mboxes: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()  # ends of forwarded copies that are kept nowhere here, in words
     at: float = 0.0
+    routed: str = ""  # the address as virtualdomains makes it: in Delivered-To and in the log
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Maildirs and mbox files that get a copy each."""
+        return self.maildirs + self.mboxes
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from popbox.journey.model import Foretold
 from popbox.ledger.proof import Disposition
-from popbox.ledger.routes import Route
 from popbox.scenario.faults import Break
 from popbox.scenario.steps import AboutMessage, Send, Step, Write
 
@@ -53,7 +53,7 @@ class Expectation:
     bound: bool
 
 
-def expectation(taken: list[Taken], number: int, routes: tuple[Route, ...]) -> Expectation:
+def expectation(taken: list[Taken], number: int, routes: tuple[Foretold, ...]) -> Expectation:
     """For the message that step ``number`` sent."""
     before, send = [one for one in taken if one.number < number], _step(taken, number)
     if send and send.refused is not None:
@@ -80,7 +80,7 @@ def _step(taken: list[Taken], number: int) -> Send | None:
     return found[0] if found and isinstance(found[0], Send) else None
 
 
-def _claims(step: Step, message: str, routes: tuple[Route, ...]) -> frozenset[Disposition]:
+def _claims(step: Step, message: str, routes: tuple[Foretold, ...]) -> frozenset[Disposition]:
     """Ends that a step speaks for, if it is about that message; one that removes its Maildir speaks for a loss."""
     if isinstance(step.spec, AboutMessage) and step.spec.message == message:
         return CLAIMS.get(step.verb, frozenset())
@@ -89,11 +89,11 @@ def _claims(step: Step, message: str, routes: tuple[Route, ...]) -> frozenset[Di
     return frozenset()
 
 
-def _ends(route: Route) -> frozenset[Disposition]:
+def _ends(route: Foretold) -> frozenset[Disposition]:
     return OUTCOMES.get(route.outcome, HONEST) | (UNREACHED if route.elsewhere else frozenset())
 
 
-def _rules_say(routes: tuple[Route, ...]) -> str:
+def _rules_say(routes: tuple[Foretold, ...]) -> str:
     """``joe@domain.com: delivered, popboxes/domain-com/joe/Maildir``, for each recipient."""
     said = []
     for route in routes:
@@ -117,5 +117,5 @@ def _unread(before: list[Taken]) -> str:
     return why
 
 
-def _under(routes: tuple[Route, ...], removed: str) -> bool:
+def _under(routes: tuple[Foretold, ...], removed: str) -> bool:
     return any(f"{place}/".startswith(f"{removed.rstrip('/')}/") for route in routes for place in route.places)

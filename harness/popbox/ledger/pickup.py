@@ -17,6 +17,7 @@ from popbox.clients.secret import MASK
 from popbox.clients.wire import Logged, Wire
 from popbox.errors import ConnectionFailed, HostError, StepTimeout
 from popbox.hosts.base import Host
+from popbox.journey.join.rules import logins
 from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.proof import Retrieved
 from popbox.scenario.fields import HOWTO_HASH, HOWTO_PASSWORD
@@ -132,15 +133,14 @@ def known_logins(host: Host, boxes: set[str], heard: Iterable[Heard]) -> dict[st
     """Box below the qmail home -> login and password, for those boxes whose password is known."""
     said = {one.login: one.password for one in heard if one.password and not one.password.startswith("*")}
     try:
-        lines = host.read("users/poppasswd").decode("utf-8", "replace").splitlines()
+        rows = logins(host)
     except HostError:
         return {}
     known: dict[str, tuple[str, str]] = {}
-    for login, crypt, _user, directory in (line.split(":", 3) for line in lines if line.count(":") >= 3):
-        box = directory.removeprefix(host.home()).strip("/")
-        password = said.get(login) or (HOWTO_PASSWORD if crypt == HOWTO_HASH else None)
-        if box in boxes and password:
-            known[box] = (login, password)
+    for one in rows:
+        password = said.get(one.login) or (HOWTO_PASSWORD if one.crypt == HOWTO_HASH else None)
+        if one.box in boxes and password:
+            known[one.box] = (one.login, password)
     return known
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from popbox.clients.smtp import Receipt
 from popbox.errors import PopboxError
-from popbox.ledger.routes import Route
+from popbox.journey.model import Foretold
 
 QUEUED_AS = re.compile(r"\bqp (\d+)")
 
@@ -25,7 +25,7 @@ class Sent:
     octets: bytes
     sender: str
     recipients: tuple[str, ...]
-    routes: tuple[Route, ...]
+    routes: tuple[Foretold, ...]
     step: int
     at: float = field(default_factory=time.time)  # wall clock, seconds
     took_s: float = 0.0

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from popbox.errors import HostError
 from popbox.hosts.base import Found, Host
 from popbox.hosts.readiness import wait_until
-from popbox.journey.model import Message
+from popbox.journey.join.rules import ask
+from popbox.journey.model import Foretold, Message
 from popbox.ledger.boxes import base
-from popbox.ledger.routes import Route, ask
 from popbox.ledger.tracker import messages
 from popbox.message.model import Mail
 from popbox.message.parse import addresses, normal, parse
@@ -50,7 +50,7 @@ class Box:
     """Where the mail of one address goes (a mailbox's, an extension, a forward), and what has been read there."""
 
     host: Host
-    route: Route
+    route: Foretold
     _read: dict[str, Mail] = field(default_factory=dict)
 
     @classmethod
@@ -61,19 +61,16 @@ class Box:
             HostError: by these rules mail for that address ends in no Maildir here; says where and why.
         """
         box = cls(host, ask(host, address))
-        if not box._maildirs():
+        if not box.route.maildirs:
             raise HostError(f"mail for {address} comes to no box of this host: {box.route.outcome}: {box.route.why}")
         return box
-
-    def _maildirs(self) -> list[str]:
-        return [place for place in self.route.places if place.endswith("/Maildir")]
 
     def names(self) -> frozenset[str]:
         """What lies there, by the part of the file names that stays."""
         return frozenset(base(one) for one in self._files())
 
     def _files(self) -> list[Found]:
-        found = [one for place in self._maildirs() for one in self.host.find(place, "")]
+        found = [one for place in self.route.maildirs for one in self.host.find(place, "")]
         return sorted(found, key=lambda one: (one.entry.mtime, one.entry.path))
 
     def mails(self, known: frozenset[str]) -> list[Mail]:

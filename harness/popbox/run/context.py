@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from popbox.clients.wire import Wire
 from popbox.errors import HostError
 from popbox.hosts.base import Ability, Found, Host, Service
+from popbox.journey.model import Foretold
 from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.boxes import Login, Names, listed, lying
-from popbox.ledger.routes import Route
 from popbox.ledger.sent import Sent
 from popbox.ledger.tracker import Tracker
 from popbox.scenario.faults import Break
@@ -61,9 +61,9 @@ class Context:
         for wire in self.sessions.values():
             wire.hang_up()
 
-    def look_first(self, routes: tuple[Route, ...]) -> None:
+    def look_first(self, routes: tuple[Foretold, ...]) -> None:
         """Note what the boxes hold before a message goes there, so that at the end new messages can be recognised."""
-        for place in {place for route in routes for place in route.places if place.endswith("/Maildir")}:
+        for place in {place for route in routes for place in route.maildirs}:
             if place not in self.before and (names := lying(self.host, place)) is not None:
                 self.before[place] = names
         if self.host.cannot(Ability.FILES):

@@ -10,9 +10,9 @@ from tests.popbox.fakehost import FakeHost
 from popbox.clients.smtp import Receipt, Reply
 from popbox.errors import HostError
 from popbox.hosts.base import DirEntry, Found
+from popbox.journey.model import Foretold
 from popbox.ledger.proof import Message
 from popbox.ledger.reconcile import reconcile
-from popbox.ledger.routes import Route
 from popbox.ledger.sent import Sent
 from popbox.ledger.tracker import Tracker
 
@@ -20,8 +20,8 @@ NOW = 1_700_000_000.0
 BOX = "popboxes/c/joe/Maildir"
 SENT = b"X-Popbox-Token: pb-1\nSubject: s\n\none\n"
 KEPT = b"Return-Path: <a@b>\n" + SENT
-GOOD = Route("joe@c", "delivered", "", (BOX,))
-BAD = Route("joe@c", "bounced", "no mailbox here")
+GOOD = Foretold("joe@c", "delivered", "", (BOX,))
+BAD = Foretold("joe@c", "bounced", "no mailbox here")
 LOG = "new msg 7\ninfo msg 7: bytes 99 from <a@b> qp 9 uid 1\nstarting delivery 1: msg 7 to local joe@c\n"
 DONE = f"{LOG}delivery 1: success: did_1+0+0/\nend msg 7\n"
 FAILED = f"{LOG}delivery 1: failure: no/\nbounce msg 7 qp 10\nend msg 7\n"
@@ -71,7 +71,7 @@ class Clock:
         self.now += seconds
 
 
-def sent(accepted: bool = True, route: Route = GOOD, **more: Any) -> Sent:
+def sent(accepted: bool = True, route: Foretold = GOOD, **more: Any) -> Sent:
     reply = Reply(250, ("ok 1 qp 9",)) if accepted else Reply(553, ("no",))
     receipt = Receipt(accepted, "DATA" if accepted else "RCPT", reply, ())
     return Sent("one", "pb-1", SENT, "a@b", ("joe@c",), (route,), 1, NOW - 90, 0.5, **{"receipt": receipt, **more})

@@ -29,11 +29,11 @@ from tests.popbox.peer import peer
 
 from popbox.errors import ConnectionFailed, HostError
 from popbox.hosts.base import Found
+from popbox.journey.model import Foretold
 from popbox.ledger import reconcile as ledger
 from popbox.ledger.boxes import Login
 from popbox.ledger.proof import Disposition, LegStatus
 from popbox.ledger.reconcile import reconcile
-from popbox.ledger.routes import Route
 from popbox.ledger.sent import Sent
 from popbox.scenario.fields import HOWTO_HASH
 
@@ -157,7 +157,7 @@ def test_a_young_copy_is_looked_at_again(clock: Clock) -> None:
 
 @pytest.mark.parametrize("outcome", ["unknown", "deferred"])
 def test_where_no_place_was_expected_the_log_is_what_counts(outcome: str) -> None:
-    proof = Run(found(), message=sent(route=Route("joe@c", outcome, "cannot say"))).proof()
+    proof = Run(found(), message=sent(route=Foretold("joe@c", outcome, "cannot say"))).proof()
     assert proof.ended is Disposition.ONCE
     assert proof.why == f"one file: {BOX}/new/1.2.mx"
 
@@ -219,12 +219,12 @@ def test_the_mta_that_bounced_against_the_rules_fails_and_the_other_way_round() 
 @pytest.mark.parametrize(
     ("route", "why"),
     [
-        (Route("joe@c", "delivered", "users/assign:1", (BOX,)), "joe@c: no"),
-        (Route("joe@c", "deferred", ""), "joe@c: no"),
+        (Foretold("joe@c", "delivered", "users/assign:1", (BOX,)), "joe@c: no"),
+        (Foretold("joe@c", "deferred", ""), "joe@c: no"),
         (BAD, "joe@c: no; explain joe@c: no mailbox here"),
     ],
 )
-def test_the_rules_are_quoted_where_they_say_that_it_does_not_come(route: Route, why: str) -> None:
+def test_the_rules_are_quoted_where_they_say_that_it_does_not_come(route: Foretold, why: str) -> None:
     assert Run(log=FAILED, message=sent(route=route)).proof().why == why
 
 

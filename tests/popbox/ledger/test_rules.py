@@ -10,14 +10,13 @@ import pytest
 from popbox.clients.body import Body
 from popbox.clients.wire import Logged
 from popbox.hosts.base import DirEntry, Found
-from popbox.journey.model import LEGS, Attempt, Leg, Message, Recipient, State
+from popbox.journey.model import LEGS, Attempt, Foretold, Leg, Message, Recipient, State
 from popbox.ledger.boxes import base, is_copy
 from popbox.ledger.copies import Stored, copies, fault, whole
 from popbox.ledger.expectation import HONEST, UNREACHED, Taken, expectation
 from popbox.ledger.judge import Evidence, judge
 from popbox.ledger.pickup import RetrievedMessage
 from popbox.ledger.proof import Disposition as Ends
-from popbox.ledger.routes import Route
 from popbox.scenario.steps import Step
 
 SENT = b"X-Popbox-Token: pb-1\nSubject: s\n\none\n.two\n"
@@ -236,27 +235,27 @@ def taken(number: int, passed: bool = True, **step: object) -> Taken:
 
 TALK = "S: 220...\nC: QUIT\nS: 221..."
 SEND = {"from": "a@b", "to": ["joe@c"], "id": "m"}
-GOOD = (Route("joe@c", "delivered", "", (BOX,)),)
-FORETOLD: dict[str, tuple[list[Taken], tuple[Route, ...], set[Ends], bool]] = {
+GOOD = (Foretold("joe@c", "delivered", "", (BOX,)),)
+EXPECTED: dict[str, tuple[list[Taken], tuple[Foretold, ...], set[Ends], bool]] = {
     "delivered": ([taken(1, send=SEND)], GOOD, {Ends.ONCE}, True),
     "refused": ([taken(1, send={**SEND, "refused": "553"})], GOOD, {Ends.SMTP}, False),
-    "bounced": ([taken(1, send=SEND)], (Route("x@c", "bounced", "no"),), {Ends.BOUNCED}, True),
-    "deferred": ([taken(1, send=SEND)], (Route("x@c", "deferred", "no"),), {Ends.DEFERRED, Ends.BOUNCED}, False),
-    "unknown": ([taken(1, send=SEND)], (Route("x@c", "unknown", "no"),), set(HONEST - {Ends.SMTP}), False),
+    "bounced": ([taken(1, send=SEND)], (Foretold("x@c", "bounced", "no"),), {Ends.BOUNCED}, True),
+    "deferred": ([taken(1, send=SEND)], (Foretold("x@c", "deferred", "no"),), {Ends.DEFERRED, Ends.BOUNCED}, False),
+    "unknown": ([taken(1, send=SEND)], (Foretold("x@c", "unknown", "no"),), set(HONEST - {Ends.SMTP}), False),
     "a claim that passed": (
         [taken(1, send=SEND), taken(2, expect_bounce={"message": "m", "mailbox": "a@b", "says": "x"})],
         GOOD, {Ends.ONCE, Ends.BOUNCED}, True,
     ),
     "a claim that failed": (
         [taken(1, send=SEND), taken(2, passed=False, expect_delivered={"message": "m", "mailbox": "a@b"})],
-        (Route("x@c", "bounced", "no"),), {Ends.ONCE}, True,
+        (Foretold("x@c", "bounced", "no"),), {Ends.ONCE}, True,
     ),
     "a claim of another message": (
         [taken(1, send=SEND), taken(2, expect_bounce={"message": "n", "mailbox": "a@b", "says": "x"})],
         GOOD, {Ends.ONCE}, True,
     ),
     "a copy goes elsewhere": (
-        [taken(1, send=SEND)], (Route("x@c", "delivered", "", (BOX,), ("remote: a@b",)),),
+        [taken(1, send=SEND)], (Foretold("x@c", "delivered", "", (BOX,), elsewhere=("remote: a@b",)),),
         {Ends.ONCE, *UNREACHED}, True,
     ),
     "a dialogue": ([taken(1, send={"dialogue": TALK, "id": "m"})], GOOD, {Ends.ONCE, Ends.SMTP}, True),
@@ -269,9 +268,9 @@ FORETOLD: dict[str, tuple[list[Taken], tuple[Route, ...], set[Ends], bool]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", FORETOLD)
+@pytest.mark.parametrize("case", EXPECTED)
 def test_which_end_is_right(case: str) -> None:
-    steps, routes, fates, bound = FORETOLD[case]
+    steps, routes, fates, bound = EXPECTED[case]
     right = expectation(steps, 1, routes)
     assert (set(right.fates), right.bound) == (fates, bound)
     if case == "delivered":
@@ -303,5 +302,5 @@ def test_what_was_written_counts_from_the_next_hup() -> None:
 def test_a_message_of_no_step_is_judged_by_the_rules_alone() -> None:
     """A send that ended in an error of popbox's own leaves no step behind."""
     right = expectation([], 1, GOOD)
-    assert Ends.SMTP in expectation([], 1, (Route("x@c", "unknown", "no"),)).fates
+    assert Ends.SMTP in expectation([], 1, (Foretold("x@c", "unknown", "no"),)).fates
     assert (set(right.fates), right.bound) == ({Ends.ONCE}, True)

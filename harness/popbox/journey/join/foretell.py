@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from popbox.errors import HostError
 from popbox.hosts.base import Host
 from popbox.journey.join.maillog import Did
+from popbox.journey.join.rules import ARRIVES, logins
 from popbox.journey.model import Event, Foretold, Kind
 from popbox.journey.store import Batch
 
@@ -18,7 +19,6 @@ FRESH_S = 60.0  # our choice: an answer is asked for again after that, and at on
 MOST_ASKED = 1000  # our choice: in one pass; more addresses than that at once stay unknown, with the reason
 MOST_KEPT = 50_000
 TOO_MANY = "not asked: too many addresses at once"
-ARRIVES = ("maildir", "mbox")
 
 
 @dataclass(slots=True)
@@ -50,11 +50,8 @@ class Foreteller:
         if time.time() - self._read_at < FRESH_S / 10:
             return
         self._read_at = time.time()
-        home = self._host.home().rstrip("/") + "/"
         with suppress(HostError):
-            lines = self._host.read("users/poppasswd").decode("utf-8", "replace").splitlines()
-            rows = (line.split(":", 3) for line in lines if line.count(":") >= 3)
-            self._boxes = {row[0]: f"{row[3].strip().removeprefix(home).rstrip('/')}/Maildir" for row in rows}
+            self._boxes = {one.login: f"{one.box}/Maildir" for one in logins(self._host)}
         with suppress(HostError):
             text = self._host.read("control/virtualdomains").decode("utf-8", "replace")
             self._virtual = virtualdomains(text)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from popbox.clients.smtp import Receipt, Reply
 from popbox.clients.wire import Logged, Wire
 from popbox.hosts.readiness import left
+from popbox.journey.join.rules import ask
 from popbox.ledger import TOKEN_FIELD
-from popbox.ledger.routes import ask
 from popbox.ledger.sent import Sent
 from popbox.result import Observation
 from popbox.run.context import Context

@@ -8,7 +8,7 @@ from popbox import ledger
 from popbox.clients import smtp
 from popbox.errors import PopboxError
 from popbox.hosts.readiness import left
-from popbox.ledger.routes import ask
+from popbox.journey.join.rules import ask
 from popbox.ledger.sent import Sent
 from popbox.result import Observation
 from popbox.run.context import Context

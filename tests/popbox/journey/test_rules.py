@@ -1,4 +1,4 @@
-"""What the mail host's own rules say of an address, read from ``mailhost explain --json``."""
+"""What the mail host's own rules say of an address, read from ``mailhost explain --json``; its logins."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from tests.popbox.fakehost import FakeHost
 
 from popbox.errors import HostError
 from popbox.hosts.base import Ran
-from popbox.ledger.routes import Route, ask
+from popbox.journey.join.rules import Login, ask, logins
+from popbox.journey.model import Foretold
 
 HOME = "/var/qmail/popboxes/c/joe"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("popbox.journey.join.rules.time.time", lambda: 5.0)
 
 
 def delivery(kind: str, argument: str = "", onward: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -26,7 +32,7 @@ def way(outcome: str = "delivered", *deliveries: dict[str, Any], **more: Any) ->
     }  # fmt: skip
 
 
-def asked(said: object, code: int = 0) -> Route:
+def asked(said: object, code: int = 0) -> Foretold:
     return ask(FakeHost(ran=Ran((), code, json.dumps(said), "")), "joe@c")
 
 
@@ -41,8 +47,9 @@ def test_places_are_below_the_home_and_in_the_order_of_the_instructions() -> Non
             delivery("maildir", "./Maildir/"),
         )
     )
-    places = ("popboxes/c/joe/Mailbox", "popboxes/c/eve/Maildir", "popboxes/c/joe/Maildir")
-    assert route == Route("joe@c", "delivered", "", places, ("program |true",))
+    boxes = ("popboxes/c/eve/Maildir", "popboxes/c/joe/Maildir")
+    assert route == Foretold("joe@c", "delivered", "", boxes, ("popboxes/c/joe/Mailbox",), ("program |true",), 5.0, "")
+    assert route.places == (*boxes, "popboxes/c/joe/Mailbox")
 
 
 @pytest.mark.parametrize("outcome", ["bounced", "deferred", "remote", "discarded"])
@@ -92,7 +99,7 @@ def test_the_reason_is_the_step_that_decided_its_words_and_the_first_hint(said: 
 )
 def test_a_host_that_cannot_say_makes_the_route_unknown(ran: Ran, why: str) -> None:
     route = ask(FakeHost(ran=ran), "joe@c")
-    assert (route.address, route.outcome, route.places) == ("joe@c", "unknown", ())
+    assert (route.address, route.outcome, route.places, route.at) == ("joe@c", "unknown", (), 5.0)
     assert route.why.startswith(why)
 
 
@@ -102,4 +109,15 @@ def test_of_a_host_that_does_not_answer_the_first_line_is_the_reason() -> None:
             assert argv == ("explain", "joe@c", "--json")
             raise HostError("the container has ended", "its log")
 
-    assert ask(Gone(), "joe@c") == Route("joe@c", "unknown", "the container has ended")
+    assert ask(Gone(), "joe@c") == Foretold("joe@c", "unknown", "the container has ended", at=5.0)
+
+
+def test_logins_are_the_lines_with_four_fields() -> None:
+    lines = b"joe:$1$x:popuser:/var/qmail/popboxes/c/joe \nbad:line\n\nd:h:u:/srv/d/:gecos\n\xff:h:u:popboxes/e\n"
+    assert logins(FakeHost(files={"users/poppasswd": lines})) == [
+        Login("joe", "$1$x", "popboxes/c/joe"),
+        Login("d", "h", "srv/d/:gecos"),
+        Login("\ufffd", "h", "popboxes/e"),
+    ]
+    with pytest.raises(HostError):
+        logins(FakeHost())
