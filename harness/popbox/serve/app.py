@@ -21,6 +21,7 @@ from popbox.serve.journeys import journeys
 from popbox.serve.live import Live
 from popbox.serve.messages import Mailroom, messages
 from popbox.serve.reads import reads
+from popbox.serve.waits import waits
 
 SCHEMA = Path(__file__).with_name("openapi.json")
 NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
@@ -42,7 +43,7 @@ def _api(live: Live) -> FastAPI:
         responses={"default": NO_SUCCESS},
     )
     mailroom = Mailroom(live)
-    for router in (reads(live), journeys(live), messages(live, mailroom)):
+    for router in (reads(live), journeys(live), waits(live, mailroom), messages(live, mailroom)):
         api.include_router(router)
 
     def answer(error: ApiError) -> Response:

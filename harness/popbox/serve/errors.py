@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from popbox.printable import plain
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Problem(BaseModel):
@@ -24,9 +29,17 @@ class Problem(BaseModel):
 class ApiError(Exception):
     """An answer that is no success. Its text is for the client: never that of an exception from elsewhere."""
 
-    def __init__(self, status: int, error: str, hint: str = "", evidence: tuple[str, ...] = ()) -> None:
-        """``status`` is the HTTP code."""
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        hint: str = "",
+        evidence: tuple[str, ...] = (),
+        more: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        """``status`` is the HTTP code; ``more`` is JSON for the body, fit to be shown as it is."""
         super().__init__(error)
+        self.more = more
         self.status, self.error, self.hint, self.evidence = status, error, hint, evidence
 
 
@@ -34,4 +47,4 @@ def body_of(problem: ApiError, host: str, mta: str) -> bytes:
     """The answer's body; what it quotes of peers and logs is plain."""
     evidence = [plain(line) for line in problem.evidence]
     told = Problem(error=plain(problem.error), hint=plain(problem.hint), evidence=evidence, host=host, mta=mta)
-    return json.dumps(told.model_dump(), ensure_ascii=True).encode()
+    return json.dumps({**told.model_dump(), **problem.more}, ensure_ascii=True).encode()

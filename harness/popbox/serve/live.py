@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -18,6 +18,8 @@ from popbox.errors import PopboxError
 from popbox.hosts.base import Host
 from popbox.journey.recorder import Recorder
 from popbox.journey.store import Store
+from popbox.serve.arrivals import Arrival
+from popbox.serve.news import News, Watch
 
 IDLE_S = 1.0  # our choice: between passes while there is no wait
 WATCHED_S = 0.05  # our choice: between passes while there are waits: a third of the 150 ms from delivery to answer
@@ -64,6 +66,7 @@ class Live:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Future[None]] = set()
         self._at_end: list[Callable[[], None]] = []
+        self.news = News(store)
         store.on_commit(self._moved)
 
     def __enter__(self) -> Self:
@@ -89,7 +92,7 @@ class Live:
     def end_waits(self) -> None:
         """Let every ``changed`` return at once, from now on. The recorder ends too."""
         self._stopped.set()
-        self._tell()
+        self._tell([])
 
     def kick(self) -> None:
         """Have a pass run soon, also while passes are put off after an error."""
@@ -116,17 +119,43 @@ class Live:
     def _moved(self, cursor: int) -> None:
         """The store's own call after a batch, in the writer's thread."""
         self._cursor = cursor
-        self._tell()
+        self._tell(self.news.collect())
 
-    def _tell(self) -> None:
+    def _tell(self, arrivals: list[Arrival]) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed: there is no wait
-                self._loop.call_soon_threadsafe(self._wake)
+                self._loop.call_soon_threadsafe(self._wake, arrivals)
 
-    def _wake(self) -> None:
+    def _wake(self, arrivals: list[Arrival]) -> None:
+        self.news.offer(arrivals)
+        if self.ending:
+            self.news.stop()
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
+
+    @contextmanager
+    def watch(self, name: str, takes: Callable[[Arrival], bool], enough: int) -> Iterator[Watch]:
+        """See ``News.watch``; passes are close together within it. In the server's event loop."""
+        self._loop = asyncio.get_running_loop()
+        quiet = not self.news
+        with self.news.watch(name, takes, enough) as watch:
+            if quiet:
+                self._kicked.set()
+            if self.ending:
+                watch.stop()
+            yield watch
+
+    async def recorded(self, since: float, within_s: float) -> bool:
+        """Whether a whole pass that began after the time ``since`` has ended without error, within so many seconds."""
+        deadline = time.monotonic() + within_s
+        while (self.state.whole_since or 0.0) < since:
+            left = deadline - time.monotonic()
+            if left <= 0 or self.ending:
+                return False
+            self.kick()
+            await asyncio.sleep(min(WATCHED_S, left))
+        return True
 
     def _record(self) -> None:
         """Pass after pass, until the end."""
@@ -158,4 +187,4 @@ class Live:
     def _pause_s(self) -> float:
         if self.state.retry_at is not None:
             return max(0.0, self.state.retry_at - time.time())
-        return WATCHED_S if self._waiting else IDLE_S
+        return WATCHED_S if self._waiting or self.news else IDLE_S

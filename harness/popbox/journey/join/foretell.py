@@ -28,6 +28,7 @@ class Answer:
     foretold: Foretold
     seq: int | None = None
     kinds: frozenset[str] = field(default_factory=frozenset)
+    stale: bool = False
 
 
 class Foreteller:
@@ -59,7 +60,9 @@ class Foreteller:
     def ask(self, routed: Iterable[tuple[str, str]]) -> None:
         """Ask what is not known of (channel, routed address); nothing is raised: what cannot be asked is unknown."""
         now = time.time()
-        fresh = {one for one, answer in self._answers.items() if now - answer.foretold.at < FRESH_S}
+        fresh = {
+            one for one, answer in self._answers.items() if now - answer.foretold.at < FRESH_S and not answer.stale
+        }
         wanted = list(dict.fromkeys(one for channel, one in routed if channel == "local" and one not in fresh))
         if not wanted:
             return
@@ -109,6 +112,11 @@ class Foreteller:
         """What was foretold of a routed address."""
         answer = self._answers.get(routed)
         return answer.foretold if answer else None
+
+    def doubt(self, routed: str) -> None:
+        """Ask again before the next delivery: this one was put off, and what was in its way may be gone by then."""
+        if answer := self._answers.get(routed):
+            answer.stale = True
 
     def contradicts(self, routed: str, did: Did) -> str:
         """Why what happened is not what the rules say now; empty where it is, or where they cannot be asked."""

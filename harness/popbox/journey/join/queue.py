@@ -30,6 +30,9 @@ class Rules(Protocol):
     def places(self, routed: str) -> Foretold | None:
         """What was foretold."""
 
+    def doubt(self, routed: str) -> None:
+        """What was foretold may not hold for the next delivery."""
+
 
 class NoRules:
     """Where no one can say how the rules treat an address: the log's own name for it, and nothing foretold."""
@@ -45,6 +48,9 @@ class NoRules:
     def places(self, _routed: str) -> Foretold | None:
         """See Rules."""
         return None
+
+    def doubt(self, _routed: str) -> None:
+        """See Rules."""
 
 
 class QueueLog:
@@ -134,6 +140,8 @@ class QueueLog:
             self._owed(of, address)
         if why := self._rules.contradicts(address, line):
             self._add(batch, at, Kind.ALARM, of, "", recipient=address, why=why)
+        if line.outcome == "deferral":
+            self._rules.doubt(address)
         for qp in line.forwards:
             self._expect(batch, qp, of, "forward", at)
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from popbox.journey.store.search import Filters
-from popbox.journey.store.store import NEW, Batch, Store, StoreError
+from popbox.journey.store.store import MOST_EVENTS, NEW, Batch, Store, StoreError
 
-__all__ = ["NEW", "Batch", "Filters", "Store", "StoreError"]
+__all__ = ["MOST_EVENTS", "NEW", "Batch", "Filters", "Store", "StoreError"]
