@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.popbox.migrate.oldhosts import HASH, QMAIL, message, put
+from tests.popbox.migrate.oldhosts import HASH, QMAIL, maildir, message, put
+
+from mailhost.qmail.assign import newu
 
 JOE = f"{QMAIL}/popboxes/domain-com/joe"
 VDOMAIN = "home/vpopmail/domains/v.example"
@@ -56,6 +58,21 @@ def gone(file: str) -> Callable[[Path], None]:
 def moved(file: str, name: str) -> Callable[[Path], None]:
     """Rename something."""
     return lambda root: (root / file).rename(root / name) and None  # type: ignore[func-returns-value]
+
+
+def built_otherwise(root: Path) -> None:
+    """users/cdb has one address more than users/assign."""
+    path = root / QMAIL / "users/assign"
+    text = path.read_text()
+    path.write_text(text.replace("=domain-com-joe:", "=domain-com-jim:popuser:888:888:/x:::\n=domain-com-joe:"))
+    newu(root / QMAIL)
+    path.write_text(text)
+    os.utime(root / QMAIL / "users/cdb")
+
+
+def stray(root: Path) -> None:
+    """A Maildir with mail beside joe's."""
+    maildir(root / JOE / "Maildir.old", 2)
 
 
 def mode(file: str, bits: int) -> Callable[[Path], None]:
@@ -168,6 +185,10 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "home-dotdot": ("howto", edit(f"{QMAIL}/users/assign", "/domain-com/ann:", "/domain-com/../domain-com/ann:"), f"{USERS}/assign:4"),
     "home-missing": ("howto", edit(f"{QMAIL}/users/assign", "/domain-com/ann:", "/domain-com/anna:"), f"{USERS}/assign:4"),
     "home-escapes": ("howto", link(JOE, "joe"), f"{USERS}/assign:1"),
+    "cdb-differs": ("howto", built_otherwise, f"{USERS}/cdb"),
+    "home-sticky": ("howto", mode(JOE, 0o1700), f"/{JOE}"),
+    "dotqmail-executable": ("howto", mode(f"{JOE}/.qmail", 0o700), f"/{JOE}/.qmail"),
+    "mail-not-opened": ("howto", stray, f"/{JOE}/Maildir.old"),
     "home-writable": ("howto", mode(JOE, 0o777), f"/{JOE}"),
     "dotqmail-missing": ("howto", gone(f"{JOE}/.qmail"), f"{USERS}/assign:1"),
     "dotqmail-not-regular": ("howto", fifo(f"{JOE}/.qmail"), f"/{JOE}/.qmail"),

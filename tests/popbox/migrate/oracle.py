@@ -99,7 +99,7 @@ class Oracle:
         return self._lines(lines, home, local, domain, depth, user=user)
 
     def _owner(self, lower: str, whole: str) -> tuple[str, str, str, str] | None:
-        exact = next((row for row in self.rows if row[0] == f"={lower}"), None)
+        exact = next((row for row in self.rows if row[0].lower() == f"={lower}"), None)  # Q-ASSIGN-9
         wild = [row for row in self.rows if row[0][0] == "+" and lower.startswith(row[0][1:].lower())]
         if exact is not None:
             home, dash, ext, user = exact[4], exact[5], exact[6], ""

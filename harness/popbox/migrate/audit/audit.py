@@ -12,6 +12,7 @@ from popbox.migrate.oldhost.findings import Finding, Left, Where
 from popbox.migrate.oldhost.mboxes.survey import Reading, survey
 from popbox.migrate.oldhost.model import OldHost
 from popbox.migrate.oldhost.stores import contents
+from popbox.migrate.oldhost.strays import name_strays
 from popbox.migrate.oldhost.to_accounts import to_accounts
 from popbox.migrate.oldhost.tree import Local, OldHostError, OldHostTree
 
@@ -65,6 +66,7 @@ def audit(tree: OldHostTree, dialect: str | None, home: bytes, *, count: bool = 
     tree.prepare([box.store.path for box in accounts.boxes()])
     now_ns = time.time_ns()
     held = [_held(tree, host, box, now_ns, count) for box in accounts.boxes()]
+    name_strays(tree, host)
     for path, why in sorted(tree.denied.items()):
         host.unreadable(Where(file_of(path)), why)
     return Audit(host, accounts, held)

@@ -86,6 +86,8 @@ class OldHost:
     findings: list[Finding] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     homes: set[bytes] = field(default_factory=set)
+    guessed: set[bytes] = field(default_factory=set)
+    """Homes in which a program of which nothing is known has mail: it can deliver to any place there."""
     box_paths: set[bytes] = field(default_factory=set)
     """Where the mailboxes lie that come over."""
     envnoathost: bytes = b""

@@ -211,3 +211,78 @@ def test_a_file_that_cannot_be_read_is_lost_by_name(file: str, tmp_path: Path) -
     code, _, _, output = run(old, "--dialect", "howto")
     assert code == 1
     assert f"lost: /{QMAIL}/{file}: what it holds: " in output
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "named"),
+    [
+        ("control/rcpthosts", "old.example.net\ndomain.com\ndomain.net\nb.org\n", "rcpthosts:4: addresses of b.org"),
+        ("control/percenthack", "domain.com\n", "percenthack:1: addresses NAME%DOMAIN@domain.com"),
+        ("../../etc/passwd", "bill:x:500:5::/home/bill:\n", "passwd:1: address and login of the system account bill"),
+    ],
+)  # fmt: skip
+def test_an_address_beside_the_virtual_domains_is_lost_by_name(
+    file: str, text: str, named: str, tmp_path: Path
+) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    put(old / "home/bill/.qmail", ELSEWHERE)
+    put(old / QMAIL / file, text)
+    lost = [str(one) for one in audited(old).lost]
+    assert len(lost) == 1
+    assert f"/{named}: " in lost[0]
+
+
+def test_accounts_that_take_no_mail_are_no_loss(tmp_path: Path) -> None:
+    """The owner of the mailboxes, an account that has never had mail, root, and alias."""
+    old = HOSTS["howto"](tmp_path / "old")
+    for home in ("home/bill", "root"):
+        (old / home).mkdir(parents=True)
+    put(old / "root/.qmail", ELSEWHERE)
+    rows = ("popuser:x:888:888::/var/qmail/popboxes", "bill:x:1000:1000::/home/bill", "root:x:0:0::/root",
+            "alias:x:71:71::/var/qmail/alias")  # fmt: skip
+    put(old / "etc/passwd", "".join(f"{row}:/bin/sh\n" for row in rows))
+    assert audited(old).lost == []
+
+
+@pytest.mark.parametrize("text", ["|unknown\n", "|safecat ./Other/tmp ./Other/new 2>/tmp/log\n", "./Maildir/\n"])
+def test_mail_that_an_unknown_program_may_have_put_beside_the_mailbox_is_lost(text: str, tmp_path: Path) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    maildir(old / BOXES / "ann/Other", 2)
+    put(old / BOXES / "ann/.qmail", text)
+    found = audited(old)
+    named = [one for one in found.left if one.where.file == f"/{BOXES}/ann/Other"]
+    assert [(one.what, one.lost) for one in named] == [("mail", text.startswith("|"))]
+
+
+def test_a_program_whose_output_goes_to_dev_null_is_known(tmp_path: Path) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    maildir(old / BOXES / "ann/Other", 2)
+    put(old / BOXES / "ann/.qmail", "|safecat $HOME/Other/tmp $HOME/Other/new >/dev/null 2>&1\n")
+    code, _, _, _ = run(old)
+    assert (code, count(old, "domain-com", "ann"), count(old, "domain-com", "aa0002")) == (0, 3, 2)
+
+
+def test_a_program_of_which_nothing_is_known_has_the_mail_that_a_later_line_refuses(tmp_path: Path) -> None:
+    """It may be the delivery: the mail comes into the mailbox, and elsewhere it is lost by name."""
+    old = HOSTS["vpopmail"](tmp_path / "old")
+    domain = old / "home/vpopmail/domains/v.example"
+    put(domain / "joe/.qmail", "|unknown\n|bouncesaying gone\n")
+    put(domain / ".qmail-sales", "|unknown\n|bouncesaying gone\n")
+    found = audited(old)
+    assert [one.what for one in found.lost] == ["address sales@v.example"]
+    assert "joe" in found.accounts.domains["v.example"].boxes
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_an_extension_of_a_system_account_comes_to_what_its_login_opens(empty: bool, tmp_path: Path) -> None:
+    """Mail for a place of the account that holds none; one that holds mail is a mailbox of its own, and named."""
+    old = HOSTS["system"](tmp_path / "old")
+    put(old / "home/ann/.qmail-list", "./Mailbox\n")
+    put(old / "home/ann/Mailbox", "" if empty else MBOX)
+    found = audited(old)
+    boxes = found.accounts.domains["users.example"].boxes
+    if empty:
+        assert boxes["ann"].aliases == ["ann-list"]
+        assert found.lost == []
+    else:
+        assert [one.what.split(",")[0] for one in found.lost] == ["more mail of ann"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from popbox.migrate.oldhost.dialects.cdb import records
 from popbox.migrate.oldhost.dialects.text import file_of, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import OldHost
@@ -29,9 +30,10 @@ def read_assign(tree: OldHostTree, host: OldHost, home: bytes) -> list[Assigned]
     path = home + b"/users/assign"
     octets = text_of(tree, host, path)
     parts = _parts(tree, host, home)
+    built = _built(tree, host, home, needed=octets is None)
     if octets is None:
         host.wrong("assign-absent", Where(file_of(path)), "there is no such file")
-        return [line for line in parts if line]
+        return built if built is not None else parts
     rows = _rows(host, path, octets, whole=True)
     _drift(host, rows, parts)
     _judge_cdb(tree, host, home)
@@ -40,7 +42,34 @@ def read_assign(tree: OldHostTree, host: OldHost, home: bytes) -> list[Assigned]
         first = kept.setdefault((row.address, row.wild), row)
         if first is not row:
             host.wrong("assign-twice", row.where, f"{shown(row.address)} stands in line {first.where.line} already")
+    return _by_cdb(host, kept, built or [])
+
+
+def _by_cdb(host: OldHost, kept: dict[tuple[bytes, bool], Assigned], built: list[Assigned]) -> list[Assigned]:
+    """The lines, where users/cdb says something else what it says: qmail-lspawn reads nothing else (Q-LSP-8)."""
+    for row in built:
+        line = kept.get((row.address, row.wild))
+        if line is None or line[2:6] != row[2:6]:
+            told = "users/assign has no such line" if line is None else f"{line.where} says something else"
+            host.wrong("cdb-differs", row.where, f"{'+' if row.wild else '='}{shown(row.address)}: {told}")
+            kept[row.address, row.wild] = row
     return list(kept.values())
+
+
+def _built(tree: OldHostTree, host: OldHost, home: bytes, *, needed: bool) -> list[Assigned] | None:
+    """What users/cdb says; None where there is none. ``needed``: nothing else says it, so a broken one is a loss."""
+    path, entry = look(tree, home + b"/users/cdb")
+    if entry is None or entry.kind != FILE or not (entry.size or needed):
+        return None
+    where, found = Where(file_of(path)), dict[tuple[bytes, bool], Assigned]()
+    try:
+        for address, wild, (_, uid, _, home_, dash, ext) in records(tree.read(path)):
+            found.setdefault((address, wild), Assigned(address, wild, uid, home_, dash, ext, where))
+    except (OldHostError, ValueError) as why:
+        if needed:
+            host.unreadable(where, str(why))
+        return None
+    return list(found.values())
 
 
 def _rows(host: OldHost, path: bytes, octets: bytes, *, whole: bool) -> list[Assigned]:

@@ -36,6 +36,8 @@ def read_control(tree: OldHostTree, host: OldHost, home: bytes) -> Control:
     )
     _read_virtual(tree, host, control)
     _judge(host, control)
+    for key, where in (_names(tree, host, home + b"/control/percenthack") or {}).items():
+        host.lose(where, f"addresses NAME%DOMAIN@{shown(key)}", "mailhost has no percenthack (Q-SEND-2)")
     return control
 
 
@@ -105,8 +107,10 @@ def _judge(host: OldHost, control: Control) -> None:
         if name.encode() in control.local:
             host.wrong("domain-in-locals", control.local[name.encode()], f"{name} is virtual and local")
     for key, where in (control.rcpthosts or {}).items():
-        if key not in control.virtual and key not in control.local and not key.startswith(b"."):
+        sent_on = key not in control.local and not control.virtual.get(key, (b"", where))[0]
+        if sent_on and not key.startswith(b"."):
             host.wrong("rcpthosts-not-routed", where, f"{shown(key)} is neither virtual nor local")
+            host.lose(where, f"addresses of {shown(key)}", "the old host sends their mail on, the new one refuses it")
     own = {name: there for name, there in host.domains.items() if there.alias_of is None}
     for name, there in own.items():
         for other, theirs in own.items():

@@ -14,14 +14,15 @@ from popbox.migrate.oldhost.model import MAILDIR, MBOX, OldHost, Store
 from popbox.migrate.oldhost.tree import DIRECTORY, ESCAPES, FILE, OUTSIDE, DirEntry, OldHostError, OldHostTree, look
 
 DOT_OCTETS = 1 << 20  # our choice: mailing lists of 50,000 addresses
-FOR_ALL = 0o002
+FOR_ALL, STICKY, EXECUTABLE = 0o002, 0o1000, 0o100
 
 
 @dataclass(slots=True)
 class Said:
     """What a .qmail file does; ``found`` False: there is none, and mail goes to ``./Mailbox``.
 
-    ``ended``: a program has stopped it there. ``refuses``: the mail is not taken.
+    ``ended``: a program has stopped it there. ``refuses``: the mail is not taken. ``guessed``: a program of which
+    nothing is known has the mail too.
     """
 
     where: Where
@@ -30,6 +31,7 @@ class Said:
     found: bool = True
     ended: bool = False
     refuses: bool = False
+    guessed: bool = False
 
 
 def candidates(dash: bytes, ext: bytes) -> list[bytes]:
@@ -61,6 +63,8 @@ def home_of(tree: OldHostTree, host: OldHost, path: bytes, where: Where) -> byte
     host.homes.add(real)
     if entry.mode & FOR_ALL:
         host.wrong("home-writable", Where(file_of(real)), f"mode {entry.mode:04o}")
+    elif entry.mode & STICKY:
+        host.wrong("home-sticky", Where(file_of(real)), f"mode {entry.mode:04o}")
     return real
 
 
@@ -131,6 +135,8 @@ def read_dotqmail(
             break
         if not passed(line, Where(file, number)):
             _line(tree, host, home, said, line, Where(file, number))
+    if entry.mode & EXECUTABLE and any(line[:1] in (b".", b"/", b"|") for line in lines):
+        host.wrong("dotqmail-executable", said.where, f"mode {entry.mode:04o}")
     if text and all(line[:1] in (b"", b"#") for line in lines) and lines[0]:
         host.wrong("dotqmail-discards", said.where, "no line delivers anything")
         host.leave(
@@ -169,6 +175,8 @@ def _program(tree: OldHostTree, host: OldHost, home: bytes, said: Said, command:
     """A program that only delivers is what it delivers to; every program is told."""
     found = meaning(tree, home, command)
     if found is None:
+        said.guessed = True
+        host.guessed.add(home)
         host.leave(where, f"program {shown(command)!r}", "mailhost runs none; write its .qmail by hand")
         return
     said.stores += found.stores
@@ -176,7 +184,7 @@ def _program(tree: OldHostTree, host: OldHost, home: bytes, said: Said, command:
     said.ended = found.ends or found.refuses
     if found.refuses:  # a failing line cancels the forwards, not what is delivered already (E-52)
         said.forwards.clear()
-        said.refuses = not said.stores
+        said.refuses = not said.stores and not said.guessed
     targets = [*(shown(store.path) for store in found.stores), *found.forwards]
     becomes = f"it becomes delivery to {', '.join(targets)}" if targets else "it delivers to no mailbox"
     without = f", without {', '.join(found.lost)}" if found.lost else ""

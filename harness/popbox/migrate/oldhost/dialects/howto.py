@@ -33,7 +33,7 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     tree.prepare([row.home for row in rows] + [login.home for login in host.logins if login.home])
     add_routes(tree, host, rows, control)
     read_aliases(tree, host, control)
-    leave_accounts(tree, host)
+    leave_accounts(tree, host, control)
     if any("@" in login.name for login in host.logins):
         host.dialect = "dtc"
 

@@ -21,6 +21,8 @@ SHELL_ONLY = re.compile(r"[;<>&()|`$]+")
 DEFAULT = re.compile(r"\s*DEFAULT\s*=\s*[\"']?([^\"'\s#]+)[\"']?\s*(?:#.*)?")
 TO = re.compile(r"\s*to\s+[\"']?([^\"'\s#|!]+)[\"']?\s*(?:#.*)?")
 HARMLESS = re.compile(r"\s*(?:#.*|[A-Z_]+\s*=\s*[\"']?[^`|$]*(?:\$(?:HOME|DEFAULT|MAILDIR)[^`|$]*)*)?")
+SILENT = re.compile(r"(?:\s*(?:[12&]?>>?\s*/dev/null|2>&1))+\s*$")
+"""Redirections at the end of a command that say nothing of mail."""
 WITH_VALUE = {"procmail": ("-a", "-d"), "maildrop": ("-d", "-f", "-V", "-M", "-w"), "deliverquota": ("-w",)}
 RULES = {"procmail": (b".procmailrc", b"/etc/procmailrc"), "maildrop": (b".mailfilter", b"/etc/maildroprc")}
 WRAPPERS = ("preline", "exec", "nice", "ionice")
@@ -56,7 +58,7 @@ class Meaning:
 
 def meaning(tree: OldHostTree, home: bytes, command: bytes) -> Meaning | None:
     """What a program line does with mail; None where it is not all known."""
-    stages = _stages(command.decode("latin-1"))
+    stages = _stages(SILENT.sub("", command.decode("latin-1")))
     if not stages or not all(stages):
         return None
     *before, (name, arguments) = [_unwrapped(words) for words in stages]

@@ -57,6 +57,19 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     virtual_routes(tree, host, control, [], virtual)
     host.routes += virtual.values()
     read_aliases(tree, host, control, name, {account.name for account in accounts})
+    _join_places(tree, host, people)
+
+
+def _join_places(tree: OldHostTree, host: OldHost, people: list[_Person]) -> None:
+    """Let mail for a place of an account where none lies come to the place that its login opens."""
+    to: dict[Store, Store] = {}
+    for person in people:
+        opens = person.opens
+        empty = [place for place in person.places if not _holds(tree, place)]
+        if opens is not None:
+            to |= {store: opens for store in map(_store, empty) if store != opens}
+    for route in [*host.routes, *host.extensions]:
+        route.stores = list(dict.fromkeys(to.get(store, store) for store in route.stores))
 
 
 def _local_domain(host: OldHost, control: Control) -> str:
@@ -148,6 +161,9 @@ class _Person:
     def __init__(self, tree: OldHostTree, host: OldHost, account: Account, name: str) -> None:
         self.tree, self.host, self.account, self.domain = tree, host, account, name
         self.home = home_of(tree, host, account.home, account.where)
+        self.opens: Store | None = None
+        places = [look(tree, path)[0] for path in _places(account.name.encode(), self.home or b"")]
+        self.places = one_of_each(tree, places)
 
     def add(self) -> None:
         """Note the route, the login with what it opens, and mail that lies elsewhere."""
@@ -158,14 +174,14 @@ class _Person:
         why = "its home cannot be looked into" if look(self.tree, account.home)[1] else hidden(self.tree, account.home)
         if home is None and why:
             host.lose(account.where, f"mail of {account.name}", why)
-        places = [look(self.tree, path)[0] for path in _places(account.name.encode(), home or b"")]
-        places = one_of_each(self.tree, places)
+        places = self.places
         there = [path for path in places if look(self.tree, path)[1] is not None]
         filled = [path for path in places if _holds(self.tree, path)]
         route = self._route(home, (filled or there or places)[0])
         stores = list(route.stores) if route is not None else []
         usual = [store for store in stores if look(self.tree, store.path)[0] in places]
         login.opens = next(iter([*usual, *map(_store, filled), *stores, *map(_store, there)]), None)
+        self.opens = login.opens
         if route is not None and stores and login.opens is not None and login.opens not in stores:
             told = f"mail goes to {shown(stores[0].path)}, the login is taken to open {shown(login.opens.path)}"
             host.wrong("delivery-not-opened", account.where, f"{account.name}: {told}")
@@ -237,15 +253,20 @@ def _before(whole: bytes, accounts: Set[str]) -> bool:
     return any(whole[:end].decode("latin-1") in accounts for end in ends)
 
 
-def leave_accounts(tree: OldHostTree, host: OldHost) -> None:
+def leave_accounts(tree: OldHostTree, host: OldHost, control: Control) -> None:
     """On a host with virtual domains: system accounts that have mail too, which is another import."""
     rows = [(number, line.split(b":")) for number, line in numbered(text_of(tree, host, PASSWD) or b"")]
     people = [(number, row) for number, row in rows if len(row) == 7 and row[5].startswith(b"/")]
-    tree.prepare([place for _, row in people for place in _places(row[0], row[5])], deep=False)
+    tree.prepare([place for _, row in people for place in (row[5], *_places(row[0], row[5]))], deep=False)
+    why = "import it by --dialect system into another --to"
     for number, row in people:
+        where, name, home = Where(file_of(PASSWD), number), shown(row[0]), look(tree, row[5])[0]
         if _has_mail(tree, row[0], row[5]):
-            why = "import it by --dialect system into another --to"
-            host.lose(Where(file_of(PASSWD), number), f"mail of the system account {shown(row[0])}", why)
+            host.lose(where, f"mail of the system account {name}", why)
+        elif not row[2].strip(b"0") or home in (control.home + b"/alias", *host.homes) or not control.local:
+            continue
+        elif any(look(tree, place)[1] for place in (home + b"/.qmail", *_places(row[0], home))):
+            host.lose(where, f"address and login of the system account {name}", why)
 
 
 def read_aliases(

@@ -40,7 +40,7 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
         done.add(real)
     _unassigned(tree, host, done, users, taken=bool(control.virtual))
     read_aliases(tree, host, control)
-    leave_accounts(tree, host)
+    leave_accounts(tree, host, control)
 
 
 def _assigned(host: OldHost, rows: list[Assigned]) -> dict[str, Assigned]:
