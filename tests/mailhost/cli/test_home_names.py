@@ -58,3 +58,14 @@ def test_directories_above_a_new_home_may_be_passed_whatever_the_umask(tmp_path:
         path.stat().st_mode & 0o777 for path in (tmp_path / "srv", tmp_path / "srv/mail", tmp_path / "srv/mail/qmail")
     ]
     assert modes == [0o755] * 3
+
+
+def test_a_home_given_by_a_way_around_is_written_by_its_own_name(tmp_path: Path) -> None:
+    """`--home ../home`: with the directory before `..` gone, no login and no address would have its mailbox."""
+    (tmp_path / "work").mkdir()
+    host = Host(tmp_path / "work" / ".." / "home")
+    assert [host.run(*words).exit_code for words in TALK[:3]] == [0, 0, 0]
+    for file in ("users/poppasswd", "users/assign"):
+        text = (tmp_path / "home" / file).read_text()
+        assert f":{tmp_path}/home/popboxes/domain-com/joe" in text
+        assert ".." not in text

@@ -153,7 +153,7 @@ class Oracle:
                 sinks.add(("store", posixpath.normpath(posixpath.join(home, line))))
             elif line[:1] == "&" and "@" in line:
                 forwards |= self.sinks(*line[1:].rsplit("@", 1), depth + 1) or set()
-        if user and (("else", "") in sinks or not sinks | forwards):
+        if user and (("else", "") in sinks or not (sinks | forwards or bad)):
             sinks.add(("else", ""))
         comments = not sinks and not forwards and not bad and all(line[:1] in ("", "#") for line in lines)
         return sinks | forwards or ({("else", "")} if comments else None)
@@ -162,8 +162,8 @@ class Oracle:
         own = f"{home}/{local.lower()}"
         users = {line.split(":")[0] for line in self.lines(f"{home}/vpasswd")}
         if local.lower() in users:
-            lines = self.lines(f"{own}/.qmail")
-            if lines:
+            lines = [line for line in self.lines(f"{own}/.qmail") if line[:1] not in "./" or line.endswith("/")]
+            if lines:  # vdelivermail delivers to no mbox
                 return self._lines(lines, own, local, domain, depth)
             return {("store", f"{own}/Maildir")}
         if last == "delete":

@@ -79,4 +79,5 @@ class LazyGroup(click.Group):
 @click.pass_context
 def main(ctx: click.Context, home: Path) -> None:
     """Declare domains and mailboxes, ask how mail is routed, and serve POP3 on a single-uid mail host."""
-    ctx.obj = home.absolute()
+    # `..` would be written into users/ and hold only as long as the directory before it; a link keeps its name
+    ctx.obj = home.resolve() if ".." in home.parts else home.absolute()
