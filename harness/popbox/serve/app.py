@@ -19,9 +19,10 @@ from popbox.serve.errors import ApiError, Problem, body_of
 from popbox.serve.guard import Guard, Rules
 from popbox.serve.journeys import journeys
 from popbox.serve.live import Live
-from popbox.serve.messages import Mailroom, messages
+from popbox.serve.mail.absent import absent
+from popbox.serve.mail.messages import Mailroom, messages
+from popbox.serve.mail.waits import waits
 from popbox.serve.reads import reads
-from popbox.serve.waits import waits
 
 SCHEMA = Path(__file__).with_name("openapi.json")
 NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
@@ -43,7 +44,7 @@ def _api(live: Live) -> FastAPI:
         responses={"default": NO_SUCCESS},
     )
     mailroom = Mailroom(live)
-    for router in (reads(live), journeys(live), waits(live, mailroom), messages(live, mailroom)):
+    for router in (reads(live), journeys(live), waits(live, mailroom), absent(live), messages(live, mailroom)):
         api.include_router(router)
 
     def answer(error: ApiError) -> Response:

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from popbox.journey.model import Disposition, Journey, State
 from popbox.journey.store import Filters
-from popbox.serve.arrivals import arrivals_of
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
+from popbox.serve.mail.arrivals import arrivals_of
 from popbox.serve.reads import Answer
 from popbox.serve.space import Space, Within
 from popbox.serve.view import seen

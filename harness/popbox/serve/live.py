@@ -18,8 +18,8 @@ from popbox.errors import PopboxError
 from popbox.hosts.base import Host
 from popbox.journey.recorder import Recorder
 from popbox.journey.store import Store
-from popbox.serve.arrivals import Arrival
-from popbox.serve.news import News, Watch
+from popbox.serve.mail.arrivals import Arrival
+from popbox.serve.mail.news import News, Watch
 
 IDLE_S = 1.0  # our choice: between passes while there is no wait
 WATCHED_S = 0.05  # our choice: between passes while there are waits: a third of the 150 ms from delivery to answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from popbox.journey.derive import derive
 from popbox.journey.model import Disposition, Event, Journey, Kind
-from popbox.serve.arrivals import arrivals_of
+from popbox.serve.mail.arrivals import arrivals_of
 from popbox.serve.space import Space
 from popbox.serve.view import seen
 

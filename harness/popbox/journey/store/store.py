@@ -252,6 +252,17 @@ class Store:
         found = {row[0] for one in ("ended = 0", "owed > 0") for row in db.execute(query.format(one), (since, limit))}
         return tuple(sorted(found)[:limit])
 
+    def unsettled(self, since: int, limit: int) -> tuple[int, ...]:
+        """Those unfinished, and those of which a forwarded copy or a bounce is not in the log yet."""
+        query = "SELECT DISTINCT parent FROM awaited WHERE parent > ? ORDER BY parent LIMIT ?"
+        awaited = [row[0] for row in self._reader().execute(query, (since, limit))]
+        return tuple(sorted({*self.unfinished(since, limit), *awaited}))
+
+    def gaps(self, since: int) -> tuple[str, ...]:
+        """Why the log was cut behind a cursor, once for each time."""
+        query = "SELECT fields FROM events WHERE message IS NULL AND kind = 'gap' AND seq > ? ORDER BY seq LIMIT 10"
+        return tuple(str(json.loads(row[0])["why"]) for row in self._reader().execute(query, (since,)))
+
     def open_numbers(self) -> dict[str, int]:
         """Message number of the MTA -> id, of the messages that it has not ended."""
         query = "SELECT number, id FROM messages WHERE ended = 0 AND number != '' ORDER BY id"

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from popbox.journey.store import Filters, Store
-from popbox.serve.arrivals import Arrival, family_of
 from popbox.serve.errors import ApiError
 from popbox.serve.journeys import GREATEST, Cursor, exactly
-from popbox.serve.news import ANY
+from popbox.serve.mail.arrivals import Arrival, family_of
+from popbox.serve.mail.news import ANY
 from popbox.serve.space import Space
 
 PAGE = 1_000

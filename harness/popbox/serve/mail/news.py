@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from popbox.journey.model import Kind
 from popbox.journey.store import MOST_EVENTS, Store
-from popbox.serve.arrivals import Arrival, family_of
+from popbox.serve.mail.arrivals import Arrival, family_of
 
 ANY = ""  # the name of waits that name no address
 

@@ -15,15 +15,15 @@ from pydantic import Field
 
 from popbox.hosts.base import Ability
 from popbox.printable import plain
-from popbox.serve.arrivals import Arrival
 from popbox.serve.errors import ApiError, Problem
 from popbox.serve.journeys import Brief
 from popbox.serve.live import Live
-from popbox.serve.messages import Mailroom, MessageSeen
+from popbox.serve.mail.arrivals import Arrival
+from popbox.serve.mail.messages import Mailroom, MessageSeen
+from popbox.serve.mail.stuck import why_not
+from popbox.serve.mail.wanted import Wanted, WantedMessages, there
 from popbox.serve.reads import Answer
 from popbox.serve.space import Space, Within
-from popbox.serve.stuck import why_not
-from popbox.serve.wanted import Wanted, WantedMessages, there
 
 MOST_WAIT_S = 25.0  # our choice: proxies cut what is silent for 30 s or longer
 ROUNDING_S = 0.05  # our choice: for less than that no client need ask again

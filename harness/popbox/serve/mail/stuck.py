@@ -13,9 +13,9 @@ from popbox.journey.model import Disposition, Event, Journey, Kind, Message, Rec
 from popbox.journey.store import Filters
 from popbox.serve.journeys import Brief, brief, copies_of, found
 from popbox.serve.live import Live
+from popbox.serve.mail.wanted import Wanted
 from popbox.serve.space import Space
 from popbox.serve.view import addresses
-from popbox.serve.wanted import Wanted
 
 MOST_NEAR = 20  # our choice: journeys that are looked at, the latest
 MOST_LINES = 30  # our choice: of log and evidence

@@ -13,10 +13,10 @@ from popbox.journey.feeds.maildirs import Maildirs
 from popbox.journey.model import Kind
 from popbox.message.model import Attachment, Mail
 from popbox.message.parse import parse
-from popbox.serve.arrivals import Arrival, arrival
 from popbox.serve.errors import ApiError
 from popbox.serve.journeys import Id
 from popbox.serve.live import Live
+from popbox.serve.mail.arrivals import Arrival, arrival
 from popbox.serve.reads import Answer
 from popbox.serve.space import Space, Within
 
