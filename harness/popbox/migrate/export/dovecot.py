@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
 import time
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 
-from popbox.migrate.copy.accounts import write_private
 from popbox.migrate.copy.folder import Folder
-from popbox.migrate.copy.journal import sync_directory
+from popbox.migrate.export.beside import Beside, twin_of
 from popbox.migrate.export.place import Out
 from popbox.migrate.oldhost.accounts import Box
 from popbox.migrate.oldhost.dovecot_uidlist import Row, Uidlist, fits, parse, render
@@ -19,11 +17,9 @@ from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.model import OldHost, Store
 from popbox.migrate.oldhost.stores import DOVECOT_IDS, Contents
 from popbox.migrate.oldhost.tree import OldHostTree
-from popbox.migrate.verify.files.maildrop import TWIN, Maildrops
+from popbox.migrate.verify.files.maildrop import Maildrops
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SIZES = re.compile(rb",([SW])=(\d+)")
-_STAGED = b".dovecot-uidlist.popbox"
 
 CONFIGURATION = """\
 # What an export of popbox needs of Dovecot 2.3. Put the users file and the mail where these lines say.
@@ -89,47 +85,19 @@ def write_uidlist(out: Out, box: Box, drops: Maildrops) -> list[str]:
 
 
 def _why(name: bytes, base: bytes, uidl: bytes) -> str:
-    if uidl.endswith(TWIN.encode()) and uidl != name:
-        return "another message has its name too"
-    return "" if fits(base, uidl) else "no line of dovecot-uidlist can hold it"
+    return twin_of(name, uidl) or ("" if fits(base, uidl) else "no line of dovecot-uidlist can hold it")
 
 
 def _put(out: Out, box: Box, maildir: int, rows: list[Row]) -> list[str]:
     """Write the file, unless Dovecot has been at work on it."""
     noted = out.to / "state" / "uidlists" / box.domain / box.local
-    before = _read(maildir)
-    ours = noted.read_text().split() if noted.exists() else []
-    if before is not None and sha256(before).hexdigest() not in ours:
+    beside = Beside(out, out.maildir(box), maildir, DOVECOT_IDS, noted)
+    if not beside.ours:
         return [f"{box.address}: its dovecot-uidlist is not the one that an export wrote; left as it is"]
-    known = parse(before) if before is not None else Uidlist(int(time.time()), secrets.token_hex(16).encode(), ())
-    text = render(Uidlist(known.validity, known.guid, rows))
-    if text == before:
-        return []
-    noted.parent.mkdir(parents=True, exist_ok=True)
-    lines = (f"{sha256(one).hexdigest()}\n" for one in (before, text) if one is not None)
-    write_private(noted, "".join(lines).encode())  # both: a killed run may leave either
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_STAGED, dir_fd=maildir)
-    file = os.open(_STAGED, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=maildir)
-    with os.fdopen(file, "wb") as written:
-        written.write(text)
-        written.flush()
-        if out.owner is not None:
-            os.fchown(file, *out.owner)
-        os.fsync(file)
-    os.rename(_STAGED, DOVECOT_IDS, src_dir_fd=maildir, dst_dir_fd=maildir)
-    sync_directory(out.maildir(box))
+    new = Uidlist(int(time.time()), secrets.token_hex(16).encode(), ())
+    known = new if beside.before is None else parse(beside.before)
+    beside.write(render(Uidlist(known.validity, known.guid, rows)))
     return []
-
-
-def _read(maildir: int) -> bytes | None:
-    try:
-        with os.fdopen(os.open(DOVECOT_IDS, _READ, dir_fd=maildir), "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return b""  # a link, a directory: none of ours
 
 
 def user(box: Box, home: str, owner: tuple[int, int]) -> str:

@@ -10,20 +10,22 @@ from typing import Literal, TextIO
 
 from popbox.errors import UnusableError
 from popbox.migrate.copy.accounts import write_private
+from popbox.migrate.copy.destination import LEFT
 from popbox.migrate.copy.folder import FolderError
 from popbox.migrate.copy.run import Options, Outcome
 from popbox.migrate.copy.run import run as copy
-from popbox.migrate.export import dovecot, mbox_run
+from popbox.migrate.export import courier, dovecot, mbox_run
 from popbox.migrate.export.place import MAIL, Out
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.source import open_source, qmail_of
 from popbox.migrate.oldhost.tree import OldHostError
 from popbox.migrate.verify.files.maildrop import Maildrops
 
-Kind = Literal["dovecot", "maildir++", "mbox"]
+Kind = Literal["dovecot", "courier", "maildir++", "mbox"]
+USERS = {"dovecot": "users", "courier": "userdb"}
 FAR_NS = 1 << 62  # qmail-pop3d shows no message of the future, but will
 _PLAIN = re.compile(r"[A-Za-z0-9/._+@-]+")
-KINDS: tuple[Kind, ...] = ("dovecot", "maildir++", "mbox")
+KINDS: tuple[Kind, ...] = ("dovecot", "courier", "maildir++", "mbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
     Raises:
         OldHostError: the home is none.
         UnusableError: the directory holds something that no export has put there, or lies in the home; a path that
-            Dovecot's files cannot hold.
+            the file of logins cannot hold.
         PopboxError: no space, another export at work, octets that read back wrong.
         OSError: the disk fails. What was placed stays, and the next run goes on.
     """
@@ -60,28 +62,33 @@ def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
     if wish.kind == "mbox":
         outcome = mbox_run.run(tree, place, qmail_of(tree), drops, fields=wish.fields)
     else:
-        arrange = dovecot.renamed if wish.kind == "dovecot" else None
+        arrange = {"dovecot": dovecot.renamed, "courier": courier.renamed(drops)}.get(wish.kind)
         outcome = copy(tree, place, Options("howto", qmail_of(tree), final=True, arrange=arrange), out)
     errors = [finding for finding in outcome.audit.findings if finding.level == "error"]
     outcome.tally.problems += [f"{one.where}: {one.text} [{one.rule}]" for one in errors]
     if wish.kind == "dovecot":
-        _for_dovecot(wish, place, drops, outcome)
+        _with_logins(wish, place, drops, outcome)
+        _settings(wish, place)
+    elif wish.kind == "courier":
+        _with_logins(wish, place, drops, outcome)
     elif wish.kind == "maildir++":
         _judge_names(drops, outcome)
+    left = [*outcome.audit.left, *outcome.tally.notes]  # with what the files of logins do not hold
+    write_private(to / LEFT, "".join(f"{one}\n" for one in left).encode())
     return outcome
 
 
 def _check(wish: Wish, to: Path) -> None:
-    """Refuse what would write into the home, and paths that lines of Dovecot's files cannot hold."""
+    """Refuse what would write into the home, and paths that the lines of logins cannot hold."""
     home, out = wish.home.resolve(), to.resolve()
     if wish.fields and wish.kind != "mbox":
         raise UnusableError("--status-fields: is for --to mbox")
     if home == out or home in out.parents or out in home.parents:
         raise UnusableError(f"--out {to}: the home {home} and it lie in one another")
-    if wish.kind == "dovecot":
+    if wish.kind in USERS:
         root = wish.root or out
         if not root.is_absolute() or not _PLAIN.fullmatch(str(root)):
-            raise UnusableError(f"--root {root}: is absolute, of letters, digits and /._+@-, for Dovecot's files")
+            raise UnusableError(f"--root {root}: is absolute, of letters, digits and /._+@-, for the file of logins")
 
 
 def _judge_names(drops: Maildrops, outcome: Outcome) -> None:
@@ -97,19 +104,28 @@ def _judge_names(drops: Maildrops, outcome: Outcome) -> None:
             outcome.tally.problems.append(f"{held.box.address}: {why}")
 
 
-def _for_dovecot(wish: Wish, place: Out, drops: Maildrops, outcome: Outcome) -> None:
+def _with_logins(wish: Wish, place: Out, drops: Maildrops, outcome: Outcome) -> None:
+    """Write what keeps UIDLs beside each Maildir, and the file of the logins."""
+    file = USERS[wish.kind]
     root = wish.root or place.popboxes
+    write, user = (
+        (dovecot.write_uidlist, dovecot.user) if wish.kind == "dovecot" else (courier.write_sizelist, courier.user)
+    )
     users = []
     for held in outcome.audit.held:
         try:
-            outcome.tally.problems += dovecot.write_uidlist(place, held.box, drops)
+            outcome.tally.problems += write(place, held.box, drops)
         except (FolderError, OldHostError) as why:
             outcome.tally.problems.append(f"{held.box.address}: {why}")
-        line = dovecot.user(held.box, str(root / held.box.domain / held.box.local), wish.owner)
+        line = user(held.box, str(root / held.box.domain / held.box.local), wish.owner)
         if not line:
-            outcome.tally.notes.append(f"{held.box.address}: its login is locked, so it has no line in users")
+            outcome.tally.notes.append(f"{held.box.address}: its login is locked, so it has no line in {file}")
         users.append(line)
-    write_private(place.to / "users", "".join(users).encode())
+    write_private(place.to / file, "".join(users).encode())
+
+
+def _settings(wish: Wish, place: Out) -> None:
+    root = wish.root or place.popboxes
     uid, gid = wish.owner
     text = dovecot.CONFIGURATION.format(users=(root.parent if root.name == MAIL else root) / "users", uid=uid, gid=gid)
     write_private(place.to / "dovecot.conf.part", text.encode())

@@ -27,7 +27,7 @@ _ODD = re.compile(rb"[^\x21-\x7e]|['\"+]")
 _SPELLED = re.compile(rb"\+([0-9A-F]{2})|\+")
 _UIDL = re.compile(rb"UID([1-9][0-9]{0,19})(?:-([1-9][0-9]{0,19}))?")
 _NUMBER = re.compile(rb"[ \t-\r]*([+-]?[0-9]+)")
-_HEAD = re.compile(rb"/([123]) [0-9]{1,20}(?: [0-9]{1,20})?")
+_HEAD = re.compile(rb"/([123]) ([0-9]{1,20})(?: ([0-9]{1,20}))?")
 _LINES = {
     0: re.compile(rb"(.+) ([0-9]{1,20})", re.S),
     1: re.compile(rb"(.+) ([0-9]{1,20}) ([0-9]{1,20})", re.S),
@@ -55,10 +55,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Sizelist:
-    """The whole file. ``broken``: the lines that courier passes over, by number and why."""
+    """The whole file. ``broken``: the lines that courier passes over, by number and why.
+
+    ``after``: the uid that the next message gets, with ``validity``; both 0 where the first line has none.
+    """
 
     rows: Sequence[Row]
     broken: Sequence[tuple[int, str]] = ()
+    after: int = 0
+    validity: int = 0
 
 
 def spelled(name: bytes) -> bytes:
@@ -96,10 +101,10 @@ def place_of(name: bytes) -> tuple[int, bytes]:
     return number, (head + (colon or b"\0")).translate(_SIGNED)
 
 
-def render(rows: Sequence[Row], after: int, validity: int) -> bytes:
-    """The text of the file; ``after`` is the uid that the next message gets, ``validity`` goes with it."""
-    lines = [b"/%d %d %d\n" % (VERSION, after, validity)]
-    lines += [b"%s %d %d:%d\n" % (row.name, row.size, row.uid, row.validity) for row in rows]
+def render(made: Sizelist) -> bytes:
+    """The text of the file."""
+    lines = [b"/%d %d %d\n" % (VERSION, made.after, made.validity)]
+    lines += [b"%s %d %d:%d\n" % (row.name, row.size, row.uid, row.validity) for row in made.rows]
     return b"".join(lines)
 
 
@@ -113,7 +118,7 @@ def parse(text: bytes) -> Sizelist:
         raise ValueError("is empty")
     lines = text.split(b"\n")
     torn = lines.pop()
-    version = _version(lines[0] if lines else torn)
+    version, *head = _head(lines[0] if lines else torn)
     rows: list[Row] = []
     broken: list[tuple[int, str]] = []
     first = 1 if version else 0
@@ -126,16 +131,14 @@ def parse(text: bytes) -> Sizelist:
             rows.append(Row(found[1], *numbers))
     if torn and len(lines) >= first:
         broken.append((len(lines) + 1, "is cut off"))
-    return Sizelist(rows, broken)
+    return Sizelist(rows, broken, *head)
 
 
-def _version(head: bytes) -> int:
-    """Which of `_LINES` the lines are."""
-    if not head.startswith(b"/"):
-        if not _LINES[0].fullmatch(head):
-            raise ValueError("line 1: is of no known version")
-        return 0
-    found = _HEAD.fullmatch(head)
-    if found is None:
+def _head(line: bytes) -> tuple[int, int, int]:
+    """Which of `_LINES` the lines are, and the two numbers of the first one."""
+    found = _HEAD.fullmatch(line)
+    if found:
+        return min(int(found[1]), 2), int(found[2]), int(found[3] or 0)
+    if line.startswith(b"/") or not _LINES[0].fullmatch(line):
         raise ValueError("line 1: is of no known version")
-    return min(int(found[1]), 2)
+    return 0, 0, 0

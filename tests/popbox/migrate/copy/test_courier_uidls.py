@@ -10,7 +10,17 @@ from tests.popbox.migrate.export.homes import run
 from tests.popbox.migrate.faults import JOE
 from tests.popbox.migrate.oldhosts import HOSTS, message
 
-from popbox.migrate.oldhost.courier_sizelist import MOST, Row, name_of, parse, place_of, render, row_for, spelled
+from popbox.migrate.oldhost.courier_sizelist import (
+    MOST,
+    Row,
+    Sizelist,
+    name_of,
+    parse,
+    place_of,
+    render,
+    row_for,
+    spelled,
+)
 from popbox.migrate.oldhost.stores import COURIER_IDS
 
 NAMES = ["1700000003.M1.old", "1700000001.M2.old", "1700000002.M3.old", "1700000009.M4.old"]
@@ -146,7 +156,7 @@ def test_rows_make_the_uidl_that_they_were_made_for() -> None:
         row = row_for(uidl, name, 9)
         assert row is not None
         assert row.uidl == uidl
-        assert parse(render([row], 7, 8)).rows == [row]
+        assert parse(render(Sizelist([row], (), 7, 8))) == Sizelist([row], [], 7, 8)
     for uidl in (
         b"a+b",
         b"a'b",
