@@ -32,6 +32,8 @@ class Route:
     forwards: list[str] = field(default_factory=list)
     home: bytes | None = None
     """The real home whose own .qmail decides; None for a .qmail file of extensions."""
+    guessed: bool = False
+    """Whether a program of which nothing is known has the mail too: it may be what delivers into the mailbox."""
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ def find_opened(tree: OldHostTree, host: OldHost) -> None:
     theirs = set(homes.values()) | {Store(MAILDIR, look(tree, store.path)[0]) for store in homes.values()}
     tree.prepare([store.path for route in host.routes for store in route.stores if store not in theirs])
     for route in host.routes:
-        if route.home in homes and (route.stores or not route.forwards):
+        if route.home in homes and (route.stores or route.guessed or not route.forwards):
             _join(tree, host, route, homes[route.home], theirs)
 
 

@@ -203,7 +203,7 @@ class _Conversion:
         if not name:
             return None
         base = store.path.rpartition(b"/")[0].rpartition(b"/")[2].decode("latin-1")
-        if "@" in login.name and (name, CATCHALL) in self.routes:  # which has the mail for that address
+        if (name, CATCHALL) in self.routes:  # which has the mail for that address
             local, base = f"{local}-box", f"{local}-box"
         names = [local, f"{local}-box", base, f"box-{local}", *(f"box-{number}" for number in range(2, 10_000))]
         box = self._add(name, names, store, login.where)

@@ -286,3 +286,22 @@ def test_an_extension_of_a_system_account_comes_to_what_its_login_opens(empty: b
         assert found.lost == []
     else:
         assert [one.what.split(",")[0] for one in found.lost] == ["more mail of ann"]
+
+
+def test_an_account_whose_home_is_gone_leaves_its_address_to_the_catchall(tmp_path: Path) -> None:
+    """Q-GETPW-1; what it has in the spool, its login still opens."""
+    old = HOSTS["system"](tmp_path / "old")
+    (old / "home/cat").rmdir()
+    put(old / QMAIL / "alias/.qmail-default", ELSEWHERE)
+    code, table, _, _ = run(old)
+    domain = table["domains"]["users.example"]
+    assert (code, domain["mailboxes"]["cat-box"]["login"]) == (0, "cat")
+    assert "cat" not in {*domain["mailboxes"], *domain["forwards"]}
+    assert domain["forwards"][domain["catchall"]] == ["x@elsewhere.example"]
+
+
+def test_a_program_that_forwards_has_done_so_when_a_later_line_refuses(tmp_path: Path) -> None:
+    """Lines with & wait for the end (E-52), forward(1) does not."""
+    old = HOSTS["howto"](tmp_path / "old")
+    put(old / BOXES / "sales/.qmail", "|forward a@elsewhere.example\n&b@elsewhere.example\n|bouncesaying gone\n")
+    assert audited(old).accounts.domains["domain.com"].forwards["sales"] == ["a@elsewhere.example"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.popbox.migrate.copy.test_accounts import imported, left
-from tests.popbox.migrate.oldhosts import HASH, HOSTS, MBOX, QMAIL, assign, maildir, put
+from tests.popbox.migrate.oldhosts import HASH, HOSTS, MBOX, QMAIL, assign, audited, maildir, put
 
 BOXES = f"{QMAIL}/popboxes/domain-com"
 
@@ -72,11 +72,23 @@ def test_a_mailbox_that_only_forwards_by_now_keeps_its_mail_and_gets_none(tmp_pa
     old, new = HOSTS["howto"](tmp_path / "old"), tmp_path / "new"
     put(old / BOXES / "ann/.qmail", "&ann@elsewhere.example\n")
     code, there, table = opened(old, new)
-    assert (code, there["aa0002"]) == (0, ("aa0002", 3))
+    assert (code, there["aa0002"]) == (0, ("aa0002-box", 3)), "aa0002@domain.com is the catchall's"
     assert table["forwards"]["ann"] == ["ann@elsewhere.example"]
-    assert f"/{QMAIL}/users/poppasswd:2: mailbox of login aa0002: no address led to it; it gets aa0002@domain.com" in (
-        left(new)
-    )
+    told = f"/{QMAIL}/users/poppasswd:2: mailbox of login aa0002: no address led to it; it gets aa0002-box@domain.com"
+    assert told in left(new)
+
+
+@pytest.mark.parametrize("dialect", ["howto", "vpopmail", "system"])
+def test_a_program_of_which_nothing_is_known_beside_a_forward_may_be_the_delivery(dialect: str, tmp_path: Path) -> None:
+    """So the mail comes into the mailbox too, as it does where the program stands alone."""
+    old = HOSTS[dialect](tmp_path / "old")
+    home = {"howto": f"{BOXES}/ann", "vpopmail": "home/vpopmail/domains/v.example/joe", "system": "home/ann"}[dialect]
+    put(old / home / ".qmail", "|/usr/local/bin/deliver\n&copy@elsewhere.example\n")
+    accounts = audited(old, dialect).accounts
+    local = home.rpartition("/")[2]
+    (entry,) = (one for one in accounts.domains.values() if local in one.boxes)
+    assert entry.boxes[local].login is not None
+    assert entry.forwards[local] == ["copy@elsewhere.example"]
 
 
 def test_a_login_without_address_keeps_its_mail(tmp_path: Path) -> None:
@@ -85,7 +97,7 @@ def test_a_login_without_address_keeps_its_mail(tmp_path: Path) -> None:
         out.write(f"tom:{HASH}:popuser:/{BOXES}/tom\n")
     maildir(old / BOXES / "tom/Maildir", 4)
     code, there, _ = opened(old, new)
-    assert (code, there["tom"]) == (0, ("tom", 4))
+    assert (code, there["tom"]) == (0, ("tom-box", 4)), "tom@domain.com is the catchall's"
 
 
 def test_the_whole_domain_line_without_a_dash(tmp_path: Path) -> None:

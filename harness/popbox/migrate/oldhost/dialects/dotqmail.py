@@ -22,7 +22,7 @@ class Said:
     """What a .qmail file does; ``found`` False: there is none, and mail goes to ``./Mailbox``.
 
     ``ended``: a program has stopped it there. ``refuses``: the mail is not taken. ``guessed``: a program of which
-    nothing is known has the mail too.
+    nothing is known has the mail too. ``sent``: those of the forwards that a program sends at once.
     """
 
     where: Where
@@ -32,6 +32,7 @@ class Said:
     ended: bool = False
     refuses: bool = False
     guessed: bool = False
+    sent: list[str] = field(default_factory=list)
 
 
 def candidates(dash: bytes, ext: bytes) -> list[bytes]:
@@ -181,10 +182,11 @@ def _program(tree: OldHostTree, host: OldHost, home: bytes, said: Said, command:
         return
     said.stores += found.stores
     said.forwards += found.forwards
+    said.sent += found.forwards
     said.ended = found.ends or found.refuses
     if found.refuses:  # a failing line cancels the forwards, not what is delivered already (E-52)
-        said.forwards.clear()
-        said.refuses = not said.stores and not said.guessed
+        said.forwards = list(said.sent)
+        said.refuses = not said.stores and not said.sent and not said.guessed
     targets = [*(shown(store.path) for store in found.stores), *found.forwards]
     becomes = f"it becomes delivery to {', '.join(targets)}" if targets else "it delivers to no mailbox"
     without = f", without {', '.join(found.lost)}" if found.lost else ""

@@ -171,5 +171,5 @@ class _Line:
     def _add(self, local: str, said: Said) -> None:
         own = said.where.file.endswith("/.qmail")  # the home's own file, not one for extensions
         route = Route(self.name, local, self.row.where, list(said.stores), list(said.forwards))
-        route.home = self.home if own else None
+        route.home, route.guessed = self.home if own else None, said.guessed
         self.taken.setdefault((self.name, local), route)

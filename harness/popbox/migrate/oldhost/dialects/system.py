@@ -207,7 +207,10 @@ class _Person:
                 return None
             if said.found:
                 route.stores, route.forwards = list(said.stores), list(said.forwards)
-        if not route.stores and not route.forwards:
+                route.guessed = said.guessed
+        elif not hidden(self.tree, self.account.home) and look(self.tree, self.account.home)[1] is None:
+            return None  # without a home it is no account for qmail-getpw (Q-GETPW-1)
+        if not route.stores and (route.guessed or not route.forwards):
             route.stores = [_store(usual)]
         self.host.routes.append(route)
         return route

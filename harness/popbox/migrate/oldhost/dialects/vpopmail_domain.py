@@ -190,7 +190,7 @@ class VpopmailDomain:
             if store.kind == MBOX:
                 self.host.leave(said.where, f"delivery to {shown(store.path)}", "vdelivermail delivers to no mbox")
         said.stores = self._real(said)
-        if not said.stores and not said.forwards and not said.refuses:  # programs, or comments
+        if not said.stores and not said.refuses and (said.guessed or not said.forwards):  # programs, or comments
             said.stores = plain.stores
         return said
 
