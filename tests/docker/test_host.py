@@ -47,11 +47,26 @@ def test_the_howto_works_and_nothing_is_left(mta: str, settings: Settings, lying
         projects = {record.place for record in registry.all()}
         result = run(load(HOWTO), host)
         assert lying_around(projects)
+        found_beside_another(host, *projects)
     assert result.verdict is Verdict.PASSED, story(result)
     by_qmail = re.search(r"Received: \(qmail \d+ invoked from network\)", story(result))
     assert bool(by_qmail) == (mta == "qmail"), "qmail signs what qmail carried, and nothing else does"
     assert not lying_around(projects)
     assert not registry.all()
+
+
+def found_beside_another(host: DockerHost, project: str) -> None:
+    """A service is found while a program runs beside it, whose image says that it is that service, as built ones do."""
+    at, beside = host.address("smtp"), host.beside("-c", "print(flush=True); input()")
+    labels = [f"com.docker.compose.project={project}", f"com.docker.compose.service={host._compose_service('smtp')}"]
+    argv = [*beside.argv[:2], *(word for label in labels for word in ("--label", label)), *beside.argv[2:]]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, env=dict(beside.env), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        found = host.address("smtp")
+        program.communicate(b"\n")
+    assert found == at
 
 
 @pytest.mark.parametrize("fault", sorted(set(CAUSES) - BROKEN_HOSTS))

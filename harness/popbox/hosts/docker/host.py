@@ -132,6 +132,7 @@ class DockerHost:
         labels = [
             f"{PROJECT_LABEL}={self._record.place}",
             f"com.docker.compose.service={self._compose_service(service)}",
+            "com.docker.compose.oneoff=False",  # not what `beside` runs: compose writes the other two into images, too
         ]
         found = containers(self._engine, {"label": labels})
         if not found:
