@@ -305,3 +305,43 @@ def test_a_program_that_forwards_has_done_so_when_a_later_line_refuses(tmp_path:
     old = HOSTS["howto"](tmp_path / "old")
     put(old / BOXES / "sales/.qmail", "|forward a@elsewhere.example\n&b@elsewhere.example\n|bouncesaying gone\n")
     assert audited(old).accounts.domains["domain.com"].forwards["sales"] == ["a@elsewhere.example"]
+
+
+def test_a_line_of_users_assign_for_a_local_address_comes_and_those_of_pw2u_are_known(tmp_path: Path) -> None:
+    """A system host that runs qmail-pw2u(8), with users/append; a line decides before passwd does."""
+    old = HOSTS["system"](tmp_path / "old")
+    put(old / "home/ann/.qmail-info", "./Maildir/\n")
+    people = [line.split(":") for line in (old / "etc/passwd").read_text().splitlines()[2:]]
+    lines = [f"={row[0]}:{row[0]}:{row[2]}:{row[3]}:{row[5]}:::" for row in people]
+    lines += [f"+{row[0]}-:{row[0]}:{row[2]}:{row[3]}:{row[5]}:-::" for row in people]
+    assign(old / QMAIL, *lines, "=info:ann:1000:1000:/home/ann:-:info:", "+list-:ann:1000:1000:/home/ann:-::")
+    code, table, _, output = run(old, "--dialect", "system")
+    lost = [line for line in output.splitlines() if line.startswith("lost: ")]
+    assert (code, len(lost)) == (1, 1)
+    assert f"lost: /{QMAIL}/users/assign:8: addresses list-...: " in lost[0]
+    assert sorted(table["domains"]["users.example"]["mailboxes"]["ann"]["aliases"]) == ["ann-info", "info"]
+
+
+def test_a_daemon_that_forwards_its_mail_has_an_address(tmp_path: Path) -> None:
+    old = HOSTS["system"](tmp_path / "old")
+    put(old / "var/news/.qmail", ELSEWHERE)
+    with (old / "etc/passwd").open("a") as out:
+        out.write("news:*:9:9::/var/news:/bin/false\n")
+    assert audited(old).accounts.domains["users.example"].forwards["news"] == ["x@elsewhere.example"]
+
+
+@pytest.mark.parametrize(("dialect", "file"), [("howto", f"{QMAIL}/users/poppasswd"), ("system", "etc/shadow")])
+def test_passwords_that_the_copy_does_not_hold_are_lost_by_file(dialect: str, file: str, tmp_path: Path) -> None:
+    old = HOSTS[dialect](tmp_path / "old")
+    (old / file).unlink()
+    assert [str(one.where) for one in audited(old, dialect).lost] == [f"/{file}"]
+
+
+def test_hashes_in_passwd_itself_need_no_shadow(tmp_path: Path) -> None:
+    old = HOSTS["system"](tmp_path / "old")
+    hashes = dict(line.split(":")[:2] for line in (old / "etc/shadow").read_text().splitlines())
+    rows = [line.split(":") for line in (old / "etc/passwd").read_text().splitlines()]
+    put(old / "etc/passwd", "".join(":".join([row[0], hashes.get(row[0], "*"), *row[2:]]) + "\n" for row in rows))
+    (old / "etc/shadow").unlink()
+    found = audited(old)
+    assert (found.findings, found.lost) == ([], [])

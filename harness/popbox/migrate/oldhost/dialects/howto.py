@@ -15,10 +15,10 @@ from popbox.migrate.oldhost.dialects.dotqmail import Said, dotqmails, follow, ho
 from popbox.migrate.oldhost.dialects.getpw import virtual_routes
 from popbox.migrate.oldhost.dialects.poppasswd import read_poppasswd
 from popbox.migrate.oldhost.dialects.system import leave_accounts, read_aliases, user_names
-from popbox.migrate.oldhost.dialects.text import local_part
+from popbox.migrate.oldhost.dialects.text import file_of, local_part
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, OldHost, Route
-from popbox.migrate.oldhost.tree import OldHostTree
+from popbox.migrate.oldhost.tree import OldHostTree, look
 
 
 def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
@@ -28,8 +28,12 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     control = read_control(tree, host, home)
     rows = read_assign(tree, host, home)
     users = user_names(tree, host)
-    for path in (home + b"/users/poppasswd", b"/etc/poppasswd"):
+    files = (home + b"/users/poppasswd", b"/etc/poppasswd")
+    for path in files:
         read_poppasswd(tree, host, path, users)
+    if rows and not any(look(tree, path)[1] for path in files):
+        why = "there is no such file, so who may log in is not in SOURCE; the mailboxes come locked"
+        host.lose(Where(file_of(files[0])), "the logins of all mailboxes", why)
     tree.prepare([row.home for row in rows] + [login.home for login in host.logins if login.home])
     add_routes(tree, host, rows, control)
     read_aliases(tree, host, control)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import NamedTuple
 
+from popbox.migrate.oldhost.dialects.assign import Assigned, read_assign
 from popbox.migrate.oldhost.dialects.control import Control, read_control
 from popbox.migrate.oldhost.dialects.dotqmail import dotqmails, follow, home_of
 from popbox.migrate.oldhost.dialects.folders import scan
@@ -21,6 +22,8 @@ PASSWD, SHADOW = b"/etc/passwd", b"/etc/shadow"
 SPOOLS = (b"/var/spool/mail/", b"/var/mail/")
 FIRST_PERSON = 500  # our choice: Red Hat began there, Debian at 1000; below are daemons, unless they have mail
 OTHER_FILES = (b".forward", b".procmailrc", b".mailfilter")
+ASSIGN = (b"assign", b"cdb")
+ONLY_ACCOUNTS = "the dialect system reads lines for one local address; try the dialect howto into another --to"
 TRIO = ("postmaster", "mailer-daemon", "root")
 
 
@@ -53,11 +56,31 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
         person.add()
     for person in people:
         person.beside()
+    rows = read_assign(tree, host, home) if any(look(tree, home + b"/users/" + file)[1] for file in ASSIGN) else []
+    _assigned(tree, host, rows, name, accounts)
     virtual: dict[tuple[str, str], Route] = {}
-    virtual_routes(tree, host, control, [], virtual)
+    virtual_routes(tree, host, control, rows, virtual)
     host.routes += virtual.values()
     read_aliases(tree, host, control, name, {account.name for account in accounts})
     _join_places(tree, host, people)
+
+
+def _assigned(tree: OldHostTree, host: OldHost, rows: list[Assigned], name: str, accounts: list[Account]) -> None:
+    """Lines of users/assign beside those that qmail-pw2u(8) makes of passwd; a line decides before passwd does."""
+    usual = {(account.name.encode(), False, b"", b""): account.home for account in accounts}
+    usual |= {(account.name.encode() + b"-", True, b"-", b""): account.home for account in accounts}
+    prefixes = [there.prefix.encode("latin-1") + b"-" for there in host.domains.values()]
+    for row in rows:
+        if usual.get((row.address, row.wild, row.dash, row.ext)) == row.home:
+            continue
+        local, home = local_part(row.address), home_of(tree, host, row.home, row.where)
+        if row.wild or local is None or row.address.startswith(tuple(prefixes)) or home is None:
+            host.lose(row.where, f"addresses {shown(row.address)}{'...' if row.wild else ''}", ONLY_ACCOUNTS)
+            continue
+        said = follow(tree, host, home, row.dash, row.ext)
+        host.routes = [route for route in host.routes if (route.domain, route.local) != (name, local)]
+        if said is not None:
+            host.routes.append(Route(name, local, row.where, list(said.stores), list(said.forwards)))
 
 
 def _join_places(tree: OldHostTree, host: OldHost, people: list[_Person]) -> None:
@@ -90,7 +113,7 @@ def _accounts(tree: OldHostTree, host: OldHost) -> list[Account]:
     if octets is None:
         host.wrong("unreadable", Where(file_of(PASSWD)), "there is no such file")
         return []
-    shadow = _shadow(tree, host)
+    shadow = _shadow(tree, host) if b":x:" in octets else {}
     accounts, seen = [], dict[bytes, int]()
     weak: list[Where] = []
     for number, line in numbered(octets):
@@ -107,7 +130,7 @@ def _accounts(tree: OldHostTree, host: OldHost) -> list[Account]:
             if _has_mail(tree, name, home):
                 host.lose(where, f"mail of {shown(name)}", "mailhost makes no mailbox of a system user's")
             continue
-        if uid < FIRST_PERSON and not _has_mail(tree, name, home):
+        if uid < FIRST_PERSON and not _has_mail(tree, name, home) and look(tree, home + b"/.qmail")[1] is None:
             continue
         if login(name) is None or local_part(name) is None:
             host.wrong("name-not-usable", where, f"account {shown(name)!r}")
@@ -125,6 +148,7 @@ def _shadow(tree: OldHostTree, host: OldHost) -> dict[bytes, tuple[bytes, Where]
     octets = text_of(tree, host, SHADOW)
     if octets is None:
         host.wrong("shadow-absent", Where(file_of(SHADOW)), "there is no such file")
+        host.lose(Where(file_of(SHADOW)), "the passwords of the accounts", "there is no such file; they come locked")
         return None
     rows = ((number, line.split(b":")) for number, line in numbered(octets))
     return {fields[0]: (fields[1], Where(file_of(SHADOW), number)) for number, fields in rows if len(fields) > 1}
