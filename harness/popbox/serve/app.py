@@ -15,14 +15,18 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from popbox.errors import HostError
+from popbox.journey.store import StoreError
 from popbox.serve.errors import ApiError, Problem, body_of
 from popbox.serve.guard import Guard, Rules
 from popbox.serve.journeys import journeys
+from popbox.serve.keys import Keys
 from popbox.serve.live import Live
 from popbox.serve.mail.absent import absent
 from popbox.serve.mail.messages import Mailroom, messages
 from popbox.serve.mail.waits import waits
 from popbox.serve.reads import reads
+from popbox.serve.space import Space
+from popbox.serve.writes.all import writes
 
 SCHEMA = Path(__file__).with_name("openapi.json")
 NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
@@ -30,10 +34,15 @@ NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
 
 def application(live: Live, rules: Rules) -> Guard:
     """The API over a host and its store, with the guard around it. ``live`` is entered and left by the caller."""
-    return Guard(_api(live), rules)
+
+    def living(name: str) -> Space | None:
+        domain = live.store.live_spaces().get(name)
+        return None if domain is None else Space(name, domain)
+
+    return Guard(_api(live, rules.keys), rules, living=living)
 
 
-def _api(live: Live) -> FastAPI:
+def _api(live: Live, keys: Keys | None) -> FastAPI:
     host = live.host
     api = FastAPI(
         title="popbox",
@@ -46,6 +55,8 @@ def _api(live: Live) -> FastAPI:
     mailroom = Mailroom(live)
     for router in (reads(live), journeys(live), waits(live, mailroom), absent(live), messages(live, mailroom)):
         api.include_router(router)
+    for router in writes(live, keys):
+        api.include_router(router)
 
     def answer(error: ApiError) -> Response:
         return Response(body_of(error, host.name, host.mta), error.status, media_type="application/json")
@@ -57,6 +68,10 @@ def _api(live: Live) -> FastAPI:
     @api.exception_handler(HostError)
     async def unavailable(_: Request, error: HostError) -> Response:
         return answer(ApiError(503, "the mail host does not answer", "popbox status", (error.what,)))
+
+    @api.exception_handler(StoreError)
+    async def unwritten(_: Request, error: StoreError) -> Response:
+        return answer(ApiError(503, "the store of journeys fails", "see its disk", (str(error),)))
 
     @api.exception_handler(RequestValidationError)
     async def unusable(_: Request, error: RequestValidationError) -> Response:
@@ -77,7 +92,7 @@ def _api(live: Live) -> FastAPI:
 def schema_text() -> str:
     """The OpenAPI description as it is kept: of ``v1``, without popbox's own version."""
     nowhere = cast(Any, _Nowhere())  # describing asks nothing of a host
-    described = _api(nowhere).openapi()
+    described = _api(nowhere, None).openapi()
     return json.dumps({**described, "info": {**described["info"], "version": "v1"}}, indent=1) + "\n"
 
 

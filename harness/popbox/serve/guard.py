@@ -16,6 +16,7 @@ from typing import Any
 from popbox.serve.bodies import Bodies, Gone, Message, Receive, replayed
 from popbox.serve.errors import ApiError, body_of
 from popbox.serve.keys import Keys
+from popbox.serve.space import Space
 
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
@@ -135,9 +136,18 @@ def _may_write(rules: Rules, method: str, said: Said, caller: Caller) -> None:
 class Guard:
     """The outermost ASGI application: checks, limits and headers around another one."""
 
-    def __init__(self, app: App, rules: Rules, bodies: Bodies | None = None) -> None:
-        """``app`` sees only what has passed. ``bodies`` has the limits for what clients send."""
-        self.app, self._rules, self._bodies = app, rules, bodies or Bodies()
+    def __init__(
+        self,
+        app: App,
+        rules: Rules,
+        bodies: Bodies | None = None,
+        living: Callable[[str], Space | None] = lambda _name: None,
+    ) -> None:
+        """``app`` sees only what has passed. ``bodies`` has the limits for what clients send.
+
+        ``living`` gives a space by its name, while it has not ended.
+        """
+        self.app, self._rules, self._bodies, self._living = app, rules, bodies or Bodies(), living
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection's request."""
@@ -151,7 +161,9 @@ class Guard:
     async def _request(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         with self._bodies.holding() as body:
             try:
-                scope[CALLER] = admitted(self._rules, scope["method"], scope["headers"])
+                caller = scope[CALLER] = admitted(self._rules, scope["method"], scope["headers"])
+                if caller.space is not None:
+                    scope["state"] = {**scope.get("state", {}), "space": self._alive(caller.space)}
                 if scope["method"] == "POST":
                     await self._bodies.read(body, receive, _announced(scope["headers"]))
                     receive = replayed(bytes(body), receive)
@@ -161,6 +173,11 @@ class Guard:
                 pass
             else:
                 await self.app(scope, receive, send)
+
+    def _alive(self, name: str) -> Space:
+        if (space := self._living(name)) is None:
+            raise ApiError(403, "the space of this popbox-space has ended", "POST /v1/spaces makes a new one")
+        return space
 
     async def _answer(self, problem: ApiError, send: Send) -> None:
         body = body_of(problem, self._rules.host, self._rules.mta)

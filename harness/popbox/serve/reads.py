@@ -13,6 +13,7 @@ from popbox.hosts.readiness import greets
 from popbox.printable import plain
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
+from popbox.serve.space import Space, Within
 
 Address = Annotated[
     str, Query(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$", description="an address, joe@domain.com")
@@ -96,32 +97,50 @@ def reads(live: Live) -> APIRouter:
         return Ready(**world, smtp=str(host.address("smtp")), pop3=str(host.address("pop3")), recorder=recorder)
 
     @router.get("/v1/explain", operation_id="explain")
-    def explain(address: Address) -> Explained:
+    def explain(address: Address, space: Within) -> Explained:
         """Where mail for an address would end and why, by the host's own rules; nothing is sent."""
+        if space is not None and not space.holds(address):
+            raise ApiError(403, "that address is not of this space", f"the space has {space.domain}")
         return Explained(**world, explained=_asked(host, "explain", "--json", "--", address, codes=(0, 1)))
 
     @router.get("/v1/accounts", operation_id="accounts")
-    def accounts() -> Accounts:
+    def accounts(space: Within) -> Accounts:
         """Domains, mailboxes and forwards, as they are declared."""
         domains, mailboxes, forwards = (
-            _asked(host, kind, "list", "--json") for kind in ("domain", "mailbox", "forward")
+            [one for one in _asked(host, kind, "list", "--json") if _is_of(space, one)]
+            for kind in ("domain", "mailbox", "forward")
         )
         return Accounts(**world, domains=domains, mailboxes=mailboxes, forwards=forwards)
 
     @router.get("/v1/lint", operation_id="lint")
-    def lint() -> Linted:
+    def lint(space: Within) -> Linted:
         """What is wrong with the host's files, by file and line; nothing is changed."""
+        if space is not None:
+            raise ApiError(403, "this looks at the whole host", "ask without popbox-space")
         return Linted(**world, findings=_asked(host, "lint", "--json", codes=(0, 1))["findings"])
 
     @router.get("/v1/queue", operation_id="queue")
-    def queue() -> Queue:
+    def queue(space: Within) -> Queue:
         """The messages that wait, with the reason; 409 where the MTA's queue cannot be read so."""
         if host.mta != "stand-in":
             hint = "the queue of real qmail is read by qmail-qread, on the host"
             raise ApiError(409, f"the queue of MTA {host.mta} is not shown here", hint)
-        return Queue(**world, messages=_asked(host, "queue", "list", "--json"))
+        messages = _asked(host, "queue", "list", "--json")
+        return Queue(**world, messages=[one for one in messages if _has_recipients(space, one)])
 
     return router
+
+
+def _is_of(space: Space | None, listed: dict[str, Any]) -> bool:
+    """Whether a domain, mailbox or forward may be shown."""
+    return space is None or space.holds(listed.get("address") or f"@{listed['domain']}")
+
+
+def _has_recipients(space: Space | None, message: dict[str, Any]) -> bool:
+    """Whether a message may be shown; takes recipients out of it that are not of the space."""
+    if space is not None:
+        message["recipients"] = [one for one in message["recipients"] if space.holds(one["address"])]
+    return space is None or bool(message["recipients"])
 
 
 def _asked(host: Host, *argv: str, codes: tuple[int, ...] = (0,)) -> Any:

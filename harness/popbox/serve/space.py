@@ -17,7 +17,8 @@ class Space:
 
     def holds(self, address: str) -> bool:
         """Whether an address is of this space."""
-        return address.rpartition("@")[2].lower() == self.domain
+        _, at, domain = address.rpartition("@")
+        return bool(at) and domain.lower() == self.domain
 
 
 def within(request: Request) -> Space | None:

@@ -167,6 +167,11 @@ class Store:
         with self.batch() as batch:
             batch.db.execute("UPDATE spaces SET ended_at = ? WHERE name = ? AND ended_at IS NULL", (at, name))
 
+    def spaces(self) -> list[tuple[str, str, int, float]]:
+        """Name, domain, cursor at its begin, and when it was made, of the spaces that were not ended, oldest first."""
+        query = "SELECT name, domain, cursor, made_at FROM spaces WHERE ended_at IS NULL ORDER BY made_at, name"
+        return self._reader().execute(query).fetchall()
+
     def live_spaces(self) -> dict[str, str]:
         """Name -> domain of the spaces that were not ended."""
         return dict(self._reader().execute("SELECT name, domain FROM spaces WHERE ended_at IS NULL").fetchall())

@@ -1,0 +1,1 @@
+"""The endpoints that change something: spaces, mailboxes, messages, faults and scenarios. Each write is an event."""
