@@ -26,6 +26,7 @@ from popbox.serve.mail.messages import Mailroom, messages
 from popbox.serve.mail.waits import waits
 from popbox.serve.reads import reads
 from popbox.serve.space import Space
+from popbox.serve.watch.events import Streams, events
 from popbox.serve.writes.all import writes
 
 SCHEMA = Path(__file__).with_name("openapi.json")
@@ -53,10 +54,12 @@ def _api(live: Live, keys: Keys | None) -> FastAPI:
         responses={"default": NO_SUCCESS},
     )
     mailroom = Mailroom(live)
+    streams = Streams(live)
     for router in (reads(live), journeys(live), waits(live, mailroom), absent(live), messages(live, mailroom)):
         api.include_router(router)
     for router in writes(live, keys):
         api.include_router(router)
+    api.include_router(events(live, streams))
 
     def answer(error: ApiError) -> Response:
         return Response(body_of(error, host.name, host.mta), error.status, media_type="application/json")

@@ -23,6 +23,7 @@ from popbox.serve.connections import Connection
 from popbox.serve.server import bind, server
 
 GET = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"
+ANSWER = re.compile(rb"(?s).*?content-length: (\d+)\r\n.*?\r\n\r\n")
 POST = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
 
 
@@ -104,9 +105,7 @@ def answered(client: socket.socket, said: bytes) -> bytes:
     """One answer, whole; the connection stays."""
     client.sendall(said)
     got = b""
-    while (found := re.search(rb"content-length: (\d+)\r\n(?s:.*)\r\n\r\n", got)) is None or len(
-        got
-    ) < found.end() + int(found[1]):
+    while not (found := ANSWER.match(got)) or len(got) < found.end() + int(found[1]):
         part = client.recv(65_536)
         assert part, got
         got += part

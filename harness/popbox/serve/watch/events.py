@@ -1,0 +1,178 @@
+"""``GET /v1/events``: what is recorded, as it is recorded, in Server-Sent Events (WHATWG HTML §9.2).
+
+A stream is a task of the event loop and a cursor: no thread, no queue. It reads on only when the client has read.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
+
+from popbox.journey.model import Kind
+from popbox.serve.errors import ApiError
+from popbox.serve.journeys import GREATEST, exactly
+from popbox.serve.live import Live
+from popbox.serve.space import Space, Within
+from popbox.serve.watch.tail import Page, Tail, Told
+
+MOST_STREAMS = 100  # our choice
+HEARTBEAT_S = 15.0  # our choice: proxies close what is silent for a minute
+RETRY_MS = 2_000  # our choice: a client waits so long before it comes again
+CHUNK_OCTETS = 65_536  # our choice: written at once, as uvicorn's buffer
+PRUNED = "these events are in the store no more: it keeps what --keep and --most-size allow"
+AHEAD = "the store has no event of that number: it is another one, or was begun again; all of it follows"
+
+
+class Asked(BaseModel):
+    """What a stream shows. Without a filter: everything."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: int | None = Field(None, ge=0, le=GREATEST, description="events behind this cursor; without it: from now on")
+    to: str | None = exactly("an address of the envelope, or as the MTA's log has it")
+    domain: str | None = exactly("of a recipient")
+    kind: list[Kind] = Field([], max_length=len(Kind), description="of events; several may be given")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events a stream sends. ``to`` and ``domain`` are in lower case."""
+
+    to: str | None = None
+    domain: str | None = None
+    kinds: frozenset[Kind] = frozenset()
+    within: Space | None = None
+
+    def fits(self, told: Told) -> bool:
+        """Whether the event is sent."""
+        if self.kinds and told.kind not in self.kinds:
+            return False
+        if told.about is None:
+            return True
+        if self.within and not (told.about and all(map(self.within.holds, told.about))):
+            return False
+        if self.to and self.to not in told.about:
+            return False
+        return not self.domain or any(one.rpartition("@")[2] == self.domain for one in told.about)
+
+
+class Streams:
+    """The streams of one server."""
+
+    def __init__(self, live: Live) -> None:
+        """None is open."""
+        self._live, self.open = live, 0
+        self._tail: Tail | None = None
+
+    def stream(self, wanted: Wanted, since: int | None) -> StreamingResponse:
+        """The answer that goes on.
+
+        Raises:
+            ApiError: there are as many as may be.
+        """
+        if self.open >= MOST_STREAMS:
+            raise ApiError(503, f"{MOST_STREAMS} streams are open", "close some, or ask again later")
+        return _Stream(self, wanted, since)
+
+    async def frames(self, wanted: Wanted, since: int | None) -> AsyncIterator[bytes]:
+        """What is sent, piece by piece, until the server ends."""
+        tail = self._tail = self._tail or Tail(self._live.store)
+        cursor = self._live.store.cursor()
+        at = cursor if since is None else since if since <= cursor else 0
+        yield _opening(self._live, at)
+        if since is not None and since > cursor:
+            yield _gap(cursor + 1, since, since - cursor, AHEAD)
+        said_at = time.monotonic()
+        while not self._live.ending:
+            page = await tail.page(at)
+            for piece in _pieces(page, at, wanted):
+                yield piece
+                said_at = time.monotonic()
+            if page.next == at:
+                await self._live.changed(at, max(0.0, said_at + HEARTBEAT_S - time.monotonic()))
+            at = page.next
+            if time.monotonic() >= said_at + HEARTBEAT_S:
+                yield b": still here\nid: %d\n\n" % at
+                said_at = time.monotonic()
+        yield b": the server ends\nid: %d\n\n" % at
+
+
+class _Stream(StreamingResponse):
+    """A stream that is counted while it is open."""
+
+    def __init__(self, streams: Streams, wanted: Wanted, since: int | None) -> None:
+        headers = {"x-accel-buffering": "no"}  # nginx would hold it back
+        super().__init__(streams.frames(wanted, since), media_type="text/event-stream", headers=headers)
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._streams.open += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.open -= 1
+
+
+def _opening(live: Live, at: int) -> bytes:
+    """First of all the cursor, so that a stream that breaks before any event goes on without a gap."""
+    said = {"cursor": at, "host": live.host.name, "mta": live.host.mta}
+    return b"retry: %d\nid: %d\nevent: open\ndata: %s\n\n" % (RETRY_MS, at, json.dumps(said).encode())
+
+
+def _gap(first: int, last: int, missing: int, why: str) -> bytes:
+    """What cannot be sent. It has no id: what follows has."""
+    said = {"first": first, "last": last, "missing": missing, "why": why}
+    return b"event: gap\ndata: %s\n\n" % json.dumps(said).encode()
+
+
+def _pieces(page: Page, after: int, wanted: Wanted) -> Iterable[bytes]:
+    if page.missing:
+        yield _gap(after + 1, page.next, page.missing, PRUNED)
+    held: list[bytes] = []
+    size = 0
+    for told in page.told:
+        if wanted.fits(told):
+            held.append(told.frame)
+            size += len(told.frame)
+        if size >= CHUNK_OCTETS:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def events(live: Live, streams: Streams) -> APIRouter:
+    """The endpoint."""
+    router = APIRouter()
+    content: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+
+    @router.get(
+        "/v1/events",
+        operation_id="events",
+        response_class=StreamingResponse,
+        responses={200: {"description": "events, one JSON object each, with `id` its seq", "content": content}},
+    )
+    async def listen(
+        within: Within,
+        asked: Annotated[Asked, Query()],
+        last_event_id: Annotated[str | None, Header(max_length=20, pattern=r"^[0-9]*$")] = None,
+    ) -> StreamingResponse:
+        """What is recorded, as it is recorded. `Last-Event-ID`, else `since`, goes on without gap and double.
+
+        First comes `event: open` with the cursor. Every event is a message whose `id` is its seq. `event: gap` tells
+        which events are there no more. Comments come at least each 15 s.
+        """
+        since = int(last_event_id) if last_event_id else asked.since
+        to, domain = (one.lower() if one else None for one in (asked.to, asked.domain))
+        wanted = Wanted(to, domain, frozenset(asked.kind), within)
+        return streams.stream(wanted, since)
+
+    return router
