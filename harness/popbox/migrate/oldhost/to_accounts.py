@@ -154,7 +154,8 @@ class _Conversion:
         by_address = {box.address: box for box in self.accounts.boxes()}
         for login in self.host.logins:
             near = by_home.get(login.home.rstrip(b"/"), []) if login.home is not None else []
-            first = next((box for box in near if box.store.path.endswith(b"/Maildir")), near[0] if near else None)
+            mine = Store(MAILDIR, (login.home or b"").rstrip(b"/") + b"/Maildir")
+            first = next((box for box in near if box.store == mine), near[0] if near else None)
             named = by_user.get(login.name.lower()) if self.host.dialect == "system" else None
             if login.opens is not None:
                 self._give(login, self.owner.get(login.opens) or self._orphan(login))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,18 @@ def test_a_login_that_is_lost_makes_the_exit_code_1(row: str, tmp_path: Path) ->
     result = imported(old, new)
     assert result.return_value == 1, result.output
     assert f"lost: /{QMAIL}/users/poppasswd:3: " in result.output
+
+
+def test_a_login_opens_a_maildir_and_not_an_mbox_of_that_name(tmp_path: Path) -> None:
+    """Nothing is there yet: `./Maildir` would make an mbox; POP3 would show `./info/Maildir/`."""
+    old = HOSTS["dtc"](tmp_path / "old")
+    boxes = "/var/www/sites/admin/site.example/Mailboxs"
+    shutil.rmtree(old / boxes[1:] / "info/Maildir")
+    put(old / boxes[1:] / "info/.qmail", "./Maildir\n")
+    lines = (old / QMAIL / "users/assign").read_text().splitlines()[:-1]
+    assign(old / QMAIL, *lines, f"=site-example-info:nobody:65534:65534:{boxes}/info:::")
+    entry = audited(old).accounts.domains["site.example"]
+    assert entry.catchall is not None
+    login = entry.boxes[entry.catchall].login
+    assert login is not None
+    assert login.name == "info@site.example"

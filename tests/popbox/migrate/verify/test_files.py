@@ -230,3 +230,18 @@ def test_a_file_as_it_is_sent_however_it_is_read(text: bytes) -> None:
         wire = lines.replace(b"\n", b"\r\n")
         assert b"".join(sent([text], profile)) == wire
         assert b"".join(sent([bytes([octet]) for octet in text], profile)) == wire
+
+
+def test_a_name_that_is_no_utf8_is_in_every_report(place: Path, files: Files) -> None:
+    """JSON, the state file and parts cannot hold a lone surrogate: --json ended with a traceback."""
+    old = HOSTS["howto"](place / "old")
+    new = imported(old, place)
+    odd = os.fsencode(old / "var/qmail" / JOE / "cur") + b"/1.\xff:2,S"
+    Path(os.fsdecode(odd)).write_bytes(b"Subject: odd\n\n")
+    os.utime(odd, (1, 1))
+    lines, state, table = (str(place / name) for name in ("part", "state", "csv"))
+    code, found = files(
+        old, new, "--old-profile", "qmail", "--shard", "1/1", "--json-lines", lines, "--state", state, "--csv", table
+    )
+    assert code == 1
+    assert "xff" in str(by_login(found)["aa0001"]["findings"])

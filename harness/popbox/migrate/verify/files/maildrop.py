@@ -70,7 +70,7 @@ class Maildrops:
     def _maildir(self, store: Store, content: bool, places: Mapping[str, int] | None) -> Side:
         odd: list[str] = []
         items = self.items(store, odd, places or {})
-        messages = [Message(number, item.uidl, item.entry.size) for number, item in enumerate(items, 1)]
+        messages = [Message(number, _written(item.uidl), item.entry.size) for number, item in enumerate(items, 1)]
         for message, item in zip(messages, items, strict=True):
             if item.entry.kind == LINK:
                 message.trouble = f"{shown(item.path)} is a link, which is not followed"
@@ -120,7 +120,7 @@ class Maildrops:
 
         def rank(item: Item) -> tuple[int, int, int, bytes]:
             ns = item.entry.mtime_ns
-            return ns // SECOND_NS, places.get(item.uidl, 0), ns, item.path
+            return ns // SECOND_NS, places.get(_written(item.uidl), 0), ns, item.path
 
         return sorted(items, key=rank)
 
@@ -184,6 +184,11 @@ class _Counted:
         for piece in self._pieces:
             self.total += len(piece)
             yield piece
+
+
+def _written(uidl: str) -> str:
+    """An id as reports have it: octets that are no UTF-8, which JSON cannot hold, are escaped."""
+    return os.fsencode(uidl).decode("utf-8", "backslashreplace")
 
 
 def _messages(pieces: Iterator[Piece]) -> Iterator[bytes]:
