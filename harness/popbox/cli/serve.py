@@ -6,16 +6,17 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote, urlsplit
 
 import click
 
-from popbox.cli.options import address, on
+from popbox.cli.options import OPTIONS, address, on, read_remote
 from popbox.cli.output import echo
 from popbox.errors import UnusableError
 from popbox.hosts.base import closing
 from popbox.hosts.choose import HostName, MtaName, choose, start
+from popbox.hosts.remote import RemoteHost
 from popbox.hosts.state import Registry
 from popbox.journey.store import Store, StoreError
 from popbox.operate.target import named
@@ -30,7 +31,11 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 
 @click.command()
-@click.option("--host", type=click.Choice(["auto", "local", "docker"]), help="Start a host; it goes at the end.")
+@click.option(
+    "--host",
+    type=click.Choice(["auto", "local", "docker", "remote"]),
+    help="Start a host; it goes at the end. remote: one that is there, by --smtp and --pop3.",
+)
 @click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
 @click.option("--listen", default="127.0.0.1:8025", show_default=True, metavar="ADDR:PORT", help="Port 0: a free one.")
 @click.option(
@@ -49,11 +54,16 @@ LOOPBACK = ("127.0.0.1", "::1")
     metavar="FILE",
     help="Holds the token; made where it is not there, and removed at the end. Or POPBOX_TOKEN in the environment.",
 )
+@OPTIONS["smtp"]
+@OPTIONS["pop3"]
+@OPTIONS["log_command"]
+@OPTIONS["mailhost_command"]
 @on
 @click.pass_obj
 def serve(
     settings: Settings,
-    host: HostName | None,
+    /,
+    host: HostName | Literal["remote"] | None,
     mta: MtaName,
     listen: str,
     public: tuple[str, ...],
@@ -61,6 +71,7 @@ def serve(
     allow_writes: bool,
     token_file: Path | None,
     name: str | None,
+    **reached: Any,
 ) -> int:
     """Serve what the mail host says of itself over HTTP: /readyz, /v1/explain, /v1/accounts, /v1/lint, /v1/queue.
 
@@ -78,23 +89,29 @@ def serve(
         raise click.UsageError("--token-file is of no use without --allow-writes")
     for one in public:
         _check(one)
+    writes = {"allow_writes": allow_writes and host == "remote"}
+    remote = read_remote({"host": host or "the one that is up", "mta": mta, "keep": False, **reached, **writes})
     try:
         from popbox.serve.app import application
         from popbox.serve.guard import Rules
-        from popbox.serve.live import Live
+        from popbox.serve.live import Live, Pace
         from popbox.serve.server import bind, server
     except ModuleNotFoundError as error:
         raise UnusableError(f"popbox serve needs {error.name}: pip install 'popbox[serve]'") from error
     with ExitStack() as stack:
         listener = stack.enter_context(bind(at))
         where, port = listener.getsockname()[:2]
-        registry = Registry(settings.state)
-        if host:
+        registry, running, pace = Registry(settings.state), None, Pace()
+        if remote:
+            running = stack.enter_context(closing(RemoteHost(remote, settings.say)))
+            name, pace = f"remote-{quote(str(remote.smtp), safe='')}", Pace(5.0, 1.0)  # its log is a command's output
+        elif host and host != "remote":
             running = stack.enter_context(closing(start(choose(host, mta, settings), settings, registry)))
             [name] = [one.id for one in registry.mine()]  # this process starts no other
         else:
             name, running = named(settings, name)
-        live = stack.enter_context(Live(running, stack.enter_context(_opened(store or registry.journeys(name)))))
+        opened = stack.enter_context(_opened(store or registry.journeys(name)))
+        live = stack.enter_context(Live(running, opened, pace=pace))
         keys, said = None, "read-only"
         if allow_writes:
             keys, said = stack.enter_context(_keys(token_file, settings.state / "serve" / f"{port}.token"))

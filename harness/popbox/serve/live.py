@@ -21,9 +21,16 @@ from popbox.journey.store import Store
 from popbox.serve.mail.arrivals import Arrival
 from popbox.serve.mail.news import News, Watch
 
-IDLE_S = 1.0  # our choice: between passes while there is no wait
-WATCHED_S = 0.05  # our choice: between passes while there are waits: a third of the 150 ms from delivery to answer
+LOOK_S = 0.05  # our choice: between looks whether a pass has ended
 MOST_BACK_OFF_S = 30.0  # our choice: between passes that fail, after 1, 2, 4, ... seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between passes while there is no wait, and while there are: a third of 150 ms from delivery to answer."""
+
+    idle_s: float = 1.0
+    watched_s: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,9 @@ class Passes:
     retry_at: float | None = None  # of a pass that failed
 
 
+FAST = Pace()
+
+
 class Passing(Protocol):
     """What runs passes, see ``journey.recorder.Recorder``."""
 
@@ -55,7 +65,7 @@ class Passing(Protocol):
 class Live:
     """Within it, as a context manager, the host is recorded. ``host`` and ``store`` may be used from any thread."""
 
-    def __init__(self, host: Host, store: Store, recorder: Passing | None = None) -> None:
+    def __init__(self, host: Host, store: Store, recorder: Passing | None = None, pace: Pace = FAST) -> None:
         """``store`` is open for writing, by this process alone. Nothing runs before ``__enter__``."""
         self.host, self.store = host, store
         self.state = Passes(cursor=store.cursor())  # replaced whole, by the recorder's thread
@@ -65,6 +75,7 @@ class Live:
         self._kicked, self._stopped = threading.Event(), threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Future[None]] = set()
+        self._pace = pace
         self._at_end: list[Callable[[], None]] = []
         self.news = News(store)
         store.on_commit(self._moved)
@@ -153,8 +164,9 @@ class Live:
             left = deadline - time.monotonic()
             if left <= 0 or self.ending:
                 return False
-            self.kick()
-            await asyncio.sleep(min(WATCHED_S, left))
+            if (self.state.began_at or 0.0) < since:
+                self.kick()
+            await asyncio.sleep(min(LOOK_S, left))
         return True
 
     def _record(self) -> None:
@@ -187,4 +199,4 @@ class Live:
     def _pause_s(self) -> float:
         if self.state.retry_at is not None:
             return max(0.0, self.state.retry_at - time.time())
-        return WATCHED_S if self._waiting or self.news else IDLE_S
+        return self._pace.watched_s if self._waiting or self.news else self._pace.idle_s

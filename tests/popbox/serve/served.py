@@ -19,7 +19,7 @@ POPBOX = [sys.executable, "-m", "popbox"]
 
 @contextlib.contextmanager
 def serving(
-    state: Path, *options: str, said: str = "read-only", **env: str
+    state: Path, *options: str, said: str = "read-only", world: str = "host local, MTA stand-in", **env: str
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """The program, once it says where; the port, and the process. ``said``: the end of its line, ``PORT`` replaced."""
     environ = {**os.environ, "XDG_STATE_HOME": str(state), "DOCKER_HOST": "unix:///nowhere.sock", **env}
@@ -28,7 +28,7 @@ def serving(
         try:
             assert program.stdout is not None
             line = program.stdout.readline()
-            found = re.fullmatch(r"http://127\.0\.0\.1:(\d+) host local, MTA stand-in, (.*)\n", line)
+            found = re.fullmatch(rf"http://127\.0\.0\.1:(\d+) {world}, (.*)\n", line)
             assert found, f"{line!r} {program.stderr.read() if program.stderr else ''}"
             assert found[2] == said.replace("PORT", found[1])
             yield int(found[1]), program

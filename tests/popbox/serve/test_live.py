@@ -16,8 +16,7 @@ from popbox.errors import HostError
 from popbox.hosts.base import Host
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import Store
-from popbox.serve import live as module
-from popbox.serve.live import Live
+from popbox.serve.live import FAST, Live, Pace
 
 LONG_S = 60.0
 
@@ -33,10 +32,10 @@ class Recorder:
 
 
 @contextmanager
-def living(tmp_path: Path, run: Callable[[Store], int] = Store.cursor) -> Iterator[Live]:
+def living(tmp_path: Path, run: Callable[[Store], int] = Store.cursor, pace: Pace = FAST) -> Iterator[Live]:
     with Store.open(tmp_path / "journeys") as store:
         recorder = Recorder(lambda: run(store))
-        with Live(cast(Host, None), store, recorder) as live:
+        with Live(cast(Host, None), store, recorder, pace) as live:
             yield live
         assert recorder.closed
 
@@ -112,14 +111,13 @@ def test_a_pass_that_fails_is_told_put_off_and_tried_again(tmp_path: Path, error
     assert well.cursor >= 1
 
 
-def test_passes_are_close_together_only_while_there_are_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_S", LONG_S)
+def test_passes_are_close_together_only_while_there_are_waits(tmp_path: Path) -> None:
     passes: list[float] = []
 
     def run(store: Store) -> int:
         passes.append(time.monotonic())
         return store.cursor()
 
-    with living(tmp_path, run) as live:
+    with living(tmp_path, run, Pace(idle_s=LONG_S)) as live:
         asyncio.run(live.changed(0, 0.5))
         assert len(passes) >= 3, "idle, the second would come after a minute"

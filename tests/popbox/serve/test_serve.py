@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.popbox.serve.served import POPBOX, ask, serving
+from tests.popbox.serve.test_messages import mail, send, until
 
 from popbox.hosts.base import Host
 from popbox.serve.app import SCHEMA, schema_text
@@ -145,6 +147,44 @@ def test_the_token_may_be_chosen_in_a_file_or_in_the_environment(state: Path, ho
         assert ask(port, "/v1/nothing", "DELETE", authorization=f"Bearer {chosen}")[0] == 404
 
 
+def remote(host: Host) -> list[str]:
+    """Options for the host as one that is given by its addresses, a log and mailhost."""
+    options = ["--host", "remote", "--smtp", str(host.address("smtp")), "--pop3", str(host.address("pop3"))]
+    log = Path(host.home()).parent / "log/smtp.log"
+    return [*options, "--log-command", f"cat {log}", "--mailhost-command", host.by_hand()]
+
+
+def test_a_remote_host_shows_what_it_can_and_the_rest_is_unknown(host: Host, tmp_path: Path) -> None:
+    with serving(tmp_path, *remote(host), world="host remote, MTA unknown") as (port, _):
+        since = ask(port, "/v1/journeys?limit=1")[1]["cursor"]
+        send(host, mail("Remote"), "joe@domain.com", sender="remote@client.example")
+
+        def seen() -> Any:
+            found = ask(port, f"/v1/journeys?since={since}&sender=remote@client.example")[1]["journeys"]
+            return [one for one in found if one["ended"]]
+
+        [journey] = until(seen)
+        assert (journey["end"], journey["legs"]["queue"], journey["legs"]["Maildir"]) == (
+            "not known",
+            "done",
+            "unknown",
+        )
+        assert "host remote is not ours" in journey["why"]
+        for path in ("wait", "none"):
+            status, body, _ = ask(port, f"/v1/messages/{path}?to=joe@domain.com")
+            assert (status, "host remote is not ours" in body["evidence"][0]) == (409, True)
+        assert ask(port, "/readyz")[0] == 200
+        assert ask(port, "/v1/explain?address=joe@domain.com")[1]["explained"]["outcome"] == "delivered"
+    [file] = (tmp_path / "popbox/hosts").glob("*.journeys")
+    assert file.name.startswith("remote-127.0.0.1")
+
+
+def test_a_remote_host_without_a_log_says_that_nothing_is_recorded(host: Host, tmp_path: Path) -> None:
+    with serving(tmp_path, *remote(host)[:6], world="host remote, MTA unknown") as (port, _):
+        error = until(lambda: ask(port, "/readyz")[1]["recorder"]["error"])
+    assert error == "host remote shows no log: --log-command gives one"
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
@@ -155,6 +195,8 @@ def test_the_token_may_be_chosen_in_a_file_or_in_the_environment(state: Path, ho
         (["--public-url", "ftp://x"], 2, "https://NAME"),
         (["--on", "x", "--host", "local"], 2, "give one of them"),
         (["--token-file", "x"], 2, "of no use without --allow-writes"),
+        (["--host", "remote"], 2, "needs --smtp HOST:PORT"),
+        (["--smtp", "x:25"], 2, "--smtp is for --host remote"),
         (["--on", "nonesuch"], 3, "no host is up by the name 'nonesuch'"),
         (["--listen", "192.0.2.1:8025"], 3, "192.0.2.1:8025 cannot be listened on"),
     ],
