@@ -142,7 +142,8 @@ def _frame(told: _Told, blind: str) -> Case:
 
 def _untried(told: _Told) -> list[str]:
     """Addresses that popbox itself sent to, and that no delivery names yet."""
-    named = {one.address.lower() for one in told.cases.values()} | {one.lower() for one in told.cases}
+    named = {one.lower() for one in told.cases}
+    named |= {str(one.began.fields.get("address", "")).lower() for case in told.cases.values() for one in case.attempts}
     return [one for one in (told.sent.fields["recipients"] if told.sent else ()) if one.lower() not in named]
 
 

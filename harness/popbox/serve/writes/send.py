@@ -1,0 +1,235 @@
+"""Sending a message over SMTP: what the server said to each recipient, and where its journey begins."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from popbox.clients.smtp import Smtp
+from popbox.errors import ConnectionFailed, StepTimeout
+from popbox.hosts.base import Ability, Host
+from popbox.journey.model import Event, Kind
+from popbox.journey.store import NEW, Batch
+from popbox.serve.errors import ApiError
+from popbox.serve.live import Live
+from popbox.serve.reads import Answer
+from popbox.serve.space import Space, Within
+from popbox.serve.writes.common import SOURCE, TOKENS, Asking, Given, able, noted
+from popbox.serve.writes.compose import composed, decoded
+
+REPLY_S = 20.0  # our choice: for each reply
+MOST_LINES = 200  # our choice: of a dialogue that is told, half of them from its begin
+QUEUED_AS = re.compile(r"\bqp (\d+)")
+WITHIN_S = 60.0  # our choice: between the reply to DATA and the log's line of the same qp
+SENDER = "sender@popbox.invalid"  # RFC 2606: a name that no one can own
+Plain = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00-\x1f\x7f]*$")]  # of one line
+# What would end a command, or the address in it (RFC 5321 section 4.1.1), is in no address.
+Envelope = Annotated[str, Field(max_length=900, pattern=r"^[^\x00-\x20\x7f<>]*$")]
+
+
+class Attachment(Given):
+    """A file to attach."""
+
+    name: Plain = Field(min_length=1)
+    type: str = Field(default="application/octet-stream", pattern=r"^[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}$")
+    content: str = Field(description="base64")
+
+
+class NewMessage(Given):
+    """A message that is to be sent: `raw` or `raw_base64` as they are, else one that is made from fields."""
+
+    sender: Envelope = Field(default=SENDER, alias="from", description="of the envelope, and of the From field")
+    to: list[Annotated[Envelope, Field(min_length=1)]] = Field(min_length=1, max_length=100)
+    raw: str | None = Field(default=None, description="header, empty line, body; LF or CR LF line ends")
+    raw_base64: str | None = Field(default=None, description="the same as any octets")
+    subject: Plain | None = None
+    text: str | None = None
+    html: str | None = None
+    attachments: list[Attachment] | None = Field(default=None, max_length=100)
+
+
+class RefusedRecipient(BaseModel):
+    """A recipient that the server refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: str
+    reply: str
+
+
+class SmtpReceipt(Answer):
+    """What the server said. A refusal is no error of the API."""
+
+    accepted: bool = Field(description="whether the MTA took it, for all recipients that are not refused")
+    command: str = Field(description="the command that decided")
+    reply: str = Field(description="the reply to it")
+    refused: list[RefusedRecipient]
+    dialogue: list[str] = Field(description="C: and S: lines; of a long message the middle is left out")
+    journey: int = Field(description="its id, for /v1/journeys/{id}")
+    message_id: str | None = Field(description="the Message-ID that it was given; null for raw")
+    cursor: int = Field(description="behind the last event before it was sent")
+
+
+@dataclass(slots=True)
+class Talk:
+    """A conversation with the server about one message."""
+
+    command: str = "connect"
+    reply: str = ""
+    accepted: bool = False
+    refused: dict[str, str] = field(default_factory=dict)
+    dialogue: tuple[str, ...] = ()
+
+
+def send(live: Live) -> APIRouter:
+    """The endpoint, over one host."""
+    router, host = APIRouter(dependencies=TOKENS), live.host
+    world: dict[str, Any] = {"host": host.name, "mta": host.mta}
+
+    @router.post("/v1/messages", operation_id="sendMessage")
+    def send_message(new: NewMessage, caller: Asking, within: Within) -> SmtpReceipt:
+        """Send a message over SMTP: to all recipients that the server takes; those that it refuses are told."""
+        octets, message_id = _octets(new)
+        _in_space(new, within)
+        with noted(live, caller, "send", sender=new.sender, recipients=new.to) as told:
+            able(host, Ability.SEND)
+            cursor = live.store.cursor()
+            talk = converse(host, new.sender, new.to, octets)
+            told |= {"reply": talk.reply, "accepted": talk.accepted}
+        journey = note_sent(live, new, talk, message_id)
+        live.kick()
+        refused = [RefusedRecipient(address=one, reply=reply) for one, reply in talk.refused.items()]
+        return SmtpReceipt(
+            **world,
+            accepted=talk.accepted,
+            command=talk.command,
+            reply=talk.reply,
+            refused=refused,
+            dialogue=_short(talk.dialogue),
+            journey=journey,
+            message_id=message_id,
+            cursor=cursor,
+        )
+
+    return router
+
+
+def _octets(new: NewMessage) -> tuple[bytes, str | None]:
+    """The message with LF line ends, and the Message-ID that it was given here.
+
+    Raises:
+        ApiError: it is said in two ways, or the fields make no message.
+    """
+    fields = [one for one in (new.subject, new.text, new.html, new.attachments) if one is not None]
+    if (new.raw is not None) + (new.raw_base64 is not None) + bool(fields) > 1:
+        raise ApiError(422, "say the message once", "raw, or raw_base64, or fields")
+    if new.raw is not None:
+        return _encoded(new.raw).replace(b"\r\n", b"\n"), None
+    if new.raw_base64 is not None:
+        return decoded(new.raw_base64).replace(b"\r\n", b"\n"), None
+    message_id = f"<{secrets.token_hex(12)}@popbox.invalid>"
+    return composed(new, message_id, datetime.now(UTC)), message_id
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:  # JSON can write half a character
+        raise ApiError(422, "raw is no text", "send octets as raw_base64", (error.reason,)) from error
+
+
+def _in_space(new: NewMessage, within: Space | None) -> None:
+    """A space writes into its own boxes only.
+
+    Raises:
+        ApiError: a recipient is elsewhere.
+    """
+    if within is not None and (others := [one for one in new.to if not within.holds(one)]):
+        hint = f"the space has {within.domain}"
+        raise ApiError(403, "a recipient is not of this space", hint, tuple(others[:10]))
+
+
+def converse(host: Host, sender: str, recipients: list[str], octets: bytes) -> Talk:
+    """Offer a message; recipients that are refused are left out, as SMTP clients do.
+
+    Raises:
+        ApiError: the conversation broke, so that it is not known whether the message was taken.
+    """
+    talk = Talk()
+    try:
+        session = Smtp(host.address("smtp"), REPLY_S)
+        with session.wire:
+            _converse(session, talk, sender, recipients, octets)
+            talk.dialogue = session.wire.transcript()
+    except (ConnectionFailed, StepTimeout) as error:
+        status = 504 if isinstance(error, StepTimeout) else 503
+        raise ApiError(status, "SMTP broke off", "GET /readyz", (f"at {talk.command}", str(error))) from error
+    return talk
+
+
+def _converse(session: Smtp, talk: Talk, sender: str, recipients: list[str], octets: bytes) -> None:
+    talk.reply = str(session.greeting)
+    if not session.greeting.ok:
+        return
+    for line in ("EHLO popbox.invalid", f"MAIL FROM:<{sender}>"):
+        if not _said(session, talk, line):
+            return
+    for one in recipients:
+        if not _said(session, talk, f"RCPT TO:<{one}>"):
+            talk.refused[one] = talk.reply
+    if len(talk.refused) < len(set(recipients)) and _said(session, talk, "DATA"):
+        reply = session.data(octets)
+        talk.reply, talk.accepted = str(reply), reply.ok
+    with suppress(ConnectionFailed, StepTimeout):  # the verdict is in; a server may hang up after an error
+        session.command("QUIT")
+
+
+def _said(session: Smtp, talk: Talk, line: str) -> bool:
+    reply = session.command(line)
+    talk.command, talk.reply = line, str(reply)
+    return reply.ok
+
+
+def note_sent(live: Live, new: NewMessage, talk: Talk, message_id: str | None) -> int:
+    """Begin the message's journey, or join the one that the log's line has begun already; returns its id.
+
+    Raises:
+        StoreError: the event could not be stored.
+    """
+    found = QUEUED_AS.search(talk.reply) if talk.accepted else None
+    said: dict[str, Any] = {"sender": new.sender, "reply": talk.reply, "accepted": talk.accepted}
+    said["recipients"] = [one for one in new.to if one not in talk.refused] if talk.accepted else new.to
+    said |= {"qp": found[1]} if found else {}
+    said |= {"subject": new.subject or "", "message_id": message_id} if message_id else {}
+    now = time.time()
+    with live.store.batch() as batch:
+        of = _queued(batch, said["qp"], new.sender, now) if found else 0
+        seq = batch.add(Event(now, Kind.SENT, of or NEW, said, SOURCE))
+        if not talk.accepted:
+            batch.add(Event(now, Kind.ENDED, seq, {}, SOURCE))
+    return of or seq
+
+
+def _queued(batch: Batch, qp: str, sender: str, at: float) -> int:
+    """The message of that reply, where the log has named it by now; 0 where it has not, or two fit."""
+    query = (
+        "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1"
+        " AND m.number != '' AND m.parent IS NULL AND m.sender = ?2 AND abs(m.at - ?3) <= ?4"
+        " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.message = m.id AND e.kind = 'sent')"
+    )
+    rows = batch.db.execute(query, (qp, sender, at, WITHIN_S)).fetchall()
+    return int(rows[0][0]) if len(rows) == 1 else 0
+
+
+def _short(dialogue: tuple[str, ...]) -> list[str]:
+    half = MOST_LINES // 2
+    left_out = len(dialogue) - MOST_LINES
+    return [*dialogue[:half], f"... {left_out} lines", *dialogue[-half:]] if left_out > 0 else list(dialogue)
