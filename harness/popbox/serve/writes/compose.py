@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import datetime
 from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import TYPE_CHECKING
 
 from popbox.serve.errors import ApiError
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from popbox.serve.writes.send import NewMessage
+from popbox.serve.writes.message import NewMessage
 
 LINES = policy.default.clone(linesep="\n")
 

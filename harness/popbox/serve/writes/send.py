@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,38 +22,14 @@ from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
 from popbox.serve.reads import Answer
 from popbox.serve.space import Space, Within
-from popbox.serve.writes.common import SOURCE, TOKENS, Asking, Given, able, noted
+from popbox.serve.writes.common import SOURCE, TOKENS, Asking, able, noted
 from popbox.serve.writes.compose import composed, decoded
+from popbox.serve.writes.message import NewMessage
 
 REPLY_S = 20.0  # our choice: for each reply
 MOST_LINES = 200  # our choice: of a dialogue that is told, half of them from its begin
 QUEUED_AS = re.compile(r"\bqp (\d+)")
 WITHIN_S = 60.0  # our choice: between the reply to DATA and the log's line of the same qp
-SENDER = "sender@popbox.invalid"  # RFC 2606: a name that no one can own
-Plain = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00-\x1f\x7f]*$")]  # of one line
-# What would end a command, or the address in it (RFC 5321 section 4.1.1), is in no address.
-Envelope = Annotated[str, Field(max_length=900, pattern=r"^[^\x00-\x20\x7f<>]*$")]
-
-
-class Attachment(Given):
-    """A file to attach."""
-
-    name: Plain = Field(min_length=1)
-    type: str = Field(default="application/octet-stream", pattern=r"^[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}$")
-    content: str = Field(description="base64")
-
-
-class NewMessage(Given):
-    """A message that is to be sent: `raw` or `raw_base64` as they are, else one that is made from fields."""
-
-    sender: Envelope = Field(default=SENDER, alias="from", description="of the envelope, and of the From field")
-    to: list[Annotated[Envelope, Field(min_length=1)]] = Field(min_length=1, max_length=100)
-    raw: str | None = Field(default=None, description="header, empty line, body; LF or CR LF line ends")
-    raw_base64: str | None = Field(default=None, description="the same as any octets")
-    subject: Plain | None = None
-    text: str | None = None
-    html: str | None = None
-    attachments: list[Attachment] | None = Field(default=None, max_length=100)
 
 
 class RefusedRecipient(BaseModel):
