@@ -8,28 +8,27 @@ from popbox.migrate.copy.journal import Record
 from popbox.migrate.copy.maildir import uid_of
 from popbox.migrate.copy.mbox import MboxCopy
 from popbox.migrate.copy.work import BoxWork, Job
-from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.mboxes.survey import Choice
 from popbox.migrate.oldhost.stores import Contents, Message
-from popbox.migrate.oldhost.tree import Body, FileRequest
+from popbox.migrate.oldhost.tree import Body, FileRequest, OldHostError
 
 
 class BoxCopy(BoxWork):
     """The copying of one mailbox. ``jobs`` does what needs no reading and gives what does."""
 
-    def jobs(self, contents: Contents, choice: Choice) -> Iterator[Job]:
-        """Yield a job for each file to be read.
+    def jobs(self, contents: Contents, choice: Choice, index: bytes | OldHostError | None = None) -> Iterator[Job]:
+        """Yield a job for each file to be read; ``index``: what lies beside an mbox, or why it cannot be read.
 
         Raises:
             OSError: the new host's disk refuses a write.
         """
         if contents.mbox is not None:
-            yield from self._mbox(contents.mbox, choice)
+            yield from self._mbox(contents.mbox, choice, index)
             return
         olds = keyed(contents.messages)
         if self.final and contents.whole:
             self._follow(olds)
-        self._ours = {uid_of(record.place) for record in self.target.journal.records.values()}
+        self.ours = {uid_of(record.place) for record in self.target.journal.records.values()}
         for key, message in olds.items():
             record = self.target.journal.records.get(key)
             if record is None:
@@ -64,38 +63,24 @@ class BoxCopy(BoxWork):
             if staged.size != message.entry.size:
                 self.put_off(message.path, f"{staged.size} octets came, {message.entry.size} were announced")
                 staged.drop()
-            elif self._is_there(record, message.uid):
+            elif self.is_there(record, message.uid):
                 staged.drop()
             else:
-                self._ours.add(message.uid)
+                self.ours.add(message.uid)
                 self.batch.add(staged, record)
                 self.count_copied(staged.size)
         except BaseException:
             staged.drop()
             raise
 
-    def _is_there(self, record: Record, uid: bytes) -> bool:
-        """Whether the new host has that name already: ours from before a lost journal, or a stranger, who is kept."""
-        places = self.target.places.get(uid, [])
-        if not places or uid in self._ours:
-            return False
-        if self.target.same(places[0], record.size) != record.sha256:
-            told = f"the new host has another message of that name: {shown(places[0])}"
-            self.tally.problems.append(f"{self.address}: {shown(record.key)}: {told}; not copied")
-        else:
-            self._ours.add(uid)
-            self.target.adopt(record._replace(place=places[0]))
-            self.tally.known += 1
-        self.pace.meter.known_already(1, record.size)
-        return True
-
-    def _mbox(self, wanted: FileRequest, choice: Choice) -> Iterator[Job]:
-        """The whole mbox, unless it is as it was when it was converted to its end."""
-        if self.target.journal.converted == (wanted.entry.size, wanted.entry.mtime_ns):
+    def _mbox(self, wanted: FileRequest, choice: Choice, index: bytes | OldHostError | None) -> Iterator[Job]:
+        """The whole mbox, unless it and its index are as they were when it was converted to its end."""
+        mbox = MboxCopy(self, wanted, choice, index)
+        if self.target.journal.converted == mbox.state:
             self.tally.known += len(self.target.journal.records)
             self.pace.meter.known_already(0, wanted.entry.size)
             return
-        yield Job(wanted, lambda body: MboxCopy(self, wanted, choice).convert(body))
+        yield Job(wanted, mbox.convert)
 
 
 def keyed(messages: list[Message]) -> dict[bytes, Message]:

@@ -20,6 +20,7 @@ from popbox.migrate.copy.destination import ACCOUNTS, LEFT, Place
 from popbox.migrate.copy.folder import FolderError
 from popbox.migrate.copy.journal import Journal
 from popbox.migrate.copy.limits import Limit
+from popbox.migrate.copy.mbox import beside
 from popbox.migrate.copy.progress import Meter
 from popbox.migrate.copy.work import Job, Pace, Tally
 from popbox.migrate.oldhost.accounts import Box
@@ -167,6 +168,6 @@ class _Run:
             try:
                 target = self.place.target(held.box, self._prefix(held.box))
                 box = BoxCopy(held.box.address, target, batch, pace, self.tally, final=self.options.final)
-                yield from box.jobs(there, self.options.mbox)
+                yield from box.jobs(there, self.options.mbox, there.mbox and beside(self.tree, there.mbox))
             except FolderError as why:  # one box whose owner plays tricks; the others are copied
                 self.tally.problems.append(f"{held.box.address}: {why}")

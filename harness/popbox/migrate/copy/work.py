@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 
 from popbox.migrate.copy.batch import Batch
+from popbox.migrate.copy.journal import Record
 from popbox.migrate.copy.limits import Limit
-from popbox.migrate.copy.maildir import Target
+from popbox.migrate.copy.maildir import Target, uid_of
 from popbox.migrate.copy.progress import Meter
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.oldhost.mboxes.split import Parts
@@ -77,6 +78,7 @@ class BoxWork:
     def __init__(self, address: str, target: Target, batch: Batch, pace: Pace, tally: Tally, *, final: bool) -> None:
         self.address, self.target, self.batch, self.pace, self.tally = address, target, batch, pace, tally
         self.final = final
+        self.ours = {uid_of(record.place) for record in target.journal.records.values()}
 
     def put_off(self, path: bytes, why: str) -> None:
         """The old host was at work on it: normal while it runs, a problem in the final pass."""
@@ -90,3 +92,18 @@ class BoxWork:
         self.tally.copied += 1
         self.tally.octets += octets
         self.pace.meter.done(octets)
+
+    def is_there(self, record: Record, uid: bytes) -> bool:
+        """Whether the new host has that name already: ours from before a lost journal, or a stranger, who is kept."""
+        places = self.target.places.get(uid, [])
+        if not places or uid in self.ours:
+            return False
+        if self.target.same(places[0], record.size) != record.sha256:
+            told = f"the new host has another message of that name: {shown(places[0])}"
+            self.tally.problems.append(f"{self.address}: {shown(record.key)}: {told}; not copied")
+        else:
+            self.ours.add(uid)
+            self.target.adopt(record._replace(place=places[0]))
+            self.tally.known += 1
+        self.pace.meter.known_already(1, record.size)
+        return True

@@ -10,47 +10,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import IO, NamedTuple
-from urllib.parse import quote
+from typing import IO
 
+from popbox.migrate.oldhost.mboxes.index import Entry, status_fields
 from popbox.migrate.oldhost.mboxes.opened import CHUNK_OCTETS
 from popbox.migrate.oldhost.mboxes.split import Split
 from popbox.migrate.oldhost.mboxes.survey import Choice, survey
-from popbox.migrate.oldhost.stores import UIDL_OCTETS
 
 HEAD_OCTETS = 64 << 10  # our choice: where the Return-Path is looked for
 SENDER_OCTETS = 800  # our choice: a From_ line of ours stays below the 1,000 octets that are read as one
 LATEST_S = 253_402_300_799  # the end of the year 9999
 NS = 1_000_000_000
 AS_WRITTEN = Choice("rd", "blank")
-INDEX_HEAD = b"# popbox mbox index 1: offset octets sha256 arrival_ns flags uidl, words with % for odd octets\n"
 _LINE = re.compile(rb"\n(>*From )")
 _OPEN = re.compile(rb"\n>*(F(?:r(?:o(?:m)?)?)?)\Z")
 _BARE = re.compile(rb"\n>*\Z")
 _HEADER_END = re.compile(rb"(?:\A|\n)\r?\n")
 _RETURN_PATH = re.compile(rb"(?:\A|\n)Return-Path:[ \t]*<([^>\r\n]*)>", re.I)
-_STATUS = ((b"R", b"A"), (b"F", b"F"), (b"T", b"D"))
-
-
-class Entry(NamedTuple):
-    """A line of the index. ``offset``: of the From_ line; ``octets`` and ``sha256`` are of the message as it was.
-
-    ``flags``: ``new``, or ``cur:`` and the rest of the file's name. ``written``: sha256 of what a reader should find.
-    """
-
-    offset: int
-    octets: int
-    sha256: str
-    arrival_ns: int
-    flags: bytes
-    uidl: bytes
-    written: str
-
-    def line(self) -> bytes:
-        """As the index has it."""
-        flags, uidl = quote(self.flags, safe=":,"), quote(self.uidl, safe="!\"#$&'()*+,/:;<=>?@[\\]^`{|}~")
-        words = (self.offset, self.octets, self.sha256, self.arrival_ns, flags, uidl)
-        return " ".join(map(str, words)).encode() + b"\n"
 
 
 class Quoter:
@@ -84,22 +60,6 @@ def from_line(head: bytes, arrival_ns: int) -> bytes:
         sender = b"MAILER-DAEMON"
     moment = time.gmtime(min(max(arrival_ns // NS, 0), LATEST_S))
     return b"From " + sender + b" " + time.asctime(moment).encode() + b"\n"
-
-
-def status_fields(flags: bytes, uidl: bytes) -> bytes:
-    """``X-UIDL``, and of a message that a client has seen ``Status`` and ``X-Status``."""
-    fields = b"X-UIDL: " + uidl + b"\n" if carries(uidl) else b""
-    if flags == b"new":
-        return fields
-    said = flags.partition(b"2,")[2]
-    more = b"".join(letter for flag, letter in _STATUS if flag in said)
-    fields += b"Status: RO\n" if b"S" in said else b"Status: O\n"
-    return fields + (b"X-Status: " + more + b"\n" if more else b"")
-
-
-def carries(uidl: bytes) -> bool:
-    """Whether a field X-UIDL can hold it."""
-    return 0 < len(uidl) <= UIDL_OCTETS and all(0x21 <= octet <= 0x7E for octet in uidl)
 
 
 @dataclass(slots=True)

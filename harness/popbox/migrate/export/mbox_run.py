@@ -14,10 +14,12 @@ from popbox.migrate.copy.destination import LEFT
 from popbox.migrate.copy.journal import sync_directory
 from popbox.migrate.copy.run import Options, Outcome, declared
 from popbox.migrate.copy.work import Tally
-from popbox.migrate.export.mbox import INDEX_HEAD, Entry, Writer, carries, read_back
+from popbox.migrate.export.beside import twin_of
+from popbox.migrate.export.mbox import Writer, read_back
 from popbox.migrate.export.place import Out
 from popbox.migrate.oldhost.accounts import Box
 from popbox.migrate.oldhost.findings import shown
+from popbox.migrate.oldhost.mboxes.index import INDEX_HEAD, Entry, carries
 from popbox.migrate.oldhost.mboxes.opened import CHUNK_OCTETS
 from popbox.migrate.oldhost.tree import FILE, FileRequest, OldHostError, OldHostTree
 from popbox.migrate.verify.files.maildrop import Item, Maildrops
@@ -119,6 +121,8 @@ class _Box:
                 self._tell(item.path, f"{entry.octets} octets came, {item.entry.size} were announced; run it again")
             if told:
                 self._tell(item.path, told)
+            if twin := twin_of(name.partition(b":")[0], uidl):
+                self._tell(item.path, f"the UIDL cannot be kept: {twin}")
             if self.fields and not carries(uidl):
                 self._tell(item.path, "its UIDL fits no X-UIDL field; the index has it")
             entries.append(entry)

@@ -12,7 +12,7 @@ _LEGAL = bytes(range(0x21, 0x7F))
 
 def not_kept(uidl: bytes) -> str:
     """Why no file name has this UIDL; empty where one has."""
-    if len(uidl) > UIDL_OCTETS or uidl.translate(None, _LEGAL):
+    if not 0 < len(uidl) <= UIDL_OCTETS or uidl.translate(None, _LEGAL):
         return f"it is not 1 to {UIDL_OCTETS} octets of 0x21 to 0x7E (RFC 1939 §7)"
     if b"/" in uidl:
         return "no file name holds a /"
