@@ -21,7 +21,7 @@ from popbox.journey.feeds.maildirs import Maildirs
 from popbox.journey.join import files
 from popbox.journey.join.foretell import unrouted, virtualdomains
 from popbox.journey.metrics import metrics
-from popbox.journey.model import Disposition, Journey, State
+from popbox.journey.model import Disposition, Event, Journey, Kind, State
 from popbox.journey.recorder import Recorder
 from popbox.journey.store import Filters, Store
 
@@ -145,6 +145,19 @@ def test_the_whole_way(bench: Bench) -> None:
     assert [one.removed for one in journey.message.recipients[0].pickups] == [False, True]
     assert 'popbox_delivery_seconds_bucket{le="+Inf"} 1\n' in metrics(bench.store)
     assert "popbox_pickup_seconds_count 1\n" in metrics(bench.store)
+
+
+def test_a_name_that_is_no_utf8_stops_no_recording(bench: Bench) -> None:
+    """Boxes belong to popuser, and clients may do as they like with them."""
+    bench.logged()
+    name = bench.put("1").name
+    hostile = os.fsdecode(os.fsencode(bench.put("2")) + b"\xff")
+    (bench.host.top / BOX / "new" / name).rename(hostile)
+    bench.popped(os.fsdecode(b"\xff"))
+    bench.popped("\ud800", login="\ud800")
+    assert bench.one(queue_id="41").end is Disposition.ONCE, "the other file is the one"
+    bench.store.append([Event(1.0, Kind.NOTE, None, {"what": "a\ud800b"}, "test")])
+    assert bench.store.events_since(0)[-1].fields == {"what": "a?b"}
 
 
 def test_a_file_without_its_message_in_the_log_is_of_no_journey(bench: Bench) -> None:

@@ -47,7 +47,7 @@ def look(box: str, since: float, known: set[str]) -> list[list[object]]:
             for name in os.listdir(at):
                 base = name.partition(":")[0]
                 begun = base.partition(".")[0]
-                if base in known or (begun.isdigit() and int(begun) < since - 2):
+                if base in known or (begun.isdigit() and int(begun) < since - 2) or not is_text(name):
                     continue
                 row = one(at, name, since)
                 if row:
@@ -55,6 +55,15 @@ def look(box: str, since: float, known: set[str]) -> list[list[object]]:
         finally:
             os.close(at)
     return rows
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be told in UTF-8: no MTA writes any other, and a store could not hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def one(at: int, name: str, since: float) -> list[object] | None:

@@ -62,6 +62,7 @@ class PopLog:
         try:
             line = json.loads(text)
             kind, session = line["event"], str(line.get("id", ""))
+            json.dumps(line, ensure_ascii=False).encode()  # what is no UTF-8 no store can hold: ValueError
             if kind in KINDS:
                 if session not in self._sessions:
                     self._sessions.append(session)

@@ -7,10 +7,11 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from popbox.errors import PopboxError
 from popbox.journey.derive import derive
@@ -290,6 +291,7 @@ class Batch:
 
         Its ``message`` may be NEW: then its seq is that message's id.
         """
+        event = replace(event, fields=_storable(event.fields))
         source = self._source(event.source)
         once = "SELECT 1 FROM events WHERE source = ? AND place = ?"
         if event.place and self.db.execute(once, (source, event.place)).fetchone():
@@ -327,6 +329,17 @@ class Batch:
             self.db.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (name,))
             (known[name],) = self.db.execute("SELECT id FROM sources WHERE name = ?", (name,)).fetchone()
         return known[name]
+
+
+def _storable(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields, with `?` for halves of UTF-16 pairs: SQLite refuses them, and then nothing more would be stored."""
+    text = json.dumps(dict(fields), ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        found: dict[str, Any] = json.loads(text.encode("utf-8", "replace"))
+        return found
+    return fields
 
 
 def _event(row: tuple[int, float, str, str | None, str, int | None, str]) -> Event:
