@@ -131,6 +131,28 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench.close()
 
 
+@pytest.mark.parametrize(
+    ("written", "logged"),
+    [
+        ('"a b"@c.org', "a_b@c.org"),
+        ("{{7*7}}{%raw%}@c.org", "{{7*7}}{_raw_}@c.org"),
+        ('"alert(1)/x"@c.org', "alert(1)/x@c.org"),
+        ('"a\\"b\\\\c"@c.org', 'a"b\\c@c.org'),
+        ("j\u00f6rg@c.org", "j__rg@c.org"),
+        ('"@c.org', '"@c.org'),
+        ('""@c.org', "@c.org"),
+    ],
+)
+def test_a_sender_that_the_log_writes_in_another_way_is_the_same(bench: Bench, written: str, logged: str) -> None:
+    bench.logged(sender=logged)
+    bench.put("x.mail", sender=written)
+    bench.recorder.run_pass()
+    [one] = bench.store.search(Filters())
+    journey = bench.store.journey(one)
+    assert journey is not None
+    assert (journey.end, len(journey.message.recipients[0].files)) == (Disposition.ONCE, 1)
+
+
 def test_the_whole_way(bench: Bench) -> None:
     bench.logged()
     name = bench.put("1").name

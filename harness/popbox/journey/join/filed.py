@@ -20,7 +20,7 @@ from popbox.journey.store import Batch
 
 RECEIVED = re.compile(r"Received: \((?:qmail|popbox stand-in) (\d+) invoked [^)]*\); (\d+ \w{3} \d{4} \d\d:\d\d:\d\d) ")
 NEAR_S, FAR_S = 60.0, 3600.0  # our choice: from the queue's clock to the log's line; far only where nothing is near
-QUOTED = re.compile(r'[\s"()<>\\,;:\[\]]|[^\x20-\x7e]')  # a sender that Return-Path writes in another way (Q-HDR-6)
+UNLOGGED = re.compile(rb"[^!-~]|%")  # octets that the log shows as `_`, whatever they are (qmail's qsutil.c)
 AMBIGUOUS = "two messages with the same qp, sender, recipient and size fit the file {}"
 
 
@@ -43,18 +43,21 @@ class Owed:
 
     def fits(self, name: FileName, within_s: float) -> bool:
         """Whether all that the file says of itself, but for its size, is this message's."""
-        verp = self.sender.endswith("-@[]") or QUOTED.search(self.sender)
+        verp = self.sender.endswith("-@[]")
         return (
             self.qp == name.qp
             and self.recipient == name.recipient
-            and (bool(verp) or self.sender == name.sender)
+            and (verp or self.sender == name.sender)
             and -2.0 <= self.queued_at - name.at <= within_s
         )
 
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """What a file's first lines say: whose it is. ``octets`` is the size of the queue's file."""
+    """What a file's first lines say: whose it is. ``octets`` is the size of the queue's file.
+
+    ``sender`` and ``recipient`` are as the MTA's log writes them.
+    """
 
     qp: str
     at: float
@@ -71,8 +74,20 @@ def named(file: MaildirFile) -> FileName | None:
         return None
     at = datetime.strptime(found[2], "%d %b %Y %H:%M:%S").replace(tzinfo=UTC).timestamp()
     before = len(path.encode()) + len(to.encode()) + 2
-    sender = path.removeprefix("Return-Path: <").removesuffix(">")
-    return FileName(found[1], at, sender, to.removeprefix("Delivered-To: "), file.size - before)
+    sender = as_logged(unquoted(path.removeprefix("Return-Path: <").removesuffix(">")))
+    return FileName(found[1], at, sender, as_logged(to.removeprefix("Delivered-To: ")), file.size - before)
+
+
+def unquoted(address: str) -> str:
+    """An address without the quotes and backslashes that Return-Path has where a local part needs them (Q-HDR-6)."""
+    local, at, domain = address.rpartition("@")
+    quoted = len(local) > 1 and local.startswith('"') and local.endswith('"')
+    return re.sub(r"\\(.)", r"\1", local[1:-1], flags=re.DOTALL) + at + domain if quoted else address
+
+
+def as_logged(address: str) -> str:
+    """An address as qmail-send's log writes it: no octet of it can be a space, a control character or above 126."""
+    return UNLOGGED.sub(b"_", address.encode()).decode()
 
 
 def candidates(name: FileName, owed: Iterable[Owed]) -> list[Owed]:
