@@ -17,6 +17,7 @@ from popbox.hosts.base import Ability, Host, Ran
 from popbox.journey.join import rules
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import NEW, Store
+from popbox.serve.errors import ApiError
 from popbox.serve.mail.absence import Verdict, judge, not_begun
 from popbox.serve.mail.absent import WantedNone
 from popbox.serve.space import Space
@@ -121,6 +122,14 @@ def test_what_was_not_seen_is_no_proof(store: Store, kind: Kind) -> None:
     assert ("removed" if kind is Kind.GAP else "the reason") in " ".join(found.unknown)
     if kind is Kind.GAP:
         assert judged(store, to=JOE, since=store.cursor()).unknown == []
+
+
+def test_in_a_space_no_question_is_about_another_domain() -> None:
+    for wanted in (WantedNone(to=JOE), WantedNone()):
+        wanted.check(Space("ours", "d.example"))
+    with pytest.raises(ApiError) as error:
+        WantedNone(to=JOE).check(Space("other", "other.example"))
+    assert error.value.status == 422
 
 
 class Queue(FakeHost):

@@ -54,11 +54,13 @@ class Wanted(BaseModel):
         return self.to.lower() if self.to else ANY
 
     def check(self, within: Space | None) -> None:
-        """Refuse what would mean every message there is.
+        """Refuse what would mean every message there is, and in a space what would tell of others.
 
         Raises:
-            ApiError: neither ``to`` nor ``subject`` is given, in no space.
+            ApiError: neither ``to`` nor ``subject`` is given, in no space; or ``to`` is not of the space.
         """
+        if within and self.to and not within.holds(self.to):
+            raise ApiError(422, f"{self.to} is no address of this space", f"its addresses end in @{within.domain}")
         if not (self.to or self.subject or within):
             raise ApiError(422, "which message?", "give to or subject, from alone is not enough")
 
