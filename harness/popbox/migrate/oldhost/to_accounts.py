@@ -253,6 +253,9 @@ class _Conversion:
             if not there and route.local != CATCHALL:  # catchall-lost names that one
                 what = f"address {route.local}@{route.domain}"
                 self.host.lose(route.where, what, "what its .qmail does cannot be declared; its mail will bounce")
+            elif route.guessed and not route.stores:
+                what = f"what a program does with mail for {route.local}@{route.domain}"
+                self.host.lose(route.where, what, "nothing is known of it; on the new host only the forwards remain")
 
     def catchall(self, route: Route) -> None:
         """Everything else of a domain goes into one mailbox or forward of it."""
