@@ -69,6 +69,7 @@ lock:
 	$(LOCK) pyproject.toml --extra build -o requirements.txt
 	$(LOCK) pyproject.toml --extra build --extra serve --extra dev -o requirements-dev.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements.in -o images/mailhost/requirements.txt -c requirements.txt
+	$(LOCK) images/mailhost/requirements-box.in -o images/mailhost/requirements-box.txt -c requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis report

@@ -42,6 +42,13 @@ LOOPBACK = ("127.0.0.1", "::1")
     "--public-url", "public", multiple=True, metavar="URL", help="Where a proxy shows it: https://NAME[:PORT]."
 )
 @click.option(
+    "--known-as",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Serve requests to NAME, to IP addresses and to localhost, at any port: for a container that is published.",
+)
+@click.option(
     "--store",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Keep journeys in FILE. By default beside what popbox knows of the host; `popbox down` removes that.",
@@ -67,6 +74,7 @@ def serve(
     mta: MtaName,
     listen: str,
     public: tuple[str, ...],
+    names: tuple[str, ...],
     store: Path | None,
     allow_writes: bool,
     token_file: Path | None,
@@ -81,9 +89,9 @@ def serve(
     at = address(listen, least_port=0)
     if host and name:
         raise click.UsageError("--on names a host that is up, --host starts another: give one of them")
-    if at.host in EVERYWHERE and not public:
+    if at.host in EVERYWHERE and not public and not names:
         raise click.UsageError(
-            f"--listen {listen} needs --public-url: only requests with a Host that is known are served"
+            f"--listen {listen} needs --public-url or --known-as: only requests with a Host that is known are served"
         )
     if token_file and not allow_writes:
         raise click.UsageError("--token-file is of no use without --allow-writes")
@@ -95,9 +103,13 @@ def serve(
         from popbox.serve.app import application
         from popbox.serve.guard import Rules
         from popbox.serve.live import Live, Pace
+        from popbox.serve.names import usable
         from popbox.serve.server import bind, server
     except ModuleNotFoundError as error:
         raise UnusableError(f"popbox serve needs {error.name}: pip install 'popbox[serve]'") from error
+    if wrong := [one for one in names if not usable(one.lower())]:
+        raise click.UsageError(f"--known-as {wrong[0]}: a name is wanted, without a port")
+    known = frozenset(map(str.lower, names))
     with ExitStack() as stack:
         listener = stack.enter_context(bind(at))
         where, port = listener.getsockname()[:2]
@@ -115,7 +127,7 @@ def serve(
         keys, said = None, "read-only"
         if allow_writes:
             keys, said = stack.enter_context(_keys(token_file, settings.state / "serve" / f"{port}.token"))
-        rules = Rules.at(where, port, public=public, host=running.name, mta=running.mta, keys=keys)
+        rules = Rules.at(where, port, public=public, host=running.name, mta=running.mta, keys=keys, names=known)
         echo(f"http://{f'[{where}]' if ':' in where else where}:{port} {running.describe()}, {said}")
         if where not in LOOPBACK:
             echo(f"popbox: everyone who reaches {where}:{port} can read accounts and queue", err=True)

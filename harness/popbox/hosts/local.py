@@ -35,9 +35,11 @@ COMMAND_S = 60.0  # our choice: a provisioning command on a small tree takes wel
 START_S = 60.0  # our choice: two seconds when idle; a daemon that has ended is noticed at once, so it costs nothing
 STOP_S = 5.0  # our choice: how long a daemon may drain before it is killed
 DAEMONS: dict[Service, tuple[str, ...]] = {
-    "smtp": ("serve", "standin", "--listen", "127.0.0.1:0"),
-    "pop3": ("serve", "pop3", "--listen", "127.0.0.1:0", "--log-messages"),
+    "smtp": ("serve", "standin"),
+    "pop3": ("serve", "pop3", "--log-messages"),
 }
+LISTEN: Mapping[Service, str] = {"smtp": "127.0.0.1:0", "pop3": "127.0.0.1:0"}
+EVERYWHERE = ("0.0.0.0", "127.0.0.1")  # what listens there is reached from here  # noqa: S104 - not bound
 LISTENING = re.compile(r"^listening \S+ (\S+):(\d+)$", re.MULTILINE)
 
 
@@ -52,7 +54,8 @@ class LocalHost(LocalFiles):
         self._root = Path(record.place)
         self._children: dict[Service, subprocess.Popen[bytes]] = {}
         self._no_disk = "this host was started without a disk of its own"
-        self._environ = of_programs(environ, record.id)
+        self._environ, self._listen = of_programs(environ, record.id), LISTEN
+        self._ended: set[Service] = set()  # by us, on purpose
         self._warm = Warm([*PYTHON, "-m", "mailhost"], env=self._environ)
         self.uid = POPUSER_UID if os.geteuid() == 0 else os.geteuid()
 
@@ -64,10 +67,12 @@ class LocalHost(LocalFiles):
         *,
         own_disk: bool = False,
         environ: Mapping[str, str] = NOTHING,
+        listen: Mapping[Service, str] = LISTEN,
     ) -> LocalHost:
         """Make the directory tree, start both daemons, wait for their greetings.
 
         ``own_disk``: queue and popboxes on small file systems; where they cannot be mounted, ``cannot`` says why.
+        ``listen``: where each service listens, port 0 for a free one.
 
         Raises:
             HostError: the host did not start; nothing of it is left behind.
@@ -77,6 +82,7 @@ class LocalHost(LocalFiles):
         try:
             with undisturbed():  # the record first: what it names is found again, whatever happens to us
                 host = cls(registry, registry.new(cls.name, cls.mta, below=f"{tempfile.gettempdir()}/"), environ)
+                host._listen = listen
             host._bring_up(time.monotonic() + within_s, own_disk)
         except BaseException:
             if host:
@@ -133,7 +139,7 @@ class LocalHost(LocalFiles):
     def _spawn(self, service: Service) -> None:
         with (self._root / "log" / f"{service}.out").open("wb") as out, self._log_path(service).open("ab") as log:
             child = subprocess.Popen(
-                self._argv(*DAEMONS[service]),
+                self._argv(*DAEMONS[service], "--listen", self._listen[service]),
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -141,6 +147,7 @@ class LocalHost(LocalFiles):
                 start_new_session=True,
             )
         self._children[service] = child
+        self._ended.discard(service)
         processes = {**self._record.processes, service: Process.of(child.pid)}
         self._record = replace(self._record, processes=processes)
         self._registry.save(self._record)
@@ -159,7 +166,7 @@ class LocalHost(LocalFiles):
         found = LISTENING.search(self._said(service))
         if not found:
             raise ConnectionFailed(f"{service} on {self.describe()} has no port: {self.alive(service) or 'it runs'}")
-        return Address(found.group(1), int(found.group(2)))
+        return Address(found.group(1).replace(*EVERYWHERE), int(found.group(2)))
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         """See Host."""
@@ -273,6 +280,7 @@ class LocalHost(LocalFiles):
 
     def _end(self, service: Service, number: signal.Signals, deadline: float) -> None:
         """Signal a service and wait until it has ended; what outlives the deadline is killed."""
+        self._ended.add(service)
         process = self._record.processes[service]
         _signal(process, number)
         while process.lives() and time.monotonic() < deadline:
@@ -296,6 +304,11 @@ class LocalHost(LocalFiles):
                 f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
             )
         return "" if self._record.processes[service].lives() else "its process is gone"
+
+    def died(self) -> str:
+        """Which service has ended by itself, and how; empty where none has."""
+        ended = ((service, self.alive(service)) for service in DAEMONS if service not in self._ended)
+        return next((f"{service}: {how}" for service, how in ended if how), "")
 
     def log(self, service: Service) -> str:
         """See Host."""

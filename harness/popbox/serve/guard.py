@@ -16,6 +16,7 @@ from typing import Any
 from popbox.serve.bodies import Bodies, Gone, Message, Receive, replayed
 from popbox.serve.errors import ApiError, body_of
 from popbox.serve.keys import Keys
+from popbox.serve.names import known
 from popbox.serve.space import Space
 
 Send = Callable[[Message], Awaitable[None]]
@@ -46,6 +47,7 @@ class Caller:
 class Rules:
     """What is served to whom. ``hosts`` are Host headers in lower case, as ``127.0.0.1:8025``; ``origins`` likewise.
 
+    ``names``: where there are any, these, IP addresses and localhost are served at any port, see ``serve.names``.
     ``keys``: of what a write must say; None where there are no writes.
     """
 
@@ -54,6 +56,7 @@ class Rules:
     host: str = ""  # the mail host's name and MTA, for the answers
     mta: str = ""
     keys: Keys | None = None
+    names: frozenset[str] = frozenset()
 
     @classmethod
     def at(cls, address: str, port: int, *, public: tuple[str, ...] = (), **more: Any) -> Rules:
@@ -67,6 +70,15 @@ class Rules:
         origins = {f"http://{name}" for name in hosts} | {one.lower() for one in public}
         hosts |= {one.lower().partition("://")[2] for one in public}
         return cls(frozenset(hosts), frozenset(origins), **more)
+
+    def serves(self, host: str) -> bool:
+        """Whether a Host header in lower case is one of ours."""
+        return host in self.hosts or (bool(self.names) and known(host, self.names))
+
+    def asked_for(self) -> str:
+        """What to ask for, in words."""
+        listed = ", ".join(sorted(self.hosts | self.names))
+        return f"an IP address, localhost, or one of: {listed}" if self.names else f"one of: {listed}"
 
 
 def admitted(rules: Rules, method: str, headers: Headers) -> Caller:
@@ -87,10 +99,11 @@ def admitted(rules: Rules, method: str, headers: Headers) -> Caller:
 
 def _same_site(rules: Rules, said: Said) -> None:
     hosts = [one.lower() for one in said.get("host", [])]
-    if len(hosts) != 1 or hosts[0] not in rules.hosts:
-        hint = f"ask for one of: {', '.join(sorted(rules.hosts))}; --public-url adds the address of a proxy"
+    if len(hosts) != 1 or not rules.serves(hosts[0]):
+        hint = f"ask for {rules.asked_for()}; --public-url adds the address of a proxy, --known-as a name"
         raise ApiError(421, "this Host is not served here", hint, tuple(f"Host: {one[:200]}" for one in hosts))
-    if foreign := [one for one in said.get("origin", []) if one.lower() not in rules.origins]:
+    origins = rules.origins | ({f"http://{hosts[0]}"} - {f"http://{one}" for one in rules.hosts})
+    if foreign := [one for one in said.get("origin", []) if one.lower() not in origins]:
         hint = "pages of other origins are not served"
         raise ApiError(403, "this Origin is not served here", hint, tuple(f"Origin: {one[:200]}" for one in foreign))
     if not {one.lower() for one in said.get("sec-fetch-site", [])} <= {"same-origin", "none"}:

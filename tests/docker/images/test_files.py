@@ -25,15 +25,16 @@ def names(lines: list[str]) -> set[str]:
 def test_the_launchers_are_the_projects_own_scripts() -> None:
     launchers = dict(re.findall(r"^ +launcher (\S+) (\S+)$", (IMAGES / "mailhost/install").read_text(), re.MULTILINE))
     scripts = {name: target.removesuffix(":main") for name, target in PROJECT["scripts"].items()}
-    scripts.pop("popbox")  # it runs beside the mail host, not on it
     own = {"certificate-late": "mailhost.system.expiry"}  # of the health checks: of no use outside of an image
+    own |= {"box": "popbox.cli.box"}
     assert launchers == {**scripts, **own}
 
 
-def test_the_requirements_are_the_projects_own_and_pinned_by_hash() -> None:
-    wanted = names((IMAGES / "mailhost/requirements.in").read_text().splitlines())
-    assert wanted <= names(PROJECT["dependencies"])
-    pinned = (IMAGES / "mailhost/requirements.txt").read_text()
+@pytest.mark.parametrize("file", ["requirements", "requirements-box"])
+def test_the_requirements_are_the_projects_own_and_pinned_by_hash(file: str) -> None:
+    wanted = names((IMAGES / f"mailhost/{file}.in").read_text().splitlines())
+    assert wanted <= names([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["serve"]])
+    pinned = (IMAGES / f"mailhost/{file}.txt").read_text()
     blocks = re.split(r"^(?=[a-z])", pinned, flags=re.MULTILINE)[1:]
     assert wanted <= names(blocks)
     assert all("==" in block and "--hash=sha256:" in block for block in blocks)
