@@ -51,5 +51,7 @@ class Left(NamedTuple):
 def shown(octets: bytes) -> str:
     """Octets of a name or a line as one printable line: UTF-8 where they are that, else ``\\xNN``; cut at 200."""
     text = octets.decode("utf-8", "backslashreplace")
+    if len(text) <= 200 and text.isprintable():
+        return text
     safe = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:201])
     return safe if len(safe) <= 200 else safe[:197] + "..."

@@ -73,6 +73,24 @@ class Domain:
 
 
 @dataclass(slots=True)
+class Said:
+    """What a .qmail file does; ``found`` False: there is none, and mail goes to ``./Mailbox``.
+
+    ``ended``: a program has stopped it there. ``refuses``: the mail is not taken. ``guessed``: a program of which
+    nothing is known has the mail too. ``sent``: those of the forwards that a program sends at once.
+    """
+
+    where: Where
+    stores: list[Store] = field(default_factory=list)
+    forwards: list[str] = field(default_factory=list)
+    found: bool = True
+    ended: bool = False
+    refuses: bool = False
+    guessed: bool = False
+    sent: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class OldHost:
     """Everything read from the old host, and what was noticed on the way."""
 
@@ -88,6 +106,10 @@ class OldHost:
     findings: list[Finding] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     homes: set[bytes] = field(default_factory=set)
+    named_homes: dict[bytes, bytes] = field(default_factory=dict)
+    """The real path of each home that could be looked into, by the path that a line names it with."""
+    followed: dict[tuple[bytes, bytes, bytes, int | None], Said | None] = field(default_factory=dict)
+    """What the .qmail files that were read last do; see `dialects.dotqmail.follow`."""
     guessed: set[bytes] = field(default_factory=set)
     """Homes in which a program of which nothing is known has mail: it can deliver to any place there."""
     box_paths: set[bytes] = field(default_factory=set)

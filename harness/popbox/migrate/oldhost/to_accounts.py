@@ -7,6 +7,7 @@ other addresses are aliases, or forwards from other domains. What does not fit i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import chain, count
 
 from popbox.migrate.oldhost.accounts import Box, DomainAccounts, OldAccounts
@@ -197,8 +198,8 @@ class _Conversion:
         local, _, name = login.name.lower().rpartition("@") if "@" in login.name else (login.name.lower(), "", "")
         entry = self.accounts.domains.get(name)
         if entry is None or entry.alias_of:
-            above = store.path.rpartition(b"/")[0].rpartition(b"/")[0] + b"/"
-            near = (r.domain for r in self.host.routes if r.home is not None and r.home.startswith(above))
+            above = store.path.rpartition(b"/")[0].rpartition(b"/")[0]
+            near = [self.domain_below[above]] if above in self.domain_below else []
             own = (one for one, there in self.accounts.domains.items() if not there.alias_of)
             name = login.domain or next(chain(near, own), "")
         if not name:
@@ -211,6 +212,17 @@ class _Conversion:
         self.host.wrong("login-no-address", login.where, login.name)
         self.host.leave(login.where, f"mailbox of login {login.name}", f"no address led to it; it gets {box.address}")
         return box
+
+    @cached_property
+    def domain_below(self) -> dict[bytes, str]:
+        """For each directory above a home: the domain of the first address that has its home there."""
+        found: dict[bytes, str] = {}
+        for route in self.host.routes:
+            above = b"" if route.home is None else route.home.rpartition(b"/")[0]
+            while route.home is not None and above not in found:
+                found[above] = route.domain
+                above = above.rpartition(b"/")[0]
+        return found
 
     def _add(self, name: str, names: list[str], store: Store, where: Where) -> Box:
         box = Box(name, self._free(name, names), store, where)
@@ -245,11 +257,12 @@ class _Conversion:
 
     def addresses(self) -> None:
         """Every address that took mail takes it, or is named as lost."""
+        taken = {
+            name: {*entry.forwards, *(local for box in entry.boxes.values() for local in (box.local, *box.aliases))}
+            for name, entry in self.accounts.domains.items()
+        }
         for route in self.host.routes:
-            entry = self.accounts.domains[route.domain]
-            there = route.local in entry.forwards or any(
-                route.local in (box.local, *box.aliases) for box in entry.boxes.values()
-            )
+            there = route.local in taken[route.domain]
             if not there and route.local != CATCHALL:  # catchall-lost names that one
                 what = f"address {route.local}@{route.domain}"
                 self.host.lose(route.where, what, "what its .qmail does cannot be declared; its mail will bounce")

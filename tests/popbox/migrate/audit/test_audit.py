@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from tests.popbox.migrate.faults import FAULTS, JOE, append, edit, fifo, link
-from tests.popbox.migrate.oldhosts import HASH, HOSTS, QMAIL, assign, audited, tree_of
+from tests.popbox.migrate.oldhosts import HASH, HOSTS, QMAIL, assign, audited, controls, put, tree_of
 
 from popbox.cli.migrate import migrate
 from popbox.migrate.oldhost.rules import RULES
@@ -45,6 +45,18 @@ def test_q_send_20_a_forward_without_a_domain_goes_to_envnoathost(
     assert [finding.rule for finding in found.findings] == []
     sales = found.accounts.domains["domain.com"].forwards["sales"]
     assert sales == [f"ann@{text.split()[0]}"]
+
+
+def test_a_file_that_many_addresses_lead_to_is_read_and_told_once(tmp_path: Path) -> None:
+    home = controls(tmp_path, {"domain.com": "domain-com"})
+    boxes = [f"/var/qmail/popboxes/domain-com/b{number}" for number in range(100, 160)]
+    for box in boxes:
+        put(tmp_path / box[1:] / ".qmail", "#\n")
+    names = [(f"{alias}{number}", box) for alias in "xy" for number, box in enumerate(boxes, 100)]
+    assign(home, *(f"=domain-com-{name}:popuser:888:888:{box}:::" for name, box in names))
+    found = audited(tmp_path)
+    assert [finding.rule for finding in found.host.findings].count("dotqmail-discards") == len(boxes)
+    assert len(found.host.routes) == len(names)
 
 
 def test_every_rule_has_a_fault_that_it_catches() -> None:

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from popbox.migrate.oldhost.dialects.folders import scan
 from popbox.migrate.oldhost.dialects.programs import meaning
 from popbox.migrate.oldhost.dialects.text import address, file_of
 from popbox.migrate.oldhost.findings import Where, shown
-from popbox.migrate.oldhost.model import MAILDIR, MBOX, OldHost, Store
+from popbox.migrate.oldhost.model import MAILDIR, MBOX, OldHost, Said, Store
 from popbox.migrate.oldhost.tree import DIRECTORY, ESCAPES, FILE, OUTSIDE, DirEntry, OldHostError, OldHostTree, look
 
 DOT_OCTETS = 1 << 20  # our choice: mailing lists of 50,000 addresses
 FOR_ALL, STICKY, EXECUTABLE = 0o002, 0o1000, 0o100
-
-
-@dataclass(slots=True)
-class Said:
-    """What a .qmail file does; ``found`` False: there is none, and mail goes to ``./Mailbox``.
-
-    ``ended``: a program has stopped it there. ``refuses``: the mail is not taken. ``guessed``: a program of which
-    nothing is known has the mail too. ``sent``: those of the forwards that a program sends at once.
-    """
-
-    where: Where
-    stores: list[Store] = field(default_factory=list)
-    forwards: list[str] = field(default_factory=list)
-    found: bool = True
-    ended: bool = False
-    refuses: bool = False
-    guessed: bool = False
-    sent: list[str] = field(default_factory=list)
+KEPT = 1 << 16  # our choice: .qmail files whose meaning is remembered
 
 
 def candidates(dash: bytes, ext: bytes) -> list[bytes]:
@@ -44,6 +27,8 @@ def candidates(dash: bytes, ext: bytes) -> list[bytes]:
 
 def home_of(tree: OldHostTree, host: OldHost, path: bytes, where: Where) -> bytes | None:
     """The real directory that a line names as a home, judged once; None where there is none to look into."""
+    if path in host.named_homes and b".." not in path:
+        return host.named_homes[path]
     if not path.startswith(b"/"):
         host.wrong("home-relative", where, f"home {shown(path)!r} does not begin with a slash")
         return None
@@ -51,6 +36,7 @@ def home_of(tree: OldHostTree, host: OldHost, path: bytes, where: Where) -> byte
         host.wrong("home-dotdot", where, f"home {shown(path)!r}")
     real, entry = look(tree, path)
     if real in host.homes:
+        host.named_homes[path] = real
         return real
     if entry is None or entry.kind not in (DIRECTORY, OUTSIDE, ESCAPES):
         host.wrong("home-missing", where, f"home {shown(path)} is no directory")
@@ -62,6 +48,7 @@ def home_of(tree: OldHostTree, host: OldHost, path: bytes, where: Where) -> byte
         host.wrong("home-escapes", where, f"home {shown(path)}")
         return None
     host.homes.add(real)
+    host.named_homes[path] = real
     if entry.mode & FOR_ALL:
         host.wrong("home-writable", Where(file_of(real)), f"mode {entry.mode:04o}")
     elif entry.mode & STICKY:
@@ -72,7 +59,20 @@ def home_of(tree: OldHostTree, host: OldHost, path: bytes, where: Where) -> byte
 def follow(
     tree: OldHostTree, host: OldHost, home: bytes, dash: bytes, ext: bytes, *, tried: int | None = None
 ) -> Said | None:
-    """What happens to mail for (dash, ext) in a real home; None where it bounces. ``tried`` limits the names tried."""
+    """What happens to mail for (dash, ext) in a real home; None where it bounces. ``tried`` limits the names tried.
+
+    Many addresses lead to one home: what was read for it last is not read again, nor what is wrong with it told again.
+    """
+    key = home, dash, ext, tried
+    if key not in host.followed:
+        if len(host.followed) >= KEPT:
+            host.followed.clear()
+        host.followed[key] = _follow(tree, host, home, dash, ext, tried)
+    said = host.followed[key]
+    return said and replace(said, stores=list(said.stores), forwards=list(said.forwards), sent=list(said.sent))
+
+
+def _follow(tree: OldHostTree, host: OldHost, home: bytes, dash: bytes, ext: bytes, tried: int | None) -> Said | None:
     for name in candidates(dash, ext)[:tried]:
         path, entry = look(tree, home + b"/" + name)
         if entry is None:

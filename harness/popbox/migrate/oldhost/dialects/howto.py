@@ -6,18 +6,20 @@ line ``+domain-com`` whose home is the directory above the boxes, where ``.qmail
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from popbox.migrate.oldhost.dialects.assign import Assigned, read_assign
 from popbox.migrate.oldhost.dialects.control import Control, read_control
-from popbox.migrate.oldhost.dialects.dotqmail import Said, dotqmails, follow, home_of
+from popbox.migrate.oldhost.dialects.dotqmail import dotqmails, follow, home_of
 from popbox.migrate.oldhost.dialects.getpw import virtual_routes
 from popbox.migrate.oldhost.dialects.poppasswd import read_poppasswd
 from popbox.migrate.oldhost.dialects.system import leave_accounts, read_aliases, user_names
 from popbox.migrate.oldhost.dialects.text import file_of, local_part
 from popbox.migrate.oldhost.findings import Where, shown
-from popbox.migrate.oldhost.model import CATCHALL, OldHost, Route
+from popbox.migrate.oldhost.model import CATCHALL, OldHost, Route, Said
 from popbox.migrate.oldhost.tree import OldHostTree, look
 
 
@@ -48,10 +50,10 @@ def add_routes(tree: OldHostTree, host: OldHost, rows: Sequence[Assigned], contr
     exact, wild = ({row.address for row in rows if row.wild is kind} for kind in (False, True))
     taken: dict[tuple[str, str], Route] = {}
     lines = _Lines(tree, host, prefixes, exact, wild, taken)
-    longest = sorted(prefixes, key=len, reverse=True)
+    starts = sorted(p + b"-" for p in prefixes)
     for row in sorted(rows, key=lambda row: (row.wild, -len(row.address))):
-        whole = [p for p in longest if row.wild and (p + b"-").startswith(row.address)]
-        mine = whole or [p for p in longest if row.address.startswith(p + b"-")][:1]
+        mine = _whole(starts, row.address) if row.wild else []
+        mine = mine or [p for p in _cut(row.address) if p in prefixes][:1]
         if not mine:
             host.wrong("assign-no-domain", row.where, f"{shown(row.address)} belongs to no virtual domain")
             host.lose(row.where, f"address {shown(row.address)}", "it belongs to no virtual domain")
@@ -71,6 +73,20 @@ def add_routes(tree: OldHostTree, host: OldHost, rows: Sequence[Assigned], contr
     for name, there in host.domains.items():
         if there.alias_of is None and name not in served:
             host.wrong("domain-no-address", there.where, f"{name}: no line for {there.prefix}-...")
+
+
+def _whole(starts: Sequence[bytes], address: bytes) -> list[bytes]:
+    """The prefixes of which a wild line takes every address, longest first; ``starts``: all, each with its dash."""
+    first = bisect_left(starts, address)
+    taken = takewhile(lambda start: start.startswith(address), islice(starts, first, None))
+    return sorted((start[:-1] for start in taken), key=len, reverse=True)
+
+
+def _cut(address: bytes) -> Iterator[bytes]:
+    """What stands before a dash, longest first."""
+    while b"-" in address:
+        address = address.rpartition(b"-")[0]
+        yield address
 
 
 class _Lines(NamedTuple):
@@ -151,7 +167,7 @@ class _Line:
     def _longer(self, local: bytes) -> bool:
         """Whether a longer line takes this address."""
         whole = self.start + local
-        return any(len(one) > len(self.row.address) and whole.startswith(one) for one in self.wild)
+        return any(whole[:end] in self.wild for end in range(len(self.row.address) + 1, len(whole) + 1))
 
     def _route(self, local: bytes, ext: bytes) -> None:
         said = follow(self.tree, self.host, self.home, self.row.dash, ext)

@@ -12,13 +12,13 @@ import os
 import re
 from typing import NamedTuple
 
-from popbox.migrate.oldhost.dialects.dotqmail import Said, candidates, dotqmails, read_dotqmail
+from popbox.migrate.oldhost.dialects.dotqmail import candidates, dotqmails, read_dotqmail
 from popbox.migrate.oldhost.dialects.folders import scan
 from popbox.migrate.oldhost.dialects.poppasswd import FOR_OTHERS, judged
 from popbox.migrate.oldhost.dialects.text import address, file_of, local_part, login, numbered, text_of
 from popbox.migrate.oldhost.dialects.vpopmail_sql import SqlUsers
 from popbox.migrate.oldhost.findings import Where, shown
-from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Login, OldHost, Route, Store
+from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Login, OldHost, Route, Said, Store
 from popbox.migrate.oldhost.tree import DIRECTORY, FILE, DirEntry, OldHostTree, look
 
 FIELDS = (7, 8)
