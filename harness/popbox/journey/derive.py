@@ -142,9 +142,13 @@ def _frame(told: _Told, blind: str) -> Case:
 
 def _untried(told: _Told) -> list[str]:
     """Addresses that popbox itself sent to, and that no delivery names yet."""
+    sent = [str(one) for one in (told.sent.fields["recipients"] if told.sent else ())]
     named = {one.lower() for one in told.cases}
     named |= {str(one.began.fields.get("address", "")).lower() for case in told.cases.values() for one in case.attempts}
-    return [one for one in (told.sent.fields["recipients"] if told.sent else ()) if one.lower() not in named]
+    # Where no rules were asked: a virtual domain's prefix stands before the address (qmail-send(8)).
+    routed = named - {one.lower() for one in sent}
+    left = [one for one in sent if one.lower() not in named]
+    return [one for one in left if not any(other.endswith(f"-{one.lower()}") for other in routed)]
 
 
 def _journey(root: _Told, made: dict[int, Message], order: list[_Told], last: int) -> Journey:

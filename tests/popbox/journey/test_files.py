@@ -19,7 +19,7 @@ from popbox.hosts.base import Ability, Command, Ran
 from popbox.hosts.following import FileFollower
 from popbox.journey.feeds.maildirs import Maildirs
 from popbox.journey.join import files
-from popbox.journey.join.foretell import unrouted, virtualdomains
+from popbox.journey.join.foretell import Foreteller, unrouted, virtualdomains
 from popbox.journey.metrics import metrics
 from popbox.journey.model import Disposition, Event, Journey, Kind, State
 from popbox.journey.recorder import Recorder
@@ -392,3 +392,23 @@ def test_pruning_spares_live_spaces_and_what_is_on_its_way(bench: Bench) -> None
 def test_the_address_that_was_routed_so(routed: str, address: str) -> None:
     table = virtualdomains("domain.com:domain-com\n.d.com:sub\njoe@one.org:p\none.org:one\n#x:y\n:any\n")
     assert unrouted(routed, table) == address
+
+
+def test_a_domain_that_was_declared_just_now_is_asked_for_by_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("popbox.journey.join.foretell.JUST_NOW_S", 0.0, raising=False)
+    (tmp_path / "control").mkdir()
+    domains = tmp_path / "control/virtualdomains"
+    rules = Foreteller(Host(top=tmp_path))
+    for name in ("d", "e"):
+        domains.write_text(f"{name}.org:{name}-org\n")
+        rules.ask([("local", f"{name}-org-joe@{name}.org")])
+        told = rules.places(f"{name}-org-joe@{name}.org")
+        assert told is not None
+        assert told.address == f"joe@{name}.org"
+    domains.unlink()
+    rules.ask([("local", "e-org-eve@e.org")])
+    again = rules.places("e-org-eve@e.org")
+    assert again is not None
+    assert again.address == "eve@e.org", "what is known is not read for each address"

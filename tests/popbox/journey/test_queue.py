@@ -218,3 +218,24 @@ def test_popboxes_own_send_is_the_message_that_the_log_names(desk: Desk) -> None
     desk.told(DELIVERED)
     journey = desk.one(subject="hi")
     assert (journey.id, journey.message.number, len(journey.message.recipients)) == (of, "7", 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "routed", "waiting"),
+    [
+        (["joe@d.org"], "joe@d.org", []),
+        (["Joe@d.org"], "joe@d.org", []),
+        (["joe@d.org"], "d-org-joe@d.org", []),  # a virtual domain's prefix, and no rules were asked
+        (["joe@d.org", "eve@d.org"], "d-org-joe@d.org", ["eve@d.org"]),
+        (["x-joe@d.org", "joe@d.org"], "x-joe@d.org", ["joe@d.org"]),
+        (["joe@d.org"], "joe@e.org", ["joe@d.org"]),
+    ],
+)
+def test_an_address_of_an_own_send_is_waited_for_until_a_delivery_names_it(
+    desk: Desk, asked: list[str], routed: str, waiting: list[str]
+) -> None:
+    said = {"sender": "a@b.org", "recipients": asked, "qp": "41", "reply": "250 ok 1 qp 41"}
+    desk.store.append([Event(time.time(), Kind.SENT, NEW, said)])
+    desk.told(DELIVERED.replace("joe@d.org", routed).replace("end msg 7\n", ""))
+    recipients = desk.one(queue_id="41").message.recipients
+    assert [one.address for one in recipients if not one.attempts] == waiting

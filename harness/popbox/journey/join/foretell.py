@@ -16,6 +16,7 @@ from popbox.journey.model import Event, Foretold, Kind
 from popbox.journey.store import Batch
 
 FRESH_S = 60.0  # our choice: an answer is asked for again after that, and at once where what happened contradicts it
+JUST_NOW_S = 0.05  # our choice: a domain is not declared, mailed and logged within it
 MOST_ASKED = 1000  # our choice: in one pass; more addresses than that at once stay unknown, with the reason
 MOST_KEPT = 50_000
 TOO_MANY = "not asked: too many addresses at once"
@@ -47,8 +48,9 @@ class Foreteller:
         self._read()
         return self._boxes.get(login, "")
 
-    def _read(self) -> None:
-        if time.time() - self._read_at < FRESH_S / 10:
+    def _read(self, within_s: float = FRESH_S / 10) -> None:
+        """Read which logins and virtual domains there are, where that was not done within so many seconds."""
+        if time.time() - self._read_at < within_s:
             return
         self._read_at = time.time()
         with suppress(HostError):
@@ -67,6 +69,8 @@ class Foreteller:
         if not wanted:
             return
         self._read()
+        if any(unrouted(one, self._virtual) == one for one in wanted):
+            self._read(within_s=JUST_NOW_S)  # of a domain that was declared since
         if len(self._answers) > MOST_KEPT:
             self._answers.clear()
         addresses = [unrouted(one, self._virtual) for one in wanted[:MOST_ASKED]]
