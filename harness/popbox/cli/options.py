@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from popbox.clients.wire import Address
+from popbox.errors import UnusableError
 from popbox.hosts.remote import Remote
+
+if TYPE_CHECKING:
+    from popbox.journey.store import Store
 
 OPTIONS = {
     "smtp": click.option("--smtp", metavar="HOST:PORT", help="Host remote: where it takes mail."),
@@ -33,6 +37,20 @@ LONGEST_PASSWORD = 4096
 
 
 on = click.option("--on", "name", metavar="NAME", help="Which host, where several are up; `popbox status` has names.")
+
+
+def opened_store(path: Path) -> Store:
+    """The store of journeys, for this process to write.
+
+    Raises:
+        UnusableError: another process writes it, or it cannot be used.
+    """
+    from popbox.journey.store import Store, StoreError  # SQLite is loaded only where there is one
+
+    try:
+        return Store.open(path)
+    except (StoreError, OSError) as error:
+        raise UnusableError(f"--store {path}: {error}" if isinstance(error, OSError) else str(error)) from error
 
 
 def address(text: str, least_port: int = 1) -> Address:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from popbox.cli.options import read_remote, remote_options
+from popbox.cli.options import opened_store, read_remote, remote_options
 from popbox.cli.output import echo
 from popbox.errors import HostError
 from popbox.hosts.base import Host, closing
@@ -49,6 +49,7 @@ class Options:
     remote: Remote | None = None
     allow_unproved: bool = False
     allow_empty: bool = False
+    store: Path | None = None
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,6 +80,7 @@ def demo(settings: Settings, /, **given: Any) -> int:
 @click.option("--jobs", "-j", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Scenarios at a time.")
 @click.option("--host", type=click.Choice(["auto", "local", "docker", "remote"]), default="auto", show_default=True)
 @remote_options
+@click.option("--store", type=FILE, metavar="FILE", help="Keep journeys there; with --keep `popbox serve` goes on.")
 @click.option("--allow-unproved", is_flag=True, help="0 also where what became of a message is unknown.")
 @click.option("--allow-empty", is_flag=True, help="0 also where every scenario was skipped.")
 @options
@@ -90,6 +92,8 @@ def run(settings: Settings, /, scenarios: tuple[Path, ...], **given: Any) -> int
     what became of a message is unknown, or every scenario was skipped.
     """
     files = load_all(list(scenarios) or [settings.assets / "scenarios"])
+    if given["store"] and len(files) > 1 and not given["keep"]:
+        raise click.UsageError("--store keeps the journeys of one host: give one scenario, or --keep")
     remote = read_remote(given)
     return _go(settings, files, Options(remote=remote, **given))
 
@@ -113,6 +117,8 @@ def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcript
         echo(line)
     for path in outputs:
         echo(f"report: {path}")
+    if wish.store:
+        echo(f"journeys: {wish.store}")
     echo(f"{summary(results)}; host {choice.host}, MTA {choice.mta}")
     return exit_code(results, wish)
 
@@ -146,10 +152,12 @@ def _results(
         yield from run_all(files, lambda own_disk: _start(choice, wish, settings, own_disk), wish.jobs, shown)
         return
     own_disk = any(file.scenario.needs.own_disk for file in files)
-    with closing(_start(choice, wish, settings, own_disk), wish.keep) as host:
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(opened_store(wish.store)) if wish.store else None
+        host = stack.enter_context(closing(_start(choice, wish, settings, own_disk), wish.keep))
         for file in files:
             shown.begins(file)
-            yield run_scenario(file, host, shown)
+            yield run_scenario(file, host, shown, store)
         if wish.keep:
             host.keep()
             for line in (*_kept_lines(host), *_served_lines(settings), "`popbox down` removes it.\n"):

@@ -11,14 +11,13 @@ from urllib.parse import quote, urlsplit
 
 import click
 
-from popbox.cli.options import OPTIONS, address, on, read_remote
+from popbox.cli.options import OPTIONS, address, on, opened_store, read_remote
 from popbox.cli.output import echo
 from popbox.errors import UnusableError
 from popbox.hosts.base import closing
 from popbox.hosts.choose import HostName, MtaName, choose, start
 from popbox.hosts.remote import RemoteHost
 from popbox.hosts.state import Registry
-from popbox.journey.store import Store, StoreError
 from popbox.operate.target import named
 from popbox.settings import Settings
 
@@ -122,7 +121,7 @@ def serve(
             [name] = [one.id for one in registry.mine()]  # this process starts no other
         else:
             name, running = named(settings, name)
-        opened = stack.enter_context(_opened(store or registry.journeys(name)))
+        opened = stack.enter_context(opened_store(store or registry.journeys(name)))
         live = stack.enter_context(Live(running, opened, pace=pace))
         keys, said = None, "read-only"
         if allow_writes:
@@ -133,18 +132,6 @@ def serve(
             echo(f"popbox: everyone who reaches {where}:{port} can read accounts and queue", err=True)
         server(application(live, rules), live.end_waits).run(sockets=[listener])
     return 0
-
-
-def _opened(path: Path) -> Store:
-    """The store, for this process to write.
-
-    Raises:
-        UnusableError: another process writes it, or it cannot be used.
-    """
-    try:
-        return Store.open(path)
-    except (StoreError, OSError) as error:
-        raise UnusableError(f"--store {path}: {error}" if isinstance(error, OSError) else str(error)) from error
 
 
 @contextmanager

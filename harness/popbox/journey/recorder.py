@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Self
 
 from popbox.hosts.base import Ability, Host
-from popbox.hosts.following import Follower
+from popbox.hosts.following import Follower, LogLine
 from popbox.journey.feeds.maildirs import Maildirs
 from popbox.journey.join.files import Files, still_owed
 from popbox.journey.join.foretell import Foreteller
@@ -32,8 +32,13 @@ class Recorder:
         follow_pop3: Follow | None = None,
         rules: Foreteller | None = None,
         files: Files | None = None,
+        heard: Callable[[LogLine], None] | None = None,
     ) -> None:
-        """``follow`` and ``follow_pop3`` open the two logs at a position, see ``Host.follow``."""
+        """``follow`` and ``follow_pop3`` open the two logs at a position, see ``Host.follow``.
+
+        ``heard`` is told of each line of the MTA's log, before what it says is stored.
+        """
+        self._heard = heard
         self._store, self._follow, self._follow_pop3 = store, follow, follow_pop3
         self._rules, self._files = rules, files or Files(None, 0, "this host's files are not looked at")
         self._queue = QueueLog(MAIL, rules or NoRules(), self._owe)
@@ -43,12 +48,13 @@ class Recorder:
         self._logs: dict[str, Follower] = {}
 
     @classmethod
-    def on(cls, host: Host, store: Store) -> Self:
+    def on(cls, host: Host, store: Store, heard: Callable[[LogLine], None] | None = None) -> Self:
         """For all that a host can show: its logs, its rules, its Maildirs. What it cannot is unknown."""
         why = host.cannot(Ability.FILES)
         files = Files(None if why else Maildirs(host), host.uid, why)
         rules = Foreteller(host)
-        return cls(store, lambda at: host.follow("smtp", at), lambda at: host.follow("pop3", at), rules, files)
+        logs = (lambda at: host.follow("smtp", at), lambda at: host.follow("pop3", at))
+        return cls(store, *logs, rules, files, heard)
 
     def run_pass(self) -> int:
         """Store all that is new; returns the cursor behind it.
@@ -100,6 +106,9 @@ class Recorder:
         lines = list(islice(log.lines(), MOST_LINES))
         if not lines and not log.gap:
             return False
+        if self._heard:
+            for one in lines:
+                self._heard(one)
         parsed = [(line, one) for one in lines if (line := parse(one.text)) is not None]
         self._ask(line for line, _ in parsed)
         with self._store.batch() as batch:

@@ -5,37 +5,73 @@ Each message is told to the store as sent, with what the MTA replied, before the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from email.parser import BytesHeaderParser
+from functools import partial
 
+from popbox.errors import HostError
+from popbox.hosts.base import Host
+from popbox.hosts.following import LogLine
+from popbox.hosts.readiness import wait_until
 from popbox.journey.feeds.shown import ShownLog
+from popbox.journey.join.filed import decoded
+from popbox.journey.join.files import MISSING_S
 from popbox.journey.join.maillog import New, parse
 from popbox.journey.model import Attempt, Event, Journey, Kind, Message
 from popbox.journey.recorder import MAIL, Recorder
 from popbox.journey.store import NEW, Filters, Store
 from popbox.ledger.sent import Sent
 
+SETTLE_S = MISSING_S + 1.0
 LINES = (Kind.QUEUED, Kind.TRYING, Kind.TRIED, Kind.BOUNCED, Kind.ENDED)  # events that stand for a line of the log
 
 
 class Tracker:
     """Reads on in the log each time that it is asked. Used by one thread."""
 
-    def __init__(self, offered: list[Sent], log: Callable[[], str]) -> None:
-        """``offered`` grows as messages are sent; ``log`` gives all that the MTA has logged since the run began."""
-        self._offered, self._show, self._log = offered, log, ShownLog(log)
+    def __init__(self, offered: list[Sent], log: Callable[[], str], kept: tuple[Host, Store] | None = None) -> None:
+        """``offered`` grows as messages are sent; ``log`` gives all that the MTA has logged since the run began.
+
+        ``kept`` is a store that outlives the run, and gets all that the host shows.
+        """
+        self._offered, self._show, self._kept = offered, log, kept
         self._opened: tuple[Store, Recorder] | None = None
         self._ids: dict[str, int] = {}  # token -> message
+        self._texts: list[str] = []  # lines of the log
+        self._number: dict[str, int] = {}  # place -> which of them
 
-    def _follow(self, position: str) -> ShownLog:
-        self._log = ShownLog(self._show, position)
-        return self._log
+    def _open(self) -> tuple[Store, Recorder]:
+        if self._kept is None:
+            store = Store.in_memory()
+            return store, Recorder(store, partial(ShownLog, self._show), heard=self._hear)
+        host, store = self._kept
+        return store, Recorder.on(host, store, self._hear)
+
+    def _hear(self, line: LogLine) -> None:
+        self._number[line.place] = len(self._texts)
+        self._texts.append(line.text)
 
     def close(self) -> None:
-        """Let go of the store; the next look makes another."""
-        if self._opened:
-            self._opened[0].close()
+        """Let go of the store; the next look opens it again. One that is kept gets what is still to be seen."""
+        if self._opened is None:
+            return
+        store, recorder = self._opened
+
+        def settled() -> bool:
+            """Whether each file that the log tells of was seen, or given up."""
+            self.look()
+            return not store.owing()
+
+        if self._kept:
+            with suppress(HostError, OSError):
+                wait_until(settled, time.monotonic() + SETTLE_S)
+            recorder.close()
+        else:
+            store.close()
+            self._ids.clear()
         self._opened = None
-        self._ids.clear()
 
     def look(self) -> None:
         """Read what is new.
@@ -43,9 +79,7 @@ class Tracker:
         Raises:
             HostError: the host shows no log.
         """
-        if self._opened is None:
-            store = Store.in_memory()
-            self._opened = store, Recorder(store, self._follow)
+        self._opened = self._opened or self._open()
         store, recorder = self._opened
         self._note(store)
         recorder.run_pass()
@@ -54,8 +88,10 @@ class Tracker:
         """Tell the store of each message that was answered since."""
         for sent in self._offered:
             if sent.receipt is not None and sent.token not in self._ids:
+                subject, message_id = _named(sent.octets)
                 said = {"sender": sent.sender, "recipients": sent.recipients, "bytes": len(sent.octets)}
                 said |= {"qp": sent.queued_as, "reply": sent.reply, "accepted": sent.accepted, "token": sent.token}
+                said |= {"subject": subject, "message_id": message_id}
                 (self._ids[sent.token],) = store.append([Event(sent.at, Kind.SENT, NEW, said, "popbox")])
 
     def family(self, sent: Sent) -> list[Message]:
@@ -70,13 +106,13 @@ class Tracker:
 
     def lines(self, family: list[Message]) -> tuple[str, ...]:
         """What the log says of these messages."""
-        shown, found = self._log.shown, list[str]()
+        found: list[str] = []
         events = (event for one in family if self._opened for event in self._opened[0].events_about(one.id))
         for event in events:
             if event.source == MAIL and event.kind in LINES and event.place:
-                number = int(event.place) - 1
-                found += _new(shown[:number], event.fields["number"]) if event.kind is Kind.QUEUED else []
-                found.append(shown[number])
+                number = self._number[event.place]
+                found += _new(self._texts[:number], event.fields["number"]) if event.kind is Kind.QUEUED else []
+                found.append(self._texts[number])
         return tuple(found)
 
     def attempts(self, sent: Sent) -> list[Attempt]:
@@ -109,6 +145,12 @@ def messages(log: str) -> list[Message]:
             if of not in found and (journey := store.journey(of)):
                 found |= {one.id: one for one in (journey.message, *journey.copies)}
         return [found[of] for of in sorted(found)]
+
+
+def _named(octets: bytes) -> tuple[str, str]:
+    """Subject and Message-ID of a message."""
+    head = BytesHeaderParser().parsebytes(octets.partition(b"\n\n")[0])
+    return decoded(str(head.get("Subject", ""))), str(head.get("Message-ID", ""))
 
 
 def _family(journey: Journey, of: int) -> list[Message]:

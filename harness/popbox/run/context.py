@@ -12,6 +12,7 @@ from popbox.clients.wire import Wire
 from popbox.errors import HostError
 from popbox.hosts.base import Ability, Found, Host, Service
 from popbox.journey.model import Foretold
+from popbox.journey.store import Store
 from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.boxes import Login, Names, listed, lying
 from popbox.ledger.sent import Sent
@@ -49,12 +50,13 @@ class Context:
     log_from: dict[Service, int] = field(default_factory=dict)
     before: dict[str, Names] = field(default_factory=dict)  # Maildir -> what lay there before a message was sent
     logins: dict[str, Login] = field(default_factory=dict)  # the same of boxes that only POP3 shows, by login
+    store: Store | None = None  # that is kept: journeys of all that the host shows
     tracker: Tracker = field(init=False)  # of the messages offered
 
     def __post_init__(self) -> None:
         """The log is followed from now on. One variable is there from the start: where the qmail home is."""
         self.variables.setdefault("qmail-home", self.host.home())
-        self.tracker = Tracker(self.offered, lambda: self.log("smtp"))
+        self.tracker = Tracker(self.offered, lambda: self.log("smtp"), (self.host, self.store) if self.store else None)
 
     def close(self) -> None:
         """End the conversations that are still open."""

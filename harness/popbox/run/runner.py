@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from popbox.clients.secret import MASK, masked
 from popbox.errors import ConnectionFailed, HostError, NotPossibleError, PopboxError, StepTimeout
 from popbox.hosts.base import SERVICES, Ability, Host, Service, tail
+from popbox.journey.store import Store
 from popbox.ledger.expectation import Taken
 from popbox.ledger.proof import LegStatus
 from popbox.ledger.reconcile import reconcile
@@ -48,11 +50,19 @@ class Run:
     """A scenario that is being run, step by step: what it shares, what it has seen, and the result so far."""
 
     def __init__(
-        self, file: ScenarioFile, host: Host, watcher: Watcher | None = None, secrets: Iterable[str] = ()
+        self,
+        file: ScenarioFile,
+        host: Host,
+        watcher: Watcher | None = None,
+        secrets: Iterable[str] = (),
+        store: Store | None = None,
     ) -> None:
-        """``watcher`` is told of each step. ``secrets`` are passwords that no output may show."""
+        """``watcher`` is told of each step. ``secrets`` are passwords that no output may show.
+
+        ``store`` gets the journeys of all that the host shows; without it those of this run are dropped at the end.
+        """
         self._secrets = tuple(secrets)
-        self.context = Context(host, file, log_from=_log_ends(host))
+        self.context = Context(host, file, log_from=_log_ends(host), store=store)
         self.steps: list[StepResult] = []
         self.taken: list[Taken] = []
         self._watcher = watcher or Watcher()
@@ -79,11 +89,19 @@ class Run:
         file, number = self.context.file, len(self.steps)
         self._watcher.step_begins(file, number, name, awaited)
         self.context.step, began = number, time.monotonic()
+        self._record()
         seen = self._masked(action())
+        self._record()
         step = StepResult(number=number, name=name, verb=verb, seen=seen, took_s=time.monotonic() - began)
         self._watcher.step_ended(file, step)
         self.steps.append(step)
         return step
+
+    def _record(self) -> None:
+        """Have a store that is kept see what the host shows now: the rules, and files, may be others after a step."""
+        if self.context.store is not None:
+            with suppress(HostError, OSError):  # a step that needs the log says so
+                self.context.tracker.look()
 
     def _masked(self, seen: M) -> M:
         """The same with the run's own passwords masked, in all that programs and servers said."""
@@ -146,8 +164,11 @@ def _logs(context: Context) -> dict[str, str]:
     return {service: tail(context.log(service), 40) for service in SERVICES}
 
 
-def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Result:
-    """Run one scenario up to its first failure, and account for each message that it sent. Failures do not raise."""
+def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None, store: Store | None = None) -> Result:
+    """Run one scenario up to its first failure, and account for each message that it sent. Failures do not raise.
+
+    ``store`` keeps the journeys of all that the host shows.
+    """
     if missing := unmet(file.scenario, host):
         return Run(file, host, watcher).result(skipped=missing)
     secrets: frozenset[str] = frozenset()
@@ -156,7 +177,7 @@ def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None) -> Resul
             file, secrets = _with_own_password(file, host)
     except UnfitError as why:
         return Run(file, host, watcher).result(skipped=f"no password of the run's own fits: {why}")
-    going = Run(file, host, watcher, secrets)
+    going = Run(file, host, watcher, secrets, store)
     steps, impossible = iter(file.scenario.step), ""
     try:
         seen = going.declare()

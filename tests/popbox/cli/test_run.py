@@ -15,6 +15,8 @@ from tests.popbox.cli.test_cli import popbox
 from tests.popbox.report.test_report import a_result
 
 from popbox.errors import HostError
+from popbox.journey.model import Disposition
+from popbox.journey.store import Filters, Store
 from popbox.report import run_report
 from popbox.report.live import LiveScreen, Screen
 from popbox.result import Report, Result, Verdict
@@ -184,3 +186,28 @@ def test_plain_lines_are_whole_and_in_order(capsys: pytest.CaptureFixture[str]) 
     assert "  FAIL message one: lost" in lines
     assert "    why: bad" in lines
     assert lines[-1] == "FAILED: bad (1.5 s), host local, MTA stand-in: bad"
+
+
+def test_a_run_keeps_the_journeys_of_its_host(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(SENDS.format(name="gone", before=GONE))
+    kept = tmp_path / "journeys.db"
+    done = popbox("run", str(tmp_path / "a.toml"), "--host", "local", "--store", str(kept), state=tmp_path)
+    assert (done.returncode, f"journeys: {kept}" in done.stdout) == (0, True), done.stdout + done.stderr
+    with Store.open(kept, write=False) as store:
+        (journey,) = [store.journey(of) for of in store.search(Filters(to="joe@gone.example"))]
+    assert journey is not None
+    assert journey.end is Disposition.DEFERRED
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [((), "one scenario, or --keep"), (("--keep",), "another process writes this store")]
+)
+def test_a_store_that_cannot_be_kept_is_exit_2_before_anything_starts(
+    tmp_path: Path, more: tuple[str, ...], said: str
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.toml").write_text(SENDS.format(name=name, before=""))
+    kept = tmp_path / "journeys.db"
+    with Store.open(kept):
+        done = popbox("run", str(tmp_path), "--host", "local", "--store", str(kept), *more, state=tmp_path)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from tests.popbox.journey.test_files import Bench
 from tests.popbox.ledger.made_up import NOW, SENT
 
 from popbox.clients.smtp import Receipt, Reply
+from popbox.errors import HostError
+from popbox.hosts.readiness import wait_until
 from popbox.journey.join.maillog import stamp
-from popbox.journey.model import Attempt
-from popbox.journey.store import Store, StoreError
+from popbox.journey.model import Attempt, Disposition
+from popbox.journey.recorder import Recorder
+from popbox.journey.store import Filters, Store, StoreError
 from popbox.ledger import stamp as stamped
+from popbox.ledger import tracker as ledger
 from popbox.ledger.sent import Sent
 from popbox.ledger.tracker import Tracker, messages
 
@@ -46,6 +54,14 @@ end msg 8
 new msg 9
 info msg 9: bytes 300 from <> qp 43 uid 888
 end msg 9
+"""
+
+WRITTEN = """\
+new msg 7
+info msg 7: bytes 194 from <a@b.org> qp 41 uid 1001
+starting delivery 1: msg 7 to local joe@d.org
+delivery 1: success: did_1+0+0/
+end msg 7
 """
 
 
@@ -159,6 +175,60 @@ def test_a_family_is_the_forwarded_copies_and_not_the_bounce() -> None:
     begun = FORWARDED.partition("\n")[2]
     cut = tracker(begun, sent("41"))
     assert cut.lines(cut.family(sent("41"))) == tuple(begun.splitlines()[:10]), "the log begins after new msg"
+
+
+# A store that is kept
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr("popbox.journey.join.files.MISSING_S", 0.7)
+    made = Bench(tmp_path)
+    made.recorder.close()
+    yield made
+    made.store.close()
+
+
+def kept(bench: Bench, message: Sent) -> Tracker:
+    one = Tracker([message], lambda: "not asked", (bench.host, bench.store))
+    one.look()
+    (bench.host.top / "smtp").write_text(WRITTEN)
+    one.look()
+    return one
+
+
+def test_a_file_that_is_not_there_is_given_up_before_a_kept_store_is_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited, closed = list[bool](), list[Recorder]()
+    monkeypatch.setattr(ledger, "wait_until", lambda *of: waited.append(wait_until(*of)))
+    close = Recorder.close
+    monkeypatch.setattr(Recorder, "close", lambda one: (closed.append(one), close(one)))
+    message = sent("41")
+    one = kept(bench, message)
+    assert bench.store.owing()
+    one.close()
+    assert (waited, len(closed)) == ([True], 1)
+    assert bench.store.owing() == []
+    (journey,) = [bench.store.journey(of) for of in bench.store.search(Filters(queue_id="41"))]
+    assert journey is not None
+    assert (journey.end, journey.message.subject, journey.message.message_id) == (Disposition.LOST, "s", "")
+    assert one.ended(message), "it is read on, and the message is the one that it was"
+    assert len(one.lines(one.family(message))) == 5
+    one.close()
+
+
+def test_a_host_that_shows_nothing_any_more_does_not_hold_up_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = kept(bench, sent("41"))
+
+    def gone(_recorder: Recorder) -> int:
+        raise HostError("the host is gone")
+
+    monkeypatch.setattr(Recorder, "run_pass", gone)
+    one.close()
+    one.close()
 
 
 # Any message of a log

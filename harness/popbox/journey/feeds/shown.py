@@ -15,7 +15,6 @@ class ShownLog:
     def __init__(self, show: Callable[[], str], position: str = "") -> None:
         """``show`` gives the whole log; what it raises leaves ``lines``."""
         self._show, self._count = show, int(position or 0)
-        self.shown: list[str] = []
 
     @property
     def position(self) -> str:
@@ -27,7 +26,7 @@ class ShownLog:
 
     def lines(self) -> Iterator[LogLine]:
         """See Follower."""
-        self.shown = self._show().split("\n")[:-1]  # a last line without its end is not whole yet
-        for text in self.shown[self._count :]:
+        shown = self._show().split("\n")[:-1]  # a last line without its end is not whole yet
+        for text in shown[self._count :]:
             self._count += 1
             yield LogLine(text.removesuffix("\r"), str(self._count))
