@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import click
 
+from popbox.cli.amounts import AGE, SIZE
 from popbox.cli.options import OPTIONS, address, on, opened_store, read_remote
 from popbox.cli.output import echo
 from popbox.errors import UnusableError
@@ -18,6 +19,8 @@ from popbox.hosts.base import closing
 from popbox.hosts.choose import HostName, MtaName, choose, start
 from popbox.hosts.remote import RemoteHost
 from popbox.hosts.state import Registry
+from popbox.journey.recorder import Recorder
+from popbox.journey.retention import Kept, Retaining
 from popbox.operate.target import named
 from popbox.settings import Settings
 
@@ -53,6 +56,8 @@ LOOPBACK = ("127.0.0.1", "::1")
     help="Keep journeys in FILE. By default beside what popbox knows of the host; `popbox down` removes that.",
     metavar="FILE",
 )
+@click.option("--keep", type=AGE, help="Journeys older than that leave the store: 12h, 30d. By default none.")
+@click.option("--most-size", type=SIZE, default="2GiB", show_default=True, help="Of the store; the oldest go first.")
 @click.option("--allow-writes", is_flag=True, help="Serve what changes the host, to those who have the token.")
 @click.option(
     "--token-file",
@@ -75,6 +80,8 @@ def serve(
     public: tuple[str, ...],
     names: tuple[str, ...],
     store: Path | None,
+    keep: int | None,
+    most_size: int,
     allow_writes: bool,
     token_file: Path | None,
     name: str | None,
@@ -122,7 +129,8 @@ def serve(
         else:
             name, running = named(settings, name)
         opened = stack.enter_context(opened_store(store or registry.journeys(name)))
-        live = stack.enter_context(Live(running, opened, pace=pace))
+        recorder = Retaining(Recorder.on(running, opened), opened, Kept(keep, most_size))
+        live = stack.enter_context(Live(running, opened, recorder, pace))
         keys, said = None, "read-only"
         if allow_writes:
             keys, said = stack.enter_context(_keys(token_file, settings.state / "serve" / f"{port}.token"))

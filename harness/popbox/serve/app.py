@@ -27,6 +27,7 @@ from popbox.serve.mail.waits import waits
 from popbox.serve.reads import reads
 from popbox.serve.space import Space
 from popbox.serve.watch.events import Streams, events
+from popbox.serve.watch.metrics import metrics
 from popbox.serve.writes.all import writes
 
 SCHEMA = Path(__file__).with_name("openapi.json")
@@ -59,7 +60,8 @@ def _api(live: Live, keys: Keys | None) -> FastAPI:
         api.include_router(router)
     for router in writes(live, keys):
         api.include_router(router)
-    api.include_router(events(live, streams))
+    for router in (events(live, streams), metrics(live, streams)):
+        api.include_router(router)
 
     def answer(error: ApiError) -> Response:
         return Response(body_of(error, host.name, host.mta), error.status, media_type="application/json")

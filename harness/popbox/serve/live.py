@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Self
 
 from popbox.errors import PopboxError
 from popbox.hosts.base import Host
 from popbox.journey.recorder import Recorder
+from popbox.journey.retention import Passing
 from popbox.journey.store import Store
 from popbox.serve.mail.arrivals import Arrival
 from popbox.serve.mail.news import News, Watch
@@ -50,16 +51,6 @@ class Passes:
 
 
 FAST = Pace()
-
-
-class Passing(Protocol):
-    """What runs passes, see ``journey.recorder.Recorder``."""
-
-    def run_pass(self) -> int:
-        """Store all that is new; returns the cursor behind it."""
-
-    def close(self) -> None:
-        """Let go of logs and programs."""
 
 
 class Live:

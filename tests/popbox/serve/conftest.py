@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from tests.popbox.serve.recorded import Idle
 from tests.popbox.serve.served import serving
 
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import choose, start
+from popbox.journey.store import Store
+from popbox.serve.live import Live
 from popbox.settings import Settings, find_assets
 
 
@@ -34,3 +39,10 @@ def port(state: Path, host: Host) -> Iterator[int]:
     assert host.name == "local"
     with serving(state) as (port, _):
         yield port
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    host = cast(Host, SimpleNamespace(name="local", mta="stand-in"))
+    with Store.open(tmp_path / "journeys") as store, Live(host, store, Idle(store)) as live:
+        yield live

@@ -23,6 +23,7 @@ from popbox.journey.store.search import Filters, search
 
 IN_MEMORY = ":memory:"
 NEW = 0  # as the message of an event: it is the first of a new message
+PAGES_A_JOURNEY = 20  # our choice: free pages that are given back with each that is taken out
 MOST_EVENTS = 1000  # our choice: of one answer; the caller goes on from the last seq
 COLUMNS = "e.seq, e.at, s.name, e.place, e.kind, e.message, e.fields"
 FROM = "FROM events e JOIN sources s ON s.id = e.source"
@@ -141,17 +142,24 @@ class Store:
             StoreError: the store cannot be written; what was taken out before that is out.
         """
         taken = 0
-        while True:
-            with self.batch() as batch:
-                too_big = most_octets is not None and octets(batch.db) > most_octets
-                roots = old(batch.db, float("inf") if too_big else before, AT_ONCE)
-                remove(batch.db, roots)
-            taken += len(roots)
-            with self._lock:
-                if self._writer:
-                    self._writer.execute("PRAGMA incremental_vacuum(10000)").fetchall()
-            if not roots:
-                return taken
+        while some := self.prune_some(before, most_octets):
+            taken += some
+        return taken
+
+    def prune_some(self, before: float = 0.0, most_octets: int | None = None, at_once: int = AT_ONCE) -> int:
+        """One step of ``prune``, a transaction; returns how many journeys it took out, 0 where there is no more to do.
+
+        Raises:
+            StoreError: the store cannot be written; nothing was taken out.
+        """
+        with self.batch() as batch:
+            too_big = most_octets is not None and octets(batch.db) > most_octets
+            roots = old(batch.db, float("inf") if too_big else before, at_once)
+            remove(batch.db, roots)
+        with self._lock:
+            if self._writer and roots:
+                self._writer.execute(f"PRAGMA incremental_vacuum({PAGES_A_JOURNEY * at_once})").fetchall()
+        return len(roots)
 
     def make_space(self, name: str, domain: str, at: float) -> None:
         """Note a space: a domain for one test alone. Nothing of it is pruned until ``end_space``.
@@ -178,6 +186,26 @@ class Store:
         return dict(self._reader().execute("SELECT name, domain FROM spaces WHERE ended_at IS NULL").fetchall())
 
     # Reading
+
+    def counts(self, after: int, upto: int) -> dict[tuple[str, str], int]:
+        """(kind, outcome of a delivery or empty) -> how many events there are behind a cursor, up to another."""
+        query = (
+            "SELECT kind, CASE kind WHEN 'tried' THEN json_extract(fields, '$.outcome') ELSE '' END, count(*)"
+            " FROM events WHERE seq > ? AND seq <= ? GROUP BY 1, 2"
+        )
+        return {(kind, str(outcome)): count for kind, outcome, count in self._reader().execute(query, (after, upto))}
+
+    def open_count(self) -> tuple[int, int]:
+        """How many messages the MTA has not ended, and how many files are owed."""
+        query = (
+            "SELECT (SELECT count(*) FROM messages WHERE ended = 0), (SELECT total(owed) FROM messages WHERE owed > 0)"
+        )
+        waiting, owed = self._reader().execute(query).fetchone()
+        return int(waiting), int(owed)
+
+    def octets(self) -> int:
+        """What the store takes on disk, without pages that are free and without what is not checked in yet."""
+        return octets(self._reader())
 
     def histogram(self, name: str) -> tuple[dict[float, int], float]:
         """Upper bound -> how many durations have that as their least bucket, and the sum of all, in seconds."""

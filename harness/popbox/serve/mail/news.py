@@ -58,6 +58,11 @@ class News:
         """Whether anything is watched for."""
         return bool(self._watches)
 
+    @property
+    def open(self) -> int:
+        """How many watches there are. From any thread."""
+        return sum(len(some) for some in list(self._watches.values()))
+
     @contextmanager
     def watch(self, name: str, takes: Callable[[Arrival], bool], enough: int) -> Iterator[Watch]:
         """A watch for arrivals at the address ``name``, in lower case, or at ANY. In the event loop.

@@ -9,16 +9,14 @@ import smtplib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.popbox.serve.recorded import message
 from tests.popbox.serve.served import ask
 
 from popbox.hosts.base import Host
 from popbox.journey.model import Event, Kind
-from popbox.journey.store import NEW, Store
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
 from popbox.serve.space import Space
@@ -28,44 +26,6 @@ from popbox.serve.watch.events import MOST_STREAMS, Streams, Wanted
 
 ALL = Wanted()
 HERE = Space("one", "a.example")
-
-
-class Idle:
-    """A recorder that records nothing: the tests do."""
-
-    def __init__(self, store: Store) -> None:
-        self.run_pass = store.cursor
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[Live]:
-    host = cast(Host, SimpleNamespace(name="local", mta="stand-in"))
-    with Store.open(tmp_path / "journeys") as store, Live(host, store, Idle(store)) as live:
-        yield live
-
-
-def message(store: Store, number: int, *to: str) -> int:
-    """A message to these addresses with its whole way, as the MTA's log and POP3 tell it; its id."""
-    at = 1_000.0 + number
-    queued = {"qp": f"{number}", "number": f"{number}", "sender": "s@x.example", "bytes": 10, "uid": 888}
-    [of] = store.append([Event(at, Kind.QUEUED, NEW, queued, "mail log", f"q{number}")])
-    way = []
-    for address in to:
-        routed = f"d-{address}"
-        tried = {"delivery": 1, "recipient": routed, "outcome": "success", "said": "", "kept": 1, "forwards": []}
-        filed = {"recipient": routed, "uidl": f"{number}.{address}", "subject": "x", "maildir": "m", "size": 9}
-        picked = {"session": "1", "login": "l", "uidl": f"{number}.{address}", "octets": 9}
-        way += [
-            Event(at, Kind.TRYING, of, {"delivery": 1, "channel": "local", "recipient": routed, "address": address}),
-            Event(at, Kind.TRIED, of, tried),
-            Event(at, Kind.FILED, of, filed),
-            Event(at, Kind.RETRIEVED, of, picked),
-        ]
-    store.append([*way, Event(at, Kind.ENDED, of)])
-    return of
 
 
 def run(live: Live, wanted: Wanted, since: int | None, enough: Callable[[list[dict[str, Any]]], bool]) -> list[Any]:
