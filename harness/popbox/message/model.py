@@ -18,7 +18,7 @@ class Link:
 class Attachment:
     """A part that is not the text: ``name`` as its sender gave it (may be empty, or a path), ``sha256`` in hex.
 
-    ``octets`` is how long ``content`` is, after base64 or quoted-printable.
+    ``octets`` is how long ``content`` is, after base64 or quoted-printable; ``content_id`` is without its brackets.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Attachment:
     octets: int
     sha256: str
     content: bytes = field(repr=False)
+    content_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,10 @@ def _name(part: Message) -> str:
     return _tried(part.get_filename, "")
 
 
+def _content_id(part: Message) -> str:
+    return _tried(lambda: str(part.get("Content-ID", "")).strip().strip("<>"), "")
+
+
 def _content(part: Message, defects: list[str]) -> bytes:
     """The octets of a part, as far as they can be decoded."""
     try:
@@ -160,7 +164,7 @@ def _decoded(content: bytes, charset: str) -> str | None:
 
 def _attachment(part: Message, kind: str, defects: list[str]) -> Attachment:
     content = _content(part, defects)
-    return Attachment(_name(part), kind, len(content), hashlib.sha256(content).hexdigest(), content)
+    return Attachment(_name(part), kind, len(content), hashlib.sha256(content).hexdigest(), content, _content_id(part))
 
 
 def _headers(message: Message, defects: list[str]) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from popbox.errors import HostError
 from popbox.journey.store import StoreError
+from popbox.serve.console.console import console
 from popbox.serve.errors import ApiError, Problem, body_of
 from popbox.serve.guard import Guard, Rules
 from popbox.serve.journeys import journeys
@@ -60,7 +61,8 @@ def _api(live: Live, keys: Keys | None) -> FastAPI:
         api.include_router(router)
     for router in writes(live, keys):
         api.include_router(router)
-    for router in (events(live, streams), metrics(live, streams)):
+    watching = (events(live, streams), metrics(live, streams))
+    for router in (*watching, *console(live, mailroom, writes=keys is not None)):
         api.include_router(router)
 
     def answer(error: ApiError) -> Response:

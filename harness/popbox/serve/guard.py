@@ -81,7 +81,7 @@ class Rules:
         return f"an IP address, localhost, or one of: {listed}" if self.names else f"one of: {listed}"
 
 
-def admitted(rules: Rules, method: str, headers: Headers) -> Caller:
+def admitted(rules: Rules, method: str, headers: Headers, path: str = "/v1/") -> Caller:
     """Who asks, where the request is served.
 
     Raises:
@@ -90,14 +90,23 @@ def admitted(rules: Rules, method: str, headers: Headers) -> Caller:
     said: Said = {}
     for name, value in headers:
         said.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip())
-    _same_site(rules, said)
+    _same_site(rules, said, opened=_opened(method, said, path))
     caller = Caller(_whole(rules, said), _space(rules, said))
     if method != "GET":
         _may_write(rules, method, said, caller)
     return caller
 
 
-def _same_site(rules: Rules, said: Said) -> None:
+def _opened(method: str, said: Said, path: str) -> bool:
+    """Whether a browser opens a page of the console as a page of its own: a link from elsewhere leads there.
+
+    What it shows stays out of that site's reach: it is in no frame, and answers no script of another origin.
+    """
+    modes = [said.get(f"sec-fetch-{one}", []) for one in ("mode", "dest")]
+    return method == "GET" and modes == [["navigate"], ["document"]] and not path.startswith("/v1/")
+
+
+def _same_site(rules: Rules, said: Said, *, opened: bool) -> None:
     hosts = [one.lower() for one in said.get("host", [])]
     if len(hosts) != 1 or not rules.serves(hosts[0]):
         hint = f"ask for {rules.asked_for()}; --public-url adds the address of a proxy, --known-as a name"
@@ -106,7 +115,8 @@ def _same_site(rules: Rules, said: Said) -> None:
     if foreign := [one for one in said.get("origin", []) if one.lower() not in origins]:
         hint = "pages of other origins are not served"
         raise ApiError(403, "this Origin is not served here", hint, tuple(f"Origin: {one[:200]}" for one in foreign))
-    if not {one.lower() for one in said.get("sec-fetch-site", [])} <= {"same-origin", "none"}:
+    sites = {one.lower() for one in said.get("sec-fetch-site", [])}
+    if not sites <= {"same-origin", "none"} and not opened:
         raise ApiError(403, "a page of another site sent this request", "pages of other origins are not served")
 
 
@@ -174,7 +184,8 @@ class Guard:
     async def _request(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         with self._bodies.holding() as body:
             try:
-                caller = scope[CALLER] = admitted(self._rules, scope["method"], scope["headers"])
+                path = scope.get("path", "/v1/")
+                caller = scope[CALLER] = admitted(self._rules, scope["method"], scope["headers"], path)
                 if caller.space is not None:
                     scope["state"] = {**scope.get("state", {}), "space": self._alive(caller.space)}
                 if scope["method"] == "POST":
@@ -211,7 +222,9 @@ class Guard:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = [(name, value) for name, value in message.get("headers", ()) if name.lower() not in _OURS]
-                message = {**message, "headers": [*own, *SAFE, (b"popbox-world", world)]}
+                said = {name.lower() for name, _ in own}
+                safe = [one for one in SAFE if one[0] not in said]
+                message = {**message, "headers": [*own, *safe, (b"popbox-world", world)]}
             await send(message)
 
         return sending
@@ -221,4 +234,5 @@ def _announced(headers: Headers) -> str:
     return next((value.decode("latin-1") for name, value in headers if name.lower() == b"content-length"), "")
 
 
-_OURS = frozenset(name for name, _ in SAFE) | {b"popbox-world", b"access-control-allow-origin"}
+_OWN_ALLOWED = b"content-security-policy"  # a page of the console has one of its own
+_OURS = frozenset(name for name, _ in SAFE if name != _OWN_ALLOWED) | {b"popbox-world", b"access-control-allow-origin"}

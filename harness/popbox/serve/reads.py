@@ -101,13 +101,13 @@ def reads(live: Live) -> APIRouter:
         """Where mail for an address would end and why, by the host's own rules; nothing is sent."""
         if space is not None and not space.holds(address):
             raise ApiError(403, "that address is not of this space", f"the space has {space.domain}")
-        return Explained(**world, explained=_asked(host, "explain", "--json", "--", address, codes=(0, 1)))
+        return Explained(**world, explained=asked(host, "explain", "--json", "--", address, codes=(0, 1)))
 
     @router.get("/v1/accounts", operation_id="accounts")
     def accounts(space: Within) -> Accounts:
         """Domains, mailboxes and forwards, as they are declared."""
         domains, mailboxes, forwards = (
-            [one for one in _asked(host, kind, "list", "--json") if _is_of(space, one)]
+            [one for one in asked(host, kind, "list", "--json") if _is_of(space, one)]
             for kind in ("domain", "mailbox", "forward")
         )
         return Accounts(**world, domains=domains, mailboxes=mailboxes, forwards=forwards)
@@ -117,7 +117,7 @@ def reads(live: Live) -> APIRouter:
         """What is wrong with the host's files, by file and line; nothing is changed."""
         if space is not None:
             raise ApiError(403, "this looks at the whole host", "ask without popbox-space")
-        return Linted(**world, findings=_asked(host, "lint", "--json", codes=(0, 1))["findings"])
+        return Linted(**world, findings=asked(host, "lint", "--json", codes=(0, 1))["findings"])
 
     @router.get("/v1/queue", operation_id="queue")
     def queue(space: Within) -> Queue:
@@ -125,7 +125,7 @@ def reads(live: Live) -> APIRouter:
         if host.mta != "stand-in":
             hint = "the queue of real qmail is read by qmail-qread, on the host"
             raise ApiError(409, f"the queue of MTA {host.mta} is not shown here", hint)
-        messages = _asked(host, "queue", "list", "--json")
+        messages = asked(host, "queue", "list", "--json")
         return Queue(**world, messages=[one for one in messages if _has_recipients(space, one)])
 
     return router
@@ -143,7 +143,7 @@ def _has_recipients(space: Space | None, message: dict[str, Any]) -> bool:
     return space is None or bool(message["recipients"])
 
 
-def _asked(host: Host, *argv: str, codes: tuple[int, ...] = (0,)) -> Any:
+def asked(host: Host, *argv: str, codes: tuple[int, ...] = (0,)) -> Any:
     """What ``mailhost ARGV`` prints as JSON.
 
     Raises:

@@ -236,3 +236,27 @@ def test_a_wrong_token_is_refused_before_the_body_is_read() -> None:
     asyncio.run(Guard(never, WRITABLE)(scope, never, send))
     headers = dict(out[0]["headers"])
     assert (out[0]["status"], headers[b"connection"], headers[b"www-authenticate"]) == (401, b"close", b"Bearer")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "mode", "dest", "status"),
+    [
+        ("GET", "/", b"navigate", b"document", 0),
+        ("GET", "/journeys/1", b"navigate", b"document", 0),
+        ("GET", "/", b"navigate", b"iframe", 403),
+        ("GET", "/", b"no-cors", b"document", 403),
+        ("GET", "/", b"cors", b"empty", 403),
+        ("GET", "/v1/accounts", b"navigate", b"document", 403),
+        ("POST", "/", b"navigate", b"document", 403),
+    ],
+)
+def test_a_link_on_another_site_opens_a_page_and_nothing_else(
+    method: str, path: str, mode: bytes, dest: bytes, status: int
+) -> None:
+    headers = [HERE, (b"sec-fetch-site", b"cross-site"), (b"sec-fetch-mode", mode), (b"sec-fetch-dest", dest)]
+    try:
+        admitted(WRITABLE, method, headers, path)
+        found = 0
+    except ApiError as problem:
+        found = problem.status
+    assert found == status

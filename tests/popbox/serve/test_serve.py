@@ -80,7 +80,9 @@ def test_accounts_without_any_hash_findings_and_queue(port: int) -> None:
     assert ask(port, "/v1/queue")[:2] == (200, {"host": "local", "mta": "stand-in", "messages": []})
 
 
-@pytest.mark.parametrize("path", ["/", "/readyz/", "/docs", "/redoc", "/v1", "/../etc/passwd", "//x", "/v1/explain/x"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/readyz/", "/docs", "/redoc", "/v1", "/../etc/passwd", "//x", "/v1/explain/x"]
+)
 def test_what_is_not_there_is_404_in_the_one_form(port: int, path: str) -> None:
     status, body, _ = ask(port, path)
     assert (status, set(body)) == (404, {"error", "hint", "evidence", "host", "mta"})

@@ -10,8 +10,9 @@ from popbox.journey.store.schema import Key, folded
 
 PROBE = 1000  # our choice: filters with fewer messages are told apart, and the rarest leads
 
-ALL = "SELECT id AS message FROM messages WHERE id > ?"
-LEAD = "SELECT message FROM finds f WHERE kind = ? AND key = ? AND message > ?"
+FIRST = 2**63 - 1  # before this id is each
+ALL = "SELECT id AS message FROM messages WHERE id > ? AND id < ?"
+LEAD = "SELECT message FROM finds f WHERE kind = ? AND key = ? AND message > ? AND message < ?"
 MORE = " AND EXISTS (SELECT 1 FROM finds WHERE kind = ? AND key = ? AND message = f.message)"
 OLDEST_FIRST, NEWEST_FIRST = " ORDER BY message LIMIT ?", " ORDER BY message DESC LIMIT ?"
 
@@ -46,14 +47,17 @@ class Filters:
         return ((kind, value) for kind, value in wanted if value is not None)
 
 
-def search(db: sqlite3.Connection, filters: Filters, since: int, limit: int, oldest_first: bool) -> tuple[int, ...]:
-    """Ids of the messages that fit."""
+def search(
+    db: sqlite3.Connection, filters: Filters, since: int, before: int | None, limit: int, oldest_first: bool
+) -> tuple[int, ...]:
+    """Ids of the messages that fit, between ``since`` and ``before``, without these."""
+    before = FIRST if before is None else before
     wanted = sorted(filters.keys(), key=lambda one: _share(db, one, since))
     order = OLDEST_FIRST if oldest_first else NEWEST_FIRST
     if not wanted:
-        return tuple(row[0] for row in db.execute(ALL + order, (since, limit)))
+        return tuple(row[0] for row in db.execute(ALL + order, (since, before, limit)))
     query = LEAD + MORE * (len(wanted) - 1) + order
-    values = [*wanted[0], since, *(value for one in wanted[1:] for value in one), limit]
+    values = [*wanted[0], since, before, *(value for one in wanted[1:] for value in one), limit]
     return tuple(row[0] for row in db.execute(query, values))
 
 

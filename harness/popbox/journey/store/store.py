@@ -271,13 +271,20 @@ class Store:
     foretold = event  # what `derive` asks for: an event FORETOLD by its seq
 
     def search(
-        self, filters: Filters, since: int = 0, limit: int = 100, *, oldest_first: bool = False
+        self,
+        filters: Filters,
+        since: int = 0,
+        limit: int = 100,
+        *,
+        before: int | None = None,
+        oldest_first: bool = False,
     ) -> tuple[int, ...]:
         """Ids of messages that fit all filters and began behind the cursor ``since``; newest first by default.
 
-        A negative ``limit`` is none.
+        ``before`` is the id from which older ones are wanted, for the next page. A negative ``limit`` is
+        none.
         """
-        return search(self._reader(), filters, since, limit, oldest_first)
+        return search(self._reader(), filters, since, before, limit, oldest_first)
 
     def unfinished(self, since: int = 0, limit: int = 100) -> tuple[int, ...]:
         """Ids of messages begun behind the cursor that the MTA has not ended, or of which a file is owed."""

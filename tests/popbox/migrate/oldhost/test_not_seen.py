@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,12 +37,19 @@ def lost(found: Audit) -> list[str]:
     return [str(one) for one in found.lost]
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that everyone may enter, as pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="popbox-old-") as made:
+        top = Path(made)
+        top.chmod(0o755)
+        yield top
+
+
 def closed(root: Path, path: str, mode: int) -> Path:
     """The HOWTO's host for whom it may read all but this directory."""
     old = HOSTS["howto"](root)
-    for each in (root, *root.parents):
-        if root.parents[2] in (each, *each.parents):
-            each.chmod(0o755)
+    root.chmod(0o755)
     for each in old.rglob("*"):
         each.chmod(0o755 if each.is_dir() else 0o644)
     (old / path).chmod(mode)
@@ -67,10 +75,10 @@ def as_plain_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_directory_that_may_not_be_entered_is_lost_by_name(
-    path: str, mode: int, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, mode: int, named: str, public: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = closed(tmp_path / "old", path, mode)
-    as_plain_user(tmp_path, monkeypatch)
+    old = closed(public / "old", path, mode)
+    as_plain_user(public, monkeypatch)
     try:
         with plain_user():
             near = audited(old)
@@ -82,11 +90,11 @@ def test_a_directory_that_may_not_be_entered_is_lost_by_name(
 
 
 def test_what_has_a_name_in_a_directory_that_may_not_be_listed_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    public: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mode 0711, as /home often has."""
-    old = closed(tmp_path / "old", f"{QMAIL}/popboxes", 0o711)
-    as_plain_user(tmp_path, monkeypatch)
+    old = closed(public / "old", f"{QMAIL}/popboxes", 0o711)
+    as_plain_user(public, monkeypatch)
     far = by_ssh(old)
     assert lost(far) == []
     assert [held.messages for held in far.held] == [3, 3]

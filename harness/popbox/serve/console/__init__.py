@@ -1,0 +1,1 @@
+"""The console: pages over the journeys of one host, made on the server; they work without script."""

@@ -1,0 +1,43 @@
+"""All screens, and the files that they load."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from fastapi import APIRouter, Response
+
+from popbox.serve.console.host import host_screens
+from popbox.serve.console.journeys import journeys
+from popbox.serve.console.mail import frames
+from popbox.serve.console.render import Pages
+from popbox.serve.live import Live
+from popbox.serve.mail.messages import Mailroom
+
+STATIC = {
+    "console.css": "text/css",
+    "console.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def console(live: Live, mailroom: Mailroom, *, writes: bool, root: str = "") -> tuple[APIRouter, ...]:
+    """The routers of the console; ``root`` is the path that a proxy puts before all, without a slash at its end."""
+    pages = Pages({"host": live.host.name, "mta": live.host.mta}, writes=writes, root=root)
+    return journeys(live, mailroom, pages), frames(live, mailroom, pages), host_screens(live, pages), _static()
+
+
+def _static() -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+    here = files("popbox.serve.console") / "static"
+    held = {name: ((here / name).read_bytes(), kind) for name, kind in STATIC.items()}
+    report = (files("popbox.report") / "templates" / "report.css").read_bytes()
+    held["report.css"] = (report, "text/css")
+
+    @router.get("/static/{name}")
+    def static(name: str) -> Response:
+        if name not in held:
+            return Response("there is no such file", 404, media_type="text/plain")
+        octets, kind = held[name]
+        return Response(octets, media_type=kind)
+
+    return router

@@ -1,0 +1,134 @@
+"""Now, what a search finds, and one message's journey."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import RedirectResponse
+
+from popbox.journey.model import Event, Journey, Leg
+from popbox.journey.store.search import Filters
+from popbox.serve.console.mail import mail_of
+from popbox.serve.console.render import Pages, missing
+from popbox.serve.live import Live
+from popbox.serve.mail.messages import Mailroom
+
+PAGE = 100  # journeys of a page
+MOST_COUNTED = 1000  # our choice: messages in the queue are counted up to here
+NOTHING_YET = "No message has been seen yet. Send one: its row appears here."
+KEYS = ("to", "sender", "message_id", "uidl", "queue_id", "subject")  # what a search looks for, each match whole
+
+Ids = Annotated[str, Query(max_length=2_000, pattern=r"^\d{1,16}(,\d{1,16}){0,99}$")]
+Cursor = Annotated[int | None, Query(ge=0, le=2**53)]
+Text = Annotated[str, Query(max_length=1_000)]
+
+
+def journeys(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
+    """The screens that show journeys."""
+    router = APIRouter(include_in_schema=False)
+
+    def listed(ids: tuple[int, ...]) -> list[Journey]:
+        """Each once: a bounce is found by itself, and shown with the message that it answers."""
+        found = (live.store.journey(one) for one in ids)
+        return list({one.id: one for one in found if one is not None}.values())
+
+    @router.get("/")
+    def now(before: Cursor = None, show: Text = "", domain: Text = "") -> Response:
+        """The newest journeys, what waits, and what is wrong."""
+        cursor = live.store.cursor()
+        if show == "queue":
+            ids = tuple(reversed(live.store.unfinished(limit=MOST_COUNTED)))[:PAGE]
+        else:
+            ids = live.store.search(Filters(domain=domain or None), before=before, limit=PAGE)
+        older = _path(before=ids[-1], domain=domain) if len(ids) == PAGE and show != "queue" else ""
+        return pages.page(
+            "now.html.j2",
+            page="now",
+            title="In the queue" if show == "queue" else f"Journeys of {domain}" if domain else "Journeys",
+            cursor=cursor if before is None and not show else None,
+            filter=_path(domain=domain)[2:],
+            counts=[],
+            trouble=live.state.error and f"The host is not recorded now: {live.state.error}",
+            filters=_filters(show, domain),
+            journeys=listed(ids),
+            empty=NOTHING_YET if before is None and not show and not domain else "None.",
+            newer=_path(domain=domain) if before is not None else None,
+            older=older,
+        )
+
+    @router.get("/find")
+    def find(q: Text = "") -> Response:
+        """What a search box means: an address, a subject, a Message-ID, a UIDL or a queue id, each whole."""
+        wanted = q.strip()
+        keyed = [wanted, f"<{wanted}>"] if "@" in wanted and not wanted.startswith("<") else [wanted]
+        found = {
+            one
+            for value in keyed
+            for key in KEYS
+            if value
+            for one in live.store.search(Filters(**{key: value}), limit=PAGE)
+        }
+        ids = tuple(sorted(found, reverse=True)[:PAGE])
+        if len(ids) == 1:
+            return RedirectResponse(f"{pages.root}/journeys/{ids[0]}", 303)
+        return pages.page(
+            "find.html.j2",
+            page="find",
+            title=f"{len(ids)} {'message' if len(ids) == 1 else 'messages'} found" if wanted else "Find a message",
+            query=wanted,
+            journeys=listed(ids),
+        )
+
+    @router.get("/journeys/{of}")
+    def journey(of: int, copy: Cursor = None, view: Text = "text") -> Response:
+        """One message's way: what was foretold, what happened, and the evidence for it."""
+        if (found := live.store.journey(of)) is None:
+            return missing(pages, "there is no such journey; one that is old may have been taken out of the store")
+        if found.id != of:
+            return RedirectResponse(f"{pages.root}/journeys/{found.id}", 303)
+        events = {event.seq: event for event in live.store.events_of(found.id)}
+        return pages.page(
+            "journey.html.j2",
+            page="journey",
+            title=found.message.subject or "no subject seen",
+            journey=found,
+            proof=lambda leg: evidence(events, leg),
+            **mail_of(mailroom, events.values(), copy, view),
+        )
+
+    @router.get("/rows")
+    def rows(ids: Ids, domain: Text = "") -> Response:
+        """Rows of the table of journeys, for the script that keeps it live."""
+        asked = listed(tuple(int(one) for one in ids.split(",")))
+        wanted = [one for one in asked if not domain or _is_of(one, domain)]
+        return pages.page("rows.html.j2", journeys=wanted)
+
+    return router
+
+
+def _path(**values: str | int | None) -> str:
+    """The path of the first screen with what is set."""
+    return "/?" + urlencode({key: value for key, value in values.items() if value})
+
+
+def _filters(show: str, domain: str) -> list[tuple[str, str, bool]]:
+    """Label, path, and whether it is this one."""
+    links = [("all", "/", not show and not domain), ("in the queue", _path(show="queue"), show == "queue")]
+    return [*links, (domain, _path(domain=domain), True)] if domain else links
+
+
+def _is_of(journey: Journey, domain: str) -> bool:
+    addresses = [journey.message.sender, *(one.address for one in journey.message.recipients)]
+    return any(one.rpartition("@")[2].lower() == domain.lower() for one in addresses)
+
+
+def evidence(events: dict[int, Event], leg: Leg) -> list[str]:
+    """The events that a leg's state rests on, as lines."""
+    return [_line(events[seq]) for seq in leg.evidence if seq in events]
+
+
+def _line(event: Event) -> str:
+    said = " ".join(f"{key}={value}" for key, value in event.fields.items() if value not in ("", None, [], ()))
+    return f"{event.kind} ({event.source or 'popbox'}): {said}"

@@ -1,0 +1,79 @@
+"""One copy of a message as people look at it: text, HTML in a frame of its own, parts, links, source, POP3's octets."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from popbox.errors import HostError
+from popbox.journey.model import Event
+from popbox.message.model import Attachment, Mail
+from popbox.message.parse import parse
+from popbox.serve.console.render import Pages, missing
+from popbox.serve.live import Live
+from popbox.serve.mail.arrivals import arrival, arrivals_of
+from popbox.serve.mail.messages import Mailroom, as_retr, whole
+
+VIEWS = {"text": "Text", "html": "HTML", "parts": "Parts", "links": "Links", "source": "Source", "pop3": "POP3"}
+SHOWN_OCTETS = 256 * 1024  # our choice: of a source on a page; the download has all
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+IMAGE_OCTETS = 5 << 20  # our choice: of all images in one frame
+CID = re.compile(r"cid:([^\s\"'<>)]{1,200})", re.IGNORECASE)
+# A frame without scripts, forms, links that leave it or requests; its images are the message's own.
+FRAME = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+
+
+def mail_of(mailroom: Mailroom, events: Iterable[Event], copy: int | None, view: str) -> dict[str, Any]:
+    """What the page of a journey shows of its message: of the copy of that id, else of the first."""
+    found = arrivals_of(events)
+    chosen = next((one for one in found if one.id == copy), found[0] if found else None)
+    shown = view if view in VIEWS else "text"
+    values: dict[str, Any] = {"copies": found, "copy": chosen, "views": VIEWS, "view": shown, "mail": None}
+    if chosen is None:
+        return {**values, "unread": "No file of this message was seen."}
+    try:
+        octets = mailroom.octets(chosen)
+    except (LookupError, HostError) as error:
+        return {**values, "unread": str(error)}
+    source = as_retr(octets, "rfc1939") if shown == "pop3" else octets
+    values["source"] = source[:SHOWN_OCTETS].decode("utf-8", "backslashreplace").splitlines()
+    return {**values, "unread": "", "mail": parse(octets), "cut": len(source) > SHOWN_OCTETS}
+
+
+def frames(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
+    """HTML mail by itself, for the frame on a journey's page."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/mail/{of}/html")
+    def html(of: int) -> Response:
+        """The HTML of a message: what a stranger sent, so that it may run, load and reach nothing."""
+        if (found := arrival(live.store, of, None)) is None:
+            return missing(pages, "there is no message of that id")
+        try:
+            mail = parse(mailroom.octets(found))
+        except LookupError as error:
+            return missing(pages, str(error))
+        headers = {"content-security-policy": FRAME}
+        return Response(with_images(mail), media_type="text/html; charset=utf-8", headers=headers)
+
+    return router
+
+
+def with_images(mail: Mail) -> str:
+    """The HTML with each ``cid:`` of an image that came with the message replaced by that image."""
+    images = _images(mail.attachments)
+    return CID.sub(lambda found: images.get(found[1], found[0]), whole(mail.html))
+
+
+def _images(attachments: Iterable[Attachment]) -> Mapping[str, str]:
+    left, held = IMAGE_OCTETS, {}
+    for one in attachments:
+        kind = one.content_type.lower()
+        if one.content_id and kind in IMAGES and one.octets <= left:
+            left -= one.octets
+            held[one.content_id] = f"data:{kind};base64,{base64.b64encode(one.content).decode()}"
+    return held

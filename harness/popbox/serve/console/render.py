@@ -1,0 +1,74 @@
+"""Templates -> pages. All text from outside is escaped, and what cannot be seen in it is made visible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from fastapi import Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from popbox.printable import plain
+from popbox.serve.console import words
+
+# No inline script or style, nothing from elsewhere, in no frame; a form sends only to this server.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SCREENS = (
+    ("now", "Now", "/"),
+    ("queue", "Queue", "/queue"),
+    ("accounts", "Accounts", "/accounts"),
+    ("explain", "Explain", "/explain"),
+)
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("popbox.serve.console", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "plain": plain,
+        "below": words.below,
+        "boxes": words.boxes,
+        "clock": words.clock,
+        "date": words.date,
+        "duration": words.duration,
+        "mark": words.MARKS.__getitem__,
+        "octets": words.octets,
+        "outcome": words.outcome,
+        "says": words.says,
+        "stamp": words.stamp,
+        "took": words.took,
+        "verdict": words.verdict,
+    }
+    return made
+
+
+class Pages:
+    """Pages of one server: all share the host's name, what may be written, and the path that a proxy puts before."""
+
+    def __init__(self, world: Mapping[str, str], *, writes: bool, root: str = "") -> None:
+        """``world`` has ``host`` and ``mta``; ``root`` is a path without a slash at its end."""
+        self.root = root
+        self._shared: dict[str, Any] = {"world": world, "writes": writes, "root": root, "screens": SCREENS}
+
+    def text(self, template: str, **values: Any) -> str:
+        """A template, filled in."""
+        return _environment().get_template(template).render(self._shared | values)
+
+    def page(self, template: str, status: int = 200, **values: Any) -> Response:
+        """A page as an answer."""
+        return Response(self.text(template, **values), status, {"content-security-policy": POLICY}, "text/html")
+
+
+def missing(pages: Pages, why: str) -> Response:
+    """A page that says what is not there."""
+    return pages.page("missing.html.j2", 404, page="missing", title="Not found", why=why)

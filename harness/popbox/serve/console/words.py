@@ -1,0 +1,95 @@
+"""What pages say of times, sizes and states. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from popbox.journey.model import Disposition, Journey, Leg, Recipient, State
+
+MARKS = {
+    State.DONE: "✓",
+    State.WAITING: "…",
+    State.DEFERRED: "↻",
+    State.FAILED: "✗",
+    State.UNKNOWN: "?",
+}
+GOOD = (Disposition.ONCE, Disposition.REMOTE, Disposition.DISCARDED)
+PENDING = (Disposition.QUEUE, Disposition.DEFERRED)
+
+
+def clock(at: float) -> str:
+    """The time of day in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def stamp(at: float) -> str:
+    """Date and time in UTC as HTML's ``datetime`` wants it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def date(at: float) -> str:
+    """The day in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
+
+
+def duration(seconds: float | None) -> str:
+    """``4 ms``, ``1.25 s``, ``3 min 5 s``, ``2 h 10 min``, ``4 d 3 h``; a dash where it is not known."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    for size, unit, smaller, below in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            rest = int(seconds % size // smaller)
+            return f"{int(seconds // size)} {unit}" + (f" {rest} {below}" if rest else "")
+    raise AssertionError(seconds)
+
+
+def octets(size: int | None) -> str:
+    """A size with its unit; a dash where it is not known."""
+    if size is None:
+        return "–"
+    if size < 10_000:
+        return f"{size} octets"
+    return f"{size / 1024:.1f} KiB" if size < 1024**2 else f"{size / 1024**2:.1f} MiB"
+
+
+def took(journey: Journey) -> float | None:
+    """Seconds from the queue to the last file that was delivered; None while there is none."""
+    files = [one.at for recipient in journey.message.recipients for one in recipient.files]
+    return max(files) - journey.message.at if files else None
+
+
+def verdict(journey: Journey) -> str:
+    """``good``, ``bad``, ``pending`` or ``unknown``: unknown is never shown as good."""
+    return "bad" if journey.alarms else outcome(journey.end)
+
+
+def outcome(end: Disposition) -> str:
+    """The same of one recipient's end."""
+    if end in GOOD:
+        return "good"
+    if end in PENDING:
+        return "pending"
+    return "unknown" if end is Disposition.UNKNOWN else "bad"
+
+
+def says(leg: Leg) -> str:
+    """A leg in words, for those who do not see its shape: ``queue deferred 2 times: home directory is writable``."""
+    times = f" {leg.tries} {'time' if leg.tries == 1 else 'times'}" if leg.state is State.DEFERRED else ""
+    return f"{leg.name} {leg.state}{times}" + (f": {leg.why}" if leg.why else "")
+
+
+def boxes(recipient: Recipient) -> list[str]:
+    """The Maildirs that hold it, or should: below the qmail home, each once."""
+    seen = [one.path.rsplit("/", 2)[0] for one in recipient.files]
+    return list(dict.fromkeys([*seen, *(recipient.foretold.maildirs if recipient.foretold else ())]))
+
+
+def below(path: str, home: str) -> str:
+    """A path below the qmail home; empty where it is elsewhere."""
+    if path.startswith(f"{home}/"):
+        return path.removeprefix(f"{home}/")
+    return "" if path.startswith("/") or "/" not in path else path

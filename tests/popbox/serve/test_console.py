@@ -1,0 +1,236 @@
+"""The console's pages without script: every link leads on, and no text of a stranger is markup."""
+
+from __future__ import annotations
+
+import base64
+import html.parser
+import re
+from collections.abc import Iterator
+from email.message import EmailMessage
+from urllib.parse import quote, urljoin, urlsplit
+
+import pytest
+from tests.popbox.serve.served import octets
+from tests.popbox.serve.test_messages import cursor_of, journey_of, mail, send
+
+from popbox.hosts.base import Host
+
+PAGE_OCTETS = 60 * 1024
+MOST_PAGES = 400
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+# One in a line: what a stranger may put in any field.
+MARKUP = r"""
+<script>alert(1)</script>
+<img src=x onerror=alert(1)>
+</title><script>alert(1)</script>
+<svg/onload=alert(1)>
+"><script>alert(1)</script>
+'><img src=x onerror=alert(1)>
+<iframe src=javascript:alert(1)>
+</pre><b onclick=x>
+<a href=javascript:alert(1)>x</a>
+--><script>alert(1)</script>
+{{7*7}}{% raw %}
+<base href=//evil.example/>
+<meta http-equiv=refresh content=0;url=//evil.example>
+<link rel=stylesheet href=//evil.example>
+<style>*{display:none}
+<form action=//evil.example><button>
+&lt;script&gt;
+<details open ontoggle=alert(1)>
+javascript:alert(1)
+<object data=//evil.example>
+<embed src=//evil.example>
+]]><script>alert(1)</script>
+"""
+TAGS = (*MARKUP.strip().splitlines(), "\u202e moc.live", "a\u2066b\u2069", "\x1b[31mred")
+
+
+class Seen(html.parser.HTMLParser):
+    """What a page is made of: links, headings, and what no page may have."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.scripts: list[str] = []
+        self.frames: list[dict[str, str | None]] = []
+        self.wrong: list[str] = []
+        self.headings = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = dict(attrs)
+        self.headings += tag == "h1"
+        if tag == "a":
+            self.links.append(said.get("href") or "")
+        if tag == "script":
+            self.scripts.append(said.get("src") or "inline")
+        if tag == "iframe":
+            self.frames.append(said)
+        if tag in ("base", "object", "embed", "style") or (tag == "meta" and "http-equiv" in said):
+            self.wrong.append(tag)
+        self.wrong += [f"{tag} {name}" for name in said if name.startswith("on") or name == "style"]
+        for name in ("href", "src", "action"):
+            where = said.get(name) or ""
+            if urlsplit(where).scheme or where.startswith("//"):
+                self.wrong.append(f"{tag} {name}={where}")
+
+
+def pages_from(port: int, *paths: str) -> Iterator[tuple[str, int, bytes, dict[str, str]]]:
+    """These pages, and all that their links lead to, each once; downloads are not pages."""
+    waiting, known = list(paths), set(paths)
+    while waiting and len(known) <= MOST_PAGES:
+        path = waiting.pop(0)
+        status, body, headers = octets(port, path)
+        yield path, status, body, headers
+        if "text/html" in headers.get("content-type", "") and not path.startswith("/mail/"):
+            for link in Seen(body.decode()).links:
+                there = urljoin(path, link).partition("#")[0]
+                if there not in known and not there.startswith("/v1/"):
+                    known.add(there)
+                    waiting.append(there)
+    assert len(known) <= MOST_PAGES, "the pages do not end"
+
+
+def judge(path: str, status: int, body: bytes, headers: dict[str, str]) -> list[str]:
+    """What is wrong with a page; empty where nothing is. A search that finds one message leads to it."""
+    if status == 303 and headers["location"].startswith("/journeys/"):
+        return []
+    if "text/html" not in headers.get("content-type", ""):
+        return [f"{path}: {status} {headers.get('content-type')}"]
+    seen = Seen(body.decode())
+    policy = headers["content-security-policy"]
+    faults = [f"has {one}" for one in seen.wrong]
+    faults += [f"script {one}" for one in seen.scripts if one != "/static/console.js"]
+    faults += [f"frame {one}" for one in seen.frames if one.get("sandbox") != "" and one.get("sandbox") is not None]
+    faults += [f"frame {one}" for one in seen.frames if "sandbox" not in one]
+    faults += ["shows an unseen character"] if UNSEEN.search(body.decode()) else []
+    faults += ["no strict policy"] if "default-src 'none'" not in policy or "'unsafe" in policy else []
+    faults += [f"{len(body)} octets"] if len(body) > PAGE_OCTETS else []
+    faults += [f"{seen.headings} h1"] if seen.headings != 1 else []
+    return [f"{path}: {one}" for one in ([str(status)] if status != 200 else []) + faults]
+
+
+def test_every_link_leads_to_a_page_and_each_names_the_world(port: int, host: Host) -> None:
+    since = cursor_of(port)
+    send(host, mail("Crawled and bounced"), "joe@domain.com", "nobody@domain.com")
+    send(host, mail("Crawled"), "joe@domain.com", "sales@domain.com")
+    journey_of(port, "subject=Crawled", since)
+    found = list(pages_from(port, "/"))
+    assert [one for page in found for one in judge(*page)] == []
+    kinds = {urlsplit(path).path.split("/")[1] for path, *_ in found}
+    assert kinds == {"", "journeys", "queue", "accounts", "explain", "find", "file", "box"}
+    for path, _, body, _ in found:
+        assert b"stand-in" in body or not body, path
+        assert b"DmIMm9e5Hc8ic" not in body, f"{path} shows a hash"
+
+
+def hostile(number: int, text: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = (
+        "x@client.example",
+        "joe@domain.com",
+        re.sub("[\r\n]", " ", text),
+    )
+    message["Message-ID"], message["X-Note"] = f"<xss{number}@client.example>", re.sub("[\r\n]", " ", text)
+    message.set_content(text)
+    message.add_alternative(f"<p>{text}", subtype="html")
+    message.add_attachment(b"x", maintype="application", subtype="pdf", filename=text)
+    return message
+
+
+def test_no_text_of_a_stranger_is_markup_on_any_page(port: int, host: Host) -> None:
+    since = cursor_of(port)
+    for number, text in enumerate(TAGS):
+        local = re.sub(r"[\x00-\x20\x7f-\uffff<>\"]", "", text)[:40] or "x"
+        send(host, hostile(number, text), "joe@domain.com", sender=f"{local}@client.example".replace("@@", "@"))
+    ids = [
+        journey_of(port, f"message_id={quote(f'<xss{number}@client.example>')}", since)["id"]
+        for number in range(len(TAGS))
+    ]
+    views = ("text", "html", "parts", "links", "source", "pop3")
+    paths = [f"/journeys/{of}?view={view}" for of in ids for view in views]
+    paths += [
+        f"/{where}={quote(text)}"
+        for text in TAGS
+        for where in ("find?q", "explain?address", "accounts?of", "box?maildir", "file?path", "?domain")
+    ]
+    wrong = []
+    for path in paths:
+        status, body, headers = octets(port, path)
+        wrong += [one for one in judge(path, status, body, headers) if not one.endswith((": 404", ": 422"))]
+    assert wrong == []
+
+
+def test_html_mail_is_by_itself_and_has_only_its_own_images(port: int, host: Host) -> None:
+    since = cursor_of(port)
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "x@client.example", "joe@domain.com", "Framed"
+    message.set_content("text")
+    message.add_alternative(
+        '<img src="cid:logo@x"><img src="cid:none@x"><img src="https://evil.example/x.png">', subtype="html"
+    )
+    message.get_payload()[1].add_related(PNG, "image", "png", cid="<logo@x>")  # type: ignore[index, union-attr]
+    send(host, message, "joe@domain.com")
+    [of] = journey_of(port, "subject=Framed", since)["brief"]["messages"]
+    status, body, headers = octets(port, f"/mail/{of}/html")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    frame = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+    assert headers["content-security-policy"] == frame
+    held = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    assert re.findall(rb'src="([^"]*)"', body) == [held.encode(), b"cid:none@x", b"https://evil.example/x.png"]
+    assert octets(port, "/mail/999999999/html")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["users/poppasswd", "users/cdb", "control/servercert.pem", "control/../users/poppasswd", "/etc/passwd",
+             "../x", "popboxes/domain-com/joe/Maildir/new/x", "popboxes/../users/.qmail/../poppasswd", ""]
+)  # fmt: skip
+def test_only_files_that_route_mail_are_shown(port: int, path: str) -> None:
+    status, body, _ = octets(port, f"/file?path={quote(path)}")
+    assert (status, b"Not shown" in body) == (404, True)
+
+
+def test_a_search_finds_by_each_fact_and_says_what_is_not_there(port: int, host: Host) -> None:
+    since = cursor_of(port)
+    sent = mail("Searched in the console")
+    send(host, sent, "joe@domain.com", sender="only-once@client.example")
+    whole = journey_of(port, "subject=Searched%20in%20the%20console", since)
+    uidl = whole["message"]["recipients"][0]["files"][0]["uidl"]
+    for fact in (sent["Message-ID"], sent["Message-ID"].strip("<>"), sent["Subject"], uidl, "ONLY-once@client.example"):
+        status, _, headers = octets(port, f"/find?q={quote(fact)}")
+        assert (status, headers.get("location")) == (303, f"/journeys/{whole['id']}"), fact
+    status, body, _ = octets(port, "/find?q=nobody%40nowhere.example")
+    assert status == 200
+    assert b"Nothing is exactly" in body
+    assert b"/explain?address=nobody%40nowhere.example" in body
+
+
+def test_a_box_has_the_sizes_of_the_disk_and_of_pop3(port: int, host: Host) -> None:
+    since = cursor_of(port)
+    send(host, mail("Sized"), "joe@domain.com")
+    whole = journey_of(port, "subject=Sized", since)
+    [file] = whole["message"]["recipients"][0]["files"]
+    [of] = whole["brief"]["messages"]
+    raw = octets(port, f"/v1/messages/{of}/raw")[1]
+    body = octets(port, "/box?maildir=popboxes/domain-com/joe/Maildir")[1].decode()
+    [row] = re.findall(rf'<tr data-uidl="{re.escape(file["uidl"])}">.*?</tr>', body)
+    sizes = [int(one) for one in re.findall(r'<td class="number">(\d+)</td>', row)]
+    assert sizes == [len(raw), len(raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))]
+    assert f"/journeys/{whole['id']}" in row
+
+
+def test_the_row_of_a_journey_is_what_the_script_puts_in(port: int, host: Host) -> None:
+    since = cursor_of(port)
+    send(host, mail("Live"), "joe@domain.com")
+    of = journey_of(port, "subject=Live", since)["id"]
+    status, body, _ = octets(port, f"/rows?ids={of},999999999")
+    assert status == 200
+    assert re.findall(rb'data-journey="(\d+)"', body) == [str(of).encode()]
+    assert re.findall(rb'data-leg="(\w+)" data-state="(\w+)"', body) == [
+        (b"SMTP", b"done"), (b"queue", b"done"), (b"Maildir", b"done"), (b"POP3", b"waiting"),
+    ]  # fmt: skip
+    assert octets(port, "/rows?ids=1,x")[0] == 422
