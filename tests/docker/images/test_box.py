@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -42,6 +43,13 @@ def test_it_says_that_it_is_a_stand_in(up: Box) -> None:
     status, body = up.ask("/readyz")
     assert (status, body["mta"], body["smtp"], body["pop3"]) == (200, "stand-in", "127.0.0.1:25", "127.0.0.1:110")
     assert "stand-in" in docker("inspect", "--format", "{{json .Config.Labels}}", image()).lower()
+
+
+def test_a_browser_gets_pages(up: Box) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{up.port(8025)}/", timeout=60) as answer:
+        page = answer.read().decode()
+    assert "<h1>Journeys</h1>" in page
+    assert "it is not qmail" in page
 
 
 @pytest.mark.parametrize(
