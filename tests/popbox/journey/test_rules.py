@@ -106,10 +106,10 @@ def test_a_host_that_cannot_say_makes_the_route_unknown(ran: Ran, why: str) -> N
 def test_of_a_host_that_does_not_answer_the_first_line_is_the_reason() -> None:
     class Gone(FakeHost):
         def run(self, *argv: str, stdin: bytes = b"") -> Ran:
-            assert argv == ("explain", "joe@c", "--json")
+            assert argv == ("explain", "--json", "--", "-joe@c")  # an address may begin as an option does
             raise HostError("the container has ended", "its log")
 
-    assert ask(Gone(), "joe@c") == Foretold("joe@c", "unknown", "the container has ended", at=5.0)
+    assert ask(Gone(), "-joe@c") == Foretold("-joe@c", "unknown", "the container has ended", at=5.0)
 
 
 def test_logins_are_the_lines_with_four_fields() -> None:

@@ -39,7 +39,7 @@ def ask(host: Host, address: str) -> Foretold:
     """Ask the host. One that cannot say gives the outcome ``unknown`` with the reason; nothing is raised."""
     now = time.time()
     try:
-        ran = host.run("explain", address, "--json")
+        ran = host.run("explain", "--json", "--", address)
         way = json.loads(ran.stdout) if ran.code in (0, 1) else None
     except (HostError, ValueError) as error:
         return Foretold(address, "unknown", str(error).splitlines()[0], at=now)

@@ -37,7 +37,7 @@ def delivered(context: Context, spec: ExpectDelivered, deadline: float) -> Obser
 
 
 def _explained(context: Context, address: str) -> str:
-    return context.host.run("explain", address).stdout.strip()
+    return context.host.run("explain", "--", address).stdout.strip()
 
 
 def _looked_at(found: list[Found], maildir: str, sent: Sent, uid: int) -> Observation:

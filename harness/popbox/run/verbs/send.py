@@ -76,6 +76,7 @@ def _offer(context: Context, spec: Send, token: str, octets: bytes, deadline: fl
 def _judge(context: Context, spec: Send, receipt: smtp.Receipt) -> tuple[bool, str]:
     """Whether it went as the step says, and what to look at when not."""
     if spec.refused is None:
-        return receipt.accepted, "" if receipt.accepted else context.host.run("explain", spec.to[0]).stdout.strip()
+        explained = "" if receipt.accepted else context.host.run("explain", "--", spec.to[0]).stdout.strip()
+        return receipt.accepted, explained
     passed = not receipt.accepted and str(receipt.reply).startswith(spec.refused)
     return passed, "" if passed else f"a refusal that starts with {spec.refused!r} was expected"
