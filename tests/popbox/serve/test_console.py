@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 from tests.popbox.serve.served import octets
-from tests.popbox.serve.test_messages import cursor_of, journey_of, mail, send
+from tests.popbox.serve.test_messages import cursor_of, journey_of, mail, send, until
 
 from popbox.hosts.base import Host
 
@@ -234,3 +234,14 @@ def test_the_row_of_a_journey_is_what_the_script_puts_in(port: int, host: Host) 
         (b"SMTP", b"done"), (b"queue", b"done"), (b"Maildir", b"done"), (b"POP3", b"waiting"),
     ]  # fmt: skip
     assert octets(port, "/rows?ids=1,x")[0] == 422
+
+
+def test_what_waits_and_what_went_wrong_is_counted(port: int, host: Host) -> None:
+    def bounced() -> int:
+        found = re.search(rb'data-count="bounced"><b>(\d+)</b>', octets(port, "/")[1])
+        return int(found[1]) if found else 0
+
+    before = bounced()
+    send(host, mail("Counted"), "nobody@domain.com")
+    until(lambda: bounced() == before + 1)
+    assert re.search(rb'data-count="waiting"><b>[1-9]\d*</b> in the queue', octets(port, "/")[1])  # its bounce

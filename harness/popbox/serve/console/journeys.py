@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import RedirectResponse
 
-from popbox.journey.model import Event, Journey, Leg
-from popbox.journey.store.search import Filters
+from popbox.journey.model import Event, Journey, Kind, Leg
+from popbox.journey.store import Filters, Store
 from popbox.serve.console.mail import mail_of
 from popbox.serve.console.render import Pages, missing
 from popbox.serve.live import Live
 from popbox.serve.mail.messages import Mailroom
+from popbox.serve.watch.metrics import Counts
 
 PAGE = 100  # journeys of a page
 MOST_COUNTED = 1000  # our choice: messages in the queue are counted up to here
@@ -28,6 +30,8 @@ Text = Annotated[str, Query(max_length=1_000)]
 def journeys(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
     """The screens that show journeys."""
     router = APIRouter(include_in_schema=False)
+    there = getattr(live, "store", None)  # none where the endpoints are only described
+    seen = Counts(there) if isinstance(there, Store) else None
 
     def listed(ids: tuple[int, ...]) -> list[Journey]:
         """Each once: a bounce is found by itself, and shown with the message that it answers."""
@@ -49,7 +53,7 @@ def journeys(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
             title="In the queue" if show == "queue" else f"Journeys of {domain}" if domain else "Journeys",
             cursor=cursor if before is None and not show else None,
             filter=_path(domain=domain)[2:],
-            counts=[],
+            counts=_tally(live, seen),
             trouble=live.state.error and f"The host is not recorded now: {live.state.error}",
             filters=_filters(show, domain),
             journeys=listed(ids),
@@ -106,6 +110,17 @@ def journeys(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
         return pages.page("rows.html.j2", journeys=wanted)
 
     return router
+
+
+def _tally(live: Live, seen: Counts | None) -> list[tuple[str, int, str]]:
+    """Key, number and label: what waits, and what went wrong since this server began."""
+    waiting, owed = live.store.open_count()
+    found: Counter[str] = Counter()
+    for (kind, _), count in seen.now().items() if seen else ():
+        found[kind] += count
+    wrong = ((Kind.BOUNCED, "bounced"), (Kind.MISSING, "lost"), (Kind.ALARM, "alarms"))
+    told = [(kind.value, found[kind], f"{label} since this server began") for kind, label in wrong if found[kind]]
+    return [("waiting", waiting, "in the queue"), ("owed", owed, "delivered, their files not seen yet"), *told]
 
 
 def _path(**values: str | int | None) -> str:
