@@ -30,6 +30,7 @@ from popbox.serve.space import Space
 from popbox.serve.watch.events import Streams, events
 from popbox.serve.watch.metrics import metrics
 from popbox.serve.writes.all import writes
+from popbox.serve.writes.broken import Broken
 
 SCHEMA = Path(__file__).with_name("openapi.json")
 NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
@@ -42,10 +43,12 @@ def application(live: Live, rules: Rules) -> Guard:
         domain = live.store.live_spaces().get(name)
         return None if domain is None else Space(name, domain)
 
-    return Guard(_api(live, rules.keys), rules, living=living)
+    broken = Broken(live)
+    broken.resume()  # also where nothing can be changed any more
+    return Guard(_api(live, rules.keys, broken), rules, living=living)
 
 
-def _api(live: Live, keys: Keys | None) -> FastAPI:
+def _api(live: Live, keys: Keys | None, broken: Broken) -> FastAPI:
     host = live.host
     api = FastAPI(
         title="popbox",
@@ -59,7 +62,7 @@ def _api(live: Live, keys: Keys | None) -> FastAPI:
     streams = Streams(live)
     for router in (reads(live), journeys(live), waits(live, mailroom), absent(live), messages(live, mailroom)):
         api.include_router(router)
-    for router in writes(live, keys):
+    for router in writes(live, keys, broken):
         api.include_router(router)
     watching = (events(live, streams), metrics(live, streams))
     for router in (*watching, *console(live, mailroom, writes=keys is not None)):
@@ -99,7 +102,7 @@ def _api(live: Live, keys: Keys | None) -> FastAPI:
 def schema_text() -> str:
     """The OpenAPI description as it is kept: of ``v1``, without popbox's own version."""
     nowhere = cast(Any, _Nowhere())  # describing asks nothing of a host
-    described = _api(nowhere, None).openapi()
+    described = _api(nowhere, None, Broken(nowhere)).openapi()
     return json.dumps({**described, "info": {**described["info"], "version": "v1"}}, indent=1) + "\n"
 
 

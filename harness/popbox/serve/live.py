@@ -78,12 +78,12 @@ class Live:
     def __exit__(self, *_: object) -> None:
         self.end_waits()
         self._kicked.set()
-        self._thread.join()
-        for end in self._at_end:
+        for end in self._at_end:  # first: a pass may wait for what is frozen
             end()
+        self._thread.join()
 
     def at_end(self, do: Callable[[], None]) -> None:
-        """Have ``do`` called when the host is let go of."""
+        """Have ``do`` called when the host is let go of; it raises nothing. The recorder may still be in a pass."""
         self._at_end.append(do)
 
     @property

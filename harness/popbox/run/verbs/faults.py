@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from popbox.hosts.base import Host
+from popbox.hosts.breaking import SWITCHES
 from popbox.hosts.readiness import greets, wait_until
 from popbox.result import Observation
 from popbox.run.context import Context, Fault
 from popbox.scenario.faults import Break, WaitUntil
 from popbox.scenario.fields import Service
-
-# fault -> (what it does to the host, what undoes it until a deadline; stop and kill are undone by a start)
-_SWITCHES: dict[str, Callable[[Host, str, bool], None]] = {
-    "pause": lambda host, service, on: host.pause(service, on),  # type: ignore[arg-type]
-    "partition": lambda host, service, on: host.cut(service, on),  # type: ignore[arg-type]
-    "fill": lambda host, disk, on: host.fill(disk, on),  # type: ignore[arg-type]
-    "read-only": lambda host, disk, on: host.read_only(disk, on),  # type: ignore[arg-type]
-}
 
 
 def break_(context: Context, spec: Break, _deadline: float) -> Observation:
@@ -26,8 +18,8 @@ def break_(context: Context, spec: Break, _deadline: float) -> Observation:
     fault = Fault(spec)
     if spec.id:
         context.faults[spec.id] = fault
-    if spec.kind in _SWITCHES:
-        _SWITCHES[spec.kind](context.host, spec.target, True)
+    if spec.kind in SWITCHES:
+        SWITCHES[spec.kind](context.host, spec.target, True)
         return Observation(passed=True, said=f"{spec.kind} {spec.target}: done")
     if spec.kill or spec.stop:
         (context.host.kill if spec.kill else context.host.stop)(spec.target)
@@ -59,8 +51,8 @@ def heal(context: Context, name: str, deadline: float) -> Observation:
     """Undo what a break step did; for a service, wait until it answers."""
     fault = context.faults.pop(name)
     spec, host = fault.spec, context.host
-    if spec.kind in _SWITCHES:
-        _SWITCHES[spec.kind](host, spec.target, False)
+    if spec.kind in SWITCHES:
+        SWITCHES[spec.kind](host, spec.target, False)
     if spec.kind in ("pause", "partition"):
         return _answers(context, spec.target, deadline)
     if spec.kind in ("stop", "kill"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from popbox.journey.store import Filters, Store
+from popbox.serve.duration import seconds
 from popbox.serve.errors import ApiError
 from popbox.serve.journeys import GREATEST, Cursor, exactly
 from popbox.serve.mail.arrivals import Arrival, family_of
@@ -17,9 +17,6 @@ from popbox.serve.space import Space
 
 PAGE = 1_000
 MOST_LOOKED = 10_000  # our choice: messages of one question; each costs about 0.2 ms
-LONGEST_S = 3_600.0  # our choice: of a wait, over all its answers
-_DURATION = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|)")
-_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
 
 
 class Wanted(BaseModel):
@@ -36,17 +33,13 @@ class Wanted(BaseModel):
     @field_validator("within")
     @classmethod
     def _is_duration(cls, value: str) -> str:
-        found = _DURATION.fullmatch(value)
-        if not found or float(found[1]) * _UNITS[found[2]] > LONGEST_S:
-            raise ValueError("500ms, 30s, 30 or 2m is wanted, at most an hour")
+        seconds(value)
         return value
 
     @property
     def within_s(self) -> float:
         """``within`` in seconds."""
-        found = _DURATION.fullmatch(self.within)
-        assert found is not None
-        return float(found[1]) * _UNITS[found[2]]
+        return seconds(self.within)
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ import json
 import secrets
 import threading
 import time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path
@@ -17,6 +18,7 @@ from popbox.serve.keys import Keys
 from popbox.serve.live import Live
 from popbox.serve.reads import Answer
 from popbox.serve.space import Within
+from popbox.serve.writes.broken import Broken
 from popbox.serve.writes.common import TOKENS, Asking, Given, WholeHost, able, noted, told
 from popbox.serve.writes.mailboxes import Login, make
 
@@ -72,7 +74,7 @@ class EndedSpace(Answer):
     removed: bool = Field(description="false: the host had no such domain any more")
 
 
-def spaces(live: Live, keys: Keys | None) -> APIRouter:
+def spaces(live: Live, keys: Keys | None, broken: Broken) -> APIRouter:
     """The endpoints, over one host."""
     router, host, one_at_a_time = APIRouter(), live.host, threading.Lock()
     world: dict[str, Any] = {"host": host.name, "mta": host.mta}
@@ -100,16 +102,19 @@ def spaces(live: Live, keys: Keys | None) -> APIRouter:
 
     @router.delete("/v1/spaces/{space}", operation_id="endSpace", dependencies=TOKENS)
     def end_space(space: Name, caller: Asking) -> EndedSpace:
-        """End a space: its domain goes from the host, with all its mail."""
+        """End a space: its faults are healed, its domain goes from the host, with all its mail."""
         if not caller.whole and caller.space != space:
             raise ApiError(403, "that is another space than the one of popbox-space")
         domain = live.store.live_spaces().get(space)
         if domain is None:
             raise ApiError(404, f"there is no space {space}", "GET /v1/spaces shows those that have not ended")
+        heal = partial(broken.heal_all, "end of space", lambda one: one.space == space)
         with noted(live, caller, "end space", space=space, domain=domain):
             able(host, Ability.DECLARE)
+            heal()  # first: what is frozen runs no command
             removed = _remove(host, space, domain)
             live.store.end_space(space, time.time())
+            heal()  # what began in between; from now on nothing does
         return EndedSpace(**world, space=space, domain=domain, removed=removed)
 
     return router
