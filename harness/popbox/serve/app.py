@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -68,8 +69,8 @@ def _api(live: Live, keys: Keys | None, broken: Broken) -> FastAPI:
     for router in (*watching, *console(live, mailroom, writes=keys is not None)):
         api.include_router(router)
 
-    def answer(error: ApiError) -> Response:
-        return Response(body_of(error, host.name, host.mta), error.status, media_type="application/json")
+    def answer(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
+        return Response(body_of(error, host.name, host.mta), error.status, headers, media_type="application/json")
 
     @api.exception_handler(ApiError)
     async def told(_: Request, error: ApiError) -> Response:
@@ -90,7 +91,7 @@ def _api(live: Live, keys: Keys | None, broken: Broken) -> FastAPI:
 
     @api.exception_handler(HTTPException)
     async def unknown(_: Request, error: HTTPException) -> Response:
-        return answer(ApiError(error.status_code, str(error.detail), "see /openapi.json"))
+        return answer(ApiError(error.status_code, str(error.detail), "see /openapi.json"), error.headers)  # 405: Allow
 
     @api.exception_handler(Exception)
     async def fault(_: Request, error: Exception) -> Response:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
+from popbox.serve.app import application
 from popbox.serve.bodies import Bodies
 from popbox.serve.errors import ApiError
 from popbox.serve.guard import Caller, Guard, Rules, admitted
 from popbox.serve.keys import Keys
+from popbox.serve.live import Live
 
 TOKEN = "0123456789abcdefghij"
 KEYS = Keys(TOKEN)
@@ -81,6 +84,21 @@ def test_nothing_but_get_is_served_without_keys(method: str) -> None:
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "HEAD", "TRACE", "post"])
 def test_no_other_method_is_served_with_the_token(method: str) -> None:
     assert status_of(WRITABLE, method, [HERE, RIGHT, JSON]) == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "has"),
+    [("DELETE", "/metrics", "GET"), ("POST", "/v1/accounts", "GET"), ("GET", "/v1/spaces/s0123456789", "DELETE")],
+)
+def test_a_method_that_a_path_lacks_is_told_those_that_it_has(live: Live, method: str, path: str, has: str) -> None:
+    async def answered() -> httpx.Response:
+        over = httpx.ASGITransport(application(live, WRITABLE))
+        async with httpx.AsyncClient(transport=over, base_url="http://127.0.0.1:8025") as client:
+            return await client.request(method, path, headers=[RIGHT, *([JSON] if method == "POST" else [])])
+
+    answer = asyncio.run(answered())
+    assert (answer.status_code, answer.headers.get("allow")) == (405, has), "RFC 9110 section 15.5.6"
+    assert set(answer.json()) == {"error", "hint", "evidence", "host", "mta"}
 
 
 @pytest.mark.parametrize(
