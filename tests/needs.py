@@ -72,6 +72,12 @@ def _popusers_python() -> str:
     return "" if interpreter() else "no Python with our packages that the boxes' owner can execute"
 
 
+def _node() -> str:
+    """Node 18 or newer: with a test runner and fetch."""
+    asked = "import 'node:test'; fetch.name"
+    return _ends_well("node", "--input-type=module", "--eval", asked)
+
+
 def _docker_stack() -> str:
     """An old client answers `--help` for any word; a new one knows `config`, which needs no engine."""
     done = subprocess.run(["docker", "stack", "config", "--help"], capture_output=True, text=True, check=False)
@@ -159,6 +165,7 @@ NEEDS: dict[str, Need] = {name: Need(_installed(names)) for name, names in PROGR
     "docker stack": Need(_docker_stack, on=("docker client",)),
     "buildx": Need(lambda: _ends_well("docker", "buildx", "version"), on=("docker client",)),
     "base image": Need(_base_image, on=("engine",)),
+    "node": Need(_node),
     "host docker": Need(_host_docker, on=("engine", "compose", "buildx", "base image")),
     "qmail image": Need(_qmail_image, on=("host docker",)),
     # What only a try can show; a test that finds it lacking says so by ``lacks``.

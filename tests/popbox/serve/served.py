@@ -19,11 +19,19 @@ POPBOX = [sys.executable, "-m", "popbox"]
 
 @contextlib.contextmanager
 def serving(
-    state: Path, *options: str, said: str = "read-only", world: str = "host local, MTA stand-in", **env: str
+    state: Path,
+    *options: str,
+    said: str = "read-only",
+    world: str = "host local, MTA stand-in",
+    popbox: list[str] = POPBOX,
+    **env: str,
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """The program, once it says where; the port, and the process. ``said``: the end of its line, ``PORT`` replaced."""
+    """The program, once it says where; the port, and the process. ``said``: the end of its line, ``PORT`` replaced.
+
+    ``popbox``: how it is started.
+    """
     environ = {**os.environ, "XDG_STATE_HOME": str(state), "DOCKER_HOST": "unix:///nowhere.sock", **env}
-    argv = [*POPBOX, "serve", "--listen", "127.0.0.1:0", *options]
+    argv = [*popbox, "serve", "--listen", "127.0.0.1:0", *options]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as program:
         try:
             assert program.stdout is not None
