@@ -12,8 +12,9 @@ from pathlib import Path
 from tests.parity.real import HOME, MAIL_USER, MARKS, fresh, own, privately
 
 from mailhost.qmail.asuser import as_user
-from mailhost.qmail.dotqmail import HOME_STICKY, Kind, check_home, find, parse
-from mailhost.qmail.failure import Failure
+from mailhost.qmail.bulk.dryrun import says
+from mailhost.qmail.delivery import Here
+from mailhost.qmail.lookup import CDB_FILE, Assignment
 
 pytestmark = MARKS
 
@@ -50,30 +51,11 @@ def real(queries: list[Query], work: Path) -> list[Answer]:
 
 
 def ours(query: Query) -> Answer:
-    """The same by our rules, in the words of qmail-local -n (Q-LINE-9)."""
-    warning = b""
-    failure = check_home(query.home)
-    if failure == HOME_STICKY:  # -n only warns (Q-LOCAL-4)
-        failure, warning = None, b"Warning: home directory is sticky.\n"
-    if failure is not None:
-        return refused(failure, b"", b"")
-    found = find(query.home, query.dash, query.ext)
-    if isinstance(found, Failure):
-        return refused(found, b"", warning)
-    said = b""
-    lines = parse(found.text, found.executable, query.default)
-    for line in lines:
-        if line.failure is not None:
-            return refused(line.failure, said, warning)
-        said += line.kind.value.encode() + b" " + line.argument + b"\n"
-    kinds = [line.kind for line in lines]
-    files = kinds.count(Kind.MAILDIR) + kinds.count(Kind.MBOX)
-    said += b"did %d+%d+%d\n" % (files, kinds.count(Kind.FORWARD), kinds.count(Kind.PROGRAM))
-    return 0, said, warning
-
-
-def refused(failure: Failure, said: bytes, warning: bytes) -> Answer:
-    return 100 if failure.permanent else 111, said, warning + os.fsencode(failure.text) + b"\n"
+    """The same by our rules."""
+    who = Assignment(b"popuser", MAIL_USER, MAIL_USER, query.home, query.dash, query.ext, CDB_FILE, b"")
+    said = says(Here(), who, query.default)
+    assert said is not None
+    return said.code, said.out, said.err
 
 
 EXTS = (

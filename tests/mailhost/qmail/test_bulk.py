@@ -204,6 +204,10 @@ def test_paths_of_a_copy_are_read_below_it(copy: Home) -> None:
     assert joe["ends"] == [["maildir", "/var/qmail/box/joe/Maildir", "", "", ""]]
     assert joe["where"] == ["control/rcpthosts:1", "control/virtualdomains:1", "users/assign:1",
                             "/var/qmail/box/joe/.qmail:1"]  # fmt: skip
+    local = joe["local"]
+    assert isinstance(local, dict)
+    assert (local["code"], local["out"], local["err"]) == (0, "maildir ./Maildir/\ndid 1+0+0\n", "")
+    assert local["arguments"][1:6] == ["/var/qmail/box/joe", "domain-com-joe", "", "", "domain.com"]
     assert [end[0] for end in none["ends"]] == ["bounced"]  # type: ignore[attr-defined]
 
 

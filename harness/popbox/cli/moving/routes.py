@@ -15,6 +15,7 @@ from popbox.migrate.oldhost.dialects.detect import READERS, detect
 from popbox.migrate.routes.addresses import gather
 from popbox.migrate.routes.boxes import Boxes
 from popbox.migrate.routes.proof import Sample, prove
+from popbox.migrate.routes.qmaillocal import ask, passed, program_in
 from popbox.migrate.routes.report import as_json, as_text
 from popbox.migrate.routes.side import Owners, Side, open_side
 from popbox.migrate.routes.work import Work
@@ -45,6 +46,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--seed", type=click.IntRange(0), help="With --sample: draw as an earlier run did, which said its seed.")
 @click.option("--new-smtp", metavar="HOST:PORT", help="With --sample: where the new host takes mail.")
+@click.option("--qmail-local", "programs", metavar="DIR", type=DIRECTORY, help="With --sample: ask its qmail-local -n.")
 @click.option("--within", "within_s", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Seconds.")
 def routes(
     ctx: click.Context,
@@ -59,20 +61,24 @@ def routes(
     count: int | None,
     seed: int | None,
     new_smtp: str | None,
+    programs: Path | None,
     within_s: float,
     **options: str | Path | None,
 ) -> int:
     """Say for every address what it does on the old and on the new host, where that is not the same.
 
     Both are only read. An address is the same when both hosts take it and bring it to the same mailboxes (those that
-    the same logins open), other hosts' addresses, programs and refusals. With --sample some are tried on the new
-    host: mail is sent to them, looked for in its Maildirs and removed.
+    the same logins open), other hosts' addresses, programs and refusals. With --sample some are tried: with --new-smtp
+    mail is sent to them on the new host, looked for in its Maildirs and removed; with --qmail-local (/var/qmail/bin)
+    the real qmail-local says what it would do, on the sides whose files are this machine's.
 
     \b
     Example:
       popbox migrate routes --old /mnt/oldhost --new / --log /mnt/oldhost/var/log/qmail/current
     """
-    sample = _sample(count, seed, new_smtp, within_s)
+    draw = _draw(count, seed, new_smtp, programs)
+    sample = Sample(*draw, address(new_smtp), within_s) if draw and new_smtp else None
+    program = program_in(programs) if draw and programs else None
     began = time.monotonic()
     sides = [_side(ctx, name, tree, options) for name, tree in (("old", old_tree), ("new", new_tree))]
     boxes = Boxes(sides[0], sides[1], dialect)
@@ -82,23 +88,30 @@ def routes(
     outcome = Work(sides[0], sides[1], boxes).run(asked)
     seconds = time.monotonic() - began
     proved = prove(sides[1], asked, sample) if sample else None
+    both = zip(("old", "new"), sides, strict=True)
+    dry = [ask(which, side, asked, program, *draw) for which, side in both] if draw and program else []
     if json_file is not None:
         told = proved.as_json() if proved else None
-        write(json_file, as_json(outcome, (str(old_tree), str(new_tree)), seconds, told))
+        local = [one.as_json() for one in dry] or None
+        write(json_file, as_json(outcome, (str(old_tree), str(new_tree)), seconds, told, local))
     if json_file != "-":
         for line in as_text(outcome, seconds, everything=everything):
             echo(line)
-        for line in proved.as_text() if proved else ():
+        for line in (*(proved.as_text() if proved else ()), *(line for one in dry for line in one.as_text())):
             echo(line)
-    return DIFFERENT if (proved and not proved.ok) or outcome.count("changed") or outcome.count("not judged") else SAME
+    wrong = (proved and not proved.ok) or (dry and not passed(dry))
+    return DIFFERENT if wrong or outcome.count("changed") or outcome.count("not judged") else SAME
 
 
-def _sample(count: int | None, seed: int | None, smtp: str | None, within_s: float) -> Sample | None:
-    if count is None and seed is None and smtp is None:
+def _draw(count: int | None, seed: int | None, smtp: str | None, programs: Path | None) -> tuple[int, int] | None:
+    """How many addresses of which seed; None without a sample."""
+    if count is None and seed is None and smtp is None and programs is None:
         return None
-    if count is None or smtp is None:
-        raise click.UsageError("--sample N and --new-smtp HOST:PORT belong together; --seed is theirs")
-    return Sample(count, secrets.randbelow(1 << 32) if seed is None else seed, address(smtp), within_s)
+    if count is None or (smtp is None and programs is None):
+        raise click.UsageError(
+            "--sample N and --new-smtp HOST:PORT or --qmail-local DIR belong together; --seed is theirs"
+        )
+    return count, secrets.randbelow(1 << 32) if seed is None else seed
 
 
 def _side(ctx: click.Context, name: str, tree: Path, options: dict[str, str | Path | None]) -> Side:

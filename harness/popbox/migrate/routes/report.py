@@ -14,7 +14,13 @@ SCHEMA = "popbox.migrate.routes/1"
 SHOWN = 50
 
 
-def as_json(outcome: Outcome, sides: tuple[str, str], seconds: float, sample: dict[str, Any] | None) -> str:
+def as_json(
+    outcome: Outcome,
+    sides: tuple[str, str],
+    seconds: float,
+    sample: dict[str, Any] | None,
+    qmail_local: list[dict[str, Any]] | None,
+) -> str:
     """One object; the README describes it."""
     hosts = [{"tree": name, **host} for name, host in zip(sides, outcome.hosts, strict=True)]
     told = {
@@ -27,6 +33,7 @@ def as_json(outcome: Outcome, sides: tuple[str, str], seconds: float, sample: di
         **{name.replace(" ", "_"): outcome.count(name) for name in ("changed", "not judged", "added")},
         "differences": [_difference(one) for one in outcome.differences],
         "sample": sample,
+        "qmail_local": qmail_local,
     }
     return json.dumps(told, indent=1) + "\n"
 

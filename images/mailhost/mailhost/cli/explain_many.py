@@ -19,6 +19,7 @@ from mailhost.cli.output import print_json
 from mailhost.cli.terminal import say, visible
 from mailhost.qmail.assigntext import NewuError
 from mailhost.qmail.bulk.answer import Answer, End, answer
+from mailhost.qmail.bulk.dryrun import dry_run
 from mailhost.qmail.bulk.host import Owners, TreeHost, accounts_in
 from mailhost.qmail.bulk.known import known
 from mailhost.qmail.bulk.remembered import Remembered
@@ -26,6 +27,7 @@ from mailhost.qmail.bulk.tree import NotJudgedError, Tree
 from mailhost.qmail.control import ControlError, Reader
 from mailhost.qmail.hints.hint import shown
 from mailhost.qmail.lookup import PasswdLookup, accounts_of
+from mailhost.qmail.route import submitted
 
 DONE, SOME, TEMPORARY = 0, 1, 111
 PASSWD_OCTETS = 256 << 20  # our choice: more than a million accounts
@@ -92,7 +94,8 @@ def batch(place: Place, *, steps: bool) -> int:
         address = line.removesuffix(b"\n")
         if steps:
             found = answer(host, address)
-            text, sure = encode(_as_json(found, steps=True)) + "\n", found.judged
+            told = _as_json(found, steps=True) | {"local": _dry_run(host, address, found)}
+            text, sure = encode(told) + "\n", found.judged
         else:
             text, sure = remembered.text(address)
         out(text)
@@ -113,6 +116,20 @@ def _as_json(found: Answer, *, steps: bool) -> dict[str, object]:
     ends = [[end.kind, *map(_lossless, (end.text, end.home, end.ext, end.host))] for end in found.ends]
     where = {"where": [shown(os.fsencode(file)) for file in found.where]} if steps else {}
     return {"accepted": found.accepted, "ends": ends, **where}
+
+
+def _dry_run(host: TreeHost, address: bytes, found: Answer) -> dict[str, object] | None:
+    """What `qmail-local -n` is given for the address, and what it must say."""
+    if not found.judged:
+        return None
+    try:
+        one = dry_run(host, submitted(host, address))
+    except (ControlError, NotJudgedError):
+        return None
+    if one is None:
+        return None
+    said = {"code": one.said.code, "out": _lossless(one.said.out), "err": _lossless(one.said.err)}
+    return {"uid": one.uid, "gid": one.gid, "arguments": list(map(_lossless, one.arguments)), **said}
 
 
 def _lossless(octets: bytes) -> str:

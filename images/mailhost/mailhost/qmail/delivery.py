@@ -33,7 +33,7 @@ def inspect(assignment: Assignment, default: bytes = DEFAULT_DELIVERY) -> Inspec
 
     Programs are not run and forwards not followed. Without root, the permissions of the caller are tested.
     """
-    return as_user(assignment.uid, assignment.gid, lambda: inspect_on(_Here(), assignment, default))
+    return as_user(assignment.uid, assignment.gid, lambda: inspect_on(Here(), assignment, default))
 
 
 class Disk(Protocol):
@@ -52,19 +52,23 @@ class Disk(Protocol):
         """Why a delivery into this mbox, written as ``argument``, would fail, or None."""
 
 
-class _Here:
+class Here:
     """This machine's own files, as the calling user sees them."""
 
     def check_home(self, home: bytes) -> Failure | None:
+        """See Disk."""
         return check_home(home)
 
     def find(self, home: bytes, dash: bytes, ext: bytes) -> Found | Failure:
+        """See Disk."""
         return find(home, dash, ext)
 
     def maildir(self, path: bytes) -> Failure | None:
+        """See Disk."""
         return _maildir_failure(path)
 
     def mbox(self, path: bytes, argument: bytes) -> Failure | None:
+        """See Disk."""
         return _mbox_failure(path, argument)
 
 

@@ -219,14 +219,15 @@ class TreeHost:
 
     def inspect(self, who: Assignment, default: bytes) -> Inspection:
         """See Host."""
-        return inspect_on(self._disk(who), who, default)
+        return inspect_on(self.disk(who), who, default)
 
     def decides(self, who: Assignment) -> Hashable:
         """What is equal for assignments about which the same .qmail files decide; None: that cannot be told."""
-        files = self._disk(who).files(who.home, who.dash, who.ext)
+        files = self.disk(who).files(who.home, who.dash, who.ext)
         return None if files is None else (who.uid, who.gid, who.home, who.dash, files)
 
-    def _disk(self, who: Assignment) -> TreeDisk:
+    def disk(self, who: Assignment) -> TreeDisk:
+        """The files as the user of an assignment sees them."""
         disk = self._users.get((who.uid, who.gid))
         if disk is None:
             disk = TreeDisk(self.tree, User(self.tree, who.uid, who.gid, counts=self.owners_count))
