@@ -173,7 +173,7 @@ def test_uids_are_the_images() -> None:
 
 
 def test_health_commands_are_the_images() -> None:
-    (qmail,), (pop3, _) = health_commands("qmail/Dockerfile"), health_commands("mailhost/Dockerfile")
+    (qmail,), (pop3, *_) = health_commands("qmail/Dockerfile"), health_commands("mailhost/Dockerfile")
     for name, command in (("qmail", qmail), ("pop3", pop3)):
         for probe in ("readinessProbe", "livenessProbe"):
             assert container(name)[probe]["exec"]["command"] == command
