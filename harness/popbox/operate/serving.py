@@ -65,9 +65,19 @@ def begin(settings: Settings, name: str, *options: str) -> Serving:
         HostError: it has ended, or is not ready in time; nothing of it is left. Carries what it said.
     """
     _folder(settings).mkdir(parents=True, exist_ok=True, mode=0o700)
+    chosen = at()
+    try:
+        return _begun(settings, name, chosen, *options)
+    except HostError:
+        if chosen != USUAL or at() == USUAL:
+            raise
+        return _begun(settings, name, at(), *options)  # another one took the usual port in that moment
+
+
+def _begun(settings: Settings, name: str, listen: Address, *options: str) -> Serving:
     try:
         with undisturbed():
-            child = _spawn(settings, name, "--listen", str(at()), *options)
+            child = _spawn(settings, name, "--listen", str(listen), *options)
             serving = Serving(Process.of(child.pid))
             _save(settings, name, serving)
         wait = _waiting(child, settings, name)

@@ -148,6 +148,7 @@ def build_crowd(chance: random.Random, host: Home) -> list[bytes]:
     return asked
 
 
+@pytest.mark.needs("root")  # its hosts have files that their owner may not read
 def test_what_is_remembered_is_what_is_worked_out() -> None:
     chance, seen = random.Random(SEED), dict[str, int]()
     for _ in range(HOSTS):
