@@ -1,134 +1,18 @@
-"""Files and POP3 sessions are joined to a message by facts; what fits twice is ambiguous, what is not there lost."""
+"""Files are joined to a message by facts; what fits twice is ambiguous, what is not there is lost."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.popbox.fakehost import FakeHost
+from tests.popbox.journey.bench import BOX, Bench
 
-from popbox.environment import NOTHING
-from popbox.errors import HostError
-from popbox.hosts.base import Ability, Command, Ran
-from popbox.hosts.following import FileFollower
 from popbox.journey.feeds.maildirs import Maildirs
-from popbox.journey.join import files
-from popbox.journey.join.foretell import Foreteller, unrouted, virtualdomains
 from popbox.journey.metrics import metrics
-from popbox.journey.model import Disposition, Event, Journey, Kind, State
-from popbox.journey.recorder import Recorder
-from popbox.journey.store import Filters, Store
-
-BOX = "popboxes/d/joe/Maildir"
-ENDS = {"accepted": True, "ends": [["maildir", f"/HOME/{BOX}", "", "", ""]]}
-
-
-@dataclass
-class Host(FakeHost):
-    """A home on this machine, with logs, rules and Maildirs that the test writes."""
-
-    top: Path = Path()
-    uid: int = field(default_factory=os.geteuid)
-    ends: dict[str, Any] = field(default_factory=lambda: ENDS)
-    blind: str = ""
-
-    def home(self) -> str:
-        return str(self.top)
-
-    def cannot(self, ability: Ability) -> str:
-        return self.blind if ability is Ability.FILES else ""
-
-    def follow(self, service: str, position: str = "") -> FileFollower:
-        return FileFollower(self.top / service, position)
-
-    def read(self, path: str) -> bytes:
-        try:
-            return (self.top / path).read_bytes()
-        except OSError as error:
-            raise HostError(str(error)) from error
-
-    def run(self, *argv: str, stdin: bytes = b"") -> Ran:
-        lines = [json.dumps({"version": 1}), *(json.dumps(self.ends) for _ in stdin.splitlines())]
-        return Ran(argv, 0, "\n".join(lines).replace("/HOME", self.home()), "")
-
-    def beside(self, *argv: str) -> Command:
-        return Command(["python3", *argv], {**NOTHING, "PATH": os.environ["PATH"]})
-
-
-class Bench:
-    """A host, its store, and a recorder that can die."""
-
-    def __init__(self, top: Path) -> None:
-        self.host = Host(top=top)
-        for name in ("new", "cur", "tmp"):
-            (top / BOX / name).mkdir(parents=True)
-        (top / "users").mkdir()
-        (top / "users/poppasswd").write_text(f"testid:x:popuser:{top}/popboxes/d/joe\n")
-        self.open()
-        self.recorder.run_pass()  # from now on the logs are read as they come
-
-    def open(self) -> None:
-        self.store = Store.open(self.host.top / "journeys.db")
-        self.recorder = Recorder.on(self.host, self.store)
-
-    def close(self) -> None:
-        self.recorder.close()
-        self.store.close()
-
-    def logged(self, number: int = 7, qp: int = 41, size: int = 194, sender: str = "a@b.org") -> None:
-        lines = (
-            f"info msg {number}: bytes {size} from <{sender}> qp {qp} uid 1\nstarting delivery {number}: "
-            f"msg {number} to local d-joe@d.org\ndelivery {number}: success: did_1+0+0/\nend msg {number}\n"
-        )
-        self.write("smtp", lines)
-
-    def write(self, log: str, lines: str) -> None:
-        with (self.host.top / log).open("a") as file:
-            file.write(lines)
-
-    def put(self, name: str, qp: int = 41, size: int = 194, sender: str = "a@b.org", at: float | None = None) -> Path:
-        """A file as qmail-local writes it, whose queue file has that size."""
-        day = time.strftime("%d %b %Y %H:%M:%S", time.gmtime(at or time.time()))
-        queued = f"Received: (qmail {qp} invoked from network); {day} -0000\n"
-        queued += f"Subject: =?utf-8?q?h=C3=A9?=\nMessage-ID: <{name}>\n\n"
-        queued += "x" * (size - len(queued))
-        path = self.host.top / BOX / "new" / f"{int(at or time.time())}.{name}"
-        path.write_text(f"Return-Path: <{sender}>\nDelivered-To: d-joe@d.org\n{queued}")
-        path.chmod(0o600)
-        return path
-
-    def popped(self, name: str, event: str = "retrieved", session: str = "<1>", login: str = "testid") -> None:
-        line = {
-            "time": time.time(),
-            "event": event,
-            "id": session,
-            "login": login,
-            "uidl": name,
-            "octets": 9,
-            "file": name,
-        }
-        self.write("pop3", json.dumps(line) + "\n")
-
-    def one(self, **filters: str) -> Journey:
-        self.recorder.run_pass()
-        (found,) = self.store.search(Filters(**filters))
-        journey = self.store.journey(found)
-        assert journey is not None
-        return journey
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(files, "MISSING_S", 0.0)
-    bench = Bench(tmp_path)
-    yield bench
-    bench.close()
+from popbox.journey.model import Disposition, Event, Kind, State
+from popbox.journey.store import Filters
 
 
 @pytest.mark.parametrize(
@@ -246,14 +130,6 @@ def test_a_second_copy_is_doubled(bench: Bench) -> None:
     assert bench.one(queue_id="41").end is Disposition.DOUBLED
 
 
-def test_a_file_that_pop3_took_before_it_was_seen_is_not_lost(bench: Bench) -> None:
-    bench.logged()
-    bench.popped("gone", "removed")
-    journey = bench.one(queue_id="41")
-    assert (journey.end, journey.alarms) == (Disposition.UNKNOWN, ())
-    assert "removed" in journey.why
-
-
 def test_what_was_delivered_before_popbox_looked_is_not_lost(bench: Bench) -> None:
     bench.close()
     bench.logged(7, 41)
@@ -285,17 +161,6 @@ def test_the_store_is_its_owners_alone(bench: Bench) -> None:
     assert [path.stat().st_mode & 0o077 for path in bench.host.top.glob("journeys.db*")] == [0, 0, 0, 0]
 
 
-def test_a_session_whose_lines_were_read_before_a_restart_is_not_blind(bench: Bench) -> None:
-    bench.logged()
-    bench.popped(bench.put("1").name, session="<5>")
-    bench.recorder.run_pass()
-    bench.close()
-    bench.open()
-    bench.write("pop3", '{"time": 1, "event": "session", "id": "<5>", "login": "testid", "retrieved": 1}\n')
-    bench.recorder.run_pass()
-    assert bench.store.blind() == ""
-
-
 def test_a_host_without_files_says_so(bench: Bench) -> None:
     bench.close()
     bench.host.blind = "its files cannot be read from here"
@@ -303,34 +168,6 @@ def test_a_host_without_files_says_so(bench: Bench) -> None:
     bench.logged()
     journey = bench.one(queue_id="41")
     assert (journey.end, journey.why) == (Disposition.UNKNOWN, "d-joe@d.org: its files cannot be read from here")
-
-
-def test_what_contradicts_the_rules_is_an_alarm(bench: Bench) -> None:
-    bench.host.ends = {"accepted": True, "ends": [["bounced", "no mailbox (#5.1.1)", "", "", ""]]}
-    bench.logged()
-    journey = bench.one(queue_id="41")
-    assert "the rules foretold bounced" in journey.alarms[0]
-    foretold = journey.message.recipients[0].foretold
-    assert foretold is not None
-    assert foretold.outcome == "bounced"
-
-
-def test_a_server_that_logs_no_messages_leaves_the_pickup_unknown(bench: Bench) -> None:
-    bench.logged()
-    bench.put("1")
-    bench.write("pop3", '{"time": 1, "event": "session", "id": "<5>", "login": "testid", "retrieved": 1}\n')
-    journey = bench.one(queue_id="41")
-    assert (journey.legs[3].state, "--log-messages" in journey.legs[3].why) == (State.UNKNOWN, True)
-
-
-def test_a_pickup_waits_for_its_file_through_a_restart(bench: Bench) -> None:
-    name = bench.put("1").name
-    bench.popped(name)
-    bench.recorder.run_pass()
-    bench.close()
-    bench.open()
-    bench.logged()
-    assert bench.one(queue_id="41").legs[3].state is State.DONE
 
 
 def test_a_recorder_that_dies_between_log_and_file_finds_it_later(bench: Bench) -> None:
@@ -375,40 +212,3 @@ def test_pruning_spares_live_spaces_and_what_is_on_its_way(bench: Bench) -> None
     assert bench.store.search(Filters(subject="hé")) == ()
     assert bench.store.cursor() == cursor  # ids are never used again
     assert "popbox_delivery_seconds_count 1\n" in metrics(bench.store)
-
-
-@pytest.mark.parametrize(
-    ("routed", "address"),
-    [
-        ("domain-com-joe-x@domain.com", "joe-x@domain.com"),
-        ("domain-com-JOE@DOMAIN.com", "JOE@DOMAIN.com"),
-        ("sub-joe@a.d.com", "joe@a.d.com"),
-        ("p-joe@one.org", "joe@one.org"),
-        ("p-ann@one.org", "p-ann@one.org"),
-        ("any-joe@other.net", "joe@other.net"),
-        ("alice@domain.com", "alice@domain.com"),
-    ],
-)
-def test_the_address_that_was_routed_so(routed: str, address: str) -> None:
-    table = virtualdomains("domain.com:domain-com\n.d.com:sub\njoe@one.org:p\none.org:one\n#x:y\n:any\n")
-    assert unrouted(routed, table) == address
-
-
-def test_a_domain_that_was_declared_just_now_is_asked_for_by_its_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("popbox.journey.join.foretell.JUST_NOW_S", 0.0, raising=False)
-    (tmp_path / "control").mkdir()
-    domains = tmp_path / "control/virtualdomains"
-    rules = Foreteller(Host(top=tmp_path))
-    for name in ("d", "e"):
-        domains.write_text(f"{name}.org:{name}-org\n")
-        rules.ask([("local", f"{name}-org-joe@{name}.org")])
-        told = rules.places(f"{name}-org-joe@{name}.org")
-        assert told is not None
-        assert told.address == f"joe@{name}.org"
-    domains.unlink()
-    rules.ask([("local", "e-org-eve@e.org")])
-    again = rules.places("e-org-eve@e.org")
-    assert again is not None
-    assert again.address == "eve@e.org", "what is known is not read for each address"

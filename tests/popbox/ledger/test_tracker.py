@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.popbox.journey.test_files import Bench
+from tests.popbox.journey.bench import Bench
 from tests.popbox.ledger.made_up import NOW, SENT
 
 from popbox.clients.smtp import Receipt, Reply
