@@ -11,12 +11,11 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from tests.popbox.standin import standin
 
 from popbox.errors import HostError
-from popbox.hosts.base import Host, closing
-from popbox.hosts.choose import choose, start
+from popbox.hosts.base import Host
 from popbox.hosts.readiness import wait_until
-from popbox.settings import Settings, find_assets
 from popbox.testing import MailHost, Unproved
 
 pytest_plugins = ["pytester"]
@@ -24,8 +23,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    settings = Settings(find_assets(), tmp_path_factory.mktemp("state"), None)
-    with closing(start(choose("local", "standin", settings), settings)) as up:
+    with standin(tmp_path_factory.mktemp("state")) as up:
         yield up
 
 

@@ -10,12 +10,11 @@ from typing import cast
 import pytest
 from tests.popbox.serve.recorded import Idle
 from tests.popbox.serve.served import serving
+from tests.popbox.standin import standin
 
-from popbox.hosts.base import Host, closing
-from popbox.hosts.choose import choose, start
+from popbox.hosts.base import Host
 from popbox.journey.store import Store
 from popbox.serve.live import Live
-from popbox.settings import Settings, find_assets
 
 
 @pytest.fixture(scope="package")
@@ -25,8 +24,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def host(state: Path) -> Iterator[Host]:
-    settings = Settings(find_assets(), state / "popbox", None)
-    with closing(start(choose("local", "standin", settings), settings)) as up:
+    with standin(state / "popbox") as up:
         assert up.run("domain", "add", "domain.com").code == 0
         assert up.run("mailbox", "add", "joe@domain.com", "--login", "joe", "--crypt", "DmIMm9e5Hc8ic").code == 0
         assert up.run("forward", "add", "sales@domain.com", "joe@domain.com").code == 0

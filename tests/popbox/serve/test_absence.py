@@ -9,12 +9,11 @@ from urllib.parse import quote
 
 import pytest
 from tests.popbox.fakehost import FakeHost
+from tests.popbox.serve.mailing import box_without_tmp, cursor_of, journey_of, mail, send
 from tests.popbox.serve.served import ask
-from tests.popbox.serve.test_messages import cursor_of, journey_of, mail, send
 
 from popbox.errors import HostError
 from popbox.hosts.base import Ability, Host, Ran
-from popbox.journey.join import rules
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import NEW, Store
 from popbox.serve.errors import ApiError
@@ -187,20 +186,13 @@ def test_on_a_host(port: int, host: Host) -> None:
 
 def test_what_is_deferred_may_still_come(port: int, host: Host) -> None:
     since = cursor_of(port)
-    assert host.run("mailbox", "add", "late@domain.com", "--login", "late", "--crypt", "DmIMm9e5Hc8ic").code == 0
-    try:
-        [box] = rules.ask(host, "late@domain.com").places
-        host.remove(f"{box}/tmp")
+    with box_without_tmp(host, "late") as mend:
         send(host, mail("Late", "late@domain.com"), "late@domain.com")
         status, body = none(port, to="joe@domain.com", since=since, within="3s")
         assert (status, "late@domain.com: deferred" in body["evidence"][0]) == (408, True), body
-        made = host.shell(f'cd "$MAILHOST_HOME/{box}" && mkdir tmp && chmod 700 tmp && chown --reference=new tmp')
-        assert made.code == 0, made.stderr
-        assert host.run("queue", "flush").code == 0
+        mend()
         journey_of(port, "to=late@domain.com", since)
         assert none(port, to="joe@domain.com", since=since)[0] == 200
-    finally:
-        assert host.run("mailbox", "del", "late@domain.com").code == 0
 
 
 @pytest.mark.parametrize("query", ["", "from=a@b.example", "to=x&count=1", "to=x&within=2h"])

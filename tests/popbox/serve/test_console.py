@@ -10,8 +10,8 @@ from email.message import EmailMessage
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
+from tests.popbox.serve.mailing import cursor_of, journey_of, mail, send, until
 from tests.popbox.serve.served import octets
-from tests.popbox.serve.test_messages import cursor_of, journey_of, mail, send, until
 
 from popbox.hosts.base import Host
 

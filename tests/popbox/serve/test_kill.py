@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.popbox.serve.mailing import cursor_of, mail, send, until
 from tests.popbox.serve.served import ask, serving
-from tests.popbox.serve.test_messages import cursor_of, mail, send, until
 
 from popbox.hosts.base import Host
 

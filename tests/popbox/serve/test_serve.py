@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.popbox.serve.mailing import mail, send, until
 from tests.popbox.serve.served import POPBOX, ask, serving
-from tests.popbox.serve.test_messages import mail, send, until
 
 from popbox.hosts.base import Host
 from popbox.serve.app import SCHEMA, schema_text

@@ -11,11 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from tests.popbox.serve.mailing import box_without_tmp, cursor_of, journey_of, mail, send
 from tests.popbox.serve.served import ask, serving
-from tests.popbox.serve.test_messages import cursor_of, journey_of, mail, send
 
 from popbox.hosts.base import Host
-from popbox.journey.join import rules
 
 WAIT = "/v1/messages/wait"
 
@@ -117,21 +116,14 @@ def test_the_reason_says_where_it_is_stuck(port: int, host: Host) -> None:
 
 def test_a_deferral_is_the_reason(port: int, host: Host) -> None:
     since = cursor_of(port)
-    assert host.run("mailbox", "add", "slow@domain.com", "--login", "slow", "--crypt", "DmIMm9e5Hc8ic").code == 0
-    try:
-        [box] = rules.ask(host, "slow@domain.com").places
-        host.remove(f"{box}/tmp")
+    with box_without_tmp(host, "slow") as mend:
         send(host, mail("Slow", "slow@domain.com"), "slow@domain.com")
         status, body = wait(port, to="slow@domain.com", since=since, within="5s")
         assert status == 408
         assert "is stuck: deferred: " in body["reason"], body
         assert "next at 20" in body["reason"]
-        made = host.shell(f'cd "$MAILHOST_HOME/{box}" && mkdir tmp && chmod 700 tmp && chown --reference=new tmp')
-        assert made.code == 0, made.stderr
-        assert host.run("queue", "flush").code == 0
+        mend()
         assert wait(port, to="slow@domain.com", since=since)[0] == 200
-    finally:
-        assert host.run("mailbox", "del", "slow@domain.com").code == 0
 
 
 def test_a_long_wait_is_answered_before_proxies_cut_it_with_the_path_to_go_on(port: int, host: Host) -> None:

@@ -17,12 +17,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.popbox.serve.api import TOKEN, Api
-from tests.popbox.serve.test_messages import until
+from tests.popbox.serve.mailing import until
+from tests.popbox.standin import standin
 
-from popbox.hosts.base import closing
-from popbox.hosts.choose import choose, start
 from popbox.serve.app import SCHEMA
-from popbox.settings import Settings, find_assets
 
 SPEC = json.loads(SCHEMA.read_text())
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -94,9 +92,7 @@ def bodies(said: dict[str, Any]) -> st.SearchStrategy[bytes]:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A host with mail."""
-    settings = Settings(find_assets(), tmp_path_factory.mktemp("state"), None)
-    folder = tmp_path_factory.mktemp("store")
-    with closing(start(choose("local", "standin", settings), settings)) as up, Api(up, folder) as api:
+    with standin(tmp_path_factory.mktemp("state")) as up, Api(up, tmp_path_factory.mktemp("store")) as api:
         space = api.space()
         for number in range(2):
             wanted = {"to": [f"a@{space['domain']}"], "subject": f"{number}", "html": "<a href='x'>\0", "attachments": [

@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 from tests.popbox.serve.api import TOKEN, Api
 from tests.popbox.serve.served import serving
+from tests.popbox.standin import standin
 
 from popbox.errors import HostError, NotPossibleError
-from popbox.hosts.base import SERVICES, Host, closing
+from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.breaking import harm, mend
-from popbox.hosts.choose import choose, start
 from popbox.hosts.readiness import greets
 from popbox.serve.writes import broken
-from popbox.settings import Settings, find_assets
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +29,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def host(state: Path) -> Iterator[Host]:
-    settings = Settings(find_assets(), state / "popbox", None)
-    with closing(start(choose("local", "standin", settings), settings)) as up:
+    with standin(state / "popbox") as up:
         up.keep()
         yield up
 

@@ -10,22 +10,17 @@ from typing import Any
 
 import pytest
 from tests.popbox.serve.api import Api
+from tests.popbox.standin import standin
 
-from popbox.hosts.base import Host, closing
-from popbox.hosts.choose import choose, start
+from popbox.hosts.base import Host
 from popbox.journey.model import Kind
 from popbox.journey.store import Filters
 from popbox.message.parse import parse
-from popbox.settings import Settings, find_assets
 
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    settings = Settings(find_assets(), tmp_path_factory.mktemp("state"), None)
-    with (
-        closing(start(choose("local", "standin", settings), settings)) as up,
-        Api(up, tmp_path_factory.mktemp("s")) as api,
-    ):
+    with standin(tmp_path_factory.mktemp("state")) as up, Api(up, tmp_path_factory.mktemp("s")) as api:
         yield api
 
 

@@ -11,20 +11,18 @@ from typing import Any
 
 import pytest
 from tests.popbox.serve.api import TOKEN, Api
+from tests.popbox.standin import standin
 
 from popbox.clients.pop3 import Pop3
 from popbox.clients.smtp import deliver
-from popbox.hosts.base import Host, closing
-from popbox.hosts.choose import choose, start
+from popbox.hosts.base import Host
 from popbox.serve.keys import Keys
 from popbox.serve.writes import spaces
-from popbox.settings import Settings, find_assets
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    settings = Settings(find_assets(), tmp_path_factory.mktemp("state"), None)
-    with closing(start(choose("local", "standin", settings), settings)) as up:
+    with standin(tmp_path_factory.mktemp("state")) as up:
         yield up
 
 
