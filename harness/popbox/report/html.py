@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from popbox.ledger.proof import Disposition, Leg, LegStatus, Message
-from popbox.printable import plain
 from popbox.report.howto import WORST_FIRST, checklist
+from popbox.report.pages import environment, seconds
 from popbox.report.text import summary
 from popbox.result import Report, Verdict
 
@@ -20,17 +18,11 @@ CENTRES = (12.5, 37.5, 62.5, 87.5)  # of the four legs, percent of the width
 
 def render(report: Report) -> str:
     """The whole page."""
-    environment = Environment(
-        loader=PackageLoader("popbox.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"plain": plain, "mark": MARKS.__getitem__, "seconds": seconds, "word": _word}
-    environment.globals |= {"path": path, "edges": edges}
+    pages = environment("popbox.report")
+    pages.filters |= {"mark": MARKS.__getitem__, "word": _word}
+    pages.globals |= {"path": path, "edges": edges}
     proved = [line for line in checklist(report.results) if line.verdict or _speaks_of_howto(report)]
-    return environment.get_template("report.html.j2").render(
+    return pages.get_template("report.html.j2").render(
         report=report,
         verdict=_verdict(report),
         summary=summary(report.results),
@@ -38,13 +30,6 @@ def render(report: Report) -> str:
         fates=_fates(report),
         number={result.scenario: number for number, result in enumerate(report.results, 1)},
     )
-
-
-def seconds(value: float | None) -> str:
-    """``4 ms``, ``1.25 s``; a dash where the time is not known."""
-    if value is None:
-        return "–"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 
 def _word(verdict: str) -> str:

@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 from fastapi import Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from popbox.printable import plain
+from popbox.report.pages import environment
 from popbox.serve.console import words
 
 # No inline script or style, nothing from elsewhere, in no frame; a form sends only to this server.
@@ -26,16 +26,9 @@ SCREENS = (
 
 
 @cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("popbox.serve.console", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _templates() -> Environment:
+    made = environment("popbox.serve.console")
     made.filters |= {
-        "plain": plain,
         "below": words.below,
         "boxes": words.boxes,
         "clock": words.clock,
@@ -44,7 +37,6 @@ def _environment() -> Environment:
         "mark": words.MARKS.__getitem__,
         "octets": words.octets,
         "outcome": words.outcome,
-        "says": words.says,
         "stamp": words.stamp,
         "took": words.took,
         "verdict": words.verdict,
@@ -62,7 +54,7 @@ class Pages:
 
     def text(self, template: str, **values: Any) -> str:
         """A template, filled in."""
-        return _environment().get_template(template).render(self._shared | values)
+        return _templates().get_template(template).render(self._shared | values)
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page as an answer."""

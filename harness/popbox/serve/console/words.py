@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from popbox.journey.model import Disposition, Journey, Leg, Recipient, State
+from popbox.journey.model import Disposition, Journey, Recipient, State
+from popbox.report.pages import seconds as short
 
 MARKS = {
     State.DONE: "✓",
@@ -34,12 +35,8 @@ def date(at: float) -> str:
 
 def duration(seconds: float | None) -> str:
     """``4 ms``, ``1.25 s``, ``3 min 5 s``, ``2 h 10 min``, ``4 d 3 h``; a dash where it is not known."""
-    if seconds is None:
-        return "–"
-    if seconds < 1:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.2f} s"
+    if seconds is None or seconds < 60:
+        return short(None if seconds is None else max(seconds, 0))
     for size, unit, smaller, below in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
         if seconds >= size:
             rest = int(seconds % size // smaller)
@@ -74,12 +71,6 @@ def outcome(end: Disposition) -> str:
     if end in PENDING:
         return "pending"
     return "unknown" if end is Disposition.UNKNOWN else "bad"
-
-
-def says(leg: Leg) -> str:
-    """A leg in words, for those who do not see its shape: ``queue deferred 2 times: home directory is writable``."""
-    times = f" {leg.tries} {'time' if leg.tries == 1 else 'times'}" if leg.state is State.DEFERRED else ""
-    return f"{leg.name} {leg.state}{times}" + (f": {leg.why}" if leg.why else "")
 
 
 def boxes(recipient: Recipient) -> list[str]:
