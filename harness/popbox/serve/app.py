@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from popbox.errors import HostError
-from popbox.journey.store import StoreError
+from popbox.journey.store import Store, StoreError
 from popbox.serve.console.console import console
 from popbox.serve.errors import ApiError, Problem, body_of
 from popbox.serve.guard import Guard, Rules
@@ -29,7 +29,7 @@ from popbox.serve.mail.waits import waits
 from popbox.serve.reads import reads
 from popbox.serve.space import Space
 from popbox.serve.watch.events import Streams, events
-from popbox.serve.watch.metrics import metrics
+from popbox.serve.watch.metrics import Counts, metrics
 from popbox.serve.writes.all import writes
 from popbox.serve.writes.broken import Broken
 
@@ -65,8 +65,9 @@ def _api(live: Live, keys: Keys | None, broken: Broken) -> FastAPI:
         api.include_router(router)
     for router in writes(live, keys, broken):
         api.include_router(router)
-    watching = (events(live, streams), metrics(live, streams))
-    for router in (*watching, *console(live, mailroom, writes=keys is not None)):
+    counts = Counts(live.store)
+    watching = (events(live, streams), metrics(live, streams, counts))
+    for router in (*watching, *console(live, mailroom, counts, writes=keys is not None)):
         api.include_router(router)
 
     def answer(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
@@ -111,6 +112,9 @@ class _Nowhere:
     """A host in name only, and what stands beside one."""
 
     name = mta = ""
+
+    def __init__(self) -> None:
+        self.store = Store.in_memory()
 
     @property
     def host(self) -> _Nowhere:

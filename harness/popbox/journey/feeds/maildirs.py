@@ -9,7 +9,7 @@ import select
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from popbox.errors import HostError
 from popbox.hosts.base import Host
@@ -34,6 +34,24 @@ class MaildirFile:
     subject: str
     message_id: str
     author: str = ""
+
+
+class Numbered(NamedTuple):
+    """A message as POP3 shows it; ``octets`` as RETR sends them, None where that was not counted."""
+
+    number: int
+    folder: str
+    name: str
+    size: int
+    octets: int | None
+    uid: int
+    mode: int
+    subject: str
+
+    @property
+    def uidl(self) -> str:
+        """Q-POP3-9."""
+        return self.name.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +96,18 @@ class Maildirs:
         if "octets" not in answer:
             raise LookupError(answer["why"])
         return base64.b64decode(answer["octets"])
+
+    def page(self, box: str, first: int, most: int) -> tuple[int, list[Numbered]]:
+        """How many messages a Maildir has, and those from a number on, as POP3 numbers them.
+
+        Raises:
+            LookupError: it cannot be listed; says why.
+            HostError: the host shows no files, or the program ended or did not answer.
+        """
+        answer = self._ask({"page": [box, first, most]})
+        if "rows" not in answer:
+            raise LookupError(answer["why"])
+        return answer["total"], [Numbered(*row) for row in answer["rows"]]
 
     def _ask(self, what: Mapping[str, Any]) -> Any:
         child = self._child or self._start()

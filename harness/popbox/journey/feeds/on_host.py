@@ -2,8 +2,10 @@
 
 A request is a line of JSON on stdin: ``boxes`` (Maildir -> since when), ``known`` (pairs of Maildir and name that need
 no second look). The answer is a line: ``files``, and ``faults`` (Maildir -> why it cannot be looked at). Or ``read``
-(Maildir and name, up to its flags): the answer is ``octets`` in base64, or ``why`` there are none. Boxes belong to
-popuser, who may put anything there: no link is followed, and nothing but regular files is opened.
+(Maildir and name, up to its flags): the answer is ``octets`` in base64, or ``why`` there are none. Or ``page``
+(Maildir, first number, most): the answer is ``total`` and ``rows``, the messages of it as POP3 numbers them (by the
+time of the file, then by name, Q-POP3-5), or ``why`` there are none. Boxes belong to popuser, who may put anything
+there: no link is followed, and nothing but regular files is opened.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ HEAD_OCTETS = 64 * 1024  # our choice: a header is shorter, or is cut there
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 WANTED = (b"subject:", b"message-id:", b"from:")
-MOST_OCTETS = 64 * 1024 * 1024  # our choice: of a message that is handed over whole
+MOST_OCTETS = 64 * 1024 * 1024  # our choice: of a message that is handed over whole, and of all that a page reads
+PIECE_OCTETS = 256 * 1024
 
 
 def fields(head: bytes) -> list[str]:
@@ -121,13 +124,70 @@ def handed(home: str, box: str, name: str) -> dict[str, str]:
     return {"why": why}
 
 
+def numbered(box: str) -> list[tuple[int, str, str, os.stat_result]]:
+    """All messages in POP3's order: time, name, folder, status."""
+    found = []
+    for folder in ("new", "cur"):
+        at = os.open(os.path.join(box, folder), FOLDER | os.O_NOFOLLOW)  # noqa: PTH118
+        try:
+            with os.scandir(at) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        continue  # taken away in this moment
+                    if stat.S_ISREG(status.st_mode):
+                        found.append((status.st_mtime_ns, entry.name, folder, status))
+        finally:
+            os.close(at)
+    found.sort(key=lambda one: one[:3])
+    return found
+
+
+def shown(path: str, left: int) -> tuple[int, str]:
+    """How many line ends become two octets, and the subject; -1 where ``left`` octets are not enough to tell."""
+    try:
+        fd = os.open(path, FILE)
+    except OSError:
+        return -1, ""
+    with os.fdopen(fd, "rb") as file:
+        head = piece = file.read(HEAD_OCTETS)
+        bare, before = 0, b""
+        while piece and left >= 0:
+            bare += piece.count(b"\n") - (before + piece).count(b"\r\n")
+            before, left = piece[-1:], left - len(piece)
+            piece = file.read(PIECE_OCTETS)
+    return (bare if left >= 0 else -1), fields(head)[3]
+
+
+def page(home: str, box: str, first: int, most: int) -> dict[str, object]:
+    """Rows of PAGE, from a number on; octets as POP3 sends them are null where reading them would take too long."""
+    place = os.path.join(home, box)  # noqa: PTH118
+    try:
+        found = numbered(place)
+    except OSError as error:
+        return {"why": str(error.strerror)}
+    rows: list[list[object]] = []
+    left = MOST_OCTETS
+    for number, (_, name, folder, status) in enumerate(found[first - 1 : first - 1 + most], first):
+        bare, subject = shown(os.path.join(place, folder, name), left)  # noqa: PTH118
+        left -= status.st_size
+        octets = status.st_size + bare if bare >= 0 else None
+        mode = stat.S_IMODE(status.st_mode)
+        rows.append([number, folder, name, status.st_size, octets, status.st_uid, mode, subject])
+    return {"total": len(found), "rows": rows}
+
+
 def serve(home: str) -> None:
     """Answer each request until stdin ends."""
     known: dict[str, set[str]] = {}
     for line in sys.stdin:
         asked = json.loads(line)
-        if "read" in asked:
-            sys.stdout.write(json.dumps(handed(home, *asked["read"])) + "\n")
+        if "read" in asked or "page" in asked:
+            told = handed(home, *asked["read"]) if "read" in asked else page(home, *asked["page"])
+            sys.stdout.write(json.dumps(told) + "\n")
             sys.stdout.flush()
             continue
         for box, name in asked["known"]:

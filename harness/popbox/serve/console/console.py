@@ -12,6 +12,7 @@ from popbox.serve.console.mail import frames
 from popbox.serve.console.render import Pages
 from popbox.serve.live import Live
 from popbox.serve.mail.messages import Mailroom
+from popbox.serve.watch.metrics import Counts
 
 STATIC = {
     "console.css": "text/css",
@@ -20,10 +21,11 @@ STATIC = {
 }
 
 
-def console(live: Live, mailroom: Mailroom, *, writes: bool, root: str = "") -> tuple[APIRouter, ...]:
+def console(live: Live, mailroom: Mailroom, counts: Counts, *, writes: bool, root: str = "") -> tuple[APIRouter, ...]:
     """The routers of the console; ``root`` is the path that a proxy puts before all, without a slash at its end."""
     pages = Pages({"host": live.host.name, "mta": live.host.mta}, writes=writes, root=root)
-    return journeys(live, mailroom, pages), frames(live, mailroom, pages), host_screens(live, pages), _static()
+    screens = (journeys(live, mailroom, counts, pages), host_screens(live, mailroom, pages))
+    return *screens, frames(live, mailroom, pages), _static()
 
 
 def _static() -> APIRouter:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,24 +11,25 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Response
 
+from popbox.errors import HostError
 from popbox.hosts.base import Ability, Host
-from popbox.hosts.process import undisturbed
+from popbox.journey.feeds.maildirs import Numbered
 from popbox.journey.join.rules import logins
 from popbox.journey.model import Journey, State
 from popbox.journey.store.search import Filters
-from popbox.serve.console import on_host
 from popbox.serve.console.journeys import Text
 from popbox.serve.console.render import Pages
 from popbox.serve.console.words import below
 from popbox.serve.errors import ApiError
+from popbox.serve.journeys import found as journeys_of
 from popbox.serve.live import Live
+from popbox.serve.mail.messages import Mailroom
 from popbox.serve.reads import asked
 
 PAGE = 100
 LINES = 2_000  # our choice: of a file that a page shows
 SESSIONS = 50  # our choice: the newest lines of the POP3 log about a box
 LOG_OCTETS = 1 << 20  # our choice: of the log, from its end
-BOX_S = 60.0  # our choice: a box of a million messages is listed in a few seconds
 FILES = ("control/me", "control/rcpthosts", "control/locals", "control/virtualdomains", "users/assign")
 CONTROL = ("badmailfrom", "defaultdomain", "defaulthost", "envnoathost", "morercpthosts", "percenthack", "plusdomain")
 Number = Annotated[int, Query(ge=1, le=10**9)]
@@ -50,7 +49,7 @@ class Waiting:
     waits_s: float
 
 
-def host_screens(live: Live, pages: Pages) -> APIRouter:
+def host_screens(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
     """The screens that ask the host."""
     router = APIRouter(include_in_schema=False)
     host = live.host
@@ -59,8 +58,8 @@ def host_screens(live: Live, pages: Pages) -> APIRouter:
     def queue() -> Response:
         """What the MTA has not ended, the next try first."""
         ids = live.store.unfinished(limit=PAGE + 1)
-        found = [one for of in ids[:PAGE] if (one := live.store.journey(of)) is not None]
-        waiting = sorted(_waiting({one.id: one for one in found}.values()), key=lambda one: one.next_at or 0.0)
+        found = journeys_of(live, ids[:PAGE], None)
+        waiting = sorted(_waiting(found), key=lambda one: one.next_at or 0.0)
         return pages.page(
             "queue.html.j2",
             page="queue",
@@ -103,7 +102,7 @@ def host_screens(live: Live, pages: Pages) -> APIRouter:
         if not maildir.startswith("popboxes/") or ".." in maildir.split("/"):
             why = "a Maildir below popboxes/ is wanted"
             return pages.page("missing.html.j2", 404, page="box", title="Not shown", why=why)
-        return pages.page("box.html.j2", page="box", title=maildir, **_box(live, maildir, first))
+        return pages.page("box.html.j2", page="box", title=maildir, **_box(live, mailroom, maildir, first))
 
     return router
 
@@ -168,45 +167,32 @@ def _decides(path: str) -> bool:
     return routes or parts[:2] == ["users", "domains"]
 
 
-def _box(live: Live, maildir: str, first: int) -> dict[str, Any]:
+def _box(live: Live, mailroom: Mailroom, maildir: str, first: int) -> dict[str, Any]:
     """One page of a box, with the journeys of its messages."""
-    listing = _listing(live.host, maildir, first)
-    rows = [dict(zip(on_host.ROW, one, strict=True)) for one in listing.get("rows", ())]
-    for row in rows:
-        row["uidl"] = row["name"].partition(":")[0]
-        row["journey"] = next(iter(live.store.search(Filters(uidl=row["uidl"]), limit=1)), None)
-    total = listing.get("total", 0)
+    total, listed, problem = 0, list[Numbered](), live.host.cannot(Ability.FILES)
+    try:
+        total, listed = (0, []) if problem else mailroom.page(maildir, first, PAGE)
+    except LookupError as error:
+        problem = str(error)
+    except HostError as error:
+        problem = f"the box cannot be listed: {error}"
+    journeys = {one.uidl: next(iter(live.store.search(Filters(uidl=one.uidl), limit=1)), None) for one in listed}
     sessions, none = _sessions(live.host, maildir)
 
     def path(at: int) -> str:
         return f"/box?{urlencode({'maildir': maildir, 'first': at})}"
 
     return {
-        "problem": listing.get("error", ""),
+        "problem": problem,
         "total": total,
         "first": first,
-        "listed": rows,
+        "listed": listed,
+        "journeys": journeys,
         "previous_path": path(max(1, first - PAGE)) if first > 1 else "",
-        "next_path": path(first + PAGE) if first + len(rows) <= total else "",
+        "next_path": path(first + PAGE) if first + len(listed) <= total else "",
         "sessions": sessions,
         "no_sessions": none,
     }
-
-
-def _listing(host: Host, maildir: str, first: int) -> dict[str, Any]:
-    """What ``on_host`` prints; ``error`` where the box cannot be listed."""
-    if why := host.cannot(Ability.FILES):
-        return {"error": why}
-    command = host.beside("-c", inspect.getsource(on_host), host.home(), maildir, str(first), str(PAGE))
-    try:
-        with undisturbed():
-            ran = subprocess.run(
-                command.argv, env=dict(command.env), stdin=subprocess.DEVNULL, capture_output=True, timeout=BOX_S
-            )
-        found: dict[str, Any] = json.loads(ran.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        return {"error": f"the box cannot be listed: {error}"}
-    return found
 
 
 def _sessions(host: Host, maildir: str) -> tuple[list[str], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -10,12 +9,13 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import RedirectResponse
 
 from popbox.journey.model import Event, Journey, Kind, Leg
-from popbox.journey.store import Filters, Store
+from popbox.journey.store import Filters
 from popbox.serve.console.mail import mail_of
 from popbox.serve.console.render import Pages, missing
+from popbox.serve.journeys import found as journeys_of
 from popbox.serve.live import Live
 from popbox.serve.mail.messages import Mailroom
-from popbox.serve.watch.metrics import Counts
+from popbox.serve.watch.metrics import Counts, by_kind
 
 PAGE = 100  # journeys of a page
 MOST_COUNTED = 1000  # our choice: messages in the queue are counted up to here
@@ -27,16 +27,9 @@ Cursor = Annotated[int | None, Query(ge=0, le=2**53)]
 Text = Annotated[str, Query(max_length=1_000)]
 
 
-def journeys(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
+def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> APIRouter:
     """The screens that show journeys."""
     router = APIRouter(include_in_schema=False)
-    there = getattr(live, "store", None)  # none where the endpoints are only described
-    seen = Counts(there) if isinstance(there, Store) else None
-
-    def listed(ids: tuple[int, ...]) -> list[Journey]:
-        """Each once: a bounce is found by itself, and shown with the message that it answers."""
-        found = (live.store.journey(one) for one in ids)
-        return list({one.id: one for one in found if one is not None}.values())
 
     @router.get("/")
     def now(before: Cursor = None, show: Text = "", domain: Text = "") -> Response:
@@ -53,10 +46,10 @@ def journeys(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
             title="In the queue" if show == "queue" else f"Journeys of {domain}" if domain else "Journeys",
             cursor=cursor if before is None and not show else None,
             filter=_path(domain=domain)[2:],
-            counts=_tally(live, seen),
+            counts=_tally(live, counts),
             trouble=live.state.error and f"The host is not recorded now: {live.state.error}",
             filters=_filters(show, domain),
-            journeys=listed(ids),
+            journeys=journeys_of(live, ids, None),
             empty=NOTHING_YET if before is None and not show and not domain else "None.",
             newer=_path(domain=domain) if before is not None else None,
             older=older,
@@ -82,7 +75,7 @@ def journeys(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
             page="find",
             title=f"{len(ids)} {'message' if len(ids) == 1 else 'messages'} found" if wanted else "Find a message",
             query=wanted,
-            journeys=listed(ids),
+            journeys=journeys_of(live, ids, None),
         )
 
     @router.get("/journeys/{of}")
@@ -105,19 +98,17 @@ def journeys(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
     @router.get("/rows")
     def rows(ids: Ids, domain: Text = "") -> Response:
         """Rows of the table of journeys, for the script that keeps it live."""
-        asked = listed(tuple(int(one) for one in ids.split(",")))
+        asked = journeys_of(live, tuple(int(one) for one in ids.split(",")), None)
         wanted = [one for one in asked if not domain or _is_of(one, domain)]
         return pages.page("rows.html.j2", journeys=wanted)
 
     return router
 
 
-def _tally(live: Live, seen: Counts | None) -> list[tuple[str, int, str]]:
+def _tally(live: Live, counts: Counts) -> list[tuple[str, int, str]]:
     """Key, number and label: what waits, and what went wrong since this server began."""
     waiting, owed = live.store.open_count()
-    found: Counter[str] = Counter()
-    for (kind, _), count in seen.now().items() if seen else ():
-        found[kind] += count
+    found = by_kind(counts.now())
     wrong = ((Kind.BOUNCED, "bounced"), (Kind.MISSING, "lost"), (Kind.ALARM, "alarms"))
     told = [(kind.value, found[kind], f"{label} since this server began") for kind, label in wrong if found[kind]]
     return [("waiting", waiting, "in the queue"), ("owed", owed, "delivered, their files not seen yet"), *told]

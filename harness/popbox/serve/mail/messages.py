@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from popbox.journey.feeds.maildirs import Maildirs
+from popbox.journey.feeds.maildirs import Maildirs, Numbered
 from popbox.journey.model import Kind
 from popbox.message.model import Attachment, Mail
 from popbox.message.parse import parse
@@ -111,6 +111,16 @@ class Mailroom:
                 return self._maildirs.read(found.maildir, found.uidl)
         except LookupError as error:
             raise LookupError(self._taken(found) or str(error)) from error
+
+    def page(self, maildir: str, first: int, most: int) -> tuple[int, list[Numbered]]:
+        """How many messages a Maildir has, and those from a number on, as POP3 numbers them.
+
+        Raises:
+            LookupError: it cannot be listed; says why.
+            HostError: the host shows no files.
+        """
+        with self._lock:
+            return self._maildirs.page(maildir, first, most)
 
     def _taken(self, found: Arrival) -> str:
         """Who removed it over POP3, if that was seen."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from fastapi import APIRouter, Response
 
@@ -39,15 +39,21 @@ class Counts:
             return Counter(self._found)
 
 
+def by_kind(found: Mapping[tuple[str, str], int]) -> Counter[str]:
+    """The counts of each kind, whatever the outcome."""
+    kinds: Counter[str] = Counter()
+    for (kind, _), count in found.items():
+        kinds[kind] += count
+    return kinds
+
+
 def text(live: Live, streams: Streams, counts: Counts) -> str:
     """All metrics."""
     return histograms(live.store) + "".join(line + "\n" for line in _lines(live, streams, counts.now()))
 
 
 def _lines(live: Live, streams: Streams, found: Counter[tuple[str, str]]) -> Iterator[str]:
-    kinds: Counter[str] = Counter()
-    for (kind, _), count in found.items():
-        kinds[kind] += count
+    kinds = by_kind(found)
     events = [(f'{{kind="{kind}"}}', kinds[kind]) for kind in Kind]
     tried = [(f'{{outcome="{one}"}}', found[Kind.TRIED, one]) for one in OUTCOMES]
     yield from _metric("popbox_events_total", "counter", "Events recorded since this program began.", events)
@@ -76,10 +82,9 @@ def _metric(name: str, kind: str, what: str, samples: Iterable[Sample]) -> Itera
         yield f"{name}{labels} {'NaN' if value != value else f'{value:.15g}'}"
 
 
-def metrics(live: Live, streams: Streams) -> APIRouter:
+def metrics(live: Live, streams: Streams, counts: Counts) -> APIRouter:
     """The endpoint. It runs in a thread."""
     router = APIRouter()
-    counts: list[Counts] = []
 
     @router.get(
         "/metrics",
@@ -93,8 +98,6 @@ def metrics(live: Live, streams: Streams) -> APIRouter:
         """Histograms of delivery and pickup, events, deliveries, queue, recorder, streams and waits."""
         if within:
             raise ApiError(403, "metrics are of the whole host", "ask without popbox-space")
-        return Response(text(live, streams, counts[0]), media_type=TYPE)
+        return Response(text(live, streams, counts), media_type=TYPE)
 
-    if isinstance(store := getattr(live, "store", None), Store):
-        counts.append(Counts(store))
     return router
