@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,13 @@ from popbox.clients.wire import LINE_OCTETS, Address, Wire, readable
 from popbox.errors import ConnectionFailed, StepTimeout
 
 MOST_LINES = 1_000  # our choice: of one reply; with LINE_OCTETS it bounds memory
+QUEUED_AS = re.compile(r"\bqp (\d+)")
+
+
+def queued_as(reply: str) -> str:
+    """The qp of qmail's reply ``250 ok TIME qp PID``; empty where it names none."""
+    found = QUEUED_AS.search(reply)
+    return found.group(1) if found else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
 
-from popbox.clients.smtp import Receipt
+from popbox.clients.smtp import Receipt, queued_as
 from popbox.errors import PopboxError
 from popbox.journey.model import Foretold
-
-QUEUED_AS = re.compile(r"\bqp (\d+)")
 
 
 @dataclass(slots=True)
@@ -45,5 +42,4 @@ class Sent:
     @property
     def queued_as(self) -> str:
         """The qp of the reply ``250 ok TIME qp PID``; empty where it names none."""
-        found = QUEUED_AS.search(self.reply)
-        return found.group(1) if found else ""
+        return queued_as(self.reply)

@@ -196,3 +196,14 @@ def _own_send(db: sqlite3.Connection, line: Info, at: float) -> int:
     fits = {int(of): sum(bool(fact) for fact in facts) for of, *facts in rows}
     best = [of for of, facts in fits.items() if facts >= 2 and facts == max(fits.values())]
     return best[0] if len(best) == 1 else 0
+
+
+def logged_send(db: sqlite3.Connection, qp: str, sender: str, at: float) -> int:
+    """The message that the log has named already, and whose reply to DATA this is; 0 for none, or where two fit."""
+    query = (
+        "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1"
+        " AND m.number != '' AND m.parent IS NULL AND m.sender = ?2 AND abs(m.at - ?3) <= ?4"
+        " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.message = m.id AND e.kind = 'sent')"
+    )
+    rows = db.execute(query, (qp, sender, at, WITHIN_S)).fetchall()
+    return int(rows[0][0]) if len(rows) == 1 else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from contextlib import suppress
@@ -13,11 +12,12 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from popbox.clients.smtp import Smtp
+from popbox.clients.smtp import Smtp, queued_as
 from popbox.errors import ConnectionFailed, StepTimeout
 from popbox.hosts.base import Ability, Host
+from popbox.journey.join.queue import logged_send
 from popbox.journey.model import Event, Kind
-from popbox.journey.store import NEW, Batch
+from popbox.journey.store import NEW
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
 from popbox.serve.reads import Answer
@@ -28,8 +28,6 @@ from popbox.serve.writes.message import NewMessage
 
 REPLY_S = 20.0  # our choice: for each reply
 MOST_LINES = 200  # our choice: of a dialogue that is told, half of them from its begin
-QUEUED_AS = re.compile(r"\bqp (\d+)")
-WITHIN_S = 60.0  # our choice: between the reply to DATA and the log's line of the same qp
 
 
 class RefusedRecipient(BaseModel):
@@ -180,29 +178,18 @@ def note_sent(live: Live, new: NewMessage, talk: Talk, message_id: str | None) -
     Raises:
         StoreError: the event could not be stored.
     """
-    found = QUEUED_AS.search(talk.reply) if talk.accepted else None
+    qp = queued_as(talk.reply) if talk.accepted else ""
     said: dict[str, Any] = {"sender": new.sender, "reply": talk.reply, "accepted": talk.accepted}
     said["recipients"] = [one for one in new.to if one not in talk.refused] if talk.accepted else new.to
-    said |= {"qp": found[1]} if found else {}
+    said |= {"qp": qp} if qp else {}
     said |= {"subject": new.subject or "", "message_id": message_id} if message_id else {}
     now = time.time()
     with live.store.batch() as batch:
-        of = _queued(batch, said["qp"], new.sender, now) if found else 0
+        of = logged_send(batch.db, qp, new.sender, now) if qp else 0
         seq = batch.add(Event(now, Kind.SENT, of or NEW, said, SOURCE))
         if not talk.accepted:
             batch.add(Event(now, Kind.ENDED, seq, {}, SOURCE))
     return of or seq
-
-
-def _queued(batch: Batch, qp: str, sender: str, at: float) -> int:
-    """The message of that reply, where the log has named it by now; 0 where it has not, or two fit."""
-    query = (
-        "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1"
-        " AND m.number != '' AND m.parent IS NULL AND m.sender = ?2 AND abs(m.at - ?3) <= ?4"
-        " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.message = m.id AND e.kind = 'sent')"
-    )
-    rows = batch.db.execute(query, (qp, sender, at, WITHIN_S)).fetchall()
-    return int(rows[0][0]) if len(rows) == 1 else 0
 
 
 def _short(dialogue: tuple[str, ...]) -> list[str]:
