@@ -80,6 +80,26 @@ def test_it_is_there_until_down(argv: tuple[str, ...], place: Path, settings: Se
     assert list(settings.state.glob("serve/*")) == []
 
 
+def test_a_port_that_another_one_takes_in_that_moment_is_given_up(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Address] = []
+
+    def begun(_settings: Settings, _name: str, listen: Address) -> str:
+        tried.append(listen)
+        if listen == serving.USUAL:
+            raise HostError("it ended with 3 before it was ready")
+        return "begun"
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(serving, "USUAL", Address("127.0.0.1", taken.getsockname()[1]))
+        free, at = [serving.USUAL], serving.at
+        monkeypatch.setattr(serving, "at", lambda: free.pop() if free else at())  # free at the first look
+        monkeypatch.setattr(serving, "_begun", begun)
+        assert serving.begin(settings, "host") == "begun"
+    assert [one.port for one in tried] == [serving.USUAL.port, 0]
+
+
 def test_one_that_was_killed_is_not_shown_and_down_goes_on(place: Path, settings: Settings) -> None:
     popbox(place, "up", "--serve", "--host", "local")
     (record,) = Registry(settings.state).all()

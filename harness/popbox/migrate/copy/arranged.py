@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from hashlib import blake2b
 
 from popbox.migrate.copy.dates import Dates
@@ -27,10 +27,7 @@ def named(host: OldHost, where: Where, wanted: Sequence[tuple[Message, bytes | N
         if uidl is None:
             continue
         flags = message.name[len(message.uid) :]
-        why = not_kept(uidl) or ("another message of the box has it too" if uidl in taken else "")
-        if not why and len(uidl + flags) > NAME_OCTETS:
-            why = "no file name is that long"
-        if why:
+        if why := not_named(uidl, flags, taken):
             host.lose(where, f"UIDL {shown(uidl)} of {shown(message.name)}", why)
         else:
             taken.add(uidl)
@@ -38,6 +35,12 @@ def named(host: OldHost, where: Where, wanted: Sequence[tuple[Message, bytes | N
     return [
         message._replace(name=names.get(number) or _own(message, taken)) for number, (message, _) in enumerate(wanted)
     ]
+
+
+def not_named(uidl: bytes, flags: bytes, taken: Container[bytes]) -> str:
+    """Why no file can be named by a UIDL and these flags beside names that are ``taken``; empty where one can."""
+    why = not_kept(uidl) or ("another message of the box has it too" if uidl in taken else "")
+    return why or ("no file name is that long" if len(uidl + flags) > NAME_OCTETS else "")
 
 
 def _own(message: Message, taken: set[bytes]) -> bytes:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from popbox.migrate.copy.arranged import NAME_OCTETS
+from popbox.migrate.copy.arranged import NAME_OCTETS, not_named
 from popbox.migrate.copy.journal import Record
 from popbox.migrate.copy.maildir import Staged, uid_of
 from popbox.migrate.copy.work import NS, BoxWork, MboxRead
@@ -23,7 +23,6 @@ from popbox.migrate.oldhost.mboxes.rule import Rule
 from popbox.migrate.oldhost.mboxes.split import Parts, Split
 from popbox.migrate.oldhost.mboxes.survey import Choice, Reading
 from popbox.migrate.oldhost.tree import Body, FileRequest, OldHostError, OldHostTree, read_text
-from popbox.migrate.oldhost.uidls import not_kept
 
 
 class MboxCopy:
@@ -218,10 +217,7 @@ def _places(fitted: list[Fitted], told: Callable[[str], None]) -> Iterator[bytes
     for number, (entry, *_) in enumerate(fitted, start=2):
         part, _, rest = entry.flags.partition(b":")
         flags, uid = b":" + rest if rest else b"", entry.uidl
-        why = not_kept(uid) or ("another message of the box has it too" if uid in taken else "")
-        if not why and len(uid + flags) > NAME_OCTETS:
-            why = "no file name is that long"
-        if why:
+        if why := not_named(uid, flags, taken):
             told(f":{number}: UIDL {shown(uid)}: {why}")
             uid = b"%d.M%06dP%s.popbox" % (max(entry.arrival_ns, 0) // NS, number - 1, entry.sha256[:16].encode())
             flags = flags if len(uid + flags) <= NAME_OCTETS else b""

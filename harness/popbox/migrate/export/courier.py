@@ -174,7 +174,7 @@ def _displaced(box: Box, there: list[Item], *, by_second: bool) -> list[str]:
 
 def user(box: Box, home: str, owner: tuple[int, int]) -> str:
     """The line of one login in courier-authlib's userdb; empty for a locked login."""
-    if box.login is None or not box.login.crypt or box.login.crypt.startswith((b"!", b"*")):
+    if box.login is None or not box.login.has_hash:
         return ""
     fields = f"uid={owner[0]}|gid={owner[1]}|home={home}|mail={home}/Maildir"
     return f"{box.login.name}\t{fields}|systempw={box.login.crypt.decode('ascii')}\n"

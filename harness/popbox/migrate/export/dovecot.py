@@ -102,6 +102,6 @@ def _put(out: Out, box: Box, maildir: int, rows: list[Row]) -> list[str]:
 
 def user(box: Box, home: str, owner: tuple[int, int]) -> str:
     """The line of one login in Dovecot's passwd-file; empty for a locked login."""
-    if box.login is None or not box.login.crypt or box.login.crypt.startswith((b"!", b"*")):
+    if box.login is None or not box.login.has_hash:
         return ""
     return f"{box.login.name}:{{CRYPT}}{box.login.crypt.decode('ascii')}:{owner[0]}:{owner[1]}::{home}::\n"

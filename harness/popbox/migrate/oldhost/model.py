@@ -52,6 +52,11 @@ class Login:
     opens: Store | None = None
     domain: str = ""
 
+    @property
+    def has_hash(self) -> bool:
+        """Whether a password can fit its crypt(3) hash: one behind ``!`` or ``*`` is locked."""
+        return bool(self.crypt) and not self.crypt.startswith((b"!", b"*"))
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:

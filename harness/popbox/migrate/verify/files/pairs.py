@@ -11,8 +11,6 @@ from popbox.migrate.oldhost.model import Login, OldHost, Store
 from popbox.migrate.oldhost.to_accounts import to_accounts
 from popbox.migrate.oldhost.tree import ESCAPES, OUTSIDE, OldHostError, OldHostTree, hidden, look
 
-LOCKED = (b"!", b"*")
-
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -87,7 +85,7 @@ def _of_login(old: Known, new: Known, login: Login, there: Login | None) -> Pair
 
 
 def _locked(login: Login) -> bool:
-    return login.plain is None and (not login.crypt or login.crypt.startswith(LOCKED))
+    return login.plain is None and not login.has_hash
 
 
 def _outside(tree: OldHostTree, login: Login) -> str:
