@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from popbox.errors import UnusableError
+from popbox.migrate.pop3.twice import Once
 
 LOGIN_OCTETS, PASSWORD_OCTETS = 1024, 4096  # our choice: far beyond what any server takes
+SIDES = ("old", "new")
 COLUMNS = ("login", "password", "old_login", "old_password", "new_login", "new_password")
 
 
@@ -36,7 +38,8 @@ def load(path: Path, wanted: Callable[[str], bool] = lambda _: True) -> list[Acc
     """Accounts in the order of the file, or of the names in the directory; those whose old login is ``wanted``.
 
     Raises:
-        Unusable: a file or line cannot be used; names it and the rule.
+        Unusable: a file or line cannot be used, or a login stands twice, also among those that are not wanted here;
+            names it and the rule.
     """
     try:
         accounts, rows = _from_directory(path, wanted) if path.is_dir() else _from_csv(path, wanted)
@@ -80,7 +83,7 @@ def _rows(path: Path, file: Iterable[str], wanted: Callable[[str], bool]) -> tup
     header = [name.strip() for name in next(rows, [])]
     _check_header(path, header)
     accounts: list[Account] = []
-    lines: dict[tuple[str, str], int] = {}
+    once = Once()
     for row in rows:
         if not row:
             continue
@@ -89,13 +92,13 @@ def _rows(path: Path, file: Iterable[str], wanted: Callable[[str], bool]) -> tup
             raise Unusable(where, f"{len(row)} fields where the header has {len(header)}")
         count += 1
         account = _account(where, dict(zip(header, row, strict=True)).get)
-        if not wanted(account.old_login):
-            continue
-        for side, login in (("old", account.old_login), ("new", account.new_login)):
-            first = lines.setdefault((side, login), rows.line_num)
-            if first != rows.line_num:
-                raise Unusable(where, f"the {side} login {login!r} stands in line {first} already")
-        accounts.append(account)
+        for new, login in enumerate((account.old_login, account.new_login)):
+            once.note((SIDES[new], login), 2 * rows.line_num + new)
+        if wanted(account.old_login):
+            accounts.append(account)
+    if double := once.twice():
+        (first, _), (line, new) = (divmod(place, 2) for place in double)
+        raise Unusable(f"{path}: line {line}", f"the {SIDES[new]} login stands in line {first} already")
     return accounts, count
 
 
@@ -115,7 +118,7 @@ def _account(where: str, value: Callable[[str], str | None]) -> Account:
     """The fields of a row; ``login`` and ``password`` stand in for what a side does not have of its own."""
     found = []
     for what, most in (("login", LOGIN_OCTETS), ("password", PASSWORD_OCTETS)):
-        for side in ("old", "new"):
+        for side in SIDES:
             text = value(f"{side}_{what}") or value(what) or ""
             _usable(where, f"{side} {what}", text, most)
             found.append(text)

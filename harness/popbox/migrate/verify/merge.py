@@ -9,8 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from popbox.errors import PopboxError
-from popbox.migrate.pop3.accounts import Unusable
+from popbox.migrate.pop3.accounts import SIDES, Unusable
 from popbox.migrate.pop3.host import leaving
+from popbox.migrate.pop3.twice import Once
 from popbox.migrate.verify.lines import Part
 from popbox.migrate.verify.report import SCHEMA, Report, SideReport, Sums
 from popbox.migrate.verify.result import Box, Named
@@ -18,6 +19,8 @@ from popbox.migrate.verify.shard import Shard, parse
 from popbox.migrate.verify.work import elsewhere
 
 EXTRAS = 100_000  # our choice: so many extra messages are remembered, to name the box of a missing one
+
+PART_BITS = 40  # a place is the number of a part, its line, and the side
 
 
 class Incomplete(PopboxError):
@@ -35,12 +38,17 @@ class Merge:
         """Everything but the boxes.
 
         Raises:
-            Unusable: a part is not whole, or holds a box of another part.
+            Unusable: a part is not whole, or holds a box of another part, or a login stands for two boxes.
         """
-        for part in self.parts:
+        once = Once()
+        for at, part in enumerate(self.parts):
             shard = parse(part.head.shard)
-            for box in part.boxes():
+            for line, box in enumerate(part.boxes(), 2):
                 self._look(part, shard, box)
+                for new, login in enumerate((box.login, box.new_login)):
+                    once.note((SIDES[new], login), at << PART_BITS | line << 1 | new)
+        if double := once.twice():
+            self._refuse(*double)
         sums = Sums()
         for box in self.boxes():
             sums.add(box)
@@ -59,6 +67,14 @@ class Merge:
             boxes=(),
             oracles=tuple(oracle for foot in feet for oracle in foot.oracles),
         )
+
+    def _refuse(self, first: int, second: int) -> None:
+        """Name both places, as `report` has numbered them."""
+        here, there = (
+            f"{self.parts[place >> PART_BITS].path}: line {place % (1 << PART_BITS) >> 1}" for place in (second, first)
+        )
+        rule = f"the {SIDES[second & 1]} login is that of {there} already"
+        raise Unusable(here, f"{rule}: the parts are not of one accounts file, or it gives a login to two boxes")
 
     def _look(self, part: Part, shard: Shard, box: Box) -> None:
         if not shard.holds(box.login):

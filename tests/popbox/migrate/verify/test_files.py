@@ -142,6 +142,20 @@ def test_losses_are_named(place: Path, files: Files) -> None:
     )
 
 
+def test_a_mailbox_whose_address_is_the_login_of_another_one_is_compared_too(place: Path, files: Files) -> None:
+    """Two pairs under one name: the second took the place of the first."""
+    old = HOSTS["howto"](place / "old", 3)
+    rows = old / "var/qmail/users/poppasswd"
+    rows.write_text(rows.read_text().splitlines()[1].replace("aa0002", "joe@domain.com") + "\n")
+    home = imported(old, place)
+    code, report = files(old, home)
+    assert (code, sorted(by_login(report))) == (0, ["joe@domain.com", "joe@domain.com (mailbox)"])
+    gone = lost((home / JOE).parent, Random(1)), lost((home / JOE).parents[1] / "ann", Random(1))
+    code, report = files(old, home)
+    assert code == 1
+    assert {f["old"]["uidl"] for found in report["boxes"] for f in found["findings"]} == set(gone)
+
+
 def test_messages_of_one_second_have_no_order_of_their_own_on_qmail(place: Path, files: Files) -> None:
     """qmail-pop3d leaves it open (Q-POP3-5), ours goes by nanoseconds: no difference can be told."""
     old = HOSTS["howto"](place / "old", 0)

@@ -24,6 +24,7 @@ from tests.popbox.migrate.verify.test_verify import lasting
 
 from popbox.cli.migrate import migrate
 from popbox.clients.wire import Address
+from popbox.migrate.pop3.accounts import Unusable, load
 from popbox.migrate.verify.lines import as_lines
 from popbox.migrate.verify.report import Report, Totals
 from popbox.migrate.verify.result import Box
@@ -149,6 +150,32 @@ def test_parts_that_do_not_fit_are_refused(parts: list[Path], place: Path, case:
     assert done.exit_code != 0
 
 
+def test_a_login_of_two_boxes_in_different_shards_is_refused_by_each(place: Path) -> None:
+    """Each shard alone would compare a box of its own with the same new one, and say nothing."""
+    file = place / "all.csv"
+    first, other = user(part=1), user(part=2)
+    file.write_text(f"login,password,new_login\n{first},x,both\nbetween,x,\n{other},x,both\n")
+    for k in range(1, OF + 1):
+        with pytest.raises(Unusable, match=r"all\.csv: line 4: the new login stands in line 2 already"):
+            load(file, Shard(k, OF).holds)
+
+
+def user(part: int) -> str:
+    return next(f"user{n:02}" for n in range(12) if part_of(n) == part)
+
+
+@pytest.mark.parametrize("name", ["new_login", "login"])
+def test_parts_that_give_a_login_to_two_boxes_are_refused(parts: list[Path], place: Path, name: str) -> None:
+    """Made from two accounts files, or put together by hand."""
+    both = {name: next(f"u{n}" for n in range(99) if Shard(2, OF).holds(f"u{n}"))}
+    changed(2, lambda found: found | both)(parts[1])
+    changed(1, lambda found: found | both)(parts[1 if name == "login" else 0])
+    done = CliRunner().invoke(migrate, ["verify", "merge", *map(str, parts), "--json", str(place / "out.json")])
+    side, first = ("old", parts[1]) if name == "login" else ("new", parts[0])
+    assert f"{parts[1]}: line 3: the {side} login is that of {first}: line 2 already" in str(done.exception)
+    assert not (place / "out.json").exists()
+
+
 def test_a_missing_shard_is_no_verdict(parts: list[Path]) -> None:
     done = merge(parts[0], parts[2])
     assert done.return_value == 3
@@ -180,7 +207,9 @@ def _merged(place: Path, part: Path, boxes: int) -> int:
     with file.open("w") as out:
         out.write(head + "\n")
         for number in range(boxes):
-            out.write(Box.model_validate(row | {"login": f"u{number}"}).model_dump_json() + "\n")
+            out.write(
+                Box.model_validate(row | {"login": f"u{number}", "new_login": f"u{number}"}).model_dump_json() + "\n"
+            )
         out.write(foot.replace('"boxes":0', f'"boxes":{boxes}') + "\n")
     script = "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
     script += "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"

@@ -295,7 +295,8 @@ def test_tls(place: Path, verify: Verify) -> None:
 BAD = {
     "login,password\nann\n": r"a\.csv: line 2: 1 fields where the header has 2",
     "login,password\nann,\n": r"a\.csv: line 2: the old password is empty",
-    "login,password\nann,x\nann,y\n": r"a\.csv: line 3: the old login 'ann' stands in line 2 already",
+    "login,password\nann,x\nann,y\n": r"a\.csv: line 3: the old login stands in line 2 already",
+    "login,password,new_login\nann,x,\nb,y,c\nd,z,ann\nb,y,e\n": r"a\.csv: line 4: the new login stands in line 2 al",
     "login,secret\nann,x\n": r"a\.csv: line 1: unknown column 'secret'",
     "login,login\n": r"a\.csv: line 1: a column stands twice",
     "old_login,password\na,b\n": r"a\.csv: line 1: needs the column login",

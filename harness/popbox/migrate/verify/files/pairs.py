@@ -66,7 +66,8 @@ def pairs(old: Known, new: Known) -> list[Pair]:
         if box.store not in covered:
             twin = boxes.get(box.address)
             refused = "" if twin else f"the new host has no mailbox {box.address}"
-            found.append(Pair(box.address, box.address, box.store, twin.store if twin else None, refused))
+            name = box.address + " (mailbox)" * (box.address in old.logins)  # that login opens another one
+            found.append(Pair(name, name, box.store, twin.store if twin else None, refused))
     return found
 
 
