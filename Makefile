@@ -9,7 +9,7 @@ SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 # A pytest in a fresh clone compiles hundreds of files, and so does each that a test starts, where none of it is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check quick bare lint lock bench mutants clean
+.PHONY: demo test check quick browser bare lint lock bench mutants clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/popbox demo $(ARGS)
@@ -36,6 +36,13 @@ QUICK = tests/test_bare.py tests/test_imports.py tests/test_needs.py tests/mailh
     tests/popbox/hosts/test_state.py tests/popbox/scenario/test_transcript.py
 quick: $(VENV)/.dev
 	$(PY) -m pytest $(SPREAD) -q -m "not slow and not quiet" $(QUICK) $(ARGS)
+
+# What the tests of the console in a browser need beside Debian's chromium: Playwright and axe, about 60 MB.
+BROWSER = tests/popbox/serve/browser/requirements
+browser: $(VENV)/.browser
+$(VENV)/.browser: $(BROWSER).txt $(VENV)/.dev
+	$(PY) -m pip install --quiet --require-hashes -r $(BROWSER).txt
+	@touch $@
 
 # README's two commands on machines as users have them, in containers; .ci/machines lists them.
 bare:
@@ -70,6 +77,7 @@ lock:
 	$(LOCK) pyproject.toml --extra build --extra serve --extra dev -o requirements-dev.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements.in -o images/mailhost/requirements.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements-box.in -o images/mailhost/requirements-box.txt -c requirements-dev.txt
+	$(LOCK) $(BROWSER).in -o $(BROWSER).txt -c requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis report

@@ -9,6 +9,7 @@ otherwise.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import resource
 import shutil
@@ -76,6 +77,11 @@ def _node() -> str:
     """Node 18 or newer: with a test runner and fetch."""
     asked = "import 'node:test'; fetch.name"
     return _ends_well("node", "--input-type=module", "--eval", asked)
+
+
+def _playwright() -> str:
+    found = all(map(importlib.util.find_spec, ("playwright", "axe_playwright_python")))
+    return "" if found else "Playwright and axe are not installed: `make browser`"
 
 
 def _docker_stack() -> str:
@@ -166,6 +172,7 @@ NEEDS: dict[str, Need] = {name: Need(_installed(names)) for name, names in PROGR
     "buildx": Need(lambda: _ends_well("docker", "buildx", "version"), on=("docker client",)),
     "base image": Need(_base_image, on=("engine",)),
     "node": Need(_node),
+    "Playwright": Need(_playwright),
     "host docker": Need(_host_docker, on=("engine", "compose", "buildx", "base image")),
     "qmail image": Need(_qmail_image, on=("host docker",)),
     # What only a try can show; a test that finds it lacking says so by ``lacks``.

@@ -1,0 +1,65 @@
+"""One host with mail of every kind, one ``popbox serve`` beside it, and one browser, for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.needs import program, require
+from tests.popbox.serve.browser.town import Town, built
+from tests.popbox.serve.browser.watched import Watched
+from tests.popbox.serve.served import serving
+from tests.popbox.standin import standin
+
+FLAGS = (
+    "--no-sandbox",  # CI is root in a container
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # what a page asks of elsewhere fails at once
+)
+
+
+@pytest.fixture(scope="package")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    require("Playwright", "chromium")
+    state = tmp_path_factory.mktemp("town")
+    with standin(state / "popbox") as host:
+        host.keep()
+        with serving(state) as (port, _):
+            yield built(host, port)
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Any]:
+    require("Playwright", "chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program("chromium"), args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browse(chromium: Any, town: Town) -> Iterator[Any]:
+    """A page of a browser as some people have it: ``browse(width=320, script=False)``, watched until the test ends."""
+    contexts = []
+
+    def opened(width: int = 1280, height: int = 900, *, script: bool = True, **more: Any) -> Watched:
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, java_script_enabled=script, base_url=town.url, **more
+        )
+        contexts.append(context)
+        return Watched(context.new_page(), town.url)
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path:
+    """Where screenshots go; CI keeps the folder."""
+    folder = Path(__file__).parents[4] / "report/console"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,108 @@
+"""Every screen as people open it: on a desk and on a phone, in the dark, without script, printed, by axe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.popbox.serve.browser.town import Town
+from tests.popbox.serve.browser.watched import Watched
+
+pytestmark = [pytest.mark.needs("Playwright", "chromium"), pytest.mark.slow]
+Browse = Callable[..., Watched]
+SHOWN = ("now", "queue", "accounts", "explain-address", "box-maildir", "journeys-N", "find-q")
+
+
+def test_every_screen_on_a_desk_and_on_a_phone_and_by_axe(browse: Browse, town: Town, pictures: Path) -> None:
+    tab = browse()
+    wrong = []
+    for name, path in town.paths.items():
+        page = tab.go(path)
+        for dark in (False, True):
+            page.emulate_media(color_scheme="dark" if dark else "light")
+            rules = {"runOnly": {"type": "rule", "values": ["color-contrast"]}} if dark else {}
+            wrong += tab.axe(**rules) + tab.sideways()
+            page.screenshot(path=pictures / f"{name}-{'dark' if dark else 'light'}.png", full_page=True)
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": 320, "height": 900})
+        wrong += tab.sideways()
+        page.screenshot(path=pictures / f"{name}-320.png", full_page=True)
+        page.set_viewport_size({"width": 1280, "height": 900})
+        wrong += tab.told()
+    assert wrong == []
+    assert set(SHOWN) <= town.paths.keys()
+
+
+def test_every_screen_without_script_is_the_same_page_and_its_forms_are_links(browse: Browse, town: Town) -> None:
+    tab = browse(script=False)
+    for path in town.paths.values():
+        page = tab.go(path)
+        assert page.locator("h1").count() == 1, path
+        assert page.locator("main").inner_text().strip(), path
+    page = tab.go("/")
+    page.locator("#q").fill("paul@example.org")
+    page.get_by_role("button", name="Search").click()
+    page.wait_for_url("**/journeys/*")
+    assert page.locator("h1").inner_text() == "the first message"
+    assert tab.told() == []
+
+
+def test_zoomed_to_200_percent_and_in_large_type_nothing_is_cut_off(browse: Browse, town: Town) -> None:
+    """Zoom makes the window narrow; type alone that is twice as large is the other way (WCAG 1.4.4, 1.4.10)."""
+    tab = browse(640, 450)
+    wrong = []
+    for path in town.paths.values():
+        page = tab.go(path)
+        wrong += tab.sideways()
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        wrong += tab.sideways()
+    assert wrong == []
+
+
+def test_paper_has_the_page_without_what_only_a_screen_can_use(browse: Browse, town: Town, pictures: Path) -> None:
+    tab = browse()
+    for name in ("now", "journeys-N"):
+        page = tab.go(town.paths[name])
+        page.emulate_media(media="print", color_scheme="dark")
+        assert not page.locator("nav").is_visible()
+        assert not page.locator("#q").is_visible()
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert paper in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"), "ink is not wasted on a dark ground"
+        page.set_viewport_size({"width": 700, "height": 1000})  # A4 with margins
+        assert tab.sideways() == []
+        page.screenshot(path=pictures / f"{name}-print.png", full_page=True)
+    assert tab.told() == []
+
+
+def test_nothing_moves_for_those_who_want_no_motion(browse: Browse, town: Town) -> None:
+    moving = """() => [...document.querySelectorAll("*")].map((one) => getComputedStyle(one)).filter((one) =>
+      one.animationName !== "none" || parseFloat(one.transitionDuration) || one.scrollBehavior === "smooth").length"""
+    add = "document.querySelector('[data-rows] tbody tr').classList.add('new')"
+    for reduced, expected in (("reduce", False), ("no-preference", True)):
+        page = browse(reduced_motion=reduced).go("/")
+        page.evaluate(add)
+        assert bool(page.evaluate(moving)) == expected
+
+
+def test_the_walk_sees_what_is_wrong(browse: Browse) -> None:
+    """Each of its eyes, on a page that is broken by hand."""
+    tab = browse()
+    page = tab.go("/")
+    assert tab.axe() + tab.sideways() + tab.told() == []
+    page.evaluate("document.querySelector('h1').style.cssText = 'color: #ccc; width: 2000px'")
+    assert ["color-contrast" in one for one in tab.axe()] == [True]
+    assert "2000px" in tab.sideways()[0]
+    for breaks, word in (
+        (
+            "document.body.insertAdjacentHTML('beforeend', '<img src=https://elsewhere.example/x.png>')",
+            "Content Security",
+        ),
+        ("document.body.insertAdjacentHTML('beforeend', '<b onclick=alert(1)>')", "Content Security"),
+        ("setTimeout(() => alert(1))", "dialog"),
+        ("setTimeout(() => { throw new Error('one') })", "fault"),
+        ("location = 'http://127.0.0.2:9/'", "foreign"),
+    ):
+        page.evaluate(breaks)
+        page.wait_for_timeout(100)
+        assert word in " ".join(tab.told()), breaks
