@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
+from tests.popbox.serve.console.test_console import PNG, Seen
 from tests.popbox.serve.mailing import PDF, mail, send, until
 from tests.popbox.serve.served import ask, octets
-from tests.popbox.serve.console.test_console import PNG, Seen
 
 from popbox.clients.pop3 import Pop3
 from popbox.hosts.base import Host
