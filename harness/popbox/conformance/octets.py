@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 import time
 from types import TracebackType
 from typing import Self
 
+from popbox.clients.ready import comes
 from popbox.clients.wire import LINE_OCTETS, Address, Logged
 from popbox.errors import ConnectionFailed, StepTimeout
 
@@ -134,7 +134,7 @@ class Octets:
     def _readable(self, wait_s: float) -> bool:
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return True
-        return bool(select.select([self._socket], [], [], wait_s)[0])
+        return comes(self._socket.fileno(), wait_s)
 
     def _take(self) -> int | None:
         """What is there, without waiting: octets, 0 at the end, None for TLS records that hold none."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import select
 import signal
 import subprocess
 import threading
@@ -18,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from popbox.clients.ready import comes
 from popbox.errors import HostError
 from popbox.hosts.process import undisturbed
 
@@ -73,7 +73,7 @@ class _Helper:
         assert self._child.stdout is not None
         deadline, out = time.monotonic() + within_s, self._child.stdout.fileno()
         while b"\n" not in self._buffer:
-            if not select.select([out], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not comes(out, deadline - time.monotonic()):
                 raise TimeoutError
             got = self._child.stdout.read1(1 << 20)  # type: ignore[attr-defined]
             if not got:

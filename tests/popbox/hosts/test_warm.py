@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.popbox.crowd import crowded
 
 from popbox.errors import HostError
 from popbox.hosts.warm import Cold, Warm
@@ -85,6 +86,15 @@ def test_what_does_not_end_in_time_is_ended(fake: Warm) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
     assert fake.run(["x"], b"", 30)[0] != before, "the next one has a new helper"
+
+
+def test_a_process_with_a_thousand_clients_is_answered() -> None:
+    up = Warm([sys.executable, "-c", FAKE])
+    with crowded():
+        with pytest.raises(Cold):
+            up.run(["x"], b"", 30)
+        assert up.run(["x"], b"", 30)[0]
+        up.close()
 
 
 def test_a_helper_that_was_killed_is_replaced(fake: Warm) -> None:

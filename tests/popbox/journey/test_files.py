@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from tests.popbox.crowd import crowded
 from tests.popbox.journey.bench import BOX, Bench
 
 from popbox.journey.feeds.maildirs import Maildirs
@@ -35,6 +36,13 @@ def test_a_sender_that_the_log_writes_in_another_way_is_the_same(bench: Bench, w
     journey = bench.store.journey(one)
     assert journey is not None
     assert (journey.end, len(journey.message.recipients[0].files)) == (Disposition.ONCE, 1)
+
+
+def test_it_is_found_by_a_process_with_a_thousand_clients(bench: Bench) -> None:
+    with crowded():
+        bench.logged()
+        bench.put("1")
+        assert bench.one(queue_id="41").end is Disposition.ONCE
 
 
 def test_the_whole_way(bench: Bench) -> None:

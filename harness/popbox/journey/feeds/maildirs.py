@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import inspect
 import json
-import select
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from popbox.clients.ready import comes
 from popbox.errors import HostError
 from popbox.hosts.base import Host
 from popbox.hosts.process import undisturbed
@@ -143,7 +143,7 @@ class Maildirs:
     @staticmethod
     def _line(child: subprocess.Popen[bytes]) -> bytes:
         assert child.stdout is not None
-        if not select.select([child.stdout], [], [], ANSWER_S)[0]:
+        if not comes(child.stdout.fileno(), ANSWER_S):
             raise OSError(f"no answer within {ANSWER_S:.0f} s")
         return child.stdout.readline()
 
