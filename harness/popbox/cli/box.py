@@ -24,10 +24,10 @@ from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Registry
 from popbox.journey.store import Store
 from popbox.serve.app import application
-from popbox.serve.guard import Rules
 from popbox.serve.keys import given, keys_in
 from popbox.serve.live import Live
 from popbox.serve.names import usable
+from popbox.serve.rules import Rules
 from popbox.serve.server import Server, bind, server
 from popbox.settings import Settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 VARIABLE = "POPBOX_TOKEN"  # where a file cannot be handed over, as in a service container of a CI
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 LOOPBACK = ("127.0.0.1", "::1")
+PUBLIC = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~-]+)*", re.IGNORECASE)
 
 
 @click.command()
@@ -41,7 +43,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 @click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
 @click.option("--listen", default="127.0.0.1:8025", show_default=True, metavar="ADDR:PORT", help="Port 0: a free one.")
 @click.option(
-    "--public-url", "public", multiple=True, metavar="URL", help="Where a proxy shows it: https://NAME[:PORT]."
+    "--public-url", "public", multiple=True, metavar="URL", help="Where a proxy shows it: https://NAME[:PORT][/PATH]."
 )
 @click.option(
     "--known-as",
@@ -101,15 +103,14 @@ def serve(
         )
     if token_file and not allow_writes:
         raise click.UsageError("--token-file is of no use without --allow-writes")
-    for one in public:
-        _check(one)
+    _check(public)
     writes = {"allow_writes": allow_writes and host == "remote"}
     remote = read_remote({"host": host or "the one that is up", "mta": mta, "keep": False, **reached, **writes})
     try:
         from popbox.serve.app import application
-        from popbox.serve.guard import Rules
         from popbox.serve.live import Live, Pace
         from popbox.serve.names import usable
+        from popbox.serve.rules import Rules
         from popbox.serve.server import bind, server
     except ModuleNotFoundError as error:
         raise UnusableError(f"popbox serve needs {error.name}: pip install 'popbox[serve]'") from error
@@ -135,11 +136,23 @@ def serve(
         if allow_writes:
             keys, said = stack.enter_context(_keys(token_file, settings.state / "serve" / f"{port}.token"))
         rules = Rules.at(where, port, public=public, host=running.name, mta=running.mta, keys=keys, names=known)
-        echo(f"http://{f'[{where}]' if ':' in where else where}:{port} {running.describe()}, {said}")
+        echo(f"http://{_literal(where)}:{port} {running.describe()}, {said}")
         if where not in LOOPBACK:
             echo(f"popbox: everyone who reaches {where}:{port} can read accounts and queue", err=True)
-        server(application(live, rules), live.end_waits).run(sockets=[listener])
+        app = application(live, rules)
+        base = public[0] if public else f"http://{_named(where)}:{port}"
+        echo(f"console: {base}/" + (f"enter?once={app.sessions.invite()}" if app.sessions else ""))
+        server(app, live.end_waits).run(sockets=[listener])
     return 0
+
+
+def _literal(where: str) -> str:
+    return f"[{where}]" if ":" in where else where
+
+
+def _named(where: str) -> str:
+    """What a browser on this machine calls it."""
+    return _literal(LOOPBACK[EVERYWHERE.index(where)] if where in EVERYWHERE else where)
 
 
 @contextmanager
@@ -163,17 +176,18 @@ def _keys(wanted: Path | None, default: Path) -> Iterator[tuple[Keys, str]]:
             file.unlink(missing_ok=True)
 
 
-def _check(url: str) -> None:
-    """Refuse what is no origin.
+def _check(urls: tuple[str, ...]) -> None:
+    """Refuse what is no address of a proxy, and two that browsers could not keep apart.
 
     Raises:
-        click.BadParameter: it has a path, a user or another scheme.
+        click.BadParameter: says which, and why.
     """
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or url != f"{parts.scheme}://{parts.netloc}"
-        or "@" in url
-    ):
-        raise click.BadParameter(f"--public-url {url}: https://NAME or https://NAME:PORT is wanted, without a path")
+    for url in urls:
+        if not PUBLIC.fullmatch(url) or not urlsplit(url).hostname or {".", ".."} & set(url.split("/")):
+            raise click.BadParameter(
+                f"--public-url {url}: https://NAME[:PORT][/PATH] is wanted, without a slash at its end"
+            )
+    if len({urlsplit(one).path for one in urls}) > 1:
+        raise click.BadParameter("--public-url: all have one path, as a page has one address for its links")
+    if len({urlsplit(one).netloc.lower() for one in urls}) < len({one.lower() for one in urls}):
+        raise click.BadParameter("--public-url: one name has one scheme: a cookie for https does not go by http")

@@ -17,16 +17,19 @@ from starlette.exceptions import HTTPException
 
 from popbox.errors import HostError
 from popbox.journey.store import Store, StoreError
+from popbox.serve.console.acts.all import acts
 from popbox.serve.console.console import console
+from popbox.serve.console.render import Pages
 from popbox.serve.errors import ApiError, Problem, body_of
-from popbox.serve.guard import Guard, Rules
+from popbox.serve.guard import Guard
 from popbox.serve.journeys import journeys
-from popbox.serve.keys import Keys
 from popbox.serve.live import Live
 from popbox.serve.mail.absent import absent
 from popbox.serve.mail.messages import Mailroom, messages
 from popbox.serve.mail.waits import waits
 from popbox.serve.reads import reads
+from popbox.serve.rules import Rules, for_people, said_by
+from popbox.serve.sessions import Sessions
 from popbox.serve.space import Space
 from popbox.serve.watch.events import Streams, events
 from popbox.serve.watch.metrics import Counts, metrics
@@ -46,10 +49,13 @@ def application(live: Live, rules: Rules) -> Guard:
 
     broken = Broken(live)
     broken.resume()  # also where nothing can be changed any more
-    return Guard(_api(live, rules.keys, broken), rules, living=living)
+    sessions = Sessions(rules.keys) if rules.keys else None
+    pages = Pages({"host": rules.host, "mta": rules.mta}, writes=sessions is not None, root=rules.root)
+    api = _api(live, rules, broken, pages, sessions)
+    return Guard(api, rules, sessions=sessions, living=living, page=pages.problem)
 
 
-def _api(live: Live, keys: Keys | None, broken: Broken) -> FastAPI:
+def _api(live: Live, rules: Rules, broken: Broken, pages: Pages, sessions: Sessions | None) -> FastAPI:
     host = live.host
     api = FastAPI(
         title="popbox",
@@ -63,40 +69,43 @@ def _api(live: Live, keys: Keys | None, broken: Broken) -> FastAPI:
     streams = Streams(live)
     for router in (reads(live), journeys(live), waits(live, mailroom), absent(live), messages(live, mailroom)):
         api.include_router(router)
-    for router in writes(live, keys, broken):
+    for router in writes(live, rules.keys, broken):
         api.include_router(router)
     counts = Counts(live.store)
     watching = (events(live, streams), metrics(live, streams, counts))
-    for router in (*watching, *console(live, mailroom, counts, writes=keys is not None)):
+    for router in (*watching, *console(live, mailroom, counts, pages), *acts(live, rules, pages, sessions)):
         api.include_router(router)
 
-    def answer(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
+    def answer(request: Request, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
+        if for_people(said_by(request.scope["headers"]), request.scope["path"]):
+            return pages.of_problem(error, headers)
         return Response(body_of(error, host.name, host.mta), error.status, headers, media_type="application/json")
 
     @api.exception_handler(ApiError)
-    async def told(_: Request, error: ApiError) -> Response:
-        return answer(error)
+    async def told(request: Request, error: ApiError) -> Response:
+        return answer(request, error)
 
     @api.exception_handler(HostError)
-    async def unavailable(_: Request, error: HostError) -> Response:
-        return answer(ApiError(503, "the mail host does not answer", "popbox status", (error.what,)))
+    async def unavailable(request: Request, error: HostError) -> Response:
+        return answer(request, ApiError(503, "the mail host does not answer", "popbox status", (error.what,)))
 
     @api.exception_handler(StoreError)
-    async def unwritten(_: Request, error: StoreError) -> Response:
-        return answer(ApiError(503, "the store of journeys fails", "see its disk", (str(error),)))
+    async def unwritten(request: Request, error: StoreError) -> Response:
+        return answer(request, ApiError(503, "the store of journeys fails", "see its disk", (str(error),)))
 
     @api.exception_handler(RequestValidationError)
-    async def unusable(_: Request, error: RequestValidationError) -> Response:
+    async def unusable(request: Request, error: RequestValidationError) -> Response:
         where = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        return answer(ApiError(422, "the request cannot be used", "see /openapi.json", tuple(where)))
+        return answer(request, ApiError(422, "the request cannot be used", "see /openapi.json", tuple(where)))
 
     @api.exception_handler(HTTPException)
-    async def unknown(_: Request, error: HTTPException) -> Response:
-        return answer(ApiError(error.status_code, str(error.detail), "see /openapi.json"), error.headers)  # 405: Allow
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        problem = ApiError(error.status_code, str(error.detail), "see /openapi.json")
+        return answer(request, problem, error.headers)  # 405: Allow
 
     @api.exception_handler(Exception)
-    async def fault(_: Request, error: Exception) -> Response:
-        return answer(ApiError(500, "popbox has a fault", "please report it", (type(error).__name__,)))
+    async def fault(request: Request, error: Exception) -> Response:
+        return answer(request, ApiError(500, "popbox has a fault", "please report it", (type(error).__name__,)))
 
     return api
 
@@ -104,7 +113,7 @@ def _api(live: Live, keys: Keys | None, broken: Broken) -> FastAPI:
 def schema_text() -> str:
     """The OpenAPI description as it is kept: of ``v1``, without popbox's own version."""
     nowhere = cast(Any, _Nowhere())  # describing asks nothing of a host
-    described = _api(nowhere, None, Broken(nowhere)).openapi()
+    described = _api(nowhere, Rules(frozenset(), frozenset()), Broken(nowhere), Pages({}, writes=False), None).openapi()
     return json.dumps({**described, "info": {**described["info"], "version": "v1"}}, indent=1) + "\n"
 
 

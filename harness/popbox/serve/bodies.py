@@ -37,38 +37,40 @@ class Bodies:
         finally:
             self._held -= len(body)
 
-    async def read(self, body: bytearray, receive: Receive, announced: str) -> None:
-        """Fill a body that is held; ``announced`` is Content-Length, or empty.
+    async def read(self, body: bytearray, receive: Receive, announced: str, most: int | None = None) -> None:
+        """Fill a body that is held; ``announced`` is Content-Length, or empty; ``most`` a smaller limit than usual.
 
         Raises:
             ApiError: it is too big, too slow, or too much is held already.
             Gone: the client has left.
         """
-        if announced.isascii() and announced.isdigit() and int(announced[:20]) > self._most:
-            raise self._too_big()
+        most = min(most or self._most, self._most)
+        if announced.isascii() and announced.isdigit() and int(announced[:20]) > most:
+            raise _too_big(most)
         try:
             async with asyncio.timeout(self._within_s):
-                while await self._part(body, receive):
+                while await self._part(body, receive, most):
                     pass
         except TimeoutError:
             raise ApiError(408, f"the body did not come within {self._within_s:g} s", "send it at once") from None
 
-    async def _part(self, body: bytearray, receive: Receive) -> bool:
+    async def _part(self, body: bytearray, receive: Receive, most: int) -> bool:
         """Take the next part; whether there may be more."""
         message = await receive()
         if message["type"] != "http.request":
             raise Gone
         part: bytes = message.get("body", b"")
-        if len(body) + len(part) > self._most:
-            raise self._too_big()
+        if len(body) + len(part) > most:
+            raise _too_big(most)
         if self._held + len(part) > self._at_once:
             raise ApiError(503, "too many requests with large bodies at once", "try again in a moment")
         body += part
         self._held += len(part)
         return bool(message.get("more_body", False))
 
-    def _too_big(self) -> ApiError:
-        return ApiError(413, f"a body has at most {self._most} octets", "attachments count in base64, a third more")
+
+def _too_big(most: int) -> ApiError:
+    return ApiError(413, f"a body has at most {most} octets", "attachments count in base64, a third more")
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:

@@ -11,9 +11,10 @@ from popbox.hosts.base import Host
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import Store
 from popbox.serve.app import application
-from popbox.serve.guard import App, Rules
+from popbox.serve.guard import App
 from popbox.serve.keys import Keys
 from popbox.serve.live import Live
+from popbox.serve.rules import Rules
 
 TOKEN = "0123456789abcdefghij"
 RULES = Rules.at("127.0.0.1", 8025, host="local", mta="stand-in", keys=Keys(TOKEN))

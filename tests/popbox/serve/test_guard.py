@@ -11,9 +11,10 @@ import pytest
 from popbox.serve.app import application
 from popbox.serve.bodies import Bodies
 from popbox.serve.errors import ApiError
-from popbox.serve.guard import Caller, Guard, Rules, admitted
+from popbox.serve.guard import Guard
 from popbox.serve.keys import Keys
 from popbox.serve.live import Live
+from popbox.serve.rules import Caller, Rules, admitted
 
 TOKEN = "0123456789abcdefghij"
 KEYS = Keys(TOKEN)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from popbox.serve.errors import ApiError
-from popbox.serve.guard import Rules, admitted
 from popbox.serve.names import usable
+from popbox.serve.rules import Rules, admitted
 
 RULES = Rules.at("::", 8025, names=frozenset({"box", "popbox__box", "host.docker.internal"}))
 OURS = (

@@ -21,9 +21,8 @@ STATIC = {
 }
 
 
-def console(live: Live, mailroom: Mailroom, counts: Counts, *, writes: bool, root: str = "") -> tuple[APIRouter, ...]:
-    """The routers of the console; ``root`` is the path that a proxy puts before all, without a slash at its end."""
-    pages = Pages({"host": live.host.name, "mta": live.host.mta}, writes=writes, root=root)
+def console(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> tuple[APIRouter, ...]:
+    """The routers of the screens that change nothing."""
     screens = (journeys(live, mailroom, counts, pages), host_screens(live, mailroom, pages))
     return *screens, frames(live, mailroom, pages), _static()
 

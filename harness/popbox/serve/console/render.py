@@ -11,18 +11,16 @@ from jinja2 import Environment
 
 from popbox.report.pages import environment
 from popbox.serve.console import words
+from popbox.serve.errors import ApiError
+from popbox.serve.guard import OF_PAGES
 
-# No inline script or style, nothing from elsewhere, in no frame; a form sends only to this server.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 SCREENS = (
     ("now", "Now", "/"),
     ("queue", "Queue", "/queue"),
     ("accounts", "Accounts", "/accounts"),
     ("explain", "Explain", "/explain"),
 )
+HEADERS = {name.decode(): value.decode() for name, value in OF_PAGES}
 
 
 @cache
@@ -58,7 +56,15 @@ class Pages:
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page as an answer."""
-        return Response(self.text(template, **values), status, {"content-security-policy": POLICY}, "text/html")
+        return Response(self.text(template, **values), status, HEADERS, "text/html")
+
+    def problem(self, error: ApiError) -> bytes:
+        """An error as people see it."""
+        return self.text("problem.html.j2", page="problem", title=error.error, problem=error).encode()
+
+    def of_problem(self, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
+        """The same as an answer."""
+        return Response(self.problem(error), error.status, {**HEADERS, **(headers or {})}, "text/html")
 
 
 def missing(pages: Pages, why: str) -> Response:

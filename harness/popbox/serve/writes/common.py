@@ -15,8 +15,9 @@ from popbox.errors import PopboxError
 from popbox.hosts.base import Ability, Host
 from popbox.journey.model import Event, Kind
 from popbox.serve.errors import ApiError
-from popbox.serve.guard import CALLER, Caller
+from popbox.serve.guard import CALLER
 from popbox.serve.live import Live
+from popbox.serve.rules import Caller
 
 SOURCE = "api"  # of events that tell of writes
 OF_EXIT_CODE = {2: 422, 111: 503}  # of mailhost -> HTTP; else 409, the host is not as the change needs it
@@ -58,8 +59,7 @@ def noted(live: Live, caller: Caller, what: str, **said: Any) -> Iterator[dict[s
     Raises:
         StoreError: the event could not be stored.
     """
-    who = "token" if caller.whole else f"space {caller.space}"
-    more: dict[str, Any] = {"what": what, "who": who, "space": caller.space or "", **said, "outcome": "done"}
+    more: dict[str, Any] = {"what": what, "who": caller.who, "space": caller.space or "", **said, "outcome": "done"}
     try:
         yield more
     except BaseException as error:

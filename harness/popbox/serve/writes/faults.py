@@ -61,7 +61,7 @@ class ShownFault(BaseModel):
     id: str
     fault: Kinds
     on: Targets
-    by: str = Field(description="who broke it: `token`, or `space NAME`")
+    by: str = Field(description="who broke it: `token`, `console`, or `space NAME`")
     at: float = Field(description="wall clock, seconds since 1970")
     heals_at: float | None = Field(description="when it heals by itself; null where it does not")
     why: str = Field(description="why the last try to heal it failed; empty where none did")
@@ -116,7 +116,7 @@ def faults(live: Live, broken: Broken) -> APIRouter:
         fault = next((one for one in broken.active if one.id == id), None)
         if fault is None or (within is not None and fault.space != within.name):
             raise ApiError(404, f"there is no fault {id}", "GET /v1/faults shows those that are not healed")
-        left = broken.heal(id, "token" if caller.whole else f"space {caller.space}")
+        left = broken.heal(id, caller.who)
         told: dict[str, Any] = {"id": id, "fault": fault.kind, "on": fault.target}
         return HealedFault(**world, **told, answers=not left, evidence=[left] if left else [])
 

@@ -1,0 +1,68 @@
+"""Entering: a browser says the token, or the word of the link that serve printed, and gets a cookie; and leaving."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from popbox.serve.console.acts.acting import acting, done
+from popbox.serve.console.journeys import Text
+from popbox.serve.console.render import Pages
+from popbox.serve.errors import ApiError
+from popbox.serve.forms import Entered, Filled
+from popbox.serve.rules import ENTER, Rules
+from popbox.serve.sessions import Sessions
+
+# Where one may be led after entering: a page of ours by its path alone, so never to another host.
+NEXT = re.compile(r"/(?:[a-z]{1,20}(?:/[0-9]{1,19})?)?")
+Once = Annotated[str, Query(max_length=100, pattern=r"^[A-Za-z0-9_-]*$")]
+
+
+def entering(rules: Rules, pages: Pages, sessions: Sessions | None) -> APIRouter:
+    """The page, and its two forms."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get(ENTER)
+    def ask(session: Entered, once: Once = "", next: Text = "/") -> Response:
+        """Ask for the token. A link has ``once``, which opening the page does not use up: previews open links, too."""
+        where = _inner(next)
+        if session and not once and where != ENTER and where != "/":
+            return done(pages, where)
+        shown = acting(pages, "enter.html.j2", session, page="enter", title="Enter", once=once, next=where)
+        shown.headers["referrer-policy"] = "strict-origin"  # `once` is in this page's address
+        return shown
+
+    if sessions is None:
+        return router
+
+    @router.post(ENTER)
+    async def enter(request: Request, form: Filled, session: Entered) -> Response:
+        """Begin a session; one that the browser had ends."""
+        jar = rules.jar(request.headers["host"])
+        try:
+            value = sessions.enter(form.one("once") or form.one("token").strip())
+        except ApiError as error:
+            values = {"page": "enter", "title": "Enter", "once": "", "next": _inner(form.one("next"))}
+            refused = acting(pages, "enter.html.j2", None, error.status, problem=error, **values)
+            refused.headers["referrer-policy"] = "strict-origin"
+            return refused
+        sessions.leave(session)
+        answer = done(pages, _inner(form.one("next")))
+        answer.headers.append("set-cookie", jar.set(value))
+        return answer
+
+    @router.post("/leave")
+    async def leave(request: Request, _: Filled, session: Entered) -> Response:
+        """End the session."""
+        sessions.leave(session)
+        answer = done(pages, ENTER)
+        answer.headers.append("set-cookie", rules.jar(request.headers["host"]).set(""))
+        return answer
+
+    return router
+
+
+def _inner(path: str) -> str:
+    return path if NEXT.fullmatch(path) else "/"
