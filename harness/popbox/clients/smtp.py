@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -12,6 +13,8 @@ from popbox.clients.wire import LINE_OCTETS, Address, Wire, readable
 from popbox.errors import ConnectionFailed, StepTimeout
 
 MOST_LINES = 1_000  # our choice: of one reply; with LINE_OCTETS it bounds memory
+MOST_TOLD = 200  # our choice: lines of a dialogue that are told, half of them from its begin
+TOLD_CHARACTERS = 500  # our choice: of each of them; a command has at most 512 octets (RFC 5321 §4.5.3.1.4)
 QUEUED_AS = re.compile(r"\bqp (\d+)")
 
 
@@ -19,6 +22,32 @@ def queued_as(reply: str) -> str:
     """The qp of qmail's reply ``250 ok TIME qp PID``; empty where it names none."""
     found = QUEUED_AS.search(reply)
     return found.group(1) if found else ""
+
+
+def commands(transcript: Iterable[str]) -> list[str]:
+    """The dialogue about a message without the message: one remark stands in its place; of a long one the middle goes.
+
+    ``transcript``: the C: and S: lines of one session.
+    """
+    told: list[str] = []
+    content = 0
+    taking = False
+    for line in transcript:
+        if taking and line.startswith("C: ") and line != "C: .":
+            content += 1
+            continue
+        if taking:
+            told.append(f"C: ... {content} {'line' if content == 1 else 'lines'} of the message")
+        taking = line.startswith("S: 354")
+        content = 0
+        told.append(line if len(line) <= TOLD_CHARACTERS else f"{line[:TOLD_CHARACTERS]}...")
+    return shortened(told)
+
+
+def shortened(told: Sequence[str]) -> list[str]:
+    """Lines of which the middle is left out where there are more than MOST_TOLD; a remark says how many."""
+    half, left_out = MOST_TOLD // 2, len(told) - MOST_TOLD
+    return [*told[:half], f"... {left_out} lines", *told[-half:]] if left_out > 0 else list(told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from email.parser import BytesHeaderParser
 from functools import partial
 
+from popbox.clients.smtp import commands
 from popbox.errors import HostError
 from popbox.hosts.base import Host
 from popbox.hosts.following import LogLine
@@ -91,7 +92,7 @@ class Tracker:
                 subject, message_id = _named(sent.octets)
                 said = {"sender": sent.sender, "recipients": sent.recipients, "bytes": len(sent.octets)}
                 said |= {"qp": sent.queued_as, "reply": sent.reply, "accepted": sent.accepted, "token": sent.token}
-                said |= {"subject": subject, "message_id": message_id}
+                said |= {"subject": subject, "message_id": message_id, "dialogue": commands(sent.receipt.transcript)}
                 (self._ids[sent.token],) = store.append([Event(sent.at, Kind.SENT, NEW, said, "popbox")])
 
     def family(self, sent: Sent) -> list[Message]:

@@ -8,7 +8,7 @@ import pytest
 from tests.popbox.peer import peer
 
 from popbox.clients.pop3 import Pop3, Pop3Refused
-from popbox.clients.smtp import deliver
+from popbox.clients.smtp import commands, deliver
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, StepTimeout
 
@@ -54,6 +54,14 @@ def test_smtp_sends_whole_lines_dots_doubled_and_reads_every_reply() -> None:
     assert server.heard[4:9] == [b"..first\r\n", b"second\r\n", b"\r\n", b"...x\r\n", b".\r\n"]
     assert receipt.transcript[0] == "S: 220 x ESMTP"
     assert "C: ..first" in receipt.transcript
+
+
+def test_a_dialogue_is_told_without_the_message_and_a_long_one_without_its_middle() -> None:
+    said = ["S: 220 x", "C: DATA", "S: 354 go", "C: Subject: secret", "C: ", "C: ..dot", "C: .", "S: 250 ok", "C: QUIT"]
+    assert commands(said) == [*said[:3], "C: ... 3 lines of the message", *said[6:]]
+    assert commands([f"C: RCPT TO:<{'x' * 2000}>"])[0] == f"C: RCPT TO:<{'x' * 488}..."
+    many = [f"C: RCPT TO:<{number}@x>" for number in range(1000)]
+    assert commands(many) == [*many[:100], "... 800 lines", *many[-100:]]
 
 
 def test_smtp_stops_at_the_first_refusal() -> None:

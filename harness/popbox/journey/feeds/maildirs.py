@@ -97,6 +97,15 @@ class Maildirs:
             raise LookupError(answer["why"])
         return base64.b64decode(answer["octets"])
 
+    def hashes(self, files: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Of each message, given by Maildir and name: its sha256 in hex and empty, or empty and why there is none.
+
+        Raises:
+            HostError: the host shows no files, or the program ended or did not answer.
+        """
+        answers = self._ask({"hash": files}) if files else []
+        return [(one.get("sha256", ""), one.get("why", "")) for one in answers]
+
     def page(self, box: str, first: int, most: int) -> tuple[int, list[Numbered]]:
         """How many messages a Maildir has, and those from a number on, as POP3 numbers them.
 

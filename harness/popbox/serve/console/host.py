@@ -6,10 +6,10 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from popbox.errors import HostError
 from popbox.hosts.base import Ability, Host
@@ -17,7 +17,7 @@ from popbox.journey.feeds.maildirs import Numbered
 from popbox.journey.join.rules import logins
 from popbox.journey.model import Journey, State
 from popbox.journey.store.search import Filters
-from popbox.serve.console.journeys import Text
+from popbox.serve.console.journeys import Number, Text
 from popbox.serve.console.render import Pages
 from popbox.serve.console.words import below
 from popbox.serve.errors import ApiError
@@ -32,7 +32,6 @@ SESSIONS = 50  # our choice: the newest lines of the POP3 log about a box
 LOG_OCTETS = 1 << 20  # our choice: of the log, from its end
 FILES = ("control/me", "control/rcpthosts", "control/locals", "control/virtualdomains", "users/assign")
 CONTROL = ("badmailfrom", "defaultdomain", "defaulthost", "envnoathost", "morercpthosts", "percenthack", "plusdomain")
-Number = Annotated[int, Query(ge=1, le=10**9)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import RedirectResponse
 
-from popbox.journey.model import Event, Journey, Kind, Leg
+from popbox.journey.model import Journey, Kind
 from popbox.journey.store import Filters
 from popbox.serve.console.mail import mail_of
 from popbox.serve.console.render import Pages, missing
+from popbox.serve.console.way import way
 from popbox.serve.journeys import found as journeys_of
 from popbox.serve.live import Live
 from popbox.serve.mail.messages import Mailroom
@@ -24,6 +25,7 @@ KEYS = ("to", "sender", "message_id", "uidl", "queue_id", "subject")  # what a s
 
 Ids = Annotated[str, Query(max_length=2_000, pattern=r"^\d{1,16}(,\d{1,16}){0,99}$")]
 Cursor = Annotated[int | None, Query(ge=0, le=2**53)]
+Number = Annotated[int, Query(ge=1, le=10**9)]
 Text = Annotated[str, Query(max_length=1_000)]
 
 
@@ -65,22 +67,24 @@ def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> AP
             for value in keyed
             for key in KEYS
             if value
-            for one in live.store.search(Filters(**{key: value}), limit=PAGE)
+            for one in live.store.search(Filters(**{key: value}), limit=PAGE + 1)
         }
-        ids = tuple(sorted(found, reverse=True)[:PAGE])
-        if len(ids) == 1:
-            return RedirectResponse(f"{pages.root}/journeys/{ids[0]}", 303)
+        ids = tuple(sorted(found, reverse=True)[: PAGE + 1])
+        listed = journeys_of(live, ids, None)[:PAGE]
+        if len(listed) == 1:
+            return RedirectResponse(f"{pages.root}/journeys/{listed[0].id}", 303)
         return pages.page(
             "find.html.j2",
             page="find",
-            title=f"{len(ids)} {'message' if len(ids) == 1 else 'messages'} found" if wanted else "Find a message",
+            title=_found(len(listed), more=len(ids) > PAGE) if wanted else "Find a message",
             query=wanted,
-            journeys=journeys_of(live, ids, None),
+            journeys=listed,
         )
 
     @router.get("/journeys/{of}")
-    def journey(of: int, copy: Cursor = None, view: Text = "text") -> Response:
+    def journey(of: int, copy: Cursor = None, view: Text = "text", first: Number = 1) -> Response:
         """One message's way: what was foretold, what happened, and the evidence for it."""
+        cursor = live.store.cursor()  # first, so that what comes in between is in the stream
         if (found := live.store.journey(of)) is None:
             return missing(pages, "there is no such journey; one that is old may have been taken out of the store")
         if found.id != of:
@@ -91,7 +95,8 @@ def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> AP
             page="journey",
             title=found.message.subject or "no subject seen",
             journey=found,
-            proof=lambda leg: evidence(events, leg),
+            cursor=cursor,
+            **way(live, mailroom, found, events, first),
             **mail_of(mailroom, events.values(), copy, view),
         )
 
@@ -114,6 +119,12 @@ def _tally(live: Live, counts: Counts) -> list[tuple[str, int, str]]:
     return [("waiting", waiting, "in the queue"), ("owed", owed, "delivered, their files not seen yet"), *told]
 
 
+def _found(many: int, *, more: bool) -> str:
+    """How many messages a search found; a message and its copies are one."""
+    said = f"{many} {'message' if many == 1 else 'messages'}"
+    return f"The newest {said} of those found" if more else f"{said} found"
+
+
 def _path(**values: str | int | None) -> str:
     """The path of the first screen with what is set."""
     return "/?" + urlencode({key: value for key, value in values.items() if value})
@@ -128,13 +139,3 @@ def _filters(show: str, domain: str) -> list[tuple[str, str, bool]]:
 def _is_of(journey: Journey, domain: str) -> bool:
     addresses = [journey.message.sender, *(one.address for one in journey.message.recipients)]
     return any(one.rpartition("@")[2].lower() == domain.lower() for one in addresses)
-
-
-def evidence(events: dict[int, Event], leg: Leg) -> list[str]:
-    """The events that a leg's state rests on, as lines."""
-    return [_line(events[seq]) for seq in leg.evidence if seq in events]
-
-
-def _line(event: Event) -> str:
-    said = " ".join(f"{key}={value}" for key, value in event.fields.items() if value not in ("", None, [], ()))
-    return f"{event.kind} ({event.source or 'popbox'}): {said}"

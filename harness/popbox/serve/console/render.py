@@ -32,6 +32,7 @@ def _templates() -> Environment:
         "clock": words.clock,
         "date": words.date,
         "duration": words.duration,
+        "foretold": words.foretold,
         "mark": words.MARKS.__getitem__,
         "octets": words.octets,
         "outcome": words.outcome,

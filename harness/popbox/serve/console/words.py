@@ -84,3 +84,13 @@ def below(path: str, home: str) -> str:
     if path.startswith(f"{home}/"):
         return path.removeprefix(f"{home}/")
     return "" if path.startswith("/") or "/" not in path else path
+
+
+def foretold(recipient: Recipient) -> str:
+    """What the rules said of it, without the places; empty where they were not asked."""
+    if (said := recipient.foretold) is None:
+        return ""
+    why = said.why or "; ".join(said.elsewhere)
+    if why.startswith(said.outcome):
+        return why
+    return f"{said.outcome}: {why}" if why else said.outcome

@@ -112,6 +112,15 @@ class Mailroom:
         except LookupError as error:
             raise LookupError(self._taken(found) or str(error)) from error
 
+    def hashes(self, files: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """See ``Maildirs.hashes``.
+
+        Raises:
+            HostError: the host shows no files.
+        """
+        with self._lock:
+            return self._maildirs.hashes(files)
+
     def page(self, maildir: str, first: int, most: int) -> tuple[int, list[Numbered]]:
         """How many messages a Maildir has, and those from a number on, as POP3 numbers them.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from popbox.errors import HostError
+from popbox.journey.lines import line
 from popbox.journey.model import Disposition, Event, Journey, Kind, Message, Recipient
 from popbox.journey.store import Filters
 from popbox.serve.journeys import Brief, brief, copies_of, found
@@ -19,6 +20,7 @@ from popbox.serve.view import addresses
 
 MOST_NEAR = 20  # our choice: journeys that are looked at, the latest
 MOST_LINES = 30  # our choice: of log and evidence
+OF_ALL = (Kind.SENT, Kind.RETRIEVED, Kind.REMOVED)  # they may name addresses and logins of other spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +37,16 @@ def why_not(live: Live, wanted: Wanted, within: Space | None) -> Stuck:
     """What the journeys behind the cursor say. It asks the host's rules too, so it may block."""
     ours = _journeys(live, wanted, within, to=wanted.to) if wanted.to else []
     near = [] if ours else _near(live, wanted, within)
-    told = [line for one in ours for line in _of_address(one, wanted)]
+    told = [said for one in ours for said in _of_address(one, wanted)]
     told += [_elsewhere(one) for one in near]
     if ours:
-        reason = next((line for line in told if "came" not in line.partition(":")[0]), told[0] if told else "")
+        reason = next((said for said in told if "came" not in said.partition(":")[0]), told[0] if told else "")
     else:
         reason = _nothing(live, wanted)
     if error := live.state.error:
         reason = f"what the host does is not recorded: {error}; {reason}"
     latest = next(iter(ours or near), None)
-    log = [line for one in (ours or near)[:3] for line in _log(live.store.events_of(one.id), within)]
+    log = [said for one in (ours or near)[:3] for said in _log(live.store.events_of(one.id), within)]
     last = brief(latest, copies_of(live, latest, within)) if latest else None
     return Stuck(reason, tuple(told[:MOST_LINES]), tuple(log[-MOST_LINES:]), last)
 
@@ -111,30 +113,9 @@ def _log(events: Iterable[Event], within: Space | None) -> Iterator[str]:
         if event.kind is Kind.TRYING:
             names[said["recipient"]] = said["address"]
         recipient = said.get("recipient")
-        if within and recipient and not within.holds(names.get(recipient, recipient)):
+        if within and (event.kind in OF_ALL or (recipient and not within.holds(names.get(recipient, recipient)))):
             continue
-        if line := _line(event):
-            yield f"{_time(event.at)} {line}"
-
-
-def _line(event: Event) -> str:
-    said = event.fields
-    match event.kind:
-        case Kind.QUEUED:
-            return f"info msg {said['number']}: bytes {said['bytes']} from <{said['sender']}> qp {said['qp']}"
-        case Kind.TRYING:
-            return f"starting delivery {said['delivery']}: to {said['channel']} {said['recipient']}"
-        case Kind.TRIED:
-            return f"delivery {said['delivery']}: {said['outcome']}: {said['said']}"
-        case Kind.BOUNCED:
-            return f"bounce qp {said['qp']}"
-        case Kind.ENDED:
-            return "end msg"
-        case Kind.FILED:
-            return f"file {said['path']}"
-        case Kind.MISSING | Kind.UNSEEN | Kind.UNSURE | Kind.AMBIGUOUS | Kind.ALARM:
-            return f"{event.kind.value}: {said.get('why', '')}"
-    return ""
+        yield f"{_time(event.at)} {line(event)}"
 
 
 def _time(at: float) -> str:

@@ -5,6 +5,7 @@ A stream is a task of the event loop and a cursor: no thread, no queue. It reads
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -39,20 +40,29 @@ class Asked(BaseModel):
     since: int | None = Field(None, ge=0, le=GREATEST, description="events behind this cursor; without it: from now on")
     to: str | None = exactly("an address of the envelope, or as the MTA's log has it")
     domain: str | None = exactly("of a recipient")
+    journey: int | None = Field(
+        None, ge=1, le=GREATEST, description="only of the journey with that id, or with a message of that id"
+    )
     kind: list[Kind] = Field([], max_length=len(Kind), description="of events; several may be given")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events a stream sends. ``to`` and ``domain`` are in lower case."""
+    """Which events a stream sends. ``to`` and ``domain`` are in lower case.
+
+    ``family`` are the messages of one journey; those that come of them are added as events tell of them.
+    """
 
     to: str | None = None
     domain: str | None = None
     kinds: frozenset[Kind] = frozenset()
     within: Space | None = None
+    family: set[int] | None = None
 
     def fits(self, told: Told) -> bool:
         """Whether the event is sent."""
+        if self.family is not None and told.about is not None and not self._is_of_family(told):
+            return False
         if self.kinds and told.kind not in self.kinds:
             return False
         if told.about is None:
@@ -62,6 +72,12 @@ class Wanted:
         if self.to and self.to not in told.about:
             return False
         return not self.domain or any(one.rpartition("@")[2] == self.domain for one in told.about)
+
+    def _is_of_family(self, told: Told) -> bool:
+        assert self.family is not None
+        if told.message is not None and told.parent in self.family:
+            self.family.add(told.message)
+        return told.message in self.family
 
 
 class Streams:
@@ -149,6 +165,17 @@ def _pieces(page: Page, after: int, wanted: Wanted) -> Iterable[bytes]:
         yield b"".join(held)
 
 
+def _family(live: Live, of: int) -> set[int]:
+    """The messages of a journey.
+
+    Raises:
+        ApiError: there is none.
+    """
+    if not (root := live.store.root_of(of)):
+        raise ApiError(404, "there is no journey of that id", "/v1/journeys has those there are")
+    return {event.message for event in live.store.events_of(root) if event.message is not None}
+
+
 def events(live: Live, streams: Streams) -> APIRouter:
     """The endpoint."""
     router = APIRouter()
@@ -172,7 +199,8 @@ def events(live: Live, streams: Streams) -> APIRouter:
         """
         since = int(last_event_id) if last_event_id else asked.since
         to, domain = (one.lower() if one else None for one in (asked.to, asked.domain))
-        wanted = Wanted(to, domain, frozenset(asked.kind), within)
+        family = await asyncio.to_thread(_family, live, asked.journey) if asked.journey else None
+        wanted = Wanted(to, domain, frozenset(asked.kind), within, family)
         return streams.stream(wanted, since)
 
     return router

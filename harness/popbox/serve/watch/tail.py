@@ -24,12 +24,17 @@ HOSTS = (Kind.GAP, Kind.BLIND)  # about no address: how recording goes
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One event, ready to be sent. ``about`` are addresses in lower case; None: the host, so that it is for all."""
+    """One event, ready to be sent. ``about`` are addresses in lower case; None: the host, so that it is for all.
+
+    ``parent`` is the message that ``message`` came from, where the event says so; else 0.
+    """
 
     seq: int
     kind: Kind
     about: frozenset[str] | None
     frame: bytes
+    message: int | None = None
+    parent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ class Judge:
 
     def told(self, event: Event) -> Told:
         """The event, ready to be sent."""
-        return Told(event.seq, event.kind, self._about(event), frame(event))
+        parent = event.fields["parent"] if event.kind is Kind.LINKED else 0
+        return Told(event.seq, event.kind, self._about(event), frame(event), event.message, parent)
 
     def _about(self, event: Event) -> frozenset[str] | None:
         said = event.fields

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from popbox.clients.smtp import Smtp, queued_as
+from popbox.clients.smtp import Smtp, commands, queued_as, shortened
 from popbox.errors import ConnectionFailed, StepTimeout
 from popbox.hosts.base import Ability, Host
 from popbox.journey.join.queue import logged_send
@@ -27,7 +27,6 @@ from popbox.serve.writes.compose import composed, decoded
 from popbox.serve.writes.message import NewMessage
 
 REPLY_S = 20.0  # our choice: for each reply
-MOST_LINES = 200  # our choice: of a dialogue that is told, half of them from its begin
 
 
 class RefusedRecipient(BaseModel):
@@ -87,7 +86,7 @@ def send(live: Live) -> APIRouter:
             command=talk.command,
             reply=talk.reply,
             refused=refused,
-            dialogue=_short(talk.dialogue),
+            dialogue=shortened(talk.dialogue),
             journey=journey,
             message_id=message_id,
             cursor=cursor,
@@ -181,7 +180,7 @@ def note_sent(live: Live, new: NewMessage, talk: Talk, message_id: str | None) -
     qp = queued_as(talk.reply) if talk.accepted else ""
     said: dict[str, Any] = {"sender": new.sender, "reply": talk.reply, "accepted": talk.accepted}
     said["recipients"] = [one for one in new.to if one not in talk.refused] if talk.accepted else new.to
-    said |= {"qp": qp} if qp else {}
+    said |= {"dialogue": commands(talk.dialogue)} | ({"qp": qp} if qp else {})
     said |= {"subject": new.subject or "", "message_id": message_id} if message_id else {}
     now = time.time()
     with live.store.batch() as batch:
@@ -190,9 +189,3 @@ def note_sent(live: Live, new: NewMessage, talk: Talk, message_id: str | None) -
         if not talk.accepted:
             batch.add(Event(now, Kind.ENDED, seq, {}, SOURCE))
     return of or seq
-
-
-def _short(dialogue: tuple[str, ...]) -> list[str]:
-    half = MOST_LINES // 2
-    left_out = len(dialogue) - MOST_LINES
-    return [*dialogue[:half], f"... {left_out} lines", *dialogue[-half:]] if left_out > 0 else list(dialogue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html.parser
 import re
 from collections.abc import Iterator
@@ -207,6 +208,49 @@ def test_a_search_finds_by_each_fact_and_says_what_is_not_there(port: int, host:
     assert status == 200
     assert b"Nothing is exactly" in body
     assert b"/explain?address=nobody%40nowhere.example" in body
+
+
+def test_a_message_and_its_forwarded_copy_are_found_as_one(port: int, host: Host) -> None:
+    since = cursor_of(port)
+    send(host, mail("Found once"), "sales@domain.com", sender="forwarded-once@client.example")
+    of = journey_of(port, "sender=forwarded-once%40client.example", since)["id"]
+    status, _, headers = octets(port, "/find?q=forwarded-once@client.example")
+    assert (status, headers.get("location")) == (303, f"/journeys/{of}")
+
+
+def test_the_page_of_a_journey_has_the_evidence_of_each_leg(port: int, host: Host) -> None:
+    since = cursor_of(port)
+    send(host, mail("Proved"), "sales@domain.com", "nobody@domain.com", sender="joe@domain.com")
+    whole = journey_of(port, "subject=Proved", since)
+    body = octets(port, f"/journeys/{whole['id']}")[1].decode()
+    cards = re.findall(r'<article class="card \w+" data-recipient="([^"]+)">(.*?)</article>', body, re.DOTALL)
+    assert [to for to, _ in cards[:2]] == ["nobody@domain.com", "sales@domain.com"], "what went wrong is first"
+    [copied] = [one for one in whole["copies"] if one["relation"] == "forward"]
+    [file] = copied["recipients"][0]["files"]
+    [seen] = [card for _, card in cards if f'data-file="{file["path"]}"' in card]
+    for fact in (file["path"], file["uidl"], f"uid {file['uid']}, {file['mode']:04o}"):
+        assert fact in seen, fact
+    assert hashlib.sha256(host.read(file["path"])).hexdigest() in seen
+    assert "starting delivery" in seen
+    assert [re.search(r"<td>([^<]*)</td></tr></tbody>", card)[1] for _, card in cards] == ["as foretold"] * 4  # type: ignore[index]
+    assert f"<code>{file['path'].rsplit('/', 2)[0]}</code>" in cards[1][1], "where the forwarded copy lies"
+    assert f'data-journey="{whole["id"]}"' in body
+
+
+def test_a_message_for_many_is_shown_in_pages(port: int, host: Host) -> None:
+    since = cursor_of(port)
+    to = [f"nobody-{number:03}@domain.com" for number in range(24)]
+    send(host, mail("For many"), "joe@domain.com", *to, sender="joe@domain.com")
+    of = journey_of(port, "subject=For%20many&sender=joe%40domain.com", since)["id"]
+    seen, path = list[bytes](), f"/journeys/{of}"
+    while path:
+        page = octets(port, path)
+        assert judge(path, *page) == []
+        seen += re.findall(rb'data-recipient="([^"]+)"', page[1])
+        found = re.search(rb'rel="next" href="([^"]+)"', page[1])
+        path = urljoin(path, found[1].decode()).partition("#")[0] if found else ""
+    assert sorted(one.decode() for one in seen if one != b"joe@domain.com") == to
+    assert seen.count(b"joe@domain.com") == 2, "of the message, and of its bounce"
 
 
 def test_a_box_has_the_sizes_of_the_disk_and_of_pop3(port: int, host: Host) -> None:

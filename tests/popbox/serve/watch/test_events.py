@@ -74,6 +74,24 @@ def upto(last: int) -> Callable[[list[dict[str, Any]]], bool]:
     return lambda got: last in seqs(got)
 
 
+def test_a_journey_has_the_events_of_its_messages_and_of_what_comes_of_them(live: Live) -> None:
+    other, root = message(live.store, 1, "joe@a.example"), message(live.store, 2, "ann@a.example")
+    since = live.store.cursor()
+    copy = message(live.store, 3, "far@b.example")
+    linked = Event(1.0, Kind.LINKED, copy, {"parent": root, "relation": "forward"}, "mail log", "l")
+    tried = [Event(2.0, Kind.ENDED, one) for one in (copy, other, root)]
+    wanted = live.store.append([linked, *tried])
+    got = run(live, Wanted(kinds=frozenset({Kind.LINKED, Kind.ENDED}), family={root}), since, upto(wanted[-1]))
+    assert seqs(got) == [wanted[0], wanted[1], wanted[3]]
+    got = run(live, Wanted(family={root}, within=HERE), since, upto(wanted[-1]))
+    assert seqs(got) == [wanted[3]], "what a space may not see is hidden from a journey's stream too"
+
+
+def test_a_journey_that_is_not_there_has_no_stream(port: int) -> None:
+    status, body, _ = ask(port, "/v1/events?journey=999999999")
+    assert (status, body["error"]) == (404, "there is no journey of that id")
+
+
 def test_a_stream_that_is_cut_anywhere_goes_on_without_gap_and_double(live: Live) -> None:
     for number in range(5):
         message(live.store, number, "joe@a.example")

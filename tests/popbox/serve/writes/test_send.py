@@ -54,6 +54,10 @@ def test_fields_become_a_message_with_a_journey_of_its_own(api: Api, space: Any)
     }, popbox_space=space["token"])  # fmt: skip
     assert (status, receipt["accepted"], receipt["refused"], receipt["command"]) == (200, True, [], "DATA"), receipt
     assert receipt["dialogue"][-2].startswith("C: .") or "C: ." in receipt["dialogue"]
+    [sent] = [one for one in api.store.events_of(receipt["journey"]) if one.kind is Kind.SENT]
+    dialogue = sent.fields["dialogue"]
+    assert (dialogue[0][:6], dialogue[-1][:6]) == ("S: 220", "S: 221")
+    assert [one for one in dialogue if "of the message" in one] == [dialogue[dialogue.index("C: .") - 1]]
     [octets] = filed(api.host, receipt["message_id"])
     mail = parse(octets)
     assert (mail.subject, mail.header("From")) == ("Grüße ✓", "shop@a.example")

@@ -26,19 +26,72 @@
     keys[event.key]();
   });
 
-  // Live: ids of journeys that changed are gathered for a moment, and their rows asked for at once.
-  const cursor = body.dataset.cursor;
-  if (cursor === undefined || !("EventSource" in window)) return;
+  // What is new is said at most every 5 s.
   const badge = document.querySelector("[data-live]"), news = document.getElementById("news");
-  const changed = new Set();
-  let asking = false, fresh = 0, told = 0;
-
+  const state = (text) => { badge.hidden = false; badge.textContent = text; };
+  let unsaid = () => "", told = 0;
   const say = () => {
-    if (!fresh || Date.now() - told < 5000) return;
-    news.textContent = fresh === 1 ? "1 new message" : `${fresh} new messages`;
+    if (Date.now() - told < 5000) return;
+    const text = unsaid();
+    if (!text) return;
+    news.textContent = text;
     told = Date.now();
-    fresh = 0;
     setTimeout(() => { news.textContent = ""; }, 4000);
+  };
+  setInterval(say, 5000);
+
+  // Parts of a page that the server makes again. What is open, and what has the focus, stays so.
+  const keyOf = (one) => [one.closest("[data-recipient]")?.dataset.recipient, one.closest("[data-leg]")?.dataset.leg,
+    one.dataset.fold ?? one.getAttribute("href") ?? one.textContent].join("\n");
+  const held = new Map([...document.querySelectorAll("[data-part]")].map((one) => [one.id, one.outerHTML]));
+  let said = "";
+  const renew = async () => {
+    const answer = await fetch(location.href);
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    document.querySelectorAll("[data-part]").forEach((old) => {
+      const made = page.getElementById(old.id), focus = document.activeElement;
+      if (!made || held.get(old.id) === made.outerHTML || old.dataset.part === "whole") return;
+      if (old.contains(focus) && focus.matches("input, textarea, select")) return;
+      held.set(old.id, made.outerHTML);
+      said = made.dataset.said ?? said;
+      const open = new Map([...old.querySelectorAll("details")].map((one) => [keyOf(one), one.open]));
+      made.querySelectorAll("details").forEach((one) => { one.open = open.get(keyOf(one)) ?? one.open; });
+      const key = old.contains(focus) ? keyOf(focus) : null;
+      const again = key && [...made.querySelectorAll(focus.tagName)].find((one) => keyOf(one) === key);
+      old.replaceWith(made);
+      if (again) again.focus();
+    });
+    say();
+  };
+
+  const listen = (query, hear) => {
+    const source = new EventSource(`${root}/v1/events?${query}`);
+    source.onopen = () => state("live");
+    source.onerror = () => state("not connected");
+    source.onmessage = (event) => hear(JSON.parse(event.data));
+    addEventListener("pagehide", () => source.close());
+  };
+
+  // One message's way: made again a moment after anything is recorded of it.
+  const cursor = body.dataset.cursor, journey = body.dataset.journey;
+  if (cursor === undefined || !("EventSource" in window)) return;
+  if (journey) {
+    let soon = 0, turn = Promise.resolve();
+    unsaid = () => { const text = said; said = ""; return text; };
+    listen(`journey=${journey}&since=${cursor}`, () => {
+      soon = soon || setTimeout(() => { soon = 0; turn = turn.then(renew).catch(() => {}); }, 100);
+    });
+    return;
+  }
+
+  // Rows: ids of journeys that changed are gathered for a moment, and their rows asked for at once.
+  const changed = new Set();
+  let asking = false, fresh = 0;
+  unsaid = () => {
+    const text = fresh === 1 ? "1 new message" : fresh ? `${fresh} new messages` : "";
+    fresh = 0;
+    return text;
   };
 
   const put = (row) => {
@@ -78,16 +131,9 @@
     if (changed.size) setTimeout(ask, 50);
   };
 
-  const source = new EventSource(`${root}/v1/events?since=${cursor}`);
-  const state = (text) => { badge.hidden = false; badge.textContent = text; };
-  source.onopen = () => state("live");
-  source.onerror = () => state("not connected");
-  source.onmessage = (event) => {
-    const message = JSON.parse(event.data).message;
+  listen(`since=${cursor}`, ({ message }) => {
     if (!message) return;
     changed.add(message);
     setTimeout(ask, 20);
-  };
-  setInterval(say, 5000);
-  addEventListener("pagehide", () => source.close());
+  });
 })();
