@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 VARIABLE = "POPBOX_TOKEN"  # where a file cannot be handed over, as in a service container of a CI
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 LOOPBACK = ("127.0.0.1", "::1")
-PUBLIC = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~-]+)*", re.IGNORECASE)
+PUBLIC = re.compile(
+    r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+:[0-9a-f.]+\])(?::[0-9]{1,5})?(?:/[a-z0-9._~-]+)*", re.IGNORECASE
+)
 
 
 @click.command()
@@ -177,16 +179,15 @@ def _keys(wanted: Path | None, default: Path) -> Iterator[tuple[Keys, str]]:
 
 
 def _check(urls: tuple[str, ...]) -> None:
-    """Refuse what is no address of a proxy, and two that browsers could not keep apart.
+    """Refuse what is no address of a proxy, and two that cannot be kept apart.
 
     Raises:
         click.BadParameter: says which, and why.
     """
     for url in urls:
-        if not PUBLIC.fullmatch(url) or not urlsplit(url).hostname or {".", ".."} & set(url.split("/")):
-            raise click.BadParameter(
-                f"--public-url {url}: https://NAME[:PORT][/PATH] is wanted, without a slash at its end"
-            )
+        if not PUBLIC.fullmatch(url) or {".", ".."} & set(url.split("/")):
+            wanted = "https://NAME[:PORT][/PATH] is wanted, without a slash at its end"
+            raise click.BadParameter(f"--public-url {url}: {wanted}")
     if len({urlsplit(one).path for one in urls}) > 1:
         raise click.BadParameter("--public-url: all have one path, as a page has one address for its links")
     if len({urlsplit(one).netloc.lower() for one in urls}) < len({one.lower() for one in urls}):

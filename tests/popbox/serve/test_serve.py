@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -121,10 +122,14 @@ def test_a_write_needs_the_token_that_lies_in_a_file_of_the_state(state: Path, h
     assert host.name == "local"
     file = f"{state}/popbox/serve/PORT.token"
     store = ("--store", str(tmp_path / "journeys"))
-    with serving(state, "--allow-writes", *store, said=f"writes with the token in {file}") as (port, _):
+    with serving(state, "--allow-writes", *store, said=f"writes with the token in {file}") as (port, program):
         path = Path(file.replace("PORT", str(port)))
         token = path.read_text().strip()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert program.stdout
+        link = program.stdout.readline()
+        assert re.fullmatch(rf"console: http://127\.0\.0\.1:{port}/enter\?once=[\w-]{{32}}\n", link), link
+        assert token not in link
         assert ask(port, "/v1/nothing", "POST")[0] == 401
         status, body, _ = ask(port, "/v1/nothing", "POST", popbox_token=f"{token}x")
         assert (status, body["error"]) == (401, "the token is wrong")
@@ -197,6 +202,8 @@ def test_a_remote_host_without_a_log_says_that_nothing_is_recorded(host: Host, t
         (["--public-url", "https://x/a/../b"], 2, "[/PATH] is wanted"),
         (["--public-url", "https://x/a?b"], 2, "[/PATH] is wanted"),
         (["--public-url", "https://x/a;b"], 2, "[/PATH] is wanted"),
+        (["--public-url", "https://["], 2, "[/PATH] is wanted"),
+        (["--public-url", "https://[::1"], 2, "[/PATH] is wanted"),
         (["--public-url", "https://u@x"], 2, "[/PATH] is wanted"),
         (["--public-url", "https://x/a", "--public-url", "https://y"], 2, "all have one path"),
         (["--public-url", "https://x", "--public-url", "http://X"], 2, "one name has one scheme"),
