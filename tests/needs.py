@@ -135,6 +135,7 @@ def _processors() -> str:
 
 PROGRAMS: dict[str, tuple[str, ...]] = {  # name -> the programs of which one must be there; the first names it
     "C compiler": ("cc",),
+    "caddy": ("caddy",),
     "checkpw": ("checkpw",),
     "chromium": ("chromium", "chromium-browser"),
     "curl": ("curl",),
@@ -145,6 +146,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {  # name -> the programs of which one mu
     "git": ("git",),
     "mpop": ("mpop",),
     "mutt": ("mutt",),
+    "nginx": ("nginx",),
     "perl": ("perl",),
     "script": ("script",),
     "setpriv": ("setpriv",),
