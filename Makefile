@@ -74,7 +74,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock:
 	$(LOCK) pyproject.toml --extra build -o requirements.txt
-	$(LOCK) pyproject.toml --extra build --extra serve --extra dev -o requirements-dev.txt -c requirements.txt
+	$(LOCK) pyproject.toml --extra build --extra serve --extra load --extra dev -o requirements-dev.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements.in -o images/mailhost/requirements.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements-box.in -o images/mailhost/requirements-box.txt -c requirements-dev.txt
 	$(LOCK) $(BROWSER).in -o $(BROWSER).txt -c requirements-dev.txt

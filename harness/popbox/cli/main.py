@@ -23,6 +23,7 @@ PLACES = {
     "doctor": "doctor:doctor",
     "down": "down:down",
     "exec": "host:exec_",
+    "load": "load:load",
     "logs": "host:logs",
     "migrate": "migrate:migrate",
     "pop3-check": "pop3_check:pop3_check",

@@ -48,7 +48,7 @@ def load(path: Path) -> ScenarioFile:
     try:
         read = ScenarioFile(path, Scenario.model_validate(table))
     except ValidationError as error:
-        raise ScenarioError(str(path), *_first(error)) from error
+        raise ScenarioError(str(path), *first_rule(error)) from error
     for where, rule in broken_references(read.scenario):
         raise ScenarioError(str(path), where, rule)
     for step in read.scenario.step:
@@ -69,7 +69,8 @@ def load_all(paths: list[Path]) -> list[ScenarioFile]:
     return [load(file) for file in files]
 
 
-def _first(error: ValidationError) -> tuple[str, str]:
+def first_rule(error: ValidationError) -> tuple[str, str]:
+    """Where in the file, and the rule that is broken there; a misspelt key before a missing one."""
     details = min(
         error.errors(), key=lambda one: one["type"] != "extra_forbidden"
     )  # a misspelt key, before a missing one

@@ -1,0 +1,108 @@
+"""What a load run measured, from its journals: rates, times, fairness, errors by kind. Times in seconds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_NUMBERS = re.compile(r"\d+")
+_PLACE = re.compile(r"\[?[0-9a-fA-F:.]+\]?:\d+")
+LATE_SHARE = 0.05  # a generator that was late for more of its time than this measured itself, and not the host
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def kind_of(text: str) -> str:
+    """An error or a reply without what differs each time: addresses, and numbers of more than three digits."""
+    kept = _PLACE.sub("HOST", text.splitlines()[0] if text else "")
+    return _NUMBERS.sub(lambda found: found[0] if len(found[0]) <= 3 else "N", kept)[:120]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long something took, in seconds."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run measured. ``lag`` is the share of its time for which the generator was late itself."""
+
+    lasted_s: float
+    accepted: int
+    accepted_rate: float  # a second
+    handed_out: int
+    accept: Times  # from the intended moment to 250
+    visible: Times  # from 250 to the first session that listed it
+    login: Times  # connection, greeting, USER, PASS
+    session: Times  # from the connection to the reply to QUIT
+    fairness: float  # Jain's index of visible times over the boxes: 1 is alike, 1/n is one for all
+    errors: tuple[tuple[str, int], ...]  # kind, how often; the most frequent first
+    lag: float
+    backlog: tuple[tuple[float, int, int], ...]  # second, accepted in it, first seen in it
+
+    def table(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+_VISIBLE = """CREATE OR REPLACE TEMP TABLE visible AS SELECT a.box, a.at_ns, min(c.seen_ns) AS seen_ns FROM accepted a
+    JOIN copies c ON c.token = a.token AND c.box = a.box GROUP BY a.token, a.box, a.at_ns"""
+
+
+def figures(books: DuckDBPyConnection) -> Figures:
+    """The figures of the opened books."""
+    books.execute(_VISIBLE)
+    first, last = _row(books, "SELECT min(at_ns), max(at_ns) FROM rows WHERE event = 'accept'")
+    lasted_s = max(((last or 0) - (first or 0)) / 1e9, 1.0)
+    accepted = int(_row(books, "SELECT count(*) FROM accepted")[0])
+    late = _row(books, "SELECT sum(took_us) / 1e6, count(*) FROM rows WHERE event = 'lag'")
+    errors = books.execute(
+        "SELECT note, count(*) AS n FROM rows WHERE event = 'error' GROUP BY note ORDER BY n DESC, note LIMIT 50"
+    ).fetchall()
+    return Figures(
+        lasted_s=lasted_s,
+        accepted=accepted,
+        accepted_rate=accepted / lasted_s,
+        handed_out=int(_row(books, "SELECT count(*) FROM copies")[0]),
+        accept=_times(books, "SELECT max(took_us) / 1e6 AS t FROM rows WHERE event = 'accept' GROUP BY token"),
+        visible=_times(books, "SELECT greatest(seen_ns - at_ns, 0) / 1e9 AS t FROM visible"),
+        login=_times(books, "SELECT took_us / 1e6 AS t FROM rows WHERE event = 'login'"),
+        session=_times(books, "SELECT took_us / 1e6 AS t FROM rows WHERE event = 'commit'"),
+        fairness=_fairness(books),
+        errors=tuple((str(note), int(many)) for note, many in errors),
+        lag=float(late[0] or 0) / max(int(late[1]), 1),
+        backlog=tuple(_backlog(books)),
+    )
+
+
+def _times(books: DuckDBPyConnection, query: str) -> Times:
+    parts = ", ".join(f"quantile_cont(t, {share})" for share in QUANTILES.values())
+    count, *found = _row(books, f"SELECT count(*), {parts}, max(t) FROM ({query})")
+    return Times(int(count), *(float(one or 0) for one in found))
+
+
+def _fairness(books: DuckDBPyConnection) -> float:
+    """Of the mean times of the boxes; a time below a second counts as one, as no one sees the difference."""
+    mean = "SELECT greatest(avg((seen_ns - at_ns) / 1e9), 1.0) AS t FROM visible GROUP BY box"
+    row = _row(books, f"SELECT sum(t) * sum(t) / (count(*) * sum(t * t)) FROM ({mean})")
+    return float(row[0] if row[0] is not None else 1.0)
+
+
+def _backlog(books: DuckDBPyConnection) -> list[tuple[float, int, int]]:
+    query = """SELECT (at_ns - (SELECT min(at_ns) FROM rows)) // 1000000000 AS s, sum(a), sum(v) FROM (
+        SELECT at_ns, 1 AS a, 0 AS v FROM accepted UNION ALL SELECT seen_ns, 0, 1 FROM visible) GROUP BY s ORDER BY s"""
+    return [(float(second), int(a), int(v)) for second, a, v in books.execute(query).fetchall()]
+
+
+def _row(books: DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    row = books.execute(query).fetchone()
+    return row if row is not None else (None,)

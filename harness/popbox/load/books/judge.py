@@ -1,0 +1,130 @@
+"""The verdict on each message that the host said 250 to, and on each that came without that."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+FOUND = "found.json"  # token -> where a message that POP3 did not hand out was found
+SHOWN = 200  # our choice: of each verdict so many messages are told of
+VISIBLE_LATER_S = 1.0  # our choice: clocks of two machines differ by less
+
+# Verdicts, the worst first. Those of FAULTS are faults of the host.
+FAULTS = ("lost", "altered", "misdelivered", "doubled", "returned", "renumbered", "stranger")
+OTHERS = ("not yet", "bounced", "explained", "once")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One message that is worth telling of. ``at_s`` is when it was accepted, from the run's begin."""
+
+    verdict: str
+    token: str
+    box: str
+    why: str
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The books of one run. ``counts`` has each verdict; ``cases`` tells of up to ``SHOWN`` of each but ``once``."""
+
+    accepted: int
+    counts: dict[str, int]
+    cases: tuple[Case, ...] = field(default=())
+
+    def table(self) -> dict[str, object]:
+        """For JSON."""
+        return {"accepted": self.accepted, "counts": self.counts, "cases": [asdict(one) for one in self.cases]}
+
+
+# verdict, token, box, why: one row a message and recipient. {crash} is whether a crash explains a second copy.
+_CRASH = """EXISTS (SELECT 1 FROM faults x WHERE x.kind IN ('kill', 'stop', 'restart', 'fill', 'read-only', 'partition',
+    'pause') AND x.from_ns < {last} AND coalesce(x.until_ns, x.from_ns) + 60e9 > {first})"""
+_VERDICTS = f"""
+CREATE TABLE own AS SELECT a.token, a.box, a.at_ns, a.digest, count(c.uidl) AS copies,
+    count(c.uidl) FILTER (c.digest = a.digest AND c.kinds = 1) AS whole,
+    min(c.first_ns) AS first_ns, max(c.first_ns) AS last_ns, min(c.seen_ns) AS seen_ns,
+    string_agg(c.uidl, ' ') AS uidls
+  FROM (SELECT token, box, at_ns, digest FROM accepted
+        UNION ALL SELECT token, box, at_ns, digest FROM unsure u
+        WHERE NOT EXISTS (SELECT 1 FROM accepted s WHERE s.token = u.token AND s.box = u.box)
+        AND EXISTS (SELECT 1 FROM copies k WHERE k.token = u.token AND k.box = u.box)) a
+  LEFT JOIN copies c ON c.token = a.token AND c.box = a.box GROUP BY ALL;
+CREATE TABLE verdicts AS
+  SELECT CASE WHEN copies = 0 THEN 'missing' WHEN whole < copies THEN 'altered'
+    WHEN copies = 1 THEN 'once'
+    WHEN EXISTS (SELECT 1 FROM rows v WHERE v.event = 'vanish' AND v.box = own.box
+                 AND list_contains(string_split(own.uidls, ' '), v.uidl)) THEN 'renumbered'
+    WHEN {_CRASH.format(first="at_ns", last="last_ns")} THEN 'explained' ELSE 'doubled' END AS verdict,
+    token, box, at_ns,
+    CASE WHEN copies > 1 THEN copies || ' copies: ' || uidls WHEN whole < copies THEN 'handed out other octets as '
+    || uidls ELSE '' END AS why FROM own;
+INSERT INTO verdicts SELECT 'misdelivered', c.token, c.box, a.at_ns, 'it was for ' || a.box FROM copies c
+  JOIN (SELECT token, min(at_ns) AS at_ns, string_agg(DISTINCT box, ', ') AS box
+        FROM (SELECT token, box, at_ns FROM accepted UNION ALL SELECT token, box, at_ns FROM unsure) GROUP BY token) a
+  ON a.token = c.token
+  WHERE NOT EXISTS (SELECT 1 FROM accepted b WHERE b.token = c.token AND b.box = c.box)
+  AND NOT EXISTS (SELECT 1 FROM unsure b WHERE b.token = c.token AND b.box = c.box);
+INSERT INTO verdicts SELECT 'stranger', coalesce(c.token, ''), c.box, c.first_ns,
+    'UIDL ' || c.uidl || ' holds a message that this run did not send' FROM copies c
+  WHERE NOT EXISTS (SELECT 1 FROM accepted b WHERE b.token = c.token)
+  AND NOT EXISTS (SELECT 1 FROM unsure b WHERE b.token = c.token);
+INSERT INTO verdicts SELECT 'returned', any_value(f.token), f.box, min(t.at_ns),
+    'UIDL ' || f.uidl || ' was deleted, QUIT answered with +OK, and it was handed out again'
+  FROM rows f JOIN taken t ON f.box = t.box AND f.uidl = t.uidl
+  WHERE f.event = 'fetch' AND f.at_ns > t.at_ns GROUP BY f.box, f.uidl;
+INSERT INTO verdicts SELECT 'renumbered', min(token), box, min(first_ns),
+    'UIDL ' || uidl || ' stood for several messages' FROM copies GROUP BY box, uidl HAVING count(DISTINCT token) > 1;
+"""
+
+
+def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
+    """The verdicts, by the journals and by what was found of messages that POP3 did not hand out (``FOUND``)."""
+    for statement in _VERDICTS.split(";\n"):
+        if statement.strip():
+            books.execute(statement)
+    found = _found(folder)
+    bounced = {one for (one,) in books.execute("SELECT token FROM rows WHERE event = 'bounce'").fetchall()}
+    accepted = _one(books, "SELECT count(*) FROM accepted")
+    counted = "SELECT verdict, count(*) FROM verdicts WHERE verdict <> 'missing' GROUP BY verdict"
+    counts = Counter({name: int(many) for name, many in books.execute(counted).fetchall()})
+    began = _one(books, "SELECT coalesce(min(at_ns), 0) FROM rows")
+    cases = []
+    missing = books.execute("SELECT token, box, at_ns FROM verdicts WHERE verdict = 'missing' ORDER BY at_ns")
+    while some := missing.fetchmany(10_000):
+        for token, box, at_ns in some:
+            verdict, why = _where(token, box, found, bounced)
+            counts[verdict] += 1
+            if counts[verdict] <= SHOWN:
+                cases.append(Case(verdict, token, box, why, (at_ns - began) / 1e9))
+    for verdict in (*FAULTS, *OTHERS[:-1]):
+        query = "SELECT verdict, token, box, why, at_ns FROM verdicts WHERE verdict = ? ORDER BY at_ns LIMIT ?"
+        for name, token, box, why, at_ns in books.execute(query, [verdict, SHOWN]).fetchall():
+            cases.append(Case(name, token, box, why, (at_ns - began) / 1e9))
+    return Verdict(accepted, {one: counts[one] for one in (*FAULTS, *OTHERS)}, tuple(cases))
+
+
+def _where(token: str, box: str, found: dict[str, list[str]], bounced: set[str]) -> tuple[str, str]:
+    """The verdict on a message that no POP3 session handed out."""
+    if token in bounced:
+        return "bounced", "its report lies in the sender's box"
+    if places := found.get(token):
+        return "not yet", f"accepted, and found in {', '.join(places)}"
+    return "lost", "accepted, in no box, and found nowhere on the host"
+
+
+def _found(folder: Path) -> dict[str, list[str]]:
+    path = folder / FOUND
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def _one(books: DuckDBPyConnection, query: str) -> int:
+    row = books.execute(query).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,116 @@
+"""The journals of a run as tables of DuckDB, on disk, with a bound on memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from popbox.errors import UnusableError
+from popbox.load.books.journal import COLUMNS, SUFFIX, unfinished
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MEMORY = "384MB"  # our choice: with Python and the rest 512 MiB are not reached with 2,000,000 messages
+SCRATCH = "books.scratch"
+_FORM = "delim='\t', header=false, auto_detect=false, ignore_errors=true, quote='', escape='', nullstr=''"
+WRITERS = "writers"  # a file: the names of the journals that there must be, one a line
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a run cannot be judged: journals that are missing or unfinished, in words."""
+
+    reasons: tuple[str, ...]
+
+
+def journals(folder: Path) -> list[Path]:
+    """The journals in a folder.
+
+    Raises:
+        UnusableError: there is none.
+    """
+    found = sorted(folder.glob(f"*{SUFFIX}"))
+    if not found:
+        raise UnusableError(f"{folder}: no journal here (*{SUFFIX})")
+    return found
+
+
+def incomplete(folder: Path, writers: tuple[str, ...]) -> tuple[str, ...]:
+    """What is wrong with the journals of a run whose processes were ``writers``, in words.
+
+    Raises:
+        UnusableError: there is no journal at all.
+    """
+    found = journals(folder)
+    there = {one.name.removesuffix(SUFFIX) for one in found}
+    missing = [f"the journal {one}{SUFFIX} is not here" for one in writers if one not in there]
+    return tuple(missing + [why for one in found if (why := unfinished(one))])
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
+    """The tables ``rows`` (all journals) and those that the verdict stands on, see ``VIEWS``; removed afterwards."""
+    import duckdb
+
+    scratch = folder / SCRATCH
+    _forget(scratch)
+    connection = duckdb.connect(str(scratch))
+    try:
+        connection.execute(f"SET memory_limit='{MEMORY}'; SET threads=2; SET preserve_insertion_order=false")
+        for statement in _tables(folder):
+            connection.execute(statement)
+        yield connection
+    finally:
+        connection.close()
+        _forget(scratch)
+
+
+def _forget(scratch: Path) -> None:
+    for one in (scratch, scratch.with_name(scratch.name + ".wal")):
+        one.unlink(missing_ok=True)
+
+
+def _tables(folder: Path) -> Iterator[str]:
+    columns = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
+    files = str(folder / f"*{SUFFIX}").replace("'", "''")
+    yield (
+        f"CREATE TABLE rows AS SELECT parse_filename(filename, true) AS writer, * EXCLUDE (filename) FROM read_csv("
+        f"'{files}', {_FORM}, filename=true, columns={{{columns}}})"
+    )
+    yield from TABLES
+
+
+UNREAD = "SELECT writer, count(*), max(seq) FROM rows GROUP BY writer HAVING count(*) <> max(seq)"
+
+
+def unread(books: DuckDBPyConnection) -> list[str]:
+    """Journals of which a line could not be read, in words: of these the verdict knows less than was written."""
+    found = books.execute(UNREAD).fetchall()
+    return [f"{writer}{SUFFIX}: {there} lines can be read, and {seq} were written" for writer, there, seq in found]
+
+
+# accepted   token, box -> when, digest, octets, took (from the intended moment)
+# copies     box, token, uidl -> a message that POP3 handed out, however often: first and last time, digests
+# taken      box, uidl -> when its deletion was committed
+TABLES = (
+    """CREATE TABLE accepted AS SELECT token, box, min(at_ns) AS at_ns, any_value(digest) AS digest,
+       any_value(octets) AS octets, max(took_us) AS took_us FROM rows WHERE event = 'accept' GROUP BY token, box""",
+    """CREATE TABLE unsure AS SELECT DISTINCT token, box, digest, event, at_ns FROM rows
+       WHERE event IN ('unsure', 'refuse') AND token IS NOT NULL""",
+    """CREATE TABLE listed AS SELECT box, uidl, min(at_ns) AS at_ns FROM rows
+       WHERE event IN ('list', 'fetch') GROUP BY box, uidl""",
+    """CREATE TABLE copies AS SELECT f.box, f.token, f.uidl, min(f.at_ns) AS first_ns, max(f.at_ns) AS last_ns,
+       min(l.at_ns) AS seen_ns, count(DISTINCT f.digest) AS kinds, any_value(f.digest) AS digest
+       FROM rows f JOIN listed l ON f.box = l.box AND f.uidl = l.uidl
+       WHERE f.event = 'fetch' GROUP BY f.box, f.token, f.uidl""",
+    """CREATE TABLE taken AS SELECT d.box, d.uidl, min(c.at_ns) AS at_ns FROM rows d JOIN rows c
+       ON c.event = 'commit' AND c.writer = d.writer AND c.session = d.session
+       WHERE d.event = 'delete' GROUP BY d.box, d.uidl""",
+    """CREATE TABLE faults AS SELECT f.box AS target, f.note AS kind, f.at_ns AS from_ns,
+       (SELECT min(h.at_ns) FROM rows h WHERE h.event = 'healed' AND h.token = f.token) AS until_ns, f.token AS id
+       FROM rows f WHERE f.event = 'fault'""",
+)

@@ -1,0 +1,1 @@
+"""What a load run is: the TOML file, its model and its budgets."""

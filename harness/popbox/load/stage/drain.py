@@ -1,0 +1,98 @@
+"""The last fetch: after all users have ended, each box is read over POP3 until all that was accepted is there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from popbox.clients.bulk_pop3 import BulkPop3
+from popbox.errors import PopboxError
+from popbox.load.books.journal import Journal
+from popbox.load.books.tables import opened
+from popbox.load.plan.spec import Spec
+from popbox.load.users.boxes import Mailbox, fetch
+
+TIMEOUT_S = 30.0
+PAUSE_S = 0.5  # our choice: between two looks at boxes that lack something
+PARALLEL = 8  # our choice
+
+
+class Drain:
+    """The fetch at the end. Nothing is deleted: the boxes stay as evidence until the host goes."""
+
+    def __init__(self, spec: Spec, journal: Journal) -> None:
+        """``journal`` is the drain's alone while it works."""
+        self._spec, self._journal = spec, journal
+        self._lock = threading.Lock()
+        self._sessions = 0
+
+    def run(self, folder: Path, within_s: float) -> list[str]:
+        """Read all boxes, then again those that lack something, for at most ``within_s``; failures in words."""
+        deadline = time.monotonic() + within_s
+        with opened(folder) as books:
+            query = "SELECT box, uidl FROM copies EXCEPT SELECT box, uidl FROM taken"
+            had: dict[str, set[str]] = {}
+            for box, uidl in books.execute(query).fetchall():
+                had.setdefault(box, set()).add(uidl)
+            query = "SELECT token, box FROM accepted EXCEPT SELECT token, box FROM copies"
+            lacking = {(token, box) for token, box in books.execute(query).fetchall()}
+        every = [self._spec.box(number) for number in range(self._spec.boxes)] + [self._spec.reports_to]
+        boxes = {one.address: Mailbox(one, had.get(one.address, set())) for one in every}
+        wanted: Iterable[Mailbox] = boxes.values()
+        while True:
+            failed = self._read(wanted, lambda token, box: lacking.discard((token, box)))
+            owing = {box for _, box in lacking} | set(failed)
+            if not owing or time.monotonic() > deadline:
+                return [f"{box}: {why}" for box, why in sorted(failed.items())]
+            wanted = [boxes[one] for one in sorted(owing) if one in boxes] + [boxes[self._spec.reports_to.address]]
+            time.sleep(PAUSE_S)
+
+    def _read(self, wanted: Iterable[Mailbox], arrived: Callable[[str, str], None]) -> dict[str, str]:
+        failed: dict[str, str] = {}
+
+        def one(box: Mailbox) -> None:
+            try:
+                self._visit(box, arrived)
+            except PopboxError as error:
+                failed[box.box.address] = str(error).splitlines()[0]
+
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(one, wanted))
+        return failed
+
+    def _visit(self, box: Mailbox, arrived: Callable[[str, str], None]) -> None:
+        with self._lock:
+            self._sessions += 1
+            number = self._sessions
+        with BulkPop3(self._spec.where()[1], TIMEOUT_S) as session:
+            session.login(box.box.login, self._spec.password)
+            notes = _Notes(self, box.box.address, arrived)
+            for at, uidl in session.listing("UIDL"):
+                if uidl not in box.known:
+                    fetch(notes, session, box, at, uidl, number)
+                    box.known.add(uidl)
+            session.command("QUIT")
+
+    def write(self, event: str, **fields: Any) -> None:
+        """A line of the journal, from any thread."""
+        with self._lock:
+            self._journal.write(event, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """The journal of one visit; ``arrived`` hears of each message of the run."""
+
+    drain: Drain
+    box: str
+    arrived: Callable[[str, str], None]
+
+    def note(self, event: str, **fields: Any) -> None:
+        self.drain.write(event, **fields)
+        if fields.get("token"):
+            self.arrived(str(fields["token"]), self.box)

@@ -1,0 +1,119 @@
+"""The faults of a run, on a thread of their own: planned ones at their moments, and those that the seed draws."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from popbox.errors import PopboxError
+from popbox.hosts.base import Ability, Host
+from popbox.hosts.breaking import harm, mend
+from popbox.load.books.journal import Journal
+from popbox.load.plan.model import Break, Plan
+
+MEND_S = 60.0  # our choice: a service starts within two seconds on an idle machine
+AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Planned:
+    """One fault. Times count from the begin of the load, in seconds."""
+
+    at: float
+    lasts: float
+    kind: str
+    target: str
+
+
+def timeline(plan: Plan) -> Iterator[Planned]:
+    """All faults of a run in their order; alike for one seed."""
+    fixed = (Planned(one.at, one.lasts, one.kind, one.target) for one in plan.faults)
+    return heapq.merge(sorted(fixed), _drawn(plan))
+
+
+def _drawn(plan: Plan) -> Iterator[Planned]:
+    chosen = plan.random_faults
+    if chosen is None:
+        return
+    draw, at = random.Random(f"{plan.seed} faults"), 0.0  # noqa: S311 - a schedule
+    while (at := at + draw.uniform(*chosen.every)) < plan.lasts:
+        one: Break = draw.choice(chosen.faults)
+        lasts = draw.uniform(*chosen.lasts)
+        yield Planned(at, lasts, one.kind, one.target)
+        at += lasts
+
+
+class Breaking:
+    """Breaks and heals a host while the load runs; every fault is healed when it ends."""
+
+    def __init__(self, host: Host, plan: Plan, journal: Journal, healed: Callable[[], None]) -> None:
+        """Nothing happens before ``start``. The journal is this thread's alone until ``end``.
+
+        ``healed`` is called when a fault is; the host may listen elsewhere then.
+        """
+        self._host, self._plan, self._journal, self._healed = host, plan, journal, healed
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="faults")
+        self.told: list[str] = []  # what was done and what could not be, in words
+        self.failed: list[str] = []  # faults that could not be made or healed: the run did not have what it should
+
+    def start(self) -> None:
+        """The load begins now."""
+        self._began = time.monotonic()
+        self._thread.start()
+
+    def end(self) -> None:
+        """Break nothing more, and heal what is broken."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        ids = count(1)
+        for one in timeline(self._plan):
+            if self._over.wait(max(0.0, self._began + one.at - time.monotonic())):
+                return
+            self._one(one, f"fault-{next(ids)}")
+
+    def _one(self, one: Planned, id_: str) -> None:
+        words = f"{one.kind} {one.target} at {time.monotonic() - self._began:.1f} s"
+        self.told.append(words)
+        self._journal.write("fault", token=id_, box=one.target, note=one.kind)
+        try:
+            harm(self._host, "stop" if one.kind == "restart" else one.kind, one.target)
+        except (PopboxError, OSError) as error:
+            self.failed.append(f"{words}: {str(error).splitlines()[0]}")
+        if one.kind != "restart":
+            self._over.wait(one.lasts)
+        self._heal(one, words)
+        self._journal.write("healed", token=id_, box=one.target, note=one.kind)
+
+    def _heal(self, one: Planned, words: str) -> None:
+        deadline = time.monotonic() + MEND_S
+        while True:
+            try:
+                left = mend(self._host, "stop" if one.kind == "restart" else one.kind, one.target, deadline)
+            except (PopboxError, OSError) as error:
+                left = str(error).splitlines()[0]
+            if not left:
+                self._healed()
+                return
+            if time.monotonic() > deadline:
+                self.failed.append(f"{words} could not be healed: {left}")
+                return
+            time.sleep(AGAIN_S)
+
+
+def cannot(host: Host, plan: Plan) -> list[str]:
+    """Why the host cannot have the plan's faults, in words; empty where it can."""
+    wanted = [*plan.faults, *(plan.random_faults.faults if plan.random_faults else [])]
+    kinds = sorted({(one.kind, one.target) for one in wanted})
+    return [f"{kind} {target}: {why}" for kind, target in kinds if (why := host.cannot(_ability(kind)))]
+
+
+def _ability(kind: str) -> Ability:
+    return Ability("stop" if kind == "restart" else kind)

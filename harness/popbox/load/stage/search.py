@@ -1,0 +1,48 @@
+"""Where a message is that no POP3 session handed out: in a file below popboxes/, or in the MTA's queue."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from popbox.errors import PopboxError
+from popbox.hosts.base import Ability, Host
+from popbox.load.books.judge import FOUND
+
+AT_ONCE = 200  # our choice: tokens in one search
+
+
+def search(host: Host, tokens: Sequence[str], folder: Path) -> str:
+    """Look for messages on the host and keep what was found for the judge; returns why it could not be done.
+
+    What could not be searched is not judged as lost: the reason goes into the report.
+    """
+    found: dict[str, list[str]] = {}
+    try:
+        for at in range(0, len(tokens), AT_ONCE):
+            some = tuple(tokens[at : at + AT_ONCE])
+            for place, octets in _files(host, some):
+                for token in some:
+                    if token.encode() in octets:
+                        found.setdefault(token, []).append(place)
+    except PopboxError as error:
+        return str(error).splitlines()[0]
+    (folder / FOUND).write_text(json.dumps(found))
+    return ""
+
+
+def _files(host: Host, tokens: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    if why := host.cannot(Ability.FILES):
+        raise PopboxError(f"messages that are missing cannot be searched for: {why}")
+    places = [(one.entry.path, one.octets) for one in host.search(tokens)]
+    if not host.cannot(Ability.SHELL):
+        places += _queue(host, tokens)
+    return places
+
+
+def _queue(host: Host, tokens: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    wanted = " ".join(f"-e {shlex.quote(one)}" for one in tokens)
+    ran = host.shell(f"cd {shlex.quote(host.home())}/queue/mess && grep -rhoF {wanted} . || true")
+    return [("the queue", line.encode()) for line in ran.stdout.splitlines()]

@@ -1,0 +1,60 @@
+"""A box as a client of POP3 sees it: what is new, what has vanished, and what each message is. No Locust here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from popbox.clients.bulk_pop3 import BulkPop3
+from popbox.load.books.journal import one_line
+from popbox.load.books.message import reported, seen
+from popbox.load.plan.spec import Box
+
+
+class Noter(Protocol):
+    """What keeps lines for the books."""
+
+    def note(self, event: str, **fields: Any) -> None:
+        """A line, see ``popbox.load.books.journal``."""
+
+
+@dataclass
+class Mailbox:
+    """A box that this process alone opens, and what it knows of it: UIDLs that lie there, as far as known."""
+
+    box: Box
+    known: set[str] = field(default_factory=set)  # listed, and not deleted by us
+    unsure: set[str] = field(default_factory=set)  # deleted in a session whose end is unknown
+
+
+def clean(value: str) -> str:
+    """What a server calls a message, fit for a journal."""
+    return value if value.isascii() and value.isprintable() else one_line(value)
+
+
+def look(notes: Noter, session: BulkPop3, box: Mailbox, number: int) -> list[tuple[int, str]]:
+    """UIDL: message numbers and unique-ids. What is new, and what vanished though it was not deleted, is noted."""
+    rows = [(at, clean(uidl)) for at, uidl in session.listing("UIDL")]
+    there = {uidl for _, uidl in rows}
+    for uidl in sorted(there - box.known - box.unsure):
+        notes.note("list", box=box.box.address, uidl=uidl, session=number)
+    for uidl in sorted(box.known - there):
+        notes.note("vanish", box=box.box.address, uidl=uidl, session=number)
+    box.known = there - box.unsure
+    return rows
+
+
+def fetch(notes: Noter, session: BulkPop3, box: Mailbox, at: int, uidl: str, number: int) -> None:
+    """RETR, and what the message is: one of ours, a report, or a stranger's (an empty token)."""
+    began = time.monotonic()
+    octets = b"".join(session.retrieve(at)).replace(b"\r\n", b"\n")
+    took_us = int((time.monotonic() - began) * 1e6)
+    common = {"box": box.box.address, "uidl": uidl, "session": number, "took_us": took_us}
+    found = seen(octets)
+    if found:
+        notes.note("fetch", token=clean(found.token), digest=found.digest, octets=found.octets, **common)
+    elif token := reported(octets):
+        notes.note("bounce", token=clean(token), **common)
+    else:
+        notes.note("fetch", octets=len(octets), **common)

@@ -1,0 +1,100 @@
+"""Load files and budgets: what is wrong is named by file, table and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from popbox.errors import ScenarioError
+from popbox.load.plan.budgets import budget
+from popbox.load.plan.read import from_table, schema_text, table_of
+from popbox.load.plan.spec import Spec
+from popbox.load.stage.faults import timeline
+
+LOADS = sorted(Path("scenarios/load").glob("*.toml"))
+SENDER = {"kind": "sender", "rate": 1.0}
+
+
+def plan(**more: Any) -> dict[str, Any]:
+    return {"title": "t", "for": "10s", "user": {"office": SENDER}, **more}
+
+
+@pytest.mark.parametrize("path", LOADS, ids=lambda path: path.stem)
+def test_each_file_that_comes_with_popbox_can_be_read(path: Path) -> None:
+    assert from_table(table_of(path), str(path)).classes
+
+
+def test_the_schema_beside_them_is_that_of_the_reader() -> None:
+    assert Path("scenarios/load/load.schema.json").read_text() == schema_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"for": 10}, "for: a length of time in quotes is wanted"),
+        ({"for": "10 parsecs"}, "for: 500ms, 30s, 5m or 8h is wanted"),
+        ({"user": {}}, "user: "),
+        ({"user": {"office": {**SENDER, "speed": 3}}}, "user.office.sender.speed: unknown key"),
+        ({"user": {"office": {"kind": "sendr", "rate": 1.0}}}, "user.office: "),
+        ({"user": {"office": {**SENDER, "rate": "1"}}}, "user.office.sender.rate: "),
+        ({"user": {"readers": {"kind": "fetcher", "every": "1s"}}}, "a run without a sender proves nothing"),
+        ({"fault": [{"at": "1s"}]}, "fault 1: give exactly one of"),
+        ({"fault": [{"at": "1s", "kill": "smtp", "stop": "pop3"}]}, "fault 1: give exactly one of"),
+        ({"fault": [{"at": "11s", "kill": "smtp"}]}, "comes after the end of the load"),
+        ({"budgets": {"lots": 0}}, "'lots' is not measured; known are lost, "),
+        ({"budgets": {"accept_p99": "250 MB"}}, "budgets: "),
+    ],
+)
+def test_what_does_not_fit_is_named(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        from_table(plan(**change), "x.toml")
+    assert str(error.value).startswith("x.toml: ")
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "kept"),
+    [
+        ("lost=0", 0, True),
+        ("lost=0", 1, False),
+        ("accept_p99=250ms", 0.25, True),
+        ("accept_p99=250ms", 0.251, False),
+        ("fairness>=0.9", 0.9, True),
+        ("fairness>=0.9", 0.89, False),
+        ("rss_slope=1MB/h", 1.0, True),
+        ("rss_slope<=1MB/h", 1.1, False),
+    ],
+)
+def test_a_budget_is_kept_or_broken(text: str, value: float, kept: bool) -> None:
+    assert budget(text).kept(value) is kept
+
+
+def test_the_later_budget_for_a_measure_holds_and_loss_is_never_forgotten() -> None:
+    limits = from_table(plan(budgets={"doubled": 3}), "x").budgets.limits(("doubled=5", "accept_p50=1s"))
+    assert {one.measure: one.limit for one in limits} == {
+        **dict.fromkeys(("lost", "altered", "misdelivered", "renumbered", "returned", "strangers"), 0.0),
+        "doubled": 5.0,
+        "accept_p50": 1.0,
+    }
+
+
+def test_the_seed_alone_decides_the_faults() -> None:
+    drawn = {"every": ["2s", "3s"], "for": ["1s", "1s"], "of": [{"kill": "smtp"}, {"pause": "pop3"}]}
+    table = plan(**{"for": "60s", "random-faults": drawn})
+    once, again = (list(timeline(from_table(table, "x"))) for _ in range(2))
+    assert once == again
+    assert len(once) >= 10
+    assert list(timeline(from_table({**table, "seed": 2}, "x"))) != once
+
+
+def test_a_spec_is_read_as_it_was_written_and_by_its_owner_alone(tmp_path: Path) -> None:
+    from popbox.clients.wire import Address
+
+    accounts = {"domains": 3, "mailboxes": 4}
+    spec = Spec("r", plan(accounts=accounts), Address("127.0.0.1", 1), Address("::1", 2), "secret", str(tmp_path), 2)
+    spec.write(tmp_path / "spec.json")
+    assert Spec.read(tmp_path / "spec.json") == spec
+    assert (tmp_path / "spec.json").stat().st_mode & 0o777 == 0o600
+    assert len({spec.box(number) for number in range(spec.boxes)}) == 12

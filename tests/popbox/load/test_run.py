@@ -1,0 +1,102 @@
+"""A short run on this machine, broken once: every message is accounted for, and what a journal lacks is missed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.popbox.cli.test_cli import popbox
+
+SHORT = """
+title = "short"
+for = "8s"
+users = 6
+[accounts]
+mailboxes = 6
+[user.office]
+kind = "sender"
+weight = 2
+rate = 4.0
+recipients = [1, 2]
+[user.clients]
+kind = "fetcher"
+every = "1s"
+[user.keepers]
+kind = "hoarder"
+every = "1s"
+[user.rude]
+kind = "rude"
+count = 1
+rate = 2.0
+[[fault]]
+at = "3s"
+kill = "smtp"
+for = "1s"
+[budgets]
+backlog_end = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run's folder and what it said."""
+    place = tmp_path_factory.mktemp("load")
+    (place / "short.toml").write_text(SHORT)
+    words = ("load", str(place / "short.toml"), "--report", str(place / "out"), "--host", "local", "--processes", "2")
+    done = popbox(*words, state=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place / "out", done.stdout
+
+
+def test_each_message_that_was_accepted_is_fetched_once(ran: tuple[Path, str]) -> None:
+    table = json.loads((ran[0] / "load.json").read_text())
+    assert table["verdict"]["accepted"] >= 20
+    assert table["verdict"]["counts"]["once"] >= table["verdict"]["accepted"]
+    assert [text for text in table["world"]["faults"] if re.fullmatch(r"kill smtp at \d\.\d s", text)]
+    assert (table["world"]["host"], table["world"]["mta"]) == ("local", "stand-in")
+    assert "qmail" not in ran[1]
+
+
+def test_a_message_that_was_not_fetched_is_lost_when_the_run_is_judged_again(ran: tuple[Path, str]) -> None:
+    folder, _ = ran
+    again = popbox("load", "judge", str(folder), state=folder.parent)
+    assert again.returncode == 0, again.stdout
+    token = _forget_one(folder)
+    judged = popbox("load", "judge", str(folder), state=folder.parent)
+    assert judged.returncode == 1, judged.stdout
+    assert f"lost: {token}" in judged.stdout
+
+
+def _forget_one(folder: Path) -> str:
+    """Let the journals say nothing of one message's arrival; its token."""
+    token = ""
+    for path in sorted(folder.glob("*.journal")):
+        lines = [line.split("\t") for line in path.read_text().splitlines()]
+        token = token or next((line[3] for line in lines if line[2] == "fetch" and line[3]), "")
+        kept = [line for line in lines if line[2] != "fetch" or line[3] != token]
+        text = "\n".join("\t".join([str(number), *line[1:]]) for number, line in enumerate(kept, 1))
+        path.write_text(text + "\n")
+    return token
+
+
+def test_a_journal_that_is_missing_is_no_verdict(ran: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = ran
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    gone = next(path for path in tmp_path.glob("*.journal") if not path.name.startswith("stage"))
+    gone.unlink()
+    judged = popbox("load", "judge", str(tmp_path), state=tmp_path)
+    assert judged.returncode == 3, judged.stdout
+    assert f"not judged: the journal {gone.name} is not here" in judged.stdout
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(ran: tuple[Path, str], tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    words = ("load", str(ran[0].parent / "short.toml"), "--report", str(tmp_path), "--host", "local")
+    done = popbox(*words, state=ran[0].parent)
+    assert done.returncode == 2
+    assert "not empty" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
