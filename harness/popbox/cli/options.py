@@ -1,4 +1,4 @@
-"""The options of ``--host remote``: which server, and what may be done to it."""
+"""The options of ``--host remote`` and ``mounted``: which server, what may be done to it, where its files are."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ import click
 
 from popbox.clients.wire import Address
 from popbox.errors import UnusableError
+from popbox.hosts.mounted import Mounts
 from popbox.hosts.remote import Remote
 
 if TYPE_CHECKING:
     from popbox.journey.store import Store
 
 OPTIONS = {
-    "smtp": click.option("--smtp", metavar="HOST:PORT", help="Host remote: where it takes mail."),
-    "pop3": click.option("--pop3", metavar="HOST:PORT", help="Host remote: where it hands mail out."),
+    "smtp": click.option("--smtp", metavar="HOST:PORT", help="Host remote, mounted: where it takes mail."),
+    "pop3": click.option("--pop3", metavar="HOST:PORT", help="Host remote, mounted: where it hands mail out."),
     "log_command": click.option(
         "--log-command", default="", metavar="COMMAND", help="Host remote: prints its mail log, or the end of it."
     ),
     "mailhost_command": click.option(
-        "--mailhost-command", default="", metavar="COMMAND", help="Host remote: runs mailhost there, `ssh mx mailhost`."
+        "--mailhost-command",
+        default="",
+        metavar="COMMAND",
+        help="Host remote: runs mailhost there, `ssh mx mailhost`. Host mounted: runs it here.",
     ),
     "allow_writes": click.option(
         "--allow-writes",
@@ -31,8 +35,29 @@ OPTIONS = {
         help="Host remote: send mail, delete it, change accounts; without it, only read.",
     ),
 }
-
-
+MOUNTS = {
+    "home": click.option(
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("/var/qmail"),
+        show_default=True,
+        metavar="DIR",
+        help="Host mounted: its qmail home as it is mounted here.",
+    ),
+    "smtp_log": click.option(
+        "--smtp-log",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Host mounted: the log of qmail-send.",
+    ),
+    "pop3_log": click.option(
+        "--pop3-log",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Host mounted: the log of `serve pop3 --log-messages`; without it who fetched what is unknown.",
+    ),
+}
+OTHERS = ("remote", "mounted")  # hosts that are there, and that popbox neither starts nor ends
 LONGEST_PASSWORD = 4096
 
 
@@ -102,7 +127,7 @@ def read_remote(given: dict[str, Any]) -> Remote | None:
         click.UsageError: options that do not fit together.
     """
     wish = {name: given.pop(name) for name in OPTIONS}
-    if given["host"] != "remote":
+    if given["host"] not in OTHERS:
         if used := [name for name, value in wish.items() if value]:
             raise click.UsageError(f"--{used[0].replace('_', '-')} is for --host remote, this is {given['host']}")
         return None
@@ -112,9 +137,27 @@ def read_remote(given: dict[str, Any]) -> Remote | None:
     return Remote(_address("smtp", wish.pop("smtp")), _address("pop3", wish.pop("pop3")), mta, **wish)
 
 
+def read_mounts(given: dict[str, Any]) -> Mounts | None:
+    """Take the options of MOUNTS out of ``given``; None for another host.
+
+    Raises:
+        click.UsageError: options that do not fit together.
+    """
+    wish = {name: given.pop(name) for name in MOUNTS}
+    if given["host"] != "mounted":
+        if used := [name for name in ("smtp_log", "pop3_log") if wish[name]]:
+            raise click.UsageError(f"--{used[0].replace('_', '-')} is for --host mounted, this is {given['host']}")
+        return None
+    if given["log_command"]:
+        raise click.UsageError("--log-command is for --host remote: --host mounted has --smtp-log FILE")
+    if not wish["smtp_log"]:
+        raise click.UsageError("--host mounted needs --smtp-log FILE")
+    return Mounts(**wish)
+
+
 def _address(option: str, text: str | None) -> Address:
     if not text:
-        raise click.UsageError(f"--host remote needs --{option} HOST:PORT")
+        raise click.UsageError(f"--host remote needs --{option} HOST:PORT, and so does mounted")
     found = _host_and_port(text)
     if found is None:
         raise click.UsageError(f"--{option} {text}: HOST:PORT is wanted, such as mx.example.net:110 or [::1]:110")

@@ -13,11 +13,12 @@ from urllib.parse import quote, urlsplit
 import click
 
 from popbox.cli.amounts import AGE, SIZE
-from popbox.cli.options import OPTIONS, address, on, opened_store, read_remote
+from popbox.cli.options import MOUNTS, OPTIONS, OTHERS, address, on, opened_store, read_mounts, read_remote
 from popbox.cli.output import echo
 from popbox.errors import UnusableError
 from popbox.hosts.base import closing
 from popbox.hosts.choose import HostName, MtaName, choose, start
+from popbox.hosts.mounted import MountedHost
 from popbox.hosts.remote import RemoteHost
 from popbox.hosts.state import Registry
 from popbox.journey.recorder import Recorder
@@ -39,8 +40,8 @@ PUBLIC = re.compile(
 @click.command()
 @click.option(
     "--host",
-    type=click.Choice(["auto", "local", "docker", "remote"]),
-    help="Start a host; it goes at the end. remote: one that is there, by --smtp and --pop3.",
+    type=click.Choice(["auto", "local", "docker", *OTHERS]),
+    help="Start a host; it goes at the end. remote: one that is there, by --smtp and --pop3. mounted: its files, too.",
 )
 @click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
 @click.option("--listen", default="127.0.0.1:8025", show_default=True, metavar="ADDR:PORT", help="Port 0: a free one.")
@@ -73,12 +74,15 @@ PUBLIC = re.compile(
 @OPTIONS["pop3"]
 @OPTIONS["log_command"]
 @OPTIONS["mailhost_command"]
+@MOUNTS["home"]
+@MOUNTS["smtp_log"]
+@MOUNTS["pop3_log"]
 @on
 @click.pass_obj
 def serve(
     settings: Settings,
     /,
-    host: HostName | Literal["remote"] | None,
+    host: HostName | Literal["remote", "mounted"] | None,
     mta: MtaName,
     listen: str,
     public: tuple[str, ...],
@@ -106,8 +110,9 @@ def serve(
     if token_file and not allow_writes:
         raise click.UsageError("--token-file is of no use without --allow-writes")
     _check(public)
-    writes = {"allow_writes": allow_writes and host == "remote"}
-    remote = read_remote({"host": host or "the one that is up", "mta": mta, "keep": False, **reached, **writes})
+    writes = {"allow_writes": allow_writes and host in OTHERS}
+    given = {"host": host or "the one that is up", "mta": mta, "keep": False, **reached, **writes}
+    mounts, remote = read_mounts(given), read_remote(given)
     try:
         from popbox.serve.app import application
         from popbox.serve.live import Live, Pace
@@ -123,10 +128,13 @@ def serve(
         listener = stack.enter_context(bind(at))
         where, port = listener.getsockname()[:2]
         registry, running, pace = Registry(settings.state), None, Pace()
-        if remote:
+        if remote and mounts:
+            running = stack.enter_context(closing(MountedHost(remote, mounts, settings.environ)))
+            name = f"mounted-{quote(running.home(), safe='')}"
+        elif remote:
             running = stack.enter_context(closing(RemoteHost(remote, settings.say)))
             name, pace = f"remote-{quote(str(remote.smtp), safe='')}", Pace(5.0, 1.0)  # its log is a command's output
-        elif host and host != "remote":
+        elif host and host != "remote" and host != "mounted":
             running = stack.enter_context(closing(start(choose(host, mta, settings), settings, registry)))
             [name] = [one.id for one in registry.mine()]  # this process starts no other
         else:

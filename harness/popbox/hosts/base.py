@@ -172,7 +172,7 @@ class Host(Protocol):
         """The service's log line by line, from a position that an earlier follower gave; empty: all that is there.
 
         Raises:
-            HostError: the host shows no log.
+            HostError: the host shows no log; NotPossibleError: it never will.
         """
 
     def home(self) -> str:

@@ -13,10 +13,8 @@ from popbox.errors import HostError
 from popbox.hosts.base import DirEntry, Found
 
 
-class LocalFiles:
-    """The methods of ``hosts.base.Host`` that look at files and change them."""
-
-    uid: int  # whose the mail is
+class LocalReading:
+    """The methods of ``hosts.base.Host`` that look at files."""
 
     def home(self) -> str:
         """See Host."""
@@ -50,6 +48,17 @@ class LocalFiles:
         with self._place("read", path) as file:
             return file.read_bytes()
 
+    def mode(self, path: str) -> int:
+        """See Host."""
+        with self._place("look at", path) as file:
+            return file.stat().st_mode & 0o7777
+
+
+class LocalFiles(LocalReading):
+    """Those that change them, too."""
+
+    uid: int  # whose the mail is
+
     def write(self, path: str, octets: bytes) -> None:
         """See Host."""
         with self._place("write", path) as file:
@@ -59,11 +68,6 @@ class LocalFiles:
                 file.chmod(0o644)  # whatever the umask: each MTA reads its control files as a user of its own
             if new and path.startswith("popboxes/") and os.geteuid() == 0:
                 os.chown(file, self.uid, self.uid)
-
-    def mode(self, path: str) -> int:
-        """See Host."""
-        with self._place("look at", path) as file:
-            return file.stat().st_mode & 0o7777
 
     def chmod(self, path: str, mode: int) -> None:
         """See Host."""

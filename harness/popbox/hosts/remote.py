@@ -15,6 +15,7 @@ from popbox.clients.wire import Address, Wire
 from popbox.errors import HostError
 from popbox.hosts.base import CHAIN, Ability, Command, Found, Ran, Service
 from popbox.hosts.command_log import CommandFollower
+from popbox.hosts.following import Follower
 from popbox.hosts.process import run_bounded, undisturbed
 from popbox.hosts.remote_accounts import Changes
 from popbox.scenario.fields import Disk
@@ -55,13 +56,13 @@ class RemoteHost:
     def cannot(self, ability: Ability) -> str:
         """See Host."""
         if ability in WRITES and not self._remote.allow_writes:
-            return f"it {WRITES[ability]}, and host remote is read-only: --allow-writes allows that"
+            return f"it {WRITES[ability]}, and host {self.name} is read-only: --allow-writes allows that"
         if ability in (Ability.DECLARE, Ability.EXPLAIN) and not self._remote.mailhost_command:
             return "host remote has no mailhost program to run: --mailhost-command gives one"
         if ability is Ability.LOG and not self._remote.log_command:
             return "host remote shows no log: --log-command gives one"
         allowed = (*WRITES, Ability.EXPLAIN, Ability.LOG)
-        return "" if ability in allowed else f"host remote is not ours: {REFUSED[ability]}"
+        return "" if ability in allowed else f"host {self.name} is not ours: {REFUSED[ability]}"
 
     def address(self, service: Service) -> Address:
         """See Host."""
@@ -97,7 +98,7 @@ class RemoteHost:
             raise HostError(f"the log command ended with {done.returncode}: {said}")
         return done.stdout.decode(errors="replace")
 
-    def follow(self, service: Service, position: str = "") -> CommandFollower:
+    def follow(self, service: Service, position: str = "") -> Follower:
         """See Host."""
         if why := self.cannot(Ability.LOG):
             raise HostError(why)

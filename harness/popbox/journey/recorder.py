@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Self
 
+from popbox.errors import NotPossibleError
 from popbox.hosts.base import Ability, Host
 from popbox.hosts.following import Follower, LogLine
 from popbox.journey.feeds.maildirs import Maildirs
@@ -95,7 +96,10 @@ class Recorder:
         if self._follow_pop3:
             position, state = self._store.position(POP3)
             self._pop3.load(state)
-            self._logs[POP3] = self._follow_pop3(position)
+            try:
+                self._logs[POP3] = self._follow_pop3(position)
+            except NotPossibleError as error:
+                self._pop3.deaf(error.what)
 
     def _owe(self, of: int, _recipient: str) -> None:
         self._kept.add(of)

@@ -22,7 +22,7 @@ class Problem(BaseModel):
     error: str = Field(description="what is wrong, in one sentence")
     hint: str = Field(default="", description="what to do about it")
     evidence: list[str] = Field(default=[], description="what was seen: replies, log lines, rules")
-    host: str = Field(default="", description="where the mail host runs: local, docker, remote")
+    host: str = Field(default="", description="where the mail host runs: local, docker, remote, mounted")
     mta: str = Field(default="", description="what takes the mail: qmail, stand-in, unknown")
 
 

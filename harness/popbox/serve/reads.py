@@ -25,7 +25,7 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    host: str = Field(description="where the mail host runs: local, docker, remote")
+    host: str = Field(description="where the mail host runs: local, docker, remote, mounted")
     mta: str = Field(description="what takes the mail: qmail, stand-in, unknown")
 
 

@@ -45,14 +45,22 @@ def serving(
             program.communicate(timeout=60)
 
 
-def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, dict[str, str]]:
+def post(port: int, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+    """Status and body of the answer to a POST of JSON."""
+    status, answer, _ = ask(port, path, "POST", json.dumps(body), content_type="application/json", **headers)
+    return status, answer
+
+
+def ask(
+    port: int, path: str, method: str = "GET", body: str | None = None, **headers: str
+) -> tuple[int, Any, dict[str, str]]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
-    body = answer.read()
+    octets = answer.read()
     connection.close()
-    assert "application/json" in str(answer.getheader("content-type")), body
-    return answer.status, json.loads(body), {name.lower(): value for name, value in answer.getheaders()}
+    assert "application/json" in str(answer.getheader("content-type")), octets
+    return answer.status, json.loads(octets), {name.lower(): value for name, value in answer.getheaders()}
 
 
 def octets(port: int, path: str) -> tuple[int, bytes, dict[str, str]]:

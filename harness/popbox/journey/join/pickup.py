@@ -32,7 +32,7 @@ class PopLog:
         self._source, self._box_of = source, box_of
         self._waiting: list[tuple[Line, str]] = []
         self._sessions: deque[str] = deque(maxlen=SESSIONS)
-        self._blind = False
+        self._blind = ""  # why it is not told which messages POP3 hands out, if so
 
     def load(self, state: str) -> None:
         """Begin where a store is."""
@@ -67,11 +67,15 @@ class PopLog:
                 if session not in self._sessions:
                     self._sessions.append(session)
                 self._waiting.append((line, place))
-                self._blind = False
+                self._blind = ""
             elif kind == "session" and line.get("retrieved") and session not in self._sessions:
-                self._blind = True
+                self._blind = BLIND
         except (ValueError, KeyError, TypeError):
             return
+
+    def deaf(self, why: str) -> None:
+        """There is no such log, for that reason."""
+        self._blind = why
 
     def join(self, batch: Batch, now: float) -> None:
         """Store each line whose file is known; the others wait."""
@@ -83,8 +87,8 @@ class PopLog:
 
     def tell_blind(self, batch: Batch, was: str, now: float) -> None:
         """Store once that POP3 does not say what it hands out, or does so again. ``was`` is what the store has."""
-        if self._blind != bool(was) and (self._blind or self._sessions):
-            batch.add(Event(now, Kind.BLIND, None, {"why": BLIND if self._blind else ""}, self._source))
+        if bool(self._blind) != bool(was) and (self._blind or self._sessions):
+            batch.add(Event(now, Kind.BLIND, None, {"why": self._blind}, self._source))
 
     def _joined(self, batch: Batch, line: Line, place: str) -> bool:
         name = line.get("file") or line["uidl"]
