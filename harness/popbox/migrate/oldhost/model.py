@@ -10,6 +10,9 @@ from popbox.migrate.oldhost.rules import RULES
 CATCHALL = "*"
 """The local part of a route that takes what no other takes; no address has it."""
 
+NO_DOMAIN = "local.invalid"
+"""For what has an address and no domain; no one can ask DNS for it (RFC 2606 §2)."""
+
 MAILDIR, MBOX = "maildir", "mbox"
 
 
@@ -79,7 +82,7 @@ class Domain:
 
 @dataclass(slots=True)
 class Said:
-    """What a .qmail file does; ``found`` False: there is none, and mail goes to ``./Mailbox``.
+    """What a .qmail file does; ``found`` False: there is none, and mail goes where the host's default says.
 
     ``ended``: a program has stopped it there. ``refuses``: the mail is not taken. ``guessed``: a program of which
     nothing is known has the mail too. ``sent``: those of the forwards that a program sends at once.
@@ -119,6 +122,8 @@ class OldHost:
     """Homes in which a program of which nothing is known has mail: it can deliver to any place there."""
     box_paths: set[bytes] = field(default_factory=set)
     """Where the mailboxes lie that come over."""
+    default_delivery: bytes = b"./Mailbox"
+    """What an empty .qmail file and none mean (Q-LINE-1, Q-DOT-6): control/defaultdelivery, as for `routes`."""
     envnoathost: bytes = b""
     """The domain of an address without ``@`` (Q-SEND-20); empty where the host names none."""
 

@@ -14,7 +14,7 @@ from popbox.migrate.oldhost.accounts import Box, DomainAccounts, OldAccounts
 from popbox.migrate.oldhost.dialects.text import domain, local_part
 from popbox.migrate.oldhost.extensions import settle_extensions
 from popbox.migrate.oldhost.findings import Where, shown
-from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, Kept, Login, OldHost, Route, Store
+from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, NO_DOMAIN, Kept, Login, OldHost, Route, Store
 
 
 def to_accounts(host: OldHost) -> OldAccounts:
@@ -50,10 +50,16 @@ def _domains(host: OldHost) -> dict[str, DomainAccounts]:
     for name, there in host.domains.items():
         prefix = there.prefix
         if there.alias_of is None:
-            prefix = next(p for p in _prefixes(there.prefix, name) if not any(_overlap(p, other) for other in taken))
+            prefix = _prefix(there.prefix, name, taken)
             taken.append(prefix)
         domains[name] = DomainAccounts(prefix, there.alias_of)
     return domains
+
+
+def _prefix(old: str, name: str, taken: Iterable[str]) -> str:
+    """The best one that overlaps none of those that are taken."""
+    others = list(taken)
+    return next(p for p in _prefixes(old, name) if not any(_overlap(p, other) for other in others))
 
 
 def _prefixes(old: str, name: str) -> Iterable[str]:
@@ -246,14 +252,29 @@ class _Conversion:
         return {self.owner[store].address for store in route.stores if store in self.owner} | set(route.forwards)
 
     def system(self, route: Route) -> None:
-        """An address of the host itself."""
-        strange = [store for store in route.stores if store not in self.owner]
-        targets = [*route.forwards, *(self.owner[store].address for store in route.stores if store in self.owner)]
+        """An address of the host itself; what it delivers to, as ~alias/Mailbox, becomes a mailbox if it is none."""
+        boxes = [self.owner.get(store) or self._of_the_host(route, store) for store in route.stores]
+        targets = [*route.forwards, *(box.address for box in boxes)]
         if targets:
             self.accounts.system[route.local] = list(dict.fromkeys(targets))
-        if strange or not targets:
-            goes = ", ".join(shown(store.path) for store in strange) or "no mailbox and no address"
-            self.host.lose(route.where, f"system alias {route.local}", f"its mail goes to {goes}: no login opens that")
+        what = f"system alias {route.local}"
+        if not targets:
+            self.host.lose(route.where, what, "its mail goes to no mailbox and no address: it will bounce")
+        elif route.guessed and not route.stores:
+            self.host.lose(route.where, what, "nothing is known of its program; only the forwards remain")
+
+    def _of_the_host(self, route: Route, store: Store) -> Box:
+        """In a domain that no mail from outside is for, as every name of the others can be in use."""
+        domains = self.accounts.domains
+        if NO_DOMAIN not in domains:
+            taken = (one.prefix for one in domains.values() if one.alias_of is None)
+            domains[NO_DOMAIN] = DomainAccounts(_prefix(NO_DOMAIN, NO_DOMAIN, taken))
+        word = "maildir" if store.kind == MAILDIR else "mbox"
+        names = [f"alias-{word}", *(f"alias-{word}{number}" for number in range(2, 10_000))]
+        box = self._add(NO_DOMAIN, names, store, route.where)
+        goes = f"{shown(store.path)} is the locked mailbox {box.address}"
+        self.host.leave(route.where, f"where mail for {route.local} goes", f"no login opens it; {goes}")
+        return box
 
     def addresses(self) -> None:
         """Every address that took mail takes it, or is named as lost."""

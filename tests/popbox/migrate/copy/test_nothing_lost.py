@@ -163,15 +163,63 @@ def test_a_line_of_users_assign_that_cannot_come_is_lost_by_name(line: str, what
     assert any(told.startswith(f"lost: /{QMAIL}/") and f": {what}" in told for told in output.splitlines()), output
 
 
-@pytest.mark.parametrize("text", ["", "./Mailbox\n", "|program\n", "# thrown away\n"])
+@pytest.mark.parametrize(
+    "text", ["", "./Mailbox\n", "|program\n", "# thrown away\n", "&x@elsewhere.example\n|program\n"]
+)
 @pytest.mark.parametrize("alias", ["root", "postmaster", "mailer-daemon", "webmaster", "default"])
-def test_an_alias_of_a_howto_host_whose_mail_no_login_opens_is_lost_by_name(
-    alias: str, text: str, tmp_path: Path
-) -> None:
+def test_an_alias_of_a_howto_host_that_cannot_come_is_lost_by_name(alias: str, text: str, tmp_path: Path) -> None:
     old = HOSTS["howto"](tmp_path / "old")
     put(old / QMAIL / "alias" / f".qmail-{alias}", text)
     lost = [one.what for one in audited(old).lost]
-    assert lost == [f"system alias {alias}"]
+    comes = text in ("", "./Mailbox\n") and alias not in ("webmaster", "default")
+    assert lost == ([] if comes else [f"system alias {alias}"])
+
+
+TRIO = ("postmaster", "mailer-daemon", "root")
+
+
+@pytest.mark.parametrize("dialect", HOSTS)
+@pytest.mark.parametrize("mail", [None, "", MBOX])
+def test_the_files_of_alias_that_qmail_installs_are_no_loss(dialect: str, mail: str | None, tmp_path: Path) -> None:
+    """INSTALL.alias: three empty files, so all of it comes into ~alias/Mailbox, which no login opens."""
+    old = HOSTS[dialect](tmp_path / "old")
+    for name in TRIO:
+        put(old / QMAIL / f"alias/.qmail-{name}", "")
+    if mail is not None:
+        put(old / QMAIL / "alias/Mailbox", mail, 0o600)
+    code, table, _, output = run(old)
+    assert code == 0, output
+    address = "mailer-daemon@users.example" if dialect == "system" else "alias-mbox@local.invalid"
+    assert table["system"] == {name: [address] for name in TRIO}
+    local, _, domain = address.partition("@")
+    assert "login" not in table["domains"][domain]["mailboxes"][local]
+    assert count(old, domain.replace(".", "-"), local) == (2 if mail else 0)
+
+
+@pytest.mark.parametrize("default", ["./Maildir/", "./Maildir/\n", "./Maildir/\n&x@elsewhere.example\n"])
+def test_an_empty_file_means_what_qmail_start_was_given(default: str, tmp_path: Path) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    put(old / QMAIL / "control/defaultdelivery", default)
+    put(old / QMAIL / "alias/.qmail-root", "")
+    maildir(old / QMAIL / "alias/Maildir", 2)
+    put(old / BOXES / "joe/.qmail", "")
+    (old / BOXES / "ann/.qmail").unlink()
+    code, table, _, output = run(old)
+    assert code == 0, output
+    more = ["x@elsewhere.example"] if "&" in default else []
+    assert table["system"]["root"] == [*more, "alias-maildir@local.invalid"]
+    forwards = table["domains"]["domain.com"]["forwards"]
+    assert (forwards.get("joe", []), forwards.get("ann", [])) == (more, more)
+    assert count(old, "local-invalid", "alias-maildir") == 2
+
+
+def test_the_domain_of_alias_overlaps_no_other(tmp_path: Path) -> None:
+    old = HOSTS["howto"](tmp_path / "old")
+    for file, text in (("virtualdomains", "b.example:local\n"), ("rcpthosts", "b.example\n")):
+        with (old / QMAIL / "control" / file).open("a") as out:
+            out.write(text)
+    put(old / QMAIL / "alias/.qmail-root", "")
+    assert audited(old).accounts.domains["local.invalid"].prefix == "local_invalid"
 
 
 def test_a_line_for_the_whole_host_and_a_short_one_are_catchalls(tmp_path: Path) -> None:

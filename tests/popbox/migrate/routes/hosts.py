@@ -63,6 +63,16 @@ class Making:
         """A file of ~alias."""
         put(self.home / f"alias/.qmail-{name}", text)
 
+    def stock(self, chance: random.Random) -> None:
+        """What qmail's INSTALL.alias makes: three empty files. Perhaps mail has come; perhaps a default delivery."""
+        for name in ("postmaster", "mailer-daemon", "root"):
+            self.alias(name, "")
+        if chance.random() < 0.3:
+            put(self.home / "alias/Mailbox", "From x Mon Sep 10 01:46:40 2001\nSubject: x\n\nx\n\n", 0o600)
+        elif chance.random() < 0.5:
+            box(self.home / "alias", None)
+            put(self.home / "control/defaultdelivery", "./Maildir/\n")
+
     def done(self) -> Path:
         """Write control/, users/ and etc/, and build users/cdb."""
         put(self.home / "control/rcpthosts", "".join(f"{name}\n" for name in self.rcpthosts))
@@ -118,6 +128,8 @@ def howto(chance: random.Random, root: Path) -> Path:
             host.virtual.append(f"also-{name}:{prefix}")
     if chance.random() < 0.5:
         host.alias("postmaster", f"&joe@{ELSEWHERE}\n")
+    else:
+        host.stock(chance)
     if chance.random() < 0.3:
         host.rcpthosts.append("list.example")
         host.virtual.append("list.example:alias-list")

@@ -19,7 +19,7 @@ from popbox.errors import UnusableError
 from popbox.migrate.routes.qmaillocal import Dry, passed
 
 ADDRESSES = ("joe@d.com", "joe-Some.List@d.com", "joe-other@d.com", "sticky@d.com", "x@d.com", "joe%d.com@here.net",
-             f"far@{ELSEWHERE}", "root@d.com")  # fmt: skip
+             f"far@{ELSEWHERE}", "root@d.com", "postmaster@here.net")  # fmt: skip
 real = pytest.mark.needs("real qmail", "root")
 
 
@@ -40,6 +40,7 @@ def home(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     own(joe, UID)
     box(home / "boxes/sticky").chmod(0o1700)
     put(home / "alias/.qmail-list", "&one@d.com\n")
+    put(home / "alias/.qmail-postmaster", "")  # as qmail's INSTALL.alias has it
     own(home / "alias", ALIAS_UID)
     lines = [f"=d-{name}:popuser:{UID}:{UID}:{home}/boxes/{name}:::" for name in ("joe", "sticky")]
     lines += [f"+d-joe-:popuser:{UID}:{UID}:{home}/boxes/joe:-::", f"=d-root:root:0:0:{home}/boxes/joe:::"]
@@ -59,7 +60,8 @@ def test_the_real_program_says_what_our_rules_say_and_what_it_cannot_be_asked_is
     tried = {one["address"]: one for one in report["qmail_local"][1]["tried"]}
     assert not any(one["faults"] for one in tried.values()), text
     assert code == 0, text
-    for name in ("joe@d.com", "joe-Some.List@d.com", "joe-other@d.com", "sticky@d.com", "joe%d.com@here.net"):
+    for name in ("joe@d.com", "joe-Some.List@d.com", "joe-other@d.com", "sticky@d.com", "joe%d.com@here.net",
+                 "postmaster@here.net"):  # fmt: skip
         assert tried[name]["tried"] == "asked", (name, tried[name])
     assert tried[f"far@{ELSEWHERE}"]["why"] == "qmail-local is not started for it: remote"
     assert tried["root@d.com"]["why"].startswith("qmail-local is not started for it: deferred")

@@ -21,7 +21,7 @@ class Control:
 
 
 def read_control(tree: OldHostTree, host: OldHost, home: bytes) -> Control:
-    """Read the four files and say what does not fit together; the domains go to ``host.domains``."""
+    """Read the files and say what does not fit together; the domains go to ``host.domains``."""
     control = Control(home)
     control.rcpthosts = _names(tree, host, home + b"/control/rcpthosts")
     for more in (b"/control/morercpthosts",):
@@ -34,6 +34,8 @@ def read_control(tree: OldHostTree, host: OldHost, home: bytes) -> Control:
     host.envnoathost = _first_line(tree, host, home + b"/control/envnoathost") or _first_line(
         tree, host, home + b"/control/me"
     )
+    default = text_of(tree, host, home + b"/control/defaultdelivery")
+    host.default_delivery = (default or b"").replace(b"\0", b"").rstrip(b"\n") or host.default_delivery
     _read_virtual(tree, host, control)
     _judge(host, control)
     for key, where in (_names(tree, host, home + b"/control/percenthack") or {}).items():

@@ -83,7 +83,8 @@ def _follow(tree: OldHostTree, host: OldHost, home: bytes, dash: bytes, ext: byt
         return None if said.refuses else said
     if dash:
         return None
-    return Said(Where(file_of(home + b"/.qmail")), [Store(MBOX, home + b"/Mailbox")], found=False)
+    said = _by_default(tree, host, home, Said(Where(file_of(home + b"/.qmail")), found=False))
+    return None if said.refuses else said
 
 
 def _regular(host: OldHost, path: bytes, entry: DirEntry) -> bool:
@@ -127,8 +128,8 @@ def read_dotqmail(
         host.unreadable(said.where, str(why))
         return said
     lines = [line.rstrip(b" \t") for line in text.split(b"\n")]
-    if not text:  # the default delivery
-        said.stores.append(Store(MBOX, home + b"/Mailbox"))
+    if not text:
+        _by_default(tree, host, home, said)
     elif not lines[0]:
         host.wrong("dotqmail-blank-first", Where(file, 1), "blank")
     for number, line in enumerate(lines, start=1):
@@ -145,6 +146,14 @@ def read_dotqmail(
             "an address whose mail is thrown away",
             "mailhost declares none; mail to it will bounce, or come into the login's mailbox",
         )
+    return said
+
+
+def _by_default(tree: OldHostTree, host: OldHost, home: bytes, said: Said) -> Said:
+    """The lines that qmail-start was given, as if the file held them (Q-LINE-8)."""
+    for line in host.default_delivery.split(b"\n"):
+        if not said.ended:
+            _line(tree, host, home, said, line.rstrip(b" \t"), said.where)
     return said
 
 

@@ -19,7 +19,7 @@ from popbox.migrate.oldhost.dialects.poppasswd import read_poppasswd
 from popbox.migrate.oldhost.dialects.system import leave_accounts, read_aliases, user_names
 from popbox.migrate.oldhost.dialects.text import file_of, local_part
 from popbox.migrate.oldhost.findings import Where, shown
-from popbox.migrate.oldhost.model import CATCHALL, OldHost, Route, Said
+from popbox.migrate.oldhost.model import CATCHALL, MBOX, OldHost, Route, Said
 from popbox.migrate.oldhost.tree import OldHostTree, look
 
 
@@ -89,6 +89,11 @@ def _cut(address: bytes) -> Iterator[bytes]:
         yield address
 
 
+def _unseen(said: Said) -> bool:
+    """Whether there is no .qmail file, and the default is ./Mailbox, which POP3 never shows."""
+    return not said.found and any(store.kind == MBOX for store in said.stores)
+
+
 class _Lines(NamedTuple):
     """What all lines have in common; ``exact``, ``wild``: the addresses of the lines of each type."""
 
@@ -136,7 +141,7 @@ class _Line:
         self._files(local + b"-", ext)
         said = self._wild(ext)
         route = self.taken.get((self.name, local.decode("latin-1").lower()))
-        if said is not None and not said.found and route is not None:  # into ./Mailbox, which nothing shows
+        if said is not None and _unseen(said) and route is not None:
             said.stores, said.forwards = list(route.stores), list(route.forwards)
         if said is not None:
             self._extension(local, said, row.where)
@@ -144,7 +149,7 @@ class _Line:
     def _wild(self, ext: bytes) -> Said | None:
         """What the line does with an address of which it takes only the beginning."""
         said = follow(self.tree, self.host, self.home, self.row.dash, ext + b"popbox=audit")
-        if said is not None and not said.found:
+        if said is not None and _unseen(said):
             rule = "assign-no-dash" if not self.row.dash else "dotqmail-missing"
             self.host.wrong(rule, self.row.where, f"+{shown(self.row.address)}: no .qmail file takes the rest")
         return said
@@ -177,7 +182,7 @@ class _Line:
             if said is not None:
                 self.host.lose(self.row.where, f"address {shown(local)}@{self.name}", "mailhost takes no such name")
         elif said is not None:
-            if not said.found:
+            if _unseen(said):
                 self.host.wrong("dotqmail-missing", self.row.where, f"{name}@{self.name}: no {said.where.file}")
             self._add(name, said)
 

@@ -13,7 +13,7 @@ from popbox.migrate.oldhost.dialects.getpw import virtual_routes
 from popbox.migrate.oldhost.dialects.poppasswd import judged
 from popbox.migrate.oldhost.dialects.text import domain, file_of, local_part, login, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
-from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Domain, Kept, Login, OldHost, Route, Store
+from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, NO_DOMAIN, Domain, Kept, Login, OldHost, Route, Store
 from popbox.migrate.oldhost.opened import holds_mail
 from popbox.migrate.oldhost.same_file import identity, one_of_each
 from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OldHostTree, hidden, look
@@ -104,8 +104,8 @@ def _local_domain(host: OldHost, control: Control) -> str:
     if not names:
         where = Where(file_of(control.home + b"/control/locals"))
         host.wrong("no-local-domain", where, "no local domain")
-        host.domains["local.invalid"] = Domain("local-invalid", where)
-    return str(next(iter(names), "local.invalid"))
+        host.domains[NO_DOMAIN] = Domain("local-invalid", where)
+    return str(next(iter(names), NO_DOMAIN))
 
 
 def _accounts(tree: OldHostTree, host: OldHost) -> list[Account]:
@@ -311,7 +311,7 @@ def read_aliases(
         if said is None:
             continue
         if alias in TRIO:
-            host.system.append(Route("", alias, said.where, said.stores, said.forwards))
+            host.system.append(Route("", alias, said.where, said.stores, said.forwards, guessed=said.guessed))
         else:
             host.lose(said.where, f"system alias {alias}", "mailhost keeps postmaster, mailer-daemon and root only")
     if name is not None:
