@@ -87,11 +87,11 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     table = table_of(file)
     changes = {"users": given["users"], "spawn-rate": given["spawn_rate"], "for": given["lasts"], "seed": given["seed"]}
     table |= {key: value for key, value in changes.items() if value is not None}
-    from_table(table, str(file))
+    disks = from_table(table, str(file)).breaks_disks
     if given["master"]:
         address(given["master"])
     wish = Wish(given["processes"], given["budgets"], given["master"] or "")
-    with _host(settings, given) as host, _folder(given["report"]) as folder:
+    with _host(settings, given, own_disk=disks) as host, _folder(given["report"]) as folder:
         echo(f"{host.describe()}")
         outcome = run_load(host, table, folder, wish, settings.environ, lambda line: echo(f"  {line}"))
         _show(outcome, folder)
@@ -130,10 +130,11 @@ def _folder(wanted: Path | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _host(settings: Settings, given: dict[str, Any]) -> Iterator[Host]:
+def _host(settings: Settings, given: dict[str, Any], *, own_disk: bool) -> Iterator[Host]:
+    """``own_disk``: small disks, which can be filled; a load that breaks none would fill them."""
     remote = read_remote(given)
     made = RemoteHost(remote, settings.say) if remote else None
-    with closing(made or start(choose(given["host"], given["mta"], settings), settings, own_disk=True)) as host:
+    with closing(made or start(choose(given["host"], given["mta"], settings), settings, own_disk=own_disk)) as host:
         yield host
 
 

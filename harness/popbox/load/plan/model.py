@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from popbox.load.plan.budgets import Budgets
 from popbox.load.plan.units import octets, seconds
+from popbox.scenario.faults import DISKS
 from popbox.scenario.fields import Disk, Identifier, Service, Table
 
 
@@ -90,6 +91,7 @@ class Mover(Table):
     every: Length = Field(description="how often a mailbox is made")
 
 
+AnyReader = Poller | Fetcher | Hoarder
 AnyUser = Annotated[Sender | Poller | Fetcher | Hoarder | Rude | Mover, Field(discriminator="kind")]
 
 
@@ -175,6 +177,16 @@ class Plan(Table):
     faults: list[Fault] = Field(default=[], alias="fault")
     random_faults: RandomFaults | None = Field(default=None, alias="random-faults")
     budgets: Budgets = Budgets()
+
+    @property
+    def breaks(self) -> list[Break]:
+        """All faults that may come."""
+        return [*self.faults, *(self.random_faults.faults if self.random_faults else [])]
+
+    @property
+    def breaks_disks(self) -> bool:
+        """Whether the host needs disks of its own for them."""
+        return any(one.kind in DISKS for one in self.breaks)
 
     @model_validator(mode="after")
     def _within(self) -> Plan:

@@ -110,8 +110,7 @@ class Breaking:
 
 def cannot(host: Host, plan: Plan) -> list[str]:
     """Why the host cannot have the plan's faults, in words; empty where it can."""
-    wanted = [*plan.faults, *(plan.random_faults.faults if plan.random_faults else [])]
-    kinds = sorted({(one.kind, one.target) for one in wanted})
+    kinds = sorted({(one.kind, one.target) for one in plan.breaks})
     return [f"{kind} {target}: {why}" for kind, target in kinds if (why := host.cannot(_ability(kind)))]
 
 

@@ -19,17 +19,17 @@ def search(host: Host, tokens: Sequence[str], folder: Path) -> str:
 
     What could not be searched is not judged as lost: the reason goes into the report.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, set[str]] = {}
     try:
         for at in range(0, len(tokens), AT_ONCE):
             some = tuple(tokens[at : at + AT_ONCE])
             for place, octets in _files(host, some):
                 for token in some:
                     if token.encode() in octets:
-                        found.setdefault(token, []).append(place)
+                        found.setdefault(token, set()).add(place)
     except PopboxError as error:
         return str(error).splitlines()[0]
-    (folder / FOUND).write_text(json.dumps(found))
+    (folder / FOUND).write_text(json.dumps({token: sorted(places) for token, places in found.items()}))
     return ""
 
 
@@ -45,4 +45,4 @@ def _files(host: Host, tokens: tuple[str, ...]) -> list[tuple[str, bytes]]:
 def _queue(host: Host, tokens: tuple[str, ...]) -> list[tuple[str, bytes]]:
     wanted = " ".join(f"-e {shlex.quote(one)}" for one in tokens)
     ran = host.shell(f"cd {shlex.quote(host.home())}/queue/mess && grep -rhoF {wanted} . || true")
-    return [("the queue", line.encode()) for line in ran.stdout.splitlines()]
+    return [("the queue", ran.stdout.encode())]

@@ -18,7 +18,7 @@ import gevent.event
 from locust import User as LocustUser
 from locust import events
 from locust.env import Environment
-from locust.runners import STATE_SPAWNING, MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from popbox.load.books.journal import one_line
 from popbox.load.books.tables import WRITERS
@@ -26,15 +26,15 @@ from popbox.load.plan.model import User
 from popbox.load.plan.spec import Spec
 from popbox.load.users.base import Scheduled
 from popbox.load.users.process import LAG_EACH_S, Process
-from popbox.load.users.reader import FetcherUser, HoarderUser, PollerUser
+from popbox.load.users.reader import ReaderUser
 from popbox.load.users.rude import RudeUser
 from popbox.load.users.sender import SenderUser
 
 KINDS: dict[str, type[Scheduled]] = {
     "sender": SenderUser,
-    "poller": PollerUser,
-    "fetcher": FetcherUser,
-    "hoarder": HoarderUser,
+    "poller": ReaderUser,
+    "fetcher": ReaderUser,
+    "hoarder": ReaderUser,
     "rude": RudeUser,
 }
 CONNECT_S = 120.0  # our choice: for all workers to come
@@ -130,7 +130,15 @@ class _Books:
                 late_s += max(0.0, time.monotonic() - wanted)
             if self._process:
                 self._process.look_again()
+                self._have_a_reader(self._process)
                 self._process.note("lag", took_us=int(late_s * 1e6))
+
+    def _have_a_reader(self, process: Process) -> None:
+        """Locust may give all readers to other processes, and the boxes of this one must be opened, too."""
+        running = self._runner.user_classes_count
+        readers = [one.name.replace("-", "_") for one in process.turns]
+        if self._runner.state == STATE_RUNNING and readers and not any(running.get(one) for one in readers):
+            self._runner.spawn_users({readers[0]: 1})
 
     def end(self) -> None:
         process, self._process = self._process, None

@@ -39,6 +39,7 @@ def look(notes: Noter, session: BulkPop3, box: Mailbox, number: int) -> list[tup
     there = {uidl for _, uidl in rows}
     for uidl in sorted(there - box.known - box.unsure):
         notes.note("list", box=box.box.address, uidl=uidl, session=number)
+    box.unsure &= there  # what is gone was deleted
     for uidl in sorted(box.known - there):
         notes.note("vanish", box=box.box.address, uidl=uidl, session=number)
     box.known = there - box.unsure

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from popbox.load.books.journal import Journal
-from popbox.load.plan.model import Reader
+from popbox.load.plan.model import AnyReader, Fetcher, Hoarder, Poller
 from popbox.load.plan.spec import Spec
 from popbox.load.users.boxes import Mailbox
 
@@ -20,13 +20,13 @@ LAG_EACH_S = 0.1  # our choice: how often a process looks whether it is late its
 
 
 class Turns:
-    """The boxes of one class of readers, each due once in ``every_s``."""
+    """The boxes of the class ``name`` of readers, each due once in ``plan.every`` seconds."""
 
-    def __init__(self, boxes: list[Mailbox], every_s: float, draw: random.Random) -> None:
-        """The first visits are spread over ``every_s``."""
+    def __init__(self, name: str, plan: AnyReader, boxes: list[Mailbox], draw: random.Random) -> None:
+        """The first visits are spread over that time."""
         now = time.monotonic()
-        self.every_s = every_s
-        self._due = [(now + draw.random() * every_s, number, one) for number, one in enumerate(boxes)]
+        self.name, self.plan = name, plan
+        self._due = [(now + draw.random() * plan.every, number, one) for number, one in enumerate(boxes)]
         heapq.heapify(self._due)
 
     def next_in(self) -> float:
@@ -40,7 +40,7 @@ class Turns:
     def back(self, turn: tuple[float, int, Mailbox]) -> None:
         """A box whose visit has ended."""
         due, number, one = turn
-        heapq.heappush(self._due, (max(due + self.every_s, time.monotonic()), number, one))
+        heapq.heappush(self._due, (max(due + self.plan.every, time.monotonic()), number, one))
 
 
 class Process:
@@ -54,18 +54,21 @@ class Process:
         self.began = time.monotonic()
         self.smtp, self.pop3 = spec.where()
         self._sessions = self._tokens = self._users = 0
-        self.turns = dict(self._shared_out())
+        self.turns = list(self._shared_out())
 
-    def _shared_out(self) -> Iterator[tuple[str, Turns]]:
+    def _shared_out(self) -> Iterator[Turns]:
         """The boxes of each class of readers: by their shares, and by this process's index."""
-        readers = {name: one for name, one in self.spec.plan.classes.items() if isinstance(one, Reader)}
+        readers = {
+            name: one for name, one in self.spec.plan.classes.items() if isinstance(one, Poller | Fetcher | Hoarder)
+        }
         total, at = sum(one.share for one in readers.values()), 0.0
         draw = random.Random(f"{self.spec.plan.seed} turns {self.index}")  # noqa: S311 - a schedule
         for name, one in readers.items():
             first, at = round(at * self.spec.boxes), at + one.share / total
             numbers = range(first, round(at * self.spec.boxes))
             mine = [number for number in numbers if number % self.spec.processes == self.index]
-            yield name, Turns([Mailbox(self.spec.box(number)) for number in mine], one.every, draw)
+            boxes = [Mailbox(self.spec.box(number)) for number in mine]
+            yield Turns(name, one, boxes, draw)
 
     def draw(self, name: str) -> random.Random:
         """The dice of one more user, thrown alike in each run of this seed."""
