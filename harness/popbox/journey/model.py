@@ -234,3 +234,18 @@ class Journey:
     ended: bool
     alarms: tuple[str, ...] = ()
     cursor: int = 0
+
+    @property
+    def forwards(self) -> list[Message]:
+        """Forwarded copies, without bounces."""
+        return [one for one in self.copies if one.relation == "forward"]
+
+    @property
+    def subject(self) -> str | None:
+        """Of the message, else of a forwarded copy."""
+        return next((one.subject for one in (self.message, *self.forwards) if one.subject is not None), None)
+
+    @property
+    def message_id(self) -> str | None:
+        """Likewise."""
+        return next((one.message_id for one in (self.message, *self.forwards) if one.message_id is not None), None)

@@ -93,14 +93,13 @@ class Whole(Answer):
 def brief(journey: Journey, messages: list[int]) -> Brief:
     """The line for a journey."""
     message = journey.message
-    heads = [message, *(one for one in journey.copies if one.relation == "forward")]
     return Brief(
         id=journey.id,
         at=message.at,
         sender=message.sender,
         to=[one.address for one in message.recipients],
-        subject=next((one.subject for one in heads if one.subject is not None), None),
-        message_id=next((one.message_id for one in heads if one.message_id is not None), None),
+        subject=journey.subject,
+        message_id=journey.message_id,
         octets=message.octets,
         queued_as=message.queued_as,
         end=journey.end,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -21,6 +22,8 @@ from popbox.serve.watch.metrics import Counts, by_kind
 PAGE = 100  # journeys of a page
 MOST_COUNTED = 1000  # our choice: messages in the queue are counted up to here
 NOTHING_YET = "No message has been seen yet. Send one: its row appears here."
+WRONG = ((Kind.MISSING, "lost"), (Kind.BOUNCED, "bounced"), (Kind.ALARM, "alarms"))
+ALWAYS = ("waiting", Kind.MISSING, Kind.BOUNCED)  # told also where it is none
 KEYS = ("to", "sender", "message_id", "uidl", "queue_id", "subject")  # what a search looks for, each match whole
 
 Ids = Annotated[str, Query(max_length=2_000, pattern=r"^\d{1,16}(,\d{1,16}){0,99}$")]
@@ -32,6 +35,7 @@ Text = Annotated[str, Query(max_length=1_000)]
 def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> APIRouter:
     """The screens that show journeys."""
     router = APIRouter(include_in_schema=False)
+    began = time.time()
 
     @router.get("/")
     def now(before: Cursor = None, show: Text = "", domain: Text = "") -> Response:
@@ -49,6 +53,7 @@ def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> AP
             cursor=cursor if before is None and not show else None,
             filter=_path(domain=domain)[2:],
             counts=_tally(live, counts),
+            began=began,
             trouble=live.state.error and f"The host is not recorded now: {live.state.error}",
             filters=_filters(show, domain),
             journeys=journeys_of(live, ids, None),
@@ -93,7 +98,7 @@ def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> AP
         return pages.page(
             "journey.html.j2",
             page="journey",
-            title=found.message.subject or "no subject seen",
+            title=found.subject or "no subject seen",
             journey=found,
             cursor=cursor,
             **way(live, mailroom, found, events, first),
@@ -114,9 +119,9 @@ def _tally(live: Live, counts: Counts) -> list[tuple[str, int, str]]:
     """Key, number and label: what waits, and what went wrong since this server began."""
     waiting, owed = live.store.open_count()
     found = by_kind(counts.now())
-    wrong = ((Kind.BOUNCED, "bounced"), (Kind.MISSING, "lost"), (Kind.ALARM, "alarms"))
-    told = [(kind.value, found[kind], f"{label} since this server began") for kind, label in wrong if found[kind]]
-    return [("waiting", waiting, "in the queue"), ("owed", owed, "delivered, their files not seen yet"), *told]
+    told = [("waiting", waiting, "in the queue"), ("owed", owed, "delivered, their files not seen yet")]
+    told += [(kind.value, found[kind], label) for kind, label in WRONG]
+    return [one for one in told if one[1] or one[0] in ALWAYS]
 
 
 def _found(many: int, *, more: bool) -> str:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from popbox.journey.model import Disposition, Journey, Recipient, State
+from popbox.journey.model import Disposition, Journey, Recipient
+from popbox.printable import plain
 from popbox.report.pages import seconds as short
 
-MARKS = {
-    State.DONE: "✓",
-    State.WAITING: "…",
-    State.DEFERRED: "↻",
-    State.FAILED: "✗",
-    State.UNKNOWN: "?",
-}
 GOOD = (Disposition.ONCE, Disposition.REMOTE, Disposition.DISCARDED)
 PENDING = (Disposition.QUEUE, Disposition.DEFERRED)
 
@@ -26,6 +20,11 @@ def clock(at: float) -> str:
 def stamp(at: float) -> str:
     """Date and time in UTC as HTML's ``datetime`` wants it."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment(at: float) -> str:
+    """Both of them, as HTML's ``time`` wants it without an attribute."""
+    return f"{date(at)} {clock(at)}Z"
 
 
 def date(at: float) -> str:
@@ -44,6 +43,12 @@ def duration(seconds: float | None) -> str:
     raise AssertionError(seconds)
 
 
+def cut(text: object, most: int = 100) -> str:
+    """The beginning of a text for a list, made visible; an ellipsis says that it goes on."""
+    shown = plain(text)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
 def octets(size: int | None) -> str:
     """A size with its unit; a dash where it is not known."""
     if size is None:
@@ -54,8 +59,9 @@ def octets(size: int | None) -> str:
 
 
 def took(journey: Journey) -> float | None:
-    """Seconds from the queue to the last file that was delivered; None while there is none."""
-    files = [one.at for recipient in journey.message.recipients for one in recipient.files]
+    """Seconds from the queue to the last file that was delivered, of forwarded copies too; None while there is none."""
+    heads = (journey.message, *journey.forwards)
+    files = [one.at for head in heads for recipient in head.recipients for one in recipient.files]
     return max(files) - journey.message.at if files else None
 
 

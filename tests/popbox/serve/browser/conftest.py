@@ -1,4 +1,8 @@
-"""One host with mail of every kind, one ``popbox serve`` beside it, and one browser, for all tests of this folder."""
+"""One host with mail of every kind and one ``popbox serve`` beside it, for all tests of this folder.
+
+A browser is a fixture of each module, by ``watched.launched``: while Playwright runs, asyncio runs nothing else in this
+thread, and tests elsewhere do.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.needs import program, require
+from tests.needs import require
 from tests.popbox.serve.browser.town import Town, built
 from tests.popbox.serve.browser.watched import Watched
 from tests.popbox.serve.served import serving
 from tests.popbox.standin import standin
-
-FLAGS = (
-    "--no-sandbox",  # CI is root in a container
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # what a page asks of elsewhere fails at once
-)
 
 
 @pytest.fixture(scope="package")
@@ -27,17 +26,6 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         host.keep()
         with serving(state) as (port, _):
             yield built(host, port)
-
-
-@pytest.fixture(scope="package")
-def chromium() -> Iterator[Any]:
-    require("Playwright", "chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=program("chromium"), args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

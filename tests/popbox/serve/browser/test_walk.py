@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.popbox.serve.browser.town import Town
-from tests.popbox.serve.browser.watched import Watched
+from tests.popbox.serve.browser.watched import Watched, launched
 
 pytestmark = [pytest.mark.needs("Playwright", "chromium"), pytest.mark.slow]
 Browse = Callable[..., Watched]
 SHOWN = ("now", "queue", "accounts", "explain-address", "box-maildir", "journeys-N", "find-q")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with launched() as browser:
+        yield browser
 
 
 def test_every_screen_on_a_desk_and_on_a_phone_and_by_axe(browse: Browse, town: Town, pictures: Path) -> None:

@@ -75,7 +75,7 @@ def rich() -> EmailMessage:
 
 
 def fetched(host: Host, login: str) -> None:
-    until(lambda: host.search(("the first message",)))
+    until(lambda: host.find("popboxes/domain-com/joe/Maildir", "the first message"))
     with Pop3(host.address("pop3")) as session:
         session.login(login, PASSWORD)
         session.retrieve(1)

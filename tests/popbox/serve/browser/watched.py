@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.needs import program, require
+
+FLAGS = (
+    "--no-sandbox",  # CI is root in a container
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # what a page asks of elsewhere fails at once
+)
 
 AXE_BAD = ("serious", "critical")
 SIDEWAYS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 WIDEST = """() => [...document.querySelectorAll("body *")].filter((one) => !one.closest(".scroll, pre, .source"))
   .map((one) => [one.getBoundingClientRect().right, one.outerHTML.slice(0, 120)]).sort((a, b) => b[0] - a[0])[0]"""
+
+
+@contextmanager
+def launched() -> Iterator[Any]:
+    """Debian's Chromium under Playwright."""
+    require("Playwright", "chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program("chromium"), args=list(FLAGS))
+        yield browser
+        browser.close()
 
 
 class Watched:

@@ -95,7 +95,7 @@
   };
 
   const put = (row) => {
-    const table = rowsOf(), old = document.getElementById(row.id);
+    const table = rowsOf(), old = table.querySelector(`[data-journey="${row.dataset.journey}"]`);
     if (old) {
       const held = old.contains(document.activeElement);
       old.replaceWith(row);
