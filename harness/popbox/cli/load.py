@@ -65,6 +65,12 @@ def load() -> None:
 @click.option("--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="Locust workers.")
 @click.option("--master", metavar="ADDR:PORT", help="Wait there for --processes workers of other machines.")
 @click.option("--worker", metavar="HOST:PORT", help="Be a worker of that master; FILE is its spec.json.")
+@click.option(
+    "--accounts",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="F.csv",
+    help="Mailboxes that are there (address,login,password); the first sends. Else the run makes its own.",
+)
 @click.option("--report", type=FOLDER, metavar="DIR", help="Keep the journals, load.json and the report there.")
 @click.option("--host", type=click.Choice(["auto", "local", "docker", "remote"]), default="auto", show_default=True)
 @click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
@@ -79,6 +85,7 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     popbox load soak.toml --processes 4 --budget accept_p99=250ms --budget fairness>=0.9
     """
     from popbox.load.plan.read import from_table, table_of
+    from popbox.load.stage.accounts import given as read_given
     from popbox.load.stage.run import Wish
     from popbox.load.stage.run import run as run_load
 
@@ -90,7 +97,8 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     disks = from_table(table, str(file)).breaks_disks
     if given["master"]:
         address(given["master"])
-    wish = Wish(given["processes"], given["budgets"], given["master"] or "")
+    boxes = read_given(given["accounts"]) if given["accounts"] else ()
+    wish = Wish(given["processes"], given["budgets"], given["master"] or "", boxes)
     with _host(settings, given, own_disk=disks) as host, _folder(given["report"]) as folder:
         echo(f"{host.describe()}")
         outcome = run_load(host, table, folder, wish, settings.environ, lambda line: echo(f"  {line}"))
@@ -132,7 +140,7 @@ def _folder(wanted: Path | None) -> Iterator[Path]:
 @contextlib.contextmanager
 def _host(settings: Settings, given: dict[str, Any], *, own_disk: bool) -> Iterator[Host]:
     """``own_disk``: small disks, which can be filled; a load that breaks none would fill them."""
-    remote = read_remote(given)
+    remote = read_remote({**given, "keep": False})
     made = RemoteHost(remote, settings.say) if remote else None
     with closing(made or start(choose(given["host"], given["mta"], settings), settings, own_disk=own_disk)) as host:
         yield host

@@ -100,7 +100,7 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
     missing = books.execute("SELECT token, box, at_ns FROM verdicts WHERE verdict = 'missing' ORDER BY at_ns")
     while some := missing.fetchmany(10_000):
         for token, box, at_ns in some:
-            verdict, why = _where(token, box, found, bounced)
+            verdict, why = _where(token, found, bounced, searched=(folder / FOUND).exists())
             counts[verdict] += 1
             if counts[verdict] <= SHOWN:
                 cases.append(Case(verdict, token, box, why, (at_ns - began) / 1e9))
@@ -111,13 +111,14 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
     return Verdict(accepted, {one: counts[one] for one in (*FAULTS, *OTHERS)}, tuple(cases))
 
 
-def _where(token: str, box: str, found: dict[str, list[str]], bounced: set[str]) -> tuple[str, str]:
+def _where(token: str, found: dict[str, list[str]], bounced: set[str], *, searched: bool) -> tuple[str, str]:
     """The verdict on a message that no POP3 session handed out."""
     if token in bounced:
         return "bounced", "its report lies in the sender's box"
     if places := found.get(token):
         return "not yet", f"accepted, and found in {', '.join(places)}"
-    return "lost", "accepted, in no box, and found nowhere on the host"
+    nowhere = "found nowhere on the host" if searched else "its files cannot be searched"
+    return "lost", f"accepted, not handed out by POP3, and {nowhere}"
 
 
 def _found(folder: Path) -> dict[str, list[str]]:

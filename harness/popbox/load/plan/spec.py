@@ -24,6 +24,7 @@ class Box:
 
     address: str
     login: str
+    password: str
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class Spec:
     password: str
     journals: str
     processes: int = 1
+    given: tuple[tuple[str, str, str], ...] = ()  # address, login, password: where the run does not make its own
 
     @classmethod
     def read(cls, path: Path) -> Spec:
         """The spec as ``write`` left it."""
         kept: dict[str, Any] = json.loads(path.read_text())
-        return cls(**(kept | {"smtp": Address(*kept["smtp"]), "pop3": Address(*kept["pop3"])}))
+        kept |= {"smtp": Address(*kept["smtp"]), "pop3": Address(*kept["pop3"])}
+        return cls(**(kept | {"given": tuple(tuple(one) for one in kept["given"])}))
 
     def write(self, path: Path) -> None:
         """Make a new file, for this user's processes alone: it has the boxes' password."""
@@ -74,8 +77,10 @@ class Spec:
 
     @property
     def reports_to(self) -> Box:
-        """The sender of all mail of the run: bounces come there."""
-        return Box(f"{BOUNCES}@{self.domain(0)}", f"{self.run}.{BOUNCES}")
+        """The sender of all mail of the run: bounces come there. Of given mailboxes it is the first."""
+        if self.given:
+            return Box(*self.given[0])
+        return Box(f"{BOUNCES}@{self.domain(0)}", f"{self.run}.{BOUNCES}", self.password)
 
     def domain(self, number: int) -> str:
         """A domain of the run."""
@@ -84,9 +89,13 @@ class Spec:
     @property
     def boxes(self) -> int:
         """How many mailboxes there are, without that of the reports."""
+        if self.given:
+            return len(self.given) - 1
         return self.plan.accounts.domains * self.plan.accounts.mailboxes
 
     def box(self, number: int) -> Box:
         """The mailbox of that number, 0 to ``boxes`` - 1."""
+        if self.given:
+            return Box(*self.given[number + 1])
         local, domain = divmod(number, self.plan.accounts.domains)
-        return Box(f"b{local}@{self.domain(domain)}", f"{self.run}.{domain}.{local}")
+        return Box(f"b{local}@{self.domain(domain)}", f"{self.run}.{domain}.{local}", self.password)

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import tomli_w
 from passlib.hash import sha512_crypt
 
-from popbox.errors import HostError
+from popbox.errors import HostError, UnusableError
 from popbox.hosts.base import Host
 from popbox.load.plan.spec import BOUNCES, Spec
 
 ROUNDS = 1_000  # the fewest of crypt(5): the host's POP3 is under test, and not its hash
+
+
+HEADER = ["address", "login", "password"]
+
+
+def given(path: Path) -> tuple[tuple[str, str, str], ...]:
+    """Mailboxes that are there already, from a CSV file: the first is the sender of all mail, and takes its reports.
+
+    Raises:
+        UnusableError: it cannot be read, or a line is none of it; names file, line and rule.
+    """
+    found: list[tuple[str, str, str]] = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file, strict=True)
+            if next(rows, None) != HEADER:
+                raise UnusableError(f"{path}: line 1: the header {','.join(HEADER)} is wanted")
+            for row in rows:
+                if len(row) != len(HEADER) or not all(row) or "@" not in row[0]:
+                    raise UnusableError(f"{path}: line {rows.line_num}: an address, a login and a password are wanted")
+                found.append((row[0], row[1], row[2]))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UnusableError(f"{path}: {error}") from error
+    if len({address for address, _, _ in found}) < len(found):
+        raise UnusableError(f"{path}: an address stands there twice")
+    if len(found) < 2:
+        raise UnusableError(f"{path}: two mailboxes or more are wanted: the first one sends")
+    return tuple(found)
 
 
 def declare(host: Host, spec: Spec) -> None:

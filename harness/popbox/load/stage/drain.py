@@ -70,7 +70,7 @@ class Drain:
             self._sessions += 1
             number = self._sessions
         with BulkPop3(self._spec.where()[1], TIMEOUT_S) as session:
-            session.login(box.box.login, self._spec.password)
+            session.login(box.box.login, box.box.password)
             notes = _Notes(self, box.box.address, arrived)
             for at, uidl in session.listing("UIDL"):
                 if uidl not in box.known:

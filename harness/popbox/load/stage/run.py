@@ -17,7 +17,7 @@ from typing import Any
 
 from popbox.environment import of_programs
 from popbox.errors import HostError, UnusableError
-from popbox.hosts.base import Host
+from popbox.hosts.base import Ability, Host
 from popbox.load.books.journal import Journal
 from popbox.load.books.outcome import Outcome, outcome
 from popbox.load.books.tables import opened
@@ -40,6 +40,7 @@ class Wish:
     processes: int = 1
     budgets: tuple[str, ...] = ()
     listen: str = ""
+    given: tuple[tuple[str, str, str], ...] = ()  # mailboxes that are there already
 
 
 def run(
@@ -56,6 +57,9 @@ def run(
         limits = plan.budgets.limits(wish.budgets)
     except ValueError as error:
         raise UnusableError(f"--budget: {error}") from error
+    for ability in (Ability.SEND, Ability.DELETE, *(() if wish.given else (Ability.DECLARE,))):
+        if why := host.cannot(ability):
+            raise HostError(f"no load on {host.describe()}: {why}")
     if faults := cannot(host, plan):
         raise HostError(f"{host.describe()} cannot have the faults of this plan: {'; '.join(faults)}")
     _empty(folder)
@@ -67,10 +71,12 @@ def run(
         password=secrets.token_urlsafe(12),
         journals=str(folder.resolve()),
         processes=wish.processes,
+        given=wish.given,
     )
     spec.write(folder / SPEC)
-    say(f"{spec.boxes} mailboxes in {plan.accounts.domains} domains")
-    declare(host, spec)
+    say(f"{spec.boxes} mailboxes")
+    if not spec.given:
+        declare(host, spec)
     interrupted = ""
     with Journal(folder, STAGE, run=spec.run, host=host.name, mta=host.mta) as journal:
         breaking = Breaking(host, plan, journal, lambda: spec.moved(host.address("smtp"), host.address("pop3")))

@@ -15,10 +15,12 @@ AT_ONCE = 200  # our choice: tokens in one search
 
 
 def search(host: Host, tokens: Sequence[str], folder: Path) -> str:
-    """Look for messages on the host and keep what was found for the judge; returns why it could not be done.
+    """Look for messages on the host and keep what was found for the judge; returns why a search failed.
 
-    What could not be searched is not judged as lost: the reason goes into the report.
+    A host that shows no files cannot be searched: there a message is lost that POP3 did not hand out in time.
     """
+    if host.cannot(Ability.FILES):
+        return ""
     found: dict[str, set[str]] = {}
     try:
         for at in range(0, len(tokens), AT_ONCE):
@@ -34,8 +36,6 @@ def search(host: Host, tokens: Sequence[str], folder: Path) -> str:
 
 
 def _files(host: Host, tokens: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    if why := host.cannot(Ability.FILES):
-        raise PopboxError(f"messages that are missing cannot be searched for: {why}")
     places = [(one.entry.path, one.octets) for one in host.search(tokens)]
     if not host.cannot(Ability.SHELL):
         places += _queue(host, tokens)

@@ -36,7 +36,7 @@ class ReaderUser(Scheduled):
     def _visit(self, box: Mailbox, kind: str, began: float) -> None:
         number, address = self.process.session(), box.box.address
         with GreenPop3(self.pop3, TIMEOUT_S) as session:
-            session.login(box.box.login, self.process.spec.password)
+            session.login(box.box.login, box.box.password)
             self.process.note("login", box=address, session=number, took_us=_since(began))
             known = set(box.known)
             rows = look(self.process, session, box, number)
