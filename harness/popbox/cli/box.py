@@ -70,7 +70,7 @@ def _run(environ: Mapping[str, str]) -> int:
         _declare(host, domain, environ.get("POPBOX_PASSWORD", ""))
         live = stack.enter_context(Live(host, stack.enter_context(Store.open(STATE / "journeys"))))
         rules = Rules.at(*HTTP, names=names, host=host.name, mta=host.mta, keys=keys)
-        http = server(application(live, rules), live.end_waits)
+        http = server(application(live, rules, settings.assets / "scenarios"), live.end_waits)
         watched = stack.enter_context(_watching(host, http))
         echo(f"box: {host.describe()} (not qmail): SMTP 25, POP3 110, HTTP 8025; {domain} takes every address")
         echo(

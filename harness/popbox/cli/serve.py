@@ -149,7 +149,7 @@ def serve(
         echo(f"http://{_literal(where)}:{port} {running.describe()}, {said}")
         if where not in LOOPBACK:
             echo(f"popbox: everyone who reaches {where}:{port} can read accounts and queue", err=True)
-        app = application(live, rules)
+        app = application(live, rules, settings.assets / "scenarios")
         base = public[0] if public else f"http://{_named(where)}:{port}"
         echo(f"console: {base}/" + (f"enter?once={app.sessions.invite()}" if app.sessions else ""))
         server(app, live.end_waits).run(sockets=[listener])

@@ -24,7 +24,7 @@ from popbox.result import Observation, Result, StepResult, Verdict
 from popbox.run.needs import unmet, wanted
 from popbox.run.own_password import FROM_STDIN, UnfitError, random_password, replaced
 from popbox.run.verbs import VERBS, Context
-from popbox.run.verbs.declare import accounts
+from popbox.run.verbs.declare import accounts, shown
 from popbox.scenario.fields import Strict
 from popbox.scenario.load import ScenarioFile
 from popbox.scenario.steps import Step
@@ -212,8 +212,8 @@ def _with_own_password(file: ScenarioFile, host: Host) -> tuple[ScenarioFile, fr
 def awaits(step: Step) -> str:
     """What a step does or waits for, in one line: its table without defaults, and its deadline."""
     spec = step.spec.model_dump(by_alias=True, exclude_defaults=True) if isinstance(step.spec, Strict) else step.spec
-    if step.declare and step.declare.stdin:
-        spec["stdin"] = MASK
+    if step.declare:
+        spec |= {"argv": shown(step.declare.argv), **({"stdin": MASK} if step.declare.stdin else {})}
     if step.telnet:
         spec["transcript"] = "\n".join(line[:3] + masked(line[3:]) for line in step.telnet.transcript.split("\n"))
     words = spec.items() if isinstance(spec, dict) else [("", spec)]

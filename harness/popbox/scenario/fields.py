@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from popbox.scenario.transcript import TranscriptError, parse
+from popbox.scenario.transcript import TranscriptError, not_regex, parse
 
 HOWTO_HASH, HOWTO_PASSWORD = "DmIMm9e5Hc8ic", "testpw"  # the HOWTO's sample poppasswd line; it is public
 
@@ -33,10 +33,8 @@ def _transcript(text: str) -> str:
 
 
 def _regex(text: str) -> str:
-    try:
-        re.compile(re.sub(r"\$\{[^}]*\}", "x", text))
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
+    if why := not_regex(re.sub(r"\$\{[^}]*\}", "x", text)):
+        raise ValueError(why)
     return text
 
 

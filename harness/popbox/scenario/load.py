@@ -40,21 +40,35 @@ def load(path: Path) -> ScenarioFile:
         ScenarioError: it cannot be read, or a key in it does not fit; names file, step and key.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ScenarioError(str(path), "", error.strerror or str(error)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ScenarioError(str(path), "", f"not TOML: {error}") from error
+    file = parse(text, path)
+    for step in file.scenario.step:
+        if step.send and step.send.mail:
+            file.message(step.send.mail)
+    return file
+
+
+def parse(text: str, path: Path) -> ScenarioFile:
+    """Read the text of a file; no file is looked at, nor those that it names. ``path`` is what errors call it.
+
+    Raises:
+        ScenarioError: it is no TOML, or a key in it does not fit; names step and key, or line and column.
+    """
     try:
-        read = ScenarioFile(path, Scenario.model_validate(table))
+        file = ScenarioFile(path, Scenario.model_validate(tomllib.loads(text)))
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(str(path), "", f"not TOML: {error}") from error
+    except RecursionError as error:
+        raise ScenarioError(str(path), "", "it is nested too deeply") from error
     except ValidationError as error:
         raise ScenarioError(str(path), *first_rule(error)) from error
-    for where, rule in broken_references(read.scenario):
+    for where, rule in broken_references(file.scenario):
         raise ScenarioError(str(path), where, rule)
-    for step in read.scenario.step:
-        if step.send and step.send.mail:
-            read.message(step.send.mail)
-    return read
+    return file
 
 
 def load_all(paths: list[Path]) -> list[ScenarioFile]:

@@ -40,6 +40,15 @@ class TranscriptError(ValueError):
     """A transcript cannot be read; the text names the line and the rule."""
 
 
+def not_regex(pattern: str) -> str:
+    """Why a pattern is no regular expression; empty where it is one."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"not a regular expression: {error}"
+    return ""
+
+
 def parse(text: str) -> tuple[Line, ...]:
     """Read a transcript.
 
@@ -69,10 +78,8 @@ def _parse_line(raw: str, number: int) -> Line:
     if mark == "S:":
         return Line(Kind.ANY_LINES if text == "..." else Kind.EXACT, text, number)
     if mark == "S~":
-        try:
-            re.compile(VARIABLE.sub("x", text))
-        except re.error as error:
-            raise TranscriptError(f"line {number}: not a regular expression: {error}") from error
+        if why := not_regex(VARIABLE.sub("x", text)):
+            raise TranscriptError(f"line {number}: {why}")
         return Line(Kind.PATTERN, text, number)
     raise TranscriptError(f"line {number}: {raw!r} starts with none of 'C: ', 'S: ', 'S~ ', '#'")
 

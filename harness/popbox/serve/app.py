@@ -33,29 +33,34 @@ from popbox.serve.sessions import Sessions
 from popbox.serve.space import Space
 from popbox.serve.watch.events import Streams, events
 from popbox.serve.watch.metrics import Counts, metrics
-from popbox.serve.writes.all import writes
+from popbox.serve.writes.all import Lasting, writes
 from popbox.serve.writes.broken import Broken
+from popbox.serve.writes.scenario.runs import Runs
 
 SCHEMA = Path(__file__).with_name("openapi.json")
 NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
 
 
-def application(live: Live, rules: Rules) -> Guard:
-    """The API over a host and its store, with the guard around it. ``live`` is entered and left by the caller."""
+def application(live: Live, rules: Rules, shipped: Path | None = None) -> Guard:
+    """The API over a host and its store, with the guard around it. ``live`` is entered and left by the caller.
+
+    ``shipped`` is the folder of the scenarios that come with popbox.
+    """
 
     def living(name: str) -> Space | None:
         domain = live.store.live_spaces().get(name)
         return None if domain is None else Space(name, domain)
 
-    broken = Broken(live)
-    broken.resume()  # also where nothing can be changed any more
+    lasting = Lasting(Broken(live), Runs(live), shipped)
+    lasting.broken.resume()  # also where nothing can be changed any more; first: a frozen host runs no command
+    lasting.runs.resume()
     sessions = Sessions(rules.keys) if rules.keys else None
     pages = Pages({"host": rules.host, "mta": rules.mta}, writes=sessions is not None, root=rules.root)
-    api = _api(live, rules, broken, pages, sessions)
+    api = _api(live, rules, lasting, pages, sessions)
     return Guard(api, rules, sessions=sessions, living=living, page=pages.problem)
 
 
-def _api(live: Live, rules: Rules, broken: Broken, pages: Pages, sessions: Sessions | None) -> FastAPI:
+def _api(live: Live, rules: Rules, lasting: Lasting, pages: Pages, sessions: Sessions | None) -> FastAPI:
     host = live.host
     api = FastAPI(
         title="popbox",
@@ -69,7 +74,7 @@ def _api(live: Live, rules: Rules, broken: Broken, pages: Pages, sessions: Sessi
     streams = Streams(live)
     for router in (reads(live), journeys(live), waits(live, mailroom), absent(live), messages(live, mailroom)):
         api.include_router(router)
-    for router in writes(live, rules.keys, broken):
+    for router in writes(live, rules.keys, lasting):
         api.include_router(router)
     counts = Counts(live.store)
     watching = (events(live, streams), metrics(live, streams, counts))
@@ -113,7 +118,8 @@ def _api(live: Live, rules: Rules, broken: Broken, pages: Pages, sessions: Sessi
 def schema_text() -> str:
     """The OpenAPI description as it is kept: of ``v1``, without popbox's own version."""
     nowhere = cast(Any, _Nowhere())  # describing asks nothing of a host
-    described = _api(nowhere, Rules(frozenset(), frozenset()), Broken(nowhere), Pages({}, writes=False), None).openapi()
+    lasting = Lasting(Broken(nowhere), Runs(nowhere))
+    described = _api(nowhere, Rules(frozenset(), frozenset()), lasting, Pages({}, writes=False), None).openapi()
     return json.dumps({**described, "info": {**described["info"], "version": "v1"}}, indent=1) + "\n"
 
 

@@ -55,6 +55,13 @@ MALFORMED = {
     GOOD + '[[step]]\nfile = { path = "x" }': (
         "{file}: step 2.file: give at least one of 'has', 'lacks', 'mode', or it could not fail"
     ),
+    GOOD + "[[step]]\nlog = { service = 'smtp', says = 'a{9999999999999}' }": (
+        "{file}: step 2.log.says: not a regular expression: the repetition number is too large"
+    ),
+    GOOD + "[[step]]\ntelnet = 'S~ a{9999999999999}'": (
+        "{file}: step 2.telnet.transcript: line 1: not a regular expression: the repetition number is too large"
+    ),
+    "x = " + "[" * 10_000: "{file}: it is nested too deeply",
     GOOD + "within-s = 0": "{file}: step 1.within-s: Input should be greater than 0",
     GOOD + "accounts = 1": "{file}: step 1.accounts: unknown key",
     GOOD.replace("to = [", "sender = 'a@b', to = ["): "{file}: step 1.send.sender: unknown key",

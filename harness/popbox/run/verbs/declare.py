@@ -14,8 +14,8 @@ from popbox.run.context import Context
 from popbox.scenario.model import Scenario
 from popbox.scenario.steps import Declare, Explain, Shell
 
-GENERATED = re.compile(r"^(password: ).+$", re.MULTILINE)
-"""How the program shows a password that it has made up."""
+SECRETS = re.compile(r'^(password: ).+$|("password": ")[^"]+|\$[0-9a-z]{1,10}\$\S+', re.MULTILINE)
+"""How the program shows a password that it has made up, and hashes but for those of DES, which look like words."""
 
 
 def accounts(scenario: Scenario, host: Host) -> Observation:
@@ -53,14 +53,26 @@ def shell(context: Context, spec: Shell, _deadline: float) -> Observation:
     return _judge(context, ran, "the script", spec.code, spec.says)
 
 
+def _masked(found: re.Match[str]) -> str:
+    return (found[1] or found[2] or "") + MASK
+
+
 def _run(context: Context, argv: list[str], code: int, says: str | None, stdin: str = "") -> Observation:
-    return _judge(context, context.host.run(*argv, stdin=stdin.encode()), f"mailhost {' '.join(argv)}", code, says)
+    ran = context.host.run(*argv, stdin=stdin.encode())
+    return _judge(context, ran, f"mailhost {' '.join(shown(argv))}", code, says, secret=argv[0] == "mkpasswd")
 
 
-def _judge(context: Context, ran: Ran, what: str, code: int, says: str | None) -> Observation:
+def shown(argv: list[str]) -> list[str]:
+    """A command without the hash of a password."""
+    hidden = [MASK if before == "--crypt" else word for before, word in zip(["", *argv], argv, strict=False)]
+    return [f"--crypt={MASK}" if word.startswith("--crypt=") else word for word in hidden]
+
+
+def _judge(context: Context, ran: Ran, what: str, code: int, says: str | None, *, secret: bool = False) -> Observation:
+    """``secret``: what it printed is one."""
     printed = ran.stdout + ran.stderr
     found = context.search(says, printed) if says else None
-    printed = GENERATED.sub(rf"\g<1>{MASK}", printed)
+    printed = MASK if secret and not ran.code else SECRETS.sub(_masked, printed)
     if found:
         context.variables.update({name: value for name, value in found.groupdict().items() if value is not None})
     passed = ran.code == code and (not says or found is not None)
