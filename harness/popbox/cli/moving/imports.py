@@ -16,6 +16,8 @@ from popbox.migrate.copy.courier import as_courier
 from popbox.migrate.copy.destination import FILES, POP3, Place
 from popbox.migrate.copy.dovecot import as_dovecot
 from popbox.migrate.copy.run import Arrange, Options, run
+from popbox.migrate.export.dovecot import POP3_UIDL_FORMAT
+from popbox.migrate.oldhost.dialects.exported import kind_of
 from popbox.migrate.oldhost.mboxes.survey import Choice
 from popbox.migrate.oldhost.source import open_source, qmail_of
 
@@ -96,7 +98,11 @@ def import_(
     old = read(lambda: open_source(source, stands_for, environ))
     if dovecot_uidl is not None and courier_uidl == "yes":
         raise click.UsageError("--courier-uidl yes and --dovecot-uidl exclude each other")
-    form, arrange = dovecot_uidl or ("", None if courier_uidl == "no" else as_courier(sure=courier_uidl == "yes"))
+    kind = read(lambda: kind_of(old)) if dialect in (None, "export") else ""
+    if dovecot_uidl is None and kind == "dovecot" and courier_uidl is None:
+        dovecot_uidl = POP3_UIDL_FORMAT, as_dovecot(POP3_UIDL_FORMAT)  # as the export's own dovecot.conf.part says
+    sure = courier_uidl == "yes" or (courier_uidl is None and kind == "courier")
+    form, arrange = dovecot_uidl or ("", None if courier_uidl == "no" else as_courier(sure=sure))
     over = f"{FILES} with Dovecot's UIDLs by {form}" if form else FILES
     options = Options(dialect, qmail_of(old, qmail_home), final, choice, max_rate, max_files, arrange)
     outcome = read(lambda: run(old, Place(to, home, environ, over), options, sys.stderr))

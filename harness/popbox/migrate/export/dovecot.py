@@ -19,6 +19,7 @@ from popbox.migrate.oldhost.stores import DOVECOT_IDS, Contents
 from popbox.migrate.oldhost.tree import OldHostTree
 from popbox.migrate.verify.files.maildrop import Maildrops
 
+POP3_UIDL_FORMAT = "%f"
 _SIZES = re.compile(rb",([SW])=(\d+)")
 
 CONFIGURATION = """\
@@ -28,7 +29,7 @@ mail_location = maildir:~/Maildir
 auth_username_format = %u
 auth_username_chars =
 # Old messages keep their UIDLs by dovecot-uidlist whatever stands here; new ones get them by file name, as before.
-pop3_uidl_format = %f
+pop3_uidl_format = {form}
 passdb {{
   driver = passwd-file
   args = username_format=%u {users}

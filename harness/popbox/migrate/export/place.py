@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from popbox.errors import UnusableError
+from popbox.migrate.copy.accounts import write_private
 from popbox.migrate.copy.destination import STATE, Place
 from popbox.migrate.copy.maildir import Target
 from popbox.migrate.oldhost.accounts import Box
+from popbox.migrate.oldhost.dialects.exported import ENDED
 
 MAIL = "mail"
 
@@ -29,7 +31,13 @@ class Out(Place):
         """
         if self.to.exists() and any(self.to.iterdir()) and not (self.to / STATE / "source").exists():
             raise UnusableError(f"{self.to}: is not empty, and no export has made it; take another --out")
-        return Place.open(self)
+        lock = Place.open(self)
+        (self.to / ENDED).unlink(missing_ok=True)
+        return lock
+
+    def ended(self, losses: int) -> None:
+        """Note that it is whole but for ``losses``, which were named: for an import that takes it as its source."""
+        write_private(self.to / ENDED, b"%d\n" % losses)
 
     @property
     def popboxes(self) -> Path:

@@ -75,6 +75,7 @@ def run(wish: Wish, to: Path, out: TextIO) -> Outcome:
         _judge_names(drops, outcome)
     left = [*outcome.audit.left, *outcome.tally.notes]  # with what the files of logins do not hold
     write_private(to / LEFT, "".join(f"{one}\n" for one in left).encode())
+    place.ended(len(outcome.tally.problems) + len(outcome.losses))
     return outcome
 
 
@@ -127,5 +128,6 @@ def _with_logins(wish: Wish, place: Out, drops: Maildrops, outcome: Outcome) -> 
 def _settings(wish: Wish, place: Out) -> None:
     root = wish.root or place.popboxes
     uid, gid = wish.owner
-    text = dovecot.CONFIGURATION.format(users=(root.parent if root.name == MAIL else root) / "users", uid=uid, gid=gid)
+    users = (root.parent if root.name == MAIL else root) / "users"
+    text = dovecot.CONFIGURATION.format(form=dovecot.POP3_UIDL_FORMAT, users=users, uid=uid, gid=gid)
     write_private(place.to / "dovecot.conf.part", text.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from popbox.migrate.oldhost.dialects import howto, system, vpopmail
+from popbox.migrate.oldhost.dialects import exported, howto, system, vpopmail
 from popbox.migrate.oldhost.model import OldHost
 from popbox.migrate.oldhost.opened import find_opened
 from popbox.migrate.oldhost.same_file import join_same_files
@@ -17,6 +17,7 @@ READERS: dict[str, Callable[[OldHostTree, OldHost, bytes], None]] = {
     "dtc": howto.read,
     "vpopmail": vpopmail.read,
     "system": system.read,
+    "export": exported.read,
 }
 
 
@@ -39,11 +40,13 @@ def read_old_host(tree: OldHostTree, dialect: str | None, home: bytes = QMAIL) -
 
 
 def detect(tree: OldHostTree, home: bytes) -> str:
-    """vpopmail where it keeps domains, else the HOWTO's files, else system accounts.
+    """A directory of an export; vpopmail where it keeps domains, else the HOWTO's files, else system accounts.
 
     Raises:
         OldHostError: it is of no known dialect.
     """
+    if exported.kind_of(tree):
+        return "export"
     tops = [top for top in vpopmail.HOMES if tree.base in (b"/", top)]
     tree.prepare([home + b"/users", home + b"/control", b"/etc/passwd"])
     assign = _text(tree, home + b"/users/assign")

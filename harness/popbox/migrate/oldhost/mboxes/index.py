@@ -110,6 +110,8 @@ def fit(file: IO[bytes], octets: int, entries: list[Entry]) -> list[Fitted]:
         ValueError: the file is not that of the index; says by which line.
     """
     found: list[Fitted] = []
+    if not entries and not octets:
+        return []
     ends = [*(entry.offset for entry in entries[1:]), octets]
     if (entries[0].offset if entries else octets) != 0:
         raise ValueError(f"line 2: the file has {octets} octets, and no message begins at its first one")
