@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     RUN: (*BASE, CLIENTS, HOSTS, JOURNEY, LEDGER, "popbox.message", RESULT, SCENARIO),
     REPORT: (*BASE, LEDGER, RESULT, RUN, SCENARIO),
     "popbox.serve": (*BASE, CLIENTS, HOSTS, JOURNEY, LEDGER, "popbox.message", REPORT, RESULT, RUN, SCENARIO),
-    "popbox.conformance": (*BASE, CLIENTS),
+    "popbox.conformance": (*BASE, CLIENTS, "popbox.message"),
     "popbox.load.plan": (*BASE, CLIENTS, SCENARIO),
     "popbox.load.books": (*BASE, "popbox.load.plan"),
     "popbox.load.users": (*BASE, CLIENTS, "popbox.load.books", "popbox.load.plan"),

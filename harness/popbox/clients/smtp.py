@@ -133,9 +133,12 @@ class Smtp:
         self.wire.send_line(line.encode("utf-8"))
         return self.read_reply(f"the reply to {line.split(' ')[0]}")
 
-    def data(self, message: bytes) -> Reply:
-        """Send message content with LF line ends after a 354: made CR LF, dot-stuffed, ended (RFC 5321 §4.5.2)."""
-        octets = message.replace(b"\n", b"\r\n").replace(b"\r\n.", b"\r\n..")
+    def data(self, message: bytes, *, exact: bool = False) -> Reply:
+        """Send message content with LF line ends after a 354: made CR LF, dot-stuffed, ended (RFC 5321 §4.5.2).
+
+        ``exact``: its line ends go as they are.
+        """
+        octets = (message if exact else message.replace(b"\n", b"\r\n")).replace(b"\r\n.", b"\r\n..")
         octets = b"." + octets if octets.startswith(b".") else octets
         octets += b"" if octets.endswith(b"\r\n") or not octets else b"\r\n"
         self.wire.send_octets(octets)

@@ -76,9 +76,10 @@ class Browser:
     def get(self, path: str, **headers: str | None) -> httpx.Response:
         return self.ask("GET", path, **headers)
 
-    def form(self, path: str, action: str) -> Form:
-        """The form of a page that goes to ``action``."""
-        found = [one for one in Page(self.get(path).text).forms if one.action == self.root + action]
+    def form(self, path: str, action: str, **holds: str) -> Form:
+        """The one form of a page that goes to ``action`` and has such fields."""
+        forms = [one for one in Page(self.get(path).text).forms if one.action == self.root + action]
+        found = [one for one in forms if holds.items() <= one.fields.items()]
         assert len(found) == 1, f"{len(found)} forms go to {action}"
         return found[0]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from popbox.conformance.box import Box
 from popbox.conformance.check import Need, Run, Table
-from popbox.conformance.corpus import BY_NAME, CORPUS, Mail, canonical, doubled
+from popbox.conformance.corpus import BY_NAME, CORPUS, canonical, doubled
 from popbox.conformance.verdict import Broken, expect, insist, need
+from popbox.message.hard import Mail
 
 TABLE = Table("content")
 check = TABLE.check

@@ -19,6 +19,7 @@ SCREENS = (
     ("queue", "Queue", "/queue"),
     ("accounts", "Accounts", "/accounts"),
     ("explain", "Explain", "/explain"),
+    ("send", "Send", "/send"),
 )
 HEADERS = {name.decode(): value.decode() for name, value in OF_PAGES}
 

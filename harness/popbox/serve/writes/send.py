@@ -21,6 +21,7 @@ from popbox.journey.store import NEW
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
 from popbox.serve.reads import Answer
+from popbox.serve.rules import Caller
 from popbox.serve.space import Space, Within
 from popbox.serve.writes.common import SOURCE, TOKENS, Asking, able, noted
 from popbox.serve.writes.compose import composed, decoded
@@ -62,41 +63,60 @@ class Talk:
     dialogue: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message as it is sent: with LF line ends, or ``exact``; ``message_id`` where it was given one here."""
+
+    octets: bytes
+    message_id: str | None = None
+    exact: bool = False
+
+
 def send(live: Live) -> APIRouter:
     """The endpoint, over one host."""
-    router, host = APIRouter(dependencies=TOKENS), live.host
-    world: dict[str, Any] = {"host": host.name, "mta": host.mta}
+    router = APIRouter(dependencies=TOKENS)
 
     @router.post("/v1/messages", operation_id="sendMessage")
     def send_message(new: NewMessage, caller: Asking, within: Within) -> SmtpReceipt:
         """Send a message over SMTP: to all recipients that the server takes; those that it refuses are told."""
-        octets, message_id = _octets(new)
+        letter = letter_of(new)
         _in_space(new, within)
-        with noted(live, caller, "send", sender=new.sender, recipients=new.to) as told:
-            able(host, Ability.SEND)
-            cursor = live.store.cursor()
-            talk = converse(host, new.sender, new.to, octets)
-            told |= {"reply": talk.reply, "accepted": talk.accepted}
-        journey = note_sent(live, new, talk, message_id)
-        live.kick()
-        refused = [RefusedRecipient(address=one, reply=reply) for one, reply in talk.refused.items()]
-        return SmtpReceipt(
-            **world,
-            accepted=talk.accepted,
-            command=talk.command,
-            reply=talk.reply,
-            refused=refused,
-            dialogue=shortened(talk.dialogue),
-            journey=journey,
-            message_id=message_id,
-            cursor=cursor,
-        )
+        return sent(live, caller, new, letter)
 
     return router
 
 
-def _octets(new: NewMessage) -> tuple[bytes, str | None]:
-    """The message with LF line ends, and the Message-ID that it was given here.
+def sent(live: Live, caller: Caller, new: NewMessage, letter: Letter) -> SmtpReceipt:
+    """Send a letter to the recipients of ``new``, and begin its journey.
+
+    Raises:
+        ApiError: the host cannot, or SMTP broke off.
+        StoreError: it could not be noted.
+    """
+    host = live.host
+    with noted(live, caller, "send", sender=new.sender, recipients=new.to) as told:
+        able(host, Ability.SEND)
+        cursor = live.store.cursor()
+        talk = converse(host, new.sender, new.to, letter)
+        told |= {"reply": talk.reply, "accepted": talk.accepted}
+    journey = note_sent(live, new, talk, letter.message_id)
+    live.kick()
+    return SmtpReceipt(
+        host=host.name,
+        mta=host.mta,
+        accepted=talk.accepted,
+        command=talk.command,
+        reply=talk.reply,
+        refused=[RefusedRecipient(address=one, reply=reply) for one, reply in talk.refused.items()],
+        dialogue=shortened(talk.dialogue),
+        journey=journey,
+        message_id=letter.message_id,
+        cursor=cursor,
+    )
+
+
+def letter_of(new: NewMessage) -> Letter:
+    """The message that is wanted.
 
     Raises:
         ApiError: it is said in two ways, or the fields make no message.
@@ -105,11 +125,11 @@ def _octets(new: NewMessage) -> tuple[bytes, str | None]:
     if (new.raw is not None) + (new.raw_base64 is not None) + bool(fields) > 1:
         raise ApiError(422, "say the message once", "raw, or raw_base64, or fields")
     if new.raw is not None:
-        return _encoded(new.raw).replace(b"\r\n", b"\n"), None
+        return Letter(_encoded(new.raw).replace(b"\r\n", b"\n"))
     if new.raw_base64 is not None:
-        return decoded(new.raw_base64).replace(b"\r\n", b"\n"), None
+        return Letter(decoded(new.raw_base64).replace(b"\r\n", b"\n"))
     message_id = f"<{secrets.token_hex(12)}@popbox.invalid>"
-    return composed(new, message_id, datetime.now(UTC)), message_id
+    return Letter(composed(new, message_id, datetime.now(UTC)), message_id)
 
 
 def _encoded(text: str) -> bytes:
@@ -130,7 +150,7 @@ def _in_space(new: NewMessage, within: Space | None) -> None:
         raise ApiError(403, "a recipient is not of this space", hint, tuple(others[:10]))
 
 
-def converse(host: Host, sender: str, recipients: list[str], octets: bytes) -> Talk:
+def converse(host: Host, sender: str, recipients: list[str], letter: Letter) -> Talk:
     """Offer a message; recipients that are refused are left out, as SMTP clients do.
 
     Raises:
@@ -140,7 +160,7 @@ def converse(host: Host, sender: str, recipients: list[str], octets: bytes) -> T
     try:
         session = Smtp(host.address("smtp"), REPLY_S)
         with session.wire:
-            _converse(session, talk, sender, recipients, octets)
+            _converse(session, talk, sender, recipients, letter)
             talk.dialogue = session.wire.transcript()
     except (ConnectionFailed, StepTimeout) as error:
         status = 504 if isinstance(error, StepTimeout) else 503
@@ -148,7 +168,7 @@ def converse(host: Host, sender: str, recipients: list[str], octets: bytes) -> T
     return talk
 
 
-def _converse(session: Smtp, talk: Talk, sender: str, recipients: list[str], octets: bytes) -> None:
+def _converse(session: Smtp, talk: Talk, sender: str, recipients: list[str], letter: Letter) -> None:
     talk.reply = str(session.greeting)
     if not session.greeting.ok:
         return
@@ -159,7 +179,7 @@ def _converse(session: Smtp, talk: Talk, sender: str, recipients: list[str], oct
         if not _said(session, talk, f"RCPT TO:<{one}>"):
             talk.refused[one] = talk.reply
     if len(talk.refused) < len(set(recipients)) and _said(session, talk, "DATA"):
-        reply = session.data(octets)
+        reply = session.data(letter.octets, exact=letter.exact)
         talk.reply, talk.accepted = str(reply), reply.ok
     with suppress(ConnectionFailed, StepTimeout):  # the verdict is in; a server may hang up after an error
         session.command("QUIT")

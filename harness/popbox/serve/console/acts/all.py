@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from popbox.serve.console.acts.enter import entering
+from popbox.serve.console.acts.send import sending
 from popbox.serve.console.render import Pages
 from popbox.serve.live import Live
 from popbox.serve.rules import Rules
@@ -13,5 +14,4 @@ from popbox.serve.sessions import Sessions
 
 def acts(live: Live, rules: Rules, pages: Pages, sessions: Sessions | None) -> tuple[APIRouter, ...]:
     """The routers; ``sessions`` is None where there are no writes."""
-    del live
-    return (entering(rules, pages, sessions),)
+    return entering(rules, pages, sessions), sending(live, pages)
