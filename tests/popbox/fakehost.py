@@ -111,6 +111,9 @@ class FakeHost:
     def alive(self, service: Service) -> str:
         return self.ended.get(service, "")
 
+    def pid(self, service: Service) -> int:
+        return 0
+
     def log(self, service: Service) -> str:
         return self.logs.get(service, "")
 

@@ -165,6 +165,9 @@ class Host(Protocol):
     def alive(self, service: Service) -> str:
         """Empty while the service's process runs, else how it ended, in words."""
 
+    def pid(self, service: Service) -> int:
+        """The service's first process, as this machine sees it; 0 where it does not, or where it is down."""
+
     def log(self, service: Service) -> str:
         """All that the service has logged."""
 

@@ -310,6 +310,11 @@ class LocalHost(LocalFiles):
         ended = ((service, self.alive(service)) for service in DAEMONS if service not in self._ended)
         return next((f"{service}: {how}" for service, how in ended if how), "")
 
+    def pid(self, service: Service) -> int:
+        """See Host."""
+        process = self._record.processes.get(service)
+        return process.pid if process and process.lives() and process.seen_from_here() else 0
+
     def log(self, service: Service) -> str:
         """See Host."""
         path = self._log_path(service)

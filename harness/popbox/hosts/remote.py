@@ -108,6 +108,10 @@ class RemoteHost:
         """See Host."""
         return ""
 
+    def pid(self, service: Service) -> int:
+        """See Host."""
+        return 0
+
     def ailments(self) -> list[str]:
         """See Host."""
         return []

@@ -309,6 +309,16 @@ class DockerHost:
         memory = " (out of memory)" if state["OOMKilled"] else ""
         return f"its container is {state['Status']}, exit code {state['ExitCode']}{memory}"
 
+    def pid(self, service: Service) -> int:
+        """See Host. On another machine, or in a virtual machine, that number is a process of its own."""
+        container = self._container(service)
+        pid = int(container.attrs["State"]["Pid"])
+        try:
+            ours = (container.id or "?") in Path(f"/proc/{pid}/cgroup").read_text()
+        except OSError:
+            return 0
+        return pid if ours else 0
+
     def log(self, service: Service) -> str:
         """See Host."""
         octets: bytes = self._container(service).logs()

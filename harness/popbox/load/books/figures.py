@@ -33,6 +33,17 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """A fault, from and until when (seconds from the run's begin), and how long after it the first success came."""
+
+    kind: str
+    target: str
+    from_s: float
+    until_s: float
+    took_s: float | None  # None: nothing succeeded any more
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What a run measured. ``lag`` is the share of its time for which the generator was late itself."""
 
@@ -48,6 +59,7 @@ class Figures:
     errors: tuple[tuple[str, int], ...]  # kind, how often; the most frequent first
     lag: float
     backlog: tuple[tuple[float, int, int], ...]  # second, accepted in it, first seen in it
+    recoveries: tuple[Recovery, ...]
 
     def table(self) -> dict[str, Any]:
         """For JSON."""
@@ -81,6 +93,7 @@ def figures(books: DuckDBPyConnection) -> Figures:
         errors=tuple((str(note), int(many)) for note, many in errors),
         lag=float(late[0] or 0) / max(int(late[1]), 1),
         backlog=tuple(_backlog(books)),
+        recoveries=tuple(_recoveries(books)),
     )
 
 
@@ -101,6 +114,16 @@ def _backlog(books: DuckDBPyConnection) -> list[tuple[float, int, int]]:
     query = """SELECT (at_ns - (SELECT min(at_ns) FROM rows)) // 1000000000 AS s, sum(a), sum(v) FROM (
         SELECT at_ns, 1 AS a, 0 AS v FROM accepted UNION ALL SELECT seen_ns, 0, 1 FROM visible) GROUP BY s ORDER BY s"""
     return [(float(second), int(a), int(v)) for second, a, v in books.execute(query).fetchall()]
+
+
+def _recoveries(books: DuckDBPyConnection) -> list[Recovery]:
+    """Success is a message accepted, and for POP3 and its disk a login."""
+    query = """SELECT kind, target, (from_ns - b) / 1e9, (until_ns - b) / 1e9, (
+        SELECT min(r.at_ns) FROM rows r WHERE r.at_ns > f.until_ns
+        AND r.event = CASE WHEN f.target IN ('pop3', 'popboxes') THEN 'login' ELSE 'accept' END
+        ) - until_ns FROM faults f, (SELECT min(at_ns) AS b FROM rows) ORDER BY from_ns"""
+    found = books.execute(query).fetchall()
+    return [Recovery(k, t, a, u, None if took is None else took / 1e9) for k, t, a, u, took in found if u is not None]
 
 
 def _row(books: DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from popbox.load.books.figures import LATE_SHARE, Figures, figures
 from popbox.load.books.judge import Verdict, judge
+from popbox.load.books.samples import Growth, growth, read
 from popbox.load.books.tables import WRITERS, incomplete, opened, unread
 from popbox.load.plan.budgets import Budget
 
@@ -35,6 +37,7 @@ class Outcome:
     world: dict[str, Any]
     verdict: Verdict
     figures: Figures
+    growth: tuple[Growth, ...]
     budgets: tuple[Kept, ...]
     not_judged: tuple[str, ...]
 
@@ -53,6 +56,7 @@ class Outcome:
             "not_judged": list(self.not_judged),
             "verdict": self.verdict.table(),
             "figures": self.figures.table(),
+            "growth": [asdict(one) for one in self.growth],
             "budgets": [{"budget": one.budget.text, "measured": one.value, "kept": one.ok} for one in self.budgets],
         }
 
@@ -79,14 +83,18 @@ def outcome(folder: Path, limits: tuple[Budget, ...]) -> Outcome:
         reasons.append(f"the generator was late itself for {measured.lag:.0%} of its time: it measured itself")
     if not verdict.accepted:
         reasons.append("no message was accepted")
-    kept = tuple(Kept(one, value) for one in limits if (value := _measured(one.measure, verdict, measured)) is not None)
-    return Outcome(world, verdict, measured, kept, tuple(reasons))
+    grown = tuple(growth(read(folder)))
+    values = _measures(verdict, measured, grown)
+    reasons += [f"{one.measure} was not measured" for one in limits if values.get(one.measure) is None]
+    kept = tuple(Kept(one, value) for one in limits if (value := values.get(one.measure)) is not None)
+    return Outcome(world, verdict, measured, grown, kept, tuple(reasons))
 
 
-def _measured(measure: str, verdict: Verdict, seen: Figures) -> float | None:
-    """The value of a measure; None where it is not measured here."""
-    counts = verdict.counts
-    values: dict[str, float] = {
+def _measures(verdict: Verdict, seen: Figures, grown: tuple[Growth, ...]) -> dict[str, float | None]:
+    """The value of each measure; None where it was not measured."""
+    counts, recoveries = verdict.counts, [one.took_s for one in seen.recoveries]
+    slopes = [one.rss_mb_h for one in grown if one.who in ("smtp", "pop3")]
+    return {
         **{name: counts[name] for name in ("lost", "doubled", "altered", "misdelivered", "renumbered", "returned")},
         "strangers": counts["stranger"],
         "explained": counts["explained"],
@@ -100,5 +108,6 @@ def _measured(measure: str, verdict: Verdict, seen: Figures) -> float | None:
         "pop3_session_p99": seen.session.p99,
         "fairness": seen.fairness,
         "accepted_rate": seen.accepted_rate,
+        "recovery": max((math.inf if one is None else one for one in recoveries), default=0.0),
+        "rss_slope": max(slopes, default=None),
     }
-    return values.get(measure)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from popbox.load.plan.spec import SPEC, Spec
 from popbox.load.stage.accounts import declare
 from popbox.load.stage.drain import Drain
 from popbox.load.stage.faults import Breaking, cannot
+from popbox.load.stage.leftovers import leftovers
+from popbox.load.stage.sampler import Sampler
 from popbox.load.stage.search import search
 
 STAGE = "stage"  # the writer of the journal of faults and the last fetch
@@ -79,10 +81,12 @@ def run(
         declare(host, spec)
     interrupted = ""
     with Journal(folder, STAGE, run=spec.run, host=host.name, mta=host.mta) as journal:
+        started: list[subprocess.Popen[bytes]] = []
+        sampler = Sampler(host, folder, plan.lasts, lambda: [one.pid for one in started[1:]])
         breaking = Breaking(host, plan, journal, lambda: spec.moved(host.address("smtp"), host.address("pop3")))
         try:
-            with _processes(spec, folder, wish, environ) as master:
-                _watch(master, breaking, say)
+            with _processes(spec, folder, wish, environ, started) as master:
+                _watch(master, (sampler, breaking), say)
         except KeyboardInterrupt:
             interrupted = "interrupted: judged so far"
     troubles = [*breaking.failed]
@@ -95,6 +99,7 @@ def run(
     if why := search(host, missing(folder), folder):
         troubles.append(why)
     world = {"host": host.name, "mta": host.mta, "title": plan.title, "seed": plan.seed, "faults": breaking.told}
+    world |= {"leftovers": leftovers(host)}
     (folder / "world.json").write_text(json.dumps(world | {"troubles": troubles, "interrupted": interrupted}))
     return outcome(folder, limits)
 
@@ -116,12 +121,13 @@ def _empty(folder: Path) -> None:
 
 
 @contextmanager
-def _processes(spec: Spec, folder: Path, wish: Wish, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Locust's master and the workers of this machine; all have ended afterwards."""
+def _processes(
+    spec: Spec, folder: Path, wish: Wish, environ: Mapping[str, str], started: list[subprocess.Popen[bytes]]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Locust's master and the workers of this machine, in ``started``; all have ended afterwards."""
     at = wish.listen or f"127.0.0.1:{_free_port()}"
     port = at.rpartition(":")[2]
     base = [sys.executable, "-m", WORKER, str((folder / SPEC).resolve())]
-    started: list[subprocess.Popen[bytes]] = []
     with (folder / "locust.log").open("ab") as log:
 
         def begin(*words: str, out: Any = log) -> subprocess.Popen[bytes]:
@@ -157,18 +163,19 @@ def _end(started: list[subprocess.Popen[bytes]]) -> None:
             one.stdout.close()
 
 
-def _watch(master: subprocess.Popen[bytes], breaking: Breaking, say: Callable[[str], None]) -> None:
-    """Until the master ends; the faults begin with the load."""
+def _watch(master: subprocess.Popen[bytes], beside: Sequence[Sampler | Breaking], say: Callable[[str], None]) -> None:
+    """Until the master ends; what works beside it begins and ends with the load."""
     begun = False
     try:
         for line in master.stdout or ():
             if not begun:
                 begun = True
-                breaking.start()
+                for one in beside:
+                    one.start()
             say(line.decode("utf-8", "replace").rstrip())
     finally:
-        if begun:
-            breaking.end()
+        for one in beside if begun else ():
+            one.end()
     if master.wait() or not begun:
         raise HostError("Locust's processes did not begin; see locust.log in the report's folder")
 

@@ -1,0 +1,86 @@
+"""What each process of a run cost, sampled while it lasted: a file of lines, and the slope of its memory.
+
+A soak shows what an hour hides: memory, descriptors or threads that only grow. The slope is that of the longest time
+for which a service had the same first process, without its first fifth: a program that has just begun grows anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import linear_regression
+
+FILE = "samples.tsv"
+FEWEST = 8  # our choice: of fewer samples there is no slope
+WARM_UP = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look at a service with all its child processes: at ``at_s`` from the begin of the load."""
+
+    at_s: float
+    who: str  # smtp, pop3, worker 1
+    pid: int  # of its first process
+    processes: int
+    rss_kib: int
+    descriptors: int  # -1: not to be seen by this user
+    threads: int
+    cpu_s: float
+
+    def line(self) -> str:
+        """As it stands in the file."""
+        return "\t".join(map(str, (self.at_s, self.who, self.pid, self.processes, *self._rest()))) + "\n"
+
+    def _rest(self) -> tuple[float, ...]:
+        return self.rss_kib, self.descriptors, self.threads, self.cpu_s
+
+    @classmethod
+    def of(cls, line: str) -> Sample:
+        """From a line of the file."""
+        at_s, who, *rest, cpu_s = line.split("\t")
+        pid, processes, rss_kib, descriptors, threads = map(int, rest)
+        return cls(float(at_s), who, pid, processes, rss_kib, descriptors, threads, float(cpu_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How a service's cost grew. Slopes are for an hour; ``over_s`` is the time that they were seen for."""
+
+    who: str
+    over_s: float
+    rss_mb_h: float
+    descriptors_h: float
+    threads_h: float
+    rss_mb: float  # the most
+    cpu_s: float  # of all its time
+
+
+def read(folder: Path) -> list[Sample]:
+    """The samples of a run; none where there is no such file."""
+    path = folder / FILE
+    return [Sample.of(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def growth(samples: Iterable[Sample]) -> Iterator[Growth]:
+    """The growth of each service, where it was seen for long enough."""
+    for who, group in groupby(sorted(samples, key=lambda one: (one.who, one.at_s)), key=lambda one: one.who):
+        seen = list(group)
+        lives = [list(life) for _, life in groupby(seen, key=lambda one: one.pid)]
+        longest = max(lives, key=lambda life: life[-1].at_s - life[0].at_s)
+        warm_s = longest[0].at_s + WARM_UP * (longest[-1].at_s - longest[0].at_s)
+        warm = [one for one in longest if one.at_s >= warm_s]
+        if len(warm) < FEWEST:
+            continue
+        hours = [one.at_s / 3_600 for one in warm]
+        yield Growth(
+            who=who,
+            over_s=warm[-1].at_s - warm[0].at_s,
+            rss_mb_h=linear_regression(hours, [one.rss_kib * 1_024 / 1e6 for one in warm]).slope,
+            descriptors_h=linear_regression(hours, [one.descriptors for one in warm]).slope,
+            threads_h=linear_regression(hours, [one.threads for one in warm]).slope,
+            rss_mb=max(one.rss_kib for one in seen) * 1_024 / 1e6,
+            cpu_s=sum(life[-1].cpu_s - life[0].cpu_s for life in lives),
+        )

@@ -1,0 +1,70 @@
+"""Memory that only grows has a slope; a start has none, and a restart begins again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from popbox.load.books.samples import FILE, Sample, growth, read
+from popbox.load.stage.sampler import sample
+
+HOUR = 3_600
+
+
+def taken(mb: list[float], pid: int = 7, at: float = 0.0) -> list[Sample]:
+    """A sample each 10 s."""
+    return [
+        Sample(at + 10 * number, "pop3", pid, 1, int(one * 1e6 / 1_024), 9, 1, number * 0.5)
+        for number, one in enumerate(mb)
+    ]
+
+
+def test_a_line_is_read_as_it_was_written(tmp_path: Path) -> None:
+    samples = taken([30.0, 31.0])
+    (tmp_path / FILE).write_text("".join(one.line() for one in samples))
+    assert read(tmp_path) == samples
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 36.0, -5.0])
+def test_the_slope_is_that_of_the_memory(slope: float) -> None:
+    found = next(growth(taken([30 + slope * number * 10 / HOUR for number in range(360)])))
+    assert found.rss_mb_h == pytest.approx(slope, abs=0.01)
+    assert found.over_s == pytest.approx(0.8 * 3_590, rel=0.01)
+
+
+def test_what_grows_only_at_its_start_has_no_slope() -> None:
+    found = next(growth(taken([20 + min(number, 30) for number in range(360)])))
+    assert found.rss_mb_h == pytest.approx(0.0, abs=0.01)
+
+
+def test_a_restart_is_no_growth_and_its_processor_time_counts() -> None:
+    samples = taken([30.0] * 20) + taken([50.0] * 40, pid=8, at=200.0)
+    found = next(growth(samples))
+    assert found.rss_mb_h == pytest.approx(0.0, abs=0.01)
+    assert found.cpu_s == pytest.approx(9.5 + 19.5)
+
+
+def test_few_samples_have_no_slope() -> None:
+    assert list(growth(taken([30.0, 90.0, 200.0]))) == []
+
+
+def test_a_process_is_sampled_with_its_children() -> None:
+    nested = "import subprocess, sys; print(1, flush=True); subprocess.run([sys.executable, '-c', 'input()'])"
+    argv = [sys.executable, "-c", nested]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        while (found := sample("smtp", program.pid, 1.0)) and found.processes < 2:
+            pass
+        assert found is not None
+        assert (found.processes, found.pid) == (2, program.pid)
+        assert found.rss_kib > 5_000
+        assert found.threads >= 2
+        assert found.descriptors >= 6
+        program.communicate("\n")
+    assert sample("smtp", program.pid, 2.0) is None
+    assert sample("popbox", os.getpid(), 3.0) is not None
