@@ -145,25 +145,24 @@ def handed(home: str, box: str, name: str, take: Callable[[int, str], dict[str, 
     return {"why": why}
 
 
-def numbered(box: str) -> list[tuple[int, str, str, os.stat_result]]:
-    """All messages in POP3's order: time, name, folder, status."""
+def numbered(box: str) -> list[tuple[int, str, str]]:
+    """All messages in POP3's order: time, name, folder. Of 50,000, this is most of what a page costs."""
     found = []
     for folder in ("new", "cur"):
         at = os.open(os.path.join(box, folder), FOLDER | os.O_NOFOLLOW)  # noqa: PTH118
         try:
-            with os.scandir(at) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError:
-                        continue  # taken away in this moment
-                    if stat.S_ISREG(status.st_mode):
-                        found.append((status.st_mtime_ns, entry.name, folder, status))
+            for name in os.listdir(at):  # faster than scandir, as each is looked at anyway
+                if name.startswith("."):
+                    continue
+                try:
+                    status = os.lstat(name, dir_fd=at)
+                except OSError:
+                    continue  # taken away in this moment
+                if stat.S_ISREG(status.st_mode):
+                    found.append((status.st_mtime_ns, name, folder))
         finally:
             os.close(at)
-    found.sort(key=lambda one: one[:3])
+    found.sort()
     return found
 
 
@@ -192,8 +191,13 @@ def page(home: str, box: str, first: int, most: int) -> dict[str, object]:
         return {"why": str(error.strerror)}
     rows: list[list[object]] = []
     left = MOST_OCTETS
-    for number, (_, name, folder, status) in enumerate(found[first - 1 : first - 1 + most], first):
-        bare, subject = shown(os.path.join(place, folder, name), left)  # noqa: PTH118
+    for number, (_, name, folder) in enumerate(found[first - 1 : first - 1 + most], first):
+        path = os.path.join(place, folder, name)  # noqa: PTH118
+        try:
+            status = os.lstat(path)
+        except OSError:
+            continue  # taken away in this moment
+        bare, subject = shown(path, left)
         left -= status.st_size
         octets = status.st_size + bare if bare >= 0 else None
         mode = stat.S_IMODE(status.st_mode)

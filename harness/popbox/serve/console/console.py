@@ -6,6 +6,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Response
 
+from popbox.serve.console.box import boxes
 from popbox.serve.console.host import host_screens
 from popbox.serve.console.journeys import journeys
 from popbox.serve.console.mail import frames
@@ -23,7 +24,7 @@ STATIC = {
 
 def console(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> tuple[APIRouter, ...]:
     """The routers of the screens that change nothing."""
-    screens = (journeys(live, mailroom, counts, pages), host_screens(live, mailroom, pages))
+    screens = (journeys(live, mailroom, counts, pages), host_screens(live, pages), boxes(live, mailroom, pages))
     return *screens, frames(live, mailroom, pages), _static()
 
 

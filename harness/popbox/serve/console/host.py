@@ -1,46 +1,42 @@
-"""What waits, what is declared, how an address goes, what a box holds: asked of the host when a page is opened."""
+"""What waits, what is declared, how an address goes: asked of the host when a page is opened."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Response
 
-from popbox.errors import HostError
-from popbox.hosts.base import Ability, Host
-from popbox.journey.feeds.maildirs import Numbered
-from popbox.journey.join.rules import logins
-from popbox.journey.model import Journey, State
-from popbox.journey.store.search import Filters
-from popbox.serve.console.journeys import Number, Text
+from popbox.hosts.base import Host
+from popbox.journey.model import Message, Recipient, State
+from popbox.serve.console.journeys import Cursor, Text
 from popbox.serve.console.render import Pages
 from popbox.serve.console.words import below
 from popbox.serve.errors import ApiError
 from popbox.serve.journeys import found as journeys_of
 from popbox.serve.live import Live
-from popbox.serve.mail.messages import Mailroom
 from popbox.serve.reads import asked
 
 PAGE = 100
 LINES = 2_000  # our choice: of a file that a page shows
-SESSIONS = 50  # our choice: the newest lines of the POP3 log about a box
-LOG_OCTETS = 1 << 20  # our choice: of the log, from its end
 FILES = ("control/me", "control/rcpthosts", "control/locals", "control/virtualdomains", "users/assign")
 CONTROL = ("badmailfrom", "defaultdomain", "defaulthost", "envnoathost", "morercpthosts", "percenthack", "plusdomain")
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One recipient of a message in the queue. ``next_at`` is wall clock, in seconds."""
+    """A message in the queue: its recipient that is tried next, and how many ``more`` there are.
+
+    ``next_at`` is wall clock, in seconds.
+    """
 
     id: int
     sender: str
     address: str
+    more: int
     state: State
     tries: int
     why: str
@@ -48,24 +44,26 @@ class Waiting:
     waits_s: float
 
 
-def host_screens(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
+def host_screens(live: Live, pages: Pages) -> APIRouter:
     """The screens that ask the host."""
     router = APIRouter(include_in_schema=False)
     host = live.host
 
     @router.get("/queue")
-    def queue() -> Response:
-        """What the MTA has not ended, the next try first."""
-        ids = live.store.unfinished(limit=PAGE + 1)
-        found = journeys_of(live, ids[:PAGE], None)
-        waiting = sorted(_waiting(found), key=lambda one: one.next_at or 0.0)
+    def queue(after: Cursor = 0) -> Response:
+        """What the MTA has not ended: the oldest of it, by the next try."""
+        ids = live.store.unfinished(since=after or 0, limit=PAGE + 1)
+        waiting = sorted(_waiting(live, ids[:PAGE]), key=lambda one: one.next_at or 0.0)
+        total, owed = live.store.open_count()
         return pages.page(
             "queue.html.j2",
             page="queue",
             title="Queue",
             waiting=waiting,
-            more=len(ids) > PAGE,
-            shown=len(waiting),
+            total=total,
+            owed=owed,
+            after=after,
+            next=ids[PAGE - 1] if len(ids) > PAGE else 0,
         )
 
     @router.get("/accounts")
@@ -95,28 +93,28 @@ def host_screens(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
         lines = host.read(path).decode("utf-8", "replace").splitlines()
         return pages.page("file.html.j2", page="file", title=path, lines=lines[:LINES], cut=len(lines) > LINES)
 
-    @router.get("/box")
-    def box(maildir: Text, first: Number = 1) -> Response:
-        """A box as POP3 numbers it, and who opened it."""
-        if not maildir.startswith("popboxes/") or ".." in maildir.split("/"):
-            why = "a Maildir below popboxes/ is wanted"
-            return pages.page("missing.html.j2", 404, page="box", title="Not shown", why=why)
-        return pages.page("box.html.j2", page="box", title=maildir, **_box(live, mailroom, maildir, first))
-
     return router
 
 
-def _waiting(journeys: Iterable[Journey]) -> list[Waiting]:
+def _waiting(live: Live, ids: tuple[int, ...]) -> Iterator[Waiting]:
+    """Those of the messages that wait for the MTA; of others only a file is owed. Copies have ids of their own."""
     now = time.time()
-    found = []
-    for journey in journeys:
-        for message in (journey.message, *journey.copies):
-            for one in message.recipients:
-                leg = one.legs[1]
-                if leg.state in (State.WAITING, State.DEFERRED):
-                    row = (leg.state, leg.tries, leg.why, leg.next_at, now - message.at)
-                    found.append(Waiting(journey.id, message.sender, one.address, *row))
-    return found
+    journeys = journeys_of(live, ids, None)
+    for message in (message for one in journeys for message in (one.message, *one.copies) if message.id in ids):
+        pending = [one for one in message.recipients if one.legs[1].state in (State.WAITING, State.DEFERRED)]
+        if pending or not message.recipients:
+            yield _next(message, pending, now)
+
+
+def _next(message: Message, pending: list[Recipient], now: float) -> Waiting:
+    waits_s = max(0.0, now - message.at)
+    if not pending:
+        why = "the log shows no delivery attempt yet"
+        return Waiting(message.id, message.sender, "", 0, State.WAITING, 0, why, None, waits_s)
+    one = min(pending, key=lambda one: one.legs[1].next_at or 0.0)
+    leg = one.legs[1]
+    row = (leg.state, leg.tries, leg.why, leg.next_at, waits_s)
+    return Waiting(message.id, message.sender, one.address, len(pending) - 1, *row)
 
 
 def _accounts(host: Host, of: str, after: str) -> dict[str, Any]:
@@ -164,44 +162,3 @@ def _decides(path: str) -> bool:
         return True
     routes = path in FILES or (parts[0] == "control" and parts[1:] in [[name] for name in CONTROL])
     return routes or parts[:2] == ["users", "domains"]
-
-
-def _box(live: Live, mailroom: Mailroom, maildir: str, first: int) -> dict[str, Any]:
-    """One page of a box, with the journeys of its messages."""
-    total, listed, problem = 0, list[Numbered](), live.host.cannot(Ability.FILES)
-    try:
-        total, listed = (0, []) if problem else mailroom.page(maildir, first, PAGE)
-    except LookupError as error:
-        problem = str(error)
-    except HostError as error:
-        problem = f"the box cannot be listed: {error}"
-    journeys = {one.uidl: next(iter(live.store.search(Filters(uidl=one.uidl), limit=1)), None) for one in listed}
-    sessions, none = _sessions(live.host, maildir)
-
-    def path(at: int) -> str:
-        return f"/box?{urlencode({'maildir': maildir, 'first': at})}"
-
-    return {
-        "problem": problem,
-        "total": total,
-        "first": first,
-        "listed": listed,
-        "journeys": journeys,
-        "previous_path": path(max(1, first - PAGE)) if first > 1 else "",
-        "next_path": path(first + PAGE) if first + len(listed) <= total else "",
-        "sessions": sessions,
-        "no_sessions": none,
-    }
-
-
-def _sessions(host: Host, maildir: str) -> tuple[list[str], str]:
-    """The newest lines of the POP3 log about the logins of a box; where there is none, why."""
-    if why := host.cannot(Ability.LOG):
-        return [], why
-    opened_by = [one.login for one in logins(host) if f"{one.box}/Maildir" == maildir]
-    if not opened_by:
-        return [], "No login opens this box."
-    quoted = [json.dumps(one) for one in opened_by]
-    lines = host.log("pop3")[-LOG_OCTETS:].splitlines()
-    found = [line for line in lines if any(f'"login": {one}' in line for one in quoted)]
-    return found[-SESSIONS:], f"The POP3 log has no line about {', '.join(opened_by)}."

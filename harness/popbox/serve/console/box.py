@@ -1,0 +1,154 @@
+"""A box as POP3 numbers it, and who opened it or failed to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Response
+
+from popbox.errors import HostError
+from popbox.hosts.base import Ability, Host
+from popbox.journey.feeds.maildirs import Numbered
+from popbox.journey.join.rules import logins
+from popbox.journey.store.search import Filters
+from popbox.serve.console.journeys import Number, Text
+from popbox.serve.console.render import Pages, missing
+from popbox.serve.live import Live
+from popbox.serve.mail.messages import Mailroom
+
+PAGE = 100
+SESSIONS = 20  # our choice: the newest sessions, and as many refusals
+LOG_CHARACTERS = 1 << 20  # our choice: of the log, from its end
+NAMES = 5  # our choice: journeys that are looked at for the addresses of a box
+REFUSED = ("login refused", "maildrop not opened")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session that has ended, by the POP3 log. ``at`` is wall clock, ``took_s`` seconds."""
+
+    at: float
+    login: str
+    peer: str
+    id: str
+    retrieved: int
+    removed: int
+    took_s: float
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One login to the box that failed."""
+
+    at: float
+    login: str
+    peer: str
+    why: str
+
+
+def boxes(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
+    """The screen."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/box")
+    def box(maildir: Text, first: Number = 1) -> Response:
+        """A box as POP3 numbers it, and who opened it."""
+        if not maildir.startswith("popboxes/") or ".." in maildir.split("/"):
+            return missing(pages, "a Maildir below popboxes/ is wanted")
+        shown = {**_listed(live, mailroom, maildir, first), **_opened(live.host, maildir)}
+        return pages.page("box.html.j2", page="box", title=maildir, **shown)
+
+    return router
+
+
+def _listed(live: Live, mailroom: Mailroom, maildir: str, first: int) -> dict[str, Any]:
+    """One page of a box, with the journeys of its messages."""
+    total, listed, problem = 0, list[Numbered](), live.host.cannot(Ability.FILES)
+    try:
+        total, listed = (0, []) if problem else mailroom.page(maildir, first, PAGE)
+    except LookupError as error:
+        problem = str(error)
+    except HostError as error:
+        problem = f"the box cannot be listed: {error.what}"
+    journeys = {one.uidl: next(iter(live.store.search(Filters(uidl=one.uidl), limit=1)), None) for one in listed}
+
+    def path(at: int) -> str:
+        return f"/box?{urlencode({'maildir': maildir, 'first': at})}"
+
+    return {
+        "problem": problem,
+        "total": total,
+        "first": first,
+        "listed": listed,
+        "journeys": journeys,
+        "addresses": _addresses(live, maildir, [of for of in journeys.values() if of]),
+        "previous_path": path(max(1, first - PAGE)) if first > 1 else "",
+        "next_path": path(first + PAGE) if first + len(listed) <= total and listed else "",
+    }
+
+
+def _addresses(live: Live, maildir: str, ids: list[int]) -> list[str]:
+    """Addresses whose mail came into the box, by the newest of these journeys."""
+    found: dict[str, None] = {}
+    for of in ids[-NAMES:]:
+        journey = live.store.journey(of)
+        for message in (journey.message, *journey.copies) if journey else ():
+            into = [one for one in message.recipients if any(file.path.startswith(f"{maildir}/") for file in one.files)]
+            found |= dict.fromkeys(one.address for one in into)
+    return list(found)
+
+
+def _opened(host: Host, maildir: str) -> dict[str, Any]:
+    """Who opened the box, and who failed to; ``unseen`` is why that is not known."""
+    none: dict[str, Any] = {"logins": (), "sessions": (), "refusals": ()}
+    if why := host.cannot(Ability.LOG):
+        return {**none, "unseen": why}
+    try:
+        names = [one.login for one in logins(host) if f"{one.box}/Maildir" == maildir]
+        sessions, refusals = heard(host.log("pop3")[-LOG_CHARACTERS:], names) if names else ([], [])
+    except HostError as error:
+        return {**none, "unseen": error.what}
+    unseen = "" if names else "No login opens this box."
+    return {"logins": names, "sessions": sessions, "refusals": refusals, "unseen": unseen}
+
+
+def heard(log: str, names: list[str]) -> tuple[list[Session], list[Refusal]]:
+    """What the end of a POP3 log tells of logins, the newest first."""
+    sessions, refusals = list[Session](), list[Refusal]()
+    for one in _lines(log, names):
+        if one["event"] == "session" and len(sessions) < SESSIONS:
+            sessions.append(_session(one))
+        elif one["event"] in REFUSED and len(refusals) < SESSIONS:
+            refusals.append(Refusal(float(one["time"]), one["login"], str(one.get("peer", "")), _why(one)))
+    return sessions, refusals
+
+
+def _lines(log: str, names: list[str]) -> Iterator[dict[str, Any]]:
+    """Lines of these logins, from the last to the first; what is no such line is passed over."""
+    wanted = [f'"login": {json.dumps(one)}' for one in names]
+    for line in reversed(log.splitlines()):
+        if any(one in line for one in wanted):
+            try:
+                said = json.loads(line)
+                if said["login"] in names and float(said["time"]) >= 0 and isinstance(said["event"], str):
+                    yield said
+            except (ValueError, KeyError, TypeError):
+                continue
+
+
+def _session(said: dict[str, Any]) -> Session:
+    counts = [said.get(name) for name in ("retrieved", "deleted")]
+    retrieved, removed = (one if isinstance(one, int) else 0 for one in counts)
+    took = said.get("seconds")
+    took_s = float(took) if isinstance(took, int | float) else 0.0
+    ids = (said["login"], str(said.get("peer", "")), str(said.get("id", "")))
+    return Session(float(said["time"]), *ids, retrieved, removed, took_s, str(said.get("why", "")))
+
+
+def _why(said: dict[str, Any]) -> str:
+    return str(said.get("reason") or said.get("said") or said["event"])
