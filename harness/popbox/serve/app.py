@@ -72,7 +72,13 @@ def _api(live: Live, rules: Rules, lasting: Lasting, pages: Pages, sessions: Ses
     )
     mailroom = Mailroom(live)
     streams = Streams(live)
-    for router in (reads(live), journeys(live), waits(live, mailroom), absent(live), messages(live, mailroom)):
+    for router in (
+        reads(live),
+        journeys(live),
+        waits(live, mailroom, lasting.broken),
+        absent(live),
+        messages(live, mailroom),
+    ):
         api.include_router(router)
     for router in writes(live, rules.keys, lasting):
         api.include_router(router)

@@ -33,8 +33,11 @@ class Stuck:
     last_seen: Brief | None
 
 
-def why_not(live: Live, wanted: Wanted, within: Space | None) -> Stuck:
-    """What the journeys behind the cursor say. It asks the host's rules too, so it may block."""
+def why_not(live: Live, wanted: Wanted, within: Space | None, broken: Iterable[str] = ()) -> Stuck:
+    """What the journeys behind the cursor say. It asks the host too, so it may block.
+
+    ``broken`` is what is broken on purpose: its lines stand first in the reason, and what else the host sees of itself.
+    """
     ours = _journeys(live, wanted, within, to=wanted.to) if wanted.to else []
     near = [] if ours else _near(live, wanted, within)
     told = [said for one in ours for said in _of_address(one, wanted)]
@@ -43,12 +46,23 @@ def why_not(live: Live, wanted: Wanted, within: Space | None) -> Stuck:
         reason = next((said for said in told if "came" not in said.partition(":")[0]), told[0] if told else "")
     else:
         reason = _nothing(live, wanted)
+    ill = [f"the host is broken on purpose: {line}" for line in broken] or [
+        f"the host is ill: {one}" for one in _ill(live)
+    ]
+    reason = "; ".join((*ill, reason))
     if error := live.state.error:
         reason = f"what the host does is not recorded: {error}; {reason}"
     latest = next(iter(ours or near), None)
     log = [said for one in (ours or near)[:3] for said in _log(live.store.events_of(one.id), within)]
     last = brief(latest, copies_of(live, latest, within)) if latest else None
     return Stuck(reason, tuple(told[:MOST_LINES]), tuple(log[-MOST_LINES:]), last)
+
+
+def _ill(live: Live) -> list[str]:
+    """What the host sees that is wrong with it."""
+    with suppress(HostError, OSError):
+        return live.host.ailments()
+    return []
 
 
 def _journeys(

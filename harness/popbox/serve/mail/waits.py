@@ -24,6 +24,7 @@ from popbox.serve.mail.stuck import why_not
 from popbox.serve.mail.wanted import Wanted, WantedMessages, there
 from popbox.serve.reads import Answer
 from popbox.serve.space import Space, Within
+from popbox.serve.writes.broken import Broken, in_words
 
 MOST_WAIT_S = 25.0  # our choice: proxies cut what is silent for 30 s or longer
 ROUNDING_S = 0.05  # our choice: for less than that no client need ask again
@@ -53,8 +54,8 @@ class TimedOut(Problem):
     log: list[str] = Field(description="what the host logged of it")
 
 
-def waits(live: Live, mailroom: Mailroom) -> APIRouter:
-    """The endpoint, over one host and its store."""
+def waits(live: Live, mailroom: Mailroom, broken: Broken) -> APIRouter:
+    """The endpoint, over one host and its store; ``broken`` are the faults that are active."""
     router = APIRouter()
     world: dict[str, Any] = {"host": live.host.name, "mta": live.host.mta}
     answers: dict[int | str, dict[str, Any]] = {
@@ -81,7 +82,7 @@ def waits(live: Live, mailroom: Mailroom) -> APIRouter:
             raise ApiError(503, "popbox serve ends", "ask again once it is back", (wanted.path(WAIT),))
         if left_s > ROUNDING_S:
             return later(Pending(**world, again=wanted.path(WAIT, within=f"{left_s:.3f}s")))
-        raise await run_in_threadpool(timed_out, live, wanted, within, len(found))
+        raise await run_in_threadpool(timed_out, live, wanted, within, len(found), broken)
 
     return router
 
@@ -113,9 +114,9 @@ def later(pending: Pending) -> Response:
     return Response(pending.model_dump_json(), 202, headers, "application/json")
 
 
-def timed_out(live: Live, wanted: WantedMessages, within: Space | None, came: int) -> ApiError:
+def timed_out(live: Live, wanted: WantedMessages, within: Space | None, came: int, broken: Broken) -> ApiError:
     """The answer to a wait that is over."""
-    stuck = why_not(live, wanted, within)
+    stuck = why_not(live, wanted, within, in_words(broken.active, within.name if within else None))
     what = wanted.words() + (f" ({came} of {wanted.count} came)" if wanted.count > 1 else "")
     more = {
         "last_seen": stuck.last_seen.model_dump(mode="json") if stuck.last_seen else None,

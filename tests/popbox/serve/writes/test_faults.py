@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,37 @@ def test_a_fault_heals_by_itself(api: Api) -> None:
     assert time.time() >= max(one["heals_at"] for one in made)
     assert api.get("/readyz")[0] == 200
     assert told(api)[-1] == ("heal", "for", "done")
+
+
+def test_a_wait_that_is_over_names_what_is_broken(api: Api) -> None:
+    one, other = api.space(), api.space()
+
+    def reason(**headers: str) -> str:
+        status, body = api.get("/v1/messages/wait?subject=x&within=0s", **headers)
+        assert (status, body["error"]) == (408, "waited 0s for a message with the subject 'x'")
+        return str(body["reason"])
+
+    nothing = "the host has taken no such message since cursor 0"
+    assert reason() == nothing
+    ours = begun(api, "pause", "smtp", {"popbox_token": TOKEN, "popbox_space": one["token"]}, **{"for": "60m"})
+    since, until = (datetime.fromtimestamp(ours[key], UTC).isoformat(timespec="seconds") for key in ("at", "heals_at"))
+    said = f"the host is broken on purpose: pause smtp by {{}}, since {since}, until {until}; {nothing}"
+    for headers, who in (
+        ({}, f"space {one['space']}"),
+        ({"popbox_space": one["token"]}, f"space {one['space']}"),
+        ({"popbox_space": other["token"]}, "another space"),
+    ):
+        assert reason(**headers) == said.format(who)
+    api.delete(f"/v1/faults/{ours['id']}")
+    whole = begun(api, "stop", "pop3")
+    assert "stop pop3 by token, since" in reason(popbox_space=other["token"])
+    assert ", until it is healed; " in reason()
+    api.delete(f"/v1/faults/{whole['id']}")
+    harm(api.host, "stop", "smtp")  # by someone else
+    assert reason().startswith("the host is ill: smtp: its process ")
+    mend(api.host, "stop", "smtp", time.monotonic() + 60)
+    for space in (one, other):
+        api.delete(f"/v1/spaces/{space['space']}")
 
 
 def test_the_end_of_a_space_heals_its_faults_alone(api: Api) -> None:
