@@ -30,7 +30,7 @@ def host_options(side: Side) -> Callable[[Callable[..., Any]], Callable[..., Any
         ),
         click.option(
             f"--{side}-profile",
-            type=click.Choice(["auto", "rfc1939", "qmail", "dovecot"]),
+            type=click.Choice(["auto", "rfc1939", "qmail", "dovecot", "courier"]),
             default="auto",
             show_default=True,
             help="How it counts sizes and ends messages.",
@@ -61,6 +61,8 @@ def the_host(side: Side, options: dict[str, Any]) -> Host:
         warn(f"ANY certificate is taken for the {side} host {where}: whoever answers there gets the passwords")
     if legacy:
         warn(f"TLS 1.0, SHA-1 and short keys are taken for the {side} host {where}")
+    if options[f"{side}_profile"] == "courier":
+        raise click.UsageError(f"--{side}-profile courier: is for verify --files; over POP3 it counts as dovecot does")
     return Host(
         side=side,
         address=where,

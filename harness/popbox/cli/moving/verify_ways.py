@@ -97,25 +97,29 @@ def by_files(
     found = {(pair.old_login, pair.new_login): pair for pair in pairs(left, right) if shard.holds(pair.old_login)}
     now = time.time_ns()
     work = FilesWork(Maildrops(old, profiles[0], now), Maildrops(new, profiles[1], now), content)
-    sides = tuple(_of_tree(tree, profile) for tree, profile in zip((old, new), profiles, strict=True))
     return Way(
         name="files",
         keys=list(found),
         about={"old": [old.name, left.host.dialect, profiles[0]], "new": [new.name, profiles[1]], "files": content},
         run=lambda keys: work.run([found[key] for key in keys]),
-        sides=lambda _: (sides[0], sides[1]),
+        sides=lambda boxes: (
+            _of_tree(old, profiles[0], [box.old.profile for box in boxes]),
+            _of_tree(new, profiles[1], [box.new.profile for box in boxes]),
+        ),
     )
 
 
 def _profile(side: str, said: str) -> str:
-    """The rules of a server; ``auto`` is qmail-pop3d on an old host and ours on the new one.
+    """The rules of a server; ``auto`` is qmail-pop3d or courier on an old host, box by box, and ours on the new one.
 
     Raises:
         click.UsageError: its ids are not in the files.
     """
     if said == "dovecot":
         raise click.UsageError(f"--{side}-profile dovecot: its ids are in index files; verify it by POP3")
-    return said if said != "auto" else {"old": "qmail", "new": "rfc1939"}[side]
+    if (side, said) == ("new", "courier"):
+        raise click.UsageError("--new-profile courier: NEW is a mailhost home, which courier does not serve")
+    return "rfc1939" if (side, said) == ("new", "auto") else said
 
 
 def _new_tree(source: str, stands_for: str | None, environ: Mapping[str, str]) -> OldHostTree:
@@ -132,18 +136,22 @@ def _new_tree(source: str, stands_for: str | None, environ: Mapping[str, str]) -
     return tree
 
 
+def _counted(profiles: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(filter(None, profiles)).items()))
+
+
 def _of_host(host: Host, profiles: Sequence[str]) -> SideReport:
-    seen = Counter(filter(None, profiles))
+    seen = _counted(profiles)
     used = max(seen, key=lambda name: seen[name]) if host.profile == "auto" and seen else host.profile
     return SideReport(
         address=str(host.address),
         tls=host.tls,
         profile=host.profile,
-        profiles_seen=dict(sorted(seen.items())),
+        profiles_seen=seen,
         leaving=leaving(used),
     )
 
 
-def _of_tree(tree: OldHostTree, profile: str) -> SideReport:
+def _of_tree(tree: OldHostTree, profile: str, seen: Sequence[str]) -> SideReport:
     said = "its files were read, nothing was written and no session was opened"
-    return SideReport(address=tree.name, tls="", profile=profile, profiles_seen={}, leaving=said)
+    return SideReport(address=tree.name, tls="", profile=profile, profiles_seen=_counted(seen), leaving=said)

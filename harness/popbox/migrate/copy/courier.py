@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from popbox.migrate.copy.arranged import dated, named
-from popbox.migrate.oldhost.courier_sizelist import Row, Sizelist, in_cur, parse, place_of
+from popbox.migrate.oldhost.courier_sizelist import Rows, Sizelist, in_cur, parse, place_of
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import MAILDIR, OldHost, Store
@@ -49,27 +49,12 @@ def _known(text: bytes, *, torn: bool) -> Sizelist:
 
 
 def _arranged(host: OldHost, where: Where, messages: list[Message], known: Sizelist) -> list[Message]:
-    """Both in courier's order; of rows with one base name the one with a file's own flags is meant."""
-    rows: dict[bytes, list[Row]] = {}
-    for row in known.rows:
-        rows.setdefault(row.name.partition(b":")[0], []).append(row)
+    """Both in courier's order."""
+    rows = Rows(known.rows)
     wanted: list[tuple[Message, bytes | None]] = []
     for message in sorted(messages, key=lambda one: (place_of(in_cur(one.name)), one.sub, one.name)):
-        uidl = _uidl(host, where, message, rows.get(message.uid, []))
-        wanted.append((message._replace(known_as=message.uid), uidl))
+        row, why = rows.take(message.name)
+        if why:
+            host.lose(where, f"the UIDL of {shown(message.name)}", why)
+        wanted.append((message._replace(known_as=message.uid), row.uidl if row else None))
     return dated(named(host, where, wanted))
-
-
-def _uidl(host: OldHost, where: Where, message: Message, rows: list[Row]) -> bytes | None:
-    """The UIDL that a client knows; a row is used up, as courier numbers a second file of the name."""
-    exact = [row for row in rows if row.name == in_cur(message.name)] or rows
-    uidls = {row.uidl for row in exact}
-    if len(uidls) > 1:
-        shows = ", ".join(shown(uidl) for uidl in sorted(uidls))
-        host.lose(where, f"the UIDL of {shown(message.name)}", f"it has more than one: {shows}")
-        return None
-    if not uidls:
-        return None
-    for row in exact:
-        rows.remove(row)
-    return uidls.pop()

@@ -101,6 +101,27 @@ def place_of(name: bytes) -> tuple[int, bytes]:
     return number, (head + (colon or b"\0")).translate(_SIGNED)
 
 
+class Rows:
+    """Rows by the files that they are of, each to be used once: courier numbers a second file of a name."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        """All of a box."""
+        self._rows: dict[bytes, list[Row]] = {}
+        for row in rows:
+            self._rows.setdefault(row.name.partition(b":")[0], []).append(row)
+
+    def take(self, name: bytes) -> tuple[Row | None, str]:
+        """The row of a file: with its own flags, else of its base name; None, and why, where that is in doubt."""
+        mine = self._rows.get(name.partition(b":")[0], [])
+        exact = [row for row in mine if row.name == in_cur(name)] or list(mine)
+        uidls = {row.uidl for row in exact}
+        if len(uidls) > 1:
+            return None, "it has more than one: " + ", ".join(sorted(uidl.decode("ascii") for uidl in uidls))
+        for row in exact:
+            mine.remove(row)
+        return (exact[0] if exact else None), ""
+
+
 def render(made: Sizelist) -> bytes:
     """The text of the file."""
     lines = [b"/%d %d %d\n" % (VERSION, made.after, made.validity)]

@@ -15,4 +15,4 @@ def listed(profile: str, octets: int, lines: int) -> tuple[int, ...]:
     """
     if profile == "qmail":
         return (octets - lines - 1, octets - lines - 2)
-    return (octets, octets - 2) if profile == "dovecot" else (octets,)
+    return (octets, octets - 2) if profile in ("dovecot", "courier") else (octets,)

@@ -37,7 +37,7 @@ def comparable(old_profile: str, old: int, new_profile: str, new: int) -> bool |
     A size with LF line ends and one with CR LF can only be held against each other as bounds.
     """
     if (old_profile == "qmail") == (new_profile == "qmail"):
-        loose = "dovecot" in (old_profile, new_profile)
+        loose = bool({"dovecot", "courier"} & {old_profile, new_profile})
         return old == new or (loose and abs(old - new) == 2)
     lf, crlf = (old, new) if old_profile == "qmail" else (new, old)
     return None if lf <= crlf <= 2 * lf + 2 else False

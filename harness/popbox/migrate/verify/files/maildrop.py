@@ -27,6 +27,7 @@ from popbox.migrate.oldhost.tree import (
 )
 from popbox.migrate.pop3.listing import Listing
 from popbox.migrate.verify.digest import digest
+from popbox.migrate.verify.files import courier
 from popbox.migrate.verify.files.wire import sent
 from popbox.migrate.verify.mailbox import Message, Side
 
@@ -42,11 +43,16 @@ class Item:
     path: bytes
     uidl: str
     entry: DirEntry
+    size: int | None = None
+    """What its server has noted as the size that LIST gives; None: by the rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maildrops:
-    """The mailboxes of one host: its tree and the profile of its server (``qmail`` or ``rfc1939``)."""
+    """The mailboxes of one host: its tree and the profile of its server: ``qmail``, ``rfc1939`` or ``courier``.
+
+    ``auto``: courier's where it has left its ids in a Maildir, else qmail's.
+    """
 
     tree: OldHostTree
     profile: str
@@ -61,22 +67,44 @@ class Maildrops:
         """
         for left in reversed(range(TRIES)):
             try:
-                return self._mbox(store) if store.kind != MAILDIR else self._maildir(store, content, places)
+                drops = replace(self, profile=self.profile_of(store))
+                return drops._mbox(store) if store.kind != MAILDIR else drops._maildir(store, content, places)
             except Vanished:
                 if not left:
                     raise
         raise AssertionError("unreachable")
 
+    def profile_of(self, store: Store) -> str:
+        """By which rules a store is read; an mbox has none of a server."""
+        if store.kind != MAILDIR:
+            return "rfc1939"
+        if self.profile != "auto":
+            return self.profile
+        return "courier" if courier.served(self.tree, look(self.tree, store.path)[0]) else "qmail"
+
     def _maildir(self, store: Store, content: bool, places: Mapping[str, int] | None) -> Side:
         odd: list[str] = []
+        listing = Listing()
         items = self.items(store, odd, places or {})
+        if self.profile == "courier":
+            items, listing = self._by_courier(store, items, odd)
         messages = [Message(number, _written(item.uidl), item.entry.size) for number, item in enumerate(items, 1)]
         for message, item in zip(messages, items, strict=True):
             if item.entry.kind == LINK:
                 message.trouble = f"{shown(item.path)} is a link, which is not followed"
         if content:
             self._read(messages, items)
-        return Side(messages, odd=odd)
+        return Side(messages, listing=listing, odd=odd)
+
+    def _by_courier(self, store: Store, items: list[Item], odd: list[str]) -> tuple[list[Item], Listing]:
+        """UIDLs, sizes and order as courierpop3d has noted them; ``odd`` takes what it has not."""
+        known = courier.ids(self.tree, look(self.tree, store.path)[0])
+        found = []
+        for item in sorted(items, key=lambda one: courier.rank(one.path)):
+            uidl, size = known.of(item.path.rpartition(b"/")[2])
+            found.append(replace(item, uidl="" if known.no_uidl else uidl, size=size))
+        odd += known.odd
+        return found, Listing(no_uidl=known.no_uidl if found else "", wrong=known.wrong)
 
     def items(self, store: Store, odd: list[str], places: Mapping[str, int]) -> list[Item]:
         """What a session would list of a Maildir, in its order; ``odd`` takes, in words, what is no message.
@@ -98,14 +126,14 @@ class Maildrops:
                 if name.startswith(b"."):
                     continue
                 path = folder + b"/" + name
-                if one.kind == FILE or (one.kind == LINK and self.profile == "qmail"):
+                if one.kind == FILE or (one.kind == LINK and self.profile != "rfc1939"):
                     found.append(Item(path, os.fsdecode(name.partition(b":")[0]), one))
                 else:
                     odd.append(f"has {shown(path)}, a {one.kind}, which is no message")
         if self.profile == "qmail":
             past = self.now_ns // SECOND_NS * SECOND_NS
             return [item for item in found if item.entry.mtime_ns < past]
-        return _strict(found)
+        return found if self.profile == "courier" else _strict(found)
 
     def _scan(self, path: bytes) -> list[tuple[bytes, DirEntry]]:
         try:
@@ -131,6 +159,7 @@ class Maildrops:
             Vanished: a message has gone or was changed since it was listed.
         """
         wanted = {item.path: message for message, item in zip(messages, items, strict=True) if not message.trouble}
+        sizes = {item.path: item.size for item in items}
         requests = [FileRequest(item.path, item.entry) for item in items if item.path in wanted]
         for request, body in self.tree.bodies(requests):
             message = wanted[request.path]
@@ -148,7 +177,10 @@ class Maildrops:
                 continue
             if octets.total != request.entry.size:
                 raise Vanished(f"{shown(request.path)}: is changed while it is read")
-            if self.profile != "qmail":
+            if self.profile == "courier":
+                noted = sizes[request.path]
+                message.size = courier.listed(message.content, request.entry.size) if noted is None else noted
+            elif self.profile != "qmail":
                 message.size = message.content.octets
 
     def _mbox(self, store: Store) -> Side:

@@ -1,4 +1,4 @@
-"""A file as a server would send it, in pieces, byte-stuffing left out: the rules of qmail-pop3d and of RFC 1939."""
+"""A file as a server would send it, in pieces, byte-stuffing left out: by qmail-pop3d, courier and RFC 1939."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 
 def sent(pieces: Iterable[bytes], profile: str) -> Iterator[bytes]:
-    """Line ends CR LF, and one at the end; in the profile ``qmail`` an empty line more, and CR stays (Q-POP3-13)."""
-    qmail = profile == "qmail"
+    """CR LF ends each line, the last one too; CR stays in ``qmail``, which adds a line (Q-POP3-13), and ``courier``."""
+    qmail, kept = profile == "qmail", profile in ("qmail", "courier")
     ready, last, returned = b"", b"\n", b""
     for piece in pieces:
         text, returned = returned + piece, b""
-        if not qmail:
+        if not kept:
             if text.endswith(b"\r"):
                 text, returned = text[:-1], b"\r"
             text = text.replace(b"\r\n", b"\n")

@@ -48,7 +48,7 @@ class FilesWork:
             old = self.old.side(pair.old, content, places)
         except OldHostError as why:
             return nothing.model_copy(update={"unavailable": str(why)})
-        profiles = (self.old.profile if pair.old.kind == MAILDIR else "rfc1939"), self.new.profile
+        profiles = self.old.profile_of(pair.old), self.new.profile
         if not content:
             profiles = "qmail", "qmail"  # both sizes are those on disk
         return self._judged(pair, compare(pair.old_login, pair.new_login, old, new, profiles, content))
