@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from popbox.cli.options import address, on
+from popbox.cli.options import address, allow_writes, on, token
 from popbox.cli.output import echo
 from popbox.clients.smtp import deliver
 from popbox.errors import ConnectionFailed, StepTimeout, UnusableError
@@ -31,12 +31,15 @@ FOLLOW_S = 0.25
 @click.option("--host", type=click.Choice(["auto", "local", "docker"]), default="auto", show_default=True)
 @click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
 @click.option("--serve", "served", is_flag=True, help="Run `popbox serve` beside it, until `popbox down`.")
+@allow_writes
 @click.pass_obj
-def up(settings: Settings, host: HostName, mta: MtaName, served: bool) -> int:
+def up(settings: Settings, host: HostName, mta: MtaName, served: bool, allow_writes: bool) -> int:
     """Bring an empty mail host up and leave it up; `popbox down` removes it, mail and all.
 
     For a host to keep, use `docker compose up --wait`: the same containers, with volumes that stay.
     """
+    if allow_writes and not served:
+        raise click.UsageError("--allow-writes is of `popbox serve`: give --serve too")
     if served and not serving.installed():
         raise UnusableError(serving.MISSING)
     choice = choose(host, mta, settings)
@@ -46,7 +49,8 @@ def up(settings: Settings, host: HostName, mta: MtaName, served: bool) -> int:
         smtp, pop3 = running.address("smtp"), running.address("pop3")
         echo(f"SMTP {smtp}, POP3 {pop3}; by hand:\n  {running.by_hand()} domain add domain.com")
         if served:
-            echo(f"HTTP {serving.begin(settings, kept_here(settings)).url}")
+            for line in serving.told(settings, kept_here(settings), token(allow_writes)):
+                echo(line)
     return PASSED
 
 

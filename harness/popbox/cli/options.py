@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from popbox.clients.wire import Address
 from popbox.errors import UnusableError
 from popbox.hosts.mounted import Mounts
 from popbox.hosts.remote import Remote
+from popbox.operate.serving import VARIABLE
 
 if TYPE_CHECKING:
     from popbox.journey.store import Store
@@ -62,6 +64,18 @@ LONGEST_PASSWORD = 4096
 
 
 on = click.option("--on", "name", metavar="NAME", help="Which host, where several are up; `popbox status` has names.")
+
+
+allow_writes = click.option(
+    "--allow-writes",
+    is_flag=True,
+    help="Serve changes too, with the token POPBOX_TOKEN, else one in a file.",
+)
+
+
+def token(allow: bool) -> str | None:
+    """Of writes over HTTP: the one of the environment, empty for one that is made; None where there are none."""
+    return os.environ.get(VARIABLE, "") if allow else None
 
 
 def opened_store(path: Path) -> Store:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from popbox.cli.options import opened_store, read_remote, remote_options
+from popbox.cli.options import allow_writes, opened_store, read_remote, remote_options, token
 from popbox.cli.output import echo
 from popbox.errors import HostError
 from popbox.hosts.base import Host, closing
@@ -50,6 +50,7 @@ class Options:
     allow_unproved: bool = False
     allow_empty: bool = False
     store: Path | None = None
+    writes: bool = False
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,12 +68,15 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.option("--host", type=click.Choice(["auto", "local", "docker"]), default="auto", show_default=True)
+@allow_writes
 @options
 @click.pass_obj
-def demo(settings: Settings, /, **given: Any) -> int:
+def demo(settings: Settings, /, allow_writes: bool, **given: Any) -> int:
     """Show the HOWTO at work: declare joe@domain.com, mail it, find it in the Maildir, fetch it by telnet."""
+    if allow_writes and not given["keep"]:
+        raise click.UsageError("--allow-writes is of `popbox serve`, which runs with --keep")
     file = load(settings.assets / "scenarios" / DEMO)
-    return _go(settings, [file], Options(jobs=1, **given), transcripts=True)
+    return _go(settings, [file], Options(jobs=1, writes=allow_writes, **given), transcripts=True)
 
 
 @click.command()
@@ -160,7 +164,7 @@ def _results(
             yield run_scenario(file, host, shown, store)
         if wish.keep:
             host.keep()
-            for line in (*_kept_lines(host), *_served_lines(settings), "`popbox down` removes it.\n"):
+            for line in (*_kept_lines(host), *_served_lines(settings, wish), "`popbox down` removes it.\n"):
                 shown.say(line)
 
 
@@ -196,12 +200,12 @@ def _kept_lines(host: Host) -> Iterator[str]:
     yield f"  telnet {pop3.host} {pop3.port}\n  USER testid\n  PASS testpw\n  LIST\n  RETR 1\n  QUIT"
 
 
-def _served_lines(settings: Settings) -> Iterator[str]:
+def _served_lines(settings: Settings, wish: Options) -> Iterator[str]:
     """``popbox serve`` beside the host that is kept. It is no reason to take the host away where that fails."""
     if not serving.installed():
         yield f"  no HTTP: {serving.MISSING}"
         return
     try:
-        yield f"  HTTP {serving.begin(settings, kept_here(settings)).url}"
+        yield from (f"  {line}" for line in serving.told(settings, kept_here(settings), token(wish.writes)))
     except HostError as error:
         yield f"  no HTTP: {error}"

@@ -23,13 +23,13 @@ from popbox.hosts.remote import RemoteHost
 from popbox.hosts.state import Registry
 from popbox.journey.recorder import Recorder
 from popbox.journey.retention import Kept, Retaining
+from popbox.operate.serving import VARIABLE
 from popbox.operate.target import named
 from popbox.settings import Settings
 
 if TYPE_CHECKING:
     from popbox.serve.keys import Keys
 
-VARIABLE = "POPBOX_TOKEN"  # where a file cannot be handed over, as in a service container of a CI
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 LOOPBACK = ("127.0.0.1", "::1")
 PUBLIC = re.compile(

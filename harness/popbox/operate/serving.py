@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -35,8 +35,10 @@ START_S = 60.0  # our choice: a second when idle; one that has ended is noticed 
 STOP_S = 10.0  # our choice: it gives answers that are being written 3 s
 ASK_S = 5.0
 ANSWER_OCTETS = 4_096
-KINDS = ("json", "new", "out", "log")
+KINDS = ("json", "new", "out", "log", "token")
 SAID = re.compile(r"^(http://127\.0\.0\.1:\d+) ", re.MULTILINE)
+CONSOLE = re.compile(r"^console: (\S+)$", re.MULTILINE)
+VARIABLE = "POPBOX_TOKEN"  # where a token stands that someone chose
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +58,20 @@ def installed() -> bool:
     return all(find_spec(one) for one in NEEDED)
 
 
-def begin(settings: Settings, name: str, *options: str) -> Serving:
+def begin(settings: Settings, name: str, *options: str, token: str | None = None) -> Serving:
     """Start one beside the kept host ``name`` and wait until it answers that the host is ready.
 
     It listens on ``USUAL``, or on a free port where that one is taken. It outlives this process; ``end`` ends it.
+    ``token``: it allows writes, with that token, or where it is empty with one that it makes, in ``token_file``.
 
     Raises:
         HostError: it has ended, or is not ready in time; nothing of it is left. Carries what it said.
     """
     _folder(settings).mkdir(parents=True, exist_ok=True, mode=0o700)
     chosen = at()
+    if token is not None:
+        options = (*options, "--allow-writes", *(() if token else ("--token-file", str(token_file(settings, name)))))
+        settings = replace(settings, environ={**settings.environ, **({VARIABLE: token} if token else {})})
     try:
         return _begun(settings, name, chosen, *options)
     except HostError:
@@ -107,6 +113,29 @@ def address(settings: Settings, name: str) -> str:
     """Where the one beside the host ``name`` answers; empty where none runs."""
     serving = found(settings, name)
     return serving.url if serving else ""
+
+
+def token_file(settings: Settings, name: str) -> Path:
+    """Where the token of writes stands that the one beside the host ``name`` has made."""
+    return _file(settings, name, "token")
+
+
+def console(settings: Settings, name: str) -> str:
+    """The address at which a browser opens its console, as it said; with writes it lets one browser in, once."""
+    seen = CONSOLE.search(_file(settings, name, "out").read_text(errors="replace"))
+    return seen[1] if seen else ""
+
+
+def told(settings: Settings, name: str, token: str | None = None) -> Iterator[str]:
+    """Start one as ``begin`` does; what to tell of it, in lines.
+
+    Raises:
+        HostError: as ``begin``.
+    """
+    yield f"HTTP {begin(settings, name, token=token).url}"
+    if token is not None:
+        yield f"writes with the token {f'of {VARIABLE}' if token else f'in {token_file(settings, name)}'}"
+        yield f"console {console(settings, name)}"
 
 
 def end(settings: Settings, name: str) -> str:

@@ -80,6 +80,57 @@ def test_it_is_there_until_down(argv: tuple[str, ...], place: Path, settings: Se
     assert list(settings.state.glob("serve/*")) == []
 
 
+def test_with_writes_the_token_is_in_a_file_that_goes_with_it(place: Path, settings: Settings) -> None:
+    said = popbox(place, "up", "--serve", "--allow-writes", "--host", "local")
+    url = told(said)
+    found = re.search(r"^writes with the token in (\S+)$", said, re.MULTILINE)
+    assert found, said
+    file = Path(found[1])
+    assert (file.stat().st_mode & 0o777, file.read_text().strip() in said) == (0o600, False)
+    assert re.search(rf"^console {url}/enter\?once=\S+$", said, re.MULTILINE), said
+    assert made(url, file.read_text().strip()) == 201
+    assert made(url, "x" * 20) == 401
+    popbox(place, "down")
+    assert list(settings.state.glob("serve/*")) == [], "the token, too"
+
+
+def made(url: str, token: str) -> int:
+    """The status of a space that is asked for."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+    connection.request("POST", "/v1/spaces", "{}", {"content-type": "application/json", "popbox-token": token})
+    return connection.getresponse().status
+
+
+@pytest.mark.parametrize(
+    ("token", "options", "variable"),
+    [
+        (None, (), None),
+        ("", ("--allow-writes", "--token-file", "{token}"), None),
+        ("x" * 20, ("--allow-writes",), "x" * 20),
+    ],
+)
+def test_a_token_that_was_chosen_is_handed_on(
+    token: str | None,
+    options: tuple[str, ...],
+    variable: str | None,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[tuple[Settings, tuple[str, ...]]] = []
+    monkeypatch.setattr(serving, "_begun", lambda settings, name, at, *options: begun.append((settings, options)))
+    serving.begin(settings, "host", token=token)
+    [(with_it, given)] = begun
+    file = str(serving.token_file(settings, "host"))
+    assert given == tuple(one.format(token=file) for one in options)
+    assert with_it.environ.get("POPBOX_TOKEN") == variable
+    assert "POPBOX_TOKEN" not in settings.environ
+
+
+@pytest.mark.parametrize("argv", [("up", "--allow-writes"), ("demo", "--allow-writes")])
+def test_writes_need_a_server(argv: tuple[str, ...], place: Path) -> None:
+    assert "--allow-writes is of `popbox serve`" in popbox(place, *argv, "--host", "local", code=2)
+
+
 def test_a_port_that_another_one_takes_in_that_moment_is_given_up(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
