@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import subprocess
 import sys
@@ -159,13 +158,16 @@ def _work(settings: Settings, spec: Path, master: str, journals: Path | None) ->
 
 
 def _show(outcome: Outcome, folder: Path) -> None:
-    """The verdict in words, and load.json."""
-    (folder / "load.json").write_text(json.dumps(outcome.table(), indent=1) + "\n")
+    """The verdict in words; load.json and load.html."""
+    from popbox.load.report.html import render
+
+    (folder / "load.json").write_text(outcome.as_json())
+    (folder / "load.html").write_text(render(outcome, folder))
     counts = {name: many for name, many in outcome.verdict.counts.items() if many}
     echo(f"{outcome.verdict.accepted} accepted: " + ", ".join(f"{many} {name}" for name, many in counts.items()))
     for case in outcome.verdict.cases[:20]:
         echo(f"  {case.verdict}: {case.token} for {case.box}, {case.at_s:.1f} s: {case.why}")
     for one in outcome.budgets:
-        echo(f"  {'kept' if one.ok else 'BROKEN'}: {one.budget.text}, measured {one.value:.4g}")
+        echo(f"  {'kept' if one.kept else 'BROKEN'}: {one.budget}, measured {one.measured:.4g}")
     for why in outcome.not_judged:
         echo(f"not judged: {why}")

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import click
 
+from popbox import load
 from popbox.cli.output import echo
+from popbox.load.plan.read import schema_text as load_schema_text
 from popbox.report import run_report
 from popbox.scenario.schema import scenario_schema_text
 
 PASSED = 0
+LOAD = Path(load.__file__).parent
+SCHEMAS: dict[str, Callable[[], str]] = {
+    "scenario": scenario_schema_text,
+    "report": run_report.SCHEMA.read_text,
+    "load": load_schema_text,
+    "load-report": (LOAD / "books/load.schema.json").read_text,  # beside the code that needs more packages
+}
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["scenario", "report"]))
+@click.argument("what", type=click.Choice(list(SCHEMAS)))
 def schema(what: str) -> int:
-    """Print the JSON Schema of scenario files, for your editor, or of the report that `run --json` writes."""
-    echo(scenario_schema_text() if what == "scenario" else run_report.SCHEMA.read_text(), nl=False)
+    """Print the JSON Schema of scenario files or load files, for your editor, or of the report of `run` or `load`."""
+    echo(SCHEMAS[what](), nl=False)
     return PASSED

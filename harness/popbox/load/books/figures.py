@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A fault, from and until when (seconds from the run's begin), and how long after it the first success came."""
+    """A fault, from and until when, and how long after it the first success came.
+
+    Seconds, counted from the first message accepted.
+    """
 
     kind: str
     target: str
@@ -58,12 +61,7 @@ class Figures:
     fairness: float  # Jain's index of visible times over the boxes: 1 is alike, 1/n is one for all
     errors: tuple[tuple[str, int], ...]  # kind, how often; the most frequent first
     lag: float
-    backlog: tuple[tuple[float, int, int], ...]  # second, accepted in it, first seen in it
     recoveries: tuple[Recovery, ...]
-
-    def table(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 _VISIBLE = """CREATE OR REPLACE TEMP TABLE visible AS SELECT a.box, a.at_ns, min(c.seen_ns) AS seen_ns FROM accepted a
@@ -92,7 +90,6 @@ def figures(books: DuckDBPyConnection) -> Figures:
         fairness=_fairness(books),
         errors=tuple((str(note), int(many)) for note, many in errors),
         lag=float(late[0] or 0) / max(int(late[1]), 1),
-        backlog=tuple(_backlog(books)),
         recoveries=tuple(_recoveries(books)),
     )
 
@@ -110,18 +107,12 @@ def _fairness(books: DuckDBPyConnection) -> float:
     return float(row[0] if row[0] is not None else 1.0)
 
 
-def _backlog(books: DuckDBPyConnection) -> list[tuple[float, int, int]]:
-    query = """SELECT (at_ns - (SELECT min(at_ns) FROM rows)) // 1000000000 AS s, sum(a), sum(v) FROM (
-        SELECT at_ns, 1 AS a, 0 AS v FROM accepted UNION ALL SELECT seen_ns, 0, 1 FROM visible) GROUP BY s ORDER BY s"""
-    return [(float(second), int(a), int(v)) for second, a, v in books.execute(query).fetchall()]
-
-
 def _recoveries(books: DuckDBPyConnection) -> list[Recovery]:
     """Success is a message accepted, and for POP3 and its disk a login."""
-    query = """SELECT kind, target, (from_ns - b) / 1e9, (until_ns - b) / 1e9, (
+    query = """SELECT kind, target, (from_ns - zero.ns) / 1e9, (until_ns - zero.ns) / 1e9, (
         SELECT min(r.at_ns) FROM rows r WHERE r.at_ns > f.until_ns
         AND r.event = CASE WHEN f.target IN ('pop3', 'popboxes') THEN 'login' ELSE 'accept' END
-        ) - until_ns FROM faults f, (SELECT min(at_ns) AS b FROM rows) ORDER BY from_ns"""
+        ) - until_ns FROM faults f, zero ORDER BY from_ns"""
     found = books.execute(query).fetchall()
     return [Recovery(k, t, a, u, None if took is None else took / 1e9) for k, t, a, u, took in found if u is not None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ OTHERS = ("not yet", "bounced", "explained", "once")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One message that is worth telling of. ``at_s`` is when it was accepted, from the run's begin."""
+    """One message that is worth telling of. ``at_s`` is when it was accepted, in seconds from the first message."""
 
     verdict: str
     token: str
@@ -38,10 +38,6 @@ class Verdict:
     accepted: int
     counts: dict[str, int]
     cases: tuple[Case, ...] = field(default=())
-
-    def table(self) -> dict[str, object]:
-        """For JSON."""
-        return {"accepted": self.accepted, "counts": self.counts, "cases": [asdict(one) for one in self.cases]}
 
 
 # verdict, token, box, why: one row a message and recipient. {crash} is whether a crash explains a second copy.
@@ -95,7 +91,7 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
     accepted = _one(books, "SELECT count(*) FROM accepted")
     counted = "SELECT verdict, count(*) FROM verdicts WHERE verdict <> 'missing' GROUP BY verdict"
     counts = Counter({name: int(many) for name, many in books.execute(counted).fetchall()})
-    began = _one(books, "SELECT coalesce(min(at_ns), 0) FROM rows")
+    began = _one(books, "SELECT ns FROM zero")
     cases = []
     missing = books.execute("SELECT token, box, at_ns FROM verdicts WHERE verdict = 'missing' ORDER BY at_ns")
     while some := missing.fetchmany(10_000):

@@ -4,61 +4,57 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from popbox.load.books.figures import LATE_SHARE, Figures, figures
 from popbox.load.books.judge import Verdict, judge
 from popbox.load.books.samples import Growth, growth, read
+from popbox.load.books.series import Series, series
 from popbox.load.books.tables import WRITERS, incomplete, opened, unread
+from popbox.load.books.world import World
 from popbox.load.plan.budgets import Budget
 
 PASSED, FAILED, NOT_JUDGED = 0, 1, 3
+SCHEMA = Path(__file__).with_name("load.schema.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A budget and what was measured."""
+    """A budget as it was written, what was measured, and whether it was kept."""
 
-    budget: Budget
-    value: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether it was kept."""
-        return self.budget.kept(self.value)
+    budget: str
+    measured: float
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A run's end. ``not_judged`` has the reasons why there is no verdict; then nothing else is to be relied on."""
 
-    world: dict[str, Any]
+    exit_code: int  # 0 all budgets kept, 1 one broken, 3 not judged
+    world: World
+    not_judged: tuple[str, ...]
+    budgets: tuple[Kept, ...]
     verdict: Verdict
     figures: Figures
+    series: Series
     growth: tuple[Growth, ...]
-    budgets: tuple[Kept, ...]
-    not_judged: tuple[str, ...]
 
-    @property
-    def exit_code(self) -> int:
-        """0 all budgets kept, 1 one broken, 3 not judged. What is known to be lost is 1, also of half a run."""
-        if not all(one.ok for one in self.budgets) and not self.not_judged:
-            return FAILED
-        return NOT_JUDGED if self.not_judged else PASSED
+    def as_json(self) -> str:
+        """For ``load.json``; ``load.schema.json`` describes it."""
+        return TypeAdapter(Outcome).dump_json(self, indent=1).decode() + "\n"
 
-    def table(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "world": self.world,
-            "exit_code": self.exit_code,
-            "not_judged": list(self.not_judged),
-            "verdict": self.verdict.table(),
-            "figures": self.figures.table(),
-            "growth": [asdict(one) for one in self.growth],
-            "budgets": [{"budget": one.budget.text, "measured": one.value, "kept": one.ok} for one in self.budgets],
-        }
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of ``as_json``. ``python -m popbox.load.books.outcome`` writes it to its file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **TypeAdapter(Outcome).json_schema(mode="serialization"),
+    }
 
 
 def outcome(folder: Path, limits: tuple[Budget, ...]) -> Outcome:
@@ -67,18 +63,16 @@ def outcome(folder: Path, limits: tuple[Budget, ...]) -> Outcome:
     Raises:
         UnusableError: there is no journal.
     """
-    world = json.loads((folder / "world.json").read_text()) if (folder / "world.json").exists() else {}
-    writers = folder / WRITERS
-    reasons = list(incomplete(folder, tuple(writers.read_text().split("\n")[:-1]) if writers.exists() else ()))
-    if not writers.exists():
-        reasons.append(f"{WRITERS} is not here: which journals there must be is unknown")
+    world = World.read(folder)
+    reasons = _missing(folder)
     with opened(folder) as books:
         verdict = judge(books, folder)
         measured = figures(books)
+        over_time = series(books)
         reasons += unread(books)
-    reasons += world.get("troubles", [])
-    if world.get("interrupted"):
-        reasons.append(world["interrupted"])
+    reasons += world.troubles
+    if world.interrupted:
+        reasons.append(world.interrupted)
     if measured.lag > LATE_SHARE:
         reasons.append(f"the generator was late itself for {measured.lag:.0%} of its time: it measured itself")
     if not verdict.accepted:
@@ -86,8 +80,19 @@ def outcome(folder: Path, limits: tuple[Budget, ...]) -> Outcome:
     grown = tuple(growth(read(folder)))
     values = _measures(verdict, measured, grown)
     reasons += [f"{one.measure} was not measured" for one in limits if values.get(one.measure) is None]
-    kept = tuple(Kept(one, value) for one in limits if (value := values.get(one.measure)) is not None)
-    return Outcome(world, verdict, measured, grown, kept, tuple(reasons))
+    kept = tuple(
+        Kept(one.text, value, one.kept(value)) for one in limits if (value := values.get(one.measure)) is not None
+    )
+    code = NOT_JUDGED if reasons else PASSED if all(one.kept for one in kept) else FAILED
+    return Outcome(code, world, tuple(reasons), kept, verdict, measured, over_time, grown)
+
+
+def _missing(folder: Path) -> list[str]:
+    """Journals that there must be, and are not."""
+    writers = folder / WRITERS
+    if not writers.exists():
+        return [*incomplete(folder, ()), f"{WRITERS} is not here: which journals there must be is unknown"]
+    return list(incomplete(folder, tuple(writers.read_text().split("\n")[:-1])))
 
 
 def _measures(verdict: Verdict, seen: Figures, grown: tuple[Growth, ...]) -> dict[str, float | None]:
@@ -111,3 +116,7 @@ def _measures(verdict: Verdict, seen: Figures, grown: tuple[Growth, ...]) -> dic
         "recovery": max((math.inf if one is None else one for one in recoveries), default=0.0),
         "rss_slope": max(slopes, default=None),
     }
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n")

@@ -99,6 +99,7 @@ def unread(books: DuckDBPyConnection) -> list[str]:
 TABLES = (
     """CREATE TABLE accepted AS SELECT token, box, min(at_ns) AS at_ns, any_value(digest) AS digest,
        any_value(octets) AS octets, max(took_us) AS took_us FROM rows WHERE event = 'accept' GROUP BY token, box""",
+    "CREATE TABLE zero AS SELECT coalesce(min(at_ns), 0) AS ns FROM accepted",  # from which all times count
     """CREATE TABLE unsure AS SELECT DISTINCT token, box, digest, event, at_ns FROM rows
        WHERE event IN ('unsure', 'refuse') AND token IS NOT NULL""",
     """CREATE TABLE listed AS SELECT box, uidl, min(at_ns) AS at_ns FROM rows

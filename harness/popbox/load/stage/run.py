@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import signal
 import socket
@@ -21,6 +20,7 @@ from popbox.hosts.base import Ability, Host
 from popbox.load.books.journal import Journal
 from popbox.load.books.outcome import Outcome, outcome
 from popbox.load.books.tables import opened
+from popbox.load.books.world import World
 from popbox.load.plan.read import from_table
 from popbox.load.plan.spec import SPEC, Spec
 from popbox.load.stage.accounts import declare
@@ -98,9 +98,20 @@ def run(
             interrupted = "interrupted: judged so far"
     if why := search(host, missing(folder), folder):
         troubles.append(why)
-    world = {"host": host.name, "mta": host.mta, "title": plan.title, "seed": plan.seed, "faults": breaking.told}
-    world |= {"leftovers": leftovers(host)}
-    (folder / "world.json").write_text(json.dumps(world | {"troubles": troubles, "interrupted": interrupted}))
+    World(
+        host=host.name,
+        mta=host.mta,
+        title=plan.title,
+        seed=plan.seed,
+        users=plan.users,
+        processes=wish.processes,
+        mailboxes=spec.boxes,
+        lasts_s=plan.lasts,
+        faults=breaking.told,
+        leftovers=leftovers(host),
+        troubles=troubles,
+        interrupted=interrupted,
+    ).write(folder)
     return outcome(folder, limits)
 
 

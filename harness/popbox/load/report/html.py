@@ -1,0 +1,46 @@
+"""A load run as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from popbox.load.books.outcome import PASSED, Outcome
+from popbox.load.books.samples import read
+from popbox.load.report import pictures
+from popbox.report.pages import environment
+
+WORDS = {
+    "lost": "accepted, and nowhere",
+    "altered": "other octets than were sent",
+    "misdelivered": "in the box of another",
+    "doubled": "two copies, and no crash between them",
+    "returned": "handed out after its deletion was confirmed",
+    "renumbered": "its unique-id changed, or stood for two",
+    "stranger": "was not sent by this run",
+    "not yet": "accepted, not in its box at the end, and found in the queue or a file",
+    "bounced": "accepted, and reported to the sender as undeliverable",
+    "explained": "two copies, with a crash between them",
+    "once": "in its box, once, octet for octet",
+}
+
+
+def render(outcome: Outcome, folder: Path) -> str:
+    """The whole page; ``folder`` is that of the run, for its samples."""
+    samples = read(folder)
+    series, recoveries = outcome.series, outcome.figures.recoveries
+    drawn = {
+        "flow": pictures.flow(series, recoveries),
+        "heat": pictures.heat(series, recoveries),
+        "fairness": pictures.fairness(series),
+        **({"memory": pictures.memory(samples)} if samples else {}),
+    }
+    page = environment("popbox.load.report").get_template("load.html.j2")
+    return page.render(
+        run=outcome,
+        verdict="not judged" if outcome.not_judged else "passed" if outcome.exit_code == PASSED else "failed",
+        words=WORDS,
+        # drawn by matplotlib, which escapes the text that it sets
+        pictures={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704
+    )

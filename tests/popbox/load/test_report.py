@@ -1,0 +1,89 @@
+"""The report of a load run: all that it says in HTML, JSON by its schema, nothing fetched, nothing from outside live."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from tests.popbox.load.books import Written
+
+from popbox.load.books.outcome import SCHEMA, Outcome, outcome, schema
+from popbox.load.books.samples import FILE, Sample
+from popbox.load.books.world import World
+from popbox.load.plan.budgets import Budgets
+from popbox.load.report.html import render
+
+HOSTILE = "<script>alert(1)</script>‮"
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> tuple[Outcome, Path]:
+    """Three messages, one of them lost and one late, a fault, and hostile texts everywhere."""
+    books = Written(tmp_path)
+    books.sent("t1", at=1.0)
+    books.fetched("t1", "u1", at=1.5)
+    books.sent(HOSTILE, box=HOSTILE, at=2.0)
+    books.sent("t3", at=4.0)
+    books.fetched("t3", "u3", at=9.0)
+    books.broke("kill", "smtp", 2.5, 3.5)
+    books.worker.write("error", note=HOSTILE)
+    books.worker.write("lag", took_us=1_000)
+    books.ended()
+    samples = [Sample(float(at), "pop3", 7, 1, 30_000, 9, 1, 0.1) for at in range(20)]
+    (tmp_path / FILE).write_text("".join(one.line() for one in samples))
+    World(host="local", mta="stand-in", title=HOSTILE).write(tmp_path)
+    return outcome(tmp_path, Budgets(()).limits(("visible_p99=1s",))), tmp_path
+
+
+def test_the_page_has_no_live_text_from_outside_and_fetches_nothing(judged: tuple[Outcome, Path]) -> None:
+    page = render(*judged)
+    assert "<script" not in page
+    assert "‮" not in page
+    assert "&lt;script&gt;" in page
+    outside = set(re.findall(r"https?://[^\s\"'<>]+", page)) - {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert not {one for one in outside if f'href="{one}"' in page or f'src="{one}"' in page}
+    assert page.count("<svg") == 4
+    assert "qmail" not in page
+
+
+def test_the_page_is_alike_for_the_same_run(judged: tuple[Outcome, Path]) -> None:
+    assert render(*judged) == render(*judged)
+
+
+def test_times_count_from_the_first_message_for_faults_as_for_mail(judged: tuple[Outcome, Path]) -> None:
+    found, _ = judged
+    assert [(one.from_s, one.until_s, one.took_s) for one in found.figures.recoveries] == [(1.5, 2.5, 0.5)]
+    assert [(one.at, one.accepted, one.seen, one.backlog) for one in found.series.bins[:4]] == [
+        (0, 1, 1, 0),
+        (1, 1, 0, 1),
+        (2, 0, 0, 1),
+        (3, 1, 0, 2),
+    ]
+    assert found.figures.visible.most == pytest.approx(5.0)
+
+
+def test_the_exit_code_is_that_of_the_budgets_and_each_is_named(judged: tuple[Outcome, Path]) -> None:
+    found, _ = judged
+    assert found.not_judged == ()
+    assert found.exit_code == 1
+    assert {one.budget for one in found.budgets if not one.kept} == {"lost=0", "visible_p99=1s"}
+
+
+def test_the_json_is_as_its_schema_says_and_the_schema_is_that_of_the_code(judged: tuple[Outcome, Path]) -> None:
+    jsonschema.validate(json.loads(judged[0].as_json()), schema())
+    assert json.loads(SCHEMA.read_text()) == schema()
+
+
+def test_a_budget_that_was_not_measured_is_no_pass(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1")
+    books.fetched("t1", "u1")
+    books.ended()
+    found = outcome(tmp_path, Budgets(()).limits(("rss_slope=1MB/h",)))
+    assert (found.exit_code, found.not_judged) == (3, ("rss_slope was not measured",))
