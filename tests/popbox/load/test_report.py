@@ -1,4 +1,4 @@
-"""The report of a load run: all that it says in HTML, JSON by its schema, nothing fetched, no live text from outside."""
+"""The report of a load run: all of it in HTML, JSON by its schema, nothing fetched, no live text from outside."""
 
 from __future__ import annotations
 
