@@ -7,6 +7,11 @@ from popbox.migrate.oldhost.model import MAILDIR, OldHost, Route, Store
 from popbox.migrate.oldhost.tree import DIRECTORY, ESCAPES, FILE, OUTSIDE, OldHostError, OldHostTree, hidden, look
 
 
+def opened_by(home: bytes) -> Store:
+    """What a login with this real home opens."""
+    return Store(MAILDIR, home + b"/Maildir")
+
+
 def find_opened(tree: OldHostTree, host: OldHost) -> None:
     """Note what each login opens, and let the mail for its home come there too; homes are real paths.
 
@@ -17,7 +22,7 @@ def find_opened(tree: OldHostTree, host: OldHost) -> None:
     for login in host.logins:
         if login.home is None or host.dialect == "system":  # there the server may be one that reads mbox files
             continue
-        store = Store(MAILDIR, login.home + b"/Maildir")
+        store = opened_by(login.home)
         _, entry = look(tree, store.path)
         if entry is not None and entry.kind == DIRECTORY:
             login.opens = homes[login.home] = store

@@ -122,7 +122,7 @@ class _Conversion:
         """The homes whose login would open this store: the directory above it; for a spool file no home fits."""
         return [store.path.rpartition(b"/")[0]]
 
-    def _free(self, name: str, wanted: list[str]) -> str:
+    def _free(self, name: str, wanted: Iterable[str]) -> str:
         """The first usable local part that no other route or box of the domain has."""
         boxes = self.accounts.domains[name].boxes
         texts = chain(wanted, (f"catchall{number}" for number in count(2)))
@@ -213,7 +213,7 @@ class _Conversion:
         base = store.path.rpartition(b"/")[0].rpartition(b"/")[2].decode("latin-1")
         if (name, CATCHALL) in self.routes:  # which has the mail for that address
             local, base = f"{local}-box", f"{local}-box"
-        names = [local, f"{local}-box", base, f"box-{local}", *(f"box-{number}" for number in range(2, 10_000))]
+        names = chain([local, f"{local}-box", base, f"box-{local}"], (f"box-{number}" for number in count(2)))
         box = self._add(name, names, store, login.where)
         self.host.wrong("login-no-address", login.where, login.name)
         self.host.leave(login.where, f"mailbox of login {login.name}", f"no address led to it; it gets {box.address}")
@@ -230,7 +230,7 @@ class _Conversion:
                 above = above.rpartition(b"/")[0]
         return found
 
-    def _add(self, name: str, names: list[str], store: Store, where: Where) -> Box:
+    def _add(self, name: str, names: Iterable[str], store: Store, where: Where) -> Box:
         box = Box(name, self._free(name, names), store, where)
         self.accounts.domains[name].boxes[box.local] = box
         self.owner[store] = box
@@ -240,8 +240,8 @@ class _Conversion:
         """Mail of an account that lies in more than one place: which of them POP3 showed is not in the files."""
         where = Where(shown(kept.store.path))
         word = "maildir" if kept.store.kind == MAILDIR else "mbox"
-        names = [f"{kept.account.lower()}-{word}", f"{kept.account.lower()}-{word}2"]
-        names += [f"kept-{number}" for number in range(1, 10_000)]
+        own = [f"{kept.account.lower()}-{word}", f"{kept.account.lower()}-{word}2"]
+        names = chain(own, (f"kept-{number}" for number in count(1)))
         box = self.owner.get(kept.store) or self._add(kept.domain, names, kept.store, where)
         if box.login is None or box.login.name != kept.account:
             why = f"POP3 is taken to show one place only; this comes into {box.address}, which that login does not open"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from popbox.errors import UnusableError
@@ -11,6 +12,7 @@ from popbox.migrate.oldhost.model import CATCHALL, OldHost
 from popbox.migrate.routes.logs import lines_of, recipients
 from popbox.migrate.routes.side import Side
 
+Known = Iterable[tuple[str, bytes]]
 PROBE = "popboxprobe"  # as `mailhost explain --known` has it
 
 
@@ -23,6 +25,13 @@ def gather(old: Side, new: Side, readers: OldHost | None, given: Path | None, lo
         UnusableError: a file cannot be read.
         HostError: mailhost does not run.
     """
+    with closing(old.known()) as olds, closing(new.known()) as news:  # both hosts are asked at the same time
+        return _gathered(old, olds, news, readers, given, logs)
+
+
+def _gathered(
+    old: Side, olds: Known, news: Known, readers: OldHost | None, given: Path | None, logs: Iterable[Path]
+) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     if given is not None:
         _add(found, (("given", line) for line in _listed(given)))
@@ -37,13 +46,13 @@ def gather(old: Side, new: Side, readers: OldHost | None, given: Path | None, lo
             else:
                 found.setdefault(address, kind)
     _add(found, _of_readers(readers) if readers is not None else ())
-    _add(found, old.known())
+    _add(found, olds)
     _add(found, relayed)
-    _add(found, (("new", address) for _, address in new.known()))
+    _add(found, (("new", address) for _, address in news))
     return found
 
 
-def _add(found: dict[bytes, str], more: Iterable[tuple[str, bytes]]) -> None:
+def _add(found: dict[bytes, str], more: Known) -> None:
     for kind, address in more:
         found.setdefault(address, kind)
 

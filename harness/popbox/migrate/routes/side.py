@@ -33,16 +33,18 @@ class Side:
     options: tuple[str, ...]
     environ: Mapping[str, str]
 
-    def known(self) -> Iterator[tuple[str, bytes]]:
+    def known(self) -> Generator[tuple[str, bytes]]:
         """(kind, address) of what the files know; some addresses come more than once.
+
+        mailhost begins at once, and does not wait for its lines to be taken: two hosts can be asked at the same time.
 
         Raises:
             UnusableError: mailhost cannot use the files.
             HostError: mailhost does not run.
         """
-        for line in self._lines(["--known"], None):
-            kind, _, address = line.rstrip(b"\n").partition(b"\t")
-            yield kind.decode("ascii"), address
+        lines = self._lines(["--known"], None, at_once=True)
+        next(lines)
+        return _parted(lines)
 
     def answers(self, addresses: Path, *, steps: bool = False) -> Generator[bytes]:
         """A line of JSON for the host, then one for each line of the file, in order.
@@ -65,23 +67,31 @@ class Side:
             file.flush()
             return [json.loads(line) for line in self.answers(Path(file.name), steps=steps)][1:]
 
-    def _lines(self, verb: list[str], addresses: Path | None) -> Generator[bytes]:
+    def _lines(self, verb: list[str], addresses: Path | None, *, at_once: bool = False) -> Generator[bytes]:
+        """What mailhost says; with ``at_once`` an empty line when it has begun, and the others when it has ended."""
         home = self.home.decode("utf-8", "surrogateescape")
         argv = [sys.executable, "-P", "-m", "mailhost", "--home", home, "explain", *self.options, *verb]
-        with tempfile.TemporaryFile() as errors, Path(addresses or os.devnull).open("rb") as given:
+        with (
+            tempfile.TemporaryFile() as errors,
+            tempfile.TemporaryFile() as spool,
+            Path(addresses or os.devnull).open("rb") as given,
+        ):
             with undisturbed():
                 child = subprocess.Popen(
                     argv,
                     stdin=given,
-                    stdout=subprocess.PIPE,
+                    stdout=spool if at_once else subprocess.PIPE,
                     stderr=errors,
                     env=of_programs(self.environ),
                     start_new_session=True,
                 )
-            assert child.stdout is not None
             try:
-                with closing(child.stdout):
-                    yield from child.stdout
+                if at_once:
+                    yield b""
+                    child.wait()
+                    spool.seek(0)
+                with closing(child.stdout or spool) as said:
+                    yield from said
                 child.wait()
             finally:
                 if child.poll() is None:
@@ -95,6 +105,13 @@ class Side:
             raise UnusableError(f"{self.name}: {said}")
         if code not in (ANSWERED, SOME_NOT_JUDGED):
             raise HostError(f"`mailhost explain` for {self.name} ended with {code}", said)
+
+
+def _parted(lines: Iterator[bytes]) -> Generator[tuple[str, bytes]]:
+    """The lines ``kind TAB address`` of ``--known``."""
+    for line in lines:
+        kind, _, address = line.rstrip(b"\n").partition(b"\t")
+        yield kind.decode("ascii"), address
 
 
 def open_side(

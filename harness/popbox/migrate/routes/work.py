@@ -18,6 +18,7 @@ from popbox.migrate.routes.meaning import FOLLOW, Programs
 from popbox.migrate.routes.side import Side
 
 MOST_ROUNDS = 20  # our choice: forwards by programs that lead on and on
+KEPT = 1 << 16  # our choice: pairs of answers that are remembered to be the same, for each kind of address
 PLAIN = (b'"maildir"', b'"mbox"', b'"program"', b'"not judged"')
 
 
@@ -41,6 +42,7 @@ class Work:
         """Nothing is asked yet."""
         self._sides, self._boxes = (old, new), boxes
         self._programs = Programs(old.tree), Programs(new.tree)
+        self._same: dict[str, set[tuple[bytes, bytes]]] = {}
 
     def run(self, addresses: Mapping[bytes, str]) -> Outcome:
         """Compare all; ``addresses``: each with its kind.
@@ -54,37 +56,50 @@ class Work:
         with tempfile.NamedTemporaryFile(prefix="popbox-routes-") as file:
             file.writelines(address + b"\n" for address in addresses)
             file.flush()
-            for address, kind, answers in self._answers(Path(file.name), addresses, outcome):
+            for address, kind, lines in self._lines(Path(file.name), addresses, outcome):
+                answers = [self._programs[which].meant(parse(lines[which])) for which in (0, 1)]
                 if any(end.kind == FOLLOW for one in answers for end in one.ends):
                     waiting.append((address, kind, answers))
-                else:
-                    self._judge(outcome, address, kind, answers)
+                elif self._judge(outcome, address, kind, answers):
+                    self._note_same(kind, lines)
         self._follow(waiting)
         for address, kind, answers in waiting:
             self._judge(outcome, address, kind, answers)
         self._explain(outcome.differences)
         return outcome
 
-    def _answers(
+    def _lines(
         self, file: Path, addresses: Mapping[bytes, str], outcome: Outcome
-    ) -> Iterator[tuple[bytes, str, list[Answer]]]:
-        """Those that are not equal at the first look."""
+    ) -> Iterator[tuple[bytes, str, tuple[bytes, bytes]]]:
+        """What mailhost says of those that are not the same at the first look.
+
+        The many addresses of a box have one pair of lines, which is judged once.
+        """
         old, new = (side.answers(file) for side in self._sides)
         with closing(old), closing(new):
             outcome.hosts = [json.loads(next(one, b"{}")) for one in (old, new)]
             count = 0
-            for (address, kind), *lines in zip(addresses.items(), old, new, strict=False):
+            for (address, kind), lines in zip(addresses.items(), zip(old, new, strict=False), strict=False):
                 count += 1
+                if lines in self._same.get(kind, ()):
+                    continue
                 if lines[0] == lines[1] and not any(word in lines[0] for word in PLAIN):
                     continue
-                yield address, kind, [self._programs[which].meant(parse(lines[which])) for which in (0, 1)]
+                yield address, kind, lines
             if count != len(addresses) or next(old, None) is not None or next(new, None) is not None:
                 raise HostError(f"`mailhost explain` answered {count} of {len(addresses)} addresses")
 
-    def _judge(self, outcome: Outcome, address: bytes, kind: str, answers: list[Answer]) -> None:
+    def _note_same(self, kind: str, lines: tuple[bytes, bytes]) -> None:
+        there = self._same.setdefault(kind, set())
+        if len(there) >= KEPT:
+            there.clear()
+        there.add(lines)
+
+    def _judge(self, outcome: Outcome, address: bytes, kind: str, answers: list[Answer]) -> bool:
         found = judge(address, kind, answers[0], answers[1], self._boxes.same)
         if found is not None:
             outcome.differences.append(found)
+        return found is None
 
     def _follow(self, waiting: list[tuple[bytes, str, list[Answer]]]) -> None:
         """Ask each host for the addresses that its programs send to, and put their ends in the place of the address."""

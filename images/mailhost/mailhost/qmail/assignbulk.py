@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from mailhost.qmail.assigntext import (
     ASSIGN_FILE,
+    MARK,
     AssignmentLine,
     NewuError,
     end_characters,
@@ -28,7 +29,6 @@ from mailhost.qmail.child_process import Work, in_two
 
 PIECE_OCTETS = 1 << 19  # some 5,000 lines: their columns still fit the cache
 FEWEST_PIECES = 16  # for less than 8 MiB a second process costs more than it saves
-MARK = b"!"  # the first byte of every key but the empty one (Q-UCDB-1)
 _NEITHER = bytes(set(range(256)) - set(b":\n"))
 _TO_NUL = bytes.maketrans(b":", b"\0")
 _PLAIN = b":::::::\n"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 ASSIGN_FILE = "users/assign"
 FIELDS = 6
+MARK = b"!"  # the first octet of every key of users/cdb but the empty one (Q-UCDB-1)
 
 
 class NewuError(Exception):
@@ -43,7 +44,7 @@ class AssignmentLine:
     @property
     def key(self) -> bytes:
         """The key in users/cdb (Q-UCDB-1)."""
-        return b"!" + self.address.lower() + (b"" if self.wild else b"\0")
+        return _key(self.address, self.wild)
 
     @property
     def data(self) -> bytes:
@@ -54,6 +55,18 @@ class AssignmentLine:
 def format_error(number: int, rule: str) -> NewuError:
     """The error of qmail-newu for any bad line, with the line and the rule."""
     return NewuError("qmail-newu: fatal: bad format in users/assign", ASSIGN_FILE, number, rule)
+
+
+def _key(address: bytes, wild: bool) -> bytes:
+    return MARK + address.lower() + (b"" if wild else b"\0")
+
+
+def key_of(line: bytes) -> bytes | None:
+    """The key in users/cdb of a line without its newline; None where ``parse_line`` would refuse the line."""
+    address, _, rest = line.partition(b":")
+    if not address or rest.count(b":") < FIELDS or b"\0" in line:
+        return None
+    return _key(address[1:], address[:1] == b"+")
 
 
 def parse_line(line: bytes, number: int) -> AssignmentLine:

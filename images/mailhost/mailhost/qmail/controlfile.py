@@ -108,6 +108,8 @@ def number(text: bytes | None, default: int) -> int:
 
 def leading_digits(text: bytes) -> int:
     """The decimal number ``text`` starts with, modulo 2^32, 0 without a digit (Q-CTL-4, Q-LSP-9)."""
+    if len(text) < 10 and text.isdigit():  # nearly always
+        return int(text)
     digits = text[: len(text) - len(text.lstrip(b"0123456789"))]
     # Arithmetic modulo 10^k avoids Python's limit on the length of decimal texts.
     value = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -81,13 +81,23 @@ def _candidates(dash: bytes, ext: bytes) -> list[tuple[bytes, bytes | None]]:
     name = safe(ext)
     base = b".qmail" + dash
     exact = ext[len(name) - len(_DEFAULT) :] if name.endswith(_DEFAULT) else None
-    cuts = [end for end in range(len(name), -1, -1) if end == 0 or name[end - 1 : end] == b"-"]
-    return [(base + name, exact)] + [(base + name[:end] + _DEFAULT, ext[end:]) for end in cuts]
+    return [(base + name, exact)] + [(base + name[:end] + _DEFAULT, ext[end:]) for end in _cuts(name)]
+
+
+def _cuts(name: bytes) -> Iterator[int]:
+    """Where ``default`` can stand for the rest: behind each dash, the last one first, and at the beginning."""
+    end = len(name)
+    while end := name.rfind(b"-", 0, end) + 1:
+        yield end
+        end -= 1
+    yield 0
 
 
 def names(dash: bytes, ext: bytes) -> tuple[bytes, ...]:
     """The .qmail names that qmail-local tries, in order (dot-qmail(5), facts B.4)."""
-    return tuple(name for name, _ in _candidates(dash, ext))
+    name = safe(ext)
+    base = b".qmail" + dash
+    return (base + name, *[base + name[:end] + _DEFAULT for end in _cuts(name)])
 
 
 def check_home(home_dir: bytes) -> Failure | None:

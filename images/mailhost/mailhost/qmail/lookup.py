@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailhost.qmail.assigntext import MARK
+from mailhost.qmail.cdb.hashing import cdb_hash, prefix_hashes
 from mailhost.qmail.cdb.reader import Cdb, CdbError
 from mailhost.qmail.controlfile import leading_digits
 from mailhost.qmail.failure import Failure, is_temporary
@@ -75,16 +77,15 @@ def lookup(cdb: Cdb, local: bytes, ends: bytes | None = None) -> Assignment | No
         ends = cdb.get(b"")
     if ends is None:
         raise CdbError("no record with the empty key")
-    lower = b"!" + local.lower()
-    data = cdb.get(lower + b"\0")
+    lower = local.lower()
+    value, cuts = prefix_hashes(lower, ends, MARK)
+    data = cdb.get(MARK + lower + b"\0", cdb_hash(b"\0", value))
     if data is not None:
-        return of_record(data, lower[1:], b"", wild=False)
-    for length in range(len(lower), 0, -1):
-        if length > 1 and lower[length - 1 : length] not in ends:
-            continue
-        data = cdb.get(lower[:length])
+        return of_record(data, lower, b"", wild=False)
+    for length, value in reversed(cuts):
+        data = cdb.get(MARK + lower[:length], value)
         if data is not None:
-            return of_record(data, lower[1:length], local[length - 1 :], wild=True)
+            return of_record(data, lower[:length], local[length:], wild=True)
     return None
 
 
@@ -140,9 +141,7 @@ def getpw(
 
     ``find`` searches passwd; ``owner_of`` gives the uid of the owner of its home, or raises the OSError of stat.
     """
-    for end in range(len(local), -1, -1):
-        if end >= NAME_OCTETS or local[end : end + 1] not in (b"", BREAK):
-            continue
+    for end in _name_ends(local):
         account = find(os.fsdecode(local[:end].lower()))
         if account is None or account.pw_uid == 0:
             continue
@@ -157,6 +156,16 @@ def getpw(
             return _of_account(account, dash, local[end + 1 :], "passwd")
     alias = find(ALIAS)
     return NO_ALIAS if alias is None else _of_account(alias, b"-", local, "alias")
+
+
+def _name_ends(local: bytes) -> Iterator[int]:
+    """Where a name can end: with the local part, and before each dash; longest first (Q-GETPW-1)."""
+    if len(local) < NAME_OCTETS:
+        yield len(local)
+    end = local.rfind(BREAK, 0, NAME_OCTETS)
+    while end >= 0:
+        yield end
+        end = local.rfind(BREAK, 0, end)
 
 
 def _of_account(account: pwd.struct_passwd, dash: bytes, ext: bytes, source: str) -> Assignment:

@@ -236,7 +236,9 @@ def in_forks(patch: pytest.MonkeyPatch) -> None:
         assert code == 0, out
         return out.decode()
 
-    def lines(self: Side, verb: list[str], addresses: Path | None) -> Generator[bytes]:
+    def lines(self: Side, verb: list[str], addresses: Path | None, *, at_once: bool = False) -> Generator[bytes]:
+        if at_once:
+            yield b""
         given = b"" if addresses is None else addresses.read_bytes()
         code, out = forked(["--home", self.home.decode(), "explain", *self.options, *verb], given)
         assert code in (0, 1), out

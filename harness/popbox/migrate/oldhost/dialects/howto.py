@@ -30,7 +30,7 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     control = read_control(tree, host, home)
     rows = read_assign(tree, host, home)
     users = user_names(tree, host)
-    files = (home + b"/users/poppasswd", b"/etc/poppasswd")
+    files = poppasswds(home)
     for path in files:
         read_poppasswd(tree, host, path, users)
     if rows and not any(look(tree, path)[1] for path in files):
@@ -42,6 +42,11 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     leave_accounts(tree, host, control)
     if any("@" in login.name for login in host.logins):
         host.dialect = "dtc"
+
+
+def poppasswds(home: bytes) -> tuple[bytes, bytes]:
+    """Where the logins of a host with this qmail home stand."""
+    return home + b"/users/poppasswd", b"/etc/poppasswd"
 
 
 def add_routes(tree: OldHostTree, host: OldHost, rows: Sequence[Assigned], control: Control) -> None:

@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import islice
 from typing import BinaryIO, Literal
 
-from mailhost.qmail.assigntext import ASSIGN_FILE, NewuError, parse_line
+from mailhost.qmail.assigntext import ASSIGN_FILE, MARK, key_of
 from mailhost.qmail.bulk.disk import TreeDisk, User
 from mailhost.qmail.bulk.tree import NotJudgedError, Tree, TreeHome
 from mailhost.qmail.cdb.reader import Cdb, CdbError
@@ -177,7 +177,7 @@ class TreeHost:
         """See Host; only the line is told, and it is looked for in an index."""
         if who is None or not self.lines_wanted:
             return StaleCdb()
-        return StaleCdb(self._lines.get(b"!" + who.key + (b"" if who.wild else b"\0"), 0))
+        return StaleCdb(self._lines.get(MARK + who.key + (b"" if who.wild else b"\0"), 0))
 
     lines_wanted = False
     """Whether a route names the line of users/assign; the index that this needs takes seconds for a million lines."""
@@ -190,7 +190,7 @@ class TreeHost:
         return lines
 
     def assign_lines(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """(line number, key, data) of users/assign, up to the first bad line.
+        """(number, key, line) of users/assign, up to the first bad line.
 
         Raises:
             OSError: it cannot be read.
@@ -203,11 +203,11 @@ class TreeHost:
             for number, line in enumerate(file, start=1):
                 if line.startswith(b"."):
                     return
-                try:
-                    entry = parse_line(line.rstrip(b"\n"), number)
-                except NewuError:
+                line = line.rstrip(b"\n")
+                key = key_of(line)
+                if key is None:
                     return
-                yield number, entry.key, entry.data
+                yield number, key, line
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """(key, data) of users/cdb; none of a damaged one from where it is damaged."""

@@ -10,7 +10,7 @@ import pwd
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from mailhost.qmail.assigntext import FIELDS
+from mailhost.qmail.assigntext import FIELDS, MARK, parse_line
 from mailhost.qmail.bulk.host import TreeHost
 from mailhost.qmail.bulk.tree import NotJudgedError
 from mailhost.qmail.cdb.reader import CdbError
@@ -97,12 +97,15 @@ class _Backwards:
 
     def of(self, local: bytes) -> Iterator[bytes]:
         """At each virtual domain that leads to it; where none does, at the local domains, which all lead to it."""
-        at = local.find(b"-")
+        found, at = False, local.find(b"-")
         while at >= 0:
-            for name in self._prefixes.get(local[:at], ()):
-                yield local[at + 1 :] + b"@" + name
+            names = self._prefixes.get(local[:at])
+            if names is not None:
+                found = True
+                for name in names:
+                    yield local[at + 1 :] + b"@" + name
             at = local.find(b"-", at + 1)
-        if not self.leads_to(local):
+        if not found and not self.leads_to(local):
             for name in self._locals:
                 yield local + b"@" + name
 
@@ -118,14 +121,14 @@ def _assigned(host: TreeHost) -> Iterator[tuple[str, bytes]]:
     for key, data in host.records():
         there.add(key)
         yield from _of_record(host, key, data)
-    for _, key, data in host.assign_lines():
+    for number, key, line in host.assign_lines():
         if key not in there:
-            yield from _of_record(host, key, data)
+            yield from _of_record(host, key, parse_line(line, number).data)
 
 
 def _of_record(host: TreeHost, key: bytes, data: bytes) -> Iterator[tuple[str, bytes]]:
     fields = data.split(b"\0")
-    if not key.startswith(b"!") or len(fields) < FIELDS:
+    if not key.startswith(MARK) or len(fields) < FIELDS:
         return
     local = key[1:].lower()
     if local.endswith(b"\0"):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mailhost.qmail.bulk.answer import Answer, End, answer, ends_of
 from mailhost.qmail.bulk.host import TreeHost
 from mailhost.qmail.bulk.tree import NotJudgedError
-from mailhost.qmail.control import ControlError, Reader, accepts
+from mailhost.qmail.control import ControlError, Controls, Reader, accepts
 from mailhost.qmail.dotqmail import Kind
 from mailhost.qmail.failure import Failure
 from mailhost.qmail.lookup import Assignment
@@ -50,6 +50,8 @@ class Remembered:
         """``text_of``: an answer's text."""
         self._host, self._text_of = host, text_of
         self._domains: dict[bytes, _Domain | None] = {}
+        self._send: Controls | None = None
+        self._by_address = False
         self._files: dict[Hashable, _Files] = {}
 
     def text(self, address: bytes) -> Text:
@@ -97,8 +99,10 @@ class Remembered:
 
     def _domain(self, address: bytes, host: bytes) -> _Domain | None:
         """What decides about all addresses of a host but those that virtualdomains names in full."""
-        send = self._host.controls(Reader.SEND)
-        if send.locals is None or send.virtualdomains.find(address) is not None:
+        if self._send is None:
+            self._send = self._host.controls(Reader.SEND)
+            self._by_address = any(b"@" in line.key for line in self._send.virtualdomains.lines)
+        if self._send.locals is None or (self._by_address and self._send.virtualdomains.find(address) is not None):
             return None
         if host not in self._domains:
             if len(self._domains) >= KEPT:

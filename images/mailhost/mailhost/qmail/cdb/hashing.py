@@ -28,6 +28,17 @@ def cdb_hash(key: bytes, value: int = START) -> int:
     return value
 
 
+def prefix_hashes(key: bytes, ends: bytes, mark: bytes = b"") -> tuple[int, list[tuple[int, int]]]:
+    """The hash of ``mark`` + key, and (length, hash) of each beginning of the key that is empty or ends in ``ends``."""
+    value = cdb_hash(mark)
+    found = [(0, value)]
+    for length, octet in enumerate(key, start=1):
+        value = ((value * 33) & 0xFFFFFFFF) ^ octet
+        if octet in ends:
+            found.append((length, value))
+    return value, found
+
+
 def cdb_hashes(keys: Sequence[bytes], mark: bytes = b"") -> array[int]:
     """The 32-bit hashes of ``mark`` + key for every key, in order, as an array of unsigned 32-bit integers."""
     start = cdb_hash(mark)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from mailhost.qmail.cdb.hashing import cdb_hash
@@ -12,6 +13,7 @@ from mailhost.qmail.cdb.hashing import cdb_hash
 PAIR = struct.Struct("<II")
 HEADER_OCTETS = 2048
 TABLES = 256
+CUT_SHORT = "cut short: a table or a record lies outside of it"
 
 
 class CdbError(Exception):
@@ -32,8 +34,10 @@ class Cdb:
         """``source``: a file, kept open until ``close``, or the whole content."""
         self._fd = -1
         self._content = b""
+        self._pair: Callable[[int], tuple[int, ...]] = self._pair_of_file
         if isinstance(source, bytes):
             self._content = source
+            self._pair = partial(PAIR.unpack_from, source)  # nothing between: a search is a few of these and no more
         else:
             self._fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block us
 
@@ -52,29 +56,36 @@ class Cdb:
         if fd >= 0:
             os.close(fd)
 
-    def get(self, key: bytes) -> bytes | None:
-        """The data of the first record with this key, or None."""
-        value = cdb_hash(key)
-        table, slots = self._pair(8 * (value % TABLES))
-        for step in range(slots):
-            slot_hash, position = self._pair(table + 8 * ((value // TABLES + step) % slots))
-            if position == 0:
-                return None
-            if slot_hash == value:
-                data = self._data_if(position, key)
-                if data is not None:
-                    return data
+    def get(self, key: bytes, value: int | None = None) -> bytes | None:
+        """The data of the first record with this key, or None; ``value``: the key's hash, where it is known."""
+        value = cdb_hash(key) if value is None else value
+        pair = self._pair
+        try:
+            table, slots = pair(8 * (value % TABLES))
+            for step in range(slots):
+                slot_hash, position = pair(table + 8 * ((value // TABLES + step) % slots))
+                if position == 0:
+                    return None
+                if slot_hash == value:
+                    data = self._data_if(position, key)
+                    if data is not None:
+                        return data
+        except struct.error as error:
+            raise CdbError(CUT_SHORT) from error
         return None
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """(key, data) of every record in the order of insertion."""
-        end = min(self._pair(8 * table)[0] for table in range(TABLES))
-        position = HEADER_OCTETS
-        while position < end:
-            key_octets, data_octets = self._pair(position)
-            body = self._read(position + 8, key_octets + data_octets)
-            yield body[:key_octets], body[key_octets:]
-            position += 8 + len(body)
+        try:
+            end = min(self._pair(8 * table)[0] for table in range(TABLES))
+            position = HEADER_OCTETS
+            while position < end:
+                key_octets, data_octets = self._pair(position)
+                body = self._read(position + 8, key_octets + data_octets)
+                yield body[:key_octets], body[key_octets:]
+                position += 8 + len(body)
+        except struct.error as error:
+            raise CdbError(CUT_SHORT) from error
 
     def _data_if(self, position: int, key: bytes) -> bytes | None:
         key_octets, data_octets = self._pair(position)
@@ -82,15 +93,8 @@ class Cdb:
             return None
         return self._read(position + 8 + key_octets, data_octets)
 
-    def _pair(self, position: int) -> tuple[int, int]:
-        if self._fd >= 0:
-            first, second = PAIR.unpack(self._read(position, 8))
-            return first, second
-        try:
-            first, second = PAIR.unpack_from(self._content, position)
-        except struct.error as error:
-            raise CdbError(f"cut short: 8 octets expected at {position}") from error
-        return first, second
+    def _pair_of_file(self, position: int) -> tuple[int, ...]:
+        return PAIR.unpack(self._read(position, PAIR.size))
 
     def _read(self, position: int, octets: int) -> bytes:
         piece = self._pread(position, octets) if self._fd >= 0 else self._content[position : position + octets]
