@@ -84,7 +84,7 @@ def _api(live: Live, rules: Rules, lasting: Lasting, pages: Pages, sessions: Ses
         api.include_router(router)
     counts = Counts(live.store)
     watching = (events(live, streams), metrics(live, streams, counts))
-    for router in (*watching, *console(live, mailroom, counts, pages), *acts(live, rules, pages, sessions)):
+    for router in (*watching, *console(live, mailroom, counts, pages), *acts(live, rules, pages, sessions, lasting)):
         api.include_router(router)
 
     def answer(request: Request, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:

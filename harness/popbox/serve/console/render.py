@@ -20,6 +20,7 @@ SCREENS = (
     ("accounts", "Accounts", "/accounts"),
     ("explain", "Explain", "/explain"),
     ("send", "Send", "/send"),
+    ("faults", "Faults", "/faults"),
 )
 HEADERS = {name.decode(): value.decode() for name, value in OF_PAGES}
 

@@ -9,16 +9,17 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from popbox.hosts.base import SERVICES, Ability
+from popbox.hosts.base import SERVICES, Ability, Host
 from popbox.hosts.breaking import place
 from popbox.hosts.disk import DISKS
 from popbox.serve.duration import seconds
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
 from popbox.serve.reads import Answer
+from popbox.serve.rules import Caller
 from popbox.serve.space import Within
 from popbox.serve.writes.broken import Broken, Fault
-from popbox.serve.writes.common import TOKENS, Asking, Given, WholeHost, able, noted
+from popbox.serve.writes.common import TOKENS, Asking, Given, WholeHost, noted
 
 Kinds = Literal["stop", "kill", "pause", "partition", "fill", "read-only"]
 Targets = Literal["smtp", "pop3", "queue", "popboxes"]
@@ -95,14 +96,7 @@ def faults(live: Live, broken: Broken) -> APIRouter:
     @router.post("/v1/faults", operation_id="breakHost", status_code=201, dependencies=TOKENS)
     def break_host(new: NewFault, caller: WholeHost, within: Within) -> MadeFault:
         """Break the host on purpose, one fault a target. With `popbox-space` too, the end of that space heals it."""
-        with noted(live, caller, "break", fault=new.fault, on=new.on, lasts=new.lasts) as told:
-            able(host, Ability(new.fault), *([Ability.OWN_DISK] if new.fault in TAKES else []))
-            space = within.name if within else ""
-            who = f"space {space}" if space else "token"
-            id_ = told["id"] = f"f{secrets.token_hex(5)}"
-            fault = Fault(id_, new.fault, new.on, place(host), who, space, time.time())
-            made = broken.begin(fault, None if new.lasts is None else seconds(new.lasts))
-        return MadeFault(**world, **_shown(made))
+        return MadeFault(**world, **_shown(begun(live, broken, new, caller, within.name if within else "")))
 
     @router.get("/v1/faults", operation_id="faults")
     def shown(within: Within) -> Faults:
@@ -121,6 +115,29 @@ def faults(live: Live, broken: Broken) -> APIRouter:
         return HealedFault(**world, **told, answers=not left, evidence=[left] if left else [])
 
     return router
+
+
+def unable(host: Host, kind: str) -> str:
+    """Why a host cannot be broken so; empty where it can."""
+    needed = (Ability(kind), *([Ability.OWN_DISK] if kind in TAKES else []))
+    return next(filter(None, map(host.cannot, needed)), "")
+
+
+def begun(live: Live, broken: Broken, new: NewFault, caller: Caller, space: str) -> Fault:
+    """Break the host; the end of ``space`` heals it, where that is not empty.
+
+    Raises:
+        ApiError: the host cannot, or the target is broken already.
+        HostError: it could not be done.
+        StoreError: it could not be noted.
+    """
+    with noted(live, caller, "break", fault=new.fault, on=new.on, lasts=new.lasts) as told:
+        if why := unable(live.host, new.fault):
+            raise ApiError(409, "this host cannot do that", "", (why,))
+        id_ = told["id"] = f"f{secrets.token_hex(5)}"
+        who = f"space {space}" if space else caller.who
+        fault = Fault(id_, new.fault, new.on, place(live.host), who, space, time.time())
+        return broken.begin(fault, None if new.lasts is None else seconds(new.lasts))
 
 
 def _shown(one: Fault) -> dict[str, Any]:
