@@ -116,13 +116,9 @@ def judge(folder: Path, budgets: tuple[str, ...]) -> int:
     """Judge a run again by its journals: after those of other machines were copied to DIR, or with other budgets."""
     from popbox.load.books.outcome import outcome
     from popbox.load.plan.spec import SPEC, Spec
+    from popbox.load.stage.run import limits_of
 
-    spec = Spec.read(folder / SPEC)
-    try:
-        limits = spec.plan.budgets.limits(budgets)
-    except ValueError as error:
-        raise UnusableError(f"--budget: {error}") from error
-    found = outcome(folder, limits)
+    found = outcome(folder, limits_of(Spec.read(folder / SPEC).plan, budgets))
     _show(found, folder)
     return found.exit_code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,3 +91,36 @@ def test_a_generator_that_dies_is_no_verdict(tmp_path: Path) -> None:
         code, said = ended(program)
     assert code == 3, said
     assert "has no end: its process was killed" in said
+
+
+def test_workers_of_other_machines_write_journals_that_are_copied_and_then_judged(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN.replace("120s", "5s"))
+    out, environ = tmp_path / "out", {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    popbox = [sys.executable, "-m", "popbox", "load"]
+    at = f"127.0.0.1:{free_port()}"
+    master = [*popbox, str(tmp_path / "plan.toml"), "--host", "local", "--master", at, "--processes", "2"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*master, "--report", str(out)], stdout=pipe, text=True, env=environ) as program:
+        assert program.stdout is not None
+        assert any("mailboxes" in line for line in program.stdout)
+        places = [tmp_path / "one", tmp_path / "two"]
+        works = [[*popbox, str(out / "spec.json"), "--worker", at, "--report", str(place)] for place in places]
+        workers = [subprocess.Popen(words, stdout=pipe, text=True, env=environ) for words in works]
+        assert [one.wait(WITHIN_S) for one in workers] == [0, 0]
+        waits = next(line for line in program.stdout if "waiting for journals" in line)
+        assert waits.count(".journal is not here") == 2
+        for place in places:
+            for journal in place.glob("*.journal"):
+                journal.rename(out / journal.name)
+        code, said = ended(program)
+        for one in workers:
+            one.communicate()
+    assert code == 0, said
+    table = json.loads((out / "load.json").read_text())
+    assert table["verdict"]["counts"]["once"] == table["verdict"]["accepted"] > 20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

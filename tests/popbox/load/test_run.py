@@ -30,6 +30,9 @@ every = "1s"
 kind = "rude"
 count = 1
 rate = 2.0
+[user.moves]
+kind = "mover"
+every = "1s"
 [[fault]]
 at = "3s"
 kill = "smtp"
@@ -57,6 +60,14 @@ def test_each_message_that_was_accepted_is_fetched_once(ran: tuple[Path, str]) -
     assert [text for text in table["world"]["faults"] if re.fullmatch(r"kill smtp at \d\.\d s", text)]
     assert (table["world"]["host"], table["world"]["mta"]) == ("local", "stand-in")
     assert "qmail" not in ran[1]
+
+
+def test_mailboxes_that_got_another_name_have_their_mail_from_before_and_after(ran: tuple[Path, str]) -> None:
+    lines = [line.split("\t") for line in (ran[0] / "stage-mover-moves.journal").read_text().splitlines()]
+    accepted, fetched = ({line[3] for line in lines if line[2] == event} for event in ("accept", "fetch"))
+    assert len(accepted) >= 4
+    assert accepted <= fetched
+    assert not [line for line in lines if line[2] == "error" and "ended with" in line[-1]]
 
 
 def test_a_message_that_was_not_fetched_is_lost_when_the_run_is_judged_again(ran: tuple[Path, str]) -> None:

@@ -14,7 +14,7 @@ from popbox.load.books.figures import LATE_SHARE, Figures, figures
 from popbox.load.books.judge import Verdict, judge
 from popbox.load.books.samples import Growth, growth, read
 from popbox.load.books.series import Series, series
-from popbox.load.books.tables import WRITERS, incomplete, opened, unread
+from popbox.load.books.tables import incomplete_run, opened, unread
 from popbox.load.books.world import World
 from popbox.load.plan.budgets import Budget
 
@@ -64,7 +64,7 @@ def outcome(folder: Path, limits: tuple[Budget, ...]) -> Outcome:
         UnusableError: there is no journal.
     """
     world = World.read(folder)
-    reasons = _missing(folder)
+    reasons = list(incomplete_run(folder))
     with opened(folder) as books:
         verdict = judge(books, folder)
         measured = figures(books)
@@ -85,14 +85,6 @@ def outcome(folder: Path, limits: tuple[Budget, ...]) -> Outcome:
     )
     code = NOT_JUDGED if reasons else PASSED if all(one.kept for one in kept) else FAILED
     return Outcome(code, world, tuple(reasons), kept, verdict, measured, over_time, grown)
-
-
-def _missing(folder: Path) -> list[str]:
-    """Journals that there must be, and are not."""
-    writers = folder / WRITERS
-    if not writers.exists():
-        return [*incomplete(folder, ()), f"{WRITERS} is not here: which journals there must be is unknown"]
-    return list(incomplete(folder, tuple(writers.read_text().split("\n")[:-1])))
 
 
 def _measures(verdict: Verdict, seen: Figures, grown: tuple[Growth, ...]) -> dict[str, float | None]:

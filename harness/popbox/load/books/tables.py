@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,6 @@ MEMORY = "384MB"  # our choice: with Python and the rest 512 MiB are not reached
 SCRATCH = "books.scratch"
 _FORM = "delim='\t', header=false, auto_detect=false, ignore_errors=true, quote='', escape='', nullstr=''"
 WRITERS = "writers"  # a file: the names of the journals that there must be, one a line
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Why a run cannot be judged: journals that are missing or unfinished, in words."""
-
-    reasons: tuple[str, ...]
 
 
 def journals(folder: Path) -> list[Path]:
@@ -49,6 +41,18 @@ def incomplete(folder: Path, writers: tuple[str, ...]) -> tuple[str, ...]:
     there = {one.name.removesuffix(SUFFIX) for one in found}
     missing = [f"the journal {one}{SUFFIX} is not here" for one in writers if one not in there]
     return tuple(missing + [why for one in found if (why := unfinished(one))])
+
+
+def incomplete_run(folder: Path) -> tuple[str, ...]:
+    """The same by the list that the master left in the folder.
+
+    Raises:
+        UnusableError: there is no journal at all.
+    """
+    writers = folder / WRITERS
+    if not writers.exists():
+        return (*incomplete(folder, ()), f"{WRITERS} is not here: which journals there must be is unknown")
+    return incomplete(folder, tuple(writers.read_text().split("\n")[:-1]))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from popbox.load.users.boxes import Mailbox, fetch
 TIMEOUT_S = 30.0
 PAUSE_S = 0.5  # our choice: between two looks at boxes that lack something
 PARALLEL = 8  # our choice
+Arrived = Callable[[str, str, bool], None]  # a token, the box, and whether only a report of it came
 
 
 class Drain:
@@ -31,28 +32,29 @@ class Drain:
         self._lock = threading.Lock()
         self._sessions = 0
 
-    def run(self, folder: Path, within_s: float) -> list[str]:
-        """Read all boxes, then again those that lack something, for at most ``within_s``; failures in words."""
+    def run(self, folder: Path, within_s: float, *, complete: bool = True) -> list[str]:
+        """Read all boxes, then again those that lack something, for at most ``within_s``; failures in words.
+
+        ``complete``: the journals say all that was accepted; else all boxes are read again until the time is over.
+        """
         deadline = time.monotonic() + within_s
-        with opened(folder) as books:
-            query = "SELECT box, uidl FROM copies EXCEPT SELECT box, uidl FROM taken"
-            had: dict[str, set[str]] = {}
-            for box, uidl in books.execute(query).fetchall():
-                had.setdefault(box, set()).add(uidl)
-            query = "SELECT token, box FROM accepted EXCEPT SELECT token, box FROM copies"
-            lacking = {(token, box) for token, box in books.execute(query).fetchall()}
+        had, owed = _books(folder)
         every = [self._spec.box(number) for number in range(self._spec.boxes)] + [self._spec.reports_to]
         boxes = {one.address: Mailbox(one, had.get(one.address, set())) for one in every}
         wanted: Iterable[Mailbox] = boxes.values()
+
+        def arrived(token: str, box: str, reported: bool) -> None:
+            owed.get(token, set()).difference_update(boxes if reported else (box,))
+
         while True:
-            failed = self._read(wanted, lambda token, box: lacking.discard((token, box)))
-            owing = {box for _, box in lacking} | set(failed)
+            failed = self._read(wanted, arrived)
+            owing = set().union(*owed.values(), failed) if complete else set(boxes)
             if not owing or time.monotonic() > deadline:
                 return [f"{box}: {why}" for box, why in sorted(failed.items())]
             wanted = [boxes[one] for one in sorted(owing) if one in boxes] + [boxes[self._spec.reports_to.address]]
             time.sleep(PAUSE_S)
 
-    def _read(self, wanted: Iterable[Mailbox], arrived: Callable[[str, str], None]) -> dict[str, str]:
+    def _read(self, wanted: Iterable[Mailbox], arrived: Arrived) -> dict[str, str]:
         failed: dict[str, str] = {}
 
         def one(box: Mailbox) -> None:
@@ -65,7 +67,7 @@ class Drain:
             list(pool.map(one, wanted))
         return failed
 
-    def _visit(self, box: Mailbox, arrived: Callable[[str, str], None]) -> None:
+    def _visit(self, box: Mailbox, arrived: Arrived) -> None:
         with self._lock:
             self._sessions += 1
             number = self._sessions
@@ -90,9 +92,22 @@ class _Notes:
 
     drain: Drain
     box: str
-    arrived: Callable[[str, str], None]
+    arrived: Arrived
 
     def note(self, event: str, **fields: Any) -> None:
         self.drain.write(event, **fields)
         if fields.get("token"):
-            self.arrived(str(fields["token"]), self.box)
+            self.arrived(str(fields["token"]), self.box, event == "bounce")
+
+
+def _books(folder: Path) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """By box the UIDLs that were fetched and lie there still, and by token the boxes that it has not come to."""
+    had: dict[str, set[str]] = {}
+    owed: dict[str, set[str]] = {}
+    with opened(folder) as books:
+        for box, uidl in books.execute("SELECT box, uidl FROM copies EXCEPT SELECT box, uidl FROM taken").fetchall():
+            had.setdefault(box, set()).add(uidl)
+        query = "SELECT token, box FROM accepted EXCEPT SELECT token, box FROM copies"
+        for token, box in books.execute(query).fetchall():
+            owed.setdefault(token, set()).add(box)
+    return had, owed

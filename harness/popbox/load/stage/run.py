@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import secrets
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from popbox.environment import of_programs
 from popbox.errors import HostError, UnusableError
 from popbox.hosts.base import Ability, Host
 from popbox.load.books.journal import Journal
 from popbox.load.books.outcome import Outcome, outcome
-from popbox.load.books.tables import opened
+from popbox.load.books.tables import incomplete_run, opened
 from popbox.load.books.world import World
+from popbox.load.plan.budgets import Budget
+from popbox.load.plan.model import Mover, Plan
 from popbox.load.plan.read import from_table
 from popbox.load.plan.spec import SPEC, Spec
 from popbox.load.stage.accounts import declare
 from popbox.load.stage.drain import Drain
 from popbox.load.stage.faults import Breaking, cannot
 from popbox.load.stage.leftovers import leftovers
+from popbox.load.stage.mover import Moving
+from popbox.load.stage.processes import Processes, watch
 from popbox.load.stage.sampler import Sampler
 from popbox.load.stage.search import search
 
-STAGE = "stage"  # the writer of the journal of faults and the last fetch
-END_S = 90.0  # our choice: for Locust's processes to end after their users, whose replies may take 30 s
-WORKER = "popbox.load.users"
+STAGE = "stage"  # the writer of the journal of faults; others of its name are of the mover and the last fetch
+INTERRUPTED = "interrupted: judged so far"
+INTERRUPTED_S = 5.0  # our choice: who interrupts does not wait a minute for the last fetch
+COLLECT_EACH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,25 @@ class Wish:
     budgets: tuple[str, ...] = ()
     listen: str = ""
     given: tuple[tuple[str, str, str], ...] = ()  # mailboxes that are there already
+    collect_s: float = 600.0  # how long the journals of other machines are waited for
+
+
+@dataclass
+class _Run:
+    """What is known of a run while it goes on."""
+
+    host: Host
+    spec: Spec
+    wish: Wish
+    folder: Path
+    say: Callable[[str], None]
+    broke: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    interrupted: str = ""
+
+    @property
+    def plan(self) -> Plan:
+        return self.spec.plan
 
 
 def run(
@@ -55,15 +74,8 @@ def run(
         HostError: the host does not answer, or cannot be broken as the plan wants it.
     """
     plan = from_table(table, "the load file")
-    try:
-        limits = plan.budgets.limits(wish.budgets)
-    except ValueError as error:
-        raise UnusableError(f"--budget: {error}") from error
-    for ability in (Ability.SEND, Ability.DELETE, *(() if wish.given else (Ability.DECLARE,))):
-        if why := host.cannot(ability):
-            raise HostError(f"no load on {host.describe()}: {why}")
-    if faults := cannot(host, plan):
-        raise HostError(f"{host.describe()} cannot have the faults of this plan: {'; '.join(faults)}")
+    limits = limits_of(plan, wish.budgets)
+    _check(host, plan, wish)
     _empty(folder)
     spec = Spec(
         run=f"l{secrets.token_hex(3)}",
@@ -79,47 +91,37 @@ def run(
     say(f"{spec.boxes} mailboxes")
     if not spec.given:
         declare(host, spec)
-    interrupted = ""
-    with Journal(folder, STAGE, run=spec.run, host=host.name, mta=host.mta) as journal:
-        started: list[subprocess.Popen[bytes]] = []
-        sampler = Sampler(host, folder, plan.lasts, lambda: [one.pid for one in started[1:]])
-        breaking = Breaking(host, plan, journal, lambda: spec.moved(host.address("smtp"), host.address("pop3")))
-        try:
-            with _processes(spec, folder, wish, environ, started) as master:
-                _watch(master, (sampler, breaking), say)
-        except KeyboardInterrupt:
-            interrupted = "interrupted: judged so far"
-    troubles = [*breaking.failed]
-    with Journal(folder, f"{STAGE}-drain", run=spec.run) as journal:
-        try:
-            say("reading all boxes")
-            troubles += Drain(spec, journal).run(folder, plan.drain if not interrupted else 5.0)
-        except KeyboardInterrupt:
-            interrupted = "interrupted: judged so far"
+    one = _Run(host, spec, wish, folder, say)
+    _load(one, environ)
+    _collect(one)
+    _drain(one)
     if why := search(host, missing(folder), folder):
-        troubles.append(why)
-    World(
-        host=host.name,
-        mta=host.mta,
-        title=plan.title,
-        seed=plan.seed,
-        users=plan.users,
-        processes=wish.processes,
-        mailboxes=spec.boxes,
-        lasts_s=plan.lasts,
-        faults=breaking.told,
-        leftovers=leftovers(host),
-        troubles=troubles,
-        interrupted=interrupted,
-    ).write(folder)
+        one.troubles.append(why)
+    _note(one)
     return outcome(folder, limits)
 
 
-def missing(folder: Path) -> list[str]:
-    """Tokens of messages that were accepted and that no POP3 session handed out."""
-    with opened(folder) as books:
-        query = "SELECT DISTINCT token FROM (SELECT token, box FROM accepted EXCEPT SELECT token, box FROM copies)"
-        return [str(one) for (one,) in books.execute(query).fetchall()]
+def limits_of(plan: Plan, more: tuple[str, ...]) -> tuple[Budget, ...]:
+    """The budgets of a plan and of ``--budget``.
+
+    Raises:
+        UnusableError: one is none.
+    """
+    try:
+        return plan.budgets.limits(more)
+    except ValueError as error:
+        raise UnusableError(f"--budget: {error}") from error
+
+
+def _check(host: Host, plan: Plan, wish: Wish) -> None:
+    wanted = [Ability.SEND, Ability.DELETE]
+    if not wish.given or any(isinstance(one, Mover) for one in plan.classes.values()):
+        wanted.append(Ability.DECLARE)
+    for ability in wanted:
+        if why := host.cannot(ability):
+            raise HostError(f"no load on {host.describe()}: {why}")
+    if faults := cannot(host, plan):
+        raise HostError(f"{host.describe()} cannot have the faults of this plan: {'; '.join(faults)}")
 
 
 def _empty(folder: Path) -> None:
@@ -131,67 +133,77 @@ def _empty(folder: Path) -> None:
         raise UnusableError(f"{folder}: {error.strerror or error}") from error
 
 
-@contextmanager
-def _processes(
-    spec: Spec, folder: Path, wish: Wish, environ: Mapping[str, str], started: list[subprocess.Popen[bytes]]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Locust's master and the workers of this machine, in ``started``; all have ended afterwards."""
-    at = wish.listen or f"127.0.0.1:{_free_port()}"
-    port = at.rpartition(":")[2]
-    base = [sys.executable, "-m", WORKER, str((folder / SPEC).resolve())]
-    with (folder / "locust.log").open("ab") as log:
-
-        def begin(*words: str, out: Any = log) -> subprocess.Popen[bytes]:
-            # sessions of their own: a terminal's Ctrl-C comes to us alone, and we end them in order
-            one = subprocess.Popen(
-                [*base, *words], stdout=out, stderr=log, env=of_programs(environ), start_new_session=True
-            )
-            started.append(one)
-            return one
-
+def _load(one: _Run, environ: Mapping[str, str]) -> None:
+    """The load itself, and what works beside it."""
+    host, spec, folder = one.host, one.spec, one.folder
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(folder, STAGE, run=spec.run, host=host.name, mta=host.mta))
+        breaking = Breaking(host, one.plan, journal, lambda: spec.moved(host.address("smtp"), host.address("pop3")))
+        processes = Processes(folder, environ)
+        movers = []
+        for name, mover in one.plan.classes.items():
+            if isinstance(mover, Mover):
+                own = stack.enter_context(Journal(folder, f"{STAGE}-mover-{name}", run=spec.run))
+                movers.append(Moving(host, spec, mover.every, own))
+        sampler = Sampler(host, folder, one.plan.lasts, processes.workers)
         try:
-            master = begin("master", at, out=subprocess.PIPE)
-            if not wish.listen:
-                for _ in range(spec.processes):
-                    begin("worker", f"127.0.0.1:{port}")
-            yield master
-        finally:
-            _end(started)
+            with processes.running(one.wish.processes, one.wish.listen) as master:
+                watch(master, (sampler, breaking, *movers), one.say)
+        except KeyboardInterrupt:
+            one.interrupted = INTERRUPTED
+        for moving in movers:
+            moving.last()
+        one.broke, one.troubles = breaking.told, breaking.failed
 
 
-def _end(started: list[subprocess.Popen[bytes]]) -> None:
-    deadline = time.monotonic() + END_S
-    for one in started[:1]:
-        if one.poll() is None:
-            one.send_signal(signal.SIGTERM)
-    for one in started:
-        try:
-            one.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            one.kill()
-            one.wait()
-        if one.stdout:
-            one.stdout.close()
-
-
-def _watch(master: subprocess.Popen[bytes], beside: Sequence[Sampler | Breaking], say: Callable[[str], None]) -> None:
-    """Until the master ends; what works beside it begins and ends with the load."""
-    begun = False
+def _collect(one: _Run) -> None:
+    """Wait for the journals of other machines: without them it is not known what there must be."""
+    deadline = time.monotonic() + one.wish.collect_s
     try:
-        for line in master.stdout or ():
-            if not begun:
-                begun = True
-                for one in beside:
-                    one.start()
-            say(line.decode("utf-8", "replace").rstrip())
-    finally:
-        for one in beside if begun else ():
-            one.end()
-    if master.wait() or not begun:
-        raise HostError("Locust's processes did not begin; see locust.log in the report's folder")
+        while one.wish.listen and not one.interrupted and (lacking := _lacking(one)):
+            if time.monotonic() > deadline:
+                return  # they are named as what is missing
+            one.say(f"waiting for journals in {one.folder}: {'; '.join(lacking)}")
+            time.sleep(COLLECT_EACH_S)
+    except KeyboardInterrupt:
+        one.interrupted = INTERRUPTED
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _lacking(one: _Run) -> tuple[str, ...]:
+    """What lacks of the journals of Locust's workers, those of ours aside."""
+    return tuple(why for why in incomplete_run(one.folder) if not why.startswith(STAGE))
+
+
+def _drain(one: _Run) -> None:
+    one.say("reading all boxes")
+    within_s = INTERRUPTED_S if one.interrupted else one.plan.drain
+    with Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal:
+        try:
+            drain = Drain(one.spec, journal)
+            one.troubles += drain.run(one.folder, within_s, complete=not one.wish.listen or not _lacking(one))
+        except KeyboardInterrupt:
+            one.interrupted = INTERRUPTED
+
+
+def missing(folder: Path) -> list[str]:
+    """Tokens of messages that were accepted and that no POP3 session handed out."""
+    with opened(folder) as books:
+        query = "SELECT DISTINCT token FROM (SELECT token, box FROM accepted EXCEPT SELECT token, box FROM copies)"
+        return [str(one) for (one,) in books.execute(query).fetchall()]
+
+
+def _note(one: _Run) -> None:
+    World(
+        host=one.host.name,
+        mta=one.host.mta,
+        title=one.plan.title,
+        seed=one.plan.seed,
+        users=one.plan.users,
+        processes=one.wish.processes,
+        mailboxes=one.spec.boxes,
+        lasts_s=one.plan.lasts,
+        faults=one.broke,
+        leftovers=leftovers(one.host),
+        troubles=one.troubles,
+        interrupted=one.interrupted,
+    ).write(one.folder)
