@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +28,7 @@ from popbox.operate.target import named
 from popbox.settings import Settings
 
 if TYPE_CHECKING:
+    from popbox.cli.moving.old_home import OldHome
     from popbox.serve.keys import Keys
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
@@ -70,6 +71,12 @@ PUBLIC = re.compile(
     metavar="FILE",
     help="Holds the token; made where it is not there, and removed at the end. Or POPBOX_TOKEN in the environment.",
 )
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="OLDHOME",
+    help="The old host of a move: its qmail home, its root, or a copy of one. Explain shows addresses on both.",
+)
 @OPTIONS["smtp"]
 @OPTIONS["pop3"]
 @OPTIONS["log_command"]
@@ -92,6 +99,7 @@ def serve(
     most_size: int,
     allow_writes: bool,
     token_file: Path | None,
+    beside: Path | None,
     name: str | None,
     **reached: Any,
 ) -> int:
@@ -124,6 +132,7 @@ def serve(
     if wrong := [one for one in names if not usable(one.lower())]:
         raise click.UsageError(f"--known-as {wrong[0]}: a name is wanted, without a port")
     known = frozenset(map(str.lower, names))
+    old = _old(beside, settings.environ) if beside else None
     with ExitStack() as stack:
         listener = stack.enter_context(bind(at))
         where, port = listener.getsockname()[:2]
@@ -149,11 +158,22 @@ def serve(
         echo(f"http://{_literal(where)}:{port} {running.describe()}, {said}")
         if where not in LOOPBACK:
             echo(f"popbox: everyone who reaches {where}:{port} can read accounts and queue", err=True)
-        app = application(live, rules, settings.assets / "scenarios")
+        app = application(live, rules, settings.assets / "scenarios", old)
         base = public[0] if public else f"http://{_named(where)}:{port}"
         echo(f"console: {base}/" + (f"enter?once={app.sessions.invite()}" if app.sessions else ""))
         server(app, live.end_waits).run(sockets=[listener])
     return 0
+
+
+def _old(directory: Path, environ: Mapping[str, str]) -> OldHome:
+    """The old host in a directory.
+
+    Raises:
+        UnusableError: it is none.
+    """
+    from popbox.cli.moving.old_home import OldHome
+
+    return OldHome(directory, environ)
 
 
 def _literal(where: str) -> str:

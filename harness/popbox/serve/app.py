@@ -27,6 +27,7 @@ from popbox.serve.live import Live
 from popbox.serve.mail.absent import absent
 from popbox.serve.mail.messages import Mailroom, messages
 from popbox.serve.mail.waits import waits
+from popbox.serve.moving import OldHost
 from popbox.serve.reads import reads
 from popbox.serve.rules import Rules, for_people, said_by
 from popbox.serve.sessions import Sessions
@@ -41,10 +42,10 @@ SCHEMA = Path(__file__).with_name("openapi.json")
 NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
 
 
-def application(live: Live, rules: Rules, shipped: Path | None = None) -> Guard:
+def application(live: Live, rules: Rules, shipped: Path | None = None, old: OldHost | None = None) -> Guard:
     """The API over a host and its store, with the guard around it. ``live`` is entered and left by the caller.
 
-    ``shipped`` is the folder of the scenarios that come with popbox.
+    ``shipped`` is the folder of the scenarios that come with popbox, ``old`` the host that mail was moved from.
     """
 
     def living(name: str) -> Space | None:
@@ -56,11 +57,18 @@ def application(live: Live, rules: Rules, shipped: Path | None = None) -> Guard:
     lasting.runs.resume()
     sessions = Sessions(rules.keys) if rules.keys else None
     pages = Pages({"host": rules.host, "mta": rules.mta}, writes=sessions is not None, root=rules.root)
-    api = _api(live, rules, lasting, pages, sessions)
+    api = _api(live, rules, lasting, pages, sessions, old)
     return Guard(api, rules, sessions=sessions, living=living, page=pages.problem)
 
 
-def _api(live: Live, rules: Rules, lasting: Lasting, pages: Pages, sessions: Sessions | None) -> FastAPI:
+def _api(
+    live: Live,
+    rules: Rules,
+    lasting: Lasting,
+    pages: Pages,
+    sessions: Sessions | None,
+    old: OldHost | None = None,
+) -> FastAPI:
     host = live.host
     api = FastAPI(
         title="popbox",
@@ -84,7 +92,8 @@ def _api(live: Live, rules: Rules, lasting: Lasting, pages: Pages, sessions: Ses
         api.include_router(router)
     counts = Counts(live.store)
     watching = (events(live, streams), metrics(live, streams, counts))
-    for router in (*watching, *console(live, mailroom, counts, pages), *acts(live, rules, pages, sessions, lasting)):
+    pages_of = (*console(live, mailroom, counts, pages, old), *acts(live, rules, pages, sessions, lasting))
+    for router in (*watching, *pages_of):
         api.include_router(router)
 
     def answer(request: Request, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:

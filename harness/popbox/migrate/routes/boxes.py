@@ -28,7 +28,7 @@ class Boxes:
     def __init__(self, old: Side, new: Side, dialect: str | None = None) -> None:
         """Read the logins of both."""
         self._sides, self._dialect = (old, new), dialect
-        self._first = self._joined(_quick(old), _quick(new))
+        self._first = self._joined(stores(old), stores(new))
         self._hosts: list[OldHost | None] = [None, None]
         self._opened: tuple[dict[str, set[str]], dict[str, set[str]]] | None = None
         self._imported: dict[str, str] = {}
@@ -116,7 +116,7 @@ class Boxes:
                 self._imported[_text(box.store.path)] = f"{home}{PLACED}{prefix}/{local}{MAILDIR}"
 
 
-def _quick(side: Side) -> dict[str, str]:
+def stores(side: Side) -> dict[str, str]:
     """Login -> the store that it opens, by the HOWTO's file as it is written; real paths are looked at only later."""
     found: dict[str, str] = {}
     octets = text_of(side.tree, OldHost(), side.home + b"/users/poppasswd") or b""
@@ -129,7 +129,7 @@ def _quick(side: Side) -> dict[str, str]:
 
 def stores_of(side: Side) -> set[str]:
     """The Maildirs that the logins of its poppasswd open, by their real paths on the host."""
-    found = (look(side.tree, store.encode("utf-8", "surrogateescape")) for store in _quick(side).values())
+    found = (look(side.tree, store.encode("utf-8", "surrogateescape")) for store in stores(side).values())
     return {_text(real) for real, entry in found if entry is not None and entry.kind == DIRECTORY}
 
 

@@ -7,12 +7,14 @@ from importlib.resources import files
 from fastapi import APIRouter, Response
 
 from popbox.serve.console.box import boxes
+from popbox.serve.console.explain import explaining
 from popbox.serve.console.host import host_screens
 from popbox.serve.console.journeys import journeys
 from popbox.serve.console.mail import frames
 from popbox.serve.console.render import Pages
 from popbox.serve.live import Live
 from popbox.serve.mail.messages import Mailroom
+from popbox.serve.moving import OldHost
 from popbox.serve.watch.metrics import Counts
 
 STATIC = {
@@ -22,10 +24,10 @@ STATIC = {
 }
 
 
-def console(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> tuple[APIRouter, ...]:
-    """The routers of the screens that change nothing."""
-    screens = (journeys(live, mailroom, counts, pages), host_screens(live, pages), boxes(live, mailroom, pages))
-    return *screens, frames(live, mailroom, pages), _static()
+def console(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages, old: OldHost | None) -> tuple[APIRouter, ...]:
+    """The routers of the screens that change nothing; ``old`` is the host that was moved from, if any."""
+    screens = (journeys(live, mailroom, counts, pages), host_screens(live, pages), explaining(live, pages, old))
+    return *screens, boxes(live, mailroom, pages), frames(live, mailroom, pages), _static()
 
 
 def _static() -> APIRouter:

@@ -1,4 +1,4 @@
-"""What waits, what is declared, how an address goes: asked of the host when a page is opened."""
+"""What waits, and what is declared: asked of the host when a page is opened."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ from fastapi import APIRouter, Response
 
 from popbox.hosts.base import Host
 from popbox.journey.model import Message, Recipient, State
+from popbox.serve.console.explain import FILES
 from popbox.serve.console.journeys import Cursor, Text
 from popbox.serve.console.render import Pages
 from popbox.serve.console.words import below
-from popbox.serve.errors import ApiError
 from popbox.serve.journeys import found as journeys_of
 from popbox.serve.live import Live
 from popbox.serve.reads import asked
 
 PAGE = 100
-LINES = 2_000  # our choice: of a file that a page shows
-FILES = ("control/me", "control/rcpthosts", "control/locals", "control/virtualdomains", "users/assign")
-CONTROL = ("badmailfrom", "defaultdomain", "defaulthost", "envnoathost", "morercpthosts", "percenthack", "plusdomain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +67,6 @@ def host_screens(live: Live, pages: Pages) -> APIRouter:
     def accounts(of: Text = "", after: Text = "") -> Response:
         """Domains, mailboxes and forwards, with what is wrong beside the line that it is about."""
         return pages.page("accounts.html.j2", page="accounts", title="Accounts", of=of, **_accounts(host, of, after))
-
-    @router.get("/explain")
-    def explain(address: Text = "") -> Response:
-        """An address's way through the files."""
-        wanted, problem, explained = address.strip(), "", None
-        if wanted:
-            try:
-                explained = asked(host, "explain", "--json", "--", wanted, codes=(0, 1))
-            except ApiError as error:
-                problem = "; ".join((error.error, *error.evidence))
-        title = f"How mail for {wanted} goes" if wanted else "Explain an address"
-        values = {"asked": wanted, "explained": explained, "problem": problem, "home": host.home()}
-        return pages.page("explain.html.j2", 422 if problem else 200, page="explain", title=title, **values)
-
-    @router.get("/file")
-    def file(path: Text) -> Response:
-        """A file that decides how mail goes, as it is."""
-        if not _decides(path):
-            why = "only files that route mail are shown: control/, users/assign, users/domains/ and .qmail files"
-            return pages.page("missing.html.j2", 404, page="file", title="Not shown", why=why)
-        lines = host.read(path).decode("utf-8", "replace").splitlines()
-        return pages.page("file.html.j2", page="file", title=path, lines=lines[:LINES], cut=len(lines) > LINES)
 
     return router
 
@@ -151,14 +126,3 @@ def _accounts(host: Host, of: str, after: str) -> dict[str, Any]:
 def _maildir(mailbox: Mapping[str, Any]) -> str:
     delivery = mailbox["delivery"] or ""
     return f"{mailbox['directory']}/{delivery[2:].rstrip('/')}" if delivery.startswith("./") else ""
-
-
-def _decides(path: str) -> bool:
-    """Whether a page may show a file: those that route mail, never one with passwords."""
-    parts = path.split("/")
-    if ".." in parts or path.startswith("/"):
-        return False
-    if parts[-1].startswith(".qmail") and parts[0] in ("popboxes", "alias"):
-        return True
-    routes = path in FILES or (parts[0] == "control" and parts[1:] in [[name] for name in CONTROL])
-    return routes or parts[:2] == ["users", "domains"]

@@ -34,6 +34,7 @@ def _templates() -> Environment:
         "clock": words.clock,
         "cut": words.cut,
         "duration": words.duration,
+        "file_link": words.file_link,
         "foretold": words.foretold,
         "moment": words.moment,
         "octets": words.octets,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 from popbox.journey.model import Disposition, Journey, Recipient
 from popbox.printable import plain
 from popbox.report.pages import seconds as short
 
+FILE_LINES = 500  # our choice: of a file on one page
 GOOD = (Disposition.ONCE, Disposition.REMOTE, Disposition.DISCARDED)
 PENDING = (Disposition.QUEUE, Disposition.DEFERRED)
 
@@ -100,3 +102,11 @@ def foretold(recipient: Recipient) -> str:
     if why.startswith(said.outcome):
         return why
     return f"{said.outcome}: {why}" if why else said.outcome
+
+
+def file_link(path: str, line: int | str | None = None, of: str = "") -> str:
+    """The path of the page that shows a file below the qmail home at a line; ``of`` is ``old`` for the old host's."""
+    first = (int(line or 1) - 1) // FILE_LINES * FILE_LINES + 1
+    values = {"path": path, "of": of, "first": first if first > 1 else ""}
+    asked = urlencode({name: value for name, value in values.items() if value})
+    return f"/file?{asked}" + (f"#l{line}" if line else "")
