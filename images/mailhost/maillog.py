@@ -1,9 +1,10 @@
 #!/usr/bin/python3 -I
-"""maillog [--metrics ADDR:PORT] [--queue DIR] [PROGRAM ARG...] - the log of qmail-send, with time and with counters.
+"""maillog [OPTION...] [PROGRAM ARG...] - the log of qmail-send, with time and with counters.
 
 Reads the lines of qmail-send (or of the stand-in, which writes the same) on standard input, or those that PROGRAM
-writes to its standard error. Writes them to standard output with the UTC time, and serves its counters on ADDR:PORT
-as Prometheus text. ``README.md`` in this folder is the man page.
+writes to its standard error. Writes them to standard output with the UTC time (--as-is: without it), keeps the last
+10 MiB in a folder for a reader in another container (--keep DIR), and serves its counters as Prometheus text
+(--metrics ADDR:PORT, with those of --queue DIR). ``README.md`` in this folder is the man page.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO
@@ -31,8 +34,12 @@ SIMPLE = {
     "triple": ("popbox_queue_triple_bounces_total", "Bounces of bounces of bounces, thrown away."),
     "alerts": ("popbox_queue_alerts_total", "Lines that begin with alert: something needs a person."),
 }
+KEPT_OCTETS = 1 << 20  # our choice: of one kept file
+KEPT_FILES = 9  # our choice: full ones, beside the one that grows
 OUTCOMES = ("success", "failure", "deferral")
 CHANNELS = ("local", "remote")
+VALUED = ("--metrics", "--queue", "--keep")
+USAGE = "usage: maillog [--metrics ADDR:PORT] [--queue DIR] [--keep DIR] [--as-is] [PROGRAM ARG...]"
 
 
 class Counters:
@@ -69,6 +76,47 @@ class Counters:
         for name, text, value in depth(queue):
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value}"]
         return ("\n".join(lines) + "\n").encode("ascii")
+
+
+class Kept:
+    """The last lines in a folder: ``current`` grows, full ones are ``@NANOSECONDS``; its group may read them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._fd, self._octets = folder, -1, 0
+        with contextlib.suppress(OSError):
+            self._open()  # a reader finds it before the first line
+
+    def add(self, line: bytes) -> None:
+        """Append a line with its end. What cannot be kept is lost; the next line is tried again."""
+        try:
+            if self._fd < 0:
+                self._open()
+            if os.write(self._fd, line) < len(line):
+                self._close()  # it is torn: the next one begins a line of its own
+            self._octets += len(line)
+            if self._octets >= KEPT_OCTETS:
+                self._turn()
+        except OSError:
+            self._close()
+
+    def _open(self) -> None:
+        self._fd = os.open(self._folder / "current", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        os.fchmod(self._fd, 0o640)  # whatever the umask
+        self._octets = os.fstat(self._fd).st_size
+        if self._octets and os.pread(self._fd, 1, self._octets - 1) != b"\n":
+            os.write(self._fd, b"\n")
+
+    def _turn(self) -> None:
+        self._close()
+        (self._folder / "current").rename(self._folder / f"@{time.time_ns():020d}")
+        for old in sorted(self._folder.glob("@*"))[:-KEPT_FILES]:
+            old.unlink()
+        self._open()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
 
 
 def depth(queue: Path | None) -> list[tuple[str, str, int]]:
@@ -141,19 +189,22 @@ def stamped(line: bytes) -> bytes:
     return f"{moment}.{nanoseconds:09d}  ".encode("ascii") + line
 
 
-def copy(lines: IO[bytes], counters: Counters) -> None:
-    """Count each line, then write it at once: a line that can be read has been counted.
+def copy(lines: IO[bytes], counters: Counters, form: Callable[[bytes], bytes], kept: Kept | None) -> None:
+    """Count and keep each line, then write it at once: a line that can be read has been counted.
 
     A log that cannot be written does not stop mail.
     """
     for line in lines:
         counters.count(line)
+        formed = form(line if line.endswith(b"\n") else line + b"\n")
+        if kept:
+            kept.add(formed)
         with contextlib.suppress(OSError):
-            os.write(1, stamped(line if line.endswith(b"\n") else line + b"\n"))
+            os.write(1, formed)
 
 
-def run(argv: list[str], counters: Counters) -> int:
-    """Run PROGRAM and copy its log: signals are passed on to it, and its exit code is ours."""
+def run(argv: list[str], take: Callable[[IO[bytes]], None]) -> int:
+    """Run PROGRAM and ``take`` its log: signals are passed on to it, and its exit code is ours."""
     signals, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told)
@@ -162,7 +213,7 @@ def run(argv: list[str], counters: Counters) -> int:
     child = subprocess.Popen(argv, stderr=subprocess.PIPE)
     threading.Thread(target=pass_on, args=(signals, child), daemon=True).start()
     assert child.stderr is not None  # for the type checker: it was asked for
-    copy(child.stderr, counters)
+    take(child.stderr)
     code = child.wait()
     return code if code >= 0 else 128 - code
 
@@ -175,26 +226,31 @@ def pass_on(signals: int, child: subprocess.Popen[bytes]) -> None:
 
 def main() -> int:
     """Exit codes: PROGRAM's, or 0 at the end of the input; 111 the address cannot be bound; 100 misuse."""
-    argv, metrics, queue = sys.argv[1:], "", None
-    while len(argv) > 1 and argv[0] in ("--metrics", "--queue"):
-        option, value, *argv = argv
-        if option == "--metrics":
-            metrics = value
+    argv, chosen, form = sys.argv[1:], dict[str, str](), stamped
+    while argv and argv[0] in (*VALUED, "--as-is"):
+        option, *argv = argv
+        if option == "--as-is":
+            form = bytes
+        elif argv:
+            chosen[option], *argv = argv
         else:
-            queue = Path(value)
+            argv = [option]  # its value is missing
+            break
     if argv and argv[0].startswith("-"):
-        print("usage: maillog [--metrics ADDR:PORT] [--queue DIR] [PROGRAM ARG...]", file=sys.stderr)
+        print(USAGE, file=sys.stderr)
         return 100
-    counters = Counters()
+    counters, metrics = Counters(), chosen.get("--metrics", "")
     try:
         if metrics:
-            serve(metrics, counters, queue)
+            serve(metrics, counters, Path(chosen["--queue"]) if "--queue" in chosen else None)
     except (OSError, ValueError) as why:
         print(f"maillog: cannot listen on {metrics}: {why}", file=sys.stderr)
         return 111
+    kept = Kept(Path(chosen["--keep"])) if "--keep" in chosen else None
+    take = partial(copy, counters=counters, form=form, kept=kept)
     if argv:
-        return run(argv, counters)
-    copy(sys.stdin.buffer, counters)
+        return run(argv, take)
+    take(sys.stdin.buffer)
     return 0
 
 

@@ -107,9 +107,9 @@ class Stack:
         return len(self.sh("pop3", pattern, check=False).split())
 
 
-def started(profile: str) -> Iterator[Stack]:
-    """A running stack with the boxes joe and slow."""
-    stack = Stack(profile)
+def started(profile: str, **variables: str) -> Iterator[Stack]:
+    """A running stack with the boxes joe and slow; ``variables`` go to compose.yaml."""
+    stack = Stack(profile, **variables)
     try:
         stack.compose("up", "--detach", "--build", "--wait", within_s=600)
         stack.compose("exec", "-T", profile, "mailhost", "domain", "add", "domain.com")

@@ -20,7 +20,7 @@ from popbox.hosts.state import Registry
 from popbox.operate import serving
 from popbox.operate.status import lines, look
 from popbox.operate.talk import converse
-from popbox.operate.target import NONE, kept_here, target, targets
+from popbox.operate.target import NONE, consoles, kept_here, target, targets
 from popbox.settings import Settings
 
 PASSED, FAILED, UNAVAILABLE = 0, 1, 3
@@ -65,8 +65,9 @@ def status(settings: Settings, as_json: bool) -> int:
     """
     registry, found = Registry(settings.state), targets(settings)
     found |= {record.id: record for record in registry.orphans()}
+    http = consoles(settings, found)
     seen = [
-        look(name, record, attach(record, settings, registry), serving.address(settings, name))
+        look(name, record, attach(record, settings, registry), serving.address(settings, name) or http.get(name, ""))
         for name, record in found.items()
     ]
     if as_json:

@@ -24,6 +24,7 @@ from popbox.hosts.warm import Cold, Warm
 
 POPUSER_UID = 888
 DECLARED = "accounts are changed on the mail host itself: host mounted only reads its files"
+LINTED = "lint is for the mail host itself: run `mailhost lint` there"
 NO_POP3_LOG = "host mounted has no log of POP3: --pop3-log names one"
 
 
@@ -65,8 +66,15 @@ class MountedHost(LocalReading, RemoteHost):
         return str(self._mounts.home)
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
-        """See Host."""
-        words = ["--home", self.home(), *argv]
+        """See Host. What this process may write says nothing of the mail host: addresses are judged by modes.
+
+        Raises:
+            NotPossibleError: `lint`, where the home is read-only here: it tries what can be written and read.
+        """
+        if argv[:1] == ("lint",) and not os.access(self._mounts.home / "users", os.W_OK):
+            raise NotPossibleError(LINTED)
+        by_modes = ("explain", "--by-modes") if argv[:2] == ("explain", "--json") else argv[:1]
+        words = ["--home", self.home(), *by_modes, *argv[1:]]
         try:
             code, out, err = self._warm.run(words, stdin, COMMAND_S)
         except Cold:

@@ -26,6 +26,17 @@ def targets(settings: Settings) -> dict[str, Record]:
     return found
 
 
+def consoles(settings: Settings, found: dict[str, Record]) -> dict[str, str]:
+    """Name -> address of the console of each compose deployment that has one."""
+    deployments = [name for name, one in found.items() if one.owner == NO_OWNER]
+    if not deployments:
+        return {}
+    from popbox.hosts.docker import consoles as published
+
+    there = published(settings.environ)
+    return {name: there[name] for name in deployments if name in there}
+
+
 def _is_up(record: Record) -> bool:
     return record.kept or record.owner.lives()  # one left behind is for `down` only
 

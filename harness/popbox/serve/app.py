@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from popbox.errors import HostError
+from popbox.errors import HostError, NotPossibleError
 from popbox.journey.store import Store, StoreError
 from popbox.serve.console.acts.all import acts
 from popbox.serve.console.console import console
@@ -107,6 +107,8 @@ def _api(
 
     @api.exception_handler(HostError)
     async def unavailable(request: Request, error: HostError) -> Response:
+        if isinstance(error, NotPossibleError):
+            return answer(request, ApiError(409, "this host cannot do that", "", (error.what,)))
         return answer(request, ApiError(503, "the mail host does not answer", "popbox status", (error.what,)))
 
     @api.exception_handler(StoreError)

@@ -36,6 +36,14 @@ def swarm() -> Object:
     return by_docker("stack", "config", *files)
 
 
+def test_every_profile_is_valid_and_they_are_all_of_it() -> None:
+    everything = by_docker("compose", "--profile", "*", "config", "--format", "json")
+    assert set(everything["services"]) == {"qmail", "standin", "pop3", "console"}
+    seen = everything["services"]["console"]
+    assert {one["target"] for one in seen["volumes"] if not one.get("read_only")} == {"/var/lib/popbox"}
+    assert {(one["host_ip"], one["target"]) for one in seen["ports"]} == {("127.0.0.1", 8025)}
+
+
 def by_docker(*argv: str) -> Object:
     require("docker stack" if argv[0] == "stack" else argv[0])
     needed = {"POPBOX_ACCOUNTS_FILE": "/x", "POPBOX_TLS": "/x", "POPBOX_NFS": "x", "POPBOX_NFS_PATH": "/x"}
@@ -181,7 +189,8 @@ def test_health_commands_are_the_images() -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_switches_and_the_time_to_stop_are_the_same(name: str, compose: Object, swarm: Object) -> None:
-    wanted = compose["services"][name]["environment"]
+    # Profiles, and with them the console, are Compose's own.
+    wanted = {one: to for one, to in compose["services"][name]["environment"].items() if one != "POPBOX_PROFILES"}
     # One difference on purpose: on several machines no one watches a single replica, so its canary is on.
     canary = {"POPBOX_CANARY": "yes"} if "POPBOX_CANARY" in wanted else {}
     # And one of several nodes needs a name, which each orchestrator has.

@@ -129,3 +129,54 @@ def test_a_log_that_cannot_be_written_stops_nobody() -> None:
     done = subprocess.run([*MAILLOG], stdout=writer, input=b"one\ntwo\n" * 10_000, check=False)
     os.close(writer)
     assert done.returncode == 0
+
+
+def kept(folder: Path) -> list[bytes]:
+    """The lines that are kept, oldest first."""
+    paths = [*sorted(folder.glob("@*")), folder / "current"]
+    return [line for path in paths for line in path.read_bytes().splitlines()]
+
+
+def test_the_last_lines_are_kept_as_they_were_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o750)
+    lines = [b"%07d %s" % (number, b"x" * 90) for number in range(120_000)]
+    given = b"\n".join(lines) + b"\n"
+    argv = [*MAILLOG, "--as-is", "--keep", str(tmp_path)]
+    done = subprocess.run(argv, input=given, capture_output=True, check=True, umask=0o077)
+    assert done.stdout == given
+    left = kept(tmp_path)
+    assert left == lines[-len(left) :], "the end of it, in order, and nothing twice"
+    assert len(list(tmp_path.iterdir())) == 10
+    assert 9 << 20 <= sum(path.stat().st_size for path in tmp_path.iterdir()) <= 10 << 20
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
+def test_a_torn_line_ends_before_the_next_and_the_time_is_kept_too(tmp_path: Path) -> None:
+    (tmp_path / "current").write_bytes(b"whole\ntorn by a ki")
+    argv = [*MAILLOG, "--keep", str(tmp_path), "sh", "-c", "echo new msg 7 >&2"]
+    done = subprocess.run(argv, capture_output=True, check=True)
+    assert kept(tmp_path) == [b"whole", b"torn by a ki", done.stdout.rstrip()]
+    assert re.fullmatch(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{9}  new msg 7", kept(tmp_path)[-1])
+
+
+def test_a_folder_that_cannot_be_written_stops_no_mail_and_is_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    with subprocess.Popen(
+        [*MAILLOG, "--as-is", "--keep", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin
+        assert child.stdout
+        for line in (b"lost\n", b"kept\n"):
+            child.stdin.write(line)
+            child.stdin.flush()
+            assert child.stdout.readline() == line
+            folder.mkdir(exist_ok=True)
+        child.stdin.close()
+        assert child.wait(10) == 0
+    assert kept(folder) == [b"kept"]
+
+
+@pytest.mark.parametrize("argv", [["--keep"], ["--as-is", "--metrics"], ["--as-is", "--nonsense", "x"]])
+def test_options_without_a_value_are_refused(argv: list[str]) -> None:
+    done = subprocess.run([*MAILLOG, *argv], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.startswith("usage: maillog ")) == (100, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,17 @@ def test_every_key_of_the_json_is_in_the_readme(sales: Home) -> None:
     answer = json.loads(explain(sales, "sales@domain.com", "--json").output)
     refused = json.loads(explain(sales, "joe@other.com", "--json").output)
     assert [key for key in sorted(keys(answer) | keys(refused)) if f"`{key}`" not in readme] == []
+
+
+def test_a_home_that_is_mounted_read_only_is_judged_by_modes(sales: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = ("joe@domain.com", "sales@domain.com", "nobody@domain.com", "joe@other.com", "x@far.org")
+    usual = [explain(sales, "--json", one) for one in addresses]
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and may(path, mode))  # as access(2) says
+    assert json.loads(explain(sales, "--json", "joe@domain.com").stdout)["outcome"] == "deferred"
+    for one, before in zip(addresses, usual, strict=True):
+        mounted = explain(sales, "--json", "--by-modes", one)
+        assert (json.loads(mounted.stdout), mounted.exit_code) == (json.loads(before.stdout), before.exit_code)
+    (sales.path / "box/joe/Maildir/new").chmod(0o500)
+    assert json.loads(explain(sales, "--json", "--by-modes", "joe@domain.com").stdout)["stage"] == "delivery"
+    assert explain(sales, "--by-modes", "--known").exit_code == 2

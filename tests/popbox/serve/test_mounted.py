@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.popbox.serve.api import TOKEN
+from tests.popbox.serve.api import TOKEN, Api
 from tests.popbox.serve.mailing import cursor_of, journey_of, mail, send, until
 from tests.popbox.serve.served import POPBOX, ask, post, serving
 
 from popbox.clients.pop3 import Pop3
-from popbox.hosts.base import Host
+from popbox.hosts.base import Host, closing
+from popbox.hosts.mounted import MountedHost, Mounts
+from popbox.hosts.remote import Remote
 
+PROGRAM = f"{sys.executable} -m mailhost"
 WORLD = "host mounted, MTA stand-in"
 
 
@@ -24,7 +28,7 @@ def mounted(host: Host, *, pop3_log: bool = True) -> list[str]:
     at += ["--smtp", str(host.address("smtp")), "--pop3", str(host.address("pop3"))]
     logs = Path(host.home()).parent / "log"
     at += ["--smtp-log", str(logs / "smtp.log"), *(["--pop3-log", str(logs / "pop3.log")] if pop3_log else [])]
-    return [*at, "--mailhost-command", f"{sys.executable} -m mailhost"]
+    return [*at, "--mailhost-command", PROGRAM]
 
 
 def fetch(host: Host) -> None:
@@ -66,6 +70,16 @@ def test_without_a_log_of_pop3_that_leg_is_unknown(host: Host, tmp_path: Path) -
         [leg] = [one for one in recipient["legs"] if one["name"] == "POP3"]
         assert (leg["state"], leg["why"]) == ("unknown", "host mounted has no log of POP3: --pop3-log names one")
         assert journey["brief"]["legs"]["Maildir"] == "done"
+
+
+def test_what_needs_the_mail_host_itself_says_so(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = Remote(host.address("smtp"), host.address("pop3"), "stand-in", mailhost_command=PROGRAM)
+    seen = MountedHost(reached, Mounts(Path(host.home()), tmp_path / "none"), os.environ)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with closing(seen), Api(seen, tmp_path) as api:
+        status, refused = api.get("/v1/lint")
+        assert (status, refused["evidence"]) == (409, ["lint is for the mail host itself: run `mailhost lint` there"])
+        assert api.get("/v1/accounts")[0] == 200
 
 
 def test_a_log_that_is_not_there_is_told_until_it_is(host: Host, tmp_path: Path) -> None:

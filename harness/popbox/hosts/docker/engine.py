@@ -11,15 +11,18 @@ from contextlib import suppress
 from docker.errors import DockerException, ImageNotFound
 
 import docker
+from popbox.clients.wire import Address
 from popbox.environment import NOTHING, of_docker
 from popbox.errors import HostError
-from popbox.hosts.docker.endpoint import ASK_S, beside_us, client, containers, reached_at
+from popbox.hosts.docker.endpoint import ASK_S, Filters, beside_us, client, containers, reached_at
 from popbox.settings import Settings
 
 LOCAL_BASE = "qmail-base:local"
 PACKAGE_KEY = "https://download.opensuse.org/repositories/home:/notqmail/Debian_12/Release.key"
 PROJECT_LABEL = "com.docker.compose.project"
 RUN_LABEL = "popbox.run"  # on all that a host of popbox's consists of; its value is the id of that host's record
+EVERYWHERE = ("", "0.0.0.0", "::")  # how a deployment publishes to the open net  # noqa: S104 - nothing is bound here
+CONSOLE_PORT = "8025/tcp"  # of compose.yaml's service `console`
 ANSWER_S = 5
 
 
@@ -62,6 +65,22 @@ def projects(environ: Mapping[str, str] = NOTHING) -> dict[str, str]:
         title = container.labels.get("org.opencontainers.image.title")
         if title in ("popbox/qmail", "popbox/standin") and RUN_LABEL not in container.labels:
             found[container.labels[PROJECT_LABEL]] = "qmail" if title == "popbox/qmail" else "stand-in"
+    return found
+
+
+def consoles(environ: Mapping[str, str] = NOTHING) -> dict[str, str]:
+    """Compose projects whose service ``console`` runs with a published port -> its address.
+
+    Empty without an engine.
+    """
+    if unavailable(environ):
+        return {}
+    wanted: Filters = {"label": [PROJECT_LABEL, "com.docker.compose.service=console"], "status": "running"}
+    found = {}
+    for container in client(environ, ANSWER_S).containers.list(filters=wanted, ignore_removed=True):
+        for at in container.attrs["NetworkSettings"]["Ports"].get(CONSOLE_PORT) or ():
+            here = reached_at(environ) if at["HostIp"] in EVERYWHERE else at["HostIp"]
+            found[container.labels[PROJECT_LABEL]] = f"http://{Address(here, int(at['HostPort']))}"
     return found
 
 

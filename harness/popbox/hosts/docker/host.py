@@ -19,7 +19,7 @@ from popbox.errors import ConnectionFailed, HostError
 from popbox.hosts.base import CHAIN, Ability, Command, DirEntry, Found, Ran, Service, tail
 from popbox.hosts.docker import images
 from popbox.hosts.docker.endpoint import HERE, client, containers, reached_at
-from popbox.hosts.docker.engine import PROJECT_LABEL, RUN_LABEL, qmail_base
+from popbox.hosts.docker.engine import EVERYWHERE, PROJECT_LABEL, RUN_LABEL, qmail_base
 from popbox.hosts.docker.faults import Faults
 from popbox.hosts.docker.following import ContainerFollower
 from popbox.hosts.docker.removal import remove, strangers
@@ -34,7 +34,6 @@ from popbox.settings import Settings
 HOME = "/var/qmail"
 POPUSER_UID = 888
 STOP_S = 10  # our choice: how long a service may drain before the engine kills it
-EVERYWHERE = ("", "0.0.0.0", "::")  # how a deployment publishes to the open net  # noqa: S104 - nothing is bound here
 BUILD_S, UP_S, EXEC_S = 900.0, 90.0, 60.0  # our choice: about ten times what a small machine needs
 PYTHON = ("/opt/mailhost/bin/python3", "-I")  # the interpreter of images/mailhost/install
 INNER_PORT: dict[Service, int] = {"smtp": 25, "pop3": 110}

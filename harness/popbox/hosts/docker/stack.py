@@ -20,7 +20,7 @@ from popbox.settings import Settings
 
 # What compose.yaml makes for one MTA. `default` is the network of a file that names none.
 NETWORKS = ("smtp", "pop", "default")
-VOLUMES = ("control", "users", "alias", "queue", "popboxes", "accounts", "tls")
+VOLUMES = ("control", "users", "alias", "queue", "popboxes", "log", "accounts", "tls")
 
 
 class Stack(DockerCompose):

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Response
 
+from popbox.errors import HostError
 from popbox.hosts.base import Host
 from popbox.journey.model import Message, Recipient, State
 from popbox.serve.console.explain import FILES
@@ -95,7 +96,7 @@ def _next(message: Message, pending: list[Recipient], now: float) -> Waiting:
 def _accounts(host: Host, of: str, after: str) -> dict[str, Any]:
     """One page of the mailboxes of a domain, of an address, or of all."""
     domains, mailboxes, forwards = (asked(host, kind, "list", "--json") for kind in ("domain", "mailbox", "forward"))
-    findings = asked(host, "lint", "--json", codes=(0, 1))["findings"]
+    findings, unlinted = _linted(host)
     wanted = of.strip().lower()
 
     def fits(address: str) -> bool:
@@ -118,9 +119,20 @@ def _accounts(host: Host, of: str, after: str) -> dict[str, Any]:
         "findings_total": len(findings),
         "beside": beside,
         "loose": loose[:PAGE],
+        "unlinted": unlinted,
         "files": FILES,
         "next_path": f"/accounts?{urlencode({'of': of, 'after': shown[-1]['address']})}" if len(chosen) > PAGE else "",
     }
+
+
+def _linted(host: Host) -> tuple[list[Any], str]:
+    """What lint finds, or why it says nothing."""
+    try:
+        return asked(host, "lint", "--json", codes=(0, 1))["findings"], ""
+    except ApiError as error:
+        return [], "; ".join((error.error, *error.evidence))
+    except HostError as error:
+        return [], error.what
 
 
 def _maildir(mailbox: Mapping[str, Any]) -> str:

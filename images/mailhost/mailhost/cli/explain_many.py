@@ -27,7 +27,7 @@ from mailhost.qmail.bulk.tree import NotJudgedError, Tree
 from mailhost.qmail.control import ControlError, Reader
 from mailhost.qmail.hints.hint import shown
 from mailhost.qmail.lookup import PasswdLookup, accounts_of
-from mailhost.qmail.route import submitted
+from mailhost.qmail.route import Route, route, submitted
 
 DONE, SOME, TEMPORARY = 0, 1, 111
 PASSWD_OCTETS = 256 << 20  # our choice: more than a million accounts
@@ -78,6 +78,20 @@ class Place:
 def _listed(text: bytes) -> tuple[PasswdLookup, list[pwd.struct_passwd]]:
     accounts = accounts_in(text)
     return accounts.get, list(accounts.values())
+
+
+def one(home: Path, address: bytes, default: bytes | None) -> Route:
+    """The way of one address, judged by owners, groups and modes, and not by what this process may do.
+
+    Raises:
+        InputError: the home has no control/, or a file decides that cannot be judged here.
+        OSError: a file cannot be read.
+    """
+    host, _ = Place(home, owners="strict", default=default).open()
+    try:
+        return route(home, address, default, host.inspect)
+    except NotJudgedError as why:
+        raise InputError(f"{visible(shown(address))} cannot be judged: {why}") from why
 
 
 def batch(place: Place, *, steps: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -76,6 +77,9 @@ class Route:
         return self.outcome is Outcome.DELIVERED and all(one.arrives or one.outcome is Outcome.REMOTE for one in onward)
 
 
+Inspect = Callable[[Assignment, bytes], Inspection]
+
+
 class Host(Protocol):
     """What decides about addresses. ``default``: qmail-start's instruction; None: that of control/defaultdelivery."""
 
@@ -101,8 +105,8 @@ class Host(Protocol):
 class _Here:
     """A home of this machine, read for each question as qmail's programs read it; users/assign is compared once."""
 
-    def __init__(self, home: Path, default: bytes | None) -> None:
-        self.home, self.default = home, default
+    def __init__(self, home: Path, default: bytes | None, local: Inspect) -> None:
+        self.home, self.default, self._local = home, default, local
         self.comparison = Comparison(home)
 
     def controls(self, reader: Reader) -> Controls:
@@ -115,7 +119,7 @@ class _Here:
         return self.comparison.of(local, who)
 
     def inspect(self, who: Assignment, default: bytes) -> Inspection:
-        return inspect(who, default)
+        return self._local(who, default)
 
 
 class _Context:
@@ -232,15 +236,16 @@ class _Walk:
         return Delivery(instruction, _Walk(self.context, c_string(instruction.argument), (*self.via, rewritten)).send())
 
 
-def route(home: Path, address: bytes, default: bytes | None = None) -> Route:
+def route(home: Path, address: bytes, default: bytes | None = None, local: Inspect = inspect) -> Route:
     """The route of a message for ``address`` that arrives by SMTP.
 
     ``default`` is qmail-start's delivery instruction; None: that of the qmail image, from control/defaultdelivery.
+    ``local`` says what qmail-local would do.
 
     Raises:
         OSError: users/assign or users/cdb exists and cannot be read.
     """
-    return _Walk(_Context(_Here(home, default)), address).smtp()
+    return _Walk(_Context(_Here(home, default, local)), address).smtp()
 
 
 def submitted(host: Host, address: bytes) -> Route:

@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
-from tests.popbox.serve.mailing import cursor_of, journey_of, mail, send, until
+from tests.popbox.serve.mailing import box_without_tmp, cursor_of, journey_of, mail, send, until
 from tests.popbox.serve.served import octets
 
 from popbox.hosts.base import Host
@@ -193,6 +193,13 @@ def test_html_mail_is_by_itself_and_has_only_its_own_images(port: int, host: Hos
 def test_only_files_that_route_mail_are_shown(port: int, path: str) -> None:
     status, body, _ = octets(port, f"/file?path={quote(path)}")
     assert (status, b"Not shown" in body) == (404, True)
+
+
+def test_an_address_that_would_be_deferred_is_explained(port: int, host: Host) -> None:
+    with box_without_tmp(host, "later"):
+        status, body, _ = octets(port, "/explain?address=later@domain.com")
+    assert (status, b'data-outcome="deferred"' in body) == (200, True)
+    assert body.count(b"Temporary error on maildir delivery. (#4.3.0)") == 2, "of the address and of its delivery"
 
 
 def test_a_search_finds_by_each_fact_and_says_what_is_not_there(port: int, host: Host) -> None:

@@ -47,6 +47,8 @@ _PROGRAMS = {"rcpthosts": "qmail-smtpd", "locals": "qmail-send", "assign": "qmai
     metavar="TEXT",
     help="What qmail-start was given for boxes without .qmail. [default: control/defaultdelivery, else ./Mailbox]",
 )
+@click.option("--by-modes", is_flag=True,
+              help="Judge by owners, groups and modes: the home is mounted here, and used elsewhere.")  # fmt: skip
 @click.option("--diff", "old", metavar="OLDHOME", type=DIRECTORY,
               help="Say which addresses (all that either home knows) this home would treat otherwise.")  # fmt: skip
 @click.option("--batch", is_flag=True, help="Answer the addresses on stdin, each by a line of JSON, in short.")
@@ -65,6 +67,7 @@ def explain(
     addresses: tuple[str, ...],
     as_json: bool,
     default_delivery: str | None,
+    by_modes: bool,
     old: Path | None,
     batch: bool,
     known: bool,
@@ -82,19 +85,27 @@ def explain(
     default = None if default_delivery is None else os.fsencode(default_delivery)
     if batch + known + (old is not None) > 1:
         raise click.UsageError("--batch, --known and --diff are three different questions")
+    if by_modes and (batch or known or old is not None):
+        raise click.UsageError("--by-modes is for one ADDRESS: the others always judge so")
     if batch or known or old is not None:
         ctx.exit(_many(home, old, default, [os.fsencode(one) for one in addresses], as_json, batch, options))
     if len(addresses) != 1 or options["root"] or options["passwd"] or options["steps"]:
         raise click.UsageError("give one ADDRESS; --root, --passwd and --steps are for --batch, --known and --diff")
     require(home)
     try:
-        way = route(home, os.fsencode(addresses[0]), default)
+        way = (_by_modes if by_modes else route)(home, os.fsencode(addresses[0]), default)
         text = json.dumps(_as_json(home, way), indent=2) if as_json else "\n".join(_as_text(home, way))
     except OSError as error:
         say(f"mailhost: {error.filename or home}: {error.strerror or error}", err=True)
         ctx.exit(111)
     click.echo(text)
     ctx.exit(0 if way.arrives else 1)
+
+
+def _by_modes(home: Path, address: bytes, default: bytes | None) -> Route:
+    from mailhost.cli import explain_many as many
+
+    return many.one(home, address, default)
 
 
 def _many(
