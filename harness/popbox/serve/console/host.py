@@ -17,6 +17,7 @@ from popbox.serve.console.explain import FILES
 from popbox.serve.console.journeys import Cursor, Text
 from popbox.serve.console.render import Pages
 from popbox.serve.console.words import below
+from popbox.serve.errors import ApiError
 from popbox.serve.journeys import found as journeys_of
 from popbox.serve.live import Live
 from popbox.serve.reads import asked
