@@ -9,7 +9,8 @@ from typing import Any
 from popbox.serve.bodies import Bodies, Gone, Message, Receive, replayed
 from popbox.serve.errors import ApiError, body_of
 from popbox.serve.forms import FORM, FORM_OCTETS, SESSION, TICKET_FIELD, decoded
-from popbox.serve.rules import ENTER, WRITES, Rules, Said, admitted, for_people, of_api, said_by
+from popbox.serve.keys import Tries
+from popbox.serve.rules import ENTER, WRITES, Caller, Headers, Rules, Said, admitted, for_people, of_api, said_by
 from popbox.serve.sessions import Session, Sessions, Turn
 from popbox.serve.space import Space
 
@@ -32,6 +33,8 @@ POLICY = (
 OF_PAGES = [(b"content-security-policy", POLICY), (b"referrer-policy", b"same-origin")]
 CALLER = "popbox.caller"  # the key of a scope
 ENTER_OCTETS = 4_096  # our choice: of the form that has the token
+BURST, EVERY_S = 100, 0.05  # our choice: wrong tokens of programs; who has chosen a short one is not guessed in a day
+TOKENS = {"popbox-token", "authorization"}
 TWICE_S = 20.0  # our choice: a form that is sent twice waits so long for the answer to the first
 
 
@@ -53,7 +56,7 @@ class Guard:
         ``sessions`` are of those who have entered, None where there are no writes.
         """
         self.app, self._rules, self._bodies, self._living, self._page = app, rules, bodies or Bodies(), living, page
-        self.sessions = sessions
+        self.sessions, self._tries = sessions, Tries(BURST, EVERY_S)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection's request."""
@@ -69,7 +72,7 @@ class Guard:
         said, path = said_by(scope["headers"]), scope["path"]
         with self._bodies.holding() as body:
             try:
-                caller = scope[CALLER] = admitted(self._rules, scope["method"], scope["headers"], path)
+                caller = scope[CALLER] = self._caller(scope["method"], scope["headers"], said, path)
                 session = scope[SESSION] = self._session(said, path, must=caller.console and path != ENTER)
                 if caller.space is not None:
                     scope["state"] = {**scope.get("state", {}), "space": self._alive(caller.space)}
@@ -85,6 +88,21 @@ class Guard:
                 pass
             else:
                 await self.app(scope, receive, send)
+
+    def _caller(self, method: str, headers: Headers, said: Said, path: str) -> Caller:
+        """Who asks, see ``admitted``; a wrong token costs a try.
+
+        Raises:
+            ApiError: the request is not served.
+        """
+        if method != "GET" and said.keys() & TOKENS and not self._tries.any():
+            raise ApiError(429, "too many wrong tokens", "try again in a second")
+        try:
+            return admitted(self._rules, method, headers, path)
+        except ApiError as problem:
+            if problem.status == 401 and said.keys() & TOKENS:
+                self._tries.wrong()
+            raise
 
     def _session(self, said: Said, path: str, *, must: bool) -> Session | None:
         """The session that a request for a page belongs to; no cookie is looked at below ``/v1/``.

@@ -9,6 +9,8 @@ import os
 import re
 import secrets
 import stat
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +41,26 @@ class Keys:
         name = said.partition(".")[0]
         right = hmac.compare_digest(self.of_space(name).encode("utf-8", "replace"), said.encode("utf-8", "replace"))
         return name if right else None
+
+
+class Tries:
+    """How often a token may be said wrongly: ``burst`` times, then once each ``every_s``. In the event loop alone."""
+
+    def __init__(self, burst: int, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is monotonic, in seconds."""
+        self.every_s = every_s
+        self._burst, self._clock, self._left, self._since = float(burst), clock, float(burst), clock()
+
+    def any(self) -> bool:
+        """Whether there is one left. Without, a right token is refused as well: else the answer would tell it."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._since) / self.every_s)
+        self._since = now
+        return self._left >= 1
+
+    def wrong(self) -> None:
+        """One was used."""
+        self._left -= 1
 
 
 def keys_in(path: Path) -> tuple[Keys, bool]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from popbox.serve.errors import ApiError
-from popbox.serve.keys import Keys
+from popbox.serve.keys import Keys, Tries
 
 Clock = Callable[[], float]
 
@@ -146,7 +146,7 @@ class Sessions:
         self._keys, self._clock = keys, clock
         self._open: dict[bytes, Session] = {}
         self._invited: dict[bytes, float] = {}
-        self._tries, self._since = float(BURST), clock()
+        self._tries = Tries(BURST, EVERY_S, clock)
 
     def invite(self) -> str:
         """A word that lets one browser in, once, within INVITE_S: for a link, so that the token is in none."""
@@ -184,14 +184,11 @@ class Sessions:
         self._invited = {key: until for key, until in self._invited.items() if until >= self._clock()}
 
     def _guessed(self, said: str) -> None:
-        """Let the token pass; whatever else is said costs a try, and without tries left nothing is looked at."""
-        now = self._clock()
-        self._tries = min(BURST, self._tries + (now - self._since) / EVERY_S)
-        self._since = now
-        if self._tries < 1:
+        """Let the token pass; whatever else is said costs a try."""
+        if not self._tries.any():
             raise ApiError(429, "too many wrong tokens", f"try again in {EVERY_S:.0f} s")
         if not self._keys.fits(said):
-            self._tries -= 1
+            self._tries.wrong()
             hint = "the token is in the file that `popbox serve` names; a link is good once, for an hour"
             raise ApiError(403, "this is neither the token nor a link that is still good", hint)
 

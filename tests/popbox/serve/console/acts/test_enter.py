@@ -206,3 +206,11 @@ def test_pages_are_read_without_entering(browser: Browser) -> None:
     for path in ("/", "/find", "/find?q=x"):
         assert browser.get(path).status_code == 200
         assert browser.get(path, cookie="popbox-8025=x").status_code == 200
+
+
+def test_in_a_container_one_enters_at_whatever_port_it_is_published(live: Live) -> None:
+    rules = Rules.at("::", 8025, names=frozenset({"box"}), host="local", mta="stand-in", keys=Keys(TOKEN))
+    for base in ("http://localhost:18025", "http://box:8025", "http://192.0.2.7", "http://[2001:db8::1]:9"):
+        browser = Browser(application(live, rules), base)
+        assert browser.enter(TOKEN).status_code == 303
+        assert "data-entered" in browser.get("/enter").text

@@ -15,7 +15,7 @@ from popbox.serve import guard as guard_
 from popbox.serve.errors import ApiError
 from popbox.serve.forms import MOST_FIELDS, Entered, Filled, Form, decoded
 from popbox.serve.guard import Guard
-from popbox.serve.keys import Keys
+from popbox.serve.keys import Keys, Tries
 from popbox.serve.rules import Rules
 from popbox.serve.sessions import MOST_KEPT, MOST_TICKETS, SESSION_S, TICKET_S, Session, Sessions
 
@@ -261,3 +261,42 @@ def test_who_does_not_enter_is_refused_before_the_body_is_read(acts: Acts) -> No
              "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}  # fmt: skip
     asyncio.run(acts.guard(scope, never, send))  # type: ignore[arg-type]
     assert out[0]["status"] == 401
+
+
+def test_a_token_is_not_guessed_by_trying(acts: Acts) -> None:
+    """Whatever the method and the path: an answer that tells the right one from the others comes seldom."""
+    now = [0.0]
+    acts.guard._tries = Tries(3, 1.0, lambda: now[0])
+    program = Browser(acts.guard)
+
+    def told(method: str, path: str, said: str) -> int:
+        return program.ask(method, path, "{}", content_type="application/json", popbox_token=said).status_code
+
+    assert [told(*one, "x" * 20) for one in (("POST", "/v1/a"), ("DELETE", "/v1/a"), ("DELETE", "/act"))] == [401] * 3
+    for method, path in (("POST", "/v1/a"), ("DELETE", "/v1/a"), ("DELETE", "/act"), ("PUT", "/act")):
+        assert [told(method, path, one) for one in ("x" * 20, TOKEN)] == [429, 429]
+    assert [told("GET", "/act", one) for one in ("x" * 20, TOKEN)] == [200, 200]
+    browser = acts.entered()
+    assert browser.send(browser.form("/act", "/act")).status_code == 303, "who has entered goes on"
+    now[0] += 1.0
+    assert [told("POST", "/v1/a", one) for one in (TOKEN, TOKEN, "x" * 20, TOKEN)] == [404, 404, 401, 429]
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [("/popbox", "/"), ("/popbox/", "/"), ("/popbox/a", "/a"), ("/a", "/a"), ("/popboxes", "/popboxes"), ("/", "/"),
+     ("/popbox/popbox/v1/a", "/popbox/v1/a"), ("/popbox//v1/a", "//v1/a"), ("//popbox/a", "//popbox/a"), ("", "")],
+)  # fmt: skip
+def test_the_path_of_a_proxy_is_taken_away_once(path: str, inside: str) -> None:
+    rules = Rules.at("127.0.0.1", 8025, public=("https://mail.example.net/popbox",))
+    assert rules.inside(path) == inside
+
+
+def test_below_the_path_of_a_proxy_programs_have_their_own_rules(acts: Acts) -> None:
+    public = ("http://127.0.0.1:8025/popbox",)
+    acts.guard._rules = Rules.at("127.0.0.1", 8025, public=public, keys=KEYS)
+    browser = acts.entered()
+    ticket = browser.form("/popbox/act", "/act").fields["ticket"]
+    for path in ("/popbox/v1/act", "/popbox/metrics", "/v1/act"):
+        assert browser.ask("POST", path, f"ticket={ticket}").status_code == 401, path
+    assert browser.ask("POST", "/popbox/act", f"ticket={ticket}").status_code == 303
