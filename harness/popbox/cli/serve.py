@@ -126,7 +126,7 @@ def serve(
         from popbox.serve.live import Live, Pace
         from popbox.serve.names import usable
         from popbox.serve.rules import Rules
-        from popbox.serve.server import bind, server
+        from popbox.serve.server import bind, server, settle
     except ModuleNotFoundError as error:
         raise UnusableError(f"popbox serve needs {error.name}: pip install 'popbox[serve]'") from error
     if wrong := [one for one in names if not usable(one.lower())]:
@@ -161,6 +161,7 @@ def serve(
         app = application(live, rules, settings.assets / "scenarios", old)
         base = public[0] if public else f"http://{_named(where)}:{port}"
         echo(f"console: {base}/" + (f"enter?once={app.sessions.invite()}" if app.sessions else ""))
+        settle()
         server(app, live.end_waits).run(sockets=[listener])
     return 0
 

@@ -28,10 +28,10 @@ MOST_BACK_OFF_S = 30.0  # our choice: between passes that fail, after 1, 2, 4, .
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between passes while there is no wait, and while there are: a third of 150 ms from delivery to answer."""
+    """Seconds between passes while there is no wait, and while there are: a sixth of 150 ms from delivery to answer."""
 
     idle_s: float = 1.0
-    watched_s: float = 0.05
+    watched_s: float = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class Live:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Future[None]] = set()
         self._pace = pace
+        self._resting = False  # whether the recorder's pause may be longer than that while there are waits
         self._at_end: list[Callable[[], None]] = []
         self.news = News(store)
         store.on_commit(self._moved)
@@ -109,14 +110,18 @@ class Live:
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.add(future)  # first, so that what comes between the look and the wait is told
         try:
-            if len(self._waiting) == 1:
-                self._kicked.set()  # the recorder's pause may be the long one
+            self._wake_recorder()
             if self._cursor <= after and not self.ending and within_s > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(future, within_s)
         finally:
             self._waiting.discard(future)
         return self._cursor
+
+    def _wake_recorder(self) -> None:
+        """Of a long pause. A short one ends soon, and waits that come and go must not have pass follow pass."""
+        if self._resting:
+            self._kicked.set()
 
     def _moved(self, cursor: int) -> None:
         """The store's own call after a batch, in the writer's thread."""
@@ -140,10 +145,8 @@ class Live:
     def watch(self, name: str, takes: Callable[[Arrival], bool], enough: int) -> Iterator[Watch]:
         """See ``News.watch``; passes are close together within it. In the server's event loop."""
         self._loop = asyncio.get_running_loop()
-        quiet = not self.news
         with self.news.watch(name, takes, enough) as watch:
-            if quiet:
-                self._kicked.set()
+            self._wake_recorder()
             if self.ending:
                 watch.stop()
             yield watch
@@ -165,7 +168,11 @@ class Live:
         while not self._stopped.is_set():
             self._kicked.clear()
             self._pass()
-            self._kicked.wait(self._pause_s())
+            self._resting = True  # first, so that a wait that begins after the look at the waits ends the pause
+            pause_s = self._pause_s()
+            self._resting = pause_s > self._pace.watched_s
+            self._kicked.wait(pause_s)
+            self._resting = False
         self._recorder.close()
 
     def _pass(self) -> None:

@@ -52,6 +52,35 @@ def test_each_line_is_a_command_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert listed[0] == 0, "an earlier command's failure has changed nothing for this one"
 
 
+def test_a_short_question_to_the_rules_is_answered_as_the_program_does_from_files_read_now(tmp_path: Path) -> None:
+    home, asked = str(tmp_path / "home"), b"joe@a.example\nann@a.example\n@\n\xff\nno newline"
+    explain = line("--home", home, "explain", "--batch", stdin=asked)
+    changes = [
+        line("--home", home, "init", "--me", "mx.example"),
+        line("--home", home, "domain", "add", "a.example"),
+        line("--home", home, "mailbox", "add", "joe@a.example", "--crypt", "DmIMm9e5Hc8ic"),
+        line("--home", home, "mailbox", "rename", "joe@a.example", "ann@a.example"),
+    ]
+    said = answers(commands(explain, *(one for change in changes for one in (change, explain))).stdout)
+    program = [*MAILHOST, "--home", home, "explain", "--batch"]
+    done = subprocess.run(program, input=asked, capture_output=True, check=False)
+    assert said[-1] == (done.returncode, done.stdout, done.stderr)
+    assert (said[0][0], said[0][1]) == (111, b""), "no home yet: the program itself says so"
+    assert len({out for _, out, _ in said[::2]}) == 5, said
+
+
+def test_a_short_question_takes_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = ["--home", str(tmp_path)]
+    CliRunner().invoke(main, [*home, "init", "--me", "a.example"])
+    monkeypatch.setattr(programs.os, "fork", Mock(side_effect=AssertionError))
+    answer = programs._told([*home, "explain", "--batch"], b"joe@a.example\n")
+    assert answer
+    assert base64.b64decode(answer[1]).count(b"\n") == 2
+    for other in ([*home, "explain", "--batch", "--steps"], ["explain", "--batch"], [*home, "explain", "a@b"], home):
+        assert programs._told(other, b"") is None
+    assert programs._told(["--home", f"{tmp_path}/x/..", "explain", "--batch"], b"") is None
+
+
 @pytest.mark.parametrize("words", [b"words", b"{}", b'{"argv": ["a"], "stdin": 3}', b'{"argv": 3, "stdin": ""}'])
 def test_what_is_no_command_ends_it_with_2(words: bytes) -> None:
     done = commands(words, line("--version"))

@@ -121,3 +121,24 @@ def test_passes_are_close_together_only_while_there_are_waits(tmp_path: Path) ->
     with living(tmp_path, run, Pace(idle_s=LONG_S)) as live:
         asyncio.run(live.changed(0, 0.5))
         assert len(passes) >= 3, "idle, the second would come after a minute"
+
+
+def test_waits_that_come_and_go_do_not_have_pass_follow_pass(tmp_path: Path) -> None:
+    """A hundred streams begin to wait again after each event: that ends a long pause only, not the short one."""
+    passes: list[float] = []
+
+    def run(store: Store) -> int:
+        passes.append(time.monotonic())
+        return store.cursor()
+
+    async def coming_and_going(live: Live) -> None:
+        for _ in range(50):
+            await live.changed(0, 0.001)
+            with live.watch("", lambda _one: False, 1):
+                await asyncio.sleep(0.001)
+
+    with living(tmp_path, run, Pace(idle_s=LONG_S, watched_s=LONG_S / 2)) as live:
+        while not passes:
+            time.sleep(0.01)
+        asyncio.run(coming_and_going(live))
+        assert len(passes) <= 3, "the first, one that the first wait asks for, and one for a wait within that"

@@ -62,10 +62,11 @@ class Foreteller:
     def ask(self, routed: Iterable[tuple[str, str]]) -> None:
         """Ask what is not known of (channel, routed address); nothing is raised: what cannot be asked is unknown."""
         now = time.time()
-        fresh = {
-            one for one, answer in self._answers.items() if now - answer.foretold.at < FRESH_S and not answer.stale
-        }
-        wanted = list(dict.fromkeys(one for channel, one in routed if channel == "local" and one not in fresh))
+        wanted = [
+            one
+            for one in dict.fromkeys(one for channel, one in routed if channel == "local")
+            if not self._knows(one, now)
+        ]
         if not wanted:
             return
         self._read()
@@ -82,6 +83,11 @@ class Foreteller:
                 found.seq = before.seq
         for one in wanted[MOST_ASKED:]:
             self._answers[one] = Answer(Foretold(one, "unknown", TOO_MANY, at=0.0))
+
+    def _knows(self, routed: str, now: float) -> bool:
+        """Whether what was said of an address still counts."""
+        answer = self._answers.get(routed)
+        return answer is not None and now - answer.foretold.at < FRESH_S and not answer.stale
 
     def _explained(self, addresses: list[str]) -> list[list[list[str]] | str]:
         """For each address its ends, or why they are not known."""

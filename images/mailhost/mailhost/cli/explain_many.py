@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import pwd
@@ -100,21 +101,41 @@ def batch(place: Place, *, steps: bool) -> int:
     host.lines_wanted = steps
     gc.freeze()  # the host stays, and an answer holds no cycles: looking for some takes a third of the time
     gc.set_threshold(100_000)
-    out, encode = sys.stdout.write, json.JSONEncoder(separators=(",", ":")).encode
+    code = _answered(host, sys.stdin.buffer, sys.stdout.write, steps=steps)
+    sys.stdout.flush()
+    return code
+
+
+def told(home: Path, addresses: bytes) -> tuple[int, str]:
+    """Exit code and output of ``--batch`` for a few addresses, a line each, in a process that goes on.
+
+    All files are read now, and nothing of them is kept.
+
+    Raises:
+        InputError, OSError, NewuError, ControlError, NotJudgedError: the program itself says it in its own words.
+    """
+    host, _ = Place(home).open()
+    lines: list[str] = []
+    code = _answered(host, io.BytesIO(addresses), lines.append, steps=False)
+    return code, "".join(lines)
+
+
+def _answered(host: TreeHost, addresses: Iterable[bytes], out: Callable[[str], object], *, steps: bool) -> int:
+    """The exit code, once all is told."""
+    encode = json.JSONEncoder(separators=(",", ":")).encode
     out(encode({"version": 1, "owners_count": host.owners_count, "default_delivery": _default(host)}) + "\n")
     judged = True
     remembered = Remembered(host, lambda found: encode(_as_json(found, steps=False)) + "\n")
-    for line in sys.stdin.buffer:
+    for line in addresses:
         address = line.removesuffix(b"\n")
         if steps:
             found = answer(host, address)
-            told = _as_json(found, steps=True) | {"local": _dry_run(host, address, found)}
-            text, sure = encode(told) + "\n", found.judged
+            said = _as_json(found, steps=True) | {"local": _dry_run(host, address, found)}
+            text, sure = encode(said) + "\n", found.judged
         else:
             text, sure = remembered.text(address)
         out(text)
         judged = judged and sure
-    sys.stdout.flush()
     return DONE if judged else SOME
 
 

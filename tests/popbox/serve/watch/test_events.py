@@ -17,6 +17,7 @@ from tests.popbox.serve.served import ask
 
 from popbox.hosts.base import Host
 from popbox.journey.model import Event, Kind
+from popbox.journey.store import Store
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
 from popbox.serve.space import Space
@@ -102,6 +103,46 @@ def test_a_stream_that_is_cut_anywhere_goes_on_without_gap_and_double(live: Live
         assert (got[0]["event"], got[0]["id"], got[0]["data"]["cursor"]) == ("open", str(cut), cut)
         assert seqs(got) == list(range(cut + 1, last + 1))
         assert [frame["id"] for frame in got[1:]] == [str(one) for one in seqs(got)]
+
+
+def test_all_streams_read_what_is_new_once_and_the_commits_of_a_pass_together(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look for what is not there costs a thread's time, and each piece that is sent costs more than what is in it."""
+    reads: list[int] = []
+    read = tail_module.Tail._read
+    monkeypatch.setattr(tail_module.Tail, "_read", lambda *args: (reads.append(args[2]), read(*args))[1])
+    monkeypatch.setattr(module, "GATHER_S", 0.5)
+
+    async def reading() -> list[list[list[int]]]:
+        streams, begun = Streams(live), [asyncio.Event() for _ in range(20)]
+
+        async def one(began: asyncio.Event) -> list[list[int]]:
+            pieces: list[list[int]] = []
+            async for piece in streams.frames(ALL, None):
+                pieces.append(seqs(parsed(piece)))
+                began.set()
+                if last in pieces[-1]:
+                    return pieces[1:]
+            return []
+
+        tasks = [asyncio.create_task(one(began)) for began in begun]
+        for began in begun:
+            await began.wait()
+        for number in (0, 1):
+            await asyncio.to_thread(message, live.store, number, "joe@a.example")
+        return await asyncio.gather(*tasks)
+
+    last = 2 * message_events()
+    assert asyncio.run(asyncio.wait_for(reading(), 60)) == [[list(range(1, last + 1))]] * 20
+    assert len(reads) == 1
+
+
+def message_events() -> int:
+    """How many events ``message`` makes."""
+    with Store.in_memory() as other:
+        message(other, 0, "joe@a.example")
+        return other.cursor()
 
 
 def test_what_comes_while_it_is_read_comes_once_from_the_store_and_from_memory(

@@ -7,6 +7,7 @@ in a process of its own.
 from __future__ import annotations
 
 import base64
+import gc
 import importlib
 import json
 import os
@@ -22,11 +23,13 @@ import click
 from mailhost.cli import VERBS, main
 
 _NOT_IMPORTED = "mailhost.cli.verbs.serve"  # a server is no command, and brings the most modules
+_SHORT = ("--home", "explain", "--batch")
+_MOST_AT_ONCE = 1_000  # our choice: addresses, a third of a second
 
 
 @click.command()
 def commands() -> None:
-    """Run commands from stdin, each in a process of its own.
+    """Run commands from stdin, each in a process of its own, but for `explain --batch` of a few addresses.
 
     A command is a line of JSON: {"argv": [WORD, ...], "stdin": BASE64}. Its answer is a line of JSON on stdout:
     [exit code, stdout, stderr], both in base64. The first line on stdout is "ready". Ends with stdin.
@@ -34,6 +37,7 @@ def commands() -> None:
     for name in sorted({*VERBS.values()} - {_NOT_IMPORTED}):
         with suppress(ImportError):  # the command itself will say so
             importlib.import_module(name)
+    gc.freeze()  # or each child copies the pages of all that is imported, when its collector looks at them
     click.echo("ready")
     for line in iter(sys.stdin.buffer.readline, b""):
         try:
@@ -41,7 +45,22 @@ def commands() -> None:
             argv, stdin = [str(word) for word in asked["argv"]], base64.b64decode(asked["stdin"])
         except (ValueError, KeyError, TypeError) as error:
             raise click.UsageError(f"not a command: {error!r}") from error
-        click.echo(json.dumps(_run(argv, stdin)))
+        click.echo(json.dumps(_told(argv, stdin) or _run(argv, stdin)))
+
+
+def _told(argv: list[str], stdin: bytes) -> tuple[int, str, str] | None:
+    """The answer to ``--home HOME explain --batch``, if it is short: a process costs five times what the rules do.
+
+    None for all else, and where it is an error: the program itself says it.
+    """
+    if len(argv) != 4 or (argv[0], *argv[2:]) != _SHORT or ".." in argv[1] or stdin.count(b"\n") > _MOST_AT_ONCE:
+        return None
+    from mailhost.cli.explain_many import told
+
+    with suppress(Exception):
+        code, text = told(Path(argv[1]).absolute(), stdin)
+        return code, base64.b64encode(text.encode()).decode(), ""
+    return None
 
 
 def _run(argv: list[str], stdin: bytes) -> tuple[int, str, str]:
