@@ -93,6 +93,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "popbox.migrate.copy",
         "popbox.migrate.pop3",
         "popbox.migrate.units",
+        "popbox.migrate.verify.digest",
     ),
     "popbox.migrate.export": (*BASE, OLDHOST, "popbox.migrate.copy", "popbox.migrate.verify.files"),
     "popbox.migrate.plan": (*BASE, CLIENTS, "popbox.migrate.copy", "popbox.migrate.verify", "popbox.migrate.units"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 
 from popbox.clients.bulk_pop3 import BulkPop3, Garbled
 from popbox.clients.pop3 import Pop3Refused
@@ -19,8 +21,10 @@ from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Profile, for_now
 from popbox.migrate.pop3.listing import Entry, Listing, read_listing
 from popbox.migrate.pop3source.content import Content
-from popbox.migrate.pop3source.names import Wanted, by_content, wanted
+from popbox.migrate.pop3source.listed import Listed, Listings
+from popbox.migrate.pop3source.names import Wanted, by_content, hashed, wanted
 from popbox.migrate.pop3source.pace import Pace
+from popbox.migrate.verify.digest import Digest
 
 MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each time
 MUCH_MORE, SPARE_OCTETS = 16, 64 << 20  # our choice: a message so far above what LIST says has no end
@@ -39,6 +43,7 @@ class BoxFetch:
         self.fits: Counter[Profile] = Counter()
         self.known: set[bytes] = set()
         self.copied: set[bytes] = set()
+        self.listings = Listings(target.journal.path)
 
     def run(self) -> Tally:
         """All of it.
@@ -48,7 +53,7 @@ class BoxFetch:
             PopboxError: octets read back are not those that were written.
             OSError: the new host's disk refuses a write.
         """
-        with Batch(AT_ONCE) as batch:
+        with self.listings, Batch(AT_ONCE) as batch:
             while not self._session(batch):
                 pass
             batch.commit()
@@ -120,12 +125,13 @@ class _Session:
         known = [self.records.get(one.key) if one.key else None for one in these]
         dates = Dates([there and there.mtime_ns // NS for there in known], int(time.time()))
         for index, (one, there) in enumerate(zip(these, known, strict=True)):
-            if there is None:
+            if there is None or self._changed(one):
                 self._message(one, dates, index)
             else:
                 dates.at(index, None)
                 self.seen.add(there.key)
                 self.box.is_known(there)
+                self._judge_length(one, self.box.listings.get(one.key))
         if dates.displaced:
             self._problem(f"{dates.displaced} messages are not in the old host's order: it numbers them otherwise now")
         if self.box.final and self.whole:
@@ -154,6 +160,15 @@ class _Session:
             if one.why:
                 self._problem(f"{named(one)}: the UIDL cannot be kept: {one.why}")
 
+    def _changed(self, one: Wanted) -> bool:
+        """Whether its UIDL had another size in an earlier pass: then it is read, to see which message it is now."""
+        noted = self.box.listings.get(one.key)
+        return noted is not None and not one.entry.listed and one.entry.size != noted.size
+
+    def _judge_length(self, one: Wanted, noted: Listed | None) -> None:
+        if noted is not None and noted.short:
+            self._problem(f"{named(one)}: {noted.short}: it may be cut off")
+
     def _message(self, one: Wanted, dates: Dates, index: int) -> None:
         """Copy one message; it is placed with its batch."""
         if self.box.broke_at[one.key or one.entry.number] >= MESSAGE_TRIES:
@@ -162,8 +177,8 @@ class _Session:
         self.box.pace.begin()
         staged = self.batch.stage(self.target)
         try:
-            content = self._read(one.entry, staged)
-            self._add(one, staged, date_of(b"", content.head), dates, index)
+            content, found = self._read(one.entry, staged)
+            self._add(self._named_now(one, found), staged, date_of(b"", content.head), dates, index, found)
         except Pop3Refused as refusal:
             staged.drop()
             self._lost(one, f"RETR: {refusal.reply}")
@@ -186,31 +201,59 @@ class _Session:
             self.whole = False
         self._problem(f"{named(one)}: not copied: {why}")
 
-    def _read(self, entry: Entry, staged: Staged) -> Content:
+    def _named_now(self, one: Wanted, found: Listed) -> Wanted:
+        """The same, or under another name where the old host has given its UIDL to another message before."""
+        noted = self.box.listings.get(one.key) if one.key in self.records else None
+        if noted is None or noted.likeness == found.likeness:
+            return one
+        self._problem(f"{named(one)}: the UIDL cannot be kept: in an earlier pass it was that of another message")
+        key = one.key + b"\n" + found.likeness.encode("ascii")  # no UIDL holds a newline
+        return replace(one, key=key, name=hashed(key))
+
+    def _read(self, entry: Entry, staged: Staged) -> tuple[Content, Listed]:
         """Write what the old host had into a staged file.
 
         Raises:
-            Garbled: the message has no end.
+            Garbled: the message has no end, or ended before its end: more than one reply came.
         """
+        taken = Digest()
         content, size = Content(), -1 if entry.listed else entry.size
         most = max(size, 0) * MUCH_MORE + SPARE_OCTETS if size >= 0 else None
         for piece in self.stream.retrieve(entry.number):
             self.box.pace.read(len(piece))
             staged.write(content.feed(piece))
+            taken.feed(piece)
             if most is not None and content.octets > most:
                 raise Garbled(f"{self.box.host.address} sends more than {most} octets of a message of {size}")
         staged.write(content.end(self.box.profile(content, size), size))
-        return content
+        text = taken.done()
+        found = Listed(max(size, 0), content.octets, (text.bare + text.body).hex())
+        self._see_end(found)
+        return content, found
 
-    def _add(self, one: Wanted, staged: Staged, own_s: int | None, dates: Dates, index: int) -> None:
+    def _see_end(self, found: Listed) -> None:
+        """See that the dot was the reply's: a host that does not double those of a message sends its rest behind it.
+
+        Raises:
+            Garbled: it was not.
+        """
+        if found.short and not self.stream.left:
+            with suppress(Pop3Refused):
+                self.stream.command("STAT")
+        if self.stream.left:
+            raise Garbled(f"{self.box.host.address} sent {self.stream.left} octets behind the end of a message")
+
+    def _add(self, one: Wanted, staged: Staged, own_s: int | None, dates: Dates, index: int, found: Listed) -> None:
         digest = staged.sha256
         key, name = one.key, one.name
         if not key:
             key, name = by_content(digest, self.alike[digest])
             self.alike[digest] += 1
         self.seen.add(key)
+        self.box.listings.note(key, found)
+        self._judge_length(one, found)
         there = self.records.get(key)
-        if there is not None:  # one without a UIDL, known now that it is read
+        if there is not None:  # one without a UIDL, or of another size now: known when it is read
             staged.drop()
             dates.note(there.mtime_ns // NS)
             self.box.is_known(there)

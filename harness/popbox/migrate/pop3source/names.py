@@ -37,9 +37,14 @@ def wanted(entries: Sequence[Entry]) -> list[Wanted]:
         seen[uidl] = before + 1
         key = uidl if not before else uidl + b"\n%d" % before  # no UIDL holds a newline
         why = "another message of the box has it too" if before else not_kept(uidl)
-        name = uidl if not why else blake2b(key, digest_size=16).hexdigest().encode() + b".popbox"
+        name = uidl if not why else hashed(key)
         found.append(Wanted(entry, key, name, why))
     return found
+
+
+def hashed(key: bytes) -> bytes:
+    """A name of our own for a message whose UIDL no file can have."""
+    return blake2b(key, digest_size=16).hexdigest().encode() + b".popbox"
 
 
 def by_content(sha256: str, before: int) -> tuple[bytes, bytes]:
