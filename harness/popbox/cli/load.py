@@ -163,6 +163,8 @@ def _show(outcome: Outcome, folder: Path) -> None:
     echo(f"{outcome.verdict.accepted} accepted: " + ", ".join(f"{many} {name}" for name, many in counts.items()))
     for case in outcome.verdict.cases[:20]:
         echo(f"  {case.verdict}: {case.token} for {case.box}, {case.at_s:.1f} s: {case.why}")
+        for line in case.log[:5]:
+            echo(f"    {line}")
     for one in outcome.budgets:
         echo(f"  {'kept' if one.kept else 'BROKEN'}: {one.budget}, measured {one.measured:.4g}")
     for why in outcome.not_judged:

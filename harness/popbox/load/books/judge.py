@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+EVIDENCE = "evidence.json"  # token -> lines of the MTA's log
 FOUND = "found.json"  # token -> where a message that POP3 did not hand out was found
 SHOWN = 200  # our choice: of each verdict so many messages are told of
 VISIBLE_LATER_S = 1.0  # our choice: clocks of two machines differ by less
@@ -22,13 +24,19 @@ OTHERS = ("not yet", "bounced", "explained", "once")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One message that is worth telling of. ``at_s`` is when it was accepted, in seconds from the first message."""
+    """One message that is worth telling of. ``at_s`` is when it was accepted, in seconds from the first message.
+
+    ``octets`` and ``qp`` (0: not known) are those of the reply to DATA; ``log`` what the MTA's log says of it.
+    """
 
     verdict: str
     token: str
     box: str
     why: str
     at_s: float = 0.0
+    octets: int = 0
+    qp: int = 0
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +48,14 @@ class Verdict:
     cases: tuple[Case, ...] = field(default=())
 
 
-# verdict, token, box, why: one row a message and recipient. {crash} is whether a crash explains a second copy.
-_CRASH = """EXISTS (SELECT 1 FROM faults x WHERE x.kind IN ('kill', 'stop', 'restart', 'fill', 'read-only', 'partition',
-    'pause') AND x.from_ns < {last} AND coalesce(x.until_ns, x.from_ns) + 60e9 > {first})"""
+# A crash of the MTA, or a disk that took no more, explains a second copy when it lies between 250 and that copy:
+# the MTA may have delivered the first one and not have noted that.
+_CRASH = """EXISTS (SELECT 1 FROM faults x WHERE x.target IN ('smtp', 'queue', 'popboxes')
+    AND x.kind IN ('kill', 'stop', 'restart', 'fill', 'read-only')
+    AND x.from_ns < {last} AND coalesce(x.until_ns, x.from_ns) > {first})"""
+_SAID = """SELECT token, any_value(octets), any_value(regexp_extract(note, '\\bqp (\\d+)', 1)) FROM rows
+    WHERE event = 'accept' AND list_contains(?, token) GROUP BY token"""
+# verdict, token, box, why: one row a message and recipient
 _VERDICTS = f"""
 CREATE TABLE own AS SELECT a.token, a.box, a.at_ns, a.digest, count(c.uidl) AS copies,
     count(c.uidl) FILTER (c.digest = a.digest AND c.kinds = 1) AS whole,
@@ -86,7 +99,7 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
     for statement in _VERDICTS.split(";\n"):
         if statement.strip():
             books.execute(statement)
-    found = _found(folder)
+    found = _kept(folder / FOUND)
     bounced = {one for (one,) in books.execute("SELECT token FROM rows WHERE event = 'bounce'").fetchall()}
     accepted = _one(books, "SELECT count(*) FROM accepted")
     counted = "SELECT verdict, count(*) FROM verdicts WHERE verdict <> 'missing' GROUP BY verdict"
@@ -104,7 +117,17 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
         query = "SELECT verdict, token, box, why, at_ns FROM verdicts WHERE verdict = ? ORDER BY at_ns LIMIT ?"
         for name, token, box, why, at_ns in books.execute(query, [verdict, SHOWN]).fetchall():
             cases.append(Case(name, token, box, why, (at_ns - began) / 1e9))
-    return Verdict(accepted, {one: counts[one] for one in (*FAULTS, *OTHERS)}, tuple(cases))
+    told = tuple(_told(books, cases, _kept(folder / EVIDENCE)))
+    return Verdict(accepted, {one: counts[one] for one in (*FAULTS, *OTHERS)}, told)
+
+
+def _told(books: DuckDBPyConnection, cases: list[Case], logs: dict[str, list[str]]) -> Iterator[Case]:
+    """The cases with what was said to each, and what the log says of it."""
+    rows = books.execute(_SAID, [sorted({one.token for one in cases})]).fetchall() if cases else []
+    said = {token: (int(octets), int(qp or 0)) for token, octets, qp in rows}
+    for one in cases:
+        octets, qp = said.get(one.token, (0, 0))
+        yield replace(one, octets=octets, qp=qp, log=tuple(logs.get(one.token, ())))
 
 
 def _where(token: str, found: dict[str, list[str]], bounced: set[str], *, searched: bool) -> tuple[str, str]:
@@ -117,8 +140,7 @@ def _where(token: str, found: dict[str, list[str]], bounced: set[str], *, search
     return "lost", f"accepted, not handed out by POP3, and {nowhere}"
 
 
-def _found(folder: Path) -> dict[str, list[str]]:
-    path = folder / FOUND
+def _kept(path: Path) -> dict[str, list[str]]:
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 

@@ -24,6 +24,7 @@ from popbox.load.stage.accounts import declare
 from popbox.load.stage.drain import Drain
 from popbox.load.stage.faults import Breaking, cannot
 from popbox.load.stage.leftovers import leftovers
+from popbox.load.stage.logs import evidence
 from popbox.load.stage.mover import Moving
 from popbox.load.stage.processes import Processes, watch
 from popbox.load.stage.sampler import Sampler
@@ -98,6 +99,8 @@ def run(
     if why := search(host, missing(folder), folder):
         one.troubles.append(why)
     _note(one)
+    if cases := outcome(folder, limits).verdict.cases:
+        evidence(host, cases, folder)
     return outcome(folder, limits)
 
 

@@ -65,7 +65,7 @@ class SenderUser(Scheduled):
         finally:
             took_us = int((time.monotonic() - intended) * 1e6)
             for one in taken or to:
-                self.process.note(said, box=one, took_us=took_us, note="" if said == "accept" else note, **common)
+                self.process.note(said, box=one, took_us=took_us, note=note, **common)
         if said == "refuse":
             self._hang_up()
             raise SmtpRefused(note)
