@@ -8,6 +8,7 @@ import pytest
 from tests.popbox.journey.bench import Bench, Host
 
 from popbox.journey.join.foretell import Foreteller, unrouted, virtualdomains
+from popbox.journey.model import Kind
 
 
 def test_what_contradicts_the_rules_is_an_alarm(bench: Bench) -> None:
@@ -55,3 +56,23 @@ def test_a_domain_that_was_declared_just_now_is_asked_for_by_its_address(
     again = rules.places("e-org-eve@e.org")
     assert again is not None
     assert again.address == "eve@e.org", "what is known is not read for each address"
+
+
+def test_an_answer_that_stays_the_same_is_stored_again_after_a_while(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the event of long ago, to which no new journey refers, may leave the store."""
+
+    def foretold() -> list[int]:
+        bench.logged()
+        bench.recorder.run_pass()
+        return [one.seq for one in bench.store.events_since(0) if one.kind is Kind.FORETOLD]
+
+    first = foretold()
+    assert len(first) == 1
+    assert foretold() == first
+    monkeypatch.setattr("popbox.journey.join.foretell.AGAIN_S", -1.0)
+    again = foretold()
+    assert len(again) == 2
+    refer = [one.fields["foretold"] for one in bench.store.events_since(0) if one.kind is Kind.TRYING]
+    assert refer == [again[0], again[0], again[1]]

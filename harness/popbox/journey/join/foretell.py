@@ -19,6 +19,7 @@ FRESH_S = 60.0  # our choice: an answer is asked for again after that, and at on
 JUST_NOW_S = 0.05  # our choice: a domain is not declared, mailed and logged within it
 MOST_ASKED = 1000  # our choice: in one pass; more addresses than that at once stay unknown, with the reason
 MOST_KEPT = 50_000
+AGAIN_S = 3_600.0  # our choice: an answer that stays the same is stored again after that, so that the old one may go
 TOO_MANY = "not asked: too many addresses at once"
 
 
@@ -28,6 +29,7 @@ class Answer:
 
     foretold: Foretold
     seq: int | None = None
+    stored_at: float = 0.0
     kinds: frozenset[str] = field(default_factory=frozenset)
     stale: bool = False
 
@@ -80,7 +82,7 @@ class Foreteller:
             before = self._answers.get(one)
             self._answers[one] = found = _answer(address, ends, self._host.home(), now)
             if before and _same(before.foretold, found.foretold):
-                found.seq = before.seq
+                found.seq, found.stored_at = before.seq, before.stored_at
         for one in wanted[MOST_ASKED:]:
             self._answers[one] = Answer(Foretold(one, "unknown", TOO_MANY, at=0.0))
 
@@ -107,11 +109,12 @@ class Foreteller:
         answer = self._answers.get(routed) if channel == "local" else None
         if answer is None:
             return routed, None
-        if answer.seq is None:
+        if answer.seq is None or time.time() - answer.stored_at > AGAIN_S:
             one = answer.foretold
             said = {"address": one.address, "outcome": one.outcome, "why": one.why}
             places = {"maildirs": one.maildirs, "mboxes": one.mboxes, "elsewhere": one.elsewhere}
-            answer.seq = batch.add(Event(one.at, Kind.FORETOLD, None, {**said, **places}, "explain"))
+            answer.seq = batch.add(Event(one.at or time.time(), Kind.FORETOLD, None, {**said, **places}, "explain"))
+            answer.stored_at = time.time()
         return answer.foretold.address, answer.seq
 
     def forget_seqs(self) -> None:

@@ -17,6 +17,7 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_once ON events (source, place) WHERE place IS NOT NULL;
 CREATE INDEX events_of ON events (message) WHERE message IS NOT NULL;
 CREATE INDEX events_about_none ON events (kind) WHERE message IS NULL;
+CREATE INDEX IF NOT EXISTS events_foretold ON events (json_extract(fields, '$.foretold')) WHERE kind = 'trying';
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY, root INTEGER NOT NULL, parent INTEGER, relation TEXT NOT NULL DEFAULT '',
     qp TEXT NOT NULL DEFAULT '', number TEXT NOT NULL DEFAULT '', sender TEXT NOT NULL DEFAULT '',
@@ -36,6 +37,8 @@ CREATE TABLE spaces (
     name TEXT PRIMARY KEY, domain TEXT NOT NULL, cursor INTEGER NOT NULL, made_at REAL NOT NULL, ended_at REAL
 );
 """
+# Of stores that an earlier popbox has made; what the others have is no obstacle to it.
+SINCE_THEN = next(one for one in TABLES.split(";") if "events_foretold" in one)
 
 
 class Key(IntEnum):
@@ -76,6 +79,8 @@ def prepare(connection: sqlite3.Connection) -> int:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         version = VERSION
+    elif version == VERSION:
+        connection.execute(SINCE_THEN)
     connection.execute("COMMIT")
     return int(version)
 

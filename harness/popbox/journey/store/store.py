@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -17,7 +18,7 @@ from popbox.errors import PopboxError
 from popbox.journey.derive import derive
 from popbox.journey.model import Event, Journey, Kind
 from popbox.journey.store.project import project
-from popbox.journey.store.prune import AT_ONCE, octets, old, remove
+from popbox.journey.store.prune import AT_ONCE, PRUNED, began, loose, octets, old, remove, remove_loose
 from popbox.journey.store.schema import VERSION, connect, folded, prepare
 from popbox.journey.store.search import Filters, search
 
@@ -136,7 +137,8 @@ class Store:
     def prune(self, before: float = 0.0, most_octets: int | None = None) -> int:
         """Take out journeys at their end that began before a time, then the oldest until the file is small enough.
 
-        Returns how many. A journey with an address of a live space stays, whatever its age.
+        With them go events of no message that are as old. Returns how many of both. What tells of a live space stays,
+        whatever its age.
 
         Raises:
             StoreError: the store cannot be written; what was taken out before that is out.
@@ -147,7 +149,7 @@ class Store:
         return taken
 
     def prune_some(self, before: float = 0.0, most_octets: int | None = None, at_once: int = AT_ONCE) -> int:
-        """One step of ``prune``, a transaction; returns how many journeys it took out, 0 where there is no more to do.
+        """One step of ``prune``, a transaction; returns how many it took out, 0 where there is no more to do.
 
         Raises:
             StoreError: the store cannot be written; nothing was taken out.
@@ -155,11 +157,19 @@ class Store:
         with self.batch() as batch:
             too_big = most_octets is not None and octets(batch.db) > most_octets
             roots = old(batch.db, float("inf") if too_big else before, at_once)
+            if too_big:  # what is as old as the journeys that go; where none may, the oldest
+                before = max([before, *began(batch.db, roots)]) if roots else float("inf")
             remove(batch.db, roots)
+            others = loose(batch.db, before, time.time(), at_once)
+            remove_loose(batch.db, others)
         with self._lock:
-            if self._writer and roots:
+            if self._writer and (roots or others):
                 self._writer.execute(f"PRAGMA incremental_vacuum({PAGES_A_JOURNEY * at_once})").fetchall()
-        return len(roots)
+        return len(roots) + len(others)
+
+    def pruned(self) -> int:
+        """Up to this seq messages, or words that a part of the log is missing, were taken out; 0 where none was."""
+        return int(self.position(PRUNED)[0] or 0)
 
     def make_space(self, name: str, domain: str, at: float) -> None:
         """Note a space: a domain for one test alone. Nothing of it is pruned until ``end_space``.

@@ -59,6 +59,9 @@ def judge(store: Store, wanted: Wanted, within: Space | None, upto: int) -> Verd
     """
     verdict = Verdict()
     verdict.unknown += [f"the log was cut: {why}" for why in store.gaps(wanted.since)]
+    if within is None and wanted.since < (pruned := store.pruned()):  # of a live space nothing was taken out
+        why = f"what was accepted up to cursor {pruned} may be in the store no more: it keeps what its limits allow"
+        verdict.unknown.append(f"{why}; take a cursor just before what you ask about, and give it as since")
     for of in store.unsettled(wanted.since, MOST_LOOKED):
         journey = store.journey(of)
         if journey and not journey.ended and journey.id <= upto and _ours(journey, within):

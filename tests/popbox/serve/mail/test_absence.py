@@ -123,6 +123,17 @@ def test_what_was_not_seen_is_no_proof(store: Store, kind: Kind) -> None:
         assert judged(store, to=JOE, since=store.cursor()).unknown == []
 
 
+def test_what_was_taken_out_of_the_store_is_no_proof(store: Store) -> None:
+    end(store, accept(store, 1))
+    last = accept(store, 2, "ann@d.example")
+    end(store, last, to="ann@d.example")
+    assert store.prune(before=2.0) == 2
+    [line] = judged(store, to=JOE).unknown
+    assert line.startswith(f"what was accepted up to cursor {last} may be in the store no more")
+    assert judged(store, to=JOE, since=last) == Verdict()
+    assert judged(store, Space("ours", "d.example"), to=JOE).unknown == [], "nothing of a live space was"
+
+
 def test_in_a_space_no_question_is_about_another_domain() -> None:
     for wanted in (WantedNone(to=JOE), WantedNone()):
         wanted.check(Space("ours", "d.example"))
