@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,12 @@ from popbox.settings import Settings
 
 if TYPE_CHECKING:
     from popbox.load.books.outcome import Outcome
+    from popbox.load.stage.processes import Tick
 
 NEEDED = ("duckdb", "locust")  # the extra `load` brings them
 MISSING = "popbox load needs Locust and DuckDB: pip install 'popbox[load]'"
+CLEAR = "\r\x1b[K"  # begin the line of a terminal again
+EACH_S = 5  # our choice: between lines in a log
 FOLDER = click.Path(path_type=Path, file_okay=False)
 budgets = click.option("--budget", "budgets", multiple=True, metavar="LIMIT", help="Such as accept_p99=250ms; repeat.")
 
@@ -70,6 +74,7 @@ def load() -> None:
     metavar="F.csv",
     help="Mailboxes that are there (address,login,password); the first sends. Else the run makes its own.",
 )
+@click.option("--web", metavar="ADDR:PORT", help="Show Locust's own page there; it has no login, so on loopback.")
 @click.option("--report", type=FOLDER, metavar="DIR", help="Keep the journals, load.json and the report there.")
 @click.option("--host", type=click.Choice(["auto", "local", "docker", "remote"]), default="auto", show_default=True)
 @click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
@@ -97,10 +102,10 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     if given["master"]:
         address(given["master"])
     boxes = read_given(given["accounts"]) if given["accounts"] else ()
-    wish = Wish(given["processes"], given["budgets"], given["master"] or "", boxes)
+    wish = Wish(given["processes"], given["budgets"], given["master"] or "", boxes, _loopback(given["web"]))
     with _host(settings, given, own_disk=disks) as host, _folder(given["report"]) as folder:
         echo(f"{host.describe()}")
-        outcome = run_load(host, table, folder, wish, settings.environ, lambda line: echo(f"  {line}"))
+        outcome = run_load(host, table, folder, wish, settings.environ, _Screen())
         _show(outcome, folder)
         if not given["report"] and outcome.exit_code:
             kept = Path(tempfile.mkdtemp(prefix="popbox-load-"))
@@ -121,6 +126,32 @@ def judge(folder: Path, budgets: tuple[str, ...]) -> int:
     found = outcome(folder, limits_of(Spec.read(folder / SPEC).plan, budgets))
     _show(found, folder)
     return found.exit_code
+
+
+def _loopback(web: str | None) -> str:
+    if web and not ip_address(address(web).host).is_loopback:
+        raise click.UsageError("--web: Locust's page has no login, and it can stop the run: 127.0.0.1 is wanted")
+    return web or ""
+
+
+class _Screen:
+    """A run for who looks on: a line that is written over on a terminal, one in ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._live, self._shown = sys.stdout.isatty(), 0
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        echo(f"{CLEAR if self._live else ''}  {line}")
+
+    def tick(self, tick: Tick) -> None:
+        """How far it is."""
+        line = f"  {tick.at_s:.0f} s: {tick.users} users, {tick.requests} requests, {tick.failed} failed"
+        if self._live:
+            echo(f"{CLEAR}{line}", nl=False)
+        elif tick.at_s >= self._shown:
+            self._shown += EACH_S
+            echo(line)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -44,7 +45,7 @@ def under_way(place: Path) -> Iterator[subprocess.Popen[str]]:
         assert program.stdout is not None
         try:
             for line in program.stdout:
-                if '"requests"' in line and json.loads(line)["requests"] > 5:
+                if (found := re.search(r"users, (\d+) requests", line)) and int(found[1]) > 0:
                     break
             yield program
         finally:

@@ -51,12 +51,14 @@ def _drawn(plan: Plan) -> Iterator[Planned]:
 class Breaking:
     """Breaks and heals a host while the load runs; every fault is healed when it ends."""
 
-    def __init__(self, host: Host, plan: Plan, journal: Journal, healed: Callable[[], None]) -> None:
+    def __init__(
+        self, host: Host, plan: Plan, journal: Journal, say: Callable[[str], None], healed: Callable[[], None]
+    ) -> None:
         """Nothing happens before ``start``. The journal is this thread's alone until ``end``.
 
         ``healed`` is called when a fault is; the host may listen elsewhere then.
         """
-        self._host, self._plan, self._journal, self._healed = host, plan, journal, healed
+        self._host, self._plan, self._journal, self._say, self._healed = host, plan, journal, say, healed
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="faults")
         self.told: list[str] = []  # what was done and what could not be, in words
@@ -82,6 +84,7 @@ class Breaking:
     def _one(self, one: Planned, id_: str) -> None:
         words = f"{one.kind} {one.target} at {time.monotonic() - self._began:.1f} s"
         self.told.append(words)
+        self._say(words)
         self._journal.write("fault", token=id_, box=one.target, note=one.kind)
         try:
             harm(self._host, "stop" if one.kind == "restart" else one.kind, one.target)
@@ -101,6 +104,7 @@ class Breaking:
                 left = str(error).splitlines()[0]
             if not left:
                 self._healed()
+                self._say(f"healed: {words}")
                 return
             if time.monotonic() > deadline:
                 self.failed.append(f"{words} could not be healed: {left}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -44,12 +46,15 @@ class Processes:
         return [one.pid for one in self._started[1:]]
 
     @contextmanager
-    def running(self, workers: int, listen: str = "") -> Iterator[subprocess.Popen[bytes]]:
-        """The master; all have ended afterwards. ``listen``: where workers of other machines come, none are here."""
+    def running(self, workers: int, listen: str = "", web: str = "") -> Iterator[subprocess.Popen[bytes]]:
+        """The master; all have ended afterwards. ``listen``: where workers of other machines come, none are here.
+
+        ``web``: where Locust's own page is.
+        """
         at = listen or f"127.0.0.1:{_free_port()}"
         with (self._folder / LOG).open("ab") as log:
             try:
-                master = self._begin(log, "master", at)
+                master = self._begin(log, "master", at, *([web] if web else []))
                 for _ in range(0 if listen else workers):
                     self._begin(log, "worker", at)
                 yield master
@@ -80,19 +85,37 @@ class Processes:
                 one.stdout.close()
 
 
-def watch(master: subprocess.Popen[bytes], beside: tuple[Beside, ...], say: Callable[[str], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Once a second from the master: what Locust counts, at ``at_s`` from the begin of the load."""
+
+    at_s: float
+    users: int
+    requests: int
+    failed: int
+    workers: int
+
+    @classmethod
+    def of(cls, line: bytes, at_s: float) -> Tick:
+        """From the master's line."""
+        said = json.loads(line)
+        return cls(at_s, said["users"], said["requests"], said["failed"], said["workers"])
+
+
+def watch(master: subprocess.Popen[bytes], beside: tuple[Beside, ...], tick: Callable[[Tick], None]) -> None:
     """Until the master ends; what works beside it begins and ends with the load.
 
     Raises:
         HostError: the load did not begin.
     """
-    begun = 0
+    begun, began = 0, time.monotonic()
     try:
         for line in master.stdout or ():
+            began = began if begun else time.monotonic()
             for one in beside[begun:]:
                 one.start()
                 begun += 1
-            say(line.decode("utf-8", "replace").rstrip())
+            tick(Tick.of(line, time.monotonic() - began))
     finally:
         for one in beside[:begun]:
             one.end()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from popbox.clients.wire import Address
 from popbox.errors import HostError, UnusableError
 from popbox.hosts.base import Ability, Host
 from popbox.load.books.journal import Journal
@@ -26,7 +27,7 @@ from popbox.load.stage.faults import Breaking, cannot
 from popbox.load.stage.leftovers import leftovers
 from popbox.load.stage.logs import evidence
 from popbox.load.stage.mover import Moving
-from popbox.load.stage.processes import Processes, watch
+from popbox.load.stage.processes import Processes, Tick, watch
 from popbox.load.stage.sampler import Sampler
 from popbox.load.stage.search import search
 
@@ -34,6 +35,16 @@ STAGE = "stage"  # the writer of the journal of faults; others of its name are o
 INTERRUPTED = "interrupted: judged so far"
 INTERRUPTED_S = 5.0  # our choice: who interrupts does not wait a minute for the last fetch
 COLLECT_EACH_S = 1.0
+
+
+class Screen(Protocol):
+    """Who looks at a run while it lasts."""
+
+    def say(self, line: str) -> None:
+        """Something has happened."""
+
+    def tick(self, tick: Tick) -> None:
+        """A second has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,7 @@ class Wish:
     budgets: tuple[str, ...] = ()
     listen: str = ""
     given: tuple[tuple[str, str, str], ...] = ()  # mailboxes that are there already
+    web: str = ""  # where Locust's own page is
     collect_s: float = 600.0  # how long the journals of other machines are waited for
 
 
@@ -55,7 +67,7 @@ class _Run:
     spec: Spec
     wish: Wish
     folder: Path
-    say: Callable[[str], None]
+    screen: Screen
     broke: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     interrupted: str = ""
@@ -66,7 +78,7 @@ class _Run:
 
 
 def run(
-    host: Host, table: dict[str, Any], folder: Path, wish: Wish, environ: Mapping[str, str], say: Callable[[str], None]
+    host: Host, table: dict[str, Any], folder: Path, wish: Wish, environ: Mapping[str, str], screen: Screen
 ) -> Outcome:
     """Run the load of a file's ``table`` on a host; all that it leaves is in ``folder``, which must be new or empty.
 
@@ -89,10 +101,10 @@ def run(
         given=wish.given,
     )
     spec.write(folder / SPEC)
-    say(f"{spec.boxes} mailboxes")
+    screen.say(f"{spec.boxes} mailboxes")
     if not spec.given:
         declare(host, spec)
-    one = _Run(host, spec, wish, folder, say)
+    one = _Run(host, spec, wish, folder, screen)
     _load(one, environ)
     _collect(one)
     _drain(one)
@@ -141,7 +153,7 @@ def _load(one: _Run, environ: Mapping[str, str]) -> None:
     host, spec, folder = one.host, one.spec, one.folder
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder, STAGE, run=spec.run, host=host.name, mta=host.mta))
-        breaking = Breaking(host, one.plan, journal, lambda: spec.moved(host.address("smtp"), host.address("pop3")))
+        breaking = Breaking(host, one.plan, journal, one.screen.say, lambda: spec.moved(*_listens(host)))
         processes = Processes(folder, environ)
         movers = []
         for name, mover in one.plan.classes.items():
@@ -150,13 +162,17 @@ def _load(one: _Run, environ: Mapping[str, str]) -> None:
                 movers.append(Moving(host, spec, mover.every, own))
         sampler = Sampler(host, folder, one.plan.lasts, processes.workers)
         try:
-            with processes.running(one.wish.processes, one.wish.listen) as master:
-                watch(master, (sampler, breaking, *movers), one.say)
+            with processes.running(one.wish.processes, one.wish.listen, one.wish.web) as master:
+                watch(master, (sampler, breaking, *movers), one.screen.tick)
         except KeyboardInterrupt:
             one.interrupted = INTERRUPTED
         for moving in movers:
             moving.last()
         one.broke, one.troubles = breaking.told, breaking.failed
+
+
+def _listens(host: Host) -> tuple[Address, Address]:
+    return host.address("smtp"), host.address("pop3")
 
 
 def _collect(one: _Run) -> None:
@@ -166,7 +182,7 @@ def _collect(one: _Run) -> None:
         while one.wish.listen and not one.interrupted and (lacking := _lacking(one)):
             if time.monotonic() > deadline:
                 return  # they are named as what is missing
-            one.say(f"waiting for journals in {one.folder}: {'; '.join(lacking)}")
+            one.screen.say(f"waiting for journals in {one.folder}: {'; '.join(lacking)}")
             time.sleep(COLLECT_EACH_S)
     except KeyboardInterrupt:
         one.interrupted = INTERRUPTED
@@ -178,7 +194,7 @@ def _lacking(one: _Run) -> tuple[str, ...]:
 
 
 def _drain(one: _Run) -> None:
-    one.say("reading all boxes")
+    one.screen.say("reading all boxes")
     within_s = INTERRUPTED_S if one.interrupted else one.plan.drain
     with Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal:
         try:

@@ -1,4 +1,4 @@
-"""One Locust process: ``python -m popbox.load.users SPEC master ADDR:PORT`` or ``… worker ADDR:PORT [JOURNALS]``.
+"""One Locust process: ``python -m popbox.load.users SPEC master ADDR:PORT [WEB]`` or ``… worker ADDR:PORT [JOURNALS]``.
 
 The master writes one line of JSON a second to its standard output, and beside the spec the file ``writers``: the
 names of the journals that there must be. It ends itself when the time is over, or in order at SIGTERM.
@@ -56,10 +56,13 @@ def writer_of(client_id: str) -> str:
     return one_line(client_id).replace("/", "_")
 
 
-def master(spec: Spec, path: Path, host: str, port: int) -> int:
-    """Have the workers run the plan; returns 1 where they did not come."""
+def master(spec: Spec, path: Path, at: tuple[str, int], web: str = "") -> int:
+    """Have the workers run the plan; returns 1 where they did not come. ``web``: where Locust's own page is."""
     environment = Environment(user_classes=classes(spec), events=events, stop_timeout=STOP_S)
-    runner = environment.create_master_runner(host, port)
+    runner = environment.create_master_runner(*at)
+    if web:
+        host, _, port = web.rpartition(":")
+        environment.create_web_ui(host, int(port))
     writers = path.with_name(WRITERS)
     events.worker_connect.add_listener(lambda client_id, **_: _expect(writers, client_id))  # type: ignore[no-untyped-call]
     deadline = time.monotonic() + CONNECT_S
@@ -148,12 +151,12 @@ class _Books:
 
 def main(arguments: list[str]) -> int:
     """Run one process."""
-    path, part, at, *journals = arguments
+    path, part, at, *more = arguments
     host, _, port = at.rpartition(":")
     spec = Spec.read(Path(path))
     if part == "master":
-        return master(spec, Path(path), host, int(port))
-    return worker(replace(spec, journals=journals[0]) if journals else spec, host, int(port))
+        return master(spec, Path(path), (host, int(port)), *more)
+    return worker(replace(spec, journals=more[0]) if more else spec, host, int(port))
 
 
 if __name__ == "__main__":
