@@ -66,7 +66,7 @@ class Guard:
             await self.app(scope, receive, send)
         else:
             scope["path"] = self._rules.inside(scope.get("path", "/v1/"))
-            await self._request(scope, receive, self._with_headers(send))
+            await self._request(scope, receive, self._with_headers(send, of_api(scope["path"])))
 
     async def _request(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         said, path = said_by(scope["headers"]), scope["path"]
@@ -155,14 +155,19 @@ class Guard:
     def _writes(self) -> list[bytes]:
         return [one.encode() for one in WRITES] if self._rules.keys else []
 
-    def _with_headers(self, send: Send) -> Send:
-        """Every answer names host and MTA, is no page of a browser, and is kept nowhere."""
+    def _with_headers(self, send: Send, api: bool) -> Send:
+        """Every answer names host and MTA, is no page of a browser, and is kept nowhere.
+
+        A Location of the ``api`` is without the path of a proxy, which a page's has.
+        """
+        root = self._rules.root.encode() if api else b""
         world = f"{self._rules.host}/{self._rules.mta}".encode("ascii", "replace")
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = [(name, value) for name, value in message.get("headers", ()) if name.lower() not in _OURS]
-                said = {name.lower() for name, _ in own}
+                own = [(name.lower(), value) for name, value in message.get("headers", ()) if name.lower() not in _OURS]
+                own = [(name, root + value if name == b"location" else value) for name, value in own]
+                said = {name for name, _ in own}
                 safe = [one for one in SAFE if one[0] not in said]
                 message = {**message, "headers": [*own, *safe, (b"popbox-world", world)]}
             await send(message)

@@ -63,7 +63,7 @@ class Browser:
             said |= {"origin": self.base, "content_type": "application/x-www-form-urlencoded"}
         given = {name.replace("_", "-"): value for name, value in (said | headers).items() if value is not None}
         over = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=over, base_url=self.base) as client:
+        async with httpx.AsyncClient(transport=over, base_url=self.base, trust_env=False) as client:
             answer = await client.request(method, path, content=body, headers=given)
         for line in answer.headers.get_list("set-cookie"):
             self.set_cookies.append(line)

@@ -23,6 +23,7 @@ from popbox.serve.writes.message import SENDER, NewMessage
 from popbox.serve.writes.send import Letter, letter_of, sent
 
 SEND = "/send"
+SHOWN = 160  # our choice: characters of a line of the dialogue
 FIELDS = ("from", "to", "subject", "text", "html", "name", "content", "raw", "hard")
 
 
@@ -54,9 +55,14 @@ def sending(live: Live, pages: Pages) -> APIRouter:
         except ApiError as problem:
             return page(session, problem.status, problem=problem, given=given, kind=form.one("kind"))
         assert session
-        return done(pages, answer_at(SEND, session, receipt))
+        return done(pages, answer_at(SEND, session, receipt.model_copy(update={"dialogue": _cut(receipt.dialogue)})))
 
     return router
+
+
+def _cut(dialogue: list[str]) -> list[str]:
+    """Lines as a page shows them, and a session keeps them: a message may be one line."""
+    return [one if len(one) <= SHOWN else f"{one[:SHOWN]}... {len(one) - SHOWN} characters more" for one in dialogue]
 
 
 def _wanted(form: Form, given: Mapping[str, str]) -> tuple[NewMessage, Letter]:

@@ -42,6 +42,11 @@ class Acts:
             self.done.append(form)
             return RedirectResponse("/shown?n=1", 303) if self.status == 303 else Response("", self.status)
 
+        @api.get("/v1/begun")
+        @api.get("/begun")
+        async def begun() -> Response:
+            return Response("", 202, {"Location": "/v1/begun/1"})
+
         @api.get("/act")
         @api.get("/other")
         async def page(session: Entered) -> Response:
@@ -300,3 +305,5 @@ def test_below_the_path_of_a_proxy_programs_have_their_own_rules(acts: Acts) -> 
     for path in ("/popbox/v1/act", "/popbox/metrics", "/v1/act"):
         assert browser.ask("POST", path, f"ticket={ticket}").status_code == 401, path
     assert browser.ask("POST", "/popbox/act", f"ticket={ticket}").status_code == 303
+    where = [browser.get(path).headers["location"] for path in ("/popbox/v1/begun", "/v1/begun", "/popbox/begun")]
+    assert where == ["/popbox/v1/begun/1", "/popbox/v1/begun/1", "/v1/begun/1"]

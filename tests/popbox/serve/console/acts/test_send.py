@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.popbox.serve.api import TOKEN, Api
+from tests.popbox.serve.console.test_console import TAGS, judge
 from tests.popbox.serve.mailing import until
 from tests.popbox.serve.visitor import Browser, Page
 from tests.popbox.standin import standin
@@ -81,6 +83,7 @@ def test_hard_messages_arrive_octet_for_octet_or_are_refused(api: Api, browser: 
         reply = re.search(r"data-reply>(\d+)", page)
         assert (name, reply and reply[1]) == (name, REFUSED.get(name, "250"))
         assert not UNSEEN.search(page), name
+        assert len(page.encode()) <= 60 * 1024, name
         sent[name] = journey_of(page)
     for name in [one for one in names if one not in REFUSED]:
         octets = HARD[name].octets.replace(b"\r\n", b"\n")
@@ -171,3 +174,20 @@ def test_who_has_not_entered_is_led_to_it_and_a_host_that_cannot_says_why(
     assert (Page(shown).forms, "no way" in shown) == ([], True)
     answer = browser.send(form, to=BOX, raw="x")
     assert (answer.status_code, "no way" in answer.text) == (409, True)
+
+
+def test_no_text_of_a_stranger_is_markup_in_a_form(api: Api, browser: Browser) -> None:
+    form, breaks = browser.form("/send", "/send", kind="fields"), browser.form("/faults", "/faults")
+    enters, wrong = browser.form(f"/enter?once={'x' * 32}", "/enter"), []
+    for text in TAGS:
+        asked = ("send?to", "send?answer", "enter?next", "enter?once", "enter?next=%2F&once")
+        answers = {path: browser.get(path) for path in (f"/{one}={quote(text)}" for one in asked)}
+        fields = dict.fromkeys(("from", "subject", "text", "html", "name", "content", "raw", "hard"), text)
+        answers[f"fields={text}"] = browser.send(form, **fields, to=f"a>b {text}")
+        answers[f"what={text}"] = browser.send(breaks, what=text, **{"for": text})
+        answers[f"token={text}"] = browser.send(enters, once=text)
+        assert form.fields["ticket"] not in answers[f"fields={text}"].text
+        for path, answer in answers.items():
+            found = judge(path, answer.status_code, answer.content, dict(answer.headers))
+            wrong += [one for one in found if not one.endswith((": 422", ": 403", ": 429"))]
+    assert wrong == []
