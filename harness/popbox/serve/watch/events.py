@@ -68,11 +68,18 @@ class Wanted:
             return False
         if told.about is None:
             return True
-        if self.within and not (told.about and all(map(self.within.holds, told.about))):
+        if self.within and not self._is_within(self.within, told):
             return False
         if self.to and self.to not in told.about:
             return False
         return not self.domain or any(one.rpartition("@")[2] == self.domain for one in told.about)
+
+    @staticmethod
+    def _is_within(space: Space, told: Told) -> bool:
+        """Whether a space may see it: its own notes, and what is about its addresses alone and is no other's note."""
+        if told.space:
+            return told.space == space.name
+        return bool(told.about) and all(map(space.holds, told.about or ()))
 
     def _is_of_family(self, told: Told) -> bool:
         assert self.family is not None

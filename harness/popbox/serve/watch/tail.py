@@ -10,8 +10,9 @@ import asyncio
 import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import Store
@@ -26,7 +27,8 @@ HOSTS = (Kind.GAP, Kind.BLIND)  # about no address: how recording goes
 class Told:
     """One event, ready to be sent. ``about`` are addresses in lower case; None: the host, so that it is for all.
 
-    ``parent`` is the message that ``message`` came from, where the event says so; else 0.
+    ``parent`` is the message that ``message`` came from, where the event says so; else 0. ``space`` is the one whose
+    note it is, or empty.
     """
 
     seq: int
@@ -35,6 +37,7 @@ class Told:
     frame: bytes
     message: int | None = None
     parent: int = 0
+    space: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +83,15 @@ class Judge:
 
     def told(self, event: Event) -> Told:
         """The event, ready to be sent."""
-        parent = event.fields["parent"] if event.kind is Kind.LINKED else 0
-        return Told(event.seq, event.kind, self._about(event), frame(event), event.message, parent)
+        said = event.fields
+        parent = said["parent"] if event.kind is Kind.LINKED else 0
+        space = str(said.get("space", "")) if event.kind is Kind.NOTE else ""
+        return Told(event.seq, event.kind, self._about(event), frame(event), event.message, parent, space)
 
     def _about(self, event: Event) -> frozenset[str] | None:
         said = event.fields
         if event.message is None:
-            return (
-                None if event.kind in HOSTS else frozenset({str(said["address"]).lower()} if "address" in said else ())
-            )
+            return None if event.kind in HOSTS else _named(said)
         names = self._names(event.message, event.seq)
         names.take(event)
         if recipient := said.get("recipient"):
@@ -108,6 +111,13 @@ class Judge:
         if len(self._known) > MOST_NAMED:
             self._known.popitem(last=False)
         return found
+
+
+def _named(said: Mapping[str, Any]) -> frozenset[str]:
+    """The addresses that an event of no message is about."""
+    recipients = said.get("recipients")
+    named = [said.get("address"), *(recipients if isinstance(recipients, list) else ())]
+    return frozenset(one.lower() for one in named if isinstance(one, str))
 
 
 def frame(event: Event) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -16,6 +18,7 @@ from popbox.serve.reads import Answer
 from popbox.serve.space import Space, Within
 from popbox.serve.writes.common import TOKENS, Asking, Given, able, noted, told
 
+MOST_BOXES = 100  # our choice: in one space; more is a client that makes one for each message
 Local = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[!-~]+$", description="before the @")]
 
 
@@ -57,7 +60,7 @@ def make(host: Host, address: str, login: str, *, extensions: bool) -> Login:
 
 def mailboxes(live: Live) -> APIRouter:
     """The endpoint, over one host."""
-    router, host = APIRouter(dependencies=TOKENS), live.host
+    router, host, one_at_a_time = APIRouter(dependencies=TOKENS), live.host, threading.Lock()
     world: dict[str, Any] = {"host": host.name, "mta": host.mta}
 
     @router.post("/v1/mailboxes", operation_id="makeMailbox", status_code=201)
@@ -66,10 +69,25 @@ def mailboxes(live: Live) -> APIRouter:
         address = f"{new.local or f'm{secrets.token_hex(4)}'}@{_domain(new.domain, within)}"
         with noted(live, caller, "make mailbox", address=address):
             able(host, Ability.DECLARE)
-            made = make(host, address, f"m{secrets.token_hex(5)}", extensions=new.extensions)
+            with one_at_a_time if within else nullcontext():
+                if within:
+                    _room(host, within)
+                made = make(host, address, f"m{secrets.token_hex(5)}", extensions=new.extensions)
         return MadeMailbox(**world, **made.model_dump())
 
     return router
+
+
+def _room(host: Host, space: Space) -> None:
+    """Go on only where the space may have one mailbox more.
+
+    Raises:
+        ApiError: 409, it has all that it may, or the host refused to tell.
+        HostError: the host does not answer.
+    """
+    if len(json.loads(told(host, "mailbox", "list", "--json", "--", space.domain))) >= MOST_BOXES:
+        hint = f"any address of {space.domain} receives without a mailbox of its own; the end of the space takes all"
+        raise ApiError(409, f"this space has {MOST_BOXES} mailboxes, and that is all that it may have", hint)
 
 
 def _domain(wanted: str | None, within: Space | None) -> str:

@@ -211,6 +211,29 @@ def test_filters_and_spaces_by_whole_addresses_however_late_it_is_read(
     assert early == late
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"space": "here"}, True),
+        ({"space": "here", "address": "joe@a.example"}, True),
+        ({"space": "here", "recipients": ["x@other.example"]}, True),  # what it tried, and was refused
+        ({"space": "other"}, False),
+        ({"space": "other", "address": "joe@a.example"}, False),
+        ({"space": ""}, False),
+        ({}, False),
+        ({"space": "", "address": "Joe@A.example"}, True),
+        ({"space": "", "recipients": ["joe@a.example", "ann@a.example"]}, True),
+        ({"space": "", "recipients": ["joe@a.example", "ann@b.example"]}, False),
+        ({"space": "", "recipients": [1, None]}, False),
+    ],
+)
+def test_a_space_sees_its_own_notes_and_no_others(live: Live, said: dict[str, Any], shown: bool) -> None:
+    live.store.append([Event(1.0, Kind.NOTE, None, {"what": "send", **said}, "api")])
+    [last] = live.store.append([Event(9.0, Kind.GAP, None, {"why": "all are told"})])
+    assert kinds(run(live, Wanted(within=Space("here", "a.example")), 0, upto(last))) == ["note"] * shown + ["gap"]
+    assert kinds(run(live, ALL, 0, upto(last))) == ["note", "gap"]
+
+
 def test_events_that_were_taken_out_are_told(live: Live) -> None:
     message(live.store, 0, "joe@a.example")
     message(live.store, 2_000, "joe@a.example")

@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from popbox.clients.pop3 import Pop3
 from popbox.clients.smtp import deliver
 from popbox.hosts.base import Host
 from popbox.serve.keys import Keys
-from popbox.serve.writes import spaces
+from popbox.serve.writes import mailboxes, spaces
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,22 @@ def test_a_space_makes_mailboxes_in_its_domain_only(api: Api) -> None:
     assert [one["space"] for one in api.get("/v1/spaces", **mine)[1]["spaces"]] == [one["space"]]
     for made in (one, other):
         assert api.delete(f"/v1/spaces/{made['space']}", popbox_space=made["token"])[0] == 200
+
+
+def test_a_space_has_so_many_mailboxes_and_no_more(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailboxes, "MOST_BOXES", 3)
+    one, other = api.space(), api.space()
+    mine = {"popbox_space": one["token"]}
+    with ThreadPoolExecutor(5) as pool:
+        made = list(pool.map(lambda _: api.post("/v1/mailboxes", {}, **mine), range(5)))
+    assert sorted(status for status, _ in made) == [201, 201, 409, 409, 409], "with the one that takes all: 3"
+    assert {body["error"] for status, body in made if status == 409} == {
+        "this space has 3 mailboxes, and that is all that it may have"
+    }
+    assert api.post("/v1/mailboxes", {}, popbox_token=TOKEN, **mine)[0] == 409, "the space narrows"
+    assert api.post("/v1/mailboxes", {}, popbox_space=other["token"])[0] == 201, "another has its own"
+    for space in (one, other):
+        assert api.delete(f"/v1/spaces/{space['space']}")[0] == 200
 
 
 def test_a_space_reads_nothing_of_another(api: Api) -> None:
