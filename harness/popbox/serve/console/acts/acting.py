@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 from fastapi import Response
 from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
 
 from popbox.serve.console.render import Pages
+from popbox.serve.errors import ApiError
 from popbox.serve.sessions import Session
 
 
@@ -24,6 +26,12 @@ def acting(pages: Pages, template: str, session: Session | None, status: int = 2
 def done(pages: Pages, path: str) -> Response:
     """The answer to a form that was done: the page at ``path`` shows it, also when it is loaded again."""
     return RedirectResponse(f"{pages.root}{path}", 303)
+
+
+def unusable(error: ValidationError, what: str) -> ApiError:
+    """What fields are to be shown as: 422, and for each that is wrong why."""
+    where = tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return ApiError(422, what, "nothing was done", where[:10])
 
 
 def answer_at(page: str, session: Session, answer: Any) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from popbox.errors import HostError
 from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.breaking import SWITCHES
-from popbox.serve.console.acts.acting import acting, answer_at, done
+from popbox.serve.console.acts.acting import acting, answer_at, done, unusable
 from popbox.serve.console.journeys import Text
 from popbox.serve.console.render import Pages
 from popbox.serve.errors import ApiError
@@ -55,9 +55,7 @@ def breaking(live: Live, pages: Pages, broken: Broken) -> APIRouter:
             new = NewFault.model_validate({"fault": kind, "on": on, "for": lasts or None})
             made = begun(live, broken, new, caller, "")
         except ValidationError as error:
-            where = tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-            problem = ApiError(422, "this is no fault", "nothing was done", where)
-            return page(session, 422, problem=problem, lasts=lasts, wanted=wanted)
+            return page(session, 422, problem=unusable(error, "this is no fault"), lasts=lasts, wanted=wanted)
         except ApiError as problem:
             return page(session, problem.status, problem=problem, lasts=lasts, wanted=wanted)
         assert session

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from popbox.hosts.base import Ability
 from popbox.message.letters import HARD
-from popbox.serve.console.acts.acting import acting, answer_at, done
+from popbox.serve.console.acts.acting import acting, answer_at, done, unusable
 from popbox.serve.console.journeys import Text
 from popbox.serve.console.render import Pages
 from popbox.serve.errors import ApiError
@@ -32,7 +32,7 @@ def sending(live: Live, pages: Pages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     def page(session: Session | None, status: int = 200, **values: Any) -> Response:
-        shown: dict[str, Any] = {"answer": None, "problem": None, "given": {}, "kind": "fields", **values}
+        shown: dict[str, Any] = {"answer": None, "problem": None, "given": {}, **values}
         given = {"from": SENDER, **dict.fromkeys(FIELDS[1:], ""), **shown.pop("given")}
         cannot = live.host.cannot(Ability.SEND)
         return acting(
@@ -53,7 +53,7 @@ def sending(live: Live, pages: Pages) -> APIRouter:
             new, letter = _wanted(form, given)
             receipt = sent(live, caller, new, letter)
         except ApiError as problem:
-            return page(session, problem.status, problem=problem, given=given, kind=form.one("kind"))
+            return page(session, problem.status, problem=problem, given=given)
         assert session
         return done(pages, answer_at(SEND, session, receipt.model_copy(update={"dialogue": _cut(receipt.dialogue)})))
 
@@ -85,9 +85,8 @@ def _wanted(form: Form, given: Mapping[str, str]) -> tuple[NewMessage, Letter]:
     try:
         new = NewMessage.model_validate({"from": given.get("from", "").strip(), "to": to, **fields})
     except ValidationError as error:
-        where = tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ApiError(422, "this form cannot be sent", "nothing was sent", where[:10]) from error
-    if kind == "raw" or kind == "fields":
+        raise unusable(error, "this form cannot be sent") from error
+    if kind in ("raw", "fields"):
         return new, letter_of(new)
     hard = HARD[given["hard"]]
     return new, Letter(hard.octets if hard.exact else hard.octets.replace(b"\r\n", b"\n"), exact=hard.exact)
