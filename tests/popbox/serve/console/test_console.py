@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
+from tests.popbox.serve.hostile import INPUTS
 from tests.popbox.serve.mailing import box_without_tmp, cursor_of, journey_of, mail, send, until
 from tests.popbox.serve.served import octets
 
@@ -22,32 +23,7 @@ UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-# One in a line: what a stranger may put in any field.
-MARKUP = r"""
-<script>alert(1)</script>
-<img src=x onerror=alert(1)>
-</title><script>alert(1)</script>
-<svg/onload=alert(1)>
-"><script>alert(1)</script>
-'><img src=x onerror=alert(1)>
-<iframe src=javascript:alert(1)>
-</pre><b onclick=x>
-<a href=javascript:alert(1)>x</a>
---><script>alert(1)</script>
-{{7*7}}{% raw %}
-<base href=//evil.example/>
-<meta http-equiv=refresh content=0;url=//evil.example>
-<link rel=stylesheet href=//evil.example>
-<style>*{display:none}
-<form action=//evil.example><button>
-&lt;script&gt;
-<details open ontoggle=alert(1)>
-javascript:alert(1)
-<object data=//evil.example>
-<embed src=//evil.example>
-]]><script>alert(1)</script>
-"""
-TAGS = (*MARKUP.strip().splitlines(), "\u202e moc.live", "a\u2066b\u2069", "\x1b[31mred")
+TAGS = INPUTS[::4]  # all of them are in tests/popbox/serve/browser
 
 
 class Seen(html.parser.HTMLParser):
@@ -172,7 +148,9 @@ def test_html_mail_is_by_itself_and_has_only_its_own_images(port: int, host: Hos
     message["From"], message["To"], message["Subject"] = "x@client.example", "joe@domain.com", "Framed"
     message.set_content("text")
     message.add_alternative(
-        '<img src="cid:logo@x"><img src="cid:none@x"><img src="https://evil.example/x.png">', subtype="html"
+        '<img src="cid:logo@x"><img src="cid:none@x"><img src="https://evil.example/x.png">'
+        '<Link rel=preconnect href="https://evil.example"><IFRAME src=//evil.example>',
+        subtype="html",
     )
     message.get_payload()[1].add_related(PNG, "image", "png", cid="<logo@x>")  # type: ignore[index, union-attr]
     send(host, message, "joe@domain.com")
@@ -183,6 +161,10 @@ def test_html_mail_is_by_itself_and_has_only_its_own_images(port: int, host: Hos
     assert headers["content-security-policy"] == frame
     held = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
     assert re.findall(rb'src="([^"]*)"', body) == [held.encode(), b"cid:none@x", b"https://evil.example/x.png"]
+    assert not re.search(rb"<(link|iframe)", body.lower()), (
+        "a browser may connect to where it says, whatever the policy"
+    )
+    assert headers["x-dns-prefetch-control"] == "off"
     assert octets(port, "/mail/999999999/html")[0] == 404
 
 

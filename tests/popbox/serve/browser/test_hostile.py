@@ -1,0 +1,116 @@
+"""A hundred hostile messages opened in a browser: nothing of a stranger is live, runs, or asks anything of anyone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote, urlsplit
+
+import pytest
+from tests.popbox.serve.browser.infested import Infested, catcher, infested, next_host
+from tests.popbox.serve.browser.watched import Watched, launched
+from tests.popbox.serve.hostile import INPUTS
+from tests.popbox.serve.mailing import until
+from tests.popbox.serve.served import serving
+from tests.popbox.standin import standin
+
+from popbox.printable import UNSEEN, plain
+
+pytestmark = [pytest.mark.needs("Playwright", "chromium"), pytest.mark.slow]
+NOT_THERE = "status of 404"  # of a box or a file that is not there, as it should be
+CANARY = "window.ran = () => { document.documentElement.dataset.ran = 'yes'; };"
+BOX = "popboxes/domain-com/ann/Maildir"
+# Elements with their attributes, where links lead, and whether anything ran.
+LIVE = """() => ({
+  made: [...document.querySelectorAll("*")].flatMap((one) => [one.localName,
+    ...one.getAttributeNames().filter((name) => name !== "data-ran").map((name) => `${one.localName} ${name}`)]),
+  scripts: document.querySelectorAll("script, link, meta, iframe, form").length,
+  links: [...document.querySelectorAll("[href], [src], [action]")].map((one) => one.href || one.src || one.action),
+  heading: document.querySelector("h1")?.textContent ?? "",
+  text: document.body.innerText,
+  ran: "ran" in document.documentElement.dataset,
+})"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Infested]:
+    state = tmp_path_factory.mktemp("infested")
+    with standin(state / "popbox") as host, next_host() as relay:
+        host.keep()
+        with serving(state) as (port, _):
+            yield infested(host, port, relay)
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[tuple[int, list[str]]]:
+    with catcher() as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
+def tab(elsewhere: tuple[int, list[str]], place: Infested) -> Iterator[Watched]:
+    """Every name leads to one server, so that a request to any of them is seen."""
+    with launched(
+        f"--host-resolver-rules=MAP evil.example 127.0.0.1:{elsewhere[0]} , MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+    ) as browser:
+        page = browser.new_context(base_url=place.url).new_page()
+        page.add_init_script(CANARY)
+        yield Watched(page, place.url)
+
+
+def pages(place: Infested, number: int) -> list[str]:
+    """Of one message, the one before the inputs being 0. All views of it are in ``test_console`` without a browser."""
+    views = ("html", "parts", "text", "links", "source", "pop3") if number % 10 == 0 else ("html", "parts")
+    return [f"/journeys/{place.ids[number]}?view={view}" for view in views]
+
+
+def lists(*texts: str) -> list[str]:
+    """Pages with many of them, and those that say what was asked for."""
+    asked = ("find?q", "accounts?of", "explain?address", "box?maildir", "file?path", "?domain", "enter?next")
+    said = [f"/{where}={quote(text)}" for text in texts for where in asked]
+    return ["/", "/?show=queue", "/queue", "/accounts", f"/box?maildir={quote(BOX)}", *said]
+
+
+def shown(text: str) -> str:
+    return " ".join(plain(text).split())
+
+
+def test_no_text_of_a_stranger_is_live_on_any_page(
+    tab: Watched, place: Infested, elsewhere: tuple[int, list[str]]
+) -> None:
+    known: dict[str, set[str]] = {}
+    most: dict[str, int] = {}
+    for path in (*pages(place, 0), *lists("harmless")):
+        seen = tab.go(path).evaluate(LIVE)
+        kind = urlsplit(tab.page.url).path.split("/")[1]
+        known.setdefault(kind, set()).update(seen["made"])
+        most[kind] = max(most.get(kind, 0), seen["scripts"])
+    wrong = [one for one in tab.told() if NOT_THERE not in one]
+    headings = {path: shown(text) for number, text in enumerate(INPUTS, 1) for path in pages(place, number)}
+    for path in (*headings, *lists(*INPUTS[::20])):
+        seen = tab.go(path).evaluate(LIVE)
+        kind = urlsplit(tab.page.url).path.split("/")[1]
+        faults = sorted(set(seen["made"]) - known[kind])
+        faults += [f"leads to {one}" for one in seen["links"] if not one.startswith(place.url)]
+        faults += [f"{seen['scripts']} forms, frames and scripts"] if seen["scripts"] > most[kind] else []
+        faults += ["a script ran"] if seen["ran"] else []
+        faults += ["an unseen character"] if UNSEEN.search(seen["text"]) else []
+        heading = shown(seen["heading"])
+        faults += [f"the heading is {heading}"] if heading != headings.get(path, heading) else []
+        wrong += [f"{path}: {one}" for one in faults + tab.told(of_frames=False) if NOT_THERE not in one]
+    assert wrong == []
+    assert elsewhere[1] == [], "something was asked of elsewhere"
+
+
+def test_what_would_be_live_is_seen(tab: Watched, place: Infested, elsewhere: tuple[int, list[str]]) -> None:
+    """The same inputs where nothing holds them: each kind of harm is noticed."""
+    seen = tab.go("/").evaluate(LIVE)
+    bare = f"<body><p>{INPUTS[-4]}</p><a href=//evil.example>x</a>{''.join(INPUTS[6:20])}"
+    tab.page.route("**/bare", lambda route: route.fulfill(body=bare, content_type="text/html; charset=utf-8"))
+    tab.page.goto("/bare")
+    tab.page.wait_for_function("() => 'ran' in document.documentElement.dataset")
+    broken = tab.page.evaluate(LIVE)
+    assert {"img onerror", "svg onload", "animate"} <= set(broken["made"]) - set(seen["made"])
+    assert UNSEEN.search(broken["text"])
+    assert "http://evil.example/" in broken["links"]
+    until(lambda: tab.page.wait_for_timeout(20) or elsewhere[1])
+    assert any("foreign" in one for one in tab.told())
