@@ -9,10 +9,11 @@ SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 # A pytest in a fresh clone compiles hundreds of files, and so does each that a test starts, where none of it is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check quick browser bare lint lock bench mutants clean
+.PHONY: demo test check quick browser picture bare lint lock bench mutants clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/popbox demo $(ARGS)
+	@$(if $(findstring --keep,$(ARGS)),:,echo "To see each message's way in a browser: $(VENV)/bin/popbox demo --keep, and open its link")
 
 test: $(VENV)/.dev
 	$(PY) -m pytest $(SPREAD) $(ARGS)
@@ -44,6 +45,10 @@ $(VENV)/.browser: $(BROWSER).txt $(VENV)/.dev
 	$(PY) -m pip install --quiet --require-hashes -r $(BROWSER).txt
 	@touch $@
 
+# README's picture of the console.
+picture: $(VENV)/.browser
+	$(PY) -m tests.popbox.serve.browser.picture .github/console.png
+
 # README's two commands on machines as users have them, in containers; .ci/machines lists them.
 bare:
 	.ci/engine trixie
@@ -73,7 +78,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 # Makes the hash-pinned requirement files; needs `uv` on PATH (its own lock file would record index addresses).
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock:
-	$(LOCK) pyproject.toml --extra build -o requirements.txt
+	$(LOCK) pyproject.toml --extra build --extra serve -o requirements.txt
 	$(LOCK) pyproject.toml --extra build --extra serve --extra load --extra dev -o requirements-dev.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements.in -o images/mailhost/requirements.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements-box.in -o images/mailhost/requirements-box.txt -c requirements-dev.txt

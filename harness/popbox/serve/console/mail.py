@@ -27,7 +27,7 @@ CID = re.compile(r"cid:([^\s\"'<>)]{1,200})", re.IGNORECASE)
 FRAME = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
 # Names in links are not looked up before anyone follows one; a meta element cannot take that back.
 HEADERS = {"content-security-policy": FRAME, "x-dns-prefetch-control": "off"}
-# Chromium sometimes connects for a frame that the policy blocks, and `link rel=preconnect` is under no policy. So these are
+# Chromium sometimes connects for a frame that the policy blocks; `link rel=preconnect` is under no policy. So these are
 # shown as text: a tag's name follows `<` at once (HTML, 13.2.5.6).
 REACHING = re.compile(r"<(?=i?frame|fencedframe|portal|object|embed|link)", re.IGNORECASE)
 
