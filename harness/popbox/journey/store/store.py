@@ -205,6 +205,14 @@ class Store:
         )
         return {(kind, str(outcome)): count for kind, outcome, count in self._reader().execute(query, (after, upto))}
 
+    def settling(self, after: int, upto: int) -> list[int]:
+        """First messages of the journeys whose end may have changed behind a cursor, up to another."""
+        query = (
+            "SELECT DISTINCT m.root FROM events e JOIN messages m ON m.id = e.message WHERE e.seq > ? AND e.seq <= ?"
+            " AND e.kind IN ('sent', 'ended', 'linked', 'filed', 'missing', 'unseen', 'ambiguous', 'unsure') ORDER BY 1"
+        )
+        return [row[0] for row in self._reader().execute(query, (after, upto))]
+
     def open_count(self) -> tuple[int, int]:
         """How many messages the MTA has not ended, and how many files are owed."""
         query = (
@@ -242,10 +250,14 @@ class Store:
         rows = self._reader().execute(f"SELECT {COLUMNS} {FROM} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (seq, limit))
         return [_event(row) for row in rows]
 
-    def journey(self, of: int) -> Journey | None:
-        """The whole journey that a message belongs to, by the id of any of its messages; None where there is none."""
+    def journey(self, of: int, upto: int | None = None) -> Journey | None:
+        """The whole journey that a message belongs to, by the id of any of its messages; None where there is none.
+
+        With ``upto`` as it was at that cursor, which is not before its first event.
+        """
         root = self.root_of(of)
-        return derive(root, self.events_of(root), self.foretold, self.blind()) if root else None
+        events = [one for one in self.events_of(root) if upto is None or one.seq <= upto]
+        return derive(root, events, self.foretold, self.blind()) if root else None
 
     def root_of(self, of: int) -> int:
         """The first message of the journey that a message belongs to; 0 where there is none."""

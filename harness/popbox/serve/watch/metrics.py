@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from fastapi import APIRouter, Response
 
 from popbox.journey.metrics import metrics as histograms
-from popbox.journey.model import Kind
+from popbox.journey.model import Disposition, Kind
 from popbox.journey.store import Store
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
 from popbox.serve.space import Within
+from popbox.serve.watch.ends import Ends
 from popbox.serve.watch.events import Streams
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -47,9 +48,18 @@ def by_kind(found: Mapping[tuple[str, str], int]) -> Counter[str]:
     return kinds
 
 
-def text(live: Live, streams: Streams, counts: Counts) -> str:
+def text(live: Live, streams: Streams, counts: Counts, ends: Ends) -> str:
     """All metrics."""
-    return histograms(live.store) + "".join(line + "\n" for line in _lines(live, streams, counts.now()))
+    lines = (*_lines(live, streams, counts.now()), *_ends(ends))
+    return histograms(live.store) + "".join(line + "\n" for line in lines)
+
+
+def _ends(ends: Ends) -> Iterator[str]:
+    found, skipped = ends.now()
+    journeys = [(f'{{end="{end}"}}', found[end]) for end in Disposition]
+    yield from _metric("popbox_journeys_total", "counter", "Journeys by the end that they came to.", journeys)
+    what = "Events of which no end was counted: too many came between two scrapes."
+    yield from _metric("popbox_events_not_judged_total", "counter", what, [("", skipped)])
 
 
 def _lines(live: Live, streams: Streams, found: Counter[tuple[str, str]]) -> Iterator[str]:
@@ -84,7 +94,7 @@ def _metric(name: str, kind: str, what: str, samples: Iterable[Sample]) -> Itera
 
 def metrics(live: Live, streams: Streams, counts: Counts) -> APIRouter:
     """The endpoint. It runs in a thread."""
-    router = APIRouter()
+    router, ends = APIRouter(), Ends(live.store)
 
     @router.get(
         "/metrics",
@@ -98,6 +108,6 @@ def metrics(live: Live, streams: Streams, counts: Counts) -> APIRouter:
         """Histograms of delivery and pickup, events, deliveries, queue, recorder, streams and waits."""
         if within:
             raise ApiError(403, "metrics are of the whole host", "ask without popbox-space")
-        return Response(text(live, streams, counts), media_type=TYPE)
+        return Response(text(live, streams, counts, ends), media_type=TYPE)
 
     return router

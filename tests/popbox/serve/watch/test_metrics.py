@@ -10,6 +10,7 @@ from tests.popbox.serve.recorded import message
 from tests.popbox.serve.served import octets
 
 from popbox.serve.live import Live
+from popbox.serve.watch.ends import Ends
 from popbox.serve.watch.events import Streams
 from popbox.serve.watch.metrics import Counts, text
 
@@ -17,7 +18,7 @@ LINE = re.compile(r"# (HELP|TYPE) popbox_[a-z0-9_]+ .+|popbox_[a-z0-9_]+(\{[a-z]
 
 
 def scraped(live: Live, counts: Counts, streams: Streams | None = None) -> dict[str, str]:
-    said = text(live, streams or Streams(live), counts)
+    said = text(live, streams or Streams(live), counts, Ends(live.store))
     assert not [line for line in said.splitlines() if not LINE.fullmatch(line)]
     assert "@" not in said
     return dict(line.rsplit(" ", 1) for line in said.splitlines() if not line.startswith("#"))
