@@ -18,7 +18,7 @@ from popbox.migrate.verify.watch.memory import Memory
 
 ABOUT = {"run": "one"}
 OPENERS: dict[str, Callable[[Path], object]] = {
-    "verify --state": lambda path: State(path, ABOUT),
+    "verify --state": lambda path: State(path, ABOUT, 1),
     "verify --watch": lambda path: Memory(path, ABOUT),
 }
 

@@ -28,8 +28,8 @@ from popbox.operate.target import named
 from popbox.settings import Settings
 
 if TYPE_CHECKING:
-    from popbox.cli.moving.old_home import OldHome
     from popbox.serve.keys import Keys
+    from popbox.serve.move.handed import Moving
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 LOOPBACK = ("127.0.0.1", "::1")
@@ -77,6 +77,19 @@ PUBLIC = re.compile(
     metavar="OLDHOME",
     help="The old host of a move: its qmail home, its root, or a copy of one. Explain shows addresses on both.",
 )
+@click.option(
+    "--move",
+    "proof",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="STATE",
+    help="Show `popbox migrate verify --state STATE` while it runs: boxes by verdict, messages that differ.",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Show the cut-over sheet of `popbox migrate plan --markdown FILE`; ticks are kept in it.",
+)
 @OPTIONS["smtp"]
 @OPTIONS["pop3"]
 @OPTIONS["log_command"]
@@ -100,6 +113,8 @@ def serve(
     allow_writes: bool,
     token_file: Path | None,
     beside: Path | None,
+    proof: Path | None,
+    sheet: Path | None,
     name: str | None,
     **reached: Any,
 ) -> int:
@@ -132,7 +147,7 @@ def serve(
     if wrong := [one for one in names if not usable(one.lower())]:
         raise click.UsageError(f"--known-as {wrong[0]}: a name is wanted, without a port")
     known = frozenset(map(str.lower, names))
-    old = _old(beside, settings.environ) if beside else None
+    moving = _moving(beside, proof, sheet, settings.environ)
     with ExitStack() as stack:
         listener = stack.enter_context(bind(at))
         where, port = listener.getsockname()[:2]
@@ -158,7 +173,7 @@ def serve(
         echo(f"http://{_literal(where)}:{port} {running.describe()}, {said}")
         if where not in LOOPBACK:
             echo(f"popbox: everyone who reaches {where}:{port} can read accounts and queue", err=True)
-        app = application(live, rules, settings.assets / "scenarios", old)
+        app = application(live, rules, settings.assets / "scenarios", moving)
         base = public[0] if public else f"http://{_named(where)}:{port}"
         echo(f"console: {base}/" + (f"enter?once={app.sessions.invite()}" if app.sessions else ""))
         settle()
@@ -166,15 +181,19 @@ def serve(
     return 0
 
 
-def _old(directory: Path, environ: Mapping[str, str]) -> OldHome:
-    """The old host in a directory.
+def _moving(beside: Path | None, proof: Path | None, sheet: Path | None, environ: Mapping[str, str]) -> Moving:
+    """What is shown of a move.
 
     Raises:
-        UnusableError: it is none.
+        UnusableError: the old host is none.
     """
     from popbox.cli.moving.old_home import OldHome
+    from popbox.cli.moving.proof import StateProof
+    from popbox.serve.move.handed import Moving
+    from popbox.serve.move.sheet import Sheet
 
-    return OldHome(directory, environ)
+    old = OldHome(beside, environ) if beside else None
+    return Moving(old, StateProof(proof) if proof else None, Sheet(sheet) if sheet else None)
 
 
 def _literal(where: str) -> str:

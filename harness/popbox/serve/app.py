@@ -19,7 +19,7 @@ from popbox.errors import HostError, NotPossibleError
 from popbox.journey.store import Store, StoreError
 from popbox.serve.console.acts.all import acts
 from popbox.serve.console.console import console
-from popbox.serve.console.render import Pages
+from popbox.serve.console.render import MOVE, Pages
 from popbox.serve.errors import ApiError, Problem, body_of
 from popbox.serve.guard import Guard
 from popbox.serve.journeys import journeys
@@ -27,7 +27,7 @@ from popbox.serve.live import Live
 from popbox.serve.mail.absent import absent
 from popbox.serve.mail.messages import Mailroom, messages
 from popbox.serve.mail.waits import waits
-from popbox.serve.moving import OldHost
+from popbox.serve.move.handed import Moving
 from popbox.serve.reads import reads
 from popbox.serve.rules import Rules, for_people, said_by
 from popbox.serve.sessions import Sessions
@@ -39,13 +39,14 @@ from popbox.serve.writes.broken import Broken
 from popbox.serve.writes.scenario.runs import Runs
 
 SCHEMA = Path(__file__).with_name("openapi.json")
+NO_MOVE = Moving()
 NO_SUCCESS = {"model": Problem, "description": "no success: one form for all"}
 
 
-def application(live: Live, rules: Rules, shipped: Path | None = None, old: OldHost | None = None) -> Guard:
+def application(live: Live, rules: Rules, shipped: Path | None = None, moving: Moving = NO_MOVE) -> Guard:
     """The API over a host and its store, with the guard around it. ``live`` is entered and left by the caller.
 
-    ``shipped`` is the folder of the scenarios that come with popbox, ``old`` the host that mail was moved from.
+    ``shipped`` is the folder of the scenarios that come with popbox, ``moving`` what is known of a move.
     """
 
     def living(name: str) -> Space | None:
@@ -56,8 +57,9 @@ def application(live: Live, rules: Rules, shipped: Path | None = None, old: OldH
     lasting.broken.resume()  # also where nothing can be changed any more; first: a frozen host runs no command
     lasting.runs.resume()
     sessions = Sessions(rules.keys) if rules.keys else None
-    pages = Pages({"host": rules.host, "mta": rules.mta}, writes=sessions is not None, root=rules.root)
-    api = _api(live, rules, lasting, pages, sessions, old)
+    more = (MOVE,) if moving else ()
+    pages = Pages({"host": rules.host, "mta": rules.mta}, writes=sessions is not None, root=rules.root, more=more)
+    api = _api(live, rules, lasting, pages, sessions, moving)
     return Guard(api, rules, sessions=sessions, living=living, page=pages.problem)
 
 
@@ -67,7 +69,7 @@ def _api(
     lasting: Lasting,
     pages: Pages,
     sessions: Sessions | None,
-    old: OldHost | None = None,
+    moving: Moving = NO_MOVE,
 ) -> FastAPI:
     host = live.host
     api = FastAPI(
@@ -92,7 +94,10 @@ def _api(
         api.include_router(router)
     counts = Counts(live.store)
     watching = (events(live, streams), metrics(live, streams, counts))
-    pages_of = (*console(live, mailroom, counts, pages, old), *acts(live, rules, pages, sessions, lasting))
+    pages_of = (
+        *console(live, mailroom, counts, pages, moving.old),
+        *acts(live, rules, pages, sessions, lasting, moving),
+    )
     for router in (*watching, *pages_of):
         api.include_router(router)
 

@@ -13,7 +13,7 @@ from popbox.migrate.routes.compare import STORES, Answer, judge
 from popbox.migrate.routes.side import Side as Asked
 from popbox.migrate.routes.side import open_side
 from popbox.migrate.routes.work import answer_of
-from popbox.serve.moving import Compared, Side
+from popbox.serve.move.handed import Compared, Side
 
 
 class OldHome:
@@ -30,7 +30,7 @@ class OldHome:
         self._home = os.fsdecode(self._side.home)
 
     def compared(self, address: str, new: Mapping[str, Any], home: str, logins: Mapping[str, str]) -> Compared:
-        """See ``popbox.serve.moving.OldHost``.
+        """See ``popbox.serve.move.handed.OldHost``.
 
         Raises:
             UnusableError: mailhost cannot use the files.
@@ -48,7 +48,7 @@ class OldHome:
         return Compared(found.what if found else "the same", *sides)
 
     def file(self, path: str) -> bytes:
-        """See ``popbox.serve.moving.OldHost``.
+        """See ``popbox.serve.move.handed.OldHost``.
 
         Raises:
             LookupError: it is not there, or cannot be read; says why.

@@ -118,7 +118,7 @@ def verify(
     about = {**way.about, **({"shard": str(shard)} if shard else {})}
     if watch_min is not None:
         return watch(way, keys, _watched(way, watch_min, rounds, state_file, json_file), about)
-    state = State(state_file, about) if state_file else None
+    state = State(state_file, about, len(keys)) if state_file else None
     began, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     try:
         way.probe()

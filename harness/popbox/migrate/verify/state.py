@@ -2,13 +2,14 @@
 
 States a reader may find: no file (nothing done); a header and some lines, the last of them perhaps cut off by a kill
 (it is done again); the line ``ended`` (the run was finished: the next one starts from the beginning). Boxes that could
-not be judged are never noted, so they are tried again. The file holds UIDLs and subjects, no passwords; only its owner
-may read it.
+not be judged are never noted, so they are tried again. A line ``boxes`` behind the header says how many are asked for:
+who reads the file sees how far the run is. The file holds UIDLs and subjects, no passwords; only its owner may read it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,29 @@ from popbox.migrate.verify.result import Box
 
 SCHEMA = "popbox.migrate-verify-state/1"
 ENDED = '{"ended":true}\n'
+ASKED = re.compile(r'\{"boxes":(\d{1,9})\}')
+
+
+def is_header(line: str) -> bool:
+    """Whether it is the first line of such a file."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("schema") == SCHEMA
+
+
+def asked_of(line: str) -> int | None:
+    """How many boxes a run compares, where the line says that."""
+    found = ASKED.fullmatch(line)
+    return int(found[1]) if found else None
 
 
 class State:
     """The file of one run. ``about`` is what must be the same for lines to count: hosts, profiles, content."""
 
-    def __init__(self, path: Path, about: dict[str, Any]) -> None:
-        """Read what is done and open for more.
+    def __init__(self, path: Path, about: dict[str, Any], boxes: int) -> None:
+        """Read what is done and open for more; ``boxes`` are asked for in all.
 
         Raises:
             Unusable: it is no state file, or of another run.
@@ -35,7 +52,7 @@ class State:
         header = json.dumps({"schema": SCHEMA, **about}, sort_keys=True) + "\n"
         kept = self._read(header)
         self.done = [Box.model_validate_json(line) for line in kept]
-        self._file = lines_file.begin(self.path, [header, *kept])
+        self._file = lines_file.begin(self.path, [header, f'{{"boxes":{boxes}}}\n', *kept])
 
     def _read(self, header: str) -> list[str]:
         """Whole, valid lines of boxes, or none where the file is new or its run has ended."""
@@ -52,7 +69,8 @@ class State:
             if not header.startswith(lines[0]):
                 raise Unusable(self.path, f"line 1: is of another run, or no state file; this run is {header.strip()}")
             return []
-        return [line for number, line in enumerate(lines[1:], 2) if self._valid(line, number, len(lines))]
+        rest = [(number, line) for number, line in enumerate(lines[1:], 2) if not ASKED.fullmatch(line.rstrip("\n"))]
+        return [line for number, line in rest if self._valid(line, number, len(lines))]
 
     def _valid(self, line: str, number: int, last: int) -> bool:
         try:

@@ -14,7 +14,7 @@ from popbox.serve.console.mail import frames
 from popbox.serve.console.render import Pages
 from popbox.serve.live import Live
 from popbox.serve.mail.messages import Mailroom
-from popbox.serve.moving import OldHost
+from popbox.serve.move.handed import OldHost
 from popbox.serve.watch.metrics import Counts
 
 STATIC = {

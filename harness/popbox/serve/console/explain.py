@@ -15,7 +15,7 @@ from popbox.serve.console.render import Pages, missing
 from popbox.serve.console.words import FILE_LINES, below
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
-from popbox.serve.moving import Compared, OldHost
+from popbox.serve.move.handed import Compared, OldHost
 from popbox.serve.reads import asked
 
 FILES = ("control/me", "control/rcpthosts", "control/locals", "control/virtualdomains", "users/assign")

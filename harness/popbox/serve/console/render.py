@@ -22,6 +22,7 @@ SCREENS = (
     ("send", "Send", "/send"),
     ("faults", "Faults", "/faults"),
 )
+MOVE = ("move", "Move", "/move")
 HEADERS = {name.decode(): value.decode() for name, value in OF_PAGES}
 
 
@@ -49,10 +50,12 @@ def _templates() -> Environment:
 class Pages:
     """Pages of one server: all share the host's name, what may be written, and the path that a proxy puts before."""
 
-    def __init__(self, world: Mapping[str, str], *, writes: bool, root: str = "") -> None:
-        """``world`` has ``host`` and ``mta``; ``root`` is a path without a slash at its end."""
+    def __init__(
+        self, world: Mapping[str, str], *, writes: bool, root: str = "", more: tuple[tuple[str, str, str], ...] = ()
+    ) -> None:
+        """``world`` has ``host`` and ``mta``; ``root`` is a path without a slash at its end; ``more``: screens."""
         self.root = root
-        self._shared: dict[str, Any] = {"world": world, "writes": writes, "root": root, "screens": SCREENS}
+        self._shared: dict[str, Any] = {"world": world, "writes": writes, "root": root, "screens": SCREENS + more}
 
     def text(self, template: str, **values: Any) -> str:
         """A template, filled in."""

@@ -65,6 +65,17 @@
     say();
   };
 
+  // Parts of a run, asked for again and again until the server says no more.
+  const due = () => Number(document.querySelector("[data-every]")?.dataset.every);
+  const again = () => setTimeout(async () => {
+    if (!document.hidden) await renew().catch(() => {});
+    if (due()) again();
+  }, due());
+  if (due()) {
+    unsaid = () => { const text = said; said = ""; return text; };
+    again();
+  }
+
   const listen = (query, hear) => {
     const source = new EventSource(`${root}/v1/events?${query}`);
     source.onopen = () => state("live");
