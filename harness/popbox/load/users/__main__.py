@@ -59,12 +59,12 @@ def writer_of(client_id: str) -> str:
 def master(spec: Spec, path: Path, at: tuple[str, int], web: str = "") -> int:
     """Have the workers run the plan; returns 1 where they did not come. ``web``: where Locust's own page is."""
     environment = Environment(user_classes=classes(spec), events=events, stop_timeout=STOP_S)
+    writers = path.with_name(WRITERS)  # before any worker can come
+    events.worker_connect.add_listener(lambda client_id, **_: _expect(writers, client_id))  # type: ignore[no-untyped-call]
     runner = environment.create_master_runner(*at)
     if web:
         host, _, port = web.rpartition(":")
         environment.create_web_ui(host, int(port))
-    writers = path.with_name(WRITERS)
-    events.worker_connect.add_listener(lambda client_id, **_: _expect(writers, client_id))  # type: ignore[no-untyped-call]
     deadline = time.monotonic() + CONNECT_S
     while len(runner.clients.ready) < spec.processes:
         if time.monotonic() > deadline:
@@ -100,9 +100,9 @@ def _tell(runner: MasterRunner) -> None:
 def worker(spec: Spec, host: str, port: int) -> int:
     """Run users as the master says; the journal ends with the process."""
     environment = Environment(user_classes=classes(spec), events=events, stop_timeout=STOP_S)
-    runner = environment.create_worker_runner(host, port)
-    books = _Books(spec, runner)
+    books = _Books(spec, environment)
     events.test_start.add_listener(books.begin)  # type: ignore[no-untyped-call]
+    runner = environment.create_worker_runner(host, port)
     gevent.signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to all; the master says when to end
     gevent.signal_handler(signal.SIGTERM, runner.quit)
     runner.greenlet.join()
@@ -113,13 +113,21 @@ def worker(spec: Spec, host: str, port: int) -> int:
 class _Books:
     """The journal of a worker: it begins with the test and ends with the process."""
 
-    def __init__(self, spec: Spec, runner: WorkerRunner) -> None:
-        self._spec, self._runner = spec, runner
+    def __init__(self, spec: Spec, environment: Environment) -> None:
+        self._spec, self._environment = spec, environment
         self._process: Process | None = None
 
+    @property
+    def _runner(self) -> WorkerRunner:
+        """The master may have the test begin before the runner's own constructor has ended."""
+        while not isinstance(runner := self._environment.runner, WorkerRunner):
+            gevent.sleep(0.01)
+        return runner
+
     def begin(self, **_: object) -> None:
+        runner = self._runner
         if self._process is None:
-            self._process = Process(self._spec, writer_of(self._runner.client_id), self._runner.worker_index)
+            self._process = Process(self._spec, writer_of(runner.client_id), runner.worker_index)
             Scheduled.process = self._process
             gevent.spawn(self._watch)
 
