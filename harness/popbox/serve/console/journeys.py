@@ -45,7 +45,10 @@ def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> AP
             ids = tuple(reversed(live.store.unfinished(limit=MOST_COUNTED)))[:PAGE]
         else:
             ids = live.store.search(Filters(domain=domain or None), before=before, limit=PAGE)
-        older = _path(before=ids[-1], domain=domain) if len(ids) == PAGE and show != "queue" else ""
+        found = journeys_of(live, ids, None)
+        made = pages.rows(found)
+        last = found[len(made) - 1].id if len(made) < len(found) else ids[-1] if len(ids) == PAGE else 0
+        older = _path(before=last, domain=domain) if last and show != "queue" else ""
         return pages.page(
             "now.html.j2",
             page="now",
@@ -56,7 +59,7 @@ def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> AP
             began=began,
             trouble=live.state.error and f"The host is not recorded now: {live.state.error}",
             filters=_filters(show, domain),
-            journeys=journeys_of(live, ids, None),
+            rows=made,
             empty=NOTHING_YET if before is None and not show and not domain else "None.",
             newer=_path(domain=domain) if before is not None else None,
             older=older,
@@ -78,12 +81,13 @@ def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> AP
         listed = journeys_of(live, ids, None)[:PAGE]
         if len(listed) == 1:
             return RedirectResponse(f"{pages.root}/journeys/{listed[0].id}", 303)
+        made = pages.rows(listed)
         return pages.page(
             "find.html.j2",
             page="find",
-            title=_found(len(listed), more=len(ids) > PAGE) if wanted else "Find a message",
+            title=_found(len(made), more=len(ids) > PAGE or len(made) < len(listed)) if wanted else "Find a message",
             query=wanted,
-            journeys=listed,
+            rows=made,
         )
 
     @router.get("/journeys/{of}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
 from fastapi import Response
 from jinja2 import Environment
 
+from popbox.journey.model import Journey
 from popbox.report.pages import environment
 from popbox.serve.console import words
 from popbox.serve.errors import ApiError
@@ -23,6 +24,7 @@ SCREENS = (
     ("faults", "Faults", "/faults"),
 )
 MOVE = ("move", "Move", "/move")
+ROWS_OCTETS = 56 * 1024  # our choice: a page has at most 60 KiB, a hundred rows of usual words
 HEADERS = {name.decode(): value.decode() for name, value in OF_PAGES}
 
 
@@ -60,6 +62,18 @@ class Pages:
     def text(self, template: str, **values: Any) -> str:
         """A template, filled in."""
         return _templates().get_template(template).render(self._shared | values)
+
+    def rows(self, journeys: Iterable[Journey]) -> list[str]:
+        """Rows of the table of journeys, as markup: of the first ones, as many as a page holds."""
+        row = _templates().get_template("parts.html.j2").make_module(self._shared).row  # type: ignore[attr-defined]
+        made, left = list[str](), ROWS_OCTETS
+        for journey in journeys:
+            text = row(journey)
+            left -= len(text.encode())
+            if left < 0 and made:
+                break
+            made.append(text)
+        return made
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page as an answer."""

@@ -113,3 +113,41 @@ def test_the_walk_sees_what_is_wrong(browse: Browse) -> None:
         page.evaluate(breaks)
         page.wait_for_timeout(100)
         assert word in " ".join(tab.told()), breaks
+
+
+FOCUSABLE = """() => [...document.querySelectorAll(
+    "a[href], button, input, select, textarea, summary, iframe, [tabindex='0']")]
+  .filter((one) => one.checkVisibility() && one.type !== "hidden")
+  .map((one, at) => { one.dataset.at = at; return `${at} ${one.outerHTML.slice(0, 100)}`; })"""
+FOCUSED = """() => { const one = document.activeElement, style = getComputedStyle(one);
+  return [one.dataset.at ?? "", style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2]; }"""
+
+
+def test_tab_reaches_all_that_can_be_used_and_shows_where_it_is(browse: Browse, town: Town) -> None:
+    tab = browse()
+    for path in (path for name, path in town.paths.items() if "-view-" not in name):
+        page = tab.go(path)
+        there, reached = page.evaluate(FOCUSABLE), set()
+        for _ in there:
+            page.keyboard.press("Tab")
+            at, unseen = page.evaluate(FOCUSED)
+            assert not unseen or there[int(at)].partition(" ")[2].startswith("<iframe"), (path, there[int(at or 0)])
+            reached.add(at)
+        missed = [one for one in there if one.partition(" ")[0] not in reached]
+        assert missed == [], path
+
+
+def test_the_keys_search_go_along_rows_open_and_are_listed(browse: Browse, town: Town) -> None:
+    tab = browse()
+    page = tab.go("/")
+    row = "() => document.activeElement.closest('tr')?.dataset.journey ?? document.activeElement.id"
+    rows = page.evaluate("() => [...document.querySelectorAll('[data-journey]')].map((one) => one.dataset.journey)")
+    for key, focused in (
+        ("/", "q"), ("j", "q"), ("Escape", ""), ("j", rows[0]), ("j", rows[1]), ("j", rows[2]), ("k", rows[1]),
+        ("?", "keys"), ("k", rows[0]),
+    ):  # fmt: skip
+        page.keyboard.press(key)
+        assert page.evaluate(row) == focused, key
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/journeys/{rows[0]}")
+    assert tab.told() == []

@@ -16,7 +16,7 @@
     "/": () => document.getElementById("q").focus(),
     "j": () => step(1),
     "k": () => step(-1),
-    "?": () => document.querySelector(".keys").scrollIntoView(),
+    "?": () => document.getElementById("keys").focus(),
   };
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select, [contenteditable]");
