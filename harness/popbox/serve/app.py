@@ -37,6 +37,7 @@ from popbox.serve.watch.metrics import Counts, metrics
 from popbox.serve.writes.all import Lasting, writes
 from popbox.serve.writes.broken import Broken
 from popbox.serve.writes.scenario.runs import Runs
+from popbox.serve.writes.telnet import Talks
 
 SCHEMA = Path(__file__).with_name("openapi.json")
 NO_MOVE = Moving()
@@ -53,7 +54,7 @@ def application(live: Live, rules: Rules, shipped: Path | None = None, moving: M
         domain = live.store.live_spaces().get(name)
         return None if domain is None else Space(name, domain)
 
-    lasting = Lasting(Broken(live), Runs(live), shipped)
+    lasting = Lasting(Broken(live), Runs(live), Talks(live), shipped)
     lasting.broken.resume()  # also where nothing can be changed any more; first: a frozen host runs no command
     lasting.runs.resume()
     sessions = Sessions(rules.keys) if rules.keys else None
@@ -140,7 +141,7 @@ def _api(
 def schema_text() -> str:
     """The OpenAPI description as it is kept: of ``v1``, without popbox's own version."""
     nowhere = cast(Any, _Nowhere())  # describing asks nothing of a host
-    lasting = Lasting(Broken(nowhere), Runs(nowhere))
+    lasting = Lasting(Broken(nowhere), Runs(nowhere), Talks(nowhere))
     described = _api(nowhere, Rules(frozenset(), frozenset()), lasting, Pages({}, writes=False), None).openapi()
     return json.dumps({**described, "info": {**described["info"], "version": "v1"}}, indent=1) + "\n"
 

@@ -21,6 +21,8 @@ SCREENS = (
     ("accounts", "Accounts", "/accounts"),
     ("explain", "Explain", "/explain"),
     ("send", "Send", "/send"),
+    ("telnet", "Telnet", "/telnet"),
+    ("scenarios", "Scenarios", "/scenarios"),
     ("faults", "Faults", "/faults"),
 )
 MOVE = ("move", "Move", "/move")

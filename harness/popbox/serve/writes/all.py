@@ -16,14 +16,16 @@ from popbox.serve.writes.scenario.runs import Runs
 from popbox.serve.writes.scenarios import scenarios
 from popbox.serve.writes.send import send
 from popbox.serve.writes.spaces import spaces
+from popbox.serve.writes.telnet import Talks
 
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What lasts longer than a request: faults and runs; and the folder of the scenarios that come with popbox."""
+    """What lasts longer than a request: faults, runs, talks; and the folder of the scenarios that come with popbox."""
 
     broken: Broken
     runs: Runs
+    talks: Talks
     shipped: Path | None = None
 
 

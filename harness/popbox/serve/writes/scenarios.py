@@ -131,7 +131,7 @@ def scenarios(live: Live, runs: Runs, folder: File | None) -> APIRouter:
         the accounts of the host is taken away at its end. One that needs a host of its own is skipped with the reason.
         """
         _whole(space)
-        file = _file(folder, new.shipped) if new.shipped is not None else None
+        file = file_of(folder, new.shipped) if new.shipped is not None else None
         name = new.shipped or "scenario"
         going = await run_in_threadpool(runs.begin, new.toml or "", "token", name=name, shipped=file)
         return answer(await _ended(live, runs, going.id, within), response)
@@ -201,7 +201,7 @@ def shipped(live: Live, folder: File | None) -> Iterable[ShippedScenario]:
         yield ShippedScenario(name=name, title=scenario.title, proves=list(scenario.proves), not_here=why)
 
 
-def _file(folder: File | None, name: str) -> File:
+def file_of(folder: File | None, name: str) -> File:
     """The file of a scenario that comes with popbox.
 
     Raises:
