@@ -82,12 +82,12 @@ def test_two_stacks_share_nothing(compose: dict[str, Any]) -> None:
 
 def test_the_sides_share_volumes_and_no_network(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == {"qmail", "standin", "pop3"}
+    assert set(services) == {"qmail", "standin", "pop3", "console"}
     assert not set(services["pop3"]["networks"]) & {*services["qmail"]["networks"], *services["standin"]["networks"]}
     mounts = {mount["target"]: mount.get("read_only", False) for mount in services["pop3"]["volumes"]}
     home = "/var/qmail"
     mail = {f"{home}/control": True, f"{home}/users": True, f"{home}/popboxes": False}
-    assert mounts == {**mail, "/etc/popbox/tls": True}
+    assert mounts == {**mail, "/etc/popbox/tls": True, "/var/log/popbox": False}  # the log, for console
 
 
 @pytest.mark.parametrize("name", ["pop3", "standin"])
@@ -103,3 +103,19 @@ def test_every_variable_of_the_compose_file_is_in_the_table() -> None:
     used = set(re.findall(r"\$\{([A-Za-z0-9_]+)", (ROOT / "compose.yaml").read_text()))
     table = set(re.findall(r"`([A-Za-z0-9_]+)`", (IMAGES / "README.md").read_text()))
     assert used <= table
+
+
+LOGS = IMAGES / "qmail/service/qmail-send/log/run"
+
+
+@pytest.mark.parametrize(
+    ("profiles", "keeps"), [("", ""), ("qmail", ""), ("qmail,console", " --keep /var/log/popbox/smtp")]
+)
+def test_the_logger_of_qmail_takes_no_word_that_its_supervisor_says(tmp_path: Path, profiles: str, keeps: str) -> None:
+    """s6-supervise hands the service's name over; taken for a command, no line of the log was written."""
+    for name, does in (("id", "echo 1"), ("getent", "echo qmail:x:2:"), ("s6-applyuidgid", 'echo "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "POPBOX_PROFILES": profiles}
+    done = subprocess.run([LOGS, "qmail-send/log"], env=env, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"-u 1 -g 2 -G  maillog --metrics 0.0.0.0:9125 --queue /var/qmail/queue{keeps}\n"
