@@ -132,7 +132,11 @@ def make(path: Path, many: int) -> None:
 
 def main() -> None:
     many = int(sys.argv[1]) if sys.argv[1:] else 1_000_000
-    path = Path(sys.argv[2] if sys.argv[2:] else tempfile.mkdtemp()) / "journeys.db"
+    run(Path(sys.argv[2] if sys.argv[2:] else tempfile.mkdtemp()) / "journeys.db", many)
+
+
+def run(path: Path, many: int) -> None:
+    """Make the store where there is none, and measure its searches."""
     if not path.exists():
         make(path, many)
     print(f"store: {path.stat().st_size / 2**20:.0f} MiB")

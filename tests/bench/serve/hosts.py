@@ -67,10 +67,9 @@ class Gauge:
         return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def cpu_s(self) -> tuple[float, float]:
-        """Processor time so far: of the process, and of its children that have ended."""
-        text = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        user, system, child_user, child_system = (int(one) / TICK_S for one in text[11:15])
-        return user + system, child_user + child_system
+        """Processor time so far: of the process, and of the programs that it started, ended ones too."""
+        own, ended = _cpu_s(self.pid)
+        return own, ended + sum(sum(_cpu_s(one)) for one in _below(self.pid))
 
     async def run(self) -> None:
         """Note memory each second, until it is cancelled."""
@@ -88,6 +87,21 @@ class Gauge:
         half = self.took[len(self.took) // 2 :]
         slope = statistics.linear_regression(*zip(*half, strict=True)).slope * 60 if len(half) > 2 else float("nan")
         yield f"memory: {first:.0f} -> {last:.0f} MiB, at most {most:.0f}; {slope:+.2f} MiB a minute in the later half"
+
+
+def _cpu_s(pid: int) -> tuple[float, float]:
+    """Of a process, and of its children that have ended."""
+    text = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, child_user, child_system = (int(one) / TICK_S for one in text[11:15])
+    return user + system, child_user + child_system
+
+
+def _below(pid: int) -> Iterator[int]:
+    """Children that run, and theirs."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for one in (task / "children").read_text().split():
+            yield int(one)
+            yield from _below(int(one))
 
 
 def shares(seconds: list[float]) -> str:

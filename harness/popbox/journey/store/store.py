@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -348,7 +347,7 @@ class Batch:
 
         Its ``message`` may be NEW: then its seq is that message's id.
         """
-        event = replace(event, fields=_storable(event.fields))
+        fields, text = _storable(event.fields)
         source = self._source(event.source)
         once = "SELECT 1 FROM events WHERE source = ? AND place = ?"
         if event.place and self.db.execute(once, (source, event.place)).fetchone():
@@ -364,10 +363,10 @@ class Batch:
                 event.place or None,
                 event.kind.value,
                 message,
-                json.dumps(dict(event.fields), ensure_ascii=False, separators=(",", ":")),
+                text,
             ),
         )
-        project(self.db, Event(event.at, event.kind, message, event.fields, event.source, event.place, seq))
+        project(self.db, Event(event.at, event.kind, message, fields, event.source, event.place, seq))
         return seq
 
     def has(self, source: str, place: str) -> bool:
@@ -388,15 +387,16 @@ class Batch:
         return known[name]
 
 
-def _storable(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields, with `?` for halves of UTF-16 pairs: SQLite refuses them, and then nothing more would be stored."""
-    text = json.dumps(dict(fields), ensure_ascii=False)
+def _storable(fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The fields and their JSON, with `?` for halves of UTF-16 pairs: SQLite refuses them, and would store no more."""
+    text = json.dumps(dict(fields), ensure_ascii=False, separators=(",", ":"))
     try:
         text.encode()
     except UnicodeEncodeError:
-        found: dict[str, Any] = json.loads(text.encode("utf-8", "replace"))
-        return found
-    return fields
+        text = text.encode("utf-8", "replace").decode()
+        found: dict[str, Any] = json.loads(text)
+        return found, text
+    return fields, text
 
 
 def _event(row: tuple[int, float, str, str | None, str, int | None, str]) -> Event:

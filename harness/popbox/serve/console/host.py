@@ -105,12 +105,12 @@ def _accounts(host: Host, of: str, after: str) -> dict[str, Any]:
 
     chosen = [one for one in mailboxes if fits(one["address"]) and one["address"] > after]
     shown = [{**one, "maildir": below(_maildir(one), host.home())} for one in chosen[:PAGE]]
-    logins = {one["login"] for one in shown}
+    logins = {one["login"] for one in mailboxes}  # what is said of one on another page stands there
     beside: dict[str, list[Any]] = {}
+    loose: list[Any] = []
     for one in findings:
-        if (login := one["text"].partition(" ")[0]) in logins:
-            beside.setdefault(login, []).append(one)
-    loose = [one for one in findings if one["text"].partition(" ")[0] not in logins]
+        login = one["text"].partition(" ")[0]
+        (beside.setdefault(login, []) if login in logins else loose).append(one)
     return {
         "domains": [one for one in domains if not wanted or wanted.rpartition("@")[2] == one["domain"]],
         "mailboxes": shown,
