@@ -127,19 +127,21 @@
     asking = true;
     const ids = [...changed].sort((a, b) => b - a).slice(0, MOST_ROWS);
     changed.clear();
+    let soon_ms = 50;
     try {
       const answer = await fetch(`${root}/rows?ids=${ids.join(",")}${body.dataset.filter ? "&" + body.dataset.filter : ""}`);
-      if (answer.ok) {
-        const held = document.createElement("template");
-        held.innerHTML = await answer.text();
-        held.content.querySelectorAll("tr").forEach(put);
-        document.querySelector("[data-empty]")?.remove();
-      }
-    } finally {
-      asking = false;
+      if (!answer.ok) throw new Error(answer.status);
+      const held = document.createElement("template");
+      held.innerHTML = await answer.text();
+      held.content.querySelectorAll("tr").forEach(put);
+      document.querySelector("[data-empty]")?.remove();
+    } catch {  // the server is not there for a moment: no row is lost by it
+      ids.forEach((one) => changed.add(one));
+      soon_ms = 1000;
     }
+    asking = false;
     say();
-    if (changed.size) setTimeout(ask, 50);
+    if (changed.size) setTimeout(ask, soon_ms);
   };
 
   listen(`since=${cursor}`, ({ message }) => {
