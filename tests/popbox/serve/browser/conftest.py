@@ -17,6 +17,8 @@ from tests.popbox.serve.browser.watched import Watched
 from tests.popbox.serve.served import serving
 from tests.popbox.standin import standin
 
+TOKEN = "0123456789abcdefghij"
+
 
 @pytest.fixture(scope="package")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
@@ -24,13 +26,17 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     state = tmp_path_factory.mktemp("town")
     with standin(state / "popbox") as host:
         host.keep()
-        with serving(state) as (port, _):
+        said = {"said": "writes with the token of POPBOX_TOKEN", "POPBOX_TOKEN": TOKEN}
+        with serving(state, "--allow-writes", **said) as (port, _):
             yield built(host, port)
 
 
 @pytest.fixture
 def browse(chromium: Any, town: Town) -> Iterator[Any]:
-    """A page of a browser as some people have it: ``browse(width=320, script=False)``, watched until the test ends."""
+    """A page of a browser as some people have it: ``browse(width=320, script=False)``, watched until the test ends.
+
+    It has entered the console, so that what changes something is there.
+    """
     contexts = []
 
     def opened(width: int = 1280, height: int = 900, *, script: bool = True, **more: Any) -> Watched:
@@ -38,7 +44,12 @@ def browse(chromium: Any, town: Town) -> Iterator[Any]:
             viewport={"width": width, "height": height}, java_script_enabled=script, base_url=town.url, **more
         )
         contexts.append(context)
-        return Watched(context.new_page(), town.url)
+        page = context.new_page()
+        page.goto("/enter")
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Enter").click()
+        page.wait_for_url(f"{town.url}/")
+        return Watched(page, town.url)
 
     yield opened
     for context in contexts:
