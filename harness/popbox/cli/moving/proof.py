@@ -18,6 +18,7 @@ from popbox.serve.move.handed import Finding, Judged, Progress
 MOST_BOXES = 100_000  # our choice: held in memory, those that differ first; more are counted
 MOST_FINDINGS = 200  # our choice: of one box; the report has all
 PIECE_OCTETS = 1 << 20
+MOST_READ = 16  # our choice: pieces at one look, about a second; the next one goes on there
 NOT_THERE = "there is no such file yet: the verification has not begun"
 
 
@@ -56,7 +57,9 @@ class StateProof:
                 self._forget()
                 self._file = status.st_dev, status.st_ino
             file.seek(self._at)
-            while piece := file.read(PIECE_OCTETS):
+            for _ in range(MOST_READ):
+                if not (piece := file.read(PIECE_OCTETS)):
+                    break
                 self._at += len(piece)
                 *whole, self._rest = (self._rest + piece).split(b"\n")
                 self._take(whole)

@@ -51,6 +51,7 @@
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     document.querySelectorAll("[data-part]").forEach((old) => {
       const made = page.getElementById(old.id), focus = document.activeElement;
+      if (!made) old.remove();
       if (!made || held.get(old.id) === made.outerHTML || old.dataset.part === "whole") return;
       if (old.contains(focus) && focus.matches("input, textarea, select")) return;
       held.set(old.id, made.outerHTML);

@@ -11,6 +11,7 @@ from tests.popbox.serve.api import TOKEN
 from tests.popbox.serve.console.test_console import TAGS, judge
 from tests.popbox.serve.visitor import Browser
 
+from popbox.cli.moving import proof as proof_
 from popbox.cli.moving.proof import StateProof
 from popbox.journey.model import Kind
 from popbox.migrate.plan.plan import Facts
@@ -90,6 +91,21 @@ def test_a_line_that_is_being_written_counts_once_it_is_whole(tmp_path: Path) ->
         path.write_bytes(whole[:end])
         progress, boxes = proof.look()
         assert (progress.equal, len(boxes), progress.problem) == (end == len(whole), end == len(whole), ""), end
+
+
+def test_a_long_file_is_read_in_several_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State(tmp_path / "state", ABOUT, 50)
+    for number in range(50):
+        state.note(box(f"login-{number}"))
+    state.end(finished=True)
+    monkeypatch.setattr(proof_, "PIECE_OCTETS", 700)
+    monkeypatch.setattr(proof_, "MOST_READ", 2)
+    proof, looks, before = StateProof(tmp_path / "state"), 0, -1
+    while not (progress := proof.look()[0]).ended:
+        assert progress.equal >= before
+        looks, before = looks + 1, progress.equal
+    assert looks > 5
+    assert (progress.equal, len(proof.look()[1]), progress.problem) == (50, 50, "")
 
 
 @pytest.mark.parametrize(("text", "why"), [
