@@ -183,5 +183,52 @@ def test_a_command_that_shows_the_end_of_a_log() -> None:
     assert (texts(follower), follower.gap) == (shown[-25:], "")
 
 
+IDLE = "status: local 0/10 remote 0/20"
+ONE = ["new msg 5", "starting delivery 1: msg 5 to local x", IDLE, "end msg 5", IDLE]
+
+
+def command(shown: list[str], position: str = "") -> CommandFollower:
+    return CommandFollower(lambda: "".join(f"{line}\n" for line in shown), position)
+
+
+def test_after_a_short_first_look_lines_that_come_again_hide_none() -> None:
+    shown = [IDLE]
+    follower = command(shown)
+    assert texts(follower) == [IDLE]
+    shown += ONE
+    follower = command(shown, follower.position)
+    assert texts(follower) == ONE, "and not only what is behind the last status"
+    assert texts(follower) == []
+    shown += ONE * 5
+    assert texts(follower) == ONE * 5
+
+
+def test_of_a_short_log_whose_begin_is_shown_no_more_it_is_told_that_it_cannot_be_told() -> None:
+    shown = [IDLE]
+    follower = command(shown)
+    assert texts(follower) == [IDLE]
+    shown[:] = ["begin of service", IDLE, *ONE]
+    assert (texts(follower), follower.gap.startswith("the log command shows the few lines")) == ([], True)
+    shown.append("new msg 6")
+    assert (texts(follower), follower.gap) == (["new msg 6"], "")
+    shown[:] = ["only once", IDLE, "new msg 7"]
+    follower = command([IDLE])
+    assert texts(follower) == [IDLE]
+    follower = command(shown, follower.position)
+    assert (texts(follower), follower.gap) == (["new msg 7"], "")
+
+
+def test_a_short_log_after_a_rotation_is_told_once() -> None:
+    shown = [f"msg {number}" for number in range(3)]
+    follower = command(shown)
+    assert texts(follower) == shown
+    shown[:] = ["rotated 1", "rotated 2"]
+    assert (texts(follower), bool(follower.gap)) == ([], True)
+    assert (texts(follower), follower.gap) == (["rotated 1", "rotated 2"], "")
+    for number in range(3, 6):
+        shown.append(f"rotated {number}")
+        assert (texts(follower), follower.gap) == ([f"rotated {number}"], "")
+
+
 def test_positions_are_text_of_their_own() -> None:
     assert json.loads(FileFollower(Path("/nowhere")).position)[0] == 0
