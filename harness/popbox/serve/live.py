@@ -23,6 +23,7 @@ from popbox.serve.mail.arrivals import Arrival
 from popbox.serve.mail.news import News, Watch
 
 LOOK_S = 0.05  # our choice: between looks whether a pass has ended
+END_S = 5.0  # our choice: a pass that takes longer, such as one that waits for a host that hangs, ends with the process
 MOST_BACK_OFF_S = 30.0  # our choice: between passes that fail, after 1, 2, 4, ... seconds
 
 
@@ -81,7 +82,7 @@ class Live:
         self._kicked.set()
         for end in self._at_end:  # first: a pass may wait for what is frozen
             end()
-        self._thread.join()
+        self._thread.join(END_S)  # what a pass cannot store any more, the next start reads again
 
     def at_end(self, do: Callable[[], None]) -> None:
         """Have ``do`` called when the host is let go of; it raises nothing. The recorder may still be in a pass."""

@@ -16,6 +16,7 @@ from popbox.errors import HostError
 from popbox.hosts.base import Host
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import Store
+from popbox.serve import live as module
 from popbox.serve.live import FAST, Live, Pace
 
 LONG_S = 60.0
@@ -74,6 +75,30 @@ def test_the_end_of_the_server_ends_waits(tmp_path: Path) -> None:
         assert asyncio.run(wait(live)) == 0
         assert live.ending
         assert time.monotonic() - began < LONG_S / 2
+
+
+def test_a_pass_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "END_S", 0.1)
+    begun, over, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def run(store: Store) -> int:
+        begun.set()
+        assert over.wait(LONG_S)
+        try:
+            return note(store)
+        finally:
+            ended.set()
+
+    began = time.monotonic()
+    with Store.open(tmp_path / "journeys") as store:
+        recorder = Recorder(lambda: run(store))
+        with Live(cast(Host, None), store, recorder):
+            assert begun.wait(LONG_S)
+    assert time.monotonic() - began < LONG_S / 2
+    over.set()
+    assert ended.wait(LONG_S), "it goes on, and stores nothing more"
+    with Store.open(tmp_path / "journeys") as again:
+        assert again.cursor() == 0
 
 
 @pytest.mark.parametrize(
