@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from tests.popbox.fakehost import FakeHost
+from tests.popbox.serve.api import Api
 from tests.popbox.serve.mailing import box_without_tmp, cursor_of, journey_of, mail, send
 from tests.popbox.serve.served import ask
 
@@ -17,6 +18,7 @@ from popbox.hosts.base import Ability, Host, Ran
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import NEW, Store
 from popbox.serve.errors import ApiError
+from popbox.serve.mail import absent
 from popbox.serve.mail.absence import Verdict, judge, not_begun
 from popbox.serve.mail.absent import WantedNone
 from popbox.serve.space import Space
@@ -193,6 +195,17 @@ def test_on_a_host(port: int, host: Host) -> None:
     send(host, mail("To no one", "nobody@domain.com"), "nobody@domain.com", sender="joe@domain.com")
     status, body = none(port, to="nobody@domain.com", since=since)
     assert (status, body["messages"], "bounced" in body["evidence"][0]) == (409, [], True)
+
+
+def test_right_after_each_message_and_without_a_pause(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(absent, "SETTLE_S", "no number: there is no pause")
+    with Api(host, tmp_path) as api:
+        for number in range(4):
+            send(host, mail(f"At-once-{number}"), "joe@domain.com")
+            status, body = api.get(f"/v1/messages/none?to=joe@domain.com&subject=At-once-{number}")
+            assert (status, len(body["messages"])) == (409, 1), body
 
 
 def test_what_is_deferred_may_still_come(port: int, host: Host) -> None:
