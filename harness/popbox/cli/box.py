@@ -59,6 +59,10 @@ def main() -> int:
 
 def _run(environ: Mapping[str, str]) -> int:
     names = _names(environ)
+    if not os.access(STATE, os.R_OK | os.W_OK | os.X_OK):
+        raise UnusableError(
+            f"{STATE}: uid {os.geteuid()} cannot write there; uid 888 can, or give it a volume of its own"
+        )
     keys = given(environ["POPBOX_TOKEN"], "POPBOX_TOKEN") if environ.get("POPBOX_TOKEN") else keys_in(TOKEN)[0]
     _empty()
     settings = Settings.from_environment(environ)

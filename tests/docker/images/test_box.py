@@ -122,3 +122,14 @@ def test_what_cannot_be_used_ends_it_and_is_named(variable: str, said: str) -> N
     done = docker("run", "--rm", "--env", variable, image(), check=False)
     assert said in done
     assert "Traceback" not in done
+
+
+def test_another_uid_needs_a_volume_of_its_own() -> None:
+    refused = docker("run", "--rm", "--user", "1000:1000", image(), check=False)
+    said = "box: /var/lib/popbox: uid 1000 cannot write there; uid 888 can, or give it a volume of its own"
+    assert refused == said
+    with box("--user", "1000:1000", "--tmpfs", "/var/lib/popbox:uid=1000,mode=0700") as one:
+        with smtplib.SMTP("127.0.0.1", one.port(25), timeout=60) as application:
+            application.sendmail("a@b.example", ["whoever@popbox.test"], "Subject: mine\n\nHi.\n")
+        found = one.ask("/v1/messages/wait?to=whoever@popbox.test&subject=mine")
+        assert (found[0], docker("exec", one.name, "id", "-u")) == (200, "1000")
