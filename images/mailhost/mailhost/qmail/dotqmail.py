@@ -79,9 +79,8 @@ def safe(ext: bytes) -> bytes:
 def _candidates(dash: bytes, ext: bytes) -> list[tuple[bytes, bytes | None]]:
     """(file name, DEFAULT) in the order tried (Q-DOT-1, -2, -10)."""
     name = safe(ext)
-    base = b".qmail" + dash
     exact = ext[len(name) - len(_DEFAULT) :] if name.endswith(_DEFAULT) else None
-    return [(base + name, exact)] + [(base + name[:end] + _DEFAULT, ext[end:]) for end in _cuts(name)]
+    return list(zip(names(dash, ext), [exact, *(ext[end:] for end in _cuts(name))], strict=True))
 
 
 def _cuts(name: bytes) -> Iterator[int]:
