@@ -55,7 +55,7 @@ class Load:
         try:
             await asyncio.sleep(2)
             await self.sender.run(seconds)
-            await self._all(since)
+            await self._all()
         finally:
             for task in tasks:
                 task.cancel()
@@ -66,12 +66,12 @@ class Load:
     def _hear(self, octets: bytes, now: float) -> None:
         self.shown += [(float(one), now) for one in FILED.findall(octets)]
 
-    async def _all(self, since: int) -> None:
-        """Until every message was answered, and every stream is at the same event."""
+    async def _all(self) -> None:
+        """Until every message was answered, and every stream is at the store's last event."""
         until = time.monotonic() + LEFT_S
         while time.monotonic() < until:
-            ends = {one.last for one in self.opened} or {since}
-            if sum(len(one.got) for one in self.waiters) >= len(self.sender.sent) and len(ends) == 1:
+            answered = sum(len(one.got) for one in self.waiters) >= len(self.sender.sent)
+            if answered and {one.last for one in self.opened} <= {await asyncio.to_thread(cursor, self.at)}:
                 return
             await asyncio.sleep(0.1)
 
