@@ -97,6 +97,18 @@ class Maildirs:
             raise LookupError(answer["why"])
         return base64.b64decode(answer["octets"])
 
+    def own(self, path: str) -> bytes:
+        """A file below popboxes/ or alias/, which popuser may have put there: no link is followed.
+
+        Raises:
+            LookupError: it cannot be handed over; says why.
+            HostError: the host shows no files, or the program ended or did not answer.
+        """
+        answer = self._ask({"own": path})
+        if "octets" not in answer:
+            raise LookupError(answer["why"])
+        return base64.b64decode(answer["octets"])
+
     def hashes(self, files: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Of each message, given by Maildir and name: its sha256 in hex and empty, or empty and why there is none.
 

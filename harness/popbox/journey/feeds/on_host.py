@@ -3,7 +3,8 @@
 A request is a line of JSON on stdin: ``boxes`` (Maildir -> since when), ``known`` (pairs of Maildir and name that need
 no second look). The answer is a line: ``files``, and ``faults`` (Maildir -> why it cannot be looked at). Or ``read``
 (Maildir and name, up to its flags): the answer is ``octets`` in base64, or ``why`` there are none. Or ``hash`` (a list
-of such pairs): the answer is a list of ``sha256``, or ``why`` there is none. Or ``page``
+of such pairs): the answer is a list of ``sha256``, or ``why`` there is none. Or ``own`` (a path below popboxes/ or
+alias/): as ``read``. Or ``page``
 (Maildir, first number, most): the answer is ``total`` and ``rows``, the messages of it as POP3 numbers them (by the
 time of the file, then by name, Q-POP3-5), or ``why`` there are none. Boxes belong to popuser, who may put anything
 there: no link is followed, and nothing but regular files is opened.
@@ -12,20 +13,20 @@ there: no link is followed, and nothing but regular files is opened.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import os
 import stat
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 HEAD_OCTETS = 64 * 1024  # our choice: a header is shorter, or is cut there
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 WANTED = (b"subject:", b"message-id:", b"from:")
 MOST_OCTETS = 64 * 1024 * 1024  # our choice: of a message that is handed over whole, and of all that a page reads
-MOST_HASHED = 64 * 1024 * 1024  # our choice: of one message, about 0.2 s
 PIECE_OCTETS = 256 * 1024
 
 
@@ -103,8 +104,8 @@ def read(box: str, name: str, take: Callable[[int, str], dict[str, str]]) -> dic
     return {"why": "it is not there any more"}
 
 
-def content(at: int, name: str) -> dict[str, str]:
-    """The octets of one file."""
+def whole(at: int, name: str, make: Callable[[BinaryIO], dict[str, str]]) -> dict[str, str]:
+    """What ``make`` reads of one file, where it is a regular one of at most MOST_OCTETS."""
     fd = os.open(name, FILE, dir_fd=at)
     with os.fdopen(fd, "rb") as file:
         seen = os.fstat(fd)
@@ -112,23 +113,34 @@ def content(at: int, name: str) -> dict[str, str]:
             return {"why": "what lies in its place is no regular file"}
         if seen.st_size > MOST_OCTETS:
             return {"why": f"it has {seen.st_size} octets, and at most {MOST_OCTETS} are handed over"}
-        return {"octets": base64.b64encode(file.read(MOST_OCTETS)).decode()}
+        return make(file)
+
+
+def content(at: int, name: str) -> dict[str, str]:
+    """The octets of one file."""
+    return whole(at, name, lambda file: {"octets": base64.b64encode(file.read(MOST_OCTETS)).decode()})
 
 
 def sealed(at: int, name: str) -> dict[str, str]:
-    """The sha256 of one file, of any size up to MOST_HASHED."""
-    fd = os.open(name, FILE, dir_fd=at)
-    with os.fdopen(fd, "rb") as file:
-        seen = os.fstat(fd)
-        if not stat.S_ISREG(seen.st_mode):
-            return {"why": "what lies in its place is no regular file"}
-        if seen.st_size > MOST_HASHED:
-            return {"why": f"it has {seen.st_size} octets, and at most {MOST_HASHED} are hashed"}
-        made, left = hashlib.sha256(), MOST_HASHED
-        while left > 0 and (piece := file.read(PIECE_OCTETS)):
-            made.update(piece)
-            left -= len(piece)
-        return {"sha256": made.hexdigest()}
+    """The sha256 of one file."""
+    return whole(at, name, lambda file: {"sha256": hashlib.sha256(file.read(MOST_OCTETS)).hexdigest()})
+
+
+def own(home: str, path: str) -> dict[str, str]:
+    """The octets of a file below popboxes/ or alias/, where no part of its path below these is a link."""
+    top, *folders, name = path.split("/")
+    at = os.open(os.path.join(home, top), FOLDER)  # noqa: PTH118
+    try:
+        for folder in folders:
+            inner = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = inner
+        return content(at, name)
+    except OSError as error:
+        link = error.errno in (errno.ELOOP, errno.ENOTDIR)
+        return {"why": "it is a link, or lies behind one: no link is followed there" if link else str(error.strerror)}
+    finally:
+        os.close(at)
 
 
 def handed(home: str, box: str, name: str, take: Callable[[int, str], dict[str, str]]) -> dict[str, str]:
@@ -212,6 +224,8 @@ def one_answer(home: str, asked: dict[str, Any]) -> object:
         return handed(home, box, name, content)
     if "hash" in asked:
         return [handed(home, box, name, sealed) for box, name in asked["hash"]]
+    if "own" in asked:
+        return own(home, asked["own"])
     return page(home, *asked["page"]) if "page" in asked else None
 
 

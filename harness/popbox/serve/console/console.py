@@ -26,7 +26,11 @@ STATIC = {
 
 def console(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages, old: OldHost | None) -> tuple[APIRouter, ...]:
     """The routers of the screens that change nothing; ``old`` is the host that was moved from, if any."""
-    screens = (journeys(live, mailroom, counts, pages), host_screens(live, pages), explaining(live, pages, old))
+    screens = (
+        journeys(live, mailroom, counts, pages),
+        host_screens(live, pages),
+        explaining(live, mailroom, pages, old),
+    )
     return *screens, boxes(live, mailroom, pages), frames(live, mailroom, pages), _static()
 
 

@@ -8,22 +8,24 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from popbox.errors import HostError, PopboxError
-from popbox.hosts.base import Host
+from popbox.hosts.base import Ability, Host
 from popbox.journey.join.rules import logins
 from popbox.serve.console.journeys import Number, Text
 from popbox.serve.console.render import Pages, missing
 from popbox.serve.console.words import FILE_LINES, below
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
+from popbox.serve.mail.messages import Mailroom
 from popbox.serve.move.handed import Compared, OldHost
 from popbox.serve.reads import asked
 
 FILES = ("control/me", "control/rcpthosts", "control/locals", "control/virtualdomains", "users/assign")
 CONTROL = ("badmailfrom", "defaultdomain", "defaulthost", "envnoathost", "morercpthosts", "percenthack", "plusdomain")
+POPUSERS = ("popboxes", "alias")  # where who is not root may write
 NOT_ROUTING = "only files that route mail are shown: control/, users/assign, users/domains/ and .qmail files"
 
 
-def explaining(live: Live, pages: Pages, old: OldHost | None) -> APIRouter:
+def explaining(live: Live, mailroom: Mailroom, pages: Pages, old: OldHost | None) -> APIRouter:
     """The two screens; ``old`` is the host that was moved from, where there is one."""
     router = APIRouter(include_in_schema=False)
     host = live.host
@@ -54,7 +56,7 @@ def explaining(live: Live, pages: Pages, old: OldHost | None) -> APIRouter:
         if not decides(path) or (of and (of != "old" or old is None)):
             return pages.page("missing.html.j2", 404, page="file", title="Not shown", why=NOT_ROUTING)
         try:
-            octets = old.file(path) if old and of else host.read(path)
+            octets = old.file(path) if old and of else _read(host, mailroom, path)
         except LookupError as error:
             return missing(pages, f"{path}: {error}")
         lines = octets.decode("utf-8", "replace").split("\n")
@@ -67,6 +69,20 @@ def explaining(live: Live, pages: Pages, old: OldHost | None) -> APIRouter:
         return pages.page("file.html.j2", page="file", title=path, **values)
 
     return router
+
+
+def _read(host: Host, mailroom: Mailroom, path: str) -> bytes:
+    """A file that routes mail; one that popuser may have put there leads nowhere else.
+
+    Raises:
+        LookupError: it cannot be shown; says why.
+        HostError: the host does not answer.
+    """
+    if path.partition("/")[0] not in POPUSERS:
+        return host.read(path)
+    if why := host.cannot(Ability.FILES):
+        raise LookupError(why)
+    return mailroom.own(path)
 
 
 def compared(host: Host, old: OldHost, address: str) -> Compared:
@@ -110,7 +126,7 @@ def decides(path: str) -> bool:
     parts = path.split("/")
     if ".." in parts or path.startswith("/"):
         return False
-    if parts[-1].startswith(".qmail") and parts[0] in ("popboxes", "alias"):
+    if parts[-1].startswith(".qmail") and parts[0] in POPUSERS:
         return True
     routes = path in FILES or (parts[0] == "control" and parts[1:] in [[name] for name in CONTROL])
     return routes or parts[:2] == ["users", "domains"]

@@ -112,6 +112,16 @@ class Mailroom:
         except LookupError as error:
             raise LookupError(self._taken(found) or str(error)) from error
 
+    def own(self, path: str) -> bytes:
+        """See ``Maildirs.own``.
+
+        Raises:
+            LookupError: it cannot be handed over; says why.
+            HostError: the host shows no files.
+        """
+        with self._lock:
+            return self._maildirs.own(path)
+
     def hashes(self, files: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """See ``Maildirs.hashes``.
 

@@ -97,6 +97,20 @@ def test_a_link_of_the_old_host_shows_no_password_file(both: int) -> None:
     assert (status, b"it is a link" in body, b"DmIMm9e5Hc8ic" in body) == (404, True, False)
 
 
+@pytest.mark.parametrize("link", [".qmail-file", "folder/.qmail"])
+def test_a_link_that_popuser_made_shows_no_password_file(port: int, host: Host, link: str) -> None:
+    made = {".qmail-file": "ln -s ../../../users/poppasswd .qmail-file", "folder/.qmail": "ln -s ../ann folder"}
+    box = 'cd "$MAILHOST_HOME/popboxes/domain-com/joe"'
+    assert host.shell(f"{box} && {made[link]}").code == 0
+    try:
+        status, body, _ = octets(port, f"/file?path=popboxes/domain-com/joe/{link}")
+        assert (status, b"no link is followed" in body, b"DmIMm9e5Hc8ic" in body) == (404, True, False)
+        assert octets(port, "/file?path=popboxes/domain-com/joe/.qmail")[0] == 200
+        assert octets(port, "/file?path=popboxes/domain-com/joe/.qmail-none")[0] == 404
+    finally:
+        host.shell(f"{box} && rm {link.partition('/')[0]}")
+
+
 @pytest.mark.parametrize("path", [
     "path=users/poppasswd&of=old", "path=../x&of=old", "path=control/me&of=other", "path=control/none&of=old",
 ])  # fmt: skip
