@@ -19,6 +19,7 @@ from mailhost.accounts.errors import AccountsError, BusyError, HostError
 from mailhost.accounts.files.durable import mark
 from mailhost.accounts.layout import layout
 from mailhost.accounts.model import Accounts
+from mailhost.accounts.operations import temporary
 from mailhost.accounts.sources import read_back
 from mailhost.cli.terminal import say
 
@@ -89,6 +90,7 @@ def change(hands: HostEffects, *, table: str | None, dry_run: bool, quiet: bool 
     with editing(hands) as edit:
         yield edit
         if not dry_run:
+            temporary.end_with(edit)
             edit.stage()
             edit.transaction.commit()
     if not quiet:

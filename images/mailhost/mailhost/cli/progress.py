@@ -13,6 +13,7 @@ import click
 from mailhost.accounts import governed
 from mailhost.accounts.change.edit import Change, Edit, editing
 from mailhost.accounts.change.journal import HostEffects
+from mailhost.accounts.operations import temporary
 from mailhost.cli.common import hands, note, sentence
 from mailhost.cli.terminal import say
 
@@ -46,6 +47,7 @@ def change_many(home: Path, newu: str | None, *, table: str | None, dry_run: boo
     with editing(base) as edit:
         yield edit
         if not dry_run:
+            temporary.end_with(edit)
             edit.stage()
             with progress("boxes", len(edit.boxes)) as bar:
                 edit.transaction.hands = HostEffects(base.layout, base.newu, bar, note)

@@ -83,7 +83,7 @@ def _logins(home: Path, given: tuple[str, ...], *, everyone: bool) -> list[tuple
     """
     boxes = {f"{local}@{domain}": box for domain, local, box in addresses(home_state(home))}
     found = []
-    for address in boxes if everyone else ["@".join(names.address(one)) for one in given]:
+    for address in boxes if everyone else dict.fromkeys("@".join(names.address(one)) for one in given):
         box = boxes.get(address)
         usable = box is not None and box.login and hashing.scheme_of((box.crypt or "").encode("latin-1")) is not None
         if box is not None and box.login and usable:

@@ -15,6 +15,7 @@ from tests.mailhost.pop3.support import Running
 
 from mailhost.accounts import governed
 from mailhost.accounts.layout import layout
+from mailhost.accounts.operations import temporary as operations
 from mailhost.poppasswd import crypt as hashing
 from mailhost.poppasswd import temporary
 from mailhost.poppasswd.temporary import Temporary, TemporaryFile, clocks, parse
@@ -97,7 +98,10 @@ def test_a_server_that_started_later_takes_it_and_a_locked_login_takes_none(howt
         howto.ok("mailbox", "disable", "joe@domain.com")
         assert not enters(server, second)
         assert check(howto, second) == 1
+        assert json.loads(howto.ok("mailbox", "temporary", "--json")) == []
         howto.ok("mailbox", "enable", "joe@domain.com")
+        assert not enters(server, second), "it has ended"
+        second = given(howto)
         assert enters(server, second)
         (howto.home / FILE).chmod(0)
         (howto.home / FILE).unlink()
@@ -249,6 +253,66 @@ def test_a_login_that_goes_takes_it_along(howto: Host) -> None:
     assert not (howto.home / FILE).exists()
     howto.ok("mailbox", "add", "joe@domain.com", "--login", "testid", "--generate")
     assert check(howto, second) == 1
+
+
+OTHER = f'''[domains."domain.com".mailboxes.ann]
+login = "testid"
+crypt = "{HASH.decode()}"
+'''
+REASSIGNED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "domain del": (
+        ("domain", "del", "domain.com"),
+        ("domain", "add", "domain.com"),
+        ("mailbox", "add", "ann@domain.com", "--login", "testid", "--generate"),
+    ),
+    "renamed login": (
+        ("mailbox", "passwd", "joe@domain.com", "--generate"),
+        ("mailbox", "rename", "joe@domain.com", "tim@domain.com"),
+    ),
+    "apply": (("apply", "--yes", "{declared}"),),
+    "disabled": (("mailbox", "disable", "joe@domain.com"), ("mailbox", "enable", "joe@domain.com")),
+}
+
+
+@pytest.mark.parametrize("case", REASSIGNED)
+def test_it_ends_where_its_login_opens_another_box(howto: Host, tmp_path: Path, case: str) -> None:
+    """A proof of yesterday must not open the box of whoever has that login today."""
+    declared = tmp_path / "accounts.toml"
+    declared.write_text(OTHER)
+    second = given(howto)
+    for words in REASSIGNED[case]:
+        howto.ok(*(word.format(declared=declared) for word in words))
+    assert check(howto, second) == 1
+    assert not (howto.home / FILE).exists()
+
+
+def test_a_line_of_a_login_that_was_gone_ends_when_that_is_made(howto: Host) -> None:
+    """The rows were edited by hand, or are of a backup."""
+    second = given(howto)
+    rows = (howto.home / "users/poppasswd").read_bytes()
+    (howto.home / "users/poppasswd").write_bytes(b"".join(row for row in rows.splitlines(True) if b"testid" not in row))
+    howto.ok("mailbox", "add", "ann@domain.com", "--login", "testid", "--generate")
+    assert check(howto, second) == 1
+
+
+def test_a_change_of_the_password_does_not_end_it(howto: Host) -> None:
+    second = given(howto)
+    howto.ok("mailbox", "passwd", "joe@domain.com", "--generate")
+    assert check(howto, second) == 0
+
+
+def test_an_address_that_is_given_twice_gets_one(howto: Host) -> None:
+    said = howto.ok("mailbox", "temporary", "joe@domain.com", "JOE@domain.com", "--for", "2h")
+    assert said.count("password until") == 1
+    assert check(howto, said.rpartition(": ")[2].strip()) == 0
+
+
+def test_more_than_the_file_may_hold_is_refused(howto: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies behind its first 64 MiB is not read: those would be told, and not count."""
+    before = given(howto)
+    monkeypatch.setattr(operations, "FILE_OCTETS", 100)
+    assert "are too many" in howto.refused("mailbox", "temporary", "joe@domain.com", "--for", "2h")
+    assert check(howto, before) == 0
 
 
 def test_the_clocks_are_those_of_the_machine() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.files.durable import Mark, copy_range, mark_to_read
 from mailhost.poppasswd import file as poppasswd
+from mailhost.poppasswd.crypt import scheme_of
 from mailhost.poppasswd.file import Row
 from mailhost.system.durable import write_all
 from mailhost.system.reading import OWN_OCTETS
@@ -22,6 +23,11 @@ _SORT_CHECK_OCTETS = 32 << 20
 """A file up to this size without a fitting stamp is read once to see whether it is in order after all."""
 _SCANS = 4
 """So many questions for a home get a scan each, which costs 80 ms among a million rows; an index costs 1 s."""
+
+
+def _opens(row: Row | None) -> bytes | None:
+    """The home that a login opens; None where it is locked or none."""
+    return row.home if row is not None and scheme_of(row.crypt) is not None else None
 
 
 @dataclass(slots=True)
@@ -119,6 +125,14 @@ class PoppasswdEdit:
     def drop(self, login: bytes) -> None:
         """Take a row out."""
         self.edits[login] = None
+
+    def reassigned(self) -> list[bytes]:
+        """Logins that come, go, are locked, or open another home than before."""
+        return [login for login, row in self.edits.items() if _opens(row) is None or _opens(row) != self._opened(login)]
+
+    def _opened(self, login: bytes) -> bytes | None:
+        start = self._offset(login)
+        return _opens(None if start is None else self._row_at(start))
 
     def fill(self, target: int) -> None:
         """Write the changed file: the ranges between changed lines are copied as they are."""

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mailhost.accounts.change.edit import Edit
 from mailhost.accounts.errors import BusyError, InputError
 from mailhost.accounts.files import durable
 from mailhost.accounts.layout import Layout
 from mailhost.poppasswd import temporary
-from mailhost.poppasswd.temporary import LONGEST_S, Temporary
+from mailhost.poppasswd.temporary import FILE_OCTETS, LONGEST_S, Temporary
 
 LOCK = "temporary.lock"
 LOCK_WAIT_S = 10.0
@@ -43,6 +44,7 @@ def put(layout: Layout, entries: list[Temporary]) -> None:
     """Add passwords; an earlier one of the same login ends. What has ended leaves the file.
 
     Raises:
+        InputError: there would be more than the file may hold.
         BusyError: the file cannot be written.
     """
     new = {entry.login for entry in entries}
@@ -65,6 +67,16 @@ def end(layout: Layout, logins: set[bytes] | None) -> list[bytes]:
     return ended
 
 
+def end_with(edit: Edit) -> None:
+    """Before a change is made: end those whose login it takes away, locks, or gives to another box.
+
+    Raises:
+        BusyError: the file cannot be written.
+    """
+    if edit.layout.temporary.exists() and (logins := edit.rows.reassigned()):
+        end(edit.layout, set(logins))
+
+
 def _rewrite(layout: Layout, change: Callable[[list[Temporary]], list[Temporary]]) -> None:
     """The file again, with owner and group of users/poppasswd, so that the same server reads it; gone where empty."""
     with _alone(layout):
@@ -77,7 +89,10 @@ def _rewrite(layout: Layout, change: Callable[[list[Temporary]], list[Temporary]
         except OSError as why:
             raise BusyError(f"{layout.poppasswd}: {why.strerror}") from why
         mode = MODE | (rows.st_mode & 0o040)
-        staged = durable.stage(layout.temporary, b"".join(one.line() for one in kept), mode)
+        text = b"".join(one.line() for one in kept)
+        if len(text) > FILE_OCTETS:  # what lies behind is not read
+            raise InputError(f"{len(kept)} passwords are too many: give them to some of the logins", field="--for")
+        staged = durable.stage(layout.temporary, text, mode)
         os.chown(staged, rows.st_uid, rows.st_gid)
         staged.chmod(mode)  # whatever the file had that it replaces
         durable.publish(staged, layout.temporary)

@@ -12,7 +12,7 @@ from mailhost.accounts import governed, names
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.layout import layout
 from mailhost.accounts.model import Accounts, Delivery, Mailbox
-from mailhost.accounts.operations import logins, mailboxes, temporary
+from mailhost.accounts.operations import logins, mailboxes
 from mailhost.accounts.sources.accounts_toml import mailbox_table
 from mailhost.accounts.sources.read_back import addresses
 from mailhost.cli.common import change, dry_run_option, guarded, hands, home_state, json_option, newu_option
@@ -99,10 +99,7 @@ def delete(home: Path, address: str, newu: str | None, *, purge: bool, dry_run: 
     """
     local, domain = names.address(address)
     with change(hands(home, newu), table=mailbox_table(domain, local), dry_run=dry_run) as edit:
-        gone = {row.login for row in logins.rows_of(edit, local, domain)}
         mailboxes.remove(edit, local, domain, purge=purge)
-    if not dry_run and layout(home).temporary.exists():
-        temporary.end(layout(home), gone)  # the login may be another box's soon
 
 
 @mailbox.command("passwd")
