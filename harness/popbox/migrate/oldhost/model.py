@@ -85,7 +85,8 @@ class Said:
     """What a .qmail file does; ``found`` False: there is none, and mail goes where the host's default says.
 
     ``ended``: a program has stopped it there. ``refuses``: the mail is not taken. ``guessed``: a program of which
-    nothing is known has the mail too. ``sent``: those of the forwards that a program sends at once.
+    nothing is known has the mail too. ``sent``: those of the forwards that a program sends at once. ``bounced``: the
+    sender has the mail back, whatever else became of it.
     """
 
     where: Where
@@ -96,6 +97,7 @@ class Said:
     refuses: bool = False
     guessed: bool = False
     sent: list[str] = field(default_factory=list)
+    bounced: bool = False
 
 
 @dataclass(slots=True)

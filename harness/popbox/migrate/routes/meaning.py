@@ -6,17 +6,23 @@ same on both hosts when its command is.
 
 from __future__ import annotations
 
+import re
+
+from popbox.migrate.oldhost.dialects.dotqmail import read_dotqmail
 from popbox.migrate.oldhost.dialects.programs import meaning
 from popbox.migrate.oldhost.dialects.vpopmail import HOMES
 from popbox.migrate.oldhost.dialects.vpopmail_domain import DELIVER, VpopmailDomain
 from popbox.migrate.oldhost.dialects.vpopmail_sql import SqlUsers, read_sql
 from popbox.migrate.oldhost.findings import Where
 from popbox.migrate.oldhost.model import OldHost, Store
-from popbox.migrate.oldhost.tree import OldHostTree, look
+from popbox.migrate.oldhost.tree import FILE, OldHostError, OldHostTree, look
 from popbox.migrate.routes.compare import Answer, End
 
+DELIVERS = re.compile(rb"vdelivermail")  # which decides by the address, not by its line alone
 FOLLOW = "follow"
 """The kind of an end that is an address of which the same host must be asked."""
+STOPS = "stops"
+"""The kind of an end that is a program by which other lines of its file do not count: see `Programs.whole`."""
 REFUSED = End("bounced", "refused by a program (#5.1.1)")
 
 
@@ -42,11 +48,29 @@ class Programs:
         if called is not None:
             return self._vdelivermail(home, end, called["rest"])
         found = meaning(self._tree, home, command.strip())
-        if found is None or found.ends:  # it can stop the lines below it, which are ends of their own here
+        if found is None:
             return [end]
-        if found.refuses:
-            return [REFUSED]
+        if found.ends or found.refuses:
+            return [end._replace(kind=STOPS)]
         return [self._store(store) for store in found.stores] + [End(FOLLOW, target) for target in found.forwards]
+
+    def whole(self, file: bytes) -> list[End] | None:
+        """What a .qmail file does that has a program by which other lines do not count; None where not all is known.
+
+        One that refuses (E-52) cancels the forwards, and one that ends with 99 the lines below it (Q-PROG-2).
+        """
+        real, entry = look(self._tree, file)
+        host = OldHost()
+        try:
+            if entry is None or entry.kind != FILE or DELIVERS.search(self._tree.read(real)):
+                return None
+            said = read_dotqmail(self._tree, host, file.rpartition(b"/")[0], real, entry)
+        except OldHostError:
+            return None
+        if said.guessed or any(one.lost for one in host.left):
+            return None
+        ends = [self._store(store) for store in said.stores] + [End(FOLLOW, target) for target in said.forwards]
+        return ends + [REFUSED] * said.bounced or [End("discarded", "")]
 
     def _store(self, store: Store) -> End:
         return End(store.kind, _text(look(self._tree, store.path)[0]))

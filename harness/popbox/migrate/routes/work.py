@@ -14,7 +14,7 @@ from typing import Any
 from popbox.errors import HostError
 from popbox.migrate.routes.boxes import Boxes
 from popbox.migrate.routes.compare import Answer, Difference, End, judge
-from popbox.migrate.routes.meaning import FOLLOW, Programs
+from popbox.migrate.routes.meaning import FOLLOW, STOPS, Programs
 from popbox.migrate.routes.side import Side
 
 MOST_ROUNDS = 20  # our choice: forwards by programs that lead on and on
@@ -58,7 +58,7 @@ class Work:
             file.flush()
             for address, kind, lines in self._lines(Path(file.name), addresses, outcome):
                 answers = [self._programs[which].meant(parse(lines[which])) for which in (0, 1)]
-                if any(end.kind == FOLLOW for one in answers for end in one.ends):
+                if any(end.kind in (FOLLOW, STOPS) for one in answers for end in one.ends):
                     waiting.append((address, kind, answers))
                 elif self._judge(outcome, address, kind, answers):
                     self._note_same(kind, lines)
@@ -104,19 +104,39 @@ class Work:
     def _follow(self, waiting: list[tuple[bytes, str, list[Answer]]]) -> None:
         """Ask each host for the addresses that its programs send to, and put their ends in the place of the address."""
         for which, side in enumerate(self._sides):
+            whole = self._whole(which, [(address, answers[which]) for address, _, answers in waiting])
+            for (_, _, answers), one in zip(waiting, whole, strict=True):
+                answers[which] = one
             known: dict[str, tuple[End, ...]] = {}
             for _ in range(MOST_ROUNDS):
                 ahead = {end.text for _, _, answers in waiting for end in answers[which].ends if end.kind == FOLLOW}
                 if not ahead:
                     break
                 names = sorted(ahead - known.keys())
-                for name, found in zip(names, side.ask(map(_octets, names)) if names else [], strict=True):
-                    known[name] = self._programs[which].meant(answer_of(found)).ends
+                asked = side.ask(map(_octets, names)) if names else []
+                answered = [self._programs[which].meant(answer_of(found)) for found in asked]
+                for name, one in zip(
+                    names, self._whole(which, list(zip(map(_octets, names), answered, strict=True))), strict=True
+                ):
+                    known[name] = one.ends
                 for _, _, answers in waiting:
                     answers[which] = _put(answers[which], known)
             for _, _, answers in waiting:
                 left = [end._replace(kind="forward") if end.kind == FOLLOW else end for end in answers[which].ends]
                 answers[which] = answers[which]._replace(ends=tuple(left))
+
+    def _whole(self, which: int, answers: list[tuple[bytes, Answer]]) -> list[Answer]:
+        """The same; of one with a program that stops other lines, what the .qmail file does to which it comes first."""
+        stopped = [address for address, one in answers if any(end.kind == STOPS for end in one.ends)]
+        told = self._sides[which].ask(stopped, steps=True) if stopped else []
+        files = dict(zip(stopped, (_first_dotqmail(found["where"]) for found in told), strict=True))
+        return [self._unstopped(which, one, files.get(address)) for address, one in answers]
+
+    def _unstopped(self, which: int, answer: Answer, file: bytes | None) -> Answer:
+        ends = self._programs[which].whole(file) if file is not None else None
+        if ends is None:  # as it stands: a program of its own
+            ends = [end._replace(kind="program") if end.kind == STOPS else end for end in answer.ends]
+        return answer._replace(ends=tuple(ends))
 
     def _explain(self, differences: list[Difference]) -> None:
         """Add the files and lines that decided."""
@@ -126,6 +146,11 @@ class Work:
         for one, before, after in zip(differences, old, new, strict=True):
             one.old = one.old._replace(where=tuple(before["where"]))
             one.new = one.new._replace(where=tuple(after["where"]))
+
+
+def _first_dotqmail(where: Iterable[str]) -> bytes | None:
+    files = (one.rpartition(":")[0] for one in where)
+    return next((_octets(file) for file in files if file.rpartition("/")[2].startswith(".qmail")), None)
 
 
 def parse(line: bytes) -> Answer:

@@ -194,7 +194,7 @@ def _program(tree: OldHostTree, host: OldHost, home: bytes, said: Said, command:
     said.sent += found.forwards
     said.ended = found.ends or found.refuses
     if found.refuses:  # a failing line cancels the forwards, not what is delivered already (E-52)
-        said.forwards = list(said.sent)
+        said.forwards, said.bounced = list(said.sent), True
         said.refuses = not said.stores and not said.sent and not said.guessed
     targets = [*(shown(store.path) for store in found.stores), *found.forwards]
     becomes = f"it becomes delivery to {', '.join(targets)}" if targets else "it delivers to no mailbox"
