@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,17 @@ def test_a_bad_line_of_assign_is_named_and_nothing_else_is_said(howto: Home) -> 
     done = diff(howto, howto.path)
     assert done.exit_code == 111
     assert "users/assign:1" in done.output
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_table_that_is_no_file_is_named(howto: Home, make: Callable[[Path], object]) -> None:
+    """Of a directory the descriptor was left open, and its number was taken for a name: a traceback."""
+    (howto.path / "users/assign").unlink()
+    make(howto.path / "users/assign")
+    open_before = len(os.listdir("/proc/self/fd"))
+    done = diff(howto, howto.path)
+    assert (done.exit_code, "users/assign: is no regular file" in done.output) == (111, True), done.output
+    assert len(os.listdir("/proc/self/fd")) == open_before
 
 
 def test_a_home_that_is_none_is_unusable(howto: Home, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import fcntl
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,21 @@ class Place:
             os.close(lock)
             raise
         return lock
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Where the disk refuses something without saying where: name both directories, and what to do.
+
+        Raises:
+            PopboxError: it has.
+        """
+        try:
+            yield
+        except OSError as why:
+            if why.filename is not None:
+                raise
+            where = f"{self.popboxes} or {self.to / STATE}"
+            raise PopboxError(f"{where}: {why.strerror}; what was placed stays, run it again") from why
 
     def _bind(self) -> None:
         bound, over, here = self.to / STATE / "target", self.to / STATE / "source", str(self.popboxes)

@@ -87,6 +87,7 @@ def run(tree: OldHostTree, place: Place, options: Options, out: TextIO) -> Outco
         OSError: the new host's disk fails. Whatever was placed stays, and the next run goes on.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(place.named())
         stack.callback(os.close, place.open())
         found = declared(tree, place, options)
         write_private(place.to / LEFT, "".join(f"{one}\n" for one in found.left).encode())

@@ -36,6 +36,7 @@ def run(tree: OldHostTree, place: Out, qmail_home: bytes, drops: Maildrops, *, f
         OSError: the disk fails. What was placed stays.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(place.named())
         stack.callback(os.close, place.open())
         found = declared(tree, place, Options("howto", qmail_home))
         outcome = Outcome(found, Tally())

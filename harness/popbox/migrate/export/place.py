@@ -29,11 +29,19 @@ class Out(Place):
             UnusableError: the directory holds something that no export has put there.
             PopboxError: another export works there, or it is one of another kind.
         """
-        if self.to.exists() and any(self.to.iterdir()) and not (self.to / STATE / "source").exists():
+        if self.to.exists() and any(self.to.iterdir()) and not self._begun():
             raise UnusableError(f"{self.to}: is not empty, and no export has made it; take another --out")
         lock = Place.open(self)
         (self.to / ENDED).unlink(missing_ok=True)
         return lock
+
+    def _begun(self) -> bool:
+        """Whether an export has made it, perhaps one that was killed, or found the disk full, at its first steps."""
+        state = self.to / STATE
+        only = [path.name for path in self.to.iterdir()] == [STATE] and state.is_dir() and not state.is_symlink()
+        return (state / "source").exists() or (
+            only and {path.name for path in state.iterdir()} <= {"lock", ".source.new"}
+        )
 
     def ended(self, losses: int) -> None:
         """Note that it is whole but for ``losses``, which were named: for an import that takes it as its source."""

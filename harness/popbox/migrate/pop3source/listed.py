@@ -69,7 +69,8 @@ class Listings:
         if self._file < 0:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        line = f"\n{quote_from_bytes(key)} {found.size} {found.octets} {found.likeness}\n".encode("ascii")
-        if os.write(self._file, line) != len(line):  # the next line begins with a newline of its own
-            raise OSError(28, os.strerror(28), str(self._path))
+        text = f"\n{quote_from_bytes(key)} {found.size} {found.octets} {found.likeness}\n"  # ends one that was cut off
+        line = memoryview(text.encode("ascii"))
+        while line:
+            line = line[os.write(self._file, line) :]
         self._known[key] = found

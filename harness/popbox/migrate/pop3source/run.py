@@ -83,6 +83,7 @@ def run(host: Host, accounts: Sequence[Account], place: Place, options: Options,
     boxes = addresses(options.accounts, accounts, options.domain)
     host.probe()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(place.named())
         stack.callback(os.close, place.open())
         return _Pass(host, place, options).run(list(zip(accounts, boxes, strict=True)), out)
 

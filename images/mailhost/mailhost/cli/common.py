@@ -48,7 +48,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except BrokenPipeError:
             raise  # click's own: the reader of our stdout has gone
         except OSError as why:
-            where = "" if why.filename is None else f"{os.fsdecode(why.filename)}: "
+            named = isinstance(why.filename, str | bytes)  # a number is that of a descriptor
+            where = f"{os.fsdecode(why.filename)}: " if named else ""
             say(f"mailhost: {where}{why.strerror or why}", err=True)
             raise SystemExit(BusyError.exit_code) from why
 

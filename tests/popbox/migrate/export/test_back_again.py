@@ -147,3 +147,20 @@ def test_an_accounts_file_that_no_export_wrote_is_refused(place: Path, text: str
     put(place / "out/accounts.toml", text)
     with pytest.raises(Exception, match=BAD[text]):
         back(place)
+
+
+@pytest.mark.parametrize("left", [(), ("lock",), ("lock", ".source.new")])
+def test_an_export_that_ended_at_its_first_steps_goes_on(place: Path, left: tuple[str, ...]) -> None:
+    """Killed, or the disk was full: its own directory was then refused as that of others."""
+    (place / "out/state").mkdir(parents=True)
+    for name in left:
+        put(place / "out/state" / name, "")
+    exported(place, "mbox")
+    assert back(place)[0] == 0
+
+
+def test_a_directory_of_others_is_refused(place: Path) -> None:
+    put(place / "out/state/lock", "")
+    put(place / "out/state/other", "")
+    with pytest.raises(Exception, match="is not empty, and no export has made it"):
+        exported(place, "mbox")

@@ -196,6 +196,12 @@ def test_a_torn_certificate_is_a_value_error() -> None:
                 continue
 
 
+def test_an_empty_list_of_names_is_a_value_error() -> None:
+    """`next` in a generator made a RuntimeError of it, which ended the command."""
+    with pytest.raises(ValueError, match="tag 0x0"):
+        tuple(certificate._names(bytes.fromhex("3009" + "3007" + "0603551d11" + "0400")))
+
+
 def sheet(at: tuple[str, int], *options: str) -> tuple[int, str]:
     argv = ["plan", "--old", OLD, "--new", NEW, "--domain", DOMAIN, "--resolver", f"{at[0]}:{at[1]}", *options]
     done: Any = CliRunner().invoke(migrate, argv, standalone_mode=False, catch_exceptions=False)

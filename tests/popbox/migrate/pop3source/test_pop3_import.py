@@ -228,9 +228,10 @@ def test_a_full_disk_leaves_whole_messages_and_the_next_pass_goes_on(place: Path
     program = [str(Path(sys.executable).with_name("popbox")), "migrate", "import", "--accounts"]
     program += [str(csv(place / "a.csv", ["joe"])), "--to", str(place / "to"), "--domain", DOMAIN, "--pop3"]
     with ours(place, place / "old", "rfc1939") as one:
-        limited = ["sh", "-c", 'ulimit -f 4 && exec "$@"', "sh", *program, str(one)]  # too little for the journal
+        limited = ["sh", "-c", 'ulimit -f 16 && exec "$@"', "sh", *program, str(one)]  # too little for the journal
         done = subprocess.run(limited, check=False, capture_output=True, text=True)
         assert done.returncode == 1, done.stdout + done.stderr
+        assert f"{place / 'to/state'}: File too large; what was placed stays, run it again" in done.stderr
         done = subprocess.run([*program, str(one)], check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         with ours(place, boxes(place), "rfc1939") as other:

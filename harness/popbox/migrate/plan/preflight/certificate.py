@@ -65,7 +65,7 @@ def _elements(octets: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _only(octets: bytes, tag: int) -> bytes:
     """The content of the first element."""
-    found, content = next(_elements(octets))
+    found, content = next(_elements(octets), (0, b""))
     if found != tag:
         raise ValueError(f"tag {found:#x} in place of {tag:#x}")
     return content

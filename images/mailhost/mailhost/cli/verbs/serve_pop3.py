@@ -87,7 +87,7 @@ def pop3(home: Path, /, **given: Any) -> None:
 
 def _reason(error: OSError, options: Options) -> str:
     """The error with what it is about: the file that it names, else the address that cannot be bound."""
-    if error.filename is not None:
+    if isinstance(error.filename, str | bytes):
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     if isinstance(error, socket.gaierror) or error.errno in _BIND_ERRORS:
         return _unbindable((*options.listen, *options.tls_listen, *filter(None, [options.metrics]))) or str(error)

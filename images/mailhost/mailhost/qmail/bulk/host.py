@@ -87,11 +87,11 @@ class TreeHost:
     def _regular(self, name: str) -> BinaryIO:
         """Open a regular file of the home; what is none, or too large, is an error, and no FIFO blocks us."""
         path = self._files / name
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
-        status = os.fstat(file.fileno())
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        status = os.fstat(file)
         if stat.S_ISREG(status.st_mode) and status.st_size <= MOST_OCTETS:
-            return file
-        file.close()
+            return os.fdopen(file, "rb")
+        os.close(file)
         raise OSError(errno.EFBIG, "is no regular file, or too large", os.fspath(path))
 
     def _made(self) -> Cdb | None:
