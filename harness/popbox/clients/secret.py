@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 MASK = "********"
-_PASS = re.compile(r"(\s*PASS +)(.+)", re.IGNORECASE | re.DOTALL)
+_PASS = re.compile(r"(\s*PASS\s+)(.+)", re.IGNORECASE | re.DOTALL)
 _AUTH = re.compile(r"(\s*AUTH +(\S+))(?:( +)(.+))?", re.IGNORECASE | re.DOTALL)
 _PROOFS = ("SCRAM-", "CRAM-", "DIGEST-")
 _NOTHING_SAID = ("=", "*")  # an empty initial response (RFC 4954 §4), an exchange that the client cancels
