@@ -63,7 +63,7 @@ class _Process:
     read: threading.Event = field(default_factory=threading.Event)  # whether it can be run is known
     unusable: Unusable | None = None
     stopped: str = ""  # why it was ended before its end
-    limit_s: float = START_S
+    limit_s: float = field(default_factory=lambda: START_S)
     deadline: float = 0.0  # monotonic
 
 
@@ -148,6 +148,8 @@ class Runs:
         except Exception as error:  # whatever it is: the run has an end, and what it added goes
             ours = isinstance(error, PopboxError | OSError)
             why = str(error).splitlines()[0] if ours else f"popbox has a fault: {type(error).__name__}"
+        if not result and not run.read.is_set() and not run.unusable:
+            run.unusable = Unusable("the scenario could not be read", (run.stopped or why,))
         with suppress(PopboxError):
             self._close(run, result or (None if run.unusable else self._cut(run, run.stopped or why)))
         with self._lock:

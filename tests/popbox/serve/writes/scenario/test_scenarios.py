@@ -126,6 +126,14 @@ def test_what_cannot_be_run_is_refused_by_place_and_rule(api: Api, toml: str, li
     assert api.get("/v1/scenarios")[1]["running"] is None
 
 
+def test_what_takes_too_long_to_read_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "START_S", 0.0)
+    status, body = scenario(api, DECLARED + SENT)
+    assert (status, body["error"]) == (422, "the scenario could not be read")
+    assert body["evidence"] == ["it took longer than the 0 s that it may"]
+    assert [one.fields["outcome"] for one in api.notes()] == ["refused"]
+
+
 def test_what_is_no_request(api: Api) -> None:
     for body in ({}, {"toml": "x", "shipped": "y"}, {"toml": "x" * 262_145}, {"toml": "\ud800"}, {"toml": 1}):
         assert api.post("/v1/scenarios", body)[0] == 422
