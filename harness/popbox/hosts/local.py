@@ -191,7 +191,7 @@ class LocalHost(LocalFiles):
 
     def pause(self, service: Service, on: bool) -> None:
         """See Host."""
-        _signal(self._record.processes[service], signal.SIGSTOP if on else signal.SIGCONT)
+        _signal(self._process(service), signal.SIGSTOP if on else signal.SIGCONT)
 
     def cut(self, service: Service, on: bool) -> None:
         """See Host."""
@@ -232,13 +232,11 @@ class LocalHost(LocalFiles):
         return [*ill, *disks.splitlines()]
 
     def _frozen(self, service: Service) -> str:
-        return (
-            "its process is stopped (SIGSTOP) and does not answer" if self._record.processes[service].stopped() else ""
-        )
+        return "its process is stopped (SIGSTOP) and does not answer" if self._process(service).stopped() else ""
 
     def hup(self) -> None:
         """See Host."""
-        os.kill(self._record.processes["smtp"].pid, signal.SIGHUP)
+        os.kill(self._process("smtp").pid, signal.SIGHUP)
 
     def _no_chain(self) -> str:
         closed = _closed_to_popuser(Path(sys.executable).resolve()) or _closed_to_popuser(Path(__file__))
@@ -281,7 +279,7 @@ class LocalHost(LocalFiles):
     def _end(self, service: Service, number: signal.Signals, deadline: float) -> None:
         """Signal a service and wait until it has ended; what outlives the deadline is killed."""
         self._ended.add(service)
-        process = self._record.processes[service]
+        process = self._process(service)
         _signal(process, number)
         while process.lives() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -303,7 +301,13 @@ class LocalHost(LocalFiles):
             return (
                 f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
             )
-        return "" if self._record.processes[service].lives() else "its process is gone"
+        return "" if self._process(service).lives() else "its process is gone"
+
+    def _process(self, service: Service) -> Process:
+        """The service's process. Of a kept host another popbox may have started it again."""
+        if not self._record.processes[service].lives():
+            self._record = self._registry.now(self._record)
+        return self._record.processes[service]
 
     def died(self) -> str:
         """Which service has ended by itself, and how; empty where none has."""
@@ -312,8 +316,8 @@ class LocalHost(LocalFiles):
 
     def pid(self, service: Service) -> int:
         """See Host."""
-        process = self._record.processes.get(service)
-        return process.pid if process and process.lives() and process.seen_from_here() else 0
+        process = self._process(service)
+        return process.pid if process.lives() and process.seen_from_here() else 0
 
     def log(self, service: Service) -> str:
         """See Host."""

@@ -171,6 +171,13 @@ class Registry:
                 found.append(_load(path))
         return found
 
+    def now(self, record: Record) -> Record:
+        """The record as it stands now: another popbox may have started a service again; as it was, where it is gone."""
+        try:
+            return _load(self._folder / f"{record.id}.json")
+        except FileNotFoundError:
+            return record
+
     def mine(self) -> list[Record]:
         """The records that this registry's owner has made, shared ones or not, as this registry makes them."""
         return [one for one in self.all() if (one.owner, one.shared) == (self._owner, self._shared)]
