@@ -106,7 +106,7 @@ def test_what_would_be_live_is_seen(tab: Watched, place: Infested, elsewhere: tu
     seen = tab.go("/").evaluate(LIVE)
     bare = f"<body><p>{INPUTS[-4]}</p><a href=//evil.example>x</a>{''.join(INPUTS[6:20])}"
     tab.page.route("**/bare", lambda route: route.fulfill(body=bare, content_type="text/html; charset=utf-8"))
-    tab.page.goto("/bare")
+    tab.page.goto("/bare", wait_until="commit")
     tab.page.wait_for_function("() => 'ran' in document.documentElement.dataset")
     broken = tab.page.evaluate(LIVE)
     assert {"img onerror", "svg onload", "animate"} <= set(broken["made"]) - set(seen["made"])
