@@ -1,11 +1,14 @@
 """Which store of the old host is which of the new one: the one that the same login opens.
 
-A store that no old login opens is where `migrate import` puts it (`popboxes/<prefix>/<local>/Maildir`); where an import
-puts none, it is the same only under the same path. So an address whose mail another login would fetch is a difference,
-whatever an import thought, and two hosts that no import joined can be compared.
+A store that no old login opens is where `migrate import` puts it (`popboxes/<prefix>/<local>/Maildir`), unless a login
+opens that which opened another on the old host; where an import puts none, it is the same only under the same path. So
+an address whose mail another login would fetch is a difference, whatever an import thought, and two hosts that no
+import joined can be compared.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 from popbox.migrate.oldhost.accounts import OldAccounts
 from popbox.migrate.oldhost.dialects.detect import detect, read_old_host
@@ -30,7 +33,7 @@ class Boxes:
         self._sides, self._dialect = (old, new), dialect
         self._first = self._joined(stores(old), stores(new))
         self._hosts: list[OldHost | None] = [None, None]
-        self._opened: tuple[dict[str, set[str]], dict[str, set[str]]] | None = None
+        self._read_of: list[dict[str, set[str]] | None] = [None, None]
         self._imported: dict[str, str] = {}
         self._openers: tuple[Openers, Openers] | None = None
         self._all_readers = False
@@ -78,12 +81,23 @@ class Boxes:
             return ""
 
     def _surely(self, old: str, new: str) -> bool:
-        if self._opened is None:
-            self._opened = self._read(0), self._read(1)
-        before, after = self._opened[0].get(old, set()), self._opened[1].get(new, set())
+        before = self._opened(0).get(old)
         if before:
-            return bool(before & after)
-        return self._imported.get(old) == new or (old == new and not after)
+            return not before.isdisjoint(self._opened(1).get(new, ()))
+        if self._imported.get(old) != new and old != new:
+            return False
+        after = self._opened(1).get(new)
+        return not after or (self._imported.get(old) == new and after.isdisjoint(self._old_logins))
+
+    @cached_property
+    def _old_logins(self) -> set[str]:
+        return set[str]().union(*self._opened(0).values())
+
+    def _opened(self, which: int) -> dict[str, set[str]]:
+        there = self._read_of[which]
+        if there is None:
+            there = self._read_of[which] = self._read(which)
+        return there
 
     def _read(self, which: int) -> dict[str, set[str]]:
         """Store -> the logins that open it; of the old host also where an import puts each store."""

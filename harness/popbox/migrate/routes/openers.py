@@ -24,6 +24,8 @@ class Openers:
         self._surely: dict[bytes, set[str]] = {}
         self._at_home: dict[bytes, set[str]] = {}
         self._anywhere = set[str]()
+        self.logins = set[str]()
+        """Those that open some store for certain."""
         host = OldHost()
         for path in poppasswds(side.home):
             read_poppasswd(side.tree, host, path, None)
@@ -33,6 +35,7 @@ class Openers:
             entry = None if store is None else look(side.tree, store.path)[1]
             if store is not None and entry is not None and entry.kind == DIRECTORY:
                 self._surely.setdefault(store.path, set()).add(login.name)
+                self.logins.add(login.name)
             elif "@" in login.name:
                 self._anywhere.add(login.name)  # the mailbox of that address
             elif home is not None:
@@ -58,8 +61,8 @@ def one_box(olds: Openers, old: bytes, news: Openers, new: bytes, *, imported: b
     maybe, also = olds.perhaps(old), news.perhaps(new)
     if before:
         return None if before & also or maybe & after or maybe & also else False
-    if maybe or imported:
+    if maybe:
         return None
-    if old != new or after:
+    if after & olds.logins or (old != new and not imported) or (after and not imported):
         return False
-    return None if also else True
+    return None if also or imported else True

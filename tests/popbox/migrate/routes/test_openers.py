@@ -76,3 +76,19 @@ def test_the_logins_alone_say_what_all_readers_say(tmp_path: Path, monkeypatch: 
         shutil.rmtree(place)
     print(told)
     assert all(told[one] for one in ((True, True), (False, False), (None, True), (None, False)))
+
+
+def test_what_an_import_put_there_is_another_mailbox_once_another_login_opens_it(tmp_path: Path) -> None:
+    top, placed = "/home/boxes", "/var/qmail/popboxes/domain-com"
+    for name, where, opened in (("old", top, "joe"), ("new", placed, "joe"), ("swapped", placed, "ann")):
+        host = Making(tmp_path / name)
+        host.rcpthosts.append("domain.com")
+        host.virtual.append("domain.com:domain-com")
+        for local in ("joe", "ann"):
+            box(host.root / f"{where}/{local}"[1:])
+            host.assign.append(f"=domain-com-{local}:popuser:{UID}:{UID}:{where}/{local}:::")
+        host.logins.append(f"aa1:{HASH}:popuser:{where}/{opened}")
+        host.done()
+    old, new, swapped = (open_side(tmp_path / name, None, None) for name in ("old", "new", "swapped"))
+    assert Boxes(old, new).same(f"{top}/ann/Maildir", f"{placed}/ann/Maildir")  # no login opens it on either
+    assert not Boxes(old, swapped).same(f"{top}/ann/Maildir", f"{placed}/ann/Maildir")
