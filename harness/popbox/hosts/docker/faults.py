@@ -17,6 +17,7 @@ COMMAND_S = 60.0  # our choice: each of these commands takes well under a second
 TRIES, AGAIN_S = 5, 0.5  # our choice: a freezer that is slow, under load, has frozen all by then
 FREEZER = re.compile(r"freez|cgroup", re.IGNORECASE)  # runc: "unable to freeze"; crun names the cgroup's file
 FORBIDDEN = re.compile(r"not permitted|permission denied", re.IGNORECASE)  # a rootless engine mounts nothing
+COMPOSE_NAME = '{{index .Config.Labels "com.docker.compose.service"}}'
 HOME = "/var/qmail"
 NETWORK: dict[Service, str] = {"smtp": "smtp", "pop3": "pop"}  # names in compose.yaml
 SIDE: dict[Disk, Service] = {"queue": "smtp", "popboxes": "pop3"}  # whose container shows the disk
@@ -76,9 +77,16 @@ class Faults:
                 return
 
     def cut(self, service: Service, on: bool) -> None:
-        """Take the container off its network, published port included, or put it back."""
-        verb = "disconnect" if on else "connect"
-        self._must("docker", "network", verb, f"{self._project}_{NETWORK[service]}", self._container(service))
+        """Take the container off its network, published port included, or put it back.
+
+        A network forgets the name that Compose gave a container there: without it no other service finds it again.
+        """
+        container, network = self._container(service), f"{self._project}_{NETWORK[service]}"
+        if on:
+            self._must("docker", "network", "disconnect", network, container)
+        else:
+            name = self._must("docker", "inspect", "--format", COMPOSE_NAME, container).strip()
+            self._must("docker", "network", "connect", "--alias", name, network, container)
 
     def fill(self, name: Disk, on: bool) -> None:
         """Fill a small disk as its owner, or free that space again."""
