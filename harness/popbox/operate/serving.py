@@ -35,6 +35,7 @@ START_S = 60.0  # our choice: a second when idle; one that has ended is noticed 
 STOP_S = 10.0  # our choice: it gives answers that are being written 3 s
 ASK_S = 5.0
 ANSWER_OCTETS = 4_096
+TAKEN = "cannot be listened on"  # how `popbox serve` says it
 KINDS = ("json", "new", "out", "log", "token")
 SAID = re.compile(r"^(http://127\.0\.0\.1:\d+) ", re.MULTILINE)
 CONSOLE = re.compile(r"^console: (\S+)$", re.MULTILINE)
@@ -74,10 +75,11 @@ def begin(settings: Settings, name: str, *options: str, token: str | None = None
         settings = replace(settings, environ={**settings.environ, **({VARIABLE: token} if token else {})})
     try:
         return _begun(settings, name, chosen, *options)
-    except HostError:
-        if chosen != USUAL or at() == USUAL:
+    except HostError as error:
+        if chosen != USUAL or TAKEN not in error.log:
             raise
-        return _begun(settings, name, at(), *options)  # another one took the usual port in that moment
+        # another one took the usual port in that moment, and may have let go of it since
+        return _begun(settings, name, USUAL._replace(port=0), *options)
 
 
 def _begun(settings: Settings, name: str, listen: Address, *options: str) -> Serving:

@@ -139,7 +139,7 @@ def test_a_port_that_another_one_takes_in_that_moment_is_given_up(
     def begun(_settings: Settings, _name: str, listen: Address) -> str:
         tried.append(listen)
         if listen == serving.USUAL:
-            raise HostError("it ended with 3 before it was ready")
+            raise HostError("it ended with 3 before it was ready", f"popbox: {listen} cannot be listened on: in use")
         return "begun"
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
