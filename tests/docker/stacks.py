@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from popbox.clients.wire import Address
 from popbox.errors import PopboxError
 from popbox.hosts.docker import LOCAL_BASE
 
+NAMES = Path("/tmp/popbox-swarmtest.lock")
 MESSAGE = b"From: <a@b.example>\nSubject: %s\n\nhello\n"
 
 
@@ -31,6 +33,17 @@ def until(true: Callable[[], Any], awaited: str, within_s: float = 60.0) -> Any:
                 return answer
         time.sleep(0.1)
     raise AssertionError(f"waited {within_s:.0f} s for {awaited}")
+
+
+@contextmanager
+def names(*, lost: bool = False) -> Iterator[None]:
+    """While containers of a test find each other by name; ``lost``: while a test takes all names from the engine.
+
+    An engine that leaves its Swarm forgets the names of the containers that run, on each network (tried with 20.10).
+    """
+    with NAMES.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if lost else fcntl.LOCK_SH)
+        yield
 
 
 class Stack:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.docker.stacks import Stack, started, until
+from tests.docker.stacks import Stack, names, started, until
 from tests.needs import require
 from tests.popbox.serve.api import TOKEN
 from tests.popbox.serve.mailing import cursor_of
@@ -29,7 +29,8 @@ SERVICES = {"smtp": "standin", "pop3": "pop3"}
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     require("host docker")
-    yield from started("standin", COMPOSE_PROFILES="standin,console", POPBOX_CONSOLE_PORT="127.0.0.1::8025")
+    with names():
+        yield from started("standin", COMPOSE_PROFILES="standin,console", POPBOX_CONSOLE_PORT="127.0.0.1::8025")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ and has Swarm's own DNS name the replicas (endpoint_mode dnsrr). All else is ``i
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.docker.stacks import names
 from tests.popbox import ROOT
 
 from popbox.hosts.docker import LOCAL_BASE
@@ -41,8 +41,7 @@ def docker(*argv: str, within_s: float = 120, **more: Any) -> str:
 @pytest.fixture(scope="module")
 def swarm() -> Iterator[None]:
     """One Swarm test at a time on this engine; a Swarm that existed before is kept."""
-    with Path("/tmp/popbox-swarmtest.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with names(lost=True):
         ours = docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "inactive"
         if ours:
             docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.docker.stacks import Stack, started, until
+from tests.docker.stacks import Stack, names, started, until
 from tests.needs import require
 from tests.popbox.serve.served import ask, octets
 
@@ -27,7 +27,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     if request.param == "qmail":
         require("qmail image")
     profiles = {"COMPOSE_PROFILES": f"{request.param},console", "POPBOX_CONSOLE_PORT": "127.0.0.1::8025"}
-    yield from started(request.param, **profiles)
+    with names():
+        yield from started(request.param, **profiles)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def asked(stack: Stack, path: str) -> Any:
 
 
 def ready(stack: Stack) -> Any:
-    """What /readyz says once it is ready; the engine's name service may be late on a busy machine."""
+    """What /readyz says once it is ready."""
     status, answer, _ = ask(port(stack), "/readyz")
     return answer if status == 200 else None
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.docker.boxes import Box, box, docker
-from tests.docker.stacks import until
+from tests.docker.stacks import names, until
 from tests.needs import BASE, ROOT, lacks
 
 pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker", "node", "curl"), pytest.mark.slow]
@@ -36,11 +36,12 @@ def project(tmp_path: Path) -> Path:
 def network() -> Iterator[str]:
     """One of the job's own, as both make it."""
     name = f"recipetest-{secrets.token_hex(4)}"
-    docker("network", "create", name)
-    try:
-        yield name
-    finally:
-        docker("network", "rm", name)
+    with names():
+        docker("network", "create", name)
+        try:
+            yield name
+        finally:
+            docker("network", "rm", name)
 
 
 def environment(variables: Mapping[str, str]) -> list[str]:
