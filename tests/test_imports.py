@@ -75,7 +75,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "popbox.load.books": (*BASE, "popbox.load.plan"),
     "popbox.load.report": (*BASE, "popbox.load.books", REPORT),
     "popbox.load.users": (*BASE, CLIENTS, "popbox.load.books", "popbox.load.plan"),
-    "popbox.load.stage": (*BASE, CLIENTS, HOSTS, "popbox.load.books", "popbox.load.plan", "popbox.load.users"),
+    "popbox.load.stage": (*BASE, CLIENTS, HOSTS, JOURNEY, "popbox.load.books", "popbox.load.plan", "popbox.load.users"),
     "popbox.load": (),
     "popbox.operate": (*BASE, "popbox.settings", CLIENTS, HOSTS, LEDGER),
     "popbox.migrate.units": (),

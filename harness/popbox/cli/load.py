@@ -135,7 +135,7 @@ def _loopback(web: str | None) -> str:
 
 
 class _Screen:
-    """A run for who looks on: a line that is written over on a terminal, one in ten seconds elsewhere."""
+    """A run for who looks on: a line that is written over on a terminal, one each ``EACH_S`` elsewhere."""
 
     def __init__(self) -> None:
         self._live, self._shown = sys.stdout.isatty(), 0

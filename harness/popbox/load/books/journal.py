@@ -43,10 +43,6 @@ COLUMNS = {
 #   lag                     took_us of the generator's own lateness in the last second
 #   fault, healed           the host was broken, and mended: box holds the target, note the kind
 #   bounce                  a report that holds the token lay in a box
-EVENTS = (
-    *("begin", "end", "accept", "refuse", "unsure", "login", "list", "fetch", "delete", "commit", "uncommit"),
-    *("vanish", "error", "lag", "fault", "healed", "bounce"),
-)
 
 
 class Journal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 EVIDENCE = "evidence.json"  # token -> lines of the MTA's log
 FOUND = "found.json"  # token -> where a message that POP3 did not hand out was found
 SHOWN = 200  # our choice: of each verdict so many messages are told of
-VISIBLE_LATER_S = 1.0  # our choice: clocks of two machines differ by less
 
 # Verdicts, the worst first. Those of FAULTS are faults of the host.
 FAULTS = ("lost", "altered", "misdelivered", "doubled", "returned", "renumbered", "stranger")
@@ -47,6 +46,10 @@ class Verdict:
     counts: dict[str, int]
     cases: tuple[Case, ...] = field(default=())
 
+    def with_logs(self, logs: Mapping[str, Sequence[str]]) -> Verdict:
+        """The same, each case with the lines of the MTA's log on its token."""
+        return replace(self, cases=tuple(replace(one, log=tuple(logs.get(one.token, ()))) for one in self.cases))
+
 
 # A crash of the MTA, or a disk that took no more, explains a second copy when it lies between 250 and that copy:
 # the MTA may have delivered the first one and not have noted that.
@@ -59,8 +62,7 @@ _SAID = """SELECT token, any_value(octets), any_value(regexp_extract(note, '\\bq
 _VERDICTS = f"""
 CREATE TABLE own AS SELECT a.token, a.box, a.at_ns, a.digest, count(c.uidl) AS copies,
     count(c.uidl) FILTER (c.digest = a.digest AND c.kinds = 1) AS whole,
-    min(c.first_ns) AS first_ns, max(c.first_ns) AS last_ns, min(c.seen_ns) AS seen_ns,
-    string_agg(c.uidl, ' ') AS uidls
+    max(c.first_ns) AS last_ns, string_agg(c.uidl, ' ') AS uidls
   FROM (SELECT token, box, at_ns, digest FROM accepted
         UNION ALL SELECT token, box, at_ns, digest FROM unsure u
         WHERE NOT EXISTS (SELECT 1 FROM accepted s WHERE s.token = u.token AND s.box = u.box)
@@ -99,7 +101,7 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
     for statement in _VERDICTS.split(";\n"):
         if statement.strip():
             books.execute(statement)
-    found = _kept(folder / FOUND)
+    found, searched = _kept(folder / FOUND), (folder / FOUND).exists()
     bounced = {one for (one,) in books.execute("SELECT token FROM rows WHERE event = 'bounce'").fetchall()}
     accepted = _one(books, "SELECT count(*) FROM accepted")
     counted = "SELECT verdict, count(*) FROM verdicts WHERE verdict <> 'missing' GROUP BY verdict"
@@ -109,7 +111,7 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
     missing = books.execute("SELECT token, box, at_ns FROM verdicts WHERE verdict = 'missing' ORDER BY at_ns")
     while some := missing.fetchmany(10_000):
         for token, box, at_ns in some:
-            verdict, why = _where(token, found, bounced, searched=(folder / FOUND).exists())
+            verdict, why = _where(token, found, bounced, searched=searched)
             counts[verdict] += 1
             if counts[verdict] <= SHOWN:
                 cases.append(Case(verdict, token, box, why, (at_ns - began) / 1e9))
@@ -117,17 +119,17 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
         query = "SELECT verdict, token, box, why, at_ns FROM verdicts WHERE verdict = ? ORDER BY at_ns LIMIT ?"
         for name, token, box, why, at_ns in books.execute(query, [verdict, SHOWN]).fetchall():
             cases.append(Case(name, token, box, why, (at_ns - began) / 1e9))
-    told = tuple(_told(books, cases, _kept(folder / EVIDENCE)))
-    return Verdict(accepted, {one: counts[one] for one in (*FAULTS, *OTHERS)}, told)
+    told = Verdict(accepted, {one: counts[one] for one in (*FAULTS, *OTHERS)}, tuple(_told(books, cases)))
+    return told.with_logs(_kept(folder / EVIDENCE))
 
 
-def _told(books: DuckDBPyConnection, cases: list[Case], logs: dict[str, list[str]]) -> Iterator[Case]:
-    """The cases with what was said to each, and what the log says of it."""
+def _told(books: DuckDBPyConnection, cases: list[Case]) -> Iterator[Case]:
+    """The cases with what was said to each."""
     rows = books.execute(_SAID, [sorted({one.token for one in cases})]).fetchall() if cases else []
     said = {token: (int(octets), int(qp or 0)) for token, octets, qp in rows}
     for one in cases:
         octets, qp = said.get(one.token, (0, 0))
-        yield replace(one, octets=octets, qp=qp, log=tuple(logs.get(one.token, ())))
+        yield replace(one, octets=octets, qp=qp)
 
 
 def _where(token: str, found: dict[str, list[str]], bounced: set[str], *, searched: bool) -> tuple[str, str]:

@@ -57,7 +57,7 @@ def incomplete_run(folder: Path) -> tuple[str, ...]:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
-    """The tables ``rows`` (all journals) and those that the verdict stands on, see ``VIEWS``; removed afterwards."""
+    """The tables ``rows`` (all journals) and those that the verdict stands on, see ``TABLES``; removed afterwards."""
     import duckdb
 
     scratch = folder / SCRATCH
@@ -98,7 +98,7 @@ def unread(books: DuckDBPyConnection) -> list[str]:
 
 
 # accepted   token, box -> when, digest, octets, took (from the intended moment)
-# copies     box, token, uidl -> a message that POP3 handed out, however often: first and last time, digests
+# copies     box, token, uidl -> a message that POP3 handed out, however often: first time, first time listed, digests
 # taken      box, uidl -> when its deletion was committed
 TABLES = (
     """CREATE TABLE accepted AS SELECT token, box, min(at_ns) AS at_ns, any_value(digest) AS digest,
@@ -108,7 +108,7 @@ TABLES = (
        WHERE event IN ('unsure', 'refuse') AND token IS NOT NULL""",
     """CREATE TABLE listed AS SELECT box, uidl, min(at_ns) AS at_ns FROM rows
        WHERE event IN ('list', 'fetch') GROUP BY box, uidl""",
-    """CREATE TABLE copies AS SELECT f.box, f.token, f.uidl, min(f.at_ns) AS first_ns, max(f.at_ns) AS last_ns,
+    """CREATE TABLE copies AS SELECT f.box, f.token, f.uidl, min(f.at_ns) AS first_ns,
        min(l.at_ns) AS seen_ns, count(DISTINCT f.digest) AS kinds, any_value(f.digest) AS digest
        FROM rows f JOIN listed l ON f.box = l.box AND f.uidl = l.uidl
        WHERE f.event = 'fetch' GROUP BY f.box, f.token, f.uidl""",
@@ -116,6 +116,6 @@ TABLES = (
        ON c.event = 'commit' AND c.writer = d.writer AND c.session = d.session
        WHERE d.event = 'delete' GROUP BY d.box, d.uidl""",
     """CREATE TABLE faults AS SELECT f.box AS target, f.note AS kind, f.at_ns AS from_ns,
-       (SELECT min(h.at_ns) FROM rows h WHERE h.event = 'healed' AND h.token = f.token) AS until_ns, f.token AS id
+       (SELECT min(h.at_ns) FROM rows h WHERE h.event = 'healed' AND h.token = f.token) AS until_ns
        FROM rows f WHERE f.event = 'fault'""",
 )

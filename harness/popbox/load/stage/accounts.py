@@ -13,8 +13,6 @@ from popbox.hosts.base import Host
 from popbox.load.plan.spec import BOUNCES, Spec
 
 ROUNDS = 1_000  # the fewest of crypt(5): the host's POP3 is under test, and not its hash
-
-
 HEADER = ["address", "login", "password"]
 
 
@@ -43,13 +41,18 @@ def given(path: Path) -> tuple[tuple[str, str, str], ...]:
     return tuple(found)
 
 
+def crypt_of(spec: Spec) -> str:
+    """The hash of the password that all mailboxes of a run have."""
+    return str(sha512_crypt.using(rounds=ROUNDS).hash(spec.password))
+
+
 def declare(host: Host, spec: Spec) -> None:
     """Declare the mailboxes; what others have declared on the host stays.
 
     Raises:
         HostError: mailhost refused them, or the host does not answer.
     """
-    crypt = sha512_crypt.using(rounds=ROUNDS).hash(spec.password)
+    crypt = crypt_of(spec)
     domains: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for number in range(spec.boxes):
         one = spec.box(number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from popbox.hosts.base import Ability, Host
 from popbox.hosts.breaking import harm, mend
 from popbox.load.books.journal import Journal
 from popbox.load.plan.model import Break, Plan
+from popbox.load.stage.beside import Beside
 
 MEND_S = 60.0  # our choice: a service starts within two seconds on an idle machine
 AGAIN_S = 1.0
@@ -48,41 +48,30 @@ def _drawn(plan: Plan) -> Iterator[Planned]:
         at += lasts
 
 
-class Breaking:
-    """Breaks and heals a host while the load runs; every fault is healed when it ends."""
+class Breaking(Beside):
+    """Breaks and heals a host while the load runs. At its end nothing more is broken, and what is broken is healed."""
 
     def __init__(
         self, host: Host, plan: Plan, journal: Journal, say: Callable[[str], None], healed: Callable[[], None]
     ) -> None:
-        """Nothing happens before ``start``. The journal is this thread's alone until ``end``.
+        """The journal is this thread's alone until ``end``.
 
         ``healed`` is called when a fault is; the host may listen elsewhere then.
         """
+        super().__init__("faults")
         self._host, self._plan, self._journal, self._say, self._healed = host, plan, journal, say, healed
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="faults")
         self.told: list[str] = []  # what was done and what could not be, in words
         self.failed: list[str] = []  # faults that could not be made or healed: the run did not have what it should
-
-    def start(self) -> None:
-        """The load begins now."""
-        self._began = time.monotonic()
-        self._thread.start()
-
-    def end(self) -> None:
-        """Break nothing more, and heal what is broken."""
-        self._over.set()
-        self._thread.join()
 
     def _run(self) -> None:
         ids = count(1)
         for one in timeline(self._plan):
-            if self._over.wait(max(0.0, self._began + one.at - time.monotonic())):
+            if self._over.wait(max(0.0, one.at - self._at())):
                 return
             self._one(one, f"fault-{next(ids)}")
 
     def _one(self, one: Planned, id_: str) -> None:
-        words = f"{one.kind} {one.target} at {time.monotonic() - self._began:.1f} s"
+        words = f"{one.kind} {one.target} at {self._at():.1f} s"
         self.told.append(words)
         self._say(words)
         self._journal.write("fault", token=id_, box=one.target, note=one.kind)

@@ -6,12 +6,9 @@ gets its new name when its mail has been seen, as an operator would do it.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from itertools import count
-
-from passlib.hash import sha512_crypt
 
 from popbox.clients.bulk_pop3 import BulkPop3
 from popbox.clients.smtp import deliver
@@ -20,7 +17,8 @@ from popbox.hosts.base import Host
 from popbox.load.books.journal import Journal
 from popbox.load.books.message import digest_of, make
 from popbox.load.plan.spec import Box, Spec
-from popbox.load.stage.accounts import ROUNDS
+from popbox.load.stage.accounts import crypt_of
+from popbox.load.stage.beside import Beside
 from popbox.load.users.boxes import Mailbox, fetch, look
 
 SEEN_S = 30.0  # our choice: a message is given so long to be visible, before its mailbox gets another name
@@ -29,26 +27,16 @@ TIMEOUT_S = 30.0
 OCTETS = 2_048
 
 
-class Moving:
-    """Makes a mailbox each ``every_s``, on a thread of its own, with a journal of its own."""
+class Moving(Beside):
+    """Makes a mailbox each ``every_s``, with a journal of its own. ``last`` reads them when all faults are healed."""
 
     def __init__(self, host: Host, spec: Spec, every_s: float, journal: Journal) -> None:
-        """Nothing happens before ``start``."""
+        """``journal`` is this thread's alone until ``end``."""
+        super().__init__("mover")
         self._host, self._spec, self._every_s, self._journal = host, spec, every_s, journal
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mover")
         self._tokens, self._sessions = count(1), count(1)
-        self._crypt = sha512_crypt.using(rounds=ROUNDS).hash(spec.password)
+        self._crypt = crypt_of(spec)
         self._made: list[Mailbox] = []
-
-    def start(self) -> None:
-        """The load begins now."""
-        self._thread.start()
-
-    def end(self) -> None:
-        """Make no more. What they hold is read by ``last``, when all faults are healed."""
-        self._over.set()
-        self._thread.join()
 
     def note(self, event: str, **fields: object) -> None:
         """A line of the journal."""

@@ -12,25 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from popbox.environment import of_programs
 from popbox.errors import HostError
 from popbox.load.plan.spec import SPEC
+from popbox.load.stage.beside import Beside
 
 PROGRAM = "popbox.load.users"
 LOG = "locust.log"
 END_S = 90.0  # our choice: for processes to end after their users, whose replies may take 30 s
-
-
-class Beside(Protocol):
-    """What works while the load lasts."""
-
-    def start(self) -> None:
-        """The load begins now."""
-
-    def end(self) -> None:
-        """It has ended."""
 
 
 class Processes:
@@ -93,13 +84,12 @@ class Tick:
     users: int
     requests: int
     failed: int
-    workers: int
 
     @classmethod
     def of(cls, line: bytes, at_s: float) -> Tick:
         """From the master's line."""
         said = json.loads(line)
-        return cls(at_s, said["users"], said["requests"], said["failed"], said["workers"])
+        return cls(at_s, said["users"], said["requests"], said["failed"])
 
 
 def watch(master: subprocess.Popen[bytes], beside: tuple[Beside, ...], tick: Callable[[Tick], None]) -> None:

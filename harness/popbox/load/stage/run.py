@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -111,9 +111,9 @@ def run(
     if why := search(host, missing(folder), folder):
         one.troubles.append(why)
     _note(one)
-    if cases := outcome(folder, limits).verdict.cases:
-        evidence(host, cases, folder)
-    return outcome(folder, limits)
+    judged = outcome(folder, limits)
+    logs = evidence(host, judged.verdict.cases, folder)
+    return replace(judged, verdict=judged.verdict.with_logs(logs))
 
 
 def limits_of(plan: Plan, more: tuple[str, ...]) -> tuple[Budget, ...]:

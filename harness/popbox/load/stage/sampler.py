@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,36 +11,26 @@ import psutil
 from popbox.errors import PopboxError
 from popbox.hosts.base import SERVICES, Host
 from popbox.load.books.samples import FILE, Sample
+from popbox.load.stage.beside import Beside
 
 EACH_S = 10.0  # our choice: an hour is 360 samples
 FEWEST = 40  # our choice: in a short run so many, for a slope
 
 
-class Sampler:
+class Sampler(Beside):
     """Appends samples to the run's file."""
 
     def __init__(self, host: Host, folder: Path, lasts_s: float, workers: Callable[[], list[int]]) -> None:
         """``workers`` gives the pids of Locust's processes on this machine."""
+        super().__init__("sampler")
         self._host, self._path, self._workers = host, folder / FILE, workers
         self._each_s = min(EACH_S, lasts_s / FEWEST)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
-
-    def start(self) -> None:
-        """The load begins now."""
-        self._began = time.monotonic()
-        self._thread.start()
-
-    def end(self) -> None:
-        """Sample no more."""
-        self._over.set()
-        self._thread.join()
 
     def _run(self) -> None:
         with self._path.open("w") as file:
             while True:
                 for who, pid in self._roots().items():
-                    if pid and (one := sample(who, pid, time.monotonic() - self._began)):
+                    if pid and (one := sample(who, pid, self._at())):
                         file.write(one.line())
                 file.flush()
                 if self._over.wait(self._each_s):

@@ -18,7 +18,7 @@ import gevent.event
 from locust import User as LocustUser
 from locust import events
 from locust.env import Environment
-from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, MasterRunner, WorkerRunner
 
 from popbox.load.books.journal import one_line
 from popbox.load.books.tables import WRITERS
@@ -92,8 +92,7 @@ def _tell(runner: MasterRunner) -> None:
     while True:
         gevent.sleep(1.0)
         total = runner.stats.total
-        said = {"users": runner.user_count, "spawning": runner.state == STATE_SPAWNING}
-        said |= {"workers": len(runner.clients.running), "requests": total.num_requests, "failed": total.num_failures}
+        said = {"users": runner.user_count, "requests": total.num_requests, "failed": total.num_failures}
         print(json.dumps(said), flush=True)
 
 
