@@ -20,7 +20,7 @@ from popbox.journey.store import Store, StoreError
 from popbox.serve.console.acts.all import acts
 from popbox.serve.console.console import console
 from popbox.serve.console.render import MOVE, Pages
-from popbox.serve.errors import ApiError, Problem, body_of
+from popbox.serve.errors import ApiError, Problem, body_of, why_unusable
 from popbox.serve.guard import Guard
 from popbox.serve.journeys import journeys
 from popbox.serve.live import Live
@@ -123,8 +123,8 @@ def _api(
 
     @api.exception_handler(RequestValidationError)
     async def unusable(request: Request, error: RequestValidationError) -> Response:
-        where = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        return answer(request, ApiError(422, "the request cannot be used", "see /openapi.json", tuple(where)))
+        where = why_unusable(error.errors())
+        return answer(request, ApiError(422, "the request cannot be used", "see /openapi.json", where))
 
     @api.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:

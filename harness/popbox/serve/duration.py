@@ -1,8 +1,9 @@
-"""Lengths of time as clients write them: ``500ms``, ``30s``, ``30`` or ``2m``. Pure."""
+"""Times as texts: lengths as clients write them (``500ms``, ``30s``, ``30`` or ``2m``), moments as told. Pure."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 LONGEST_S = 3_600.0  # our choice: an hour
 _DURATION = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|)")
@@ -19,3 +20,8 @@ def seconds(text: str) -> float:
     if not found or (length := float(found[1]) * _UNITS[found[2]]) > LONGEST_S:
         raise ValueError("500ms, 30s, 30 or 2m is wanted, at most an hour")
     return length
+
+
+def moment(at: float, to: str = "seconds") -> str:
+    """A wall clock time, in seconds since 1970, as ISO 8601 has it in UTC; ``to`` is a timespec of ``isoformat``."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec=to)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -41,6 +41,11 @@ class ApiError(Exception):
         super().__init__(error)
         self.more = more
         self.status, self.error, self.hint, self.evidence = status, error, hint, evidence
+
+
+def why_unusable(found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Each field that cannot be used, and why, of what pydantic's ``errors()`` has."""
+    return tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
 
 
 def body_of(problem: ApiError, host: str, mta: str) -> bytes:

@@ -70,10 +70,17 @@ def filled(request: Request) -> Form:
 
 
 def entered(request: Request) -> Session | None:
-    """The session of a request for a page; None for who has not entered. A POST that comes so far has one."""
+    """The session of a request for a page; None for who has not entered."""
     session: Session | None = request.scope.get(SESSION)
+    return session
+
+
+def filling(request: Request) -> Session:
+    """The session of a request that sends a form: the guard lets none pass without."""
+    session: Session = request.scope[SESSION]
     return session
 
 
 Filled = Annotated[Form, Depends(filled)]
 Entered = Annotated[Session | None, Depends(entered)]
+Filling = Annotated[Session, Depends(filling)]

@@ -16,7 +16,7 @@ from popbox.journey.feeds.maildirs import Numbered
 from popbox.journey.join.rules import logins
 from popbox.journey.store.search import Filters
 from popbox.serve.console.journeys import Number, Text
-from popbox.serve.console.render import Pages, missing
+from popbox.serve.console.render import Pages, missing, neighbours
 from popbox.serve.live import Live
 from popbox.serve.mail.messages import Mailroom
 
@@ -77,8 +77,10 @@ def _listed(live: Live, mailroom: Mailroom, maildir: str, first: int) -> dict[st
         problem = f"the box cannot be listed: {error.what}"
     journeys = {one.uidl: next(iter(live.store.search(Filters(uidl=one.uidl), limit=1)), None) for one in listed}
 
+    before, after = neighbours(first, len(listed), total, PAGE)
+
     def path(at: int) -> str:
-        return f"/box?{urlencode({'maildir': maildir, 'first': at})}"
+        return f"/box?{urlencode({'maildir': maildir, 'first': at})}" if at else ""
 
     return {
         "problem": problem,
@@ -87,8 +89,8 @@ def _listed(live: Live, mailroom: Mailroom, maildir: str, first: int) -> dict[st
         "listed": listed,
         "journeys": journeys,
         "addresses": _addresses(live, maildir, [of for of in journeys.values() if of]),
-        "previous_path": path(max(1, first - PAGE)) if first > 1 else "",
-        "next_path": path(first + PAGE) if first + len(listed) <= total and listed else "",
+        "previous_path": path(before),
+        "next_path": path(after),
     }
 
 

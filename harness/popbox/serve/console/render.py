@@ -90,6 +90,14 @@ class Pages:
         return Response(self.problem(error), error.status, {**HEADERS, **(headers or {})}, "text/html")
 
 
+def neighbours(first: int, shown: int, total: int, page: int) -> tuple[int, int]:
+    """Where the pages before and after begin, 0 where there is none; ``shown`` of ``total`` entries begin at ``first``.
+
+    Entries count from 1; ``page`` is how many one page has.
+    """
+    return max(1, first - page) if first > 1 else 0, first + page if shown and first + shown <= total else 0
+
+
 def missing(pages: Pages, why: str) -> Response:
     """A page that says what is not there."""
     return pages.page("missing.html.j2", 404, page="missing", title="Not found", why=why)

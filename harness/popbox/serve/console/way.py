@@ -10,6 +10,7 @@ from popbox.errors import HostError
 from popbox.hosts.base import Ability
 from popbox.journey.lines import line
 from popbox.journey.model import Disposition, Event, File, Foretold, Journey, Kind, Leg, Message, Recipient
+from popbox.serve.console.render import neighbours
 from popbox.serve.console.words import GOOD, PENDING, clock
 from popbox.serve.live import Live
 from popbox.serve.mail.messages import Mailroom
@@ -60,12 +61,13 @@ def way(live: Live, mailroom: Mailroom, journey: Journey, events: Mapping[int, E
         agreed = agrees(recipient, happened)
         cards.append(Card(message, recipient, message.id != before, files, happened, agreed, proof))
         before = message.id
+    previous, following = neighbours(first, len(chosen), len(pairs), CARDS)
     return {
         "cards": cards,
         "first": first,
         "recipients_total": len(pairs),
-        "previous": max(1, first - CARDS) if first > 1 else 0,
-        "next": first + CARDS if first + CARDS <= len(pairs) else 0,
+        "previous": previous,
+        "next": following,
         "dialogue": _dialogue(events.values()),
     }
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from popbox.errors import HostError
 from popbox.journey.lines import line
 from popbox.journey.model import Disposition, Event, Journey, Kind, Message, Recipient
 from popbox.journey.store import Filters
+from popbox.serve.duration import moment
 from popbox.serve.journeys import Brief, brief, copies_of, found
 from popbox.serve.live import Live
 from popbox.serve.mail.wanted import Wanted
@@ -133,4 +133,4 @@ def _log(events: Iterable[Event], within: Space | None) -> Iterator[str]:
 
 
 def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return moment(at, "milliseconds")

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from popbox.errors import NotPossibleError, PopboxError
 from popbox.hosts.base import SERVICES
 from popbox.hosts.breaking import harm, ill, mend, place
 from popbox.journey.model import Event, Kind
+from popbox.serve.duration import moment
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
 from popbox.serve.writes.common import SOURCE
@@ -201,13 +201,9 @@ def in_words(active: Iterable[Fault], space: str | None) -> list[str]:
     """Faults as they are told to a request: what is broken, by whom, until when. ``space``: the one that it is in."""
     return [
         f"{_words(one if space in (None, one.space) or not one.space else replace(one, who='another space'))},"
-        f" since {_time(one.at)}, until {_time(one.heals_at) if one.heals_at else 'it is healed'}"
+        f" since {moment(one.at)}, until {moment(one.heals_at) if one.heals_at else 'it is healed'}"
         for one in active
     ]
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def _services_first(found: Iterable[Fault]) -> list[Fault]:

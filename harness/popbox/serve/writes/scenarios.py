@@ -133,7 +133,7 @@ def scenarios(live: Live, runs: Runs, folder: File | None) -> APIRouter:
         _whole(space)
         file = file_of(folder, new.shipped) if new.shipped is not None else None
         name = new.shipped or "scenario"
-        going = await run_in_threadpool(runs.begin, new.toml or "", "token", name=name, shipped=file)
+        going = await run_in_threadpool(runs.begin, new.toml or "", caller.who, name=name, shipped=file)
         return answer(await _ended(live, runs, going.id, within), response)
 
     @router.get(PATH, operation_id="scenarios")
@@ -155,7 +155,7 @@ def scenarios(live: Live, runs: Runs, folder: File | None) -> APIRouter:
         """End a run at once; what it has added is taken away. Its verdict is then `failed`, with the reason."""
         _whole(space)
         _known(runs, id)
-        await run_in_threadpool(runs.stop, id, "stopped by token")
+        await run_in_threadpool(runs.stop, id, f"stopped by {caller.who}")
         return answer(await _ended(live, runs, id, f"{MOST_WAIT_S:g}s"), response)
 
     return router

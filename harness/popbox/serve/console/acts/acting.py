@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
 from popbox.serve.console.render import Pages
-from popbox.serve.errors import ApiError
+from popbox.serve.errors import ApiError, why_unusable
 from popbox.serve.sessions import Session
 
 
@@ -30,8 +30,7 @@ def done(pages: Pages, path: str) -> Response:
 
 def unusable(error: ValidationError, what: str) -> ApiError:
     """What fields are to be shown as: 422, and for each that is wrong why."""
-    where = tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-    return ApiError(422, what, "nothing was done", where[:10])
+    return ApiError(422, what, "nothing was done", why_unusable(error.errors())[:10])
 
 
 def answer_at(page: str, session: Session, answer: Any) -> str:

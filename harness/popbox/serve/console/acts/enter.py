@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -13,7 +13,7 @@ from popbox.serve.console.render import Pages
 from popbox.serve.errors import ApiError
 from popbox.serve.forms import Entered, Filled
 from popbox.serve.rules import ENTER, Rules
-from popbox.serve.sessions import Sessions
+from popbox.serve.sessions import Session, Sessions
 
 # Where one may be led after entering: a page of ours by its path alone, so never to another host.
 NEXT = re.compile(r"/(?:[a-z]{1,20}(?:/[0-9]{1,19})?)?")
@@ -24,15 +24,18 @@ def entering(rules: Rules, pages: Pages, sessions: Sessions | None) -> APIRouter
     """The page, and its two forms."""
     router = APIRouter(include_in_schema=False)
 
+    def page(session: Session | None, status: int = 200, **values: Any) -> Response:
+        shown = acting(pages, "enter.html.j2", session, status, page="enter", title="Enter", **values)
+        shown.headers["referrer-policy"] = "strict-origin"  # `once` is in this page's address
+        return shown
+
     @router.get(ENTER)
     def ask(session: Entered, once: Once = "", next: Text = "/") -> Response:
         """Ask for the token. A link has ``once``, which opening the page does not use up: previews open links, too."""
         where = _inner(next)
         if session and not once and where != ENTER and where != "/":
             return done(pages, where)
-        shown = acting(pages, "enter.html.j2", session, page="enter", title="Enter", once=once, next=where)
-        shown.headers["referrer-policy"] = "strict-origin"  # `once` is in this page's address
-        return shown
+        return page(session, once=once, next=where)
 
     if sessions is None:
         return router
@@ -44,10 +47,7 @@ def entering(rules: Rules, pages: Pages, sessions: Sessions | None) -> APIRouter
         try:
             value = sessions.enter(form.one("once") or form.one("token").strip())
         except ApiError as error:
-            values = {"page": "enter", "title": "Enter", "once": "", "next": _inner(form.one("next"))}
-            refused = acting(pages, "enter.html.j2", None, error.status, problem=error, **values)
-            refused.headers["referrer-policy"] = "strict-origin"
-            return refused
+            return page(None, error.status, problem=error, once="", next=_inner(form.one("next")))
         sessions.leave(session)
         answer = done(pages, _inner(form.one("next")))
         answer.headers.append("set-cookie", jar.set(value))

@@ -15,7 +15,7 @@ from popbox.serve.console.acts.acting import acting, answer_at, done, unusable
 from popbox.serve.console.journeys import Text
 from popbox.serve.console.render import Pages
 from popbox.serve.errors import ApiError
-from popbox.serve.forms import Entered, Filled
+from popbox.serve.forms import Entered, Filled, Filling
 from popbox.serve.live import Live
 from popbox.serve.sessions import Session
 from popbox.serve.writes.broken import Broken
@@ -47,7 +47,7 @@ def breaking(live: Live, pages: Pages, broken: Broken) -> APIRouter:
         return page(session, answer=session.kept(answer) or "" if session and answer else "")
 
     @router.post(FAULTS)
-    def break_(form: Filled, session: Entered, caller: Asking) -> Response:
+    def break_(form: Filled, session: Filling, caller: Asking) -> Response:
         """Break something, for a while or until it is healed."""
         wanted, lasts = form.one("what"), form.one("for").strip()
         kind, _, on = wanted.partition(" ")
@@ -58,17 +58,15 @@ def breaking(live: Live, pages: Pages, broken: Broken) -> APIRouter:
             return page(session, 422, problem=unusable(error, "this is no fault"), lasts=lasts, wanted=wanted)
         except ApiError as problem:
             return page(session, problem.status, problem=problem, lasts=lasts, wanted=wanted)
-        assert session
         return done(pages, answer_at(FAULTS, session, f"{made.kind} {made.target}: done"))
 
     @router.post(f"{FAULTS}/{{id}}/heal")
-    def heal(id: Id, _: Filled, session: Entered, caller: Asking) -> Response:
+    def heal(id: Id, _: Filled, session: Filling, caller: Asking) -> Response:
         """Undo a fault, and wait until the service answers."""
         try:
             left = broken.heal(id, caller.who)
         except ApiError as problem:
             return page(session, problem.status, problem=problem)
-        assert session
         said = f"{id} is undone" + (f"; the service does not answer yet: {left}" if left else "")
         return done(pages, answer_at(FAULTS, session, said))
 

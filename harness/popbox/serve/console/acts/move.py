@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 
 from popbox.serve.console.acts.acting import acting, done
 from popbox.serve.console.journeys import Number, Text
-from popbox.serve.console.render import Pages, missing
+from popbox.serve.console.render import Pages, missing, neighbours
 from popbox.serve.errors import ApiError
 from popbox.serve.forms import Entered, Filled
 from popbox.serve.live import Live
@@ -50,7 +50,7 @@ def moves(live: Live, pages: Pages, moving: Moving) -> APIRouter:
         if (found := next((one for one in boxes if one.login == login), None)) is None:
             return missing(pages, "no box of that login was judged yet")
         part = found.findings[first - 1 : first - 1 + FINDINGS]
-        after = first + FINDINGS if first + len(part) <= len(found.findings) and part else 0
+        _, after = neighbours(first, len(part), len(found.findings), FINDINGS)
         next_path = f"{MOVE}/box?{urlencode({'login': login, 'first': after})}" if after else ""
         title = f"Box {found.login}"
         return pages.page("moved.html.j2", page="move", title=title, box=found, findings=part, next_path=next_path)
@@ -89,8 +89,10 @@ def _proof(proof: Proof | None, show: str, first: int) -> dict[str, Any]:
     wanted: Sequence[Judged] = [one for one in boxes if not show or one.equal == (show == "equal")]
     part = wanted[first - 1 : first - 1 + PAGE]
 
+    before, after = neighbours(first, len(part), len(wanted), PAGE)
+
     def path(at: int) -> str:
-        return f"{MOVE}?{urlencode({'show': show, 'first': at})}"
+        return f"{MOVE}?{urlencode({'show': show, 'first': at})}" if at else ""
 
     return {
         "proof": proof.name if proof else "",
@@ -98,7 +100,7 @@ def _proof(proof: Proof | None, show: str, first: int) -> dict[str, Any]:
         "boxes": part,
         "wanted": len(wanted),
         "left_out": progress.equal + progress.different - len(boxes),
-        "previous_path": path(max(1, first - PAGE)) if first > 1 else "",
-        "next_path": path(first + PAGE) if first + len(part) <= len(wanted) and part else "",
+        "previous_path": path(before),
+        "next_path": path(after),
         "every": EVERY_MS if proof and not progress.ended else 0,
     }

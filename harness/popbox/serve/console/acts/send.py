@@ -15,7 +15,7 @@ from popbox.serve.console.acts.acting import acting, answer_at, done, unusable
 from popbox.serve.console.journeys import Text
 from popbox.serve.console.render import Pages
 from popbox.serve.errors import ApiError
-from popbox.serve.forms import Entered, Filled, Form
+from popbox.serve.forms import Entered, Filled, Filling, Form
 from popbox.serve.live import Live
 from popbox.serve.sessions import Session
 from popbox.serve.writes.common import Asking
@@ -46,7 +46,7 @@ def sending(live: Live, pages: Pages) -> APIRouter:
         return page(session, answer=session.kept(answer) if session and answer else None, given={"to": to})
 
     @router.post(SEND)
-    def send(form: Filled, session: Entered, caller: Asking) -> Response:
+    def send(form: Filled, session: Filling, caller: Asking) -> Response:
         """Send it; a refusal by the server is an answer, too."""
         given = {name: form.one(name) for name in FIELDS if form.all(name)}
         try:
@@ -54,7 +54,6 @@ def sending(live: Live, pages: Pages) -> APIRouter:
             receipt = sent(live, caller, new, letter)
         except ApiError as problem:
             return page(session, problem.status, problem=problem, given=given)
-        assert session
         return done(pages, answer_at(SEND, session, receipt.model_copy(update={"dialogue": _cut(receipt.dialogue)})))
 
     return router

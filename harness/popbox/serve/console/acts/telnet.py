@@ -11,7 +11,7 @@ from popbox.hosts.base import SERVICES, Host, Service
 from popbox.serve.console.acts.acting import acting, done
 from popbox.serve.console.render import Pages, missing
 from popbox.serve.errors import ApiError
-from popbox.serve.forms import Entered, Filled
+from popbox.serve.forms import Entered, Filled, Filling
 from popbox.serve.live import Live
 from popbox.serve.sessions import Session
 from popbox.serve.writes.common import Asking
@@ -50,7 +50,7 @@ def talking(live: Live, pages: Pages, talks: Talks) -> APIRouter:
         return page(session)
 
     @router.post(TELNET)
-    def begin(form: Filled, session: Entered, caller: Asking) -> Response:
+    def begin(form: Filled, session: Filling, caller: Asking) -> Response:
         """Connect."""
         try:
             if (on := form.one("on")) not in SERVICES:
@@ -67,9 +67,9 @@ def talking(live: Live, pages: Pages, talks: Talks) -> APIRouter:
         return shown(talk, session) if talk and session else missing(pages, FORGOTTEN)
 
     @router.post(f"{TELNET}/{{id}}")
-    def say(id: TalkId, form: Filled, session: Entered) -> Response:
+    def say(id: TalkId, form: Filled, session: Filling) -> Response:
         """Send a line."""
-        if not session or (talk := talks.of(id, session)) is None:
+        if (talk := talks.of(id, session)) is None:
             return missing(pages, FORGOTTEN)
         try:
             talks.say(talk, form.one("line"))
@@ -78,9 +78,9 @@ def talking(live: Live, pages: Pages, talks: Talks) -> APIRouter:
         return done(pages, f"{TELNET}/{id}#line")
 
     @router.post(f"{TELNET}/{{id}}/end")
-    def end(id: TalkId, _: Filled, session: Entered) -> Response:
+    def end(id: TalkId, _: Filled, session: Filling) -> Response:
         """Hang up."""
-        if not session or (talk := talks.of(id, session)) is None:
+        if (talk := talks.of(id, session)) is None:
             return missing(pages, FORGOTTEN)
         talks.end(talk)
         return done(pages, f"{TELNET}/{id}")

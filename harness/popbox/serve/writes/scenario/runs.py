@@ -25,6 +25,7 @@ from popbox.environment import NOTHING, of_programs
 from popbox.errors import PopboxError
 from popbox.hosts.breaking import place
 from popbox.result import Result, StepResult, Verdict
+from popbox.serve.duration import moment
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
 from popbox.serve.writes.scenario.leftovers import Added, Leftovers, note
@@ -105,7 +106,7 @@ class Runs:
                 raise ApiError(503, "popbox serve ends")
             if other := self._now:
                 hint = f"one runs at a time: GET /v1/scenarios/{other.going.id} waits for it, DELETE ends it"
-                said = f"{other.going.title or other.going.name}, by {other.going.who}, since {_time(other.going.at)}"
+                said = f"{other.going.title or other.going.name}, by {other.going.who}, since {moment(other.going.at)}"
                 raise ApiError(409, "a scenario runs already", hint, (said,))
             run = _Process(Going(f"c{secrets.token_hex(5)}", name, who, time.time()), order)
             self._added.add(Added(run.going.id, who, place(host)))
@@ -264,7 +265,3 @@ def _answer(reach: Reach, asked: Ask) -> Told | Raised:
         return Told(reach.ask(asked.method, *asked.said, **asked.named))
     except Exception as error:  # whatever it is: the run is told, and goes on
         return Raised.of(error)
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
