@@ -151,10 +151,7 @@ class Runs:
             why = str(error).splitlines()[0] if ours else f"popbox has a fault: {type(error).__name__}"
         if not result and not run.read.is_set() and not run.unusable:
             run.unusable = Unusable("the scenario could not be read", (run.stopped or why,))
-        with suppress(PopboxError):
-            self._close(run, result or (None if run.unusable else self._cut(run, run.stopped or why)))
-        with self._lock:
-            self._now = None
+        self._close(run, result or (None if run.unusable else self._cut(run, run.stopped or why)))
         self._added.try_again()
         run.read.set()
         self._live.kick()
@@ -236,14 +233,19 @@ class Runs:
         )
 
     def _close(self, run: _Process, result: Result | None) -> None:
-        """Take away what the run has added, remember it, and tell of its end. Without a result it was refused."""
+        """Take away what the run has added, remember it, and tell of its end. Without a result it was refused.
+
+        Whoever knows of the end, by the result or by the event, can begin the next one.
+        """
         one, outcome = run.going, result.verdict.value if result else "refused"
         left = self._added.take_away(one.id)
         reason = result.reason if result else "; ".join(run.unusable.lines if run.unusable else ())
-        if result:
-            done = replace(one, result=result, left=left, awaits="")
-            self.recent = (*self.recent, done)[-MOST_KEPT:]
-        self._tell("scenario ended", one.id, title=one.title, who=one.who, reason=reason, left=left, outcome=outcome)
+        said = {"title": one.title, "who": one.who, "reason": reason, "left": left, "outcome": outcome}
+        with self._lock, suppress(PopboxError):
+            if result:
+                self.recent = (*self.recent, replace(one, result=result, left=left, awaits=""))[-MOST_KEPT:]
+            self._now = None
+            self._tell("scenario ended", one.id, **said)
 
     def _tell(self, what: str, id_: str, **said: Any) -> None:
         self._live.store.append([note(what, id_, **said)])

@@ -179,6 +179,20 @@ def test_one_at_a_time_and_nothing_waits_for_it(api: Api) -> None:
     assert scenario(api, DECLARED + SENT + ARRIVED)[1]["result"]["verdict"] == "passed", "the next one runs"
 
 
+def test_whoever_has_the_result_can_begin_the_next(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = api.live.store.append
+
+    def slowly(events: Any) -> Any:
+        if any(event.fields.get("what") == "scenario ended" for event in events):
+            time.sleep(0.5)
+        return append(events)
+
+    monkeypatch.setattr(api.live.store, "append", slowly)
+    for _ in range(2):
+        status, body = scenario(api, DECLARED + SENT + ARRIVED)
+        assert (status, body["result"]["verdict"]) == (200, "passed"), body
+
+
 def test_it_ends_with_the_server(host: Host, tmp_path: Path) -> None:
     with Api(host, tmp_path) as api:
         assert scenario(api, DECLARED + ENDLESS, within="0s")[0] == 202
