@@ -39,6 +39,7 @@ VERBS: dict[str, str] = {
     "queue": "mailhost.cli.verbs.queue",
     "rebuild": "mailhost.cli.verbs.domains",
     "removed": "mailhost.cli.verbs.removed",
+    "schema": "mailhost.cli.verbs.declare",
     "serve": "mailhost.cli.verbs.serve",
 }
 

@@ -1,4 +1,4 @@
-"""`mailhost apply`, `plan`, `export` and `lint`: the whole host from one file, and whether its files fit together."""
+"""`mailhost apply`, `plan`, `export`, `schema`: the whole host from one file. `lint`: do its files fit together?"""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mailhost.accounts.layout import layout
 from mailhost.accounts.model import Accounts
 from mailhost.accounts.operations.logins import UNMADE
 from mailhost.accounts.sources import accounts_toml, read_back
+from mailhost.accounts.sources.accounts_schema import accounts_schema
 from mailhost.cli import generated_passwords
 from mailhost.cli.agreement import Guard, guard_of
 from mailhost.cli.common import counted, guarded, hands, home_state, json_option, newu_option, note
@@ -27,7 +28,7 @@ from mailhost.cli.progress import change_many
 from mailhost.cli.verbs.lint import lint
 from mailhost.cli.verbs.passwords import generated, hashed
 
-__all__ = ["apply", "export", "lint", "plan"]
+__all__ = ["apply", "export", "lint", "plan", "schema"]
 
 DEFAULT_FILE = Path("/etc/popbox/accounts/accounts.toml")
 """Where the images mount the operator's file."""
@@ -184,3 +185,15 @@ def export(home: Path, output: Path | None) -> None:
         durable.publish(durable.stage(output.absolute(), text.encode(), 0o600), output.absolute())
     except OSError as why:
         raise InputError(f"cannot be written: {why.strerror}", file=str(output)) from why
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["accounts"]), expose_value=False)
+def schema() -> None:
+    """Print the JSON Schema of accounts.toml, for your editor.
+
+    \b
+    Example:
+      mailhost schema accounts > accounts.schema.json
+    """
+    print_json(accounts_schema())
