@@ -21,7 +21,7 @@ from popbox.operate import serving
 from popbox.operate.target import kept_here
 from popbox.report import html, run_report
 from popbox.report.live import Screen, screen
-from popbox.report.text import checklist, summary
+from popbox.report.text import checklist, summary, wrong
 from popbox.result import Report, Result, Verdict
 from popbox.run.runner import run as run_scenario
 from popbox.run.suite import JOBS, run_all
@@ -117,7 +117,7 @@ def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcript
                 results.append(result)
     finally:  # also of a run that ended early: what is known is kept
         _write(outputs, choice, began, results)
-    for line in checklist(results):
+    for line in (*checklist(results), *wrong(results)):
         echo(line)
     for path in outputs:
         echo(f"report: {path}")

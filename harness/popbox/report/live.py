@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from popbox.printable import plain
-from popbox.report.text import message_lines, result_lines, step_lines, whole_lines
+from popbox.report.text import WRONG, message_lines, result_lines, step_lines, whole_lines
 from popbox.result import Result, StepResult, Verdict
 from popbox.run.runner import Watcher
 from popbox.scenario.load import ScenarioFile
@@ -46,6 +46,7 @@ class Screen(Watcher):
         """``total`` scenarios are expected; ``transcripts`` are shown also of steps that passed."""
         self.echo, self.total, self.steps, self.transcripts = echo, total, steps, transcripts
         self._lock = threading.Lock()
+        self._shown: set[str] = set()
 
     def __enter__(self) -> Self:
         """Begin to show."""
@@ -69,14 +70,18 @@ class Screen(Watcher):
         if self.steps:
             self._say_all(step_lines(step, self.transcripts))
 
+    def ended(self, file: ScenarioFile, result: Result) -> None:
+        """See Watcher; what did not pass is shown at once and whole, however long those before it still run."""
+        if not self.steps and result.verdict in WRONG:
+            self._shown.add(result.scenario)
+            self._say_all(whole_lines(result))
+
     def result(self, result: Result) -> None:
-        """A scenario's end, in the order of the files."""
+        """A scenario's end, in the order of the files; nothing where it has been shown."""
         if self.steps:
             self._say_all([*message_lines(result), *result_lines(result)])
-        else:
-            self._say_all(
-                whole_lines(result) if result.verdict in (Verdict.FAILED, Verdict.NOT_PROVED) else result_lines(result)
-            )
+        elif result.scenario not in self._shown:
+            self._say_all(result_lines(result))
 
     def _say_all(self, lines: Iterable[str]) -> None:
         with self._lock:
@@ -132,10 +137,11 @@ class LiveScreen(Screen):
         self._running[file.path] = Running(file.scenario.title, f"{number} {name}", awaits)
 
     def ended(self, file: ScenarioFile, result: Result) -> None:
-        """See Watcher."""
+        """See Screen."""
         self._running.pop(file.path, None)
         self._done += 1
         self._failed += result.verdict is Verdict.FAILED
+        super().ended(file, result)
 
     def __rich__(self) -> Group:
         """The lower part: progress, and a line for each scenario that runs."""

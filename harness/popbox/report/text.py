@@ -9,6 +9,8 @@ from popbox.report import howto
 from popbox.result import Result, StepResult, Verdict
 
 MARK = {True: "ok  ", False: "FAIL"}
+WRONG = (Verdict.FAILED, Verdict.NOT_PROVED)
+"""What is shown whole, and once more at the end."""
 
 
 def step_lines(step: StepResult, transcripts: bool = False) -> Iterator[str]:
@@ -68,6 +70,14 @@ def checklist(results: list[Result]) -> Iterator[str]:
         proofs = "; ".join(result.title for result in line.by)
         why = "; ".join(dict.fromkeys(result.reason for result in line.skipped))
         yield f"  {line.verdict:8} {line.statement:5} {proofs or f'no proof in this run: {why}'}"
+
+
+def wrong(results: list[Result]) -> Iterator[str]:
+    """What did not pass, in the order of the files, where more than one scenario ran: it was shown as it ended."""
+    found = [result for result in results if result.verdict in WRONG]
+    if len(results) > 1 and found:
+        yield "\nWhat did not pass, in the order of the files:"
+        yield from (f"  {one.verdict:10} {one.title} ({one.scenario}): {one.reason}" for one in found)
 
 
 def summary(results: Iterable[Result]) -> str:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -24,14 +23,6 @@ def popbox(*argv: str, state: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "popbox", *argv], capture_output=True, text=True, env=environ, timeout=100, check=False
     )
-
-
-@pytest.fixture
-def open_tmp() -> Iterator[Path]:
-    """A directory that popuser may enter, unlike pytest's own."""
-    with tempfile.TemporaryDirectory(prefix="popbox-test-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 def commands(group: click.Group, prefix: str) -> list[str]:

@@ -11,7 +11,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,14 +28,6 @@ TRIES = int(os.environ.get("POPBOX_INTERRUPTS", "4"))
 LONGEST_S = 6.0  # about what the run takes
 WAITS = ROOT / "tests/popbox/waits.toml"  # a run that goes on until it is ended
 FILES = ("disk-popboxes-full", "mta-paused", "session-later-mail", "smtp-dialogue")
-
-
-@pytest.fixture
-def open_tmp() -> Iterator[Path]:
-    """A directory that popuser may enter, unlike pytest's own."""
-    with tempfile.TemporaryDirectory(prefix="popbox-test-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 @pytest.mark.parametrize("seed", range(TRIES))

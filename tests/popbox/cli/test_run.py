@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +17,7 @@ import jsonschema
 import pytest
 from rich.console import Console
 from tests.popbox.cli.test_cli import popbox
+from tests.popbox.cli.test_interrupt import WAITS
 from tests.popbox.report.test_report import a_result
 
 from popbox.errors import HostError
@@ -19,6 +25,7 @@ from popbox.journey.model import Disposition
 from popbox.journey.store import Filters, Store
 from popbox.report import run_report
 from popbox.report.live import LiveScreen, Screen
+from popbox.report.text import wrong
 from popbox.result import Report, Result, Verdict
 from popbox.run.suite import run_all
 from popbox.scenario.load import ScenarioFile, load
@@ -177,15 +184,49 @@ def test_a_terminal_shows_what_runs_and_what_it_waits_for(tmp_path: Path) -> Non
     assert "gone" not in text
 
 
-def test_plain_lines_are_whole_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen(print, 2, steps=False)
-    screen.result(a_result(Verdict.PASSED, "fine", []))
-    screen.result(a_result(Verdict.FAILED, "bad", []))
+def test_what_did_not_pass_is_shown_whole_as_it_ends_and_in_order_at_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen, (one, *_) = Screen(print, 3, steps=False), files(tmp_path, (False,))
+    good, bad = (a_result(verdict, verdict.value, []) for verdict in (Verdict.PASSED, Verdict.FAILED))
+    unseen = good.model_copy(update={"verdict": Verdict.NOT_PROVED, "title": "unseen", "scenario": "unseen.toml"})
+    screen.ended(one, bad)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "PASSED: fine (1.5 s), host local, MTA stand-in"
     assert "  FAIL message one: lost" in lines
-    assert "    why: bad" in lines
-    assert lines[-1] == "FAILED: bad (1.5 s), host local, MTA stand-in: bad"
+    assert "    why: failed" in lines
+    assert lines[-1] == "FAILED: failed (1.5 s), host local, MTA stand-in: failed"
+    screen.ended(one, good)
+    screen.ended(one, unseen)
+    assert "NOT PROVED: unseen (1.5 s), host local, MTA stand-in" in capsys.readouterr().out
+    for result in (good, unseen, bad):
+        screen.result(result)
+    assert capsys.readouterr().out == "PASSED: passed (1.5 s), host local, MTA stand-in\n"
+    assert list(wrong([good, unseen, bad])) == [
+        "\nWhat did not pass, in the order of the files:",
+        "  not proved unseen (unseen.toml): ",
+        "  failed     failed (scenarios/failed-failed.toml): failed",
+    ]
+    assert list(wrong([bad])) == list(wrong([good, good])) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_a_failure_is_seen_while_others_run(kind: str, open_tmp: Path) -> None:
+    (open_tmp / "bad.toml").write_text('title = "bad"\n[[step]]\nshell = { script = "false" }\n')
+    ours, theirs = os.openpty() if kind == "terminal" else os.pipe()
+    environ = {**os.environ, "XDG_STATE_HOME": str(open_tmp), "TMPDIR": str(open_tmp), "TERM": "xterm"}
+    argv = [sys.executable, "-m", "popbox", "run", str(WAITS), str(open_tmp / "bad.toml"), "--host", "local"]
+    child = subprocess.Popen(argv, env=environ, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL)
+    os.close(theirs)
+    try:
+        said, deadline = b"", time.monotonic() + 60  # the other one waits for two minutes
+        while b"FAILED:" not in said:
+            assert select.select([ours], [], [], deadline - time.monotonic())[0], said
+            assert time.monotonic() < deadline, said
+            said += os.read(ours, 65536)
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(60)
+        os.close(ours)
 
 
 def test_a_run_keeps_the_journeys_of_its_host(tmp_path: Path) -> None:
