@@ -104,7 +104,7 @@ class Tabs:
         return {one["id"]: one["cpuTime"] for one in told if one["type"] == "renderer"}
 
     def sample(self, *, collected: bool) -> dict[str, float]:
-        """What both take; ``collected``: after what nobody refers to was freed."""
+        """What both take; ``collected``: after what nothing refers to was freed."""
         taken = dict[str, float]()
         for prefix, cdp in zip(("", "other_"), self._cdp, strict=True):
             if collected and not prefix:
