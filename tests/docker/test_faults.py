@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.popbox.serve.served import post, serving
 
 from popbox.environment import handed_on
 from popbox.hosts.base import SERVICES, closing
+from popbox.hosts.breaking import harm, mend
 from popbox.hosts.choose import attach
 from popbox.hosts.docker import DockerHost
 from popbox.hosts.readiness import greets
@@ -76,6 +78,15 @@ def test_a_fault_breaks_its_target_and_delete_heals_it(api: Api, fault: str, on:
     status, healed = api.delete(f"/v1/faults/{made['id']}")
     assert (status, healed["answers"], api.host.ailments()) == (200, True, [])
     assert (api.get("/readyz")[0], api.get("/v1/faults")[1]["faults"]) == (200, [])
+
+
+def test_what_the_queue_holds_outlives_a_kill_of_the_mta(host: DockerHost) -> None:
+    """A load run fills disks and kills services: with the last container of a tmpfs, its files would end."""
+    host.shell(f"echo kept > {host.home()}/queue/kept")
+    harm(host, "kill", "smtp")
+    assert mend(host, "kill", "smtp", time.monotonic() + 60) == ""
+    assert host.shell(f"cat {host.home()}/queue/kept").stdout == "kept\n"
+    host.shell(f"rm {host.home()}/queue/kept")
 
 
 def test_faults_heal_by_themselves_and_at_the_end_of_serve(host: DockerHost, tmp_path: Path) -> None:

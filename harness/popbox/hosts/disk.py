@@ -8,7 +8,8 @@ from __future__ import annotations
 from popbox.scenario.fields import Disk
 
 DISKS: tuple[Disk, ...] = ("queue", "popboxes")
-SMALL = "size=2m,nr_inodes=2k"  # our choice: room for a few hundred messages, filled in a moment
+SMALL_OCTETS = 64 << 20  # our choice: room for ten minutes of load, filled in a moment
+SMALL = f"size={SMALL_OCTETS},nr_inodes=32k"
 FILLER = ".popbox-filler"
 
 # argv: path. Ends with 1 and its reason where the place is no small mount of its own.
@@ -16,7 +17,7 @@ FILL = f"""
 import os, sys
 top = sys.argv[1]
 found = os.statvfs(top)
-if not os.path.ismount(top) or found.f_blocks * found.f_frsize > 16 << 20:
+if not os.path.ismount(top) or found.f_blocks * found.f_frsize > {SMALL_OCTETS}:
     sys.exit(f"{{top}} is no small disk of its own, and is not filled")
 fd = os.open(os.path.join(top, "{FILLER}"), os.O_WRONLY | os.O_CREAT, 0o600)
 step = 65536

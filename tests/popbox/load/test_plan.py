@@ -98,3 +98,11 @@ def test_a_spec_is_read_as_it_was_written_and_by_its_owner_alone(tmp_path: Path)
     assert Spec.read(tmp_path / "spec.json") == spec
     assert (tmp_path / "spec.json").stat().st_mode & 0o777 == 0o600
     assert len({spec.box(number) for number in range(spec.boxes)}) == 12
+
+
+def test_each_fault_comes_once_before_one_comes_again() -> None:
+    of = [{"kill": "smtp"}, {"pause": "pop3"}, {"fill": "queue"}, {"read-only": "popboxes"}]
+    drawn = {"every": ["2s", "3s"], "for": ["1s", "1s"], "of": of}
+    kinds = [one.kind for one in timeline(from_table(plan(**{"for": "60s", "random-faults": drawn}), "x"))]
+    rounds = [set(kinds[at : at + 4]) for at in range(0, 12, 4)]
+    assert rounds == [{"kill", "pause", "fill", "read-only"}] * 3

@@ -68,6 +68,19 @@ def test_times_count_from_the_first_message_for_faults_as_for_mail(judged: tuple
     assert found.figures.visible.most == pytest.approx(5.0)
 
 
+def test_a_disk_of_mailboxes_has_recovered_when_a_message_accepted_since_is_listed(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1", at=1.0)
+    books.broke("fill", "popboxes", 2.0, 4.0)
+    books.worker.write("login", box="joe@a", session=1, took_us=1)
+    books.fetched("t1", "u1", at=4.5)
+    books.sent("t2", at=5.0)
+    books.fetched("t2", "u2", at=7.0)
+    books.ended()
+    [one] = outcome(tmp_path, Budgets(()).limits(())).figures.recoveries
+    assert (one.target, one.took_s) == ("popboxes", 3.0)
+
+
 def test_the_exit_code_is_that_of_the_budgets_and_each_is_named(judged: tuple[Outcome, Path]) -> None:
     found, _ = judged
     assert found.not_judged == ()

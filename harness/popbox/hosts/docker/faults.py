@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,9 @@ NETWORK: dict[Service, str] = {"smtp": "smtp", "pop3": "pop"}  # names in compos
 SIDE: dict[Disk, Service] = {"queue": "smtp", "popboxes": "pop3"}  # whose container shows the disk
 
 
+HOLDER = "disks"  # the service that has small disks
+
+
 def small_disks(mta: str) -> dict[str, dict[str, Any]]:
     """Volumes of a compose file: queue and popboxes on small file systems, which live while a container has them."""
     owner = (
@@ -30,6 +33,21 @@ def small_disks(mta: str) -> dict[str, dict[str, Any]]:
     )  # as the stand-in's image has it; qmail's start script sees to it
     options = {"type": "tmpfs", "device": "tmpfs", "o": f"{disk.SMALL},mode=0755{owner}"}
     return {name: {"driver_opts": options} for name in disk.DISKS}
+
+
+def holds(disks: Iterable[str]) -> dict[str, Any]:
+    """A service of a compose file that does nothing but have the disks: so a kill of the MTA keeps its queue."""
+    mounts = [{"type": "volume", "source": one, "target": f"/{one}", "volume": {"nocopy": True}} for one in disks]
+    return {
+        "image": "popbox/pop3:${POPBOX_TAG:-local}",
+        "entrypoint": ["sleep", "infinity"],
+        "init": True,
+        "network_mode": "none",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "stop_grace_period": "1s",
+        "volumes": mounts,
+    }
 
 
 class Faults:

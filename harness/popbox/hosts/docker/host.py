@@ -61,7 +61,7 @@ class DockerHost:
     def start(cls, registry: Registry, settings: Settings, mta: str, *, own_disk: bool = False) -> DockerHost:
         """Build what is not built, bring the project up, wait for both greetings.
 
-        ``own_disk``: queue and popboxes on small file systems; the queue then ends with its container.
+        ``own_disk``: queue and popboxes on small file systems.
 
         Raises:
             HostError: the host did not start; nothing of it is left behind.

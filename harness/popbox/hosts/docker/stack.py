@@ -12,7 +12,7 @@ from popbox.environment import of_docker
 from popbox.errors import HostError
 from popbox.hosts.base import tail
 from popbox.hosts.docker.engine import RUN_LABEL
-from popbox.hosts.docker.faults import small_disks
+from popbox.hosts.docker.faults import HOLDER, holds, small_disks
 from popbox.hosts.docker.images import OUR_LABEL
 from popbox.hosts.process import run_bounded
 from popbox.hosts.state import Record
@@ -59,8 +59,9 @@ class Stack(DockerCompose):
         label, image = {"labels": {RUN_LABEL: self._record.id}}, dict([OUR_LABEL.split("=")])
         built = {"build": {"labels": image}} if Path(self.context, "images").is_dir() else {}
         disks = small_disks(self._record.mta) if self._own_disk else {}
+        holder = {HOLDER: label | holds(disks)} if disks else {}
         return {
-            "services": dict.fromkeys((self.smtp, "pop3"), label | built),
+            "services": dict.fromkeys((self.smtp, "pop3"), label | built) | holder,
             "networks": dict.fromkeys(NETWORKS, label),
             "volumes": {name: label | disks.get(name, {}) for name in VOLUMES},
         }

@@ -108,11 +108,12 @@ def _fairness(books: DuckDBPyConnection) -> float:
 
 
 def _recoveries(books: DuckDBPyConnection) -> list[Recovery]:
-    """Success is a message accepted, and for POP3 and its disk a login."""
-    query = """SELECT kind, target, (from_ns - zero.ns) / 1e9, (until_ns - zero.ns) / 1e9, (
-        SELECT min(r.at_ns) FROM rows r WHERE r.at_ns > f.until_ns
-        AND r.event = CASE WHEN f.target IN ('pop3', 'popboxes') THEN 'login' ELSE 'accept' END
-        ) - until_ns FROM faults f, zero ORDER BY from_ns"""
+    """Success is a message accepted, for POP3 a login, and for its disk that a message accepted since is listed."""
+    query = """SELECT kind, target, (from_ns - zero.ns) / 1e9, (until_ns - zero.ns) / 1e9, CASE f.target
+        WHEN 'popboxes' THEN (SELECT min(v.seen_ns) FROM visible v WHERE v.at_ns > f.until_ns)
+        WHEN 'pop3' THEN (SELECT min(r.at_ns) FROM rows r WHERE r.at_ns > f.until_ns AND r.event = 'login')
+        ELSE (SELECT min(r.at_ns) FROM rows r WHERE r.at_ns > f.until_ns AND r.event = 'accept')
+        END - until_ns FROM faults f, zero ORDER BY from_ns"""
     found = books.execute(query).fetchall()
     return [Recovery(k, t, a, u, None if took is None else took / 1e9) for k, t, a, u, took in found if u is not None]
 

@@ -141,7 +141,7 @@ class Fault(Break):
 
 
 class RandomFaults(Table):
-    """Faults drawn by the seed, one at a time."""
+    """Faults drawn by the seed, one at a time; all of them in turn before one comes again."""
 
     every: Range = Field(description="shortest and longest time from one to the next")
     lasts: Range = Field(default=[1.0, 5.0], alias="for", description="shortest and longest")

@@ -41,9 +41,10 @@ def _drawn(plan: Plan) -> Iterator[Planned]:
     if chosen is None:
         return
     draw, at = random.Random(f"{plan.seed} faults"), 0.0  # noqa: S311 - a schedule
+    deck: list[Break] = []
     while (at := at + draw.uniform(*chosen.every)) < plan.lasts:
-        one: Break = draw.choice(chosen.faults)
-        lasts = draw.uniform(*chosen.lasts)
+        deck = deck or draw.sample(chosen.faults, len(chosen.faults))
+        one, lasts = deck.pop(), draw.uniform(*chosen.lasts)
         yield Planned(at, lasts, one.kind, one.target)
         at += lasts
 

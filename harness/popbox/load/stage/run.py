@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,6 +110,7 @@ def run(
     _drain(one)
     if why := search(host, missing(folder), folder):
         one.troubles.append(why)
+    one.troubles += _full(host)
     _note(one)
     judged = outcome(folder, limits)
     logs = evidence(host, judged.verdict.cases, folder)
@@ -198,10 +199,24 @@ def _drain(one: _Run) -> None:
     within_s = INTERRUPTED_S if one.interrupted else one.plan.drain
     with Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal:
         try:
-            drain = Drain(one.spec, journal)
+            drain = Drain(one.spec, journal, lambda: _flush(one.host))
             one.troubles += drain.run(one.folder, within_s, complete=not one.wish.listen or not _lacking(one))
         except KeyboardInterrupt:
             one.interrupted = INTERRUPTED
+
+
+def _full(host: Host) -> list[str]:
+    """Disks that are full though every fault is healed: the load was too much for them, and not a fault of the host."""
+    with suppress(HostError):
+        return [one for one in host.ailments() if "disk is full" in one or "no inode left" in one]
+    return []
+
+
+def _flush(host: Host) -> None:
+    """Have the MTA try what it has put off, as an operator does after a disk was full: else it waits for minutes."""
+    if not host.cannot(Ability.DECLARE):
+        with suppress(HostError):  # what does not arrive is told of anyway
+            host.run("queue", "flush")
 
 
 def missing(folder: Path) -> list[str]:
