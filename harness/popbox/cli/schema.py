@@ -12,11 +12,14 @@ from popbox.cli.output import echo
 from popbox.load.plan.read import schema_text as load_schema_text
 from popbox.report import run_report
 from popbox.scenario.schema import scenario_schema_text
+from popbox.settings import find_assets
 
 PASSED = 0
 LOAD = Path(load.__file__).parent
+ACCOUNTS = "images/mailhost/mailhost/accounts/sources/accounts.schema.json"  # beside the code that reads such files
 SCHEMAS: dict[str, Callable[[], str]] = {
     "scenario": scenario_schema_text,
+    "accounts": lambda: (find_assets() / ACCOUNTS).read_text(),
     "report": run_report.SCHEMA.read_text,
     "load": load_schema_text,
     "load-report": (LOAD / "books/load.schema.json").read_text,  # beside the code that needs more packages
@@ -26,6 +29,6 @@ SCHEMAS: dict[str, Callable[[], str]] = {
 @click.command()
 @click.argument("what", type=click.Choice(list(SCHEMAS)))
 def schema(what: str) -> int:
-    """Print the JSON Schema of scenario files or load files, for your editor, or of the report of `run` or `load`."""
+    """Print a JSON Schema: of scenarios, accounts.toml or load files, for your editor, or of the reports of both."""
     echo(SCHEMAS[what](), nl=False)
     return PASSED

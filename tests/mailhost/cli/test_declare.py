@@ -204,9 +204,9 @@ def test_dry_runs_make_no_password_up(host: Host, tmp_path: Path, monkeypatch: p
         ('[domains."d.com"]\nprefix = "other"', "delete it first"),
         ('[domains."d.com".mailboxes.a]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"\n'
          '[domains."d.com".mailboxes.b]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"',
-         "a.toml: [domains.\"d.com\".mailboxes.b]: login: 'x' is the login of [domains.\"d.com\".mailboxes.a] too"),
+         "a.toml: line 5: [domains.\"d.com\".mailboxes.b]: login: 'x' is the login of [domains.\"d.com\".mailboxes.a]"),
         (f'[domains."d.com".mailboxes.a]\nlogin="x"\ncrypt="$6$rounds=999999999$abcdefgh${"x" * 86}"',
-         "a.toml: [domains.\"d.com\".mailboxes.a]: crypt: crypt: asks for other than 1 to 1,000,000 rounds"),
+         "a.toml: line 3: [domains.\"d.com\".mailboxes.a]: crypt: crypt: asks for other than 1 to 1,000,000 rounds"),
         ("nonsense", "is not TOML"),
     ],
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class AccountsError(Exception):
     """The base of this package's errors; ``exit_code`` is the one `mailhost` ends with."""
@@ -21,6 +23,15 @@ class InputError(AccountsError):
         where += [field] if field else []
         super().__init__(": ".join([*where, rule]))
         self.rule, self.file, self.line, self.field = rule, file, line, field
+
+    @classmethod
+    def of(cls, each: Sequence[InputError], most: int) -> InputError:
+        """One error for several: a line for each of the first ``most``; its fields are those of the first."""
+        first = each[0]
+        made = cls(first.rule, file=first.file, line=first.line, field=first.field)
+        more = [f"{first.file}: and {len(each) - most:,} more"] if len(each) > most else []
+        made.args = ("\n".join([*map(str, each[:most]), *more]),)
+        return made
 
 
 class HostError(AccountsError):

@@ -36,51 +36,117 @@ def test_the_houses_own_example() -> None:
     assert accounts_toml.parse(accounts_toml.render(read), "again") == read
 
 
+SCHEMES = "des, md5, sha256, sha512, bcrypt, yescrypt"
+NO_HASH = f"is not a crypt(3) hash of a known scheme ({SCHEMES}); `mailhost mkpasswd` makes one"
+
+
+def test_all_mistakes_are_told_at_once_each_with_its_line_and_what_was_meant() -> None:
+    wrong = """
+[domain."d.com"]
+[domains."d.com"]
+catchal = "joe"
+catchall = "jon"
+[domains."d.com".mailboxes.joe]
+Login = "testid"
+crypt = "plain"
+password = "secret"
+aliases = [
+  "info", "a b",
+]
+[domains."d.com".forwards]
+sales = [
+  "joe@domain.com",
+  "joe@domain.com"]
+[[x]]
+"""
+    with pytest.raises(InputError) as refused:
+        accounts_toml.parse(wrong, "a.toml")
+    joe = '[domains."d.com".mailboxes.joe]'
+    known = "known here: login, crypt, password_file, extensions, delivery, aliases"
+    assert str(refused.value).splitlines() == [
+        "a.toml: line 2: top level: domain: unknown key; did you mean 'domains'? "
+        "known here: domains, system, logins, removals",
+        "a.toml: line 4: [domains.\"d.com\"]: catchal: unknown key; did you mean 'catchall'? "
+        "known here: prefix, catchall, mailboxes, forwards, alias_of",
+        "a.toml: line 5: [domains.\"d.com\"]: catchall: 'jon' is neither a mailbox nor a forward of the domain",
+        f"a.toml: line 7: {joe}: Login: unknown key; did you mean 'login'? {known}",
+        f"a.toml: line 8: {joe}: crypt: crypt: {NO_HASH}",
+        f"a.toml: line 9: {joe}: password: unknown key; did you mean 'password_file'? {known}",
+        f"a.toml: line 10: {joe}: aliases: local part 'a b': is letters, digits, !#$%&'*+-/=?^_`{{|}}~ and single "
+        "inner dots (RFC 5321 §4.1.2)",
+        'a.toml: line 14: [domains."d.com".forwards]: sales: must name one or more addresses, each once',
+        "a.toml: line 17: top level: x: unknown key; known here: domains, system, logins, removals",
+    ]
+    assert (refused.value.line, refused.value.field) == (2, "top level: domain")
+
+
+def test_of_very_many_mistakes_the_first_are_shown_and_the_others_counted() -> None:
+    with pytest.raises(InputError) as refused:
+        accounts_toml.parse("".join(f"x{n} = 1\n" for n in range(1_060)), "a.toml")
+    shown = str(refused.value).splitlines()
+    assert shown[0].startswith("a.toml: line 1: top level: x0: ")
+    assert shown[50:] == ["a.toml: and 1,010 more"]
+
+
+def test_one_string_is_a_list_of_one() -> None:
+    text = (
+        HOUSE.replace("extensions", 'aliases = "info"\nextensions') + 'one = "x@y.example"\n[system]\nroot = "a@b.c"\n'
+    )
+    read = accounts_toml.parse(text, "a.toml")
+    assert read.domains["domain.com"].forwards["one"] == ("x@y.example",)
+    assert read.domains["domain.com"].mailboxes["joe"].aliases == ("info",)
+    assert read.system == {"root": ("a@b.c",)}
+
+
 D = '[domains."d.com"]\n'
 M = '[domains."d.com".mailboxes.joe]\n'
 
 
-@pytest.mark.parametrize(
-    ("text", "field", "rule"),
-    [
-        ("x = 1", "top level: x", "unknown key"),
-        ("domains = 1", "top level: domains", "must be a table"),
-        ("[domains", "", "is not TOML"),
-        ('[domains."d..com"]', "[domains]", "a label"),
-        ('[domains."d.com"]\n[domains."D.com"]', "[domains]: D.com", "is there twice"),
-        (D + "x = 1", '[domains."d.com"]: x', "unknown key"),
-        (D + "prefix = 1", '[domains."d.com"]: prefix', "must be a string"),
-        (D + 'prefix = "a/b"', '[domains."d.com"]: prefix', "is 1 to 255"),
-        (D + 'catchall = "joe"', '[domains."d.com"]: catchall', "neither a mailbox nor a forward"),
-        (D + 'alias_of = "d.net"', '[domains."d.com"]: alias_of', "not a domain with boxes"),
-        (D + 'alias_of = "d.net"\nprefix = "x"', '[domains."d.com"]: prefix', "unknown key"),
-        ('[domains."d.com".mailboxes."a b"]', '[domains."d.com".mailboxes]', "local part 'a b'"),
-        ('[domains."d.com".mailboxes."a/b"]', '[domains."d.com".mailboxes]', "'/'"),
-        (M + '[domains."d.com".mailboxes.JOE]', '[domains."d.com".mailboxes]: JOE', "is there twice"),
-        (M + 'passwd = "x"', '[domains."d.com".mailboxes.joe]: passwd', "unknown key; known here: login, crypt"),
-        (M + 'login = "a b"', '[domains."d.com".mailboxes.joe]: login', "printable ASCII"),
-        (M + 'crypt = "plain"', '[domains."d.com".mailboxes.joe]: crypt', "is not a crypt"),
-        (M + 'crypt = "DmIMm9e5Hc8ic"\npassword_file = "x"', '[domains."d.com".mailboxes.joe]', "not both"),
-        (M + "extensions = 1", '[domains."d.com".mailboxes.joe]: extensions', "true or false"),
-        (M + 'delivery = "dir"', '[domains."d.com".mailboxes.joe]: delivery', "one of maildir, mbox"),
-        (M + 'aliases = "x"', '[domains."d.com".mailboxes.joe]: aliases', "list of strings"),
-        (M + 'aliases = ["joe"]', '[domains."d.com".mailboxes.joe]: aliases', "is an address already"),
-        ('[domains."d.com".forwards]\nx = []', '[domains."d.com".forwards]: x', "one or more"),
-        ('[domains."d.com".forwards]\nx = ["a@b.c", "a@b.c"]', '[domains."d.com".forwards]: x', "each once"),
-        ('[domains."d.com".forwards]\nx = ["X@d.com"]', '[domains."d.com".forwards]: x', "would go to itself"),
-        ('[domains."d.com".forwards]\nx = ["a b@c.d"]', '[domains."d.com".forwards]: x', "target"),
-        ('[domains."d.com".forwards]\n"x:y" = ["a@c.d"]', '[domains."d.com".forwards]', "local part"),
-        (
-            M + 'login = "x"\n[domains."e.com".mailboxes."a.b"]\nlogin = "x"',
-            '[domains."e.com".mailboxes."a.b"]: login',
-            "'x' is the login of [domains.\"d.com\".mailboxes.joe] too",
-        ),
-        ('[logins]\npolicy = "x"', "[logins]: policy", "one of jb0001"),
-        ("[logins.last]\njb = -1", "[logins.last]: jb", "a number"),
-        ('[logins.last]\n"j b" = 1', "[logins.last]: j b", "letters"),
-        ('[system]\nuucp = ["a@b.c"]', "[system]: uucp", "unknown key"),
-    ],
-)
+MALFORMED = [
+    ("x = 1", "top level: x", "unknown key"),
+    ("domains = 1", "top level: domains", "must be a table"),
+    ("[domains", "", "is not TOML"),
+    ('[domains."d..com"]', "[domains]", "a label"),
+    ('[domains."d.com"]\n[domains."D.com"]', "[domains]: D.com", "is there twice"),
+    (D + "x = 1", '[domains."d.com"]: x', "unknown key"),
+    (D + "prefix = 1", '[domains."d.com"]: prefix', "must be a string"),
+    (D + 'prefix = "a/b"', '[domains."d.com"]: prefix', "is 1 to 255"),
+    (D + 'catchall = "joe"', '[domains."d.com"]: catchall', "neither a mailbox nor a forward"),
+    (D + 'alias_of = "d.net"', '[domains."d.com"]: alias_of', "not a domain with boxes"),
+    (D + 'alias_of = "e.com"\nprefix = "x"\n[domains."e.com"]', '[domains."d.com"]: prefix', "unknown key"),
+    ('[domains."d.com".mailboxes."a b"]', '[domains."d.com".mailboxes]', "local part 'a b'"),
+    ('[domains."d.com".mailboxes."a/b"]', '[domains."d.com".mailboxes]', "'/'"),
+    (M + '[domains."d.com".mailboxes.JOE]', '[domains."d.com".mailboxes]: JOE', "is there twice"),
+    (
+        M + 'passwd = "x"',
+        '[domains."d.com".mailboxes.joe]: passwd',
+        "unknown key; did you mean 'password_file'? known here: login, crypt",
+    ),
+    (M + 'login = "a b"', '[domains."d.com".mailboxes.joe]: login', "printable ASCII"),
+    (M + 'crypt = "plain"', '[domains."d.com".mailboxes.joe]: crypt', "is not a crypt"),
+    (M + 'crypt = "DmIMm9e5Hc8ic"\npassword_file = "x"', '[domains."d.com".mailboxes.joe]', "not both"),
+    (M + "extensions = 1", '[domains."d.com".mailboxes.joe]: extensions', "true or false"),
+    (M + 'delivery = "dir"', '[domains."d.com".mailboxes.joe]: delivery', "one of maildir, mbox"),
+    (M + "aliases = [1]", '[domains."d.com".mailboxes.joe]: aliases', "list of strings"),
+    (M + 'aliases = ["joe"]', '[domains."d.com".mailboxes.joe]: aliases', "is an address already"),
+    ('[domains."d.com".forwards]\nx = []', '[domains."d.com".forwards]: x', "one or more"),
+    ('[domains."d.com".forwards]\nx = ["a@b.c", "a@b.c"]', '[domains."d.com".forwards]: x', "each once"),
+    ('[domains."d.com".forwards]\nx = ["X@d.com"]', '[domains."d.com".forwards]: x', "would go to itself"),
+    ('[domains."d.com".forwards]\nx = ["a b@c.d"]', '[domains."d.com".forwards]: x', "target"),
+    ('[domains."d.com".forwards]\n"x:y" = ["a@c.d"]', '[domains."d.com".forwards]', "local part"),
+    (
+        M + 'login = "x"\n[domains."e.com".mailboxes."a.b"]\nlogin = "x"',
+        '[domains."e.com".mailboxes."a.b"]: login',
+        "'x' is the login of [domains.\"d.com\".mailboxes.joe] too",
+    ),
+    ('[logins]\npolicy = "x"', "[logins]: policy", "one of jb0001"),
+    ("[logins.last]\njb = -1", "[logins.last]: jb", "a number"),
+    ('[logins.last]\n"j b" = 1', "[logins.last]: j b", "letters"),
+    ('[system]\nuucp = ["a@b.c"]', "[system]: uucp", "unknown key"),
+]
+
+
+@pytest.mark.parametrize(("text", "field", "rule"), MALFORMED)
 def test_errors_name_file_table_key_and_rule(text: str, field: str, rule: str) -> None:
     with pytest.raises(InputError) as refused:
         accounts_toml.parse(text, "accounts.toml")

@@ -1,17 +1,20 @@
 """What accounts.toml may say, as a JSON Schema: for editors, and the page accounts.toml(5) is made of it.
 
-`accounts_toml` is the reader. Rules between keys (a catchall that is an address of its domain, a login that opens one
-mailbox) are the reader's alone; the descriptions name them.
+`accounts_toml` is the reader, and takes the names of the keys from here. Rules between keys (a catchall that is an
+address of its domain, a login that opens one mailbox) are the reader's alone; the descriptions name them.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from mailhost.accounts import names
 from mailhost.accounts.files.login_numbers import POLICIES
 from mailhost.accounts.operations.forwards import TRIO
 
+FILE = Path(__file__).with_name("accounts.schema.json")
 DIALECT = "http://json-schema.org/draft-07/schema#"  # what editors for TOML read
 
 
@@ -36,14 +39,18 @@ def accounts_schema() -> dict[str, Any]:
         ),
         removals=_table(
             "What may go from the host without a person who agrees (`mailhost follow`).",
-            agreed={
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "Domains, addresses (`*@domain`, `joe-*@domain` too), system addresses: with all mail.",
-            },
+            agreed=_strings(
+                "Domains, addresses (`*@domain`, `joe-*@domain` too), system addresses: with all mail.",
+                {"type": "string"},
+            ),
         ),
     )
     return {"$schema": DIALECT, "title": "accounts.toml", **top, "definitions": _definitions()}
+
+
+def schema_text() -> str:
+    """The schema as it is kept in accounts.schema.json; ``python -m`` this module writes it again."""
+    return json.dumps(accounts_schema(), indent=1) + "\n"
 
 
 def _definitions() -> dict[str, Any]:
@@ -74,24 +81,17 @@ def _mailbox() -> dict[str, Any]:
             "enum": ["maildir", "mbox"],
             "description": "`maildir` (default), or `mbox`: ./Mailbox, which POP3 does not see.",
         },
-        aliases={
-            "type": "array",
-            "items": {"type": "string", "minLength": 1, "maxLength": names.LOCAL_OCTETS},
-            "description": "More local parts of this box.",
-        },
+        aliases=_strings(
+            "More local parts of this box.", {"type": "string", "minLength": 1, "maxLength": names.LOCAL_OCTETS}
+        ),
     )
     box["not"] = {"required": ["crypt", "password_file"]}
     return box
 
 
 def _targets() -> dict[str, Any]:
-    return {
-        "type": "array",
-        "items": {"type": "string", "maxLength": names.TARGET_OCTETS, "pattern": ".@."},
-        "minItems": 1,
-        "uniqueItems": True,
-        "description": "One or more addresses, here or elsewhere, each once.",
-    }
+    address = {"type": "string", "maxLength": names.TARGET_OCTETS, "pattern": ".@."}
+    return _strings("One or more addresses, here or elsewhere, each once.", address, minItems=1, uniqueItems=True)
 
 
 def _table(description: str, /, **properties: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +113,15 @@ def _ref(what: str) -> dict[str, Any]:
     return {"$ref": f"#/definitions/{what}"}
 
 
+def _strings(description: str, each: dict[str, Any], **rules: Any) -> dict[str, Any]:
+    """A list of strings; one string stands for a list of one."""
+    return {"description": description, "anyOf": [each, {"type": "array", "items": each, **rules}]}
+
+
 def _string(description: str, octets: int = 0) -> dict[str, Any]:
     longest = {"maxLength": octets} if octets else {}
     return {"type": "string", "minLength": 1, **longest, "description": description}
+
+
+if __name__ == "__main__":
+    FILE.write_text(schema_text(), encoding="utf-8")
