@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from tests.needs import NEEDS, PREFIX, require
 from tests.spread import Spread
 
-from popbox.pytest_run import EXERCISED, SKIPPED
+from popbox.pytest_notes import EXERCISED, SKIPPED
 
 HERE = Path(__file__).parent
 UNHEARD = pytest.StashKey[set[int]]()

@@ -4,41 +4,45 @@ A *world* is a host and an MTA, written ``host/mta``. Each scenario file runs on
 ``popbox_worlds`` (default ``auto/auto``); a world that this machine does not have is a skip that says what is missing.
 ``--popbox-host`` and ``--popbox-mta`` name the one world of fixtures, and then of scenarios too; there a
 world that is unavailable is an error. All processes of a run (pytest-xdist) share one host for each world.
+
+Every pytest run of the environment imports this module: what it needs for hosts it imports where a test asks for one.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from popbox.clients.pop3 import Pop3
-from popbox.errors import HostError, NotPossibleError, PopboxError
-from popbox.hosts.base import Host
-from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare
+from popbox.errors import HostError, NotPossibleError
 from popbox.printable import plain
-from popbox.pytest_run import (
+from popbox.pytest_notes import (
     EXERCISED,
     OWNER,
-    PLUGIN,
     RESULTS,
+    SETTINGS,
     SKIPPED,
-    Plugin,
+    WORLD,
     note_exercised,
     note_skipped,
     wanted,
 )
-from popbox.pytest_scenarios import ScenarioCollector, ScenarioItem
-from popbox.result import Result
-from popbox.testing import Mailbox, MailHost, Sent
+from popbox.settings import HostName, MtaName, Settings
+
+if TYPE_CHECKING:
+    from popbox.clients.pop3 import Pop3
+    from popbox.hosts.base import Host
+    from popbox.testing import Mailbox, MailHost, Sent
 
 CALLED = pytest.StashKey[pytest.TestReport]()
-MINE = pytest.StashKey[MailHost]()
+MINE: pytest.StashKey[MailHost] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,32 +59,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers that scenario items carry, for ``-m "not docker"``."""
-    config.stash[PLUGIN] = Plugin(config, os.environ)
+    config.stash[SETTINGS] = Settings.from_environment(os.environ, partial(_say, config))
     config.addinivalue_line("markers", "docker: needs a Docker engine")
     config.addinivalue_line("markers", "realqmail: runs the real qmail programs")
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    """To the terminal, past pytest's capture; a worker of xdist has only the standard error that it shares."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        if reporter and not hasattr(config, "workerinput"):
+            reporter.ensure_newline()
+            reporter.write_line(plain(f"popbox: {line}"))
+        else:
+            print(plain(f"popbox: {line}"), file=sys.stderr, flush=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """xdist, in the controller: tell a worker whose hosts it shares."""
-    plugin = node.config.stash[PLUGIN]
-    plugin.end_on_signals()  # its workers may bring hosts up, which are its own to take away
-    node.workerinput[OWNER] = (plugin.owner.pid, plugin.owner.started, plugin.owner.where)
+    from popbox.pytest_run import plugin
+
+    mine = plugin(node.config)
+    mine.end_on_signals()  # its workers may bring hosts up, which are its own to take away
+    node.workerinput[OWNER] = (mine.owner.pid, mine.owner.started, mine.owner.where)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """xdist, in the controller: take over what a worker has seen."""
-    carried = getattr(node, "workeroutput", {}).get(RESULTS, [])
-    node.config.stash[PLUGIN].results += [Result.model_validate_json(one) for one in carried]
+    if carried := getattr(node, "workeroutput", {}).get(RESULTS):
+        from popbox.pytest_run import plugin
+        from popbox.result import Result
+
+        plugin(node.config).results += [Result.model_validate_json(one) for one in carried]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """xdist, in a worker: hand over the results. Otherwise: a run of which every scenario was skipped is no success."""
-    if session.config.stash[PLUGIN].is_worker:
-        results = session.config.stash[PLUGIN].results
-        session.config.workeroutput[RESULTS] = [one.model_dump_json() for one in results]  # type: ignore[attr-defined]
-    elif session.exitstatus == pytest.ExitCode.OK and _nothing_ran(session.config):
+    """A run of which every scenario was skipped is no success."""
+    is_worker = hasattr(session.config, "workerinput")
+    if not is_worker and session.exitstatus == pytest.ExitCode.OK and _nothing_ran(session.config):
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
 
@@ -97,9 +116,12 @@ def _nothing_ran(config: pytest.Config) -> bool:
 @pytest.fixture(scope="session")
 def popbox_host(pytestconfig: pytest.Config) -> Host:
     """The running host of ``--popbox-host`` and ``--popbox-mta``, shared by all tests and processes of the run."""
-    plugin = pytestconfig.stash[PLUGIN]
+    from popbox.hosts.choose import choose
+    from popbox.pytest_run import plugin
+
+    mine = plugin(pytestconfig)
     try:
-        return plugin.host(choose(*(wanted(pytestconfig) or ("auto", "auto")), plugin.settings))
+        return mine.host(choose(*(wanted(pytestconfig) or ("auto", "auto")), mine.settings))
     except HostError as error:
         pytest.fail(str(error), pytrace=False)
 
@@ -107,6 +129,9 @@ def popbox_host(pytestconfig: pytest.Config) -> Host:
 @pytest.fixture
 def mailhost(request: pytest.FixtureRequest, popbox_host: Host) -> Iterator[MailHost]:
     """The mail host as this test sees it: declare mailboxes, send, look, open POP3 sessions."""
+    from popbox.pytest_run import plugin
+    from popbox.testing import MailHost
+
     note_exercised(request.node, popbox_host.describe())
     mine = request.node.stash[MINE] = MailHost(popbox_host, request.node.nodeid, request.path.parent)
     yield mine
@@ -114,7 +139,7 @@ def mailhost(request: pytest.FixtureRequest, popbox_host: Host) -> Iterator[Mail
     called = request.node.stash.get(CALLED, None)
     if request.config.getoption("popbox_report") and called and not called.skipped:
         failed = str(called.longrepr).splitlines()[-1] if called.failed else ""
-        request.config.stash[PLUGIN].results.append(mine.result(failed=failed))
+        plugin(request.config).results.append(mine.result(failed=failed))
 
 
 @pytest.fixture
@@ -136,6 +161,8 @@ def session_mailbox(request: pytest.FixtureRequest, popbox_host: Host) -> Iterat
 
 
 def _shared_mailbox(request: pytest.FixtureRequest, host: Host) -> Iterator[Mailbox]:
+    from popbox.testing import MailHost
+
     mail = MailHost(host, f"{request.node.nodeid or 'session'} {request.scope}", request.config.rootpath)
     yield mail.mailbox()
     mail.close()
@@ -157,32 +184,18 @@ def pop3(mailhost: MailHost) -> Callable[[Mailbox], Pop3]:
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Before the first test: bring up the hosts that tests share, and build images, on no test's time limit.
 
-    A first build takes minutes. What cannot be brought up fails the tests that ask for it, in their own words.
+    A first build takes minutes.
     """
-    if not session.config.option.collectonly and not session.testsfailed:
-        for choice, shared in _needed(session):
-            with suppress(PopboxError):
-                if shared:
-                    session.config.stash[PLUGIN].host(choice)
-                else:
-                    prepare(choice, session.config.stash[PLUGIN].settings)
+    asking = [item for item in session.items if _asks(item)]
+    if asking and not session.config.option.collectonly and not session.testsfailed:
+        from popbox.pytest_scenarios import bring_up
+
+        bring_up(asking)
     return (yield)
 
 
-def _needed(session: pytest.Session) -> dict[tuple[Choice, bool], None]:
-    """The worlds that the tests of this run need, in that order; True: the host that they share, False: its images."""
-    wishes: dict[tuple[HostName, MtaName, bool], None] = {}
-    for item in session.items:
-        if isinstance(item, ScenarioItem):
-            wishes[item.host, item.mta, not item.wants_own_host()] = None
-        elif "popbox_host" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("skip"):
-            wishes[*(wanted(session.config) or ("auto", "auto")), True] = None
-    found: dict[tuple[Choice, bool], None] = {}
-    settings = session.config.stash[PLUGIN].settings
-    for host, mta, shared in wishes:
-        with suppress(HostError):
-            found[choose(host, mta, settings), shared] = None
-    return found
+def _asks(item: pytest.Item) -> bool:
+    return WORLD in item.stash or "popbox_host" in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(wrapper=True)
@@ -224,17 +237,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Collect ``*.toml`` that lies directly in a scenario directory."""
     folders = [Path(folder).resolve() for folder in parent.config.getini("popbox_scenarios")]
     if file_path.suffix == ".toml" and file_path.parent.resolve() in folders:
+        from popbox.pytest_scenarios import ScenarioCollector
+
         return ScenarioCollector.from_parent(parent, path=file_path)
     return None
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """The end of the run, also of an interrupted one: take the hosts away, or leave them up where that is wanted."""
-    config.stash[PLUGIN].end(config.getoption("popbox_keep"))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The closing table: which hosts and MTAs were exercised, which were skipped and why; and what was left up."""
+    """The closing table: which hosts and MTAs were exercised, which were skipped and why."""
     reports = [
         report
         for reports in terminalreporter.stats.values()
@@ -250,11 +260,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(plain(line))
     if _nothing_ran(config):
         terminalreporter.write_line("popbox: every scenario was skipped, so nothing is proved: exit code 5")
-    if folder := config.getoption("popbox_report"):
-        for path in config.stash[PLUGIN].write_reports(folder):
-            terminalreporter.write_line(f"report: {path}")
-    if config.getoption("popbox_keep"):
-        for host in config.stash[PLUGIN].hosts.end(keep=True):
-            smtp, pop3 = host.address("smtp"), host.address("pop3")
-            terminalreporter.write_line(f"{host.describe()} stays up: SMTP {smtp}, POP3 {pop3}; by hand:")
-            terminalreporter.write_line(f"  {host.by_hand()} mailbox list\n`popbox down` removes it.")

@@ -1,39 +1,46 @@
-"""What one process of a pytest run holds for popbox, and what its tests note of the worlds that they ran in."""
+"""What one process of a pytest run holds for popbox: its hosts, and the results for reports."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from popbox.hosts.base import Host
-from popbox.hosts.choose import Choice, HostName, MtaName
+from popbox.hosts.choose import Choice
 from popbox.hosts.process import end_as_interrupted, owned
 from popbox.hosts.shared_hosts import SharedHosts
 from popbox.hosts.state import Process
-from popbox.printable import plain
-from popbox.result import Result
-from popbox.settings import Settings
+from popbox.pytest_notes import OWNER, RESULTS, SETTINGS
 
-EXERCISED, SKIPPED = "popbox exercised", "popbox skipped"
-OWNER, RESULTS = "popbox_owner", "popbox_results"  # what xdist carries to a worker, and back from it
+if TYPE_CHECKING:
+    from popbox.result import Result
+
+NAME = "popbox of this process"
+
+
+def plugin(config: pytest.Config) -> Plugin:
+    """What this process holds; the first call makes it, and from then on pytest calls its hooks."""
+    held: Plugin | None = config.pluginmanager.get_plugin(NAME)
+    if held is None:
+        held = Plugin(config)
+        config.pluginmanager.register(held, NAME)
+    return held
 
 
 class Plugin:
-    """What one process of a run holds."""
+    """What one process of a run holds, and what is done with it at the run's end."""
 
-    def __init__(self, config: pytest.Config, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         """Hosts belong to the controller's process; without xdist that is this one."""
         carried = getattr(config, "workerinput", {}).get(OWNER)
         self.is_worker = carried is not None
         self.owner = Process(*carried) if carried else Process.of(os.getpid())
-        self.settings = Settings.from_environment(environ, partial(_say, config))
+        self.settings = config.stash[SETTINGS]
         self.hosts = SharedHosts(self.settings, self.owner)
         self.results: list[Result] = []
         self.began = datetime.now(UTC)
@@ -52,13 +59,31 @@ class Plugin:
         owned(self, True)
         end_as_interrupted()
 
-    def end(self, keep: bool) -> None:
-        """The end of the run."""
-        if not self.is_worker and not keep:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """xdist, in a worker: hand over the results."""
+        if self.is_worker:
+            carried = [one.model_dump_json() for one in self.results]
+            session.config.workeroutput[RESULTS] = carried  # type: ignore[attr-defined]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """Below the table of worlds: the reports written, and the hosts that are left up."""
+        if folder := config.getoption("popbox_report"):
+            for path in self._write_reports(folder):
+                terminalreporter.write_line(f"report: {path}")
+        if config.getoption("popbox_keep"):
+            for host in self.hosts.end(keep=True):
+                smtp, pop3 = host.address("smtp"), host.address("pop3")
+                terminalreporter.write_line(f"{host.describe()} stays up: SMTP {smtp}, POP3 {pop3}; by hand:")
+                terminalreporter.write_line(f"  {host.by_hand()} mailbox list\n`popbox down` removes it.")
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """The end of the run, also of an interrupted one: take the hosts away, or leave them up where wanted."""
+        if not self.is_worker and not config.getoption("popbox_keep"):
             self.hosts.end()
         owned(self, False)
 
-    def write_reports(self, folder: Path) -> Iterator[Path]:
+    def _write_reports(self, folder: Path) -> Iterator[Path]:
         """One report for each world, as JSON and as HTML: ``docker-qmail.html``; gives the names."""
         from popbox.report import html, run_report  # only for those who want a report
 
@@ -70,34 +95,3 @@ class Plugin:
                 path = folder / f"{host}-{mta}.{suffix}"
                 path.write_text(form(report), encoding="utf-8")
                 yield path
-
-
-def _say(config: pytest.Config, line: str) -> None:
-    """To the terminal, past pytest's capture; a worker of xdist has only the standard error that it shares."""
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
-    with capture.global_and_fixture_disabled() if capture else nullcontext():
-        if reporter and not hasattr(config, "workerinput"):
-            reporter.ensure_newline()
-            reporter.write_line(plain(f"popbox: {line}"))
-        else:
-            print(plain(f"popbox: {line}"), file=sys.stderr, flush=True)
-
-
-PLUGIN = pytest.StashKey[Plugin]()
-
-
-def wanted(config: pytest.Config) -> tuple[HostName, MtaName] | None:
-    """The world named on the command line, where one is named."""
-    host, mta = config.getoption("popbox_host"), config.getoption("popbox_mta")
-    return (host or "auto", mta or "auto") if host or mta else None
-
-
-def note_exercised(item: pytest.Item, world: str) -> None:
-    """Count a test for a world in the closing table."""
-    item.user_properties.append((EXERCISED, world))
-
-
-def note_skipped(item: pytest.Item, world: str, why: str) -> None:
-    """Name a world and the reason it was skipped in the closing table."""
-    item.user_properties.append((SKIPPED, f"{world}: {why}"))

@@ -1,8 +1,9 @@
-"""Scenario files as pytest items: one for each world, a host and an MTA."""
+"""Scenario files as pytest items: one for each world, a host and an MTA; and the hosts that a run's items need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,9 +11,10 @@ import pytest
 
 from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import closing
-from popbox.hosts.choose import HostName, MtaName, choose, start
+from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
 from popbox.printable import plain
-from popbox.pytest_run import PLUGIN, note_exercised, note_skipped, wanted
+from popbox.pytest_notes import SETTINGS, WORLD, note_exercised, note_skipped, wanted
+from popbox.pytest_run import plugin
 from popbox.report.text import result_lines, step_lines
 from popbox.result import Verdict
 from popbox.run.runner import run
@@ -38,7 +40,7 @@ class ScenarioItem(pytest.Item):
     def __init__(self, *, host: HostName, mta: MtaName, **kwargs: Any) -> None:
         """``host`` and ``mta`` as on the command line."""
         super().__init__(**kwargs)
-        self.host, self.mta = host, mta
+        self.host, self.mta = self.stash[WORLD] = host, mta
         if host == "docker":
             self.add_marker("docker")
         if mta == "qmail":
@@ -57,10 +59,10 @@ class ScenarioItem(pytest.Item):
         Raises:
             ScenarioFailed: the verdict is failed or not proved; its text is the whole report.
         """
-        plugin = self.config.stash[PLUGIN]
+        held = plugin(self.config)
         file = load(self.path)
         try:
-            choice = choose(self.host, self.mta, plugin.settings)
+            choice = choose(self.host, self.mta, held.settings)
         except HostError as error:
             if wanted(self.config):
                 raise
@@ -68,12 +70,12 @@ class ScenarioItem(pytest.Item):
             pytest.skip(str(error))
         note_exercised(self, f"host {choice.host}, MTA {choice.mta}")
         if file.scenario.needs.own_host:
-            plugin.end_on_signals()
-            with closing(start(choice, plugin.settings, own_disk=file.scenario.needs.own_disk)) as host:
+            held.end_on_signals()
+            with closing(start(choice, held.settings, own_disk=file.scenario.needs.own_disk)) as host:
                 result = run(file, host)
         else:
-            result = run(file, plugin.host(choice))
-        plugin.results.append(result)
+            result = run(file, held.host(choice))
+        held.results.append(result)
         if result.verdict is Verdict.SKIPPED:
             note_skipped(self, f"scenario in {self.host}/{self.mta}", result.reason)
             pytest.skip(plain(result.reason))
@@ -94,3 +96,32 @@ class ScenarioItem(pytest.Item):
 
 class ScenarioFailed(Exception):
     """A scenario's verdict is failed; the text is its report."""
+
+
+def bring_up(items: list[pytest.Item]) -> None:
+    """Start the hosts that these items share, and build the images of the others.
+
+    What cannot be brought up fails the tests that ask for it, in their own words.
+    """
+    for choice, shared in _needed(items):
+        held = plugin(items[0].config)
+        with suppress(PopboxError):
+            if shared:
+                held.host(choice)
+            else:
+                prepare(choice, held.settings)
+
+
+def _needed(items: list[pytest.Item]) -> dict[tuple[Choice, bool], None]:
+    """The worlds that the items need, in that order; True: the host that they share, False: its images."""
+    wishes: dict[tuple[HostName, MtaName, bool], None] = {}
+    for item in items:
+        if isinstance(item, ScenarioItem):
+            wishes[item.host, item.mta, not item.wants_own_host()] = None
+        elif not item.get_closest_marker("skip"):
+            wishes[*(wanted(item.config) or ("auto", "auto")), True] = None
+    found: dict[tuple[Choice, bool], None] = {}
+    for host, mta, shared in wishes:
+        with suppress(HostError):
+            found[choose(host, mta, items[0].config.stash[SETTINGS]), shared] = None
+    return found

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from popbox.environment import handed_on
+
+HostName = Literal["auto", "local", "docker"]
+MtaName = Literal["auto", "qmail", "standin"]
 
 
 def unsaid(_line: str) -> None:

@@ -14,7 +14,7 @@ from popbox.errors import HostError
 from popbox.hosts.base import Ability, Host, closing
 from popbox.hosts.choose import Choice, choose, start
 from popbox.hosts.readiness import greets
-from popbox.scenario.fields import Service
+from popbox.scenario.names import Service
 from popbox.settings import Settings, find_assets
 
 MAILDIR = "popboxes/domain-com/joe/Maildir"

@@ -10,7 +10,7 @@ from tests.needs import require
 
 import docker
 from popbox.environment import handed_on
-from popbox.pytest_run import note_exercised
+from popbox.pytest_notes import note_exercised
 from popbox.settings import Settings, find_assets
 
 Snapshot = Callable[[set[str]], set[str]]

@@ -13,8 +13,8 @@ from popbox.hosts.docker import faults
 from popbox.hosts.docker.faults import TRIES, Faults
 from popbox.result import Verdict
 from popbox.run.runner import run
-from popbox.scenario.fields import Service
 from popbox.scenario.load import load
+from popbox.scenario.names import Service
 
 UNABLE = "Error response from daemon: cannot pause container 4711: OCI runtime pause failed: unable to freeze: unknown"
 PAUSED = """

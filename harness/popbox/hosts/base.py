@@ -10,8 +10,8 @@ from typing import Protocol
 
 from popbox.clients.wire import Address, Wire
 from popbox.hosts.following import Follower
-from popbox.scenario.fields import Disk as Disk
-from popbox.scenario.fields import Service as Service
+from popbox.scenario.names import Disk as Disk
+from popbox.scenario.names import Service as Service
 
 SERVICES: tuple[Service, ...] = ("smtp", "pop3")
 CHAIN = ("checkpoppasswd", "pop3d", "Maildir")  # what the HOWTO has popup run

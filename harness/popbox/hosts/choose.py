@@ -10,14 +10,13 @@ from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import Host
 from popbox.hosts.process import undisturbed
 from popbox.hosts.state import Record, Registry
+from popbox.settings import HostName as HostName
+from popbox.settings import MtaName as MtaName
 from popbox.settings import Settings
 
 if TYPE_CHECKING:
     from popbox.hosts.docker import DockerHost
     from popbox.hosts.local import LocalHost
-
-HostName = Literal["auto", "local", "docker"]
-MtaName = Literal["auto", "qmail", "standin"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Never a disk of the machine: what is filled must be a mount of its own, and smal
 
 from __future__ import annotations
 
-from popbox.scenario.fields import Disk
+from popbox.scenario.names import Disk
 
 DISKS: tuple[Disk, ...] = ("queue", "popboxes")
 SMALL_OCTETS = 64 << 20  # our choice: room for ten minutes of load, filled in a moment

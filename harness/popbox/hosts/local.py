@@ -27,7 +27,7 @@ from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undi
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
 from popbox.hosts.warm import Cold, Warm
-from popbox.scenario.fields import Disk
+from popbox.scenario.names import Disk
 
 POPUSER_UID = 888
 PYTHON = [sys.executable, "-P"]  # no module is taken from the directory that the caller happens to be in

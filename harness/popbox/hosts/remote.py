@@ -18,7 +18,7 @@ from popbox.hosts.command_log import CommandFollower
 from popbox.hosts.following import Follower
 from popbox.hosts.process import run_bounded, undisturbed
 from popbox.hosts.remote_accounts import Changes
-from popbox.scenario.fields import Disk
+from popbox.scenario.names import Disk
 from popbox.settings import unsaid
 
 COMMAND_S = 60.0  # our choice: a command that has not answered by then has failed

@@ -14,7 +14,7 @@ from typing import Any
 
 from popbox.errors import HostError
 from popbox.hosts.base import Ran
-from popbox.scenario.fields import HOWTO_HASH, HOWTO_PASSWORD
+from popbox.scenario.names import HOWTO_HASH, HOWTO_PASSWORD
 
 Run = Callable[..., Ran]
 Domains = dict[str, dict[str, Any]]

@@ -20,7 +20,7 @@ from popbox.hosts.base import Host
 from popbox.journey.join.rules import logins
 from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.proof import Retrieved
-from popbox.scenario.fields import HOWTO_HASH, HOWTO_PASSWORD
+from popbox.scenario.names import HOWTO_HASH, HOWTO_PASSWORD
 
 MOST_MESSAGES = 200  # our choice: the newest of a maildrop; a scenario's own are among them
 FETCH_S = 10.0  # our choice: for each reply

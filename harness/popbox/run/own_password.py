@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from popbox.scenario.fields import HOWTO_HASH, HOWTO_PASSWORD
 from popbox.scenario.model import Scenario
+from popbox.scenario.names import HOWTO_HASH, HOWTO_PASSWORD
 from popbox.scenario.steps import Declare, Step, Telnet
 from popbox.scenario.transcript import Kind, logins_in, parse
 

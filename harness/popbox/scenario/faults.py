@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from popbox.scenario.fields import Below, Disk, Identifier, Mode, Service, Table
+from popbox.scenario.fields import Below, Identifier, Mode, Table
+from popbox.scenario.names import Disk, Service
 
 DISTURBS = ("stop", "kill", "pause", "partition")  # what every user of the host sees
 DISKS = ("fill", "read-only")  # what needs a small disk of the host's own

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from popbox.scenario.transcript import TranscriptError, not_regex, parse
-
-HOWTO_HASH, HOWTO_PASSWORD = "DmIMm9e5Hc8ic", "testpw"  # the HOWTO's sample poppasswd line; it is public
 
 
 class Strict(BaseModel):
@@ -50,5 +48,3 @@ Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
 Address = Annotated[str, Field(max_length=900, pattern=r"^[^\x00-\x1f<>]*$")]
 Below = Annotated[str, AfterValidator(_below), Field(min_length=1, description="path below the qmail home")]
 Mode = Annotated[str, Field(pattern=r"^[0-7]{4}$", description="permission bits, octal")]
-Service = Literal["smtp", "pop3"]
-Disk = Literal["queue", "popboxes"]

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from popbox.scenario.faults import Break, WaitUntil
-from popbox.scenario.fields import Address, Below, Identifier, Mode, Regex, Service, Table, Transcript
+from popbox.scenario.fields import Address, Below, Identifier, Mode, Regex, Table, Transcript
+from popbox.scenario.names import Service
 
 
 class Declare(Table):

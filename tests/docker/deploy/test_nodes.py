@@ -13,7 +13,7 @@ import pytest
 from tests.docker.stacks import MESSAGE, Stack, until
 
 from popbox.errors import PopboxError
-from popbox.pytest_run import note_exercised
+from popbox.pytest_notes import note_exercised
 
 pytestmark = [pytest.mark.docker, pytest.mark.needs("qmail image"), pytest.mark.realqmail, pytest.mark.timeout(900)]
 OVERRIDE = """

@@ -21,7 +21,7 @@ from tests.docker.stacks import names
 from tests.popbox import ROOT
 
 from popbox.hosts.docker import LOCAL_BASE
-from popbox.pytest_run import note_exercised
+from popbox.pytest_notes import note_exercised
 
 pytestmark = [pytest.mark.docker, pytest.mark.needs("qmail image"), pytest.mark.realqmail, pytest.mark.timeout(400)]
 

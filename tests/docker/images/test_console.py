@@ -17,7 +17,7 @@ from tests.popbox.serve.served import ask, octets
 
 from popbox.clients.pop3 import Pop3
 from popbox.clients.wire import Address
-from popbox.pytest_run import note_exercised
+from popbox.pytest_notes import note_exercised
 
 pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.docker.stacks import MESSAGE, Stack, started, until
 from tests.needs import require
 
-from popbox.pytest_run import note_exercised
+from popbox.pytest_notes import note_exercised
 
 pytestmark = [pytest.mark.docker, pytest.mark.needs("host docker"), pytest.mark.timeout(300)]
 

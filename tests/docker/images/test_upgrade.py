@@ -17,7 +17,7 @@ from tests.docker.stacks import Stack, until
 from tests.needs import require
 from tests.popbox import ROOT
 
-from popbox.pytest_run import note_exercised
+from popbox.pytest_notes import note_exercised
 
 pytestmark = [pytest.mark.docker, pytest.mark.needs("qmail image"), pytest.mark.realqmail, pytest.mark.timeout(400)]
 

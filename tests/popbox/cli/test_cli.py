@@ -50,6 +50,33 @@ def test_a_command_loads_nothing_of_the_others(loaded: str, foreign: tuple[str, 
     assert done.stdout == "[]\n"
 
 
+HEAVY = ("pydantic", "docker", "testcontainers", "jinja2", "fastapi", "rich", "asyncio", "ssl", "sqlite3", "requests")
+
+
+def loaded_by(*argv: str, cwd: Path) -> set[str]:
+    """The packages that a program imports, by its own ``-X importtime``."""
+    argv = (sys.executable, "-X", "importtime", *argv)
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=cwd, check=True, timeout=100)
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    return {one for one in HEAVY if one in names}
+
+
+def test_the_version_is_said_without_what_hosts_and_scenarios_need(tmp_path: Path) -> None:
+    assert loaded_by("-m", "popbox", "--version", cwd=tmp_path) == set()
+
+
+def test_a_foreign_pytest_run_pays_for_nothing_of_popbox(tmp_path: Path) -> None:
+    (tmp_path / "test_foreign.py").write_text("def test_it(): pass\n")
+    run = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"-pno:{one}" for one in ("xdist", "hypothesispytest")))
+    without = loaded_by(*run, "-p", "no:popbox", cwd=tmp_path)
+    assert loaded_by(*run, cwd=tmp_path) == without
+    assert "pydantic" not in without, "another plugin brings it, so this test would see nothing"
+
+
+def test_the_check_of_imports_sees_one(tmp_path: Path) -> None:
+    assert loaded_by("-c", "import jinja2", cwd=tmp_path) >= {"jinja2"}
+
+
 def test_unusable_input_is_exit_2_and_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text("title = 1\n")
     done = popbox("run", str(tmp_path / "wrong.toml"), "--host", "local", state=tmp_path)

@@ -14,7 +14,7 @@ from popbox.clients.body import Body
 from popbox.clients.wire import Logged
 from popbox.ledger import pickup
 from popbox.ledger.pickup import Heard, RetrievedMessage, fetch, hear, known_logins
-from popbox.scenario.fields import HOWTO_HASH, HOWTO_PASSWORD
+from popbox.scenario.names import HOWTO_HASH, HOWTO_PASSWORD
 
 
 def line(side: str, text: str, at_s: float = 0.0) -> Logged:

@@ -35,7 +35,7 @@ from popbox.ledger.boxes import Login
 from popbox.ledger.proof import Disposition, LegStatus
 from popbox.ledger.reconcile import reconcile
 from popbox.ledger.sent import Sent
-from popbox.scenario.fields import HOWTO_HASH
+from popbox.scenario.names import HOWTO_HASH
 
 
 @pytest.fixture(autouse=True)

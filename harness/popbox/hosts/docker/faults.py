@@ -11,7 +11,7 @@ from typing import Any
 from popbox.errors import HostError, NotPossibleError
 from popbox.hosts import disk
 from popbox.hosts.process import run_bounded
-from popbox.scenario.fields import Disk, Service
+from popbox.scenario.names import Disk, Service
 
 COMMAND_S = 60.0  # our choice: each of these commands takes well under a second
 TRIES, AGAIN_S = 5, 0.5  # our choice: a freezer that is slow, under load, has frozen all by then

@@ -28,7 +28,7 @@ from popbox.hosts.process import converse, end_as_interrupted, undisturbed
 from popbox.hosts.readiness import wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
 from popbox.hosts.warm import Cold, Warm
-from popbox.scenario.fields import Disk
+from popbox.scenario.names import Disk
 from popbox.settings import Settings
 
 HOME = "/var/qmail"

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from popbox.load.plan.budgets import Budgets
 from popbox.load.plan.units import octets, seconds
 from popbox.scenario.faults import DISKS
-from popbox.scenario.fields import Disk, Identifier, Service, Table
+from popbox.scenario.fields import Identifier, Table
+from popbox.scenario.names import Disk, Service
 
 
 def _length(value: object) -> float:

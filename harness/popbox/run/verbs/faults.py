@@ -10,7 +10,7 @@ from popbox.hosts.readiness import greets, wait_until
 from popbox.result import Observation
 from popbox.run.context import Context, Fault
 from popbox.scenario.faults import Break, WaitUntil
-from popbox.scenario.fields import Service
+from popbox.scenario.names import Service
 
 
 def break_(context: Context, spec: Break, _deadline: float) -> Observation:

@@ -11,7 +11,7 @@ from popbox.hosts.base import SERVICES, Ability, Host, Ran, Service
 from popbox.hosts.following import Follower
 from popbox.journey.recorder import MAIL, POP3
 from popbox.journey.store import Store
-from popbox.scenario.fields import HOWTO_HASH
+from popbox.scenario.names import HOWTO_HASH
 from popbox.serve.writes.scenario.own import Own, Things
 
 SOURCES: dict[Service, str] = {"smtp": MAIL, "pop3": POP3}  # in the store, which knows how far it has read
