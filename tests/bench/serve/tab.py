@@ -26,10 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from tests.bench.serve.chromium import Tab, memory
 from tests.bench.serve.clients import Sender
 from tests.bench.serve.figures import figures
 from tests.bench.serve.hosts import DOMAIN, Gauge, host_with, served
-from tests.popbox.serve.browser.watched import Watched, launched
+from tests.popbox.serve.browser.watched import launched
 
 from popbox.clients.pop3 import Pop3
 from popbox.clients.wire import Address
@@ -44,9 +45,7 @@ SHOWN = """
     if (row.dataset?.journey) shown.add(Number(row.dataset.journey));
   }))).observe(document, { childList: true, subtree: true });
 """
-TAKEN = "() => { const all = [...shown]; shown.clear(); return all; }"
-BUSY = "() => { const until = Date.now() + 1000; while (Date.now() < until); }"
-TAB = {"JSHeapUsedSize": "heap", "JSHeapTotalSize": "heap_total", "Nodes": "nodes", "JSEventListeners": "listeners"}
+TAKEN = "(() => { const all = [...shown]; shown.clear(); return all; })()"
 
 
 @dataclass
@@ -86,41 +85,27 @@ class Tabs:
     """The first page, and a second tab."""
 
     def __init__(self, browser: Any, url: str) -> None:
-        self.now, self.other = (Watched(browser.new_context(base_url=url).new_page(), url) for _ in range(2))
-        self.now.page.add_init_script(SHOWN)
-        self._cdp = [one.page.context.new_cdp_session(one.page) for one in (self.now, self.other)]
-        for cdp in self._cdp:
-            cdp.send("Performance.enable")
-        self._browser = browser.new_browser_cdp_session()
-        self.now.go("/").locator("[data-live]").wait_for()
-        before = self._processor()
-        self.now.page.evaluate(BUSY)
-        after = self._processor()
-        self.renderer = max(after, key=lambda pid: after[pid] - before.get(pid, 0.0))
-
-    def _processor(self) -> dict[int, float]:
-        """Seconds, by the pid of a process that shows pages."""
-        told = self._browser.send("SystemInfo.getProcessInfo")["processInfo"]
-        return {one["id"]: one["cpuTime"] for one in told if one["type"] == "renderer"}
+        self.url, self.now, self.other = url, Tab(browser, SHOWN), Tab(browser)
+        self.now.go(f"{url}/", "document.querySelector('[data-live]:not([hidden])') !== null")
+        assert self.now.evaluate("document.visibilityState") == "visible"
+        self.renderer = self.now.renderer()
 
     def sample(self, *, collected: bool) -> dict[str, float]:
         """What both take; ``collected``: after what nothing refers to was freed."""
-        taken = dict[str, float]()
-        for prefix, cdp in zip(("", "other_"), self._cdp, strict=True):
-            if collected and not prefix:
-                cdp.send("HeapProfiler.collectGarbage")
-            told = {one["name"]: one["value"] for one in cdp.send("Performance.getMetrics")["metrics"]}
-            taken |= {f"{prefix}{short}": told[name] for name, short in TAB.items()}
-        status = Path(f"/proc/{self.renderer}/status").read_text().split()
-        taken |= {
-            name: int(status[status.index(f"{key}:") + 1]) * 1024
-            for name, key in (("renderer", "VmRSS"), ("renderer_anon", "RssAnon"))
+        if collected:
+            self.now.send("HeapProfiler.collectGarbage")
+        resident, own = memory(self.renderer)
+        return {
+            **self.now.taken(),
+            **{f"other_{name}": value for name, value in self.other.taken().items()},
+            "renderer": resident,
+            "renderer_anon": own,
+            "renderer_cpu_s": self.now.processor()[self.renderer],
         }
-        return taken | {"renderer_cpu_s": self._processor()[self.renderer]}
 
     def shown(self) -> list[int]:
         """Ids of rows that the first tab has shown since the last call."""
-        ids: list[int] = self.now.page.evaluate(TAKEN)
+        ids: list[int] = self.now.evaluate(TAKEN)
         return ids
 
 
@@ -136,7 +121,6 @@ class Watch:
     began: float = field(default_factory=time.monotonic)
     shown: set[int] = field(default_factory=set)
     stored: set[int] = field(default_factory=set)
-    wrong: list[str] = field(default_factory=list)
     samples: int = 0
 
     def note(self) -> None:
@@ -145,7 +129,6 @@ class Watch:
         self.shown.update(self.tabs.shown())
         missing = sorted(due - self.shown)
         own, started = self.gauge.cpu_s()
-        self.wrong += [one for tab in (self.tabs.now, self.tabs.other) for one in tab.told()]
         with contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as db:
             self.stored.update(one for (one,) in db.execute("SELECT id FROM messages"))
         sample = self.tabs.sample(collected=self.samples % 20 == 1) | {
@@ -164,26 +147,26 @@ class Watch:
             "collected": self.samples % 20 == 1,
         }
         self.samples += 1
-        more = {"first_missing": missing[:10], "wrong": self.wrong[-5:]}
+        more = {"first_missing": missing[:10], "wrong": [*self.tabs.now.wrong, *self.tabs.other.wrong][-5:]}
         print(json.dumps({key: round(value, 3) for key, value in sample.items()} | more), file=self.to, flush=True)
 
     def run(self, tasks: list[Future[None]]) -> None:
         """Until mail was sent; then until all of it was shown."""
-        others, page = self._others(), self.tabs.now.page
+        others = self._others()
         next_other = self.began + OTHER_S
         while not tasks[0].done():
-            page.wait_for_timeout(EACH_S * 1000)
+            time.sleep(EACH_S)
             self.note()
             if time.monotonic() >= next_other:
                 next_other += OTHER_S
-                self.tabs.other.go(next(others))
+                self.tabs.other.go(f"{self.tabs.url}{next(others)}")
             for task in tasks:
                 if task.done():
                     task.result()
         self.mail.stop.set()
         until = time.monotonic() + LEFT_S
         while time.monotonic() < until and not (tasks[1].done() and self.stored == self.shown):
-            page.wait_for_timeout(5000)
+            time.sleep(5)
             self.note()
 
     def _others(self) -> Iterator[str]:
@@ -192,7 +175,7 @@ class Watch:
             yield f"/box?maildir=popboxes/{DOMAIN.replace('.', '-')}/box1/Maildir"
 
     def faults(self) -> Iterator[str]:
-        yield from self.wrong[:20]
+        yield from (self.tabs.now.wrong + self.tabs.other.wrong)[:20]
         sent, fetched = len(self.mail.sender.sent), self.mail.fetched
         if missed := sorted(self.stored - self.shown):
             yield f"{len(missed)} rows of {len(self.stored)} were not shown: {missed[:20]}"
