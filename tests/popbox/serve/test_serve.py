@@ -10,14 +10,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from tests.popbox.serve.mailing import mail, send, until
 from tests.popbox.serve.served import POPBOX, ask, serving
 
-from popbox.hosts.base import Host
+from popbox.hosts.base import Host, Ran
 from popbox.serve.app import SCHEMA, schema_text
+from popbox.serve.errors import ApiError
+from popbox.serve.reads import reads
+from popbox.serve.space import Space
 
 
 def test_ready_says_where_the_services_are(port: int, host: Host) -> None:
@@ -222,6 +227,22 @@ def test_unusable_options(tmp_path: Path, options: list[str], code: int, said: s
         [*POPBOX, "serve", *options], capture_output=True, text=True, check=False, env=environ, timeout=120
     )
     assert (done.returncode, said in done.stderr, done.stdout) == (code, True, ""), done.stderr
+
+
+def test_the_queue_of_real_qmail_is_shown_where_it_can_be_read() -> None:
+    """It was 409 whatever mailhost could read. A space sees of it what is its own, and nothing that is damaged."""
+    to = [{"address": f"p-joe@{domain}", "state": "waiting"} for domain in ("a.test", "b.test")]
+    listed = [{"id": 7, "queue": "qmail", "recipients": to}, {"id": 8, "queue": "qmail", "error": "cut short"}]
+    mail_host = SimpleNamespace(name="docker", mta="qmail", run=lambda *argv: Ran(argv, 0, json.dumps(listed), ""))
+    router = reads(SimpleNamespace(host=mail_host))  # type: ignore[arg-type]
+    [asked] = [route.endpoint for route in router.routes if isinstance(route, APIRoute) and route.path == "/v1/queue"]
+    assert asked(None).messages == listed
+    mine = asked(Space("a", "a.test")).messages
+    assert mine == [{"id": 7, "queue": "qmail", "recipients": to[:1]}]
+    mail_host.run = lambda *argv: Ran(argv, 111, "", "mailhost queue: /var/qmail/queue/info: Permission denied\n")
+    with pytest.raises(ApiError) as refused:
+        asked(None)
+    assert (refused.value.status, "Permission denied" in str(refused.value.evidence)) == (409, True)
 
 
 def test_the_front_door_does_not_load_the_web_framework() -> None:

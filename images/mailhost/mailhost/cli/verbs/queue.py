@@ -1,13 +1,15 @@
-"""``mailhost queue``: what the stand-in still has to deliver."""
+"""``mailhost queue``: what the stand-in or real qmail still has to deliver."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import os
 import re
 import signal
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +18,10 @@ from typing import NoReturn
 import click
 
 from mailhost.accounts.change import hup
+from mailhost.cli import queued
 from mailhost.cli.terminal import say, visible
-from mailhost.standin.queue.format import Damaged, Journal, QueueRecord
+from mailhost.qmail import queue as real
+from mailhost.standin.queue.format import Damaged
 from mailhost.standin.queue.store import DIRECTORIES, Queue, message_pieces
 
 TEMPORARY = 111
@@ -25,59 +29,47 @@ TEMPORARY = 111
 
 @click.group()
 def queue() -> None:
-    """Look at the stand-in's queue and act on it."""
+    """Look at the queue, the stand-in's or real qmail's, and act on it."""
 
 
-def _open(home: Path) -> Queue:
+def _standin(home: Path) -> Queue | None:
+    """The stand-in's queue; None where it never had one."""
     root = home / "queue" / "standin"
+    return Queue(root) if all((root / name).is_dir() for name in DIRECTORIES) else None
+
+
+def _qmail(home: Path) -> Path | None:
+    """Real qmail's queue; None where qmail's installer has made none."""
+    root = home / "queue"
+    return root if real.is_queue(root) else None
+
+
+@contextlib.contextmanager
+def _open(home: Path) -> Iterator[tuple[Queue | None, Path | None]]:
+    """Both queues of a home, of which there is one as a rule; what cannot be read ends the program with 111."""
     try:
-        if not all((root / name).is_dir() for name in DIRECTORIES):
-            raise FileNotFoundError(2, "no queue of the stand-in there", str(root))
-        return Queue(root)
+        found = _standin(home), _qmail(home)
+        if found == (None, None):
+            raise FileNotFoundError(2, "no queue of the stand-in there, and none of qmail", str(home / "queue"))
+        yield found
     except OSError as error:
-        say(f"mailhost queue: {root}: {error.strerror}", err=True)
+        hint = ": root reads the queue" if isinstance(error, PermissionError) else ""
+        say(f"mailhost queue: {error.filename or home / 'queue'}: {error.strerror}{hint}", err=True)
         sys.exit(TEMPORARY)
 
 
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "backslashreplace")
-
-
-def _state(record: QueueRecord, journal: Journal, index: int) -> str:
-    if index in journal.failed:
-        return "failed"
-    if index in journal.done:
-        return "delivered"
-    letter = b"L" if record.recipients[index].local else b"R"
-    return "deferred" if letter in journal.due else "waiting"
-
-
-def _described(record: QueueRecord, journal: Journal) -> dict[str, object]:
-    due = {letter: journal.due.get(letter) for letter in (b"L", b"R")}
-    recipients = [
-        {
-            "address": _text(one.address),
-            "channel": "local" if one.local else "remote",
-            "state": _state(record, journal, index),
-            "next_try": due[b"L" if one.local else b"R"],
-        }
-        for index, one in enumerate(record.recipients)
-    ]
-    return {
-        "id": record.number,
-        "arrived": record.birth,
-        "octets": record.size,
-        "sender": _text(record.sender),
-        "recipients": recipients,
-    }
-
-
-def _messages(store: Queue) -> Iterator[dict[str, object]]:
-    for number, found in store.load():
-        if isinstance(found, Exception):
-            yield {"id": number, "error": str(found)}
+def _messages(standin: Queue | None, qmail: Path | None) -> Iterator[queued.Described]:
+    now = time.time()
+    for number, stored in standin.load() if standin else ():
+        if isinstance(stored, Exception):
+            yield {"id": number, "queue": queued.STANDIN, "error": str(stored)}
         else:
-            yield _described(*found)
+            yield queued.of_standin(*stored, now)
+    for number, found in real.load(qmail) if qmail else ():
+        if isinstance(found, Exception):
+            yield {"id": number, "queue": queued.QMAIL, "error": str(found)}
+        else:
+            yield queued.of_qmail(found, now)
 
 
 @queue.command("list")
@@ -85,26 +77,14 @@ def _messages(store: Queue) -> Iterator[dict[str, object]]:
 @click.pass_obj
 def list_(home: Path, as_json: bool) -> None:
     """Every message that is accepted and not finished, oldest first."""
-    messages = list(_messages(_open(home)))
+    with _open(home) as found:
+        messages = sorted(_messages(*found), key=lambda one: one.get("arrived", 0.0))
     if as_json:
         click.echo(json.dumps(messages, indent=2))
         return
     for message in messages:
-        say(_lines(message))
+        say(queued.lines(message))
     say(f"{len(messages)} messages in the queue")
-
-
-def _lines(message: dict[str, object]) -> str:
-    if "error" in message:
-        return f"{message['id']}  cannot be read: {message['error']}"
-    arrived = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(str(message["arrived"]))))
-    lines = [f"{message['id']}  {arrived}Z  {message['octets']} octets  from <{message['sender']}>"]
-    recipients = message["recipients"]
-    for one in recipients if isinstance(recipients, list) else []:
-        due = one["next_try"]
-        later = time.strftime("  next try %H:%M:%SZ", time.gmtime(due)) if one["state"] == "deferred" else ""
-        lines.append(f"    {one['channel']:6} {one['state']:9} {one['address']}{later}")
-    return "\n".join(lines)
 
 
 def _number(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[int, ...]:
@@ -122,20 +102,37 @@ NUMBERS = click.argument("numbers", metavar="NUMBER...", nargs=-1, required=True
 @click.pass_obj
 def show(home: Path, numbers: tuple[int, ...]) -> None:
     """Envelope, state and text of messages."""
-    store = _open(home)
-    for number in numbers:
-        try:
-            record, journal = store.read(number), store.journal(number)
-            fd = store.open(number)
-        except FileNotFoundError:
-            _no_such(number)
-        except (OSError, Damaged) as error:
-            say(f"mailhost queue: msg {number} cannot be read: {error}", err=True)
-            sys.exit(1)
-        say(_lines(_described(record, journal)) + "\n")
-        sys.stdout.flush()
-        with os.fdopen(fd, "rb"):
-            _print(message_pieces(fd, record.offset))
+    with _open(home) as (standin, qmail):
+        for number in numbers:
+            try:
+                lines, fd, offset = _shown(standin, qmail, number)
+            except FileNotFoundError:
+                _no_such(number)
+            except (Damaged, real.DamagedError) as error:
+                say(f"mailhost queue: msg {number} cannot be read: {error}", err=True)
+                sys.exit(1)
+            say(lines + "\n")
+            sys.stdout.flush()
+            with os.fdopen(fd, "rb"):
+                _print(message_pieces(fd, offset))
+
+
+def _shown(standin: Queue | None, qmail: Path | None, number: int) -> tuple[str, int, int]:
+    """What is known of a message, a descriptor of its file, and where its text begins there.
+
+    Raises:
+        FileNotFoundError: there is none of that number.
+        Damaged, real.DamagedError: it has another form.
+    """
+    if standin and number in standin.numbers():
+        record, journal = standin.read(number), standin.journal(number)
+        return queued.lines(queued.of_standin(record, journal, time.time())), standin.open(number), record.offset
+    message = real.read(qmail, number) if qmail else None
+    if qmail is None or message is None:
+        raise FileNotFoundError(2, "no such message", str(number))
+    reports = textwrap.indent(message.bounce.decode("utf-8", "backslashreplace").rstrip("\n"), "    | ")
+    lines = queued.lines(queued.of_qmail(message, time.time()))
+    return f"{lines}\n{reports}" if reports else lines, real.open_message(qmail, number), 0
 
 
 def _print(pieces: Iterator[bytes]) -> None:
@@ -174,16 +171,22 @@ def flush(home: Path) -> None:
 @NUMBERS
 @click.pass_obj
 def delete(home: Path, numbers: tuple[int, ...]) -> None:
-    """Remove messages for good, without a bounce. A delivery that runs at this moment still ends."""
-    store = _open(home)
+    """Remove messages of the stand-in for good, without a bounce. A delivery that runs at this moment still ends.
+
+    Real qmail's queue is only read: its qmail-send keeps in memory what it has to deliver.
+    """
+    with _open(home) as (store, _):
+        if store is None:
+            say("mailhost queue: real qmail's queue is only read, so nothing is deleted", err=True)
+            sys.exit(1)
+        _delete(store, numbers)
+
+
+def _delete(store: Queue, numbers: tuple[int, ...]) -> None:
     known = set(store.numbers())
     for number in numbers:
         if number not in known:
             _no_such(number)
-    try:
-        for number in numbers:
-            store.remove(number)
-    except OSError as error:
-        say(f"mailhost queue: {error.filename}: {error.strerror}", err=True)
-        sys.exit(TEMPORARY)
+    for number in numbers:
+        store.remove(number)
     say(f"deleted {len(numbers)} messages")
