@@ -117,6 +117,9 @@ class FakeHost:
     def log(self, service: Service) -> str:
         return self.logs.get(service, "")
 
+    def log_end(self, service: Service, octets: int) -> str:
+        return self.log(service)[-octets:]
+
     def home(self) -> str:
         return HOME
 

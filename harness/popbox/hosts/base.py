@@ -171,6 +171,9 @@ class Host(Protocol):
     def log(self, service: Service) -> str:
         """All that the service has logged."""
 
+    def log_end(self, service: Service, octets: int) -> str:
+        """The end of what the service has logged: whole lines of at most so many octets; no more than that is read."""
+
     def follow(self, service: Service, position: str = "") -> Follower:
         """The service's log line by line, from a position that an earlier follower gave; empty: all that is there.
 

@@ -20,6 +20,8 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from popbox.errors import HostError
+
 FIRST_OCTETS = 1024  # our choice: two logs differ in their first lines
 LINE_OCTETS = 64 * 1024  # our choice: what has no end of line for so long is no log line of an MTA, and is passed over
 READ_OCTETS = 1 << 18  # our choice: of one read; the rest follows at once, so that memory stays flat
@@ -199,6 +201,23 @@ def _opened(path: Path) -> BinaryIO:
         file.close()
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return file
+
+
+def end_of(path: Path, octets: int) -> str:
+    """The last whole lines of a log, at most so many octets; empty where there is no file.
+
+    Raises:
+        HostError: it is no regular file, or cannot be read.
+    """
+    try:
+        with _opened(path) as file:
+            begin = max(0, os.fstat(file.fileno()).st_size - octets)
+            found = os.pread(file.fileno(), octets, begin)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise HostError(f"the log {path} cannot be read: {error.strerror}") from error
+    return (found.partition(b"\n")[2] if begin else found).decode("utf-8", "replace")
 
 
 def _digest(file: BinaryIO, octets: int) -> str:

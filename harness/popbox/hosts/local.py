@@ -21,7 +21,7 @@ from popbox.errors import ConnectionFailed, HostError
 from popbox.hosts import disk
 from popbox.hosts import syslog as collector
 from popbox.hosts.base import CHAIN, Ability, Command, Ran, Service, tail
-from popbox.hosts.following import FileFollower
+from popbox.hosts.following import FileFollower, end_of
 from popbox.hosts.local_files import LocalFiles
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
@@ -323,6 +323,10 @@ class LocalHost(LocalFiles):
         """See Host."""
         path = self._log_path(service)
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def log_end(self, service: Service, octets: int) -> str:
+        """See Host."""
+        return end_of(self._log_path(service), octets)
 
     def follow(self, service: Service, position: str = "") -> FileFollower:
         """See Host."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from popbox.environment import NOTHING, of_programs
 from popbox.errors import HostError, NotPossibleError
 from popbox.hosts.base import Ability, Command, Ran, Service
-from popbox.hosts.following import FileFollower
+from popbox.hosts.following import FileFollower, end_of
 from popbox.hosts.local_files import LocalReading
 from popbox.hosts.process import run_bounded
 from popbox.hosts.remote import COMMAND_S, Remote, RemoteHost
@@ -99,6 +99,11 @@ class MountedHost(LocalReading, RemoteHost):
         """See Host: of a log that was rotated, the newest file."""
         path = self._log_path(service)
         return path.read_text(errors="replace") if path and path.exists() else ""
+
+    def log_end(self, service: Service, octets: int) -> str:
+        """See Host: of a log that was rotated, the newest file."""
+        path = self._log_path(service)
+        return end_of(path, octets) if path else ""
 
     def _log_path(self, service: Service) -> Path | None:
         return self._mounts.smtp_log if service == "smtp" else self._mounts.pop3_log

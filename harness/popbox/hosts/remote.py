@@ -90,6 +90,13 @@ class RemoteHost:
         self._log = joined(self._log, self._shown_log())
         return self._log
 
+    def log_end(self, service: Service, octets: int) -> str:
+        """See Host. How much is read is the log command's own choice."""
+        if why := self.cannot(Ability.LOG):
+            raise HostError(why)
+        shown = self._shown_log()
+        return shown[-octets:].partition("\n")[2] if len(shown) > octets else shown
+
     def _shown_log(self) -> str:
         """What the log command prints."""
         done = run_bounded(shlex.split(self._remote.log_command), within_s=COMMAND_S, env=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from popbox.journey.legs import Case, Delivery, recipient
 from popbox.journey.model import (
@@ -41,10 +41,11 @@ class _Told:
     children: list[_Told] = field(default_factory=list)
 
 
-def derive(root: int, events: Iterable[Event], foretold: Lookup, blind: str = "") -> Journey:
+def derive(root: int, events: Iterable[Event], foretold: Lookup, blind: str = "", gap: Event | None = None) -> Journey:
     """The journey of message ``root``, from all events of its family in order.
 
-    ``foretold`` gives an event FORETOLD by its seq; ``blind`` is why POP3 does not say what it hands out, if so.
+    ``foretold`` gives an event FORETOLD by its seq; ``blind`` is why POP3 does not say what it hands out, if so;
+    ``gap`` is the last event GAP of the POP3 log.
     """
     told: dict[int, _Told] = {}
     last = 0
@@ -58,7 +59,7 @@ def derive(root: int, events: Iterable[Event], foretold: Lookup, blind: str = ""
             parent.children.append(one)
     made: dict[int, Message] = {}
     order: list[_Told] = []
-    _make(told[root], made, order, blind)
+    _make(told[root], made, order, Case(blind=blind, gap=gap))
     return _journey(told[root], made, order, last)
 
 
@@ -96,14 +97,18 @@ def as_foretold(event: Event) -> Foretold:
     return Foretold(said["address"], said["outcome"], said.get("why", ""), maildirs, mboxes, elsewhere, event.at)
 
 
-def _make(told: _Told, made: dict[int, Message], order: list[_Told], blind: str) -> None:
-    """The value of a message, and before it, since ends depend on them, those of its children."""
+def _make(told: _Told, made: dict[int, Message], order: list[_Told], pop3: Case) -> None:
+    """The value of a message, and before it, since ends depend on them, those of its children.
+
+    ``pop3`` has what is not seen of POP3.
+    """
     order.append(told)
     for child in told.children:
-        _make(child, made, order, blind)
+        _make(child, made, order, pop3)
     copies = {made[one.id].queued_as: made[one.id] for one in told.children if _relation(one) == "forward"}
-    recipients = [recipient(routed, case, _frame(told, blind), copies) for routed, case in told.cases.items()]
-    recipients += [recipient("", Case(address=one), _frame(told, blind), {}) for one in _untried(told)]
+    frame = replace(pop3, sent=told.sent, queued=told.queued, ended=told.ended, rest=told.rest)
+    recipients = [recipient(routed, case, frame, copies) for routed, case in told.cases.items()]
+    recipients += [recipient("", Case(address=one), frame, {}) for one in _untried(told)]
     first = told.queued or told.sent or told.first
     assert first is not None
     said: Mapping[str, object] = {
@@ -133,11 +138,6 @@ def _make(told: _Told, made: dict[int, Message], order: list[_Told], blind: str)
 
 def _relation(told: _Told) -> str:
     return str(told.linked.fields["relation"]) if told.linked else ""
-
-
-def _frame(told: _Told, blind: str) -> Case:
-    """What all recipients of a message share."""
-    return Case(sent=told.sent, queued=told.queued, ended=told.ended, rest=told.rest, blind=blind)
 
 
 def _untried(told: _Told) -> list[str]:

@@ -55,6 +55,7 @@ class Case:
     ended: Event | None = None
     rest: list[Event] = field(default_factory=list)  # of the message: RETRIEVED, REMOVED, AMBIGUOUS, UNSURE
     blind: str = ""
+    gap: Event | None = None  # the last of the POP3 log
 
     def end_attempt(self, event: Event) -> None:
         """Note how the delivery of that number ended; one whose beginning was not seen is an attempt all the same."""
@@ -95,7 +96,7 @@ def recipient(routed: str, case: Case, shared: Case, copies: Mapping[str, Messag
     smtp = _smtp(shared)
     queue = _queue(case, shared, channel)
     maildir = _maildir(case, shared, channel, queue, files, onward)
-    pop3 = _pop3(shared, maildir, files, pickups, onward)
+    pop3 = _pop3(case, shared, maildir, pickups, onward)
     end, why = _end(case, shared, channel, smtp, queue, maildir, onward)
     attempts = tuple(one.value(routed, channel) for one in case.attempts)
     legs = (smtp, queue, maildir, pop3)
@@ -225,25 +226,32 @@ def _of_copies(number: int, onward: list[Message | None], own: Leg | None = None
     return min(found, key=lambda leg: order.index(leg.state))
 
 
-def _pop3(
-    shared: Case, maildir: Leg, files: tuple[File, ...], pickups: tuple[Pickup, ...], onward: list[Message | None]
-) -> Leg:
+def _pop3(case: Case, shared: Case, maildir: Leg, pickups: tuple[Pickup, ...], onward: list[Message | None]) -> Leg:
+    files = {str(event.fields["uidl"]): event for event in case.of(Kind.FILED)}
     if maildir.state is not State.DONE:
         return Leg(LEGS[3], maildir.state, "" if maildir.state is State.WAITING else maildir.why)
     if not files:
         return _of_copies(3, onward)
     handed = {one.uidl: one for one in reversed(pickups) if not one.removed}
-    if len(handed) == len({one.uidl for one in files}):
+    if len(handed) == len(files):
         first = min(handed.values(), key=lambda one: one.at)
         seen = tuple(event.seq for event in shared.rest if event.fields.get("uidl") in handed)
         own = Leg(LEGS[3], State.DONE, f"RETR by {first.login}, session {first.session}", first.at, evidence=seen)
         return _of_copies(3, onward, own) if onward else own
     unclear = [event.fields.get("why", "") for event in shared.rest if event.kind is Kind.AMBIGUOUS]
-    if why := shared.blind or next(iter(unclear), ""):
+    left = [event for uidl, event in files.items() if uidl not in handed]
+    if why := shared.blind or _hidden(left, shared.gap) or next(iter(unclear), ""):
         return Leg(LEGS[3], State.UNKNOWN, why)
     taken = any(one.removed for one in pickups)
     why = "it was removed, and no complete RETR of it was seen" if taken else ""
     return Leg(LEGS[3], State.UNKNOWN if taken else State.WAITING, why)
+
+
+def _hidden(left: list[Event], gap: Event | None) -> str:
+    """Why POP3 may have handed out one of these files unseen: its log lost a part since the file was written."""
+    if gap and any(gap.seq > event.seq or gap.at >= event.at for event in left):
+        return f"a part of the POP3 log is missing, and may tell of it: {gap.fields['why']}"
+    return ""
 
 
 def _end(

@@ -31,7 +31,7 @@ class Kind(StrEnum):
     UNSURE = "unsure"  # why: the log was cut while this message was on its way
     ALARM = "alarm"  # recipient, why: what happened is not what the rules foretold
     FORETOLD = "foretold"  # of no message: address, outcome, why, maildirs, mboxes, elsewhere
-    GAP = "gap"  # of no message: why
+    GAP = "gap"  # of no message: why, and log: `pop3` where a part of that log is missing
     BLIND = "blind"  # of no message: why POP3 does not say which messages it hands out; empty once it does
     NOTE = "note"  # of no message: what a user of the store adds, such as a write through an API
 

@@ -95,7 +95,7 @@ class Recorder:
         self._kept = set(self._store.owing())
         if self._follow_pop3:
             position, state = self._store.position(POP3)
-            self._pop3.load(state)
+            self._pop3.load(state, self._store.pop3_gap())
             try:
                 self._logs[POP3] = self._follow_pop3(position)
             except NotPossibleError as error:
@@ -138,9 +138,12 @@ class Recorder:
         lines = list(islice(log.lines(), MOST_LINES)) if log else []
         for line in lines:
             self._pop3.take(line.text, line.place)
-        if not (self._files.owed or lines or self._pop3.is_waiting):
+        gap = log.gap if log else ""
+        if not (self._files.owed or lines or gap or self._pop3.is_waiting):
             return
         with self._store.batch() as batch:
+            if gap:
+                self._pop3.cut(batch, gap, time.time())  # not before the look: all files of it are older
             self._files.settle(batch, look, now, self._pop3.removed_unseen)
             self._pop3.join(batch, now)
             self._pop3.tell_blind(batch, self._store.blind(), now)

@@ -3,7 +3,8 @@
 ``python -m tests.bench.serve.million [--journeys 1000000] [--folder DIR]``
 
 The store is made by tests/bench/bench_journeys.py, whose searches run first; a second run with the same DIR takes it
-as it is. Then ``popbox serve`` shows it, beside a host with a box of 50,000 messages. Each path is asked for 20 times.
+as it is. Then ``popbox serve`` shows it, beside a host with a box of 50,000 messages and a POP3 log of 1 GiB. Each path
+is asked for 20 times.
 Exit code 1 where a page is greater than 60 KiB, or takes the server more than 150 ms of processor (the box: 300 ms).
 """
 
@@ -30,7 +31,7 @@ from popbox.clients.wire import Address
 from popbox.hosts.base import Host
 
 TIMES, MOST_OCTETS, MOST_MS, MOST_BOX_MS = 20, 60 * 1024, 150.0, 300.0
-IN_BOX = 50_000
+IN_BOX, LOG_OCTETS = 50_000, 1 << 30
 BOX = f"popboxes/{DOMAIN.replace('.', '-')}/box0/Maildir"
 
 
@@ -85,6 +86,15 @@ def fill_box(host: Host) -> None:
         (new / f"{1_700_000_000 + number}.{number}.mx").write_bytes(text)
 
 
+def fill_log(host: Host) -> None:
+    """A POP3 log of LOG_OCTETS, most of it a hole, whose last MiB are sessions of the box."""
+    log = Path(host.home()).parent / "log" / "pop3.log"
+    line = '{"time": %d, "event": "session", "login": "box0", "peer": "192.0.2.1", "id": "<%d.1@m>", "retrieved": 1}\n'
+    with log.open("r+b") as file:
+        file.seek(LOG_OCTETS)
+        file.write(b"\n" + "".join(line % (1_700_000_000 + one, one) for one in range(10_000)).encode())
+
+
 async def took(at: Address, gauge: Gauge, path: str) -> Took:
     """Ask for it again and again, over one connection."""
     reader, writer = await asyncio.open_connection(at.host, at.port)
@@ -109,6 +119,7 @@ def main() -> None:
     bench_journeys.run(folder / "journeys.db", asked.journeys)
     with host_with(1_000) as (state, host):
         fill_box(host)
+        fill_log(host)
         with served(state, "--store", str(folder / "journeys.db")) as (at, pid):
             gauge = Gauge(pid)
             print(f"load average {os.getloadavg()[0]:.1f}; serve {gauge.rss():.0f} MiB at first")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from popbox.errors import HostError
 from popbox.hosts.command_log import CommandFollower
-from popbox.hosts.following import FileFollower, Follower
+from popbox.hosts.following import FileFollower, Follower, end_of
 
 
 def texts(follower: Follower) -> list[str]:
@@ -232,3 +234,21 @@ def test_a_short_log_after_a_rotation_is_told_once() -> None:
 
 def test_positions_are_text_of_their_own() -> None:
     assert json.loads(FileFollower(Path("/nowhere")).position)[0] == 0
+
+
+def test_the_end_of_a_log_is_whole_lines_and_no_more_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert end_of(log, 100) == ""
+    log.write_bytes("".join(f"line {number} ä\n" for number in range(100)).encode())
+    assert end_of(log, 28) == "line 98 ä\nline 99 ä\n"
+    assert end_of(log, 5_000) == log.read_text()
+    with log.open("r+b") as file:  # a log of 1 GiB, which takes no room: reading it whole would take seconds
+        file.seek(1 << 30)
+        file.write(b"\nthe last\n")
+    began = time.process_time()
+    assert end_of(log, 20) == "the last\n"
+    assert time.process_time() - began < 0.1
+    log.unlink()
+    os.mkfifo(log)
+    with pytest.raises(HostError, match="no regular file"):
+        end_of(log, 20)

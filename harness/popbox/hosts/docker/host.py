@@ -33,6 +33,7 @@ from popbox.settings import Settings
 
 HOME = "/var/qmail"
 POPUSER_UID = 888
+LINE_OCTETS = 100  # our choice: a short line of a log; one of the POP3 log has 150 and more
 STOP_S = 10  # our choice: how long a service may drain before the engine kills it
 BUILD_S, UP_S, EXEC_S = 900.0, 90.0, 60.0  # our choice: about ten times what a small machine needs
 PYTHON = ("/opt/mailhost/bin/python3", "-I")  # the interpreter of images/mailhost/install
@@ -322,6 +323,11 @@ class DockerHost:
         """See Host."""
         octets: bytes = self._container(service).logs()
         return octets.decode(errors="replace")
+
+    def log_end(self, service: Service, octets: int) -> str:
+        """See Host. An engine counts lines."""
+        logged: bytes = self._container(service).logs(tail=octets // LINE_OCTETS)
+        return logged[-octets:].decode(errors="replace")
 
     def follow(self, service: Service, position: str = "") -> ContainerFollower:
         """See Host."""

@@ -10,12 +10,14 @@ from popbox.journey.feeds.maildirs import Look, MaildirFile, Maildirs
 from popbox.journey.join.filed import Owed, ambiguous, candidates, filed, named, second_copies
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import Batch
+from popbox.journey.store.reading import pop3_gap
 
 MISSING_S = 5.0  # our choice: a file that is not there so long after the log said so is missing
 BEFORE_S = 10.0  # our choice: a file may be older than the log's line by that; a clock of another machine by more
 NO_RULES = "no one says where it lies: mailhost explain cannot be asked on this host"
 ELSEWHERE = "it was kept in an mbox or by a program, which is not looked into: {}"
 TAKEN = "{} files were removed from {} over POP3 before they were seen"
+CUT = "no file in {} is it, and POP3 may have removed it where its log has a part missing: {}"
 LATE = "no file in {} is it, and popbox did not look when it was delivered"
 MISSING = "the log says that it was delivered, and no file in {} is it"
 
@@ -101,6 +103,8 @@ class Files:
             return False
         if gone := sum(map(taken, one.boxes)):
             return self._say(batch, one, Kind.UNSEEN, TAKEN.format(gone, ", ".join(one.boxes)), now)
+        if (gap := pop3_gap(batch.db)) and (gap.seq > one.of or gap.at >= one.queued_at):
+            return self._say(batch, one, Kind.UNSEEN, CUT.format(", ".join(one.boxes), gap.fields["why"]), now)
         if one.others:
             return self._say(batch, one, Kind.UNSEEN, ELSEWHERE.format(", ".join(one.others)), now)
         if one.late:

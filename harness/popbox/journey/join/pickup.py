@@ -33,9 +33,11 @@ class PopLog:
         self._waiting: list[tuple[Line, str]] = []
         self._sessions: deque[str] = deque(maxlen=SESSIONS)
         self._blind = ""  # why it is not told which messages POP3 hands out, if so
+        self._cut_at = float("-inf")  # when a part of the log was missing last
 
-    def load(self, state: str) -> None:
-        """Begin where a store is."""
+    def load(self, state: str, gap: Event | None) -> None:
+        """Begin where a store is; ``gap`` is the last that it has of this log."""
+        self._cut_at = gap.at if gap else float("-inf")
         waiting, sessions = json.loads(state or "[[], []]")
         self._waiting = [(line, place) for line, place in waiting]
         self._sessions.clear()
@@ -68,10 +70,19 @@ class PopLog:
                     self._sessions.append(session)
                 self._waiting.append((line, place))
                 self._blind = ""
-            elif kind == "session" and line.get("retrieved") and session not in self._sessions:
+            elif kind == "session" and line.get("retrieved") and not self._may_be_told(line, session):
                 self._blind = BLIND
         except (ValueError, KeyError, TypeError):
             return
+
+    def _may_be_told(self, line: Line, session: str) -> bool:
+        """Whether lines of a session's messages were read, or stood in a part of the log that is missing."""
+        return session in self._sessions or float(line["time"]) - float(line.get("seconds") or 0) <= self._cut_at
+
+    def cut(self, batch: Batch, why: str, now: float) -> None:
+        """A part of the log is missing: what it told of files that are there by now is not known."""
+        self._cut_at = now
+        batch.add(Event(now, Kind.GAP, None, {"why": why, "log": "pop3"}, self._source))
 
     def deaf(self, why: str) -> None:
         """There is no such log, for that reason."""

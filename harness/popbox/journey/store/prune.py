@@ -70,6 +70,7 @@ def loose(db: sqlite3.Connection, before: float, now: float, limit: int) -> list
     """
     spaces = db.execute("SELECT name, domain, cursor FROM spaces WHERE ended_at IS NULL").fetchall()
     names, domains = {one[0] for one in spaces}, {one[1] for one in spaces}
+    (first,) = db.execute("SELECT coalesce(min(id), 9223372036854775807) FROM messages").fetchone()
     found: list[int] = []
     for kind in (Kind.NOTE, Kind.FORETOLD, Kind.GAP, Kind.BLIND):
         until = min(before, now - FORETOLD_S) if kind is Kind.FORETOLD else before
@@ -81,6 +82,7 @@ def loose(db: sqlite3.Connection, before: float, now: float, limit: int) -> list
                 break
             if kind in (Kind.GAP, Kind.BLIND):
                 stays = any(seq > cursor for _, _, cursor in spaces)
+                stays |= "log" in json.loads(fields) and seq > first  # it says of older journeys what is unknown
             elif kind is Kind.FORETOLD and db.execute(FORETELLS, (seq,)).fetchone():
                 stays = True
             else:

@@ -84,7 +84,7 @@ class Reading:
         """
         root = self.root_of(of)
         events = [one for one in self.events_of(root) if upto is None or one.seq <= upto]
-        return derive(root, events, self.foretold, self.blind()) if root else None
+        return derive(root, events, self.foretold, self.blind(), self.pop3_gap()) if root else None
 
     def root_of(self, of: int) -> int:
         """The first message of the journey that a message belongs to; 0 where there is none."""
@@ -102,6 +102,10 @@ class Reading:
         query = "SELECT fields FROM events WHERE message IS NULL AND kind = 'blind' ORDER BY seq DESC LIMIT 1"
         row = self._reader().execute(query).fetchone()
         return str(json.loads(row[0])["why"]) if row else ""
+
+    def pop3_gap(self) -> Event | None:
+        """The last event that tells of a missing part of the POP3 log: it hides all that an earlier one hides."""
+        return pop3_gap(self._reader())
 
     def events_about(self, of: int) -> list[Event]:
         """All events of one message, oldest first."""
@@ -148,8 +152,11 @@ class Reading:
         return tuple(sorted({*self.unfinished(since, limit), *awaited}))
 
     def gaps(self, since: int) -> tuple[str, ...]:
-        """Why the log was cut behind a cursor, once for each time."""
-        query = "SELECT fields FROM events WHERE message IS NULL AND kind = 'gap' AND seq > ? ORDER BY seq LIMIT 10"
+        """Why the MTA's log was cut behind a cursor, once for each time."""
+        query = (
+            "SELECT fields FROM events WHERE message IS NULL AND kind = 'gap' AND seq > ?"
+            " AND json_extract(fields, '$.log') IS NULL ORDER BY seq LIMIT 10"
+        )
         return tuple(str(json.loads(row[0])["why"]) for row in self._reader().execute(query, (since,)))
 
     def open_numbers(self) -> dict[str, int]:
@@ -174,6 +181,16 @@ class Reading:
     def live_spaces(self) -> dict[str, str]:
         """Name -> domain of the spaces that were not ended."""
         return dict(self._reader().execute("SELECT name, domain FROM spaces WHERE ended_at IS NULL").fetchall())
+
+
+def pop3_gap(db: sqlite3.Connection) -> Event | None:
+    """See ``Reading.pop3_gap``, which is for readers; the writer asks by its own connection."""
+    query = (
+        f"SELECT {COLUMNS} {FROM} WHERE e.message IS NULL AND e.kind = 'gap'"
+        " AND json_extract(e.fields, '$.log') = 'pop3' ORDER BY e.seq DESC LIMIT 1"
+    )
+    row = db.execute(query).fetchone()
+    return _event(row) if row else None
 
 
 def _event(row: tuple[int, float, str, str | None, str, int | None, str]) -> Event:

@@ -22,7 +22,7 @@ from popbox.serve.mail.messages import Mailroom
 
 PAGE = 100
 SESSIONS = 20  # our choice: the newest sessions, and as many refusals
-LOG_CHARACTERS = 1 << 20  # our choice: of the log, from its end
+LOG_OCTETS = 1 << 20  # our choice: of the log, from its end
 NAMES = 5  # our choice: journeys that are looked at for the addresses of a box
 REFUSED = ("login refused", "maildrop not opened")
 
@@ -112,7 +112,7 @@ def _opened(host: Host, maildir: str) -> dict[str, Any]:
         return {**none, "unseen": why}
     try:
         names = [one.login for one in logins(host) if f"{one.box}/Maildir" == maildir]
-        sessions, refusals = heard(host.log("pop3")[-LOG_CHARACTERS:], names) if names else ([], [])
+        sessions, refusals = heard(host.log_end("pop3", LOG_OCTETS), names) if names else ([], [])
     except HostError as error:
         return {**none, "unseen": error.what}
     unseen = "" if names else "No login opens this box."

@@ -60,6 +60,7 @@ class Talk:
     last: float
     ended: str = ""
     sent: int = 0
+    counted: tuple[int, int] = (0, 0)  # lines of the log, and the characters of these
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -206,4 +207,8 @@ def _connected(host: Host, service: Service) -> Wire:
 
 
 def _size(talk: Talk) -> int:
-    return sum(len(one.text) for one in talk.wire.log)
+    """Characters of all that was said: only lines that came since the last call are counted."""
+    lines, size = talk.counted
+    size += sum(len(one.text) for one in talk.wire.log[lines:])
+    talk.counted = len(talk.wire.log), size
+    return size

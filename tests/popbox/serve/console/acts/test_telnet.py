@@ -14,6 +14,7 @@ from tests.popbox.serve.mailing import until
 from tests.popbox.serve.visitor import Browser, Page
 from tests.popbox.standin import standin
 
+from popbox.clients.wire import Logged
 from popbox.hosts.base import Host
 from popbox.journey.model import Kind
 from popbox.serve.errors import ApiError
@@ -171,3 +172,18 @@ def test_a_conversation_that_says_too_much_is_cut(api: Api, monkeypatch: pytest.
             talks.say(talk, "NOOP")
     assert talk.ended.startswith("more than 10 lines")
     assert len(talk.lines) <= 12
+
+
+def test_what_was_said_is_counted_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    talks, owner = Talks(api.live), object()
+    talk = talks.begin("pop3", owner, CONSOLE)
+    talks.say(talk, "NOOP")
+    said = sum(len(one.text) for one in talk.wire.log)
+    assert talk.counted == (len(talk.wire.log), said)
+    monkeypatch.setattr(module, "MOST_OCTETS", said + 5)
+    talk.wire.log[0] = Logged("S", "x" * 1_000, 0.0)  # counted before
+    talks.say(talk, "A")
+    assert (talk.ended, talk.counted[1] - said) == (
+        f"more than {module.MOST_LINES} lines or {said + 5} octets were said",
+        sum(len(one.text) for one in talk.wire.log[-2:]),
+    )
