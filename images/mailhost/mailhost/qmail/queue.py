@@ -1,6 +1,6 @@
 """qmail's queue, read only: what lies in todo, info, local, remote, bounce and mess (Q-QUEUE-5 to Q-QUEUE-9).
 
-qmail-send goes on working meanwhile. A message whose file goes while it is read has ended, and is not there.
+qmail-send goes on working at the same time. A message whose file goes while it is read has ended, and is not there.
 """
 
 from __future__ import annotations
