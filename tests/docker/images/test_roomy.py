@@ -10,6 +10,7 @@ import pytest
 from tests.popbox import ROOT
 
 ROOMY = str(ROOT / "images/mailhost/roomy")
+SPACE, INODES = "full: under 16 MiB and under 5 %", "full: under 64 and under 5 %"
 
 
 def look(tmp_path: Path, *disks: str, options: str = "rw,relatime") -> subprocess.CompletedProcess[str]:
@@ -25,12 +26,15 @@ def look(tmp_path: Path, *disks: str, options: str = "rw,relatime") -> subproces
 @pytest.mark.parametrize(
     ("disk", "said"),
     [
-        ("1000000 2000000 4096 10 20", ""),
-        ("0 2000000 4096 10 20", "/a: disk full, 0 KiB left of 8000000"),
-        ("4095 2000000 4096 10 20", "/a: disk full, 16380 KiB left of 8000000"),
-        ("4096 2000000 4096 10 20", ""),
-        ("300 1000 4096 10 20", ""),
-        ("1000000 2000000 4096 0 20", "/a: disk full, no inode left of 20"),
+        ("1000000 2000000 4096 900 999", ""),
+        ("0 2000000 4096 900 999", f"/a: disk full, 0 KiB left of 8000000 ({SPACE})"),
+        ("4095 2000000 4096 900 999", f"/a: disk full, 16380 KiB left of 8000000 ({SPACE})"),
+        ("4096 2000000 4096 900 999", ""),
+        ("300 1000 4096 900 999", ""),
+        ("1000000 2000000 4096 0 20", f"/a: disk full, 0 inodes left of 20 ({INODES})"),
+        ("1000000 2000000 4096 63 9999", f"/a: disk full, 63 inodes left of 9999 ({INODES})"),
+        ("1000000 2000000 4096 64 9999", ""),
+        ("1000000 2000000 4096 2 20", ""),  # a small one may have few left
         ("1000000 2000000 4096 0 0", ""),  # btrfs counts none
     ],
 )
@@ -42,7 +46,7 @@ def test_full(tmp_path: Path, disk: str, said: str) -> None:
 
 @pytest.mark.parametrize(("options", "fails"), [("ro,relatime", True), ("rw,errors=remount-ro", False), ("", False)])
 def test_read_only(tmp_path: Path, options: str, fails: bool) -> None:
-    done = look(tmp_path, "1000000 2000000 4096 10 20", options=options)
+    done = look(tmp_path, "1000000 2000000 4096 900 999", options=options)
     assert ("/a: read-only file system" in done.stdout) == fails
     assert done.returncode == fails
 

@@ -38,6 +38,8 @@ def disk(free: int, size: int, inodes: int = 1000, flags: int = 0) -> SimpleName
         (disk(17 << 20, 1000 * GIB), ""),
         (disk(1 << 20, 10 << 20), ""),  # a small disk may have little left
         (disk(GIB, 2 * GIB, inodes=0), "disk-full"),
+        (disk(GIB, 2 * GIB, inodes=63), "disk-full"),
+        (disk(GIB, 2 * GIB, inodes=64), ""),
         (disk(GIB, 2 * GIB, flags=os.ST_RDONLY), "disk-read-only"),
     ],
 )
@@ -46,6 +48,16 @@ def test_disks(howto: Host, monkeypatch: pytest.MonkeyPatch, seen: SimpleNamespa
     rules = found(howto)
     assert {one for one in rules if one.startswith("disk")} == ({rule} if rule else set())
     assert not rule or rules[rule][0] == "error"
+
+
+def test_a_disk_that_is_full_says_what_is_left_and_when_it_is_full(
+    howto: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = disk(40 << 10, 40 << 20)
+    monkeypatch.setattr(os, "statvfs", lambda _: seen)
+    assert "disk full: 40 KiB are left of 40960 (full: under 16 MiB and under 5 %)" in howto.run("lint").output
+    seen.f_bavail, seen.f_favail = seen.f_blocks, 7
+    assert "disk full: 7 inodes are left of 1000000 (full: under 64 and under 5 %)" in howto.run("lint").output
 
 
 @pytest.mark.parametrize("place", ["todo/4711", "todo/3/4711"])

@@ -10,8 +10,10 @@ from pathlib import Path
 from mailhost.accounts.lint.facts import Facts, Finding
 from mailhost.system import expiry
 
-FULL_OCTETS, FULL_SHARE = 16 << 20, 20
-"""As in images/mailhost/roomy: less than 16 MiB, and less than a twentieth."""
+FULL_OCTETS, FULL_INODES, FULL_SHARE = 16 << 20, 64, 20
+"""As in images/mailhost/roomy: less than 16 MiB, or less than 64 inodes, and less than a twentieth of them."""
+
+_PERCENT = f"under {100 // FULL_SHARE} %"
 
 WAITS_S = 120
 """qmail-send takes a message out of queue/todo at once."""
@@ -24,7 +26,7 @@ def disks(facts: Facts) -> Iterator[Finding]:
     """File systems that take no message, no delivery or no change of an account."""
     seen: set[int] = set()
     home = facts.layout.home
-    for folder in (home / "queue", facts.layout.popboxes, home / "control", home / "users"):
+    for folder in (home / "queue", facts.layout.popboxes, home / "control", home / "users", home / "alias"):
         try:
             device, found = folder.stat().st_dev, os.statvfs(folder)
         except OSError:
@@ -32,13 +34,21 @@ def disks(facts: Facts) -> Iterator[Finding]:
         if device in seen:
             continue
         seen.add(device)
-        shown, free = facts.shown(folder), found.f_bavail * found.f_frsize
-        if free < FULL_OCTETS and free * FULL_SHARE < found.f_blocks * found.f_frsize:
-            yield _state("error", "disk-full", shown, f"disk full: {free // 1024} KiB are left")
-        elif found.f_files and not found.f_favail:
-            yield _state("error", "disk-full", shown, f"disk full: no inode is left of {found.f_files}")
+        shown = facts.shown(folder)
+        if full := _full(found):
+            yield _state("error", "disk-full", shown, f"disk full: {full}")
         if found.f_flag & os.ST_RDONLY:
             yield _state("error", "disk-read-only", shown, "read-only file system")
+
+
+def _full(found: os.statvfs_result) -> str:
+    """What is left of a disk that is full for users other than root, and which limit that is under; else empty."""
+    free, size = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    if free < FULL_OCTETS and free * FULL_SHARE < size:
+        return f"{free >> 10} KiB are left of {size >> 10} (full: under {FULL_OCTETS >> 20} MiB and {_PERCENT})"
+    if found.f_favail < FULL_INODES and found.f_favail * FULL_SHARE < found.f_files:
+        return f"{found.f_favail} inodes are left of {found.f_files} (full: under {FULL_INODES} and {_PERCENT})"
+    return ""
 
 
 def sender(facts: Facts) -> Iterator[Finding]:
