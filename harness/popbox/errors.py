@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from popbox.printable import plain
 
 
@@ -22,10 +24,25 @@ class UnusableError(PopboxError):
 class ScenarioError(UnusableError):
     """A scenario file cannot be used: names file, step and key."""
 
-    def __init__(self, file: str, where: str, rule: str) -> None:
-        """``where`` is a dotted path such as ``step 3.send.to``; ``rule`` says what should stand there."""
-        super().__init__(f"{file}: {where}: {rule}" if where else f"{file}: {rule}")
-        self.file, self.where, self.rule = file, where, rule
+    def __init__(self, file: str, where: str, rule: str, line: int = 0) -> None:
+        """``where`` is a dotted path such as ``step 3.send.to``; ``rule`` says what should stand there.
+
+        ``line`` counts from 1; 0 where it is not known.
+        """
+        at = f"line {line}" if line else ""
+        super().__init__(": ".join(filter(None, (file, at, where, rule))))
+        self.file, self.where, self.rule, self.line = file, where, rule, line
+        self.mistakes: tuple[str, ...] = (": ".join(filter(None, (at, where, rule))),)
+
+    @classmethod
+    def of(cls, each: Sequence[ScenarioError], most: int) -> ScenarioError:
+        """One error for several of a file: a line for each of the first ``most``; its fields are those of the first."""
+        first = each[0]
+        made = cls(first.file, first.where, first.rule, first.line)
+        more = (f"and {len(each) - most:,} more",) if len(each) > most else ()
+        made.mistakes = tuple(line for one in each[:most] for line in one.mistakes) + more
+        made.args = ("\n".join(f"{first.file}: {line}" for line in made.mistakes),)
+        return made
 
 
 class HostError(PopboxError):

@@ -28,6 +28,7 @@ from popbox.run.own_password import random_password
 from popbox.run.runner import Watcher
 from popbox.run.verbs import declare
 from popbox.scenario.load import ScenarioFile, load
+from popbox.scenario.model import Scenario
 from popbox.testing import Mailbox, Password
 
 PLAIN = base64.b64encode(b"\0joe\0s3cret").decode()
@@ -180,6 +181,17 @@ def test_the_passwords_of_a_remote_run_are_in_no_report(tmp_path: Path, monkeypa
     assert len(made) >= 2
     for password in (*made, "another"):
         assert password not in shown_
+
+
+def test_a_password_that_a_mailbox_says_is_another_one_on_host_remote() -> None:
+    box = {"login": "joe", "password": "said"}
+    step = {"expect-retrieved": {"login": "joe", "password": "said"}}
+    sent = {"send": {"from": "", "to": "joe@d.example"}}
+    table = {"title": "t", "accounts": {"domains": {"d.example": {"mailboxes": {"joe": box}}}}, "step": [sent, step]}
+    there = own_password.replaced(Scenario.model_validate(table), "random", "hash")
+    made = there.accounts.domains["d.example"].mailboxes["joe"]
+    assert (made.crypt, made.password) == ("hash", None)
+    assert there.step[1].spec.password.get_secret_value() == "random"
 
 
 def test_pytest_shows_no_password_of_a_mailbox() -> None:

@@ -22,6 +22,7 @@ from popbox.errors import UnusableError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import choose, start
 from popbox.hosts.remote import RemoteHost
+from popbox.scenario.load import table_of, text_of
 from popbox.settings import Settings
 
 if TYPE_CHECKING:
@@ -88,17 +89,18 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     popbox load scenarios/load/smoke.toml --report out
     popbox load soak.toml --processes 4 --budget accept_p99=250ms --budget fairness>=0.9
     """
-    from popbox.load.plan.read import from_table, table_of
+    from popbox.load.plan.read import from_table
     from popbox.load.stage.accounts import given as read_given
     from popbox.load.stage.run import Wish
     from popbox.load.stage.run import run as run_load
 
     if given["worker"]:
         return _work(settings, file, given["worker"], given["report"])
-    table = table_of(file)
+    text = text_of(file)
+    table = table_of(text, file)
     changes = {"users": given["users"], "spawn-rate": given["spawn_rate"], "for": given["lasts"], "seed": given["seed"]}
     table |= {key: value for key, value in changes.items() if value is not None}
-    disks = from_table(table, str(file)).breaks_disks
+    disks = from_table(table, str(file), text).breaks_disks
     if given["master"]:
         address(given["master"])
     boxes = read_given(given["accounts"]) if given["accounts"] else ()

@@ -1,13 +1,14 @@
 """What POP3 handed out: read from the conversations that a scenario had, and fetched by popbox itself afterwards.
 
-A password is known where the scenario itself logged in with it, or where the account has the HOWTO's own sample hash.
+A password is known where the scenario itself logged in with it, or where the account has a hash whose
+password is known: that of a password that the scenario says, or the HOWTO's own sample.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +21,6 @@ from popbox.hosts.base import Host
 from popbox.journey.join.rules import logins
 from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.proof import Retrieved
-from popbox.scenario.names import HOWTO_HASH, HOWTO_PASSWORD
 
 MOST_MESSAGES = 200  # our choice: the newest of a maildrop; a scenario's own are among them
 FETCH_S = 10.0  # our choice: for each reply
@@ -129,8 +129,13 @@ def _size(line: str) -> tuple[int, int] | None:
     return (int(words[0]), int(words[1])) if len(words) >= 2 and words[0].isdecimal() and words[1].isdecimal() else None
 
 
-def known_logins(host: Host, boxes: set[str], heard: Iterable[Heard]) -> dict[str, tuple[str, str]]:
-    """Box below the qmail home -> login and password, for those boxes whose password is known."""
+def known_logins(
+    host: Host, boxes: set[str], heard: Iterable[Heard], passwords: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """Box below the qmail home -> login and password, for those boxes whose password is known.
+
+    ``passwords`` are those of hashes.
+    """
     said = {one.login: one.password for one in heard if one.password and not one.password.startswith("*")}
     try:
         rows = logins(host)
@@ -138,7 +143,7 @@ def known_logins(host: Host, boxes: set[str], heard: Iterable[Heard]) -> dict[st
         return {}
     known: dict[str, tuple[str, str]] = {}
     for one in rows:
-        password = said.get(one.login) or (HOWTO_PASSWORD if one.crypt == HOWTO_HASH else None)
+        password = said.get(one.login) or passwords.get(one.crypt)
         if one.box in boxes and password:
             known[one.box] = (one.login, password)
     return known

@@ -37,6 +37,7 @@ class Run(Protocol):
     played: list[tuple[int, Wire]]
     before: dict[str, Names]
     logins: dict[str, Login]
+    passwords: dict[str, str]
     tracker: Tracker
 
 
@@ -144,7 +145,7 @@ def _pick_up(run: Run, seen: Seen) -> None:
             if one.kind == "maildir" and one.place.endswith("/Maildir"):
                 tokens.setdefault(one.place.removesuffix("/Maildir"), set()).add(sent.token)
                 newest = max(newest, one.entry.mtime)
-    logins = known_logins(run.host, set(tokens), heard) if tokens else {}
+    logins = known_logins(run.host, set(tokens), heard, run.passwords) if tokens else {}
     if logins:
         time.sleep(
             min(1.0, max(0.0, int(newest) + 1.0 - time.time()))

@@ -19,6 +19,7 @@ from popbox.ledger.sent import Sent
 from popbox.ledger.tracker import Tracker
 from popbox.scenario.faults import Break
 from popbox.scenario.load import ScenarioFile
+from popbox.scenario.names import HOWTO_HASH, HOWTO_PASSWORD
 from popbox.scenario.steps import ExpectRetrieved, Telnet
 from popbox.scenario.transcript import TranscriptError, expand, logins_in
 
@@ -50,6 +51,7 @@ class Context:
     log_from: dict[Service, int] = field(default_factory=dict)
     before: dict[str, Names] = field(default_factory=dict)  # Maildir -> what lay there before a message was sent
     logins: dict[str, Login] = field(default_factory=dict)  # the same of boxes that only POP3 shows, by login
+    passwords: dict[str, str] = field(default_factory=lambda: {HOWTO_HASH: HOWTO_PASSWORD})  # by their hashes
     store: Store | None = None  # that is kept: journeys of all that the host shows
     tracker: Tracker = field(init=False)  # of the messages offered
 

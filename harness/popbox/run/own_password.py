@@ -71,7 +71,7 @@ def replaced(scenario: Scenario, password: str, crypt: str) -> Scenario:
     table = scenario.accounts.model_copy(deep=True)
     for domain in table.domains.values():
         for local, box in domain.mailboxes.items():
-            domain.mailboxes[local] = box.model_copy(update={"crypt": crypt})
+            domain.mailboxes[local] = box.model_copy(update={"crypt": crypt, "password": None})
     steps = [_in_step(number, step, known) for number, step in enumerate(scenario.step, 1)]
     return scenario.model_copy(update={"accounts": table, "step": steps})
 
@@ -80,7 +80,9 @@ def _known(scenario: Scenario, password: str, crypt: str) -> _Known:
     known = _Known({HOWTO_PASSWORD: password} if HOWTO_HASH in scenario.model_dump_json() else {}, crypt)
     for domain in scenario.accounts.domains.values():
         for box in domain.mailboxes.values():
-            known.add(box.login, told=box.crypt == HOWTO_HASH)
+            if box.password:
+                known.new[box.password.get_secret_value()] = password
+            known.add(box.login, told=box.crypt in (HOWTO_HASH, None))
     for spec in (step.declare for step in scenario.step if step.declare):
         given = _after(spec.argv, HASH) or ""
         if FROM_STDIN in spec.argv:

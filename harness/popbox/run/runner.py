@@ -70,8 +70,7 @@ class Run:
 
     def declare(self) -> StepResult:
         """Step 0: declare the accounts."""
-        context = self.context
-        action = partial(accounts, context.file.scenario, context.host)
+        action = partial(accounts, self.context)
         return self.see("declare the accounts", "declare", "the mailhost program", action)
 
     def take(self, step: Step) -> StepResult:

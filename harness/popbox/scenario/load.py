@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from popbox.errors import ScenarioError
+from popbox.scenario.mistakes import MOST_SHOWN, dotted, refused
 from popbox.scenario.model import Scenario
 from popbox.scenario.references import broken_references
+from popbox.scenario.toml_lines import line_of, lines_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +40,69 @@ def load(path: Path) -> ScenarioFile:
     """Read one file.
 
     Raises:
-        ScenarioError: it cannot be read, or a key in it does not fit; names file, step and key.
+        ScenarioError: it cannot be read, or keys in it do not fit; names file, line, step and key of each.
+    """
+    file = parse(text_of(path), path)
+    gone = list(_unreadable(file))
+    if gone:
+        raise ScenarioError.of(gone, MOST_SHOWN)
+    return file
+
+
+def text_of(path: Path) -> str:
+    """The text of a TOML file.
+
+    Raises:
+        ScenarioError: it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ScenarioError(str(path), "", error.strerror or str(error)) from error
     except UnicodeDecodeError as error:
         raise ScenarioError(str(path), "", f"not TOML: {error}") from error
-    file = parse(text, path)
-    for step in file.scenario.step:
-        if step.send and step.send.mail:
-            file.message(step.send.mail)
-    return file
+
+
+def table_of(text: str, path: Path) -> dict[str, Any]:
+    """A TOML file's text as a table.
+
+    Raises:
+        ScenarioError: it is no TOML; names line and column.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(str(path), "", f"not TOML: {error}") from error
+    except RecursionError as error:
+        raise ScenarioError(str(path), "", "it is nested too deeply") from error
 
 
 def parse(text: str, path: Path) -> ScenarioFile:
     """Read the text of a file; no file is looked at, nor those that it names. ``path`` is what errors call it.
 
     Raises:
-        ScenarioError: it is no TOML, or a key in it does not fit; names step and key, or line and column.
+        ScenarioError: it is no TOML, or keys in it do not fit; names line, step and key of each.
     """
+    table = table_of(text, path)
     try:
-        file = ScenarioFile(path, Scenario.model_validate(tomllib.loads(text)))
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(str(path), "", f"not TOML: {error}") from error
-    except RecursionError as error:
-        raise ScenarioError(str(path), "", "it is nested too deeply") from error
+        file = ScenarioFile(path, Scenario.model_validate(table))
     except ValidationError as error:
-        raise ScenarioError(str(path), *first_rule(error)) from error
-    for where, rule in broken_references(file.scenario):
-        raise ScenarioError(str(path), where, rule)
+        raise refused(error, Scenario, table, text, str(path)) from error
+    if broken := list(broken_references(file.scenario)):
+        lines = lines_of(text)
+        each = [ScenarioError(str(path), dotted(at), rule, line_of(at, lines)) for at, rule in broken]
+        raise ScenarioError.of(each, MOST_SHOWN)
     return file
+
+
+def _unreadable(file: ScenarioFile) -> Iterator[ScenarioError]:
+    """Each message file of a step that cannot be read."""
+    for step in file.scenario.step:
+        if step.send and step.send.mail:
+            try:
+                file.message(step.send.mail)
+            except ScenarioError as error:
+                yield error
 
 
 def load_all(paths: list[Path]) -> list[ScenarioFile]:
@@ -81,27 +115,3 @@ def load_all(paths: list[Path]) -> list[ScenarioFile]:
     if not files:
         raise ScenarioError(", ".join(map(str, paths)), "", "no scenario file here (*.toml)")
     return [load(file) for file in files]
-
-
-def first_rule(error: ValidationError) -> tuple[str, str]:
-    """Where in the file, and the rule that is broken there; a misspelt key before a missing one."""
-    details = min(
-        error.errors(), key=lambda one: one["type"] != "extra_forbidden"
-    )  # a misspelt key, before a missing one
-    return _where(details), _rule(details)
-
-
-def _where(details: ErrorDetails) -> str:
-    """``("step", 2, "send", "to")`` reads ``step 3.send.to``: people count from one."""
-    words = ""
-    for key in details["loc"]:
-        words += f" {key + 1}" if isinstance(key, int) else f".{key}"
-    return words.strip(".")
-
-
-def _rule(details: ErrorDetails) -> str:
-    if details["type"] == "extra_forbidden":
-        return "unknown key"
-    if details["type"] == "missing":
-        return "this key is required"
-    return details["msg"].removeprefix("Value error, ")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from popbox.scenario.faults import DISKS, DISTURBS, Break
 from popbox.scenario.model import Needs, Scenario
 from popbox.scenario.steps import AboutMessage, Send, Step, Telnet
+from popbox.scenario.toml_lines import TomlPath
 
-Broken = Iterator[tuple[str, str]]  # key within the step, rule
+Broken = Iterator[tuple[str, str]]  # key within the verb's table, rule
 
 
 @dataclass(slots=True)
@@ -23,12 +24,12 @@ class _Known:
     ended: set[str] = field(default_factory=set)  # sessions hung up
 
 
-def broken_references(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    """Each rule that is broken, as the key's dotted path (``step 3.heal``) and the rule in words."""
+def broken_references(scenario: Scenario) -> Iterator[tuple[TomlPath, str]]:
+    """Each rule that is broken: the key's path, such as ``("step", 2, "heal")``, and the rule in words."""
     known = _Known(scenario.needs)
-    for number, step in enumerate(scenario.step, 1):
+    for number, step in enumerate(scenario.step):
         for key, rule in _of(step, known):
-            yield f"step {number}.{step.verb}{key}", rule
+            yield ("step", number, step.verb, *filter(None, [key])), rule
 
 
 def _of(step: Step, known: _Known) -> Broken:
@@ -41,11 +42,11 @@ def _of(step: Step, known: _Known) -> Broken:
     elif step.telnet and step.telnet.session:
         yield from _session(step.telnet, step.telnet.session, known)
     elif step.wait_until and step.wait_until.done:
-        yield from _message(step.wait_until.done, ".done", known)
+        yield from _message(step.wait_until.done, "done", known)
     elif step.restart and not known.needs.own_host:
         yield "", "needs.own-host must be true: others would see it"
     elif isinstance(step.spec, AboutMessage):
-        yield from _message(step.spec.message, ".message", known)
+        yield from _message(step.spec.message, "message", known)
 
 
 def _message(name: str, key: str, known: _Known) -> Broken:
@@ -55,17 +56,17 @@ def _message(name: str, key: str, known: _Known) -> Broken:
 
 def _send(send: Send, known: _Known) -> Broken:
     if send.id in known.sent:
-        yield ".id", f"{send.id!r} is sent twice"
+        yield "id", f"{send.id!r} is sent twice"
     known.sent.add(send.id)
 
 
 def _break(fault: Break, known: _Known) -> Broken:
     if fault.id and fault.id in known.faults:
-        yield ".id", f"{fault.id!r} is broken already; heal it first, or give this fault an id of its own"
+        yield "id", f"{fault.id!r} is broken already; heal it first, or give this fault an id of its own"
     if fault.kind in DISTURBS and not known.needs.own_host:
-        yield f".{fault.kind}", "needs.own-host must be true: others would see it"
+        yield fault.kind, "needs.own-host must be true: others would see it"
     if fault.kind in DISKS and not known.needs.own_disk:
-        yield f".{fault.kind}", "needs.own-disk must be true: no other disk is broken on purpose"
+        yield fault.kind, "needs.own-disk must be true: no other disk is broken on purpose"
     if fault.id:
         known.faults[fault.id] = fault.kind
 
@@ -80,9 +81,9 @@ def _heal(name: str, known: _Known) -> Broken:
 
 def _session(telnet: Telnet, name: str, known: _Known) -> Broken:
     if name in known.ended:
-        yield ".session", f"{name!r} was hung up; take another name"
+        yield "session", f"{name!r} was hung up; take another name"
     service = known.sessions.setdefault(name, telnet.service)
     if service != telnet.service:
-        yield ".service", f"session {name!r} talks to {service}"
+        yield "service", f"session {name!r} talks to {service}"
     if telnet.hang_up:
         known.ended.add(name)

@@ -18,6 +18,7 @@ def scenario_schema() -> dict[str, Any]:
     tables = schema["$defs"]
     _exactly_one(tables["Step"], STEP_VERBS)
     _exactly_one(tables["Break"], FAULTS)
+    _exactly_one(tables["Mailbox"], ("crypt", "password"))
     _exactly_one(tables["WaitUntil"], WaitUntil.model_fields)
     telnet = tables["Step"]["properties"]["telnet"]
     tables["Step"]["properties"]["telnet"] = {"anyOf": [{"type": "string", "description": "a transcript"}, telnet]}

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from popbox.scenario.faults import Break, WaitUntil
-from popbox.scenario.fields import Address, Below, Identifier, Mode, Regex, Table, Transcript
+from popbox.scenario.fields import Address, Addresses, Below, Identifier, Mode, Regex, Table, Transcript
 from popbox.scenario.names import Service
 
 
@@ -32,7 +32,7 @@ class Send(Table):
     """Send one message over SMTP, or prove that it is refused; or play an SMTP dialogue, word by word."""
 
     sender: Address = Field(default="", alias="from", description="envelope sender; empty for a bounce")
-    to: list[Address] = Field(default=[], min_length=1, description="envelope recipients")
+    to: Addresses = Field(default=[], description="envelope recipients")
     mail: str | None = Field(default=None, description="message file, relative to the scenario file")
     text: str | None = Field(default=None, description="message text, header and body, instead of a file")
     dialogue: Transcript | None = Field(default=None, description="the whole SMTP session, instead of all of these")
@@ -46,7 +46,8 @@ class Send(Table):
         if self.dialogue is None and not {"sender", "to"} <= self.model_fields_set:
             raise ValueError("give 'from' and 'to', or a 'dialogue'")
         if self.dialogue is not None and (more := self.model_fields_set - {"dialogue", "id"}):
-            raise ValueError(f"a 'dialogue' says it all itself: {', '.join(sorted(more))} cannot stand beside it")
+            beside = sorted("from" if name == "sender" else name for name in more)
+            raise ValueError(f"a 'dialogue' says it all itself: {', '.join(beside)} cannot stand beside it")
         return self
 
 

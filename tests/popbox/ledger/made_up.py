@@ -15,6 +15,7 @@ from popbox.ledger.proof import Message
 from popbox.ledger.reconcile import reconcile
 from popbox.ledger.sent import Sent
 from popbox.ledger.tracker import Tracker
+from popbox.scenario.names import HOWTO_HASH, HOWTO_PASSWORD
 
 NOW = 1_700_000_000.0
 BOX = "popboxes/c/joe/Maildir"
@@ -85,7 +86,12 @@ class Run:
         self.host.searches, self.host.lying = [list(files)], list(files)
         self.said = [log]
         self.context: Any = SimpleNamespace(
-            host=self.host, offered=[message or sent()], played=[], before={BOX: frozenset()}, logins={}
+            host=self.host,
+            offered=[message or sent()],
+            played=[],
+            before={BOX: frozenset()},
+            logins={},
+            passwords={HOWTO_HASH: HOWTO_PASSWORD},
         )
         self.context.tracker = Tracker(self.context.offered, lambda: self.log("smtp"))
 

@@ -82,23 +82,26 @@ def test_what_is_refused_or_cut_short_or_unasked_counts_for_nothing() -> None:
     assert list(heard(*LOGIN, "C RETR x", "S +OK", "S A: b", "S .").got) == [0]
 
 
+SAMPLE = {HOWTO_HASH: HOWTO_PASSWORD}
+
+
 def test_a_password_that_was_masked_or_refused_opens_nothing() -> None:
     rows = f"joe:x:popuser:{HOME}/popboxes/c/joe\neve:{HOWTO_HASH}:popuser:{HOME}/popboxes/c/eve/\n"
     rows += f"ann:x:popuser:{HOME}/popboxes/c/ann\nout:{HOWTO_HASH}:popuser:{HOME}/popboxes/c/out\nno:row\n"
     host = FakeHost(files={"users/poppasswd": rows.encode()})
     boxes = {"popboxes/c/joe", "popboxes/c/eve", "popboxes/c/ann"}
     said = [Heard("step 1", "joe", "pw"), Heard("step 2", "joe", ""), Heard("step 3", "ann", "********")]
-    assert known_logins(host, boxes, said) == {
+    assert known_logins(host, boxes, said, SAMPLE) == {
         "popboxes/c/joe": ("joe", "pw"),
         "popboxes/c/eve": ("eve", HOWTO_PASSWORD),
     }
-    assert known_logins(FakeHost(), boxes, said) == {}
+    assert known_logins(FakeHost(), boxes, said, SAMPLE) == {}
 
 
 def test_a_directory_may_have_a_colon() -> None:
     row = f"joe:{HOWTO_HASH}:popuser:{HOME}/popboxes/c/a:b\n"
     host = FakeHost(files={"users/poppasswd": row.encode()})
-    assert known_logins(host, {"popboxes/c/a:b"}, []) == {"popboxes/c/a:b": ("joe", HOWTO_PASSWORD)}
+    assert known_logins(host, {"popboxes/c/a:b"}, [], SAMPLE) == {"popboxes/c/a:b": ("joe", HOWTO_PASSWORD)}
 
 
 GREETED = [b"+OK hi\r\n", b"+OK\r\n", b"+OK\r\n"]

@@ -19,7 +19,7 @@ from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Registry
 from popbox.ledger.proof import Disposition, LegStatus, Message
 from popbox.result import Result, Verdict
-from popbox.run.runner import Run
+from popbox.run.runner import Run, run
 from popbox.scenario.load import ScenarioFile
 from popbox.scenario.model import Scenario
 
@@ -60,6 +60,18 @@ def play(host: LocalHost, domain: str, sabotage: Callable[[Path], object], *step
     box = Path(host.home(), "popboxes", domain.replace(".", "-"), "joe")
     sabotage(box)
     return going.result()
+
+
+def test_a_password_that_the_scenario_says_opens_the_box_to_the_ledger(host: LocalHost) -> None:
+    domain = "said.example"
+    boxes = {"joe": {"login": "said", "password": "a secret"}}
+    table = {"title": "t", "accounts": {"domains": {domain: {"mailboxes": boxes}}}, "step": [SEND]}
+    file = ScenarioFile(Path("t.toml"), Scenario.model_validate(table))
+    file.scenario.step[0].spec.to[0] = f"joe@{domain}"
+    result = run(file, host)
+    assert message(result).ended is Disposition.ONCE, result
+    assert "a secret" not in result.model_dump_json()
+    assert b"said:$6$" in host.read("users/poppasswd")
 
 
 def message(result: Result) -> Message:

@@ -24,6 +24,7 @@ REFUSED = {
     "two events": GOOD + '[[step]]\nwait-until = { answers = "smtp", silent = "smtp" }',
     "neither envelope nor dialogue": GOOD.replace('from = "a@b", ', ""),
     "nothing to look for in a file": GOOD + '[[step]]\nfile = { path = "x" }',
+    "crypt and password": GOOD + "[accounts.domains.'d.example'.mailboxes.joe]\ncrypt = 'x'\npassword = 'y'",
     "another type": GOOD + "within-s = '1'",
 }
 

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from popbox.errors import ScenarioError
 from popbox.load.plan.model import Plan
-from popbox.scenario.load import first_rule
+from popbox.scenario.mistakes import refused
 
 
-def table_of(path: Path) -> dict[str, Any]:
-    """A file as TOML has it.
-
-    Raises:
-        ScenarioError: it cannot be read.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ScenarioError(str(path), "", error.strerror or str(error)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(str(path), "", f"not TOML: {error}") from error
-
-
-def from_table(table: dict[str, Any], where: str) -> Plan:
-    """A plan from a table that was read already; ``where`` is the file's name for errors.
+def from_table(table: dict[str, Any], where: str, text: str = "") -> Plan:
+    """A plan from a table that was read already; ``where`` is the file's name for errors, ``text`` what it says.
 
     Raises:
-        ScenarioError: a key does not fit.
+        ScenarioError: keys do not fit; names each, with its line where the text is given.
     """
     try:
         return Plan.model_validate(table)
     except ValidationError as error:
-        raise ScenarioError(where, *first_rule(error)) from error
+        raise refused(error, Plan, table, text, where) from error
 
 
 def schema_text() -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import tomli_w
 
 from popbox.clients.secret import MASK
 from popbox.errors import HostError
-from popbox.hosts.base import Host, Ran
+from popbox.hosts.base import Ran
 from popbox.result import Observation
 from popbox.run.context import Context
+from popbox.run.own_password import FROM_STDIN
 from popbox.scenario.model import Scenario
 from popbox.scenario.steps import Declare, Explain, Shell
 
@@ -18,12 +20,13 @@ SECRETS = re.compile(r'^(password: ).+$|("password": ")[^"]+|\$[0-9a-z]{1,10}\$\
 """How the program shows a password that it has made up, and hashes but for those of DES, which look like words."""
 
 
-def accounts(scenario: Scenario, host: Host) -> Observation:
+def accounts(context: Context) -> Observation:
     """Declare a scenario's accounts, all at once; what others have declared on the host stays."""
-    table = scenario.accounts.model_dump(exclude_none=True, exclude_defaults=True)
-    if not table:
-        return Observation(passed=True, said="nothing to declare")
+    scenario, host = context.file.scenario, context.host
     try:
+        table = _hashed(scenario, context)
+        if not table:
+            return Observation(passed=True, said="nothing to declare")
         ran = host.run("apply", "--no-delete", "/dev/stdin", stdin=tomli_w.dumps(table).encode())
     except HostError as error:
         return Observation(passed=False, said=str(error))
@@ -32,6 +35,30 @@ def accounts(scenario: Scenario, host: Host) -> Observation:
     domains = scenario.accounts.domains
     boxes = [f"{local}@{name}" for name, domain in domains.items() for local in domain.mailboxes]
     return Observation(passed=True, said=f"{', '.join(boxes or domains)} declared")
+
+
+def _hashed(scenario: Scenario, context: Context) -> dict[str, Any]:
+    """The accounts as accounts.toml has them: a hash in place of each password, which the ledger knows by it.
+
+    Raises:
+        HostError: the host does not answer, or makes no hash of a password.
+    """
+    table = scenario.accounts.model_dump(exclude_none=True, exclude_defaults=True)
+    for name, domain in scenario.accounts.domains.items():
+        for local, box in domain.mailboxes.items():
+            if box.password is None:
+                continue
+            password = box.password.get_secret_value()
+            made = context.host.run("mkpasswd", FROM_STDIN, stdin=f"{password}\n".encode())
+            if made.code:
+                raise HostError(
+                    f"the password of {local}@{name}: mailhost mkpasswd ended with {made.code}", made.stderr
+                )
+            context.passwords[made.stdout.strip()] = password
+            written = table["domains"][name]["mailboxes"][local]
+            written["crypt"] = made.stdout.strip()
+            del written["password"]
+    return table
 
 
 def declare(context: Context, spec: Declare, _deadline: float) -> Observation:

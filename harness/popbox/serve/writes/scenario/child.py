@@ -68,10 +68,7 @@ def main(descriptor: int) -> None:
         try:
             file = _read(order, host)
         except ScenarioError as error:
-            where = f"{error.where}: " if error.where else ""
-            pipe.send(
-                Unusable("the scenario cannot be read", (f"{_line(order.text, error.where)}{where}{error.rule}",))
-            )
+            pipe.send(Unusable("the scenario cannot be read", error.mistakes))
         except UnusableError as error:
             pipe.send(Unusable("the scenario may not run here", tuple(str(error).splitlines())))
         else:
@@ -95,15 +92,6 @@ def _read(order: Order, host: Host) -> ScenarioFile:
 def _fit(file: ScenarioFile) -> Fit:
     steps = file.scenario.step
     return Fit(file.scenario.title, tuple(one.name or one.verb for one in steps), sum(one.within_s for one in steps))
-
-
-def _line(text: str, where: str) -> str:
-    """Where in the text the step begins that an error is about; empty where that cannot be told."""
-    words = where.replace(".", " ").split()
-    heads = [number for number, line in enumerate(text.splitlines(), 1) if line.strip().startswith("[[step]]")]
-    if words[:1] != ["step"] or len(words) < 2 or not words[1].isdecimal() or int(words[1]) > len(heads):
-        return ""
-    return f"line {heads[int(words[1]) - 1]}: "
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ class Reach:
     def __init__(self, host: Host, store: Store, keep: Callable[[Things], None]) -> None:
         """``keep``: see ``Own``."""
         self._host, self.own = host, Own(host, keep)
+        self._public = {HOWTO_HASH.encode()}  # and the hashes that were made for the run
         self._logs = {} if host.cannot(Ability.LOG) else {one: _Log(host, store, one) for one in SERVICES}
         self._asked: dict[str, Callable[..., Any]] = {
             "address": host.address,
@@ -76,11 +77,12 @@ class Reach:
             log.close()
 
     def _read(self, path: str) -> bytes:
-        """The ledger logs in to boxes with the HOWTO's password: it asks which, and gets no other hash."""
+        """The ledger logs in to boxes whose password it knows by the hash: it gets no other hash."""
         if path != POPPASSWD:
             raise HostError(f"{path} is not shown to a scenario that a client sends")
         rows = (line.split(b":", 2) for line in self._host.read(path).splitlines())
-        return b"".join(b":".join((one[0], *map(_public, one[1:2]), *one[2:])) + b"\n" for one in rows)
+        shown = ((one[0], *(crypt if crypt in self._public else b"*" for crypt in one[1:2]), *one[2:]) for one in rows)
+        return b"".join(b":".join(one) + b"\n" for one in shown)
 
     def _log(self, service: Service) -> str:
         if service not in self._logs:
@@ -88,11 +90,10 @@ class Reach:
         return self._logs[service].text()
 
     def _run(self, *argv: str, stdin: bytes = b"") -> Ran:
-        return self.own.run(argv, stdin)
-
-
-def _public(crypt: bytes) -> bytes:
-    return crypt if crypt == HOWTO_HASH.encode() else b"*"
+        ran = self.own.run(argv, stdin)
+        if argv[0] == "mkpasswd" and not ran.code:
+            self._public.add(ran.stdout.strip().encode())
+        return ran
 
 
 class _Log:

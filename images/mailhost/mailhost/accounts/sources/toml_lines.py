@@ -45,9 +45,13 @@ def line_of(path: TomlPath, lines: dict[TomlPath, int]) -> int:
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """The rule that a key breaks that is none of the known ones: which was meant, and which there are."""
     there = list(known)
-    meant = difflib.get_close_matches(key.lower(), there, 1)
-    hint = f"did you mean {meant[0]!r}? " if meant else ""
+    hint = "".join(f"did you mean {one!r}? " for one in meant(key, there))
     return f"unknown key; {hint}known here: {', '.join(there)}"
+
+
+def meant(key: str, known: Iterable[str]) -> list[str]:
+    """Which known key was meant, if any."""
+    return difflib.get_close_matches(key.lower(), list(known), 1)
 
 
 def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:

@@ -19,6 +19,7 @@ from tests.popbox.standin import standin
 from popbox.errors import HostError
 from popbox.hosts.base import Host, Ran
 from popbox.result import Result
+from popbox.scenario.steps import STEP_VERBS
 from popbox.serve.app import application
 from popbox.serve.writes.scenario import leftovers, runs
 
@@ -45,6 +46,7 @@ within-s = 600
 declare = { argv = ["explain", "%s!@own.example"], says = "(a+)+$" }
 """ % ("a" * 40)  # fmt: skip
 THERE = "there.example"
+KNOWN = f"known here: name, within-s, {', '.join(STEP_VERBS)}"
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,16 @@ def test_a_scenario_passes_and_is_told_in_events_and_journeys(api: Api) -> None:
     assert [one["id"] for one in api.get("/v1/scenarios")[1]["ended"]] == [body["id"]]
 
 
+def test_a_password_that_it_says_opens_the_box_and_is_told_nowhere(api: Api) -> None:
+    status, body = scenario(api, DECLARED.replace('crypt = "DmIMm9e5Hc8ic"', 'password = "a secret"') + SENT)
+    assert (status, body["result"]["verdict"]) == (200, "passed"), body
+    [message] = body["result"]["messages"]
+    assert message["ended"] == "delivered exactly once", message
+    told = json.dumps([body, api.get("/v1/scenarios")[1], [one.fields for one in api.notes()]])
+    assert "a secret" not in told
+    assert "$6$" not in told
+
+
 def test_a_failure_is_a_result_and_no_hash_is_told(api: Api) -> None:
     crypt = "$6$saltsalt$" + "a" * 86
     add = '[[step]]\ndeclare = { argv = ["mailbox", "add", "eve@own.example", "--login", "owneve", "--crypt", "%s"] }\n'
@@ -113,7 +125,7 @@ def test_a_failure_is_a_result_and_no_hash_is_told(api: Api) -> None:
 @pytest.mark.parametrize(
     ("toml", "line"),
     [
-        (DECLARED + SENT + "[[step]]\nsned = 1", "line 9: step 2.sned: unknown key"),
+        (DECLARED + SENT + "[[step]]\nsned = 1", f"line 10: step 2.sned: unknown key; did you mean 'send'? {KNOWN}"),
         ("x = " + "[" * 100_000, "it is nested too deeply"),
         (DECLARED + SENT.replace('id = "m"', 'mail = "/etc/passwd"'), None),
     ],
