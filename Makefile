@@ -9,7 +9,7 @@ SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 # A pytest in a fresh clone compiles hundreds of files, and so does each that a test starts, where none of it is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check quick browser picture bare lint lock bench mutants clean
+.PHONY: demo test check quick docs browser picture bare lint lock bench mutants clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/popbox demo $(ARGS)
@@ -37,6 +37,14 @@ QUICK = tests/test_bare.py tests/test_imports.py tests/test_needs.py tests/mailh
     tests/popbox/hosts/test_state.py tests/popbox/scenario/test_transcript.py
 quick: $(VENV)/.dev
 	$(PY) -m pytest $(SPREAD) -q -m "not slow and not quiet" $(QUICK) $(ARGS)
+
+# The site and the man pages: `man -M report/man mailhost`. A link that leads nowhere fails it.
+docs: $(VENV)/.docs
+	$(PY) -m docs.reference report/man
+	$(PY) -m docs.site report/docs
+$(VENV)/.docs: harness/docs/requirements.txt $(VENV)/.dev
+	$(PY) -m pip install --quiet --require-hashes -r harness/docs/requirements.txt
+	@touch $@
 
 # What the tests of the console in a browser need beside Debian's chromium: Playwright and axe, about 60 MB.
 BROWSER = tests/popbox/serve/browser/requirements
@@ -82,6 +90,7 @@ lock:
 	$(LOCK) pyproject.toml --extra build --extra serve --extra load --extra dev -o requirements-dev.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements.in -o images/mailhost/requirements.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements-box.in -o images/mailhost/requirements-box.txt -c requirements-dev.txt
+	$(LOCK) harness/docs/requirements.in -o harness/docs/requirements.txt -c requirements-dev.txt
 	$(LOCK) $(BROWSER).in -o $(BROWSER).txt -c requirements-dev.txt
 
 clean:

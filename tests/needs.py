@@ -84,6 +84,11 @@ def _playwright() -> str:
     return "" if found else "Playwright and axe are not installed: `make browser`"
 
 
+def _sphinx() -> str:
+    found = all(map(importlib.util.find_spec, ("sphinx", "myst_parser", "furo")))
+    return "" if found else "Sphinx is not installed: `make docs`"
+
+
 def _docker_stack() -> str:
     """An old client answers `--help` for any word; a new one knows `config`, which needs no engine."""
     done = subprocess.run(["docker", "stack", "config", "--help"], capture_output=True, text=True, check=False)
@@ -144,6 +149,8 @@ PROGRAMS: dict[str, tuple[str, ...]] = {  # name -> the programs of which one mu
     "flock": ("flock",),
     "getmail": ("getmail",),
     "git": ("git",),
+    "man": ("man",),
+    "mandoc": ("mandoc",),
     "mpop": ("mpop",),
     "mutt": ("mutt",),
     "nginx": ("nginx",),
@@ -175,6 +182,7 @@ NEEDS: dict[str, Need] = {name: Need(_installed(names)) for name, names in PROGR
     "base image": Need(_base_image, on=("engine",)),
     "node": Need(_node),
     "Playwright": Need(_playwright),
+    "Sphinx": Need(_sphinx),
     "host docker": Need(_host_docker, on=("engine", "compose", "buildx", "base image")),
     "qmail image": Need(_qmail_image, on=("host docker",)),
     # What only a try can show; a test that finds it lacking says so by ``lacks``.

@@ -1,0 +1,1 @@
+"""The site: which pages it has (`pages`), and how Sphinx is set (`conf`)."""
