@@ -51,7 +51,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 def meant(key: str, known: Iterable[str]) -> list[str]:
     """Which known key was meant, if any."""
-    return difflib.get_close_matches(key.lower(), list(known), 1)
+    return difflib.get_close_matches(key.lower()[:200], list(known), 1)
 
 
 def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:

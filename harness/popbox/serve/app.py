@@ -20,7 +20,7 @@ from popbox.journey.store import Store, StoreError
 from popbox.serve.console.acts.all import acts
 from popbox.serve.console.console import console
 from popbox.serve.console.render import MOVE, Pages
-from popbox.serve.errors import ApiError, Problem, body_of, why_unusable
+from popbox.serve.errors import ApiError, Problem, body_of, request_schema, why_unusable
 from popbox.serve.guard import Guard
 from popbox.serve.journeys import journeys
 from popbox.serve.live import Live
@@ -123,7 +123,8 @@ def _api(
 
     @api.exception_handler(RequestValidationError)
     async def unusable(request: Request, error: RequestValidationError) -> Response:
-        where = why_unusable(error.errors())
+        schema = request_schema(api.openapi(), request.scope["route"].path, request.method)
+        where = why_unusable(error.errors(), schema)
         return answer(request, ApiError(422, "the request cannot be used", "see /openapi.json", where))
 
     @api.exception_handler(HTTPException)

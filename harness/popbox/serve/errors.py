@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from popbox.printable import plain
+from popbox.scenario.mistakes import known_keys
+from popbox.scenario.toml_lines import unknown_key
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -43,9 +45,29 @@ class ApiError(Exception):
         self.status, self.error, self.hint, self.evidence = status, error, hint, evidence
 
 
-def why_unusable(found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Each field that cannot be used, and why, of what pydantic's ``errors()`` has."""
-    return tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
+def why_unusable(found: Iterable[Mapping[str, Any]], schema: Mapping[str, Any] = NOTHING) -> tuple[str, ...]:
+    """Each field that cannot be used, and why, of what pydantic's ``errors()`` has.
+
+    ``schema`` is that of what was sent: a field that it does not know is told with those that it knows.
+    """
+    return tuple(f"{'.'.join(map(str, one['loc']))}: {_why(one, schema)}" for one in found)
+
+
+def _why(one: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    if one["type"] != "extra_forbidden" or not (known := known_keys(dict(schema), one["loc"][:-1])):
+        return str(one["msg"])
+    return unknown_key(str(one["loc"][-1]), known)
+
+
+def request_schema(described: Mapping[str, Any], path: str, method: str) -> dict[str, Any]:
+    """What a request may have, by the OpenAPI description: ``body``, and parameters by where they stand."""
+    operation = described["paths"].get(path, {}).get(method.lower(), {})
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    properties: dict[str, Any] = {"body": body}
+    for one in operation.get("parameters", ()):
+        place = properties.setdefault(one["in"], {"properties": {}})
+        place["properties"][one["name"]] = one.get("schema", {})
+    return {"$defs": described.get("components", {}).get("schemas", {}), "properties": properties}
 
 
 def body_of(problem: ApiError, host: str, mta: str) -> bytes:

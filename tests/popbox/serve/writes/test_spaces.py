@@ -231,3 +231,19 @@ def test_there_are_not_more_spaces_than_may_be(api: Api, monkeypatch: pytest.Mon
     assert api.post("/v1/spaces", {})[0] == 409
     api.delete(f"/v1/spaces/{made['space']}")
     api.delete(f"/v1/spaces/{api.space()['space']}")
+
+
+def test_a_field_that_is_not_known_is_told_with_those_that_are(api: Api) -> None:
+    send = {"too": "joe@x.example", "text": "hello", "attachments": [{"nam": "a"}]}
+    asked = [
+        (api.post("/v1/messages", send), "body.too: unknown key; did you mean 'to'? known here: "),
+        (api.post("/v1/messages", send), "body.attachments.0.nam: unknown key; did you mean 'name'? known here: "),
+        (api.post("/v1/mailboxes", {"locale": "joe"}), "body.locale: unknown key; did you mean 'local'? known here: "),
+        (
+            api.get("/v1/journeys?subjet=x"),
+            "query.subjet: unknown key; did you mean 'subject'? known here: to, sender, ",
+        ),
+    ]
+    for (status, said), line in asked:
+        assert status == 422
+        assert any(one.startswith(line) for one in said["evidence"]), (line, said)
