@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "popbox.conformance": (*BASE, CLIENTS, "popbox.message"),
     "popbox.load.plan": (*BASE, CLIENTS, SCENARIO),
     "popbox.load.books": (*BASE, "popbox.load.plan"),
-    "popbox.load.report": (*BASE, "popbox.load.books", REPORT),
+    "popbox.load.report": (*BASE, "popbox.load.books", "popbox.load.stage", REPORT),
     "popbox.load.users": (*BASE, CLIENTS, "popbox.load.books", "popbox.load.plan"),
     "popbox.load.stage": (*BASE, CLIENTS, HOSTS, JOURNEY, "popbox.load.books", "popbox.load.plan", "popbox.load.users"),
     "popbox.load": (),

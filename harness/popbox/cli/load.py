@@ -27,12 +27,9 @@ from popbox.settings import Settings
 
 if TYPE_CHECKING:
     from popbox.load.books.outcome import Outcome
-    from popbox.load.stage.processes import Tick
 
 NEEDED = ("duckdb", "locust")  # the extra `load` brings them
 MISSING = "popbox load needs Locust and DuckDB: pip install 'popbox[load]'"
-CLEAR = "\r\x1b[K"  # begin the line of a terminal again
-EACH_S = 5  # our choice: between lines in a log
 FOLDER = click.Path(path_type=Path, file_okay=False)
 budgets = click.option("--budget", "budgets", multiple=True, metavar="LIMIT", help="Such as accept_p99=250ms; repeat.")
 
@@ -90,6 +87,7 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     popbox load soak.toml --processes 4 --budget accept_p99=250ms --budget fairness>=0.9
     """
     from popbox.load.plan.read import from_table
+    from popbox.load.report.live import screen
     from popbox.load.stage.accounts import given as read_given
     from popbox.load.stage.run import Wish
     from popbox.load.stage.run import run as run_load
@@ -100,15 +98,16 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     table = table_of(text, file)
     changes = {"users": given["users"], "spawn-rate": given["spawn_rate"], "for": given["lasts"], "seed": given["seed"]}
     table |= {key: value for key, value in changes.items() if value is not None}
-    disks = from_table(table, str(file), text).breaks_disks
+    plan = from_table(table, str(file), text)
     if given["master"]:
         address(given["master"])
     boxes = read_given(given["accounts"]) if given["accounts"] else ()
     wish = Wish(given["processes"], given["budgets"], given["master"] or "", boxes, _loopback(given["web"]))
-    with _host(settings, given, own_disk=disks) as host, _folder(given["report"]) as folder:
+    with _host(settings, given, own_disk=plan.breaks_disks) as host, _folder(given["report"]) as folder:
         echo(f"{host.describe()}")
-        outcome = run_load(host, table, folder, wish, settings.environ, _Screen())
-        _show(outcome, folder)
+        with screen(echo, plan.lasts) as shown:
+            outcome = run_load(host, table, folder, wish, settings.environ, shown, _write)
+        _show(outcome)
         if not given["report"] and outcome.exit_code:
             kept = Path(tempfile.mkdtemp(prefix="popbox-load-"))
             shutil.copytree(folder, kept, dirs_exist_ok=True)
@@ -126,7 +125,8 @@ def judge(folder: Path, budgets: tuple[str, ...]) -> int:
     from popbox.load.stage.run import limits_of
 
     found = outcome(folder, limits_of(Spec.read(folder / SPEC).plan, budgets))
-    _show(found, folder)
+    _write(found, folder)
+    _show(found)
     return found.exit_code
 
 
@@ -134,26 +134,6 @@ def _loopback(web: str | None) -> str:
     if web and not ip_address(address(web).host).is_loopback:
         raise click.UsageError("--web: Locust's page has no login, and it can stop the run: 127.0.0.1 is wanted")
     return web or ""
-
-
-class _Screen:
-    """A run for who looks on: a line that is written over on a terminal, one each ``EACH_S`` elsewhere."""
-
-    def __init__(self) -> None:
-        self._live, self._shown = sys.stdout.isatty(), 0
-
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        echo(f"{CLEAR if self._live else ''}  {line}")
-
-    def tick(self, tick: Tick) -> None:
-        """How far it is."""
-        line = f"  {tick.at_s:.0f} s: {tick.users} users, {tick.requests} requests, {tick.failed} failed"
-        if self._live:
-            echo(f"{CLEAR}{line}", nl=False)
-        elif tick.at_s >= self._shown:
-            self._shown += EACH_S
-            echo(line)
 
 
 @contextlib.contextmanager
@@ -186,12 +166,16 @@ def _work(settings: Settings, spec: Path, master: str, journals: Path | None) ->
     return code
 
 
-def _show(outcome: Outcome, folder: Path) -> None:
-    """The verdict in words; load.json and load.html."""
+def _write(outcome: Outcome, folder: Path) -> None:
+    """load.json and load.html."""
     from popbox.load.report.html import render
 
     (folder / "load.json").write_text(outcome.as_json())
     (folder / "load.html").write_text(render(outcome, folder))
+
+
+def _show(outcome: Outcome) -> None:
+    """The verdict in words."""
     counts = {name: many for name, many in outcome.verdict.counts.items() if many}
     echo(f"{outcome.verdict.accepted} accepted: " + ", ".join(f"{many} {name}" for name, many in counts.items()))
     for case in outcome.verdict.cases[:20]:

@@ -1,90 +1,119 @@
 """A mail host of many boxes in memory, broken on purpose: what `popbox load` must find. Run it as a program.
 
-``python -m tests.popbox.load.peer FAULT EVERY BOXES`` prints its two ports, SMTP and POP3, and ends with its input.
+``python -m tests.popbox.load.peer SEED SPAN BOXES`` does each of FAULTS once, at a message, session or RETR that the
+seed places among the first SPAN; with seed 0 none. It prints its two ports, SMTP and POP3, and ends with its input;
+then it prints as JSON what it has done: fault -> the verdicts that must be given, as ``[verdict, token, box]``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
 DELIVERY = b"Return-Path: <x@y>\r\nDelivered-To: %s\r\n"
+TOKEN = b"X-Popbox-Load: "
 CUT = 65_536
+FAULTS = ("drop", "double", "swap", "cut", "neighbour", "crash", "forget", "other box", "renumber")
+Session = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+APART = 4  # so many messages are between two faults
+
+
+def token_of(octets: bytes) -> str:
+    return octets.partition(TOKEN)[2].partition(b"\r\n")[0].decode()
 
 
 @dataclass
 class Message:
-    """One in a box."""
+    """One in a box; ``read``: a session has had it by RETR."""
 
     uidl: str
     octets: bytes
+    read: bool = False
+
+
+@dataclass
+class Box:
+    messages: list[Message] = field(default_factory=list)
+    generation: int = 0
+
+    def uidl(self, one: Message) -> str:
+        return f"{one.uidl}.{self.generation}"
 
 
 @dataclass
 class Peer:
-    """``fault`` happens to each message, session or box whose number is a multiple of ``every``; none where empty."""
+    """``due`` says at which message each fault is done; it is taken out when it is."""
 
-    fault: str
-    every: int
-    boxes: dict[str, list[Message]] = field(default_factory=dict)
+    boxes: dict[str, Box]
+    due: dict[str, int]
+    done: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
     taken: int = 0
-    waiting: list[tuple[str, bytes]] = field(default_factory=list)  # accepted, and in no box yet
     held: tuple[str, bytes] | None = None
     numbers: count[int] = field(default_factory=lambda: count(1))
-    generation: int = 0
+    open: set[asyncio.StreamWriter] = field(default_factory=set)
 
-    def hits(self, fault: str, number: int) -> bool:
-        return fault == self.fault and number % self.every == 0
+    def hits(self, fault: str) -> bool:
+        """Whether it is time for a fault; then it is done now."""
+        if self.taken < self.due.get(fault, sys.maxsize):
+            return False
+        del self.due[fault]
+        return True
 
-    def accept(self, to: list[str], octets: bytes) -> None:
-        """250 was said."""
+    def must(self, fault: str, *verdicts: tuple[str, str, str]) -> None:
+        self.done.setdefault(fault, []).extend(verdicts)
+
+    def accept(self, to: list[str], octets: bytes) -> bool:
+        """250 is said; whether the host then crashes."""
+        token, crashes = token_of(octets), False
         for one in to:
             self.taken += 1
-            if self.hits("crash", self.taken):
-                self.waiting.clear()  # it was in memory alone
-            if self.fault == "crash":
-                self._deliver_waiting(keep=3)
-                self.waiting.append((one, octets))
-            elif self.hits("drop", self.taken):
-                continue
-            elif self.hits("swap", self.taken):
+            if self.hits("crash"):
+                crashes = True  # it was in memory alone
+                self.must("crash", ("lost", token, one))
+            elif self.hits("drop"):
+                self.must("drop", ("lost", token, one))
+            elif self.held is None and self.hits("swap"):
                 self.held = (one, octets)
             else:
-                self._deliver(one, octets)
+                self._deliver(one, octets, token)
+        return crashes
 
-    def idle(self) -> None:
-        """Nothing has come for a while."""
-        self._deliver_waiting(keep=0)
-        if self.held:
-            (box, octets), self.held = self.held, None
-            self.put(box, octets)
-
-    def _deliver_waiting(self, keep: int) -> None:
-        while len(self.waiting) > keep:
-            self.put(*self.waiting.pop(0))
-
-    def _deliver(self, to: str, octets: bytes) -> None:
-        if self.held:
+    def _deliver(self, to: str, octets: bytes, token: str) -> None:
+        if self.held and token != token_of(self.held[1]):
             (box, other), self.held = self.held, None
             (head, body), (others, its) = (one.split(b"\r\n\r\n", 1) for one in (octets, other))
             self.put(box, others + b"\r\n\r\n" + body)
             octets = head + b"\r\n\r\n" + its
-        if self.fault == "cut":
-            octets = octets[:CUT].rpartition(b"\r\n")[0] + b"\r\n" if len(octets) > CUT else octets
-        if self.hits("neighbour", self.taken):
+            self.must("swap", ("altered", token, to), ("altered", token_of(other), box))
+        elif len(octets) > CUT and self.hits("cut"):
+            octets = octets[:CUT].rpartition(b"\r\n")[0] + b"\r\n"
+            self.must("cut", ("altered", token, to))
+        elif self.hits("neighbour"):
             names = sorted(self.boxes)
-            to = names[(names.index(to) + 1) % len(names)]
-        self.put(to, octets)
-        if self.hits("double", self.taken):
+            own, to = to, names[(names.index(to) + 1) % len(names)]
+            self.must("neighbour", ("lost", token, own), ("misdelivered", token, to))
+        elif self.hits("double"):
             self.put(to, octets)
+            self.must("double", ("doubled", token, to))
+        self.put(to, octets)
+
+    def idle(self) -> None:
+        """Nothing has come for a while."""
+        if self.held:
+            (box, octets), self.held = self.held, None
+            self.put(box, octets)
 
     def put(self, box: str, octets: bytes) -> None:
-        self.boxes[box].append(Message(f"u{next(self.numbers)}", DELIVERY % box.encode() + octets))
+        self.boxes[box].messages.append(Message(f"u{next(self.numbers)}", DELIVERY % box.encode() + octets))
 
     async def smtp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.add(writer)
         to: list[str] = []
         writer.write(b"220 peer\r\n")
         async for line in reader:
@@ -97,59 +126,97 @@ class Peer:
             elif verb == b"DATA":
                 writer.write(b"354 go\r\n")
                 octets = await reader.readuntil(b"\r\n.\r\n")
-                self.accept(to, (b"\r\n" + octets[:-3]).replace(b"\r\n..", b"\r\n.")[2:])
+                crashes = self.accept(to, (b"\r\n" + octets[:-3]).replace(b"\r\n..", b"\r\n.")[2:])
                 to = []
                 writer.write(b"250 ok\r\n")
+                if crashes:
+                    await writer.drain()
+                    self._crash()
             elif verb == b"QUIT":
                 writer.write(b"221 bye\r\n")
                 break
             else:
                 writer.write(b"250 ok\r\n")
         writer.close()
+        self.open.discard(writer)
+
+    def _crash(self) -> None:
+        """All connections end."""
+        for one in self.open:
+            one.close()
+        self.open.clear()
 
     async def pop3(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        box: list[Message] = []
-        name, session, gone = "", 0, set[int]()
+        self.open.add(writer)
+        box, there, gone = Box(), list[Message](), set[int]()
+        name = ""
         writer.write(b"+OK peer\r\n")
         async for line in reader:
             verb, _, word = line.decode("latin-1").strip().partition(" ")
             if verb == "USER":
                 name = word
             elif verb == "PASS" and name in self.boxes:
-                session = next(self.numbers)
-                box = list(self.boxes[name])
-                if self.fault == "renumber" and session % self.every == 0:
-                    self.generation += 1
+                box = self.boxes[name]
+                there = list(box.messages)
+                had = [one for one in there if one.read]
+                if had and self.hits("renumber"):
+                    box.generation += 1
+                    self.must("renumber", *(("renumbered", token_of(one.octets), name) for one in had))
             elif verb == "UIDL":
-                lines = [f"{at} {self.uidl(one)}\r\n" for at, one in enumerate(box, 1)]
+                lines = [f"{at} {box.uidl(one)}\r\n" for at, one in enumerate(there, 1)]
                 writer.write(f"+OK\r\n{''.join(lines)}.\r\n".encode())
                 continue
             elif verb == "RETR":
-                one = box[int(word) - 1]
-                if self.hits("other box", next(self.numbers)):
-                    one = next((m for other, all_ in self.boxes.items() if other != name for m in all_), one)
+                one = self._handed_out(there[int(word) - 1], name)
                 writer.write(b"+OK\r\n" + (b"\r\n" + one.octets).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n")
                 await writer.drain()
                 continue
             elif verb == "DELE":
                 gone.add(int(word))
             elif verb == "QUIT":
-                if not (self.fault == "forget" and session % self.every == 0):
-                    dead = {id(box[at - 1]) for at in gone}
-                    self.boxes[name] = [one for one in self.boxes[name] if id(one) not in dead] if name else []
+                dead = [there[at - 1] for at in gone]
+                if dead and self.hits("forget"):
+                    self.must("forget", *(("returned", token_of(one.octets), name) for one in dead))
+                else:
+                    box.messages = [one for one in box.messages if one not in dead]
                 writer.write(b"+OK\r\n")
                 break
             writer.write(b"+OK\r\n")
         writer.close()
+        self.open.discard(writer)
 
-    def uidl(self, one: Message) -> str:
-        return f"{one.uidl}.{self.generation}"
+    def _handed_out(self, wanted: Message, name: str) -> Message:
+        """What RETR hands out."""
+        others = [m for other, one in self.boxes.items() if other != name for m in one.messages if not m.read]
+        if not wanted.read and others and self.hits("other box"):
+            wanted.read = True
+            own, wrong = (token_of(one.octets) for one in (wanted, others[0]))
+            self.must("other box", ("lost", own, name), ("misdelivered", wrong, name))
+            return others[0]
+        wanted.read = True
+        return wanted
 
 
-async def main(fault: str, every: int, boxes: int, ready: Callable[[int, int], None]) -> None:
-    peer = Peer(fault, every, {f"b{number}@peer.example": [] for number in range(boxes)})
+def placed(seed: int, span: int) -> dict[str, int]:
+    """After how many messages each fault is done."""
+    draw = random.Random(seed)
+    return dict(zip(FAULTS, draw.sample(range(20, span, APART), len(FAULTS)), strict=True)) if seed else {}
+
+
+def as_long_as_it_lasts(session: Session) -> Session:
+    """A session whose connection may end anywhere."""
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await session(reader, writer)
+
+    return served
+
+
+async def main(peer: Peer, ready: Callable[[int, int], None]) -> None:
     limit = 1 << 24
-    servers = [await asyncio.start_server(one, "127.0.0.1", 0, limit=limit) for one in (peer.smtp, peer.pop3)]
+    both = (as_long_as_it_lasts(one) for one in (peer.smtp, peer.pop3))
+    servers = [await asyncio.start_server(one, "127.0.0.1", 0, limit=limit) for one in both]
     ready(*(one.sockets[0].getsockname()[1] for one in servers))
     over = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     last = -1
@@ -161,5 +228,7 @@ async def main(fault: str, every: int, boxes: int, ready: Callable[[int, int], N
 
 
 if __name__ == "__main__":
-    FAULT, EVERY, BOXES = sys.argv[1:]
-    asyncio.run(main(FAULT, int(EVERY), int(BOXES), lambda *ports: print(*ports, flush=True)))
+    SEED, SPAN, BOXES = map(int, sys.argv[1:])
+    PEER = Peer({f"b{number}@peer.example": Box() for number in range(BOXES)}, placed(SEED, SPAN))
+    asyncio.run(main(PEER, lambda *ports: print(*ports, flush=True)))
+    print(json.dumps({"taken": PEER.taken, "done": PEER.done}))

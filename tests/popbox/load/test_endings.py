@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import RemoteDisconnected
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -34,19 +36,18 @@ WITHIN_S = 90
 
 
 @contextmanager
-def under_way(place: Path) -> Iterator[subprocess.Popen[str]]:
-    """A run that has sent something."""
-    (place / "plan.toml").write_text(PLAN)
+def under_way(place: Path, until: str = r"accepted [1-9]", **how: str) -> Iterator[subprocess.Popen[str]]:
+    """A run that has said a line like that; ``how``: options, ``lasts`` for that of the plan."""
+    (place / "plan.toml").write_text(PLAN.replace("120s", how.pop("lasts", "120s")))
     argv = [sys.executable, "-m", "popbox", "load", str(place / "plan.toml"), "--host", "local", "--processes", "2"]
+    argv += [word for name, value in how.items() for word in (f"--{name}", value)]
     environ = {**os.environ, "XDG_STATE_HOME": str(place)}
     pipe = subprocess.PIPE
     out = ["--report", str(place / "out")]
     with subprocess.Popen([*argv, *out], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environ) as program:
         assert program.stdout is not None
         try:
-            for line in program.stdout:
-                if (found := re.search(r"users, (\d+) requests", line)) and int(found[1]) > 0:
-                    break
+            assert any(re.search(until, line) for line in program.stdout), "it ended before"
             yield program
         finally:
             program.kill()
@@ -70,28 +71,57 @@ def ended(program: subprocess.Popen[str]) -> tuple[int, str]:
     return program.returncode, said
 
 
+def judged_so_far(place: Path, why: str) -> dict[str, int]:
+    """The report says that much, and that the run was not judged; its counts."""
+    table = json.loads((place / "out/load.json").read_text())
+    assert why in table["world"]["interrupted"]
+    assert table["world"]["interrupted"].endswith("judged so far")
+    assert table["verdict"]["counts"]["lost"] == 0
+    assert "not judged" in (place / "out/load.html").read_text()
+    return {"accepted": table["verdict"]["accepted"], **table["verdict"]["counts"]}
+
+
 @pytest.mark.slow
-def test_an_interrupt_leaves_a_report_of_what_was_judged_so_far(tmp_path: Path) -> None:
-    with under_way(tmp_path) as program:
+@pytest.mark.parametrize(
+    ("until", "lasts"), [("mailboxes", "120s"), ("accepted [1-9]", "120s"), ("reading all boxes", "4s")]
+)
+def test_an_interrupt_at_any_time_leaves_a_report_of_what_was_judged_so_far(
+    tmp_path: Path, until: str, lasts: str
+) -> None:
+    with under_way(tmp_path, until, lasts=lasts) as program:
         program.send_signal(signal.SIGINT)
         code, said = ended(program)
     assert code == 3, said
     assert "not judged: interrupted: judged so far" in said
-    table = json.loads((tmp_path / "out/load.json").read_text())
-    assert table["verdict"]["accepted"] > 0
-    assert table["verdict"]["counts"]["lost"] == 0
+    assert judged_so_far(tmp_path, "interrupted")["accepted"] > 0 or until == "mailboxes"
 
 
 @pytest.mark.slow
-def test_a_generator_that_dies_is_no_verdict(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["worker", "master"])
+def test_a_generator_that_dies_ends_the_run_and_is_named(tmp_path: Path, part: str) -> None:
     with under_way(tmp_path) as program:
-        workers = [pid for pid, words in children(program.pid).items() if "worker" in words]
-        assert len(workers) == 2
-        os.kill(workers[0], signal.SIGKILL)
-        program.send_signal(signal.SIGINT)
+        parts = [pid for pid, words in children(program.pid).items() if part in words]
+        assert len(parts) == {"worker": 2, "master": 1}[part]
+        os.kill(parts[0], signal.SIGKILL)
         code, said = ended(program)
     assert code == 3, said
-    assert "has no end: its process was killed" in said
+    assert f"{part} {'1 ' if part == 'worker' else ''}was killed by signal 9 at" in said
+    assert ("has no end: its process was killed" in said) == (part == "worker")
+    if part == "master":
+        assert judged_so_far(tmp_path, "Locust's master was killed by signal 9")["once"] > 0
+
+
+@pytest.mark.slow
+def test_a_load_that_was_stopped_on_locusts_page_is_no_pass(tmp_path: Path) -> None:
+    at = f"127.0.0.1:{free_port()}"
+    with under_way(tmp_path, web=at) as program:
+        with urlopen(f"http://{at}/stats/requests", timeout=30) as page:
+            assert {"SMTP", "POP3"} <= {one["method"] for one in json.load(page)["stats"]}
+        with suppress(RemoteDisconnected):  # the page may end before it has answered
+            urlopen(Request(f"http://{at}/stop", method="POST"), timeout=30).close()
+        code, said = ended(program)
+    assert code == 3, said
+    assert judged_so_far(tmp_path, "the load was stopped at")["once"] > 0
 
 
 def test_workers_of_other_machines_write_journals_that_are_copied_and_then_judged(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from popbox.load.plan.read import from_table
 
 SPEC = "spec.json"  # a run, in the folder of its journals
 MOVED = "where.json"  # in the folder of the journals
+STOPPED = 4  # the exit code of Locust's master where the load was stopped before its time
 BOUNCES = "bounces"  # the local part that reports go to, in the first domain
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -30,15 +31,18 @@ class Drain:
     def __init__(self, spec: Spec, journal: Journal, hurry: Callable[[], None]) -> None:
         """``journal`` is the drain's alone while it works; ``hurry`` tells the host to try deferred mail at once."""
         self._spec, self._journal, self._hurry = spec, journal, hurry
+        self._until = math.inf
         self._lock = threading.Lock()
         self._sessions = 0
 
-    def run(self, folder: Path, within_s: float, *, complete: bool = True) -> list[str]:
+    def run(self, folder: Path, within_s: float, *, complete: bool = True, hurried: bool = False) -> list[str]:
         """Read all boxes, then again those that lack something, for at most ``within_s``; failures in words.
 
         ``complete``: the journals say all that was accepted; else all boxes are read again until the time is over.
+        ``hurried``: what was not read by then is not read at all; else each box is read once, however long it takes.
         """
         deadline, hurry_at = time.monotonic() + within_s, 0.0
+        self._until = deadline if hurried else math.inf
         had, owed = _books(folder)
         every = [self._spec.box(number) for number in range(self._spec.boxes)] + [self._spec.reports_to]
         boxes = {one.address: Mailbox(one, had.get(one.address, set())) for one in every}
@@ -63,12 +67,17 @@ class Drain:
 
         def one(box: Mailbox) -> None:
             try:
-                self._visit(box, arrived)
+                if time.monotonic() < self._until:
+                    self._visit(box, arrived)
             except PopboxError as error:
                 failed[box.box.address] = str(error).splitlines()[0]
 
         with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(one, wanted))
+            try:
+                list(pool.map(one, wanted))
+            except KeyboardInterrupt:
+                self._until = 0.0  # for those that wait
+                raise
         return failed
 
     def _visit(self, box: Mailbox, arrived: Arrived) -> None:

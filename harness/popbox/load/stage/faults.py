@@ -61,6 +61,7 @@ class Breaking(Beside):
         """
         super().__init__("faults")
         self._host, self._plan, self._journal, self._say, self._healed = host, plan, journal, say, healed
+        self.now = ""  # the fault that there is now, in words
         self.told: list[str] = []  # what was done and what could not be, in words
         self.failed: list[str] = []  # faults that could not be made or healed: the run did not have what it should
 
@@ -74,6 +75,7 @@ class Breaking(Beside):
     def _one(self, one: Planned, id_: str) -> None:
         words = f"{one.kind} {one.target} at {self._at():.1f} s"
         self.told.append(words)
+        self.now = f"{one.kind} {one.target}"
         self._say(words)
         self._journal.write("fault", token=id_, box=one.target, note=one.kind)
         try:
@@ -83,6 +85,7 @@ class Breaking(Beside):
         if one.kind != "restart":
             self._over.wait(one.lasts)
         self._heal(one, words)
+        self.now = ""
         self._journal.write("healed", token=id_, box=one.target, note=one.kind)
 
     def _heal(self, one: Planned, words: str) -> None:

@@ -16,7 +16,8 @@ from typing import IO
 
 from popbox.environment import of_programs
 from popbox.errors import HostError
-from popbox.load.plan.spec import SPEC
+from popbox.hosts.process import undisturbed
+from popbox.load.plan.spec import SPEC, STOPPED
 from popbox.load.stage.beside import Beside
 
 PROGRAM = "popbox.load.users"
@@ -61,56 +62,106 @@ class Processes:
         self._started.append(one)
         return one
 
+    def gone(self) -> str:
+        """Which worker of this machine was killed, or failed; empty where none."""
+        for number, one in enumerate(self._started[1:], 1):
+            if code := one.poll():
+                return f"worker {number} {how(code)}"
+        return ""
+
     def _end(self) -> None:
+        """End all in order, also after an interrupt; a second one ends them at once."""
+        try:
+            try:
+                self._end_in_order()
+            except KeyboardInterrupt:
+                self._end_in_order()
+                raise
+        except KeyboardInterrupt:
+            for one in self._started:
+                one.kill()
+            raise
+        finally:
+            for one in self._started:
+                one.wait()
+                if one.stdout:
+                    one.stdout.close()
+
+    def _end_in_order(self) -> None:
         deadline = time.monotonic() + END_S
-        for one in self._started[:1]:
-            if one.poll() is None:
-                one.send_signal(signal.SIGTERM)  # it tells the workers
+        for master in self._started[:1]:
+            alive = master.poll() is None
+            for one in [master] if alive or master.returncode in (0, STOPPED) else self._started[1:]:
+                one.send_signal(signal.SIGTERM)  # the master tells the workers; without it they hear it from us
         for one in self._started:
             try:
                 one.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 one.kill()
-                one.wait()
-            if one.stdout:
-                one.stdout.close()
+
+
+def how(code: int) -> str:
+    """How a process ended, by its exit code, in words."""
+    return f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Once a second from the master: what Locust counts, at ``at_s`` from the begin of the load."""
+    """Once a second from the master, at ``at_s`` from the begin of the load; up to three seconds old.
+
+    ``accepted`` counts a message for each recipient, ``seen`` what POP3 listed for the first time; ``late`` is the
+    share of their time for which the workers were late themselves. ``broken`` is the fault that there is now.
+    """
 
     at_s: float
     users: int
+    workers: int
     requests: int
     failed: int
+    accepted: int
+    seen: int
+    late: float
+    broken: str = ""
 
     @classmethod
     def of(cls, line: bytes, at_s: float) -> Tick:
         """From the master's line."""
         said = json.loads(line)
-        return cls(at_s, said["users"], said["requests"], said["failed"])
+        late = said.pop("late_s") / max(said.pop("lived_s"), 1.0)
+        return cls(at_s=at_s, late=late, **said)
 
 
-def watch(master: subprocess.Popen[bytes], beside: tuple[Beside, ...], tick: Callable[[Tick], None]) -> None:
-    """Until the master ends; what works beside it begins and ends with the load.
+def watch(
+    master: subprocess.Popen[bytes], gone: Callable[[], str], beside: tuple[Beside, ...], tick: Callable[[Tick], None]
+) -> str:
+    """Until the master ends, or a worker is ``gone``; what works beside it begins and ends with the load.
+
+    Returns why the load ended before its time; empty where it did not.
 
     Raises:
         HostError: the load did not begin.
     """
-    begun, began = 0, time.monotonic()
+    begun, began, at_s = 0, time.monotonic(), 0.0
     try:
         for line in master.stdout or ():
             began = began if begun else time.monotonic()
             for one in beside[begun:]:
                 one.start()
                 begun += 1
-            tick(Tick.of(line, time.monotonic() - began))
+            at_s = time.monotonic() - began
+            tick(Tick.of(line, at_s))
+            if why := gone():
+                return f"{why} at {at_s:.0f} s"
     finally:
-        for one in beside[:begun]:
-            one.end()
-    if master.wait() or not begun:
+        with undisturbed():  # what is broken is healed first
+            for one in beside[:begun]:
+                one.end()
+    code = master.wait()
+    if not begun:
         raise HostError(f"Locust's processes did not begin; {LOG} in the run's folder says why")
+    if code == STOPPED:
+        return f"the load was stopped at {at_s:.0f} s, on Locust's page or because no worker was left"
+    return f"Locust's master {how(code)} at {at_s:.0f} s" if code else ""
 
 
 def _free_port() -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from popbox.clients.wire import Address
 from popbox.errors import HostError, UnusableError
 from popbox.hosts.base import Ability, Host
+from popbox.hosts.process import undisturbed
 from popbox.load.books.journal import Journal
 from popbox.load.books.outcome import Outcome, outcome
 from popbox.load.books.tables import incomplete_run, opened
@@ -33,7 +34,7 @@ from popbox.load.stage.search import search
 
 STAGE = "stage"  # the writer of the journal of faults; others of its name are of the mover and the last fetch
 INTERRUPTED = "interrupted: judged so far"
-INTERRUPTED_S = 5.0  # our choice: who interrupts does not wait a minute for the last fetch
+INTERRUPTED_S = 5.0  # our choice: the last fetch of a run that is not judged
 COLLECT_EACH_S = 1.0
 
 
@@ -78,9 +79,17 @@ class _Run:
 
 
 def run(
-    host: Host, table: dict[str, Any], folder: Path, wish: Wish, environ: Mapping[str, str], screen: Screen
+    host: Host,
+    table: dict[str, Any],
+    folder: Path,
+    wish: Wish,
+    environ: Mapping[str, str],
+    screen: Screen,
+    report: Callable[[Outcome, Path], None],
 ) -> Outcome:
     """Run the load of a file's ``table`` on a host; all that it leaves is in ``folder``, which must be new or empty.
+
+    ``report`` writes the report there: once the judging begins no interrupt comes before its end.
 
     Raises:
         UnusableError: the plan, a budget or the folder cannot be used; nothing was done.
@@ -101,20 +110,33 @@ def run(
         given=wish.given,
     )
     spec.write(folder / SPEC)
-    screen.say(f"{spec.boxes} mailboxes")
-    if not spec.given:
-        declare(host, spec)
     one = _Run(host, spec, wish, folder, screen)
-    _load(one, environ)
-    _collect(one)
+    with _interruptible(one), Journal(folder, STAGE, run=spec.run, host=host.name, mta=host.mta) as journal:
+        screen.say(f"{spec.boxes} mailboxes")
+        if not spec.given:
+            declare(host, spec)
+        _load(one, environ, journal)
+    with _interruptible(one):
+        _collect(one)
     _drain(one)
-    if why := search(host, missing(folder), folder):
-        one.troubles.append(why)
-    one.troubles += _full(host)
-    _note(one)
-    judged = outcome(folder, limits)
-    logs = evidence(host, judged.verdict.cases, folder)
-    return replace(judged, verdict=judged.verdict.with_logs(logs))
+    with _interruptible(one):
+        one.troubles += [why for why in (search(host, missing(folder), folder), *_full(host)) if why]
+    with undisturbed():
+        _note(one)
+        judged = outcome(folder, limits)
+        logs = {} if one.interrupted else evidence(host, judged.verdict.cases, folder)
+        judged = replace(judged, verdict=judged.verdict.with_logs(logs))
+        report(judged, folder)
+    return judged
+
+
+@contextmanager
+def _interruptible(one: _Run) -> Iterator[None]:
+    """An interrupt ends this part; what follows is done shortly, and the run is judged so far."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        one.interrupted = INTERRUPTED
 
 
 def limits_of(plan: Plan, more: tuple[str, ...]) -> tuple[Budget, ...]:
@@ -149,11 +171,10 @@ def _empty(folder: Path) -> None:
         raise UnusableError(f"{folder}: {error.strerror or error}") from error
 
 
-def _load(one: _Run, environ: Mapping[str, str]) -> None:
-    """The load itself, and what works beside it."""
+def _load(one: _Run, environ: Mapping[str, str], journal: Journal) -> None:
+    """The load itself, and what works beside it; ``journal`` is that of the faults."""
     host, spec, folder = one.host, one.spec, one.folder
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(folder, STAGE, run=spec.run, host=host.name, mta=host.mta))
         breaking = Breaking(host, one.plan, journal, one.screen.say, lambda: spec.moved(*_listens(host)))
         processes = Processes(folder, environ)
         movers = []
@@ -162,11 +183,10 @@ def _load(one: _Run, environ: Mapping[str, str]) -> None:
                 own = stack.enter_context(Journal(folder, f"{STAGE}-mover-{name}", run=spec.run))
                 movers.append(Moving(host, spec, mover.every, own))
         sampler = Sampler(host, folder, one.plan.lasts, processes.workers)
-        try:
-            with processes.running(one.wish.processes, one.wish.listen, one.wish.web) as master:
-                watch(master, (sampler, breaking, *movers), one.screen.tick)
-        except KeyboardInterrupt:
-            one.interrupted = INTERRUPTED
+        work = (sampler, breaking, *movers)
+        with _interruptible(one), processes.running(one.wish.processes, one.wish.listen, one.wish.web) as master:
+            why = watch(master, processes.gone, work, lambda tick: one.screen.tick(replace(tick, broken=breaking.now)))
+            one.interrupted = f"interrupted: {why}: judged so far" if why else ""
         for moving in movers:
             moving.last()
         one.broke, one.troubles = breaking.told, breaking.failed
@@ -179,14 +199,11 @@ def _listens(host: Host) -> tuple[Address, Address]:
 def _collect(one: _Run) -> None:
     """Wait for the journals of other machines: without them it is not known what there must be."""
     deadline = time.monotonic() + one.wish.collect_s
-    try:
-        while one.wish.listen and not one.interrupted and (lacking := _lacking(one)):
-            if time.monotonic() > deadline:
-                return  # they are named as what is missing
-            one.screen.say(f"waiting for journals in {one.folder}: {'; '.join(lacking)}")
-            time.sleep(COLLECT_EACH_S)
-    except KeyboardInterrupt:
-        one.interrupted = INTERRUPTED
+    while one.wish.listen and not one.interrupted and (lacking := _lacking(one)):
+        if time.monotonic() > deadline:
+            return  # they are named as what is missing
+        one.screen.say(f"waiting for journals in {one.folder}: {'; '.join(lacking)}")
+        time.sleep(COLLECT_EACH_S)
 
 
 def _lacking(one: _Run) -> tuple[str, ...]:
@@ -196,13 +213,12 @@ def _lacking(one: _Run) -> tuple[str, ...]:
 
 def _drain(one: _Run) -> None:
     one.screen.say("reading all boxes")
+    hurried = one.interrupted == INTERRUPTED
     within_s = INTERRUPTED_S if one.interrupted else one.plan.drain
-    with Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal:
-        try:
-            drain = Drain(one.spec, journal, lambda: _flush(one.host))
-            one.troubles += drain.run(one.folder, within_s, complete=not one.wish.listen or not _lacking(one))
-        except KeyboardInterrupt:
-            one.interrupted = INTERRUPTED
+    complete = not one.wish.listen or not _lacking(one)
+    with Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal, _interruptible(one):
+        drain = Drain(one.spec, journal, lambda: _flush(one.host))
+        one.troubles += drain.run(one.folder, within_s, complete=complete, hurried=hurried)
 
 
 def _full(host: Host) -> list[str]:

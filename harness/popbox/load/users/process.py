@@ -15,6 +15,7 @@ from popbox.load.books.journal import Journal
 from popbox.load.plan.model import AnyReader, Fetcher, Hoarder, Poller
 from popbox.load.plan.spec import Spec
 from popbox.load.users.boxes import Mailbox
+from popbox.load.users.told import Told
 
 LAG_EACH_S = 0.1  # our choice: how often a process looks whether it is late itself
 
@@ -54,6 +55,7 @@ class Process:
         self.began = time.monotonic()
         self.smtp, self.pop3 = spec.where()
         self._sessions = self._tokens = self._users = 0
+        self.told = Told()
         self.turns = list(self._shared_out())
 
     def _shared_out(self) -> Iterator[Turns]:
@@ -92,6 +94,13 @@ class Process:
     def note(self, event: str, **fields: Any) -> None:
         """A line of the journal."""
         self.journal.write(event, **fields)
+        told = self.told
+        if event == "accept":
+            self.told = told._replace(accepted=told.accepted + 1)
+        elif event == "list":
+            self.told = told._replace(seen=told.seen + 1)
+        elif event == "lag":
+            self.told = told._replace(late_s=told.late_s + fields["took_us"] / 1e6, lived_s=told.lived_s + 1.0)
 
     def pace(self) -> float:
         """How many times as fast as the file says senders are now."""
