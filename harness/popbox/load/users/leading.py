@@ -71,7 +71,7 @@ class _Leading:
         self._told[client_id] = Told(*data.get(TOLD, Told()))
 
     def _stopped(self, **_: object) -> None:
-        """Locust stops the load: on its page somebody wants that, or no worker is left, or we have ended."""
+        """Locust stops the load: on its page it was wanted, or no worker is left, or we have ended."""
         self._halted = True
         self._over.set()
 
