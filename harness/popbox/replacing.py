@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from pathlib import Path
 
@@ -28,3 +29,18 @@ def replaceable(path: Path) -> Path:
     if is_special(path):
         raise OSError(errno.EINVAL, "is no regular file", str(path))
     return path.resolve()
+
+
+def put(path: Path, octets: bytes, beside: Path, mode: int = 0o600) -> None:
+    """Write the new file ``beside`` and give it the name ``path``: whole and on disk, or what was there is as before.
+
+    Raises:
+        OSError: it cannot be written, or there is something at ``beside``.
+    """
+    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(file, "wb") as out:
+        out.write(octets)
+        out.flush()
+        os.fchmod(out.fileno(), mode)
+        os.fsync(out.fileno())
+    beside.replace(path)

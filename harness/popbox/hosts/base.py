@@ -13,6 +13,7 @@ from popbox.hosts.following import Follower
 from popbox.scenario.names import Disk as Disk
 from popbox.scenario.names import Service as Service
 
+POPUSER_UID = 888  # HOWTO, INTRO
 SERVICES: tuple[Service, ...] = ("smtp", "pop3")
 CHAIN = ("checkpoppasswd", "pop3d", "Maildir")  # what the HOWTO has popup run
 
@@ -44,6 +45,11 @@ class Ran:
     code: int
     stdout: str
     stderr: str
+
+    @classmethod
+    def of(cls, argv: tuple[str, ...], code: int, out: bytes, err: bytes) -> Ran:
+        """From octets, what is no UTF-8 replaced."""
+        return cls(argv, code, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 @dataclass(frozen=True, slots=True)

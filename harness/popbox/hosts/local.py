@@ -20,16 +20,15 @@ from popbox.environment import NOTHING, of_programs
 from popbox.errors import ConnectionFailed, HostError
 from popbox.hosts import disk
 from popbox.hosts import syslog as collector
-from popbox.hosts.base import CHAIN, Ability, Command, Ran, Service, tail
+from popbox.hosts.base import CHAIN, POPUSER_UID, Ability, Command, Ran, Service, tail
 from popbox.hosts.following import FileFollower, end_of
 from popbox.hosts.local_files import LocalFiles
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
-from popbox.hosts.warm import Cold, Warm
+from popbox.hosts.warm import Warm
 from popbox.scenario.names import Disk
 
-POPUSER_UID = 888
 PYTHON = [sys.executable, "-P"]  # no module is taken from the directory that the caller happens to be in
 COMMAND_S = 60.0  # our choice: a provisioning command on a small tree takes well under a second
 START_S = 60.0  # our choice: two seconds when idle; a daemon that has ended is noticed at once, so it costs nothing
@@ -170,12 +169,7 @@ class LocalHost(LocalFiles):
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         """See Host."""
-        try:
-            code, out, err = self._warm.run(["--home", self.home(), *argv], stdin, COMMAND_S)
-        except Cold:
-            done = run_bounded(self._argv(*argv), within_s=COMMAND_S, env=self._environ, stdin=stdin)
-            code, out, err = done.returncode, done.stdout, done.stderr
-        return Ran(argv, code, out.decode(errors="replace"), err.decode(errors="replace"))
+        return Ran.of(argv, *self._warm.run_anyway(["--home", self.home(), *argv], stdin, COMMAND_S))
 
     def stop(self, service: Service) -> None:
         """See Host."""
@@ -270,7 +264,7 @@ class LocalHost(LocalFiles):
         path = f"{Path(sys.executable).parent}:{self._environ['PATH']}"
         environ = {**self._environ, "PATH": path, "MAILHOST_HOME": self.home()}
         done = run_bounded(["sh", "-s"], within_s=COMMAND_S, env=environ, stdin=script.encode())
-        return Ran(("sh",), done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        return Ran.of(("sh",), done.returncode, done.stdout, done.stderr)
 
     def kill(self, service: Service) -> None:
         """See Host."""

@@ -15,14 +15,12 @@ from pathlib import Path
 
 from popbox.environment import NOTHING, of_programs
 from popbox.errors import HostError, NotPossibleError
-from popbox.hosts.base import Ability, Command, Ran, Service
+from popbox.hosts.base import POPUSER_UID, Ability, Command, Ran, Service
 from popbox.hosts.following import FileFollower, end_of
 from popbox.hosts.local_files import LocalReading
-from popbox.hosts.process import run_bounded
 from popbox.hosts.remote import COMMAND_S, Remote, RemoteHost
-from popbox.hosts.warm import Cold, Warm
+from popbox.hosts.warm import Warm
 
-POPUSER_UID = 888
 DECLARED = "accounts are changed on the mail host itself: host mounted only reads its files"
 LINTED = "lint is for the mail host itself: run `mailhost lint` there"
 NO_POP3_LOG = "host mounted has no log of POP3: --pop3-log names one"
@@ -75,12 +73,7 @@ class MountedHost(LocalReading, RemoteHost):
             raise NotPossibleError(LINTED)
         by_modes = ("explain", "--by-modes") if argv[:2] == ("explain", "--json") else argv[:1]
         words = ["--home", self.home(), *by_modes, *argv[1:]]
-        try:
-            code, out, err = self._warm.run(words, stdin, COMMAND_S)
-        except Cold:
-            done = run_bounded([*self._program, *words], within_s=COMMAND_S, env=self._environ, stdin=stdin)
-            code, out, err = done.returncode, done.stdout, done.stderr
-        return Ran(argv, code, out.decode(errors="replace"), err.decode(errors="replace"))
+        return Ran.of(argv, *self._warm.run_anyway(words, stdin, COMMAND_S))
 
     def beside(self, *argv: str) -> Command:
         """See Host."""

@@ -81,7 +81,7 @@ class RemoteHost:
         over_ssh = PurePath(words[0]).name == "ssh"
         command = [*words, *(map(shlex.quote, argv) if over_ssh else argv)]
         done = run_bounded(command, within_s=COMMAND_S, env=None, stdin=stdin)
-        return Ran(argv, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        return Ran.of(argv, done.returncode, done.stdout, done.stderr)
 
     def log(self, service: Service) -> str:
         """See Host. A command that prints only the end of the log is followed: what is new is put behind the old."""

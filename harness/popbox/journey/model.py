@@ -6,7 +6,7 @@ are never used twice, and a cursor compares with them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -34,6 +34,14 @@ class Kind(StrEnum):
     GAP = "gap"  # of no message: why, and log: `pop3` where a part of that log is missing
     BLIND = "blind"  # of no message: why POP3 does not say which messages it hands out; empty once it does
     NOTE = "note"  # of no message: what a user of the store adds, such as a write through an API
+
+
+def addresses_in(said: Mapping[str, Any]) -> Iterator[str]:
+    """The addresses that the fields of an event of no message name, as they stand there."""
+    recipients = said.get("recipients")
+    for one in (said.get("address"), *(recipients if isinstance(recipients, list) else ())):
+        if isinstance(one, str):
+            yield one
 
 
 @dataclass(frozen=True, slots=True)

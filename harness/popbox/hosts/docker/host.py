@@ -16,7 +16,7 @@ from docker.models.containers import Container
 
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, HostError
-from popbox.hosts.base import CHAIN, Ability, Command, DirEntry, Found, Ran, Service, tail
+from popbox.hosts.base import CHAIN, POPUSER_UID, Ability, Command, DirEntry, Found, Ran, Service, tail
 from popbox.hosts.docker import images
 from popbox.hosts.docker.endpoint import HERE, client, containers, reached_at
 from popbox.hosts.docker.engine import EVERYWHERE, PROJECT_LABEL, RUN_LABEL, qmail_base
@@ -32,7 +32,6 @@ from popbox.scenario.names import Disk
 from popbox.settings import Settings
 
 HOME = "/var/qmail"
-POPUSER_UID = 888
 LINE_OCTETS = 100  # our choice: a short line of a log; one of the POP3 log has 150 and more
 STOP_S = 10  # our choice: how long a service may drain before the engine kills it
 BUILD_S, UP_S, EXEC_S = 900.0, 90.0, 60.0  # our choice: about ten times what a small machine needs
@@ -169,8 +168,7 @@ class DockerHost:
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         """See Host."""
-        code, out, err = self._mailhost("smtp", list(argv), stdin)
-        return Ran(argv, code, out.decode(errors="replace"), err.decode(errors="replace"))
+        return Ran.of(argv, *self._mailhost("smtp", list(argv), stdin))
 
     def _mailhost(self, service: Service, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
         """``mailhost ARGV`` in the container of a service."""
@@ -277,7 +275,7 @@ class DockerHost:
     def shell(self, script: str) -> Ran:
         """See Host: in the container that may write users/, control/ and alias/."""
         done = self._exec("smtp", "sh", "-s", stdin=script.encode())
-        return Ran(("sh",), done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        return Ran.of(("sh",), done.returncode, done.stdout, done.stderr)
 
     def chain(self, timeout_s: float, runs: tuple[str, ...] = CHAIN, syslog: bool = False) -> Wire:
         """See Host."""

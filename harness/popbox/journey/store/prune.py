@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from popbox.journey.model import Event, Kind
+from popbox.journey.model import Event, Kind, addresses_in
 from popbox.journey.store.project import keys
 from popbox.journey.store.schema import folded
 
@@ -98,10 +98,9 @@ def _touches(said: dict[str, Any], names: set[str], domains: set[str]) -> bool:
 
 def domains_in(said: dict[str, Any]) -> Iterator[str]:
     """The domains, in lower case, of the addresses that an event of no message names."""
-    recipients = said.get("recipients")
-    for one in (said.get("address"), said.get("domain"), *(recipients if isinstance(recipients, list) else ())):
-        if isinstance(one, str):
-            yield folded(one).rpartition("@")[2]
+    domain = said.get("domain")
+    for one in (*addresses_in(said), *([domain] if isinstance(domain, str) else ())):
+        yield folded(one).rpartition("@")[2]
 
 
 def remove_loose(db: sqlite3.Connection, found: Iterable[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from popbox.errors import PopboxError
 from popbox.migrate.copy.journal import sync_directory
 from popbox.migrate.oldhost.accounts import Box, DomainAccounts, OldAccounts
 from popbox.migrate.oldhost.model import Login, OldHost
+from popbox.replacing import put
 
 LOCKED = "!............."
 """A hash in the form that mailhost accepts, which no password matches: for a login without a usable hash."""
@@ -79,12 +79,7 @@ def write_private(path: Path, octets: bytes) -> None:
     """Write a file that only its owner reads: whole and on disk, or as it was before."""
     staged = path.with_name(f".{path.name}.new")
     staged.unlink(missing_ok=True)
-    file = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "wb") as out:
-        out.write(octets)
-        out.flush()
-        os.fsync(out.fileno())
-    staged.replace(path)
+    put(path, octets, staged)
     sync_directory(path.parent)
 
 

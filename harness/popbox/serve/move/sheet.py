@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from popbox.replacing import replaceable
+from popbox.replacing import put, replaceable
 
 MOST_OCTETS = 1 << 20  # our choice: a sheet has some kilobytes
 STEP = re.compile(r"(\s*)- \[([ xX])\] (.*)")
@@ -105,15 +105,8 @@ def _replace(path: Path, text: str) -> None:
     """Put a text in the place of a file, with the file's mode: whole, or not at all."""
     there = replaceable(path)
     beside = there.with_name(f".{there.name}.{os.getpid()}")
-    mode = there.stat().st_mode & 0o7777
     try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), mode)
-        beside.replace(there)
+        put(there, text.encode(), beside, there.stat().st_mode & 0o7777)
     except OSError:
         with contextlib.suppress(OSError):
             beside.unlink()

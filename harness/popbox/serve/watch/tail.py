@@ -10,11 +10,10 @@ import asyncio
 import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from popbox.journey.model import Event, Kind
+from popbox.journey.model import Event, Kind, addresses_in
 from popbox.journey.store import Store
 
 PAGE = 500  # our choice: events read at once, by a stream that is behind
@@ -91,7 +90,7 @@ class Judge:
     def _about(self, event: Event) -> frozenset[str] | None:
         said = event.fields
         if event.message is None:
-            return None if event.kind in HOSTS else _named(said)
+            return None if event.kind in HOSTS else frozenset(one.lower() for one in addresses_in(said))
         names = self._names(event.message, event.seq)
         names.take(event)
         if recipient := said.get("recipient"):
@@ -111,13 +110,6 @@ class Judge:
         if len(self._known) > MOST_NAMED:
             self._known.popitem(last=False)
         return found
-
-
-def _named(said: Mapping[str, Any]) -> frozenset[str]:
-    """The addresses that an event of no message is about."""
-    recipients = said.get("recipients")
-    named = [said.get("address"), *(recipients if isinstance(recipients, list) else ())]
-    return frozenset(one.lower() for one in named if isinstance(one, str))
 
 
 def frame(event: Event) -> bytes:
