@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -138,13 +140,14 @@ def test_a_long_wait_is_answered_before_proxies_cut_it_with_the_path_to_go_on(po
 
 def test_the_end_of_serve_ends_waits_at_once(host: Host, tmp_path: Path) -> None:
     assert host.name == "local"
-    with serving(tmp_path, "--host", "local") as (port, program), ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(wait, port, to="joe@domain.com", within="20s")
-        time.sleep(1.0)  # the wait is there first
+    with serving(tmp_path, "--host", "local") as (port, program):
+        waiting = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        waiting.request("GET", f"{WAIT}?to=joe%40domain.com&within=20s")
+        assert ask(port, "/v1/queue")[0] == 200, "asked after the wait, which is there now"
         began = time.monotonic()
         program.terminate()
-        status, body = waiting.result()
-        assert (status, body["error"]) == (503, "popbox serve ends")
+        answer = waiting.getresponse()
+        assert (answer.status, json.loads(answer.read())["error"]) == (503, "popbox serve ends")
         assert time.monotonic() - began < 3
 
 
