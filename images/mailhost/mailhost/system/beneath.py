@@ -44,14 +44,15 @@ class Beneath:
     path. As a context manager it closes what it holds.
     """
 
-    def __init__(self, top: Path | str) -> None:
-        """Open ``top``, whose own path is trusted.
+    def __init__(self, top: Path | str, descriptor: int | None = None) -> None:
+        """Open ``top``, whose own path is trusted; or take a descriptor of it, which is closed with this one.
 
         Raises:
             OSError: it is missing, or no directory.
         """
         self.top = os.fspath(top)
-        self._top = os.open(self.top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._top = os.open(self.top, flags) if descriptor is None else descriptor
         self._held: tuple[str, int] | None = None  # the directory on the first level that was asked for last
 
     def __enter__(self) -> Beneath:
@@ -76,10 +77,17 @@ class Beneath:
             os.close(self._held[1])
             self._held = None
 
+    def below(self, path: str) -> Beneath:
+        """A directory as a tree of its own: what is done in it is not walked to from the top each time.
+
+        It stays the directory that it is when that gets another name.
+        """
+        return Beneath(self._shown(path), self._reach(path))
+
     @contextlib.contextmanager
     def directory(self, path: str) -> Iterator[int]:
         """A descriptor of a directory; of the top itself for an empty path."""
-        descriptor = self._walk(path)
+        descriptor = self._reach(path)
         try:
             yield descriptor
         finally:
@@ -88,21 +96,29 @@ class Beneath:
     @contextlib.contextmanager
     def _parent(self, path: str) -> Iterator[tuple[int, str]]:
         """The directory that holds a name, and the name; errors in between get the whole path."""
-        above, _, name = path.rpartition("/")
-        self._check(path, path.split("/"))
-        with self.directory(above) as descriptor:
-            try:
-                yield descriptor, name
-            except OSError as why:
-                if os.fsdecode(why.filename or "").startswith("/"):
-                    raise  # it has its path
-                raise OSError(why.errno, why.strerror, self._shown(path)) from why
-
-    def _walk(self, path: str) -> int:
-        parts = path.split("/") if path else []
+        parts = path.split("/")
         self._check(path, parts)
-        if not parts:
+        descriptor = self._walk(parts[:-1]) if len(parts) > 1 else self._top
+        try:
+            yield descriptor, parts[-1]
+        except OSError as why:
+            if os.fsdecode(why.filename or "").startswith("/"):
+                raise  # it has its path
+            raise OSError(why.errno, why.strerror, self._shown(path)) from why
+        finally:
+            if descriptor != self._top:
+                os.close(descriptor)
+
+    def _reach(self, path: str) -> int:
+        """A descriptor of a directory, for the caller to close."""
+        if not path:
             return os.dup(self._top)
+        parts = path.split("/")
+        self._check(path, parts)
+        return self._walk(parts)
+
+    def _walk(self, parts: list[str]) -> int:
+        """The same, by components that are checked; at least one."""
         if self._held is None or self._held[0] != parts[0]:
             self._let_go()
             self._held = parts[0], self._down(self._top, parts[0], parts[0])
@@ -117,7 +133,7 @@ class Beneath:
 
     def _check(self, path: str, parts: list[str]) -> None:
         """Neither an empty component nor one that leads elsewhere."""
-        if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        if "" in parts or "." in parts or ".." in parts or "\0" in path:
             raise Refused(errno.EINVAL, f"leads out of {self.top}, or nowhere", self._shown(path))
 
     def _down(self, directory: int, name: str, path: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 
@@ -83,34 +82,42 @@ def make(tree: Beneath, box: str, texts: dict[str, str], identity: Identity, *, 
         BusyError: the system refuses (disk full, no permission), or something of another kind is in the way.
     """
     try:
-        parent, _, name = box.rpartition("/")
-        fresh = tree.lstat(box) is None
-        place = f"{parent}/.{name}{SUFFIX}" if fresh else box
-        if fresh:
-            _make_directory(tree, place)
-        if maildir:
-            _make_maildir(tree, place, identity, fresh=fresh, sync=sync)
-        for file, text in texts.items():
-            _put(tree, place, file, text, identity, fresh=fresh, sync=sync)
-        _own(tree, place, identity)
-        if fresh:
-            tree.rename(place, box)
-        for path in (box, parent) if sync else ():
-            tree.sync(path)
+        prefix, _, name = box.rpartition("/")
+        with _opened(tree, prefix) as domain:
+            fresh = domain.lstat(name) is None
+            place = f".{name}{SUFFIX}" if fresh else name
+            if fresh:
+                _make_directory(domain, place)
+            with domain.below(place) as inside:
+                if maildir:
+                    _make_maildir(inside, identity, fresh=fresh, sync=sync)
+                for file, text in texts.items():
+                    _put(inside, file, text, identity, fresh=fresh, sync=sync)
+                _own(inside, "", identity)
+            if fresh:
+                domain.rename(place, name)
+            for path in (name, "") if sync else ():
+                domain.sync(path)
     except OSError as why:
         raise BusyError(f"{why.filename or box}: {why.strerror}") from why
 
 
-def _make_directory(tree: Beneath, path: str) -> None:
-    """Make one directory, 0700, again where a crash left one. Everyone may search the prefix's own directory."""
+def _opened(tree: Beneath, prefix: str) -> Beneath:
+    """The directory of a domain's boxes, made where it is missing."""
     try:
-        tree.make(path, 0o700)
-    except FileExistsError:
-        tree.remove(path)
-        tree.make(path, 0o700)
+        return tree.below(prefix)
     except FileNotFoundError:
-        make_prefix(tree, path.rpartition("/")[0])
-        tree.make(path, 0o700)
+        make_prefix(tree, prefix)
+        return tree.below(prefix)
+
+
+def _make_directory(domain: Beneath, name: str) -> None:
+    """Make one directory, 0700, again where a crash left one."""
+    try:
+        domain.make(name, 0o700)
+    except FileExistsError:
+        domain.remove(name)
+        domain.make(name, 0o700)
 
 
 def make_prefix(tree: Beneath, prefix: str) -> None:
@@ -122,30 +129,35 @@ def make_prefix(tree: Beneath, prefix: str) -> None:
     tree.sync("")
 
 
-def _make_maildir(tree: Beneath, box: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
+def _make_maildir(box: Beneath, identity: Identity, *, fresh: bool, sync: bool) -> None:
     """Make what is missing of the Maildir."""
-    for name in _MAILDIR:
-        path = f"{box}/{name}"
-        with contextlib.suppress(FileExistsError):
-            tree.make(path, 0o700)
-        _own(tree, path, identity)
+    for path in _MAILDIR:
+        try:
+            box.make(path, 0o700, _owner(identity))
+        except FileExistsError:
+            _own(box, path, identity)
         if sync:
-            tree.sync(path if fresh else path.rpartition("/")[0])
+            box.sync(path if fresh else path.rpartition("/")[0])
 
 
-def _put(tree: Beneath, box: str, name: str, text: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
+def _put(box: Beneath, name: str, text: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
     """Replace one file of a box."""
-    staged = f"{box}/{name if fresh else SUFFIX}"  # no mail is led into a fresh box yet
+    staged = name if fresh else SUFFIX  # no mail is led into a fresh box yet
     if not fresh:
-        tree.remove(staged)
-    owner = (identity.uid, identity.gid) if os.geteuid() == 0 else None
-    tree.write(staged, text.encode(), 0o600, owner, sync=sync)
+        box.remove(staged)
+    box.write(staged, text.encode(), 0o600, _owner(identity), sync=sync)
     if not fresh:
-        tree.rename(staged, f"{box}/{name}", replace=True)
+        box.rename(staged, name, replace=True)
 
 
-def _own(tree: Beneath, path: str, identity: Identity) -> None:
+def _owner(identity: Identity) -> tuple[int, int] | None:
+    """To whom root gives what it makes."""
+    return (identity.uid, identity.gid) if os.geteuid() == 0 else None
+
+
+def _own(box: Beneath, path: str, identity: Identity) -> None:
     """Give a directory that root made, now or before a crash, to the identity; one that has an owner keeps it."""
-    with tree.directory(path) as descriptor:
-        if os.geteuid() == 0 and os.fstat(descriptor).st_uid == 0:
-            os.fchown(descriptor, identity.uid, identity.gid)
+    owner = _owner(identity)
+    with box.directory(path) as descriptor:
+        if owner and os.fstat(descriptor).st_uid == 0:
+            os.fchown(descriptor, *owner)
