@@ -9,7 +9,7 @@ SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 # A pytest in a fresh clone compiles hundreds of files, and so does each that a test starts, where none of it is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check quick docs browser picture bare lint lock bench mutants clean
+.PHONY: demo test check quick docs browser picture bare lint lock bench bench-check mutants clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/popbox demo $(ARGS)
@@ -23,6 +23,10 @@ bench: $(VENV)/.dev
 	$(PY) -m pytest tests/bench -s -q
 	$(PY) tests/bench/pop3/run.py
 	$(PY) tests/bench/standin/bench.py --rounds 3
+
+# What this tree costs against an earlier one, in ratios of CPU (tests/bench/check/README.md); BASE=wheel, tag or commit.
+bench-check: $(VENV)/.dev
+	$(PY) -m tests.bench.check.run $(if $(BASE),--base $(BASE)) $(ARGS)
 
 # Nightly, an hour at nice 10: changes of the code that no test notices (tests/mutants/README.md). MINUTES=10 is shorter.
 mutants: $(VENV)/.dev

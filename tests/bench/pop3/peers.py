@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -71,13 +72,27 @@ class Peer:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self) -> None:
-        """Start and wait until the port answers."""
+        """Start, and wait until the port takes connections.
+
+        Raises:
+            SystemExit: it does not, in 30 s.
+        """
         environment = {**os.environ, **self.environment}
         for command in [*self.helpers, self.command]:
             self.processes.append(
                 subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             )
-        time.sleep(1.5)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"{self.name}: nothing listens on port {self.port}") from None
+                time.sleep(0.05)
+            else:
+                break
+        time.sleep(0.5)  # workers that are started beforehand; the session above
 
     def stop(self) -> None:
         """End it and its helpers."""
