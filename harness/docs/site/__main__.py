@@ -21,7 +21,7 @@ def main(directory: Path) -> int:
         source = Path(work) / "source"
         put_together(source)
         options = ["-q", "-W", "--keep-going", "-b", "html", "-c", str(HERE), "-d", f"{work}/doctrees"]
-        return sphinx([*options, str(source), str(directory)])
+        return int(sphinx([*options, str(source), str(directory)]))
 
 
 if __name__ == "__main__":
