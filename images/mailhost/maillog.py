@@ -4,7 +4,8 @@
 Reads the lines of qmail-send (or of the stand-in, which writes the same) on standard input, or those that PROGRAM
 writes to its standard error. Writes them to standard output with the UTC time (--as-is: without it), keeps the last
 10 MiB in a folder for a reader in another container (--keep DIR), and serves its counters as Prometheus text
-(--metrics ADDR:PORT, with those of --queue DIR). ``README.md`` in this folder is the man page.
+(--metrics ADDR:PORT, with the gauges of --queue DIR and those that `mailhost follow` keeps in --gauges FILE).
+``README.md`` in this folder is the man page.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ KEPT_OCTETS = 1 << 20  # our choice: of one kept file
 KEPT_FILES = 9  # our choice: full ones, beside the one that grows
 OUTCOMES = ("success", "failure", "deferral")
 CHANNELS = ("local", "remote")
-VALUED = ("--metrics", "--queue", "--keep")
-USAGE = "usage: maillog [--metrics ADDR:PORT] [--queue DIR] [--keep DIR] [--as-is] [PROGRAM ARG...]"
+VALUED = ("--metrics", "--queue", "--gauges", "--keep")
+USAGE = "usage: maillog [--metrics ADDR:PORT] [--queue DIR] [--gauges FILE] [--keep DIR] [--as-is] [PROGRAM ARG...]"
+MOST_GAUGES = 65_536  # our choice: octets of --gauges; a dozen lines are expected
+SAMPLE = re.compile(rb'popbox_[a-z0-9_]+(\{volume="[a-z]+"\})? [0-9.e+-]+\n|# (HELP|TYPE) popbox_[a-z0-9_]+ [ -~]+\n')
 
 
 class Counters:
@@ -123,21 +126,43 @@ def depth(queue: Path | None) -> list[tuple[str, str, int]]:
     """Gauges of a queue directory: qmail's mess/N/NUMBER and todo/NUMBER, or the stand-in's msg/NUMBER."""
     if queue is None:
         return []
-    messages = sum(1 for part in ("mess/*/*", "msg/*") for _ in queue.glob(part))
-    dates = []
-    for pattern in ("todo/*", "todo/*/*"):
-        for path in queue.glob(pattern):
-            with contextlib.suppress(OSError):
-                found = path.stat()
-                if stat.S_ISREG(found.st_mode):
-                    dates.append(found.st_mtime)
-    oldest = int(time.time() - min(dates)) if dates else 0
+    messages = [*dates(queue, "mess", "*/*"), *dates(queue, "msg", "*")]
+    todo = [*dates(queue, "todo", "*"), *dates(queue, "todo", "*/*")]
     return [
-        ("popbox_queue_depth", "Messages in the queue now.", messages),
-        ("popbox_queue_unprocessed", "Of these, messages that the sender has not looked at yet.", len(dates)),
-        ("popbox_queue_oldest_unprocessed_seconds", "How long the oldest of these waits.", max(0, oldest)),
+        ("popbox_queue_depth", "Messages in the queue now.", len(messages)),
+        ("popbox_queue_oldest_message_seconds", "How long the oldest message is in the queue.", age(messages)),
+        ("popbox_queue_unprocessed", "Of these, messages that the sender has not looked at yet.", len(todo)),
+        ("popbox_queue_oldest_unprocessed_seconds", "How long the oldest of these waits.", age(todo)),
         *disk("queue", queue),
     ]
+
+
+def dates(queue: Path, part: str, pattern: str) -> list[float]:
+    """When the files of a part were written, seconds since 1970; those that go in between are left out."""
+    found = []
+    for path in (queue / part).glob(pattern):
+        with contextlib.suppress(OSError):
+            seen = path.stat()
+            if stat.S_ISREG(seen.st_mode):
+                found.append(seen.st_mtime)
+    return found
+
+
+def age(dates: list[float]) -> int:
+    """Seconds since the oldest; 0 where there is none, or the clock was set back."""
+    return max(0, int(time.time() - min(dates))) if dates else 0
+
+
+def more(gauges: Path | None) -> bytes:
+    """The file that another program keeps for the page; only lines that are what they should be."""
+    if gauges is None:
+        return b""
+    try:
+        with gauges.open("rb") as file:
+            lines = file.read(MOST_GAUGES).splitlines(keepends=True)
+    except OSError:
+        return b""
+    return b"".join(line for line in lines if SAMPLE.fullmatch(line))
 
 
 def disk(name: str, folder: Path) -> list[tuple[str, str, int]]:
@@ -153,7 +178,7 @@ def disk(name: str, folder: Path) -> list[tuple[str, str, int]]:
     ]
 
 
-def serve(address: str, counters: Counters, queue: Path | None) -> None:
+def serve(address: str, counters: Counters, queue: Path | None, gauges: Path | None) -> None:
     """Answer GET /metrics in threads.
 
     Raises:
@@ -166,7 +191,7 @@ def serve(address: str, counters: Counters, queue: Path | None) -> None:
         def do_GET(self) -> None:
             """The page, or 404."""
             found = self.path == "/metrics"
-            body = counters.page(queue) if found else b"only /metrics is here\n"
+            body = counters.page(queue) + more(gauges) if found else b"only /metrics is here\n"
             self.send_response(200 if found else 404)
             self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
@@ -242,7 +267,8 @@ def main() -> int:
     counters, metrics = Counters(), chosen.get("--metrics", "")
     try:
         if metrics:
-            serve(metrics, counters, Path(chosen["--queue"]) if "--queue" in chosen else None)
+            queue, gauges = (Path(chosen[one]) if one in chosen else None for one in ("--queue", "--gauges"))
+            serve(metrics, counters, queue, gauges)
     except (OSError, ValueError) as why:
         print(f"maillog: cannot listen on {metrics}: {why}", file=sys.stderr)
         return 111

@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.exposition import parsed
 from tests.popbox import ROOT
 
 MAILLOG = [sys.executable, "-I", str(ROOT / "images/mailhost/maillog.py")]
@@ -39,13 +40,12 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def page(port: int, path: str = "/metrics") -> dict[str, int]:
+def page(port: int, path: str = "/metrics") -> dict[str, float]:
     deadline = time.monotonic() + 10
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-                lines = answer.read().decode().splitlines()
-            return {name: int(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+                return parsed(answer.read().decode())
         except urllib.error.HTTPError:
             raise
         except OSError:
@@ -58,6 +58,7 @@ def test_counts_are_the_logs_and_the_depth_is_the_queues(tmp_path: Path) -> None
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     os.utime(tmp_path / "todo/4712", (time.time() - 3600,) * 2)
+    os.utime(tmp_path / "mess/22/4712", (time.time() - 7200,) * 2)
     port = free_port()
     argv = [*MAILLOG, "--metrics", f"127.0.0.1:{port}", "--queue", str(tmp_path)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -81,6 +82,7 @@ def test_counts_are_the_logs_and_the_depth_is_the_queues(tmp_path: Path) -> None
     assert found["disk_size_bytes"] == disk.f_blocks * disk.f_frsize
     assert 0 < found["disk_free_bytes"] < found["disk_size_bytes"]
     assert 3600 <= found.pop("oldest_unprocessed_seconds") < 3700
+    assert 7200 <= found.pop("oldest_message_seconds") < 7300
     counted = {name: value for name, value in found.items() if value and not name.startswith("disk_")}
     assert counted == {
         "messages_total": 1, "bounces_total": 1, "triple_bounces_total": 1, "alerts_total": 1,
@@ -89,6 +91,23 @@ def test_counts_are_the_logs_and_the_depth_is_the_queues(tmp_path: Path) -> None
         'deliveries_total{channel="remote",outcome="deferral"}': 1,
         'deliveries_total{channel="remote",outcome="failure"}': 1,
     }  # fmt: skip
+
+
+def test_the_gauges_of_another_program_are_on_the_page_and_nothing_else_of_its_file(tmp_path: Path) -> None:
+    gauges, port = tmp_path / "gauges", free_port()
+    good = "# HELP popbox_accounts_waiting 1 where.\n# TYPE popbox_accounts_waiting gauge\npopbox_accounts_waiting 1\n"
+    volume = good.replace("accounts_waiting 1\n", 'volume_free_bytes{volume="users"} 7\n')
+    volume = volume.replace("accounts_waiting", "volume_free_bytes")
+    argv = [*MAILLOG, "--metrics", f"127.0.0.1:{port}", "--gauges", str(gauges)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as child:
+        assert "popbox_accounts_waiting" not in page(port), "it is not there yet"
+        gauges.write_text(good + "root:x:0:0\npopbox_queue_alerts_total secret\n\n" + volume + "popbox_torn 1")
+        found = page(port)
+        assert (found["popbox_accounts_waiting"], found['popbox_volume_free_bytes{volume="users"}']) == (1, 7)
+        assert "popbox_torn" not in found
+        assert child.stdin
+        child.stdin.close()
+        assert child.wait(10) == 0
 
 
 def test_a_program_gets_our_signals_and_gives_its_code() -> None:

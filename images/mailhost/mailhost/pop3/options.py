@@ -45,6 +45,7 @@ class Options:
     cert: Path | None = None
     key: Path | None = None
     metrics: Address | None = None
+    canary: Path | None = None  # touched by the health check when the canary's box has opened
     workers: int = 1
     limits: Limits = DEFAULT_LIMITS
     proxy_from: tuple[str, ...] = ()

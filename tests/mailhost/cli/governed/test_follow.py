@@ -7,13 +7,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
 import pytest
+from tests.exposition import parsed
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 
-from mailhost.accounts import governed
+from mailhost.accounts import exposed, governed
 from mailhost.accounts.layout import layout
 from mailhost.cli import main
 from mailhost.cli.verbs.follow import Follower
@@ -305,3 +307,38 @@ def test_only_the_file_that_governs_is_applied(both: Host, file: Path, tmp_path:
     assert f"{file} is, and would take these accounts back" in both.refused("apply", str(other), "--yes")
     (tmp_path / "link.toml").symlink_to(file)
     assert both.ok("apply", str(tmp_path / "link.toml")) == "nothing to change\n"
+
+
+def test_follow_keeps_gauges_of_what_is_applied_and_what_waits(both: Host, file: Path, tmp_path: Path) -> None:
+    place, gauges = layout(both.home), tmp_path / "gauges"
+    exposed.put(gauges, exposed.text(both.home, None, 1.0))
+    found = parsed(gauges.read_text())
+    assert (found["popbox_accounts_governed"], found["popbox_accounts_looked_timestamp_seconds"]) == (0, 1)
+    assert "popbox_accounts_waiting" not in found
+    governed.note(place, file, applied="0" * 64, at="2026-11-28T15:00:00Z", waits="")
+    found = parsed(exposed.text(both.home, governed.read(place), 2.0))
+    assert (found["popbox_accounts_waiting"], found["popbox_accounts_governed"]) == (0, 1)
+    assert found["popbox_accounts_applied_timestamp_seconds"] == 1_795_878_000
+    assert found['popbox_volume_size_bytes{volume="users"}'] > 0
+    governed.note(place, file, at="", waits="joe@a.example goes only when a person agrees")
+    said = exposed.text(both.home, governed.read(place), 3.0)
+    assert parsed(said)["popbox_accounts_waiting"] == 1
+    assert ("joe" in said, "applied_timestamp" in said) == (False, False)
+
+
+def test_follow_shows_gauges_after_each_look(both: Host, file: Path, tmp_path: Path) -> None:
+    """Readable by the page's own user, whatever the umask; a place that cannot be written stops nothing."""
+    gauges = tmp_path / "gauges"
+    argv = [sys.executable, "-m", "mailhost", "--home", str(both.home), "follow", "--every", "0.1", "--gauges"]
+    for place in (gauges, tmp_path / "none" / "gauges"):
+        with subprocess.Popen([*argv, str(place), str(file)], umask=0o077) as child:
+            looked = {0.0}
+            deadline = time.monotonic() + 60
+            while place == gauges and len(looked) < 4 and time.monotonic() < deadline:
+                text = gauges.read_text() if gauges.exists() else ""
+                looked.add(parsed(text).get("popbox_accounts_looked_timestamp_seconds", 0.0))
+                time.sleep(0.02)
+            assert child.poll() is None
+            child.terminate()
+            assert child.wait(60) in (0, -15)
+        assert place != gauges or (len(looked) == 4 and gauges.stat().st_mode & 0o777 == 0o644)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from tests.exposition import parsed
 from tests.mailhost.pop3.support import (
     Box,
     Client,
@@ -151,7 +152,9 @@ def test_metrics_and_the_session_line(box: Box, serve: Serve) -> None:
     pem = box.home / "pem"
     end = datetime.datetime(2040, 1, 2, tzinfo=datetime.UTC)
     trustme.CA().issue_cert("mx", not_after=end).private_key_and_cert_chain_pem.write_to_path(pem)
-    server = serve("--metrics", "127.0.0.1:0", "--workers", "2", "--cert", str(pem))
+    canary = box.home / "canary"
+    options = ("--workers", "2", "--cert", str(pem), "--canary", str(canary))
+    server = serve("--metrics", "127.0.0.1:0", *options)
     client = server.client()
     client.login()
     client.lines(b"RETR 1")
@@ -159,7 +162,13 @@ def test_metrics_and_the_session_line(box: Box, serve: Serve) -> None:
     client.ask(b"QUIT")
     client.end()
     assert eventually(lambda: '"session"' in server.log()), "counted when it has ended: the client may see that first"
+    assert b"canary" not in http(server, "/metrics"), "it never opened"
+    canary.touch()
+    os.utime(canary, (1_700_000_000, 1_700_000_000))
     page = http(server, "/metrics").decode()
+    found = parsed(page.partition("\r\n\r\n")[2])
+    assert found["popbox_pop3_canary_success_timestamp_seconds"] == 1_700_000_000
+    assert found['popbox_volume_size_bytes{volume="popboxes"}'] == found["popbox_pop3_disk_size_bytes"]
     for line in ("logins_total 1", "messages_retrieved_total 1", "messages_deleted_total 1", "connections_open 0"):
         assert f"popbox_pop3_{line}\n" in page
     disk = os.statvfs(box.home)

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from tests.exposition import parsed
 from tests.popbox.serve.recorded import message
 from tests.popbox.serve.served import octets
 
@@ -21,6 +22,7 @@ def scraped(live: Live, counts: Counts, streams: Streams | None = None) -> dict[
     said = text(live, streams or Streams(live), counts, Ends(live.store))
     assert not [line for line in said.splitlines() if not LINE.fullmatch(line)]
     assert "@" not in said
+    parsed(said)
     return dict(line.rsplit(" ", 1) for line in said.splitlines() if not line.startswith("#"))
 
 

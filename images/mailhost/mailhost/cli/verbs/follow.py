@@ -17,8 +17,8 @@ from pathlib import Path
 
 import click
 
+from mailhost.accounts import exposed, nodes
 from mailhost.accounts import governed as record
-from mailhost.accounts import nodes
 from mailhost.accounts.errors import AccountsError, BusyError, InputError
 from mailhost.accounts.layout import Layout, layout
 from mailhost.accounts.nodes import Node
@@ -207,15 +207,19 @@ class Follower:
 @click.option("--once", is_flag=True, help="Apply it where it has stood still, and end: before the host takes mail.")
 @click.option("--every", "every_s", type=click.FloatRange(0.1), default=LOOK_S, show_default=True, metavar="SECONDS")
 @click.option("--node", metavar="NAME", help="This node's name, where several share popboxes; each has its own.")
+@click.option("--gauges", type=click.Path(path_type=Path), metavar="FILE", help="Keep what Prometheus may read there.")
 @click.pass_obj
 @guarded
-def follow(home: Path, file: Path, every_s: float, node: str | None, *, once: bool) -> None:
+def follow(home: Path, file: Path, every_s: float, node: str | None, gauges: Path | None, *, once: bool) -> None:
     """Keep the host as FILE says, unattended; single verbs then refuse to change what FILE would take back.
 
     A text is applied when two looks saw the same and it ends whole; what takes something away, when it has stood still
     for a minute or ends in the line `# end of accounts`. More than three addresses, or a domain with mail in it, go
     only when a person agrees (`mailhost apply`, or [removals] in FILE). What is not applied is logged, and `governed`
     says it. Where there is no FILE at the start, none governs the host.
+
+    With --gauges, FILE has after each look, in Prometheus' text form: when that was, what is applied and whether
+    something waits, the room of the volumes, and the certificate's end.
 
     With --node, what another node of the same popboxes knows and this one does not is answered with 451 here, and a new
     text is applied when all nodes that are up have heard of it.
@@ -233,7 +237,15 @@ def follow(home: Path, file: Path, every_s: float, node: str | None, *, once: bo
         signal.signal(number, lambda *_: stop.set())
     while not stop.is_set():
         _safely(follower.round)
+        if gauges is not None:
+            _show(follower.layout, gauges)
         stop.wait(every_s)
+
+
+def _show(place: Layout, file: Path) -> None:
+    """Write the gauges. A file that cannot be written is not said each time: its age tells."""
+    with contextlib.suppress(AccountsError, OSError):
+        exposed.put(file, exposed.text(place.home, record.read(place), time.time()))
 
 
 def _safely(step: Callable[[], None]) -> None:

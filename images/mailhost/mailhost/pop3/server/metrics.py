@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import mmap
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from mailhost.pop3.auth.shared_tables import Shared
 from mailhost.pop3.auth.throttle import ENTRANCES
-from mailhost.system.expiry import not_after
+from mailhost.system.gauges import VOLUMES, certificate, gauge, volumes
 
 
 class Count(enum.IntEnum):
@@ -80,27 +81,23 @@ class Counters:
         return ("\n".join(lines) + "\n").encode("ascii")
 
 
-def machine(boxes: Path, chain: Path | None) -> bytes:
-    """Gauges of what no session shows in time: disk space and the certificate's end. Unknown values are left out."""
-    found: list[tuple[str, str, int]] = []
-    try:
-        disk = os.statvfs(boxes)
-        found += [
+def machine(home: Path, chain: Path | None, canary: Path | None) -> bytes:
+    """Gauges of what no session shows in time: disks, the certificate's end, and when the canary's box opened last.
+
+    Unknown values are left out. ``canary`` is the file that the health check touches.
+    """
+    text = certificate("popbox_pop3_certificate_end_timestamp_seconds", chain) if chain is not None else ""
+    with contextlib.suppress(OSError):
+        disk = os.statvfs(home / "popboxes")
+        for name, what, value in (
             ("disk_free_bytes", "Free for mail.", disk.f_bavail * disk.f_frsize),
             ("disk_size_bytes", "Size of the file system with the mail.", disk.f_blocks * disk.f_frsize),
             ("disk_free_inodes", "Inodes free for mail.", disk.f_favail),
-        ]
-    except OSError:
-        pass
-    try:
-        if chain is not None:
-            end = int(not_after(chain.read_bytes()))
-            found.append(("certificate_end_timestamp_seconds", "When the certificate file's first one ends.", end))
-    except (OSError, ValueError):
-        pass
-    return b"".join(_gauge(*one) for one in found)
-
-
-def _gauge(name: str, text: str, value: int) -> bytes:
-    name = f"popbox_pop3_{name}"
-    return f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n".encode("ascii")
+        ):
+            text += gauge(f"popbox_pop3_{name}", what, [("", value)])
+    with contextlib.suppress(OSError):
+        if canary is not None:
+            at = canary.stat().st_mtime
+            what = "When the canary's box was opened last."
+            text += gauge("popbox_pop3_canary_success_timestamp_seconds", what, [("", at)])
+    return (text + volumes(home / name for name in VOLUMES)).encode("ascii")

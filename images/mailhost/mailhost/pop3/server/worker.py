@@ -163,7 +163,7 @@ class Server:
 
     def _page(self) -> bytes:
         """The metrics: what has been counted, and how disk and certificate are."""
-        return self._counters.render() + machine(self.options.home / "popboxes", self.options.cert)
+        return self._counters.render() + machine(self.options.home, self.options.cert, self.options.canary)
 
     def _accept(self, listener: socket.socket, secure: bool, _: int) -> None:
         for _turn in range(ACCEPTS):
