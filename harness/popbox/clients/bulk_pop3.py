@@ -13,16 +13,19 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Self
 
+from popbox.clients.listing import Rows, rows
 from popbox.clients.pop3 import Pop3Refused
 from popbox.clients.secret import MASK
 from popbox.clients.wire import Address, readable
 from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 
-RECEIVE_OCTETS = 262_144
+RECEIVE_OCTETS = 65_536  # more would come from mmap(2) each time, and go back
+WHOLE_OCTETS = 262_144  # our choice: a larger message comes in pieces
 LINE_OCTETS = 65_536  # our choice: RFC 2449 §4 allows 512 for a status line
 LISTING_OCTETS = 1 << 28  # our choice: 256 MiB is UIDL for some three million messages
 _ENDS_WORD = ("", " ", "\t")
-NUMBER_DIGITS = 18  # our choice: more are no number of messages or octets
+Retrieved = tuple[bytes] | Iterator[bytes] | Pop3Refused
+_USUAL = (b"+OK ", b"+OK\r\n")
 SLOWEST_OCTETS_S = 1024  # our choice: a reply slower than this, after the timeout, is stuck
 
 
@@ -113,48 +116,42 @@ class BulkPop3:
         self.command("CAPA")
         return b"".join(self.body("CAPA", LINE_OCTETS)).decode("latin-1").upper().splitlines()
 
-    def listing(self, verb: str) -> list[tuple[int, str]]:
+    def listing(self, verb: str) -> Rows:
         """LIST or UIDL: message number and size or unique-id, in the server's order.
 
         Raises:
             Garbled: a line is none of a listing.
         """
-        rows, malformed = self.lenient_listing(verb)
+        found, malformed = self.lenient_listing(verb)
         if malformed:
             raise Garbled(f"{self.address} sent {malformed[0][:80]!r} as a line of {verb}")
-        return rows
+        return found
 
-    def lenient_listing(self, verb: str) -> tuple[list[tuple[int, str]], list[str]]:
-        """Do as ``listing``, and give the lines that are none of a listing beside its rows.
-
-        Mail clients divide a line at any run of blanks and pass over those at its ends, and so does this.
-        """
+    def lenient_listing(self, verb: str) -> tuple[Rows, list[str]]:
+        """Do as ``listing``, and give the lines that are none of a listing beside its rows."""
         self.command(verb)
-        octets = b"".join(self.body(verb, LISTING_OCTETS))
-        rows, malformed = [], []
-        for line in octets.split(b"\n"):
-            words = (text := line.strip()).split(None, 1)
-            if len(words) == 2 and is_number(words[0]) and b"\r" not in text:  # a CR alone hides a second line
-                rows.append((int(words[0]), words[1].decode("latin-1")))
-            elif words:
-                malformed.append(text.decode("latin-1"))
-        return rows, malformed
+        return rows(b"".join(self.body(verb, LISTING_OCTETS)))
 
     def retrieve(self, number: int) -> Iterator[bytes]:
         """RETR: pieces of the message as sent, byte-stuffing undone. Read it to its end before the next command."""
         self.command(f"RETR {number}")
         return self.body(f"RETR {number}")
 
-    def retrieve_all(self, numbers: Sequence[int], ahead: int) -> Iterator[Iterator[bytes] | Pop3Refused]:
+    def retrieve_all(self, numbers: Sequence[int], ahead: int) -> Iterator[Retrieved]:
         """RETR of each, up to ``ahead`` commands sent before their replies are read (RFC 2449 §6.6).
 
-        Each reply is as that of ``retrieve``, or the refusal; ``ahead`` is 1 where PIPELINING is not announced.
+        Each reply is a message in one piece, pieces as those of ``retrieve``, or the refusal; ``ahead`` is 1 where
+        PIPELINING is not announced.
         """
         sent = 0
         for place, number in enumerate(numbers):
             if sent <= place:
                 sent = min(place + ahead, len(numbers))
                 self._send("\r\n".join([f"RETR {one}" for one in numbers[place:sent]]))
+            whole = self._whole(number)
+            if whole is not None:
+                yield (whole,)
+                continue
             awaited = f"RETR {number}"
             try:
                 self._status(awaited)
@@ -162,6 +159,32 @@ class BulkPop3:
                 yield refusal
             else:
                 yield self.body(awaited)
+
+    def _whole(self, number: int) -> bytes | None:
+        """The message of a reply to RETR that has the usual form and is not large.
+
+        None: what has come of it is still there, to be read by ``_status`` and ``body``.
+        """
+        began = 0.0
+        while True:
+            buffer, at = self._buffer, self._at
+            if buffer.startswith(_USUAL, at):
+                begin = buffer.find(b"\n", at)
+                end = buffer.find(b"\n.\r\n", begin) if begin >= 0 else -1
+                if begin >= 0 and buffer.find(b"\n.\n", begin, end + 2 if end >= 0 else len(buffer)) >= 0:
+                    return None
+                if end >= 0:
+                    self._at = end + 4
+                    text = buffer[begin + 1 : end + 1]
+                    return text if b"\n.." not in text and text[:2] != b".." else _unstuffed(text)
+                if self.left > (WHOLE_OCTETS if begin >= 0 else LINE_OCTETS):
+                    return None
+            elif self.left:
+                return None
+            began = began or time.monotonic()
+            deadline = began + self.timeout_s + self.left / SLOWEST_OCTETS_S
+            awaited = "the rest of" if self.left else "the reply to"
+            self._receive(deadline, f"{awaited} RETR {number}", begun=self.left > 0)
 
     def top(self, number: int) -> Iterator[bytes]:
         """TOP with no line of the body, otherwise as ``retrieve``."""
@@ -248,6 +271,6 @@ class BulkPop3:
         self._buffer += octets
 
 
-def is_number(word: bytes) -> bool:
-    """Whether it is digits alone, and not too many."""
-    return word.isdigit() and len(word) <= NUMBER_DIGITS
+def _unstuffed(text: bytes) -> bytes:
+    """A message in one piece without byte-stuffing (RFC 1939 §3); its first line begins like any other."""
+    return (b"\n" + text).replace(b"\n..", b"\n.")[1:]

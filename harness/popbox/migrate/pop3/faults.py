@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from popbox.clients.bulk_pop3 import is_number
+from popbox.clients.listing import is_number
 
 
 def of_numbers(numbers: Sequence[int], uidls: Sequence[int]) -> Iterator[str]:
@@ -13,6 +13,8 @@ def of_numbers(numbers: Sequence[int], uidls: Sequence[int]) -> Iterator[str]:
 
     ``numbers`` are those of LIST, ``uidls`` those of UIDL, each in its order; no ``uidls`` where none were given.
     """
+    if list(numbers) == list(range(1, len(numbers) + 1)) and (not uidls or uidls == numbers):
+        return
     if twice := _twice(numbers):
         yield f"lists number {_some(twice)} more than once"
     if twice := _twice(uidls):

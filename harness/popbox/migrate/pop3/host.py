@@ -17,7 +17,7 @@ from popbox.errors import ConnectionFailed, HostError, StepTimeout
 
 Tls = Literal["none", "stls", "implicit"]
 Profile = Literal["rfc1939", "qmail", "dovecot", "auto"]
-AHEAD = 32  # our choice: some 400 octets of commands, which no server leaves unread
+AHEAD = 100  # our choice: up to 1,400 octets of commands, one packet, which no server leaves unread
 GIVE_UP_AFTER = 5  # our choice: boxes in a row that could not be read although each was tried again
 BROKEN = (ConnectionFailed, StepTimeout, Garbled)
 # RFC 2449 §8.1.2, RFC 3206 §4; the second line is qmail-popup's words for a machine in need (Q-POPUP-12, Q-POPUP-15).
@@ -52,7 +52,8 @@ class Host:
     wait_s: float = 1.0
     hint: Profile = "rfc1939"
     ahead: int = 1
-    """Commands sent before their replies are read: more than one where the host announces PIPELINING."""
+    """Commands sent before their replies are read: more than one where the host announces PIPELINING, or is
+    qmail-pop3d, which knows no CAPA and answers what it finds, in order."""
     _gate: threading.Semaphore = field(init=False)
     _failed_in_a_row: int = 0
 
@@ -81,7 +82,7 @@ class Host:
         try:
             with self.session() as stream:
                 self.hint, known = _guess(stream)
-                self.ahead = AHEAD if "PIPELINING" in known else 1
+                self.ahead = AHEAD if "PIPELINING" in known or self.hint == "qmail" else 1
         except (*BROKEN, Pop3Refused) as error:
             raise Unavailable(f"the {self.side} host: {error}") from error
 

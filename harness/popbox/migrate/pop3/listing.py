@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from popbox.clients.bulk_pop3 import BulkPop3, is_number
+from popbox.clients.bulk_pop3 import BulkPop3
+from popbox.clients.listing import is_number
 from popbox.clients.pop3 import Pop3Refused
 from popbox.migrate.pop3 import faults
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One message of a listing. ``uidl`` is empty where the host gives none.
 
-    ``listed`` is what LIST says in place of a size where that is no number; ``size`` is 0 then.
+    ``listed`` is what LIST says in place of a size where that is no number; ``size`` is 0 then. A NamedTuple, as it is
+    made for each of millions of messages.
     """
 
     number: int
@@ -54,7 +56,7 @@ def read_listing(stream: BulkPop3) -> Listing:
     except Pop3Refused as refusal:
         no_uidl = refusal.reply
     uidls, malformed = dict(rows), {"LIST": bad_sizes, "UIDL": bad_uidls}
-    entries = [_entry(number, uidls.get(number, ""), text.split()[0]) for number, text in sizes]
+    entries = [_entry(number, uidls.get(number, ""), text) for number, text in sizes]
     found = Listing(entries, no_uidl, {verb: lines for verb, lines in malformed.items() if lines})
     return found if bad_sizes else _judged(stream, found, [number for number, _ in rows])  # nothing agrees with it
 
@@ -87,5 +89,8 @@ def _judged(stream: BulkPop3, found: Listing, uidls: list[int]) -> Listing:
     return replace(found, wrong=wrong, odd=odd, no_stat="")
 
 
-def _entry(number: int, uidl: str, word: str) -> Entry:
-    return Entry(number, uidl, int(word)) if is_number(word.encode()) else Entry(number, uidl, 0, word)
+def _entry(number: int, uidl: str, text: str) -> Entry:
+    """A row of LIST: its first word is the size."""
+    if not text.isdigit():  # some servers write more behind it
+        text = text.split()[0]
+    return Entry(number, uidl, int(text)) if is_number(text.encode()) else Entry(number, uidl, 0, text)

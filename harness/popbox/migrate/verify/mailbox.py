@@ -4,39 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import itemgetter
 
-from popbox.clients.bulk_pop3 import BulkPop3, Garbled
+from popbox.clients.bulk_pop3 import BulkPop3, Garbled, Retrieved
 from popbox.clients.pop3 import Pop3Refused
 from popbox.errors import ConnectionFailed, PopboxError
 from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Unavailable, for_now
 from popbox.migrate.pop3.listing import Listing, read_listing
-from popbox.migrate.verify.digest import Content, digest
+from popbox.migrate.verify.digest import digest
+from popbox.migrate.verify.message import Message
 
 MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each time
-
-
-@dataclass(slots=True)
-class Message:
-    """One message of a listing; ``trouble`` says why its content could not be read.
-
-    ``listed`` is what LIST says in place of a size where that is no number; ``size`` is 0 then.
-    """
-
-    number: int
-    uidl: str
-    size: int
-    content: Content | None = None
-    trouble: str = ""
-    listed: str = ""
-
-    @property
-    def key(self) -> bytes | None:
-        """What makes two messages the same one: header and body, whatever the line ends and the newlines at the end.
-
-        Fields that servers of mbox files write into the header do not count (digest.SERVERS).
-        """
-        return None if self.content is None else self.content.bare + self.content.body
 
 
 @dataclass(slots=True)
@@ -53,15 +32,15 @@ class Side:
     odd: list[str] = field(default_factory=list)
 
 
-def read_box(host: Host, login: str, password: str, content: bool) -> Side:
-    """All of one box, without changing it.
+def read_box(host: Host, login: str, password: str, content: bool, room: int = 0) -> Side:
+    """All of one box, without changing it; ``room``: octets of messages that are kept as they came.
 
     Raises:
         Unavailable: the box cannot be read.
     """
     host.check()
     try:
-        side = _Reading(host, login, password, content).run()
+        side = _Reading(host, login, password, content, room).run()
     except Unavailable:
         host.note(reached=False)
         raise
@@ -72,8 +51,8 @@ def read_box(host: Host, login: str, password: str, content: bool) -> Side:
 class _Reading:
     """One box in the making, over as many sessions as it takes."""
 
-    def __init__(self, host: Host, login: str, password: str, content: bool) -> None:
-        self.host, self.login, self.password, self.content = host, login, password, content
+    def __init__(self, host: Host, login: str, password: str, content: bool, room: int) -> None:
+        self.host, self.login, self.password, self.content, self.room = host, login, password, content, room
         self.side = Side()
         self.attempts = Attempts(host)
         self.broke_at: Counter[tuple[int, str]] = Counter()
@@ -110,11 +89,11 @@ class _Reading:
         self.side.listing = found = read_listing(stream)
         known = self._known()
         self.side.messages = []
-        for entry in sorted(found.entries, key=lambda entry: entry.number):
-            old = known.get((entry.uidl, entry.size))
-            trouble = self.given_up.get((entry.number, entry.uidl), "") or (old.trouble if old else "")
-            content = old.content if old else None
-            self.side.messages.append(Message(entry.number, entry.uidl, entry.size, content, trouble, entry.listed))
+        for number, uidl, size, listed in sorted(found.entries, key=itemgetter(0)):
+            message = Message(number, uidl, size, None, self.given_up.get((number, uidl), ""), listed)
+            if (old := known.get((uidl, size))) is not None:
+                message.take(old)
+            self.side.messages.append(message)
 
     def _known(self) -> dict[tuple[str, int], Message]:
         """What was read already; an id that stands for two messages says nothing."""
@@ -123,27 +102,41 @@ class _Reading:
 
     def _fetch(self, stream: BulkPop3) -> None:
         """Read what is not read yet; a second session waits for each reply, so that the message at fault is known."""
-        wanted = [m for m in self.side.messages if self.content and m.content is None and not m.trouble]
+        wanted = [m for m in self.side.messages if self.content and not (m.read or m.trouble)]
         ahead = 1 if self.attempts.total else self.host.ahead
         replies = stream.retrieve_all([message.number for message in wanted], ahead)
         for done, message in enumerate(wanted, len(self.side.messages) - len(wanted) + 1):
             try:
-                reply = next(replies)
-                if isinstance(reply, Pop3Refused):
-                    message.trouble = f"RETR {message.number}: {reply.reply}"
-                else:
-                    message.content = digest(reply)
+                self._take(message, next(replies))
                 if ahead == 1 and stream.left:
-                    message.content = None
+                    message.forget()
                     raise Garbled(f"{self.host.address} sent {stream.left} octets behind the end of the message")
             except BROKEN as error:
                 if ahead > 1 and not isinstance(error, ConnectionFailed):
                     self.host.ahead = 1  # it announces PIPELINING and cannot do it: no other box pays for that
+                    self._distrust(wanted)
                 self._broke(message, error)
                 raise
             if done > self.most:  # without UIDL each session reads all again: that is none
                 self.most = done
                 self.attempts.progress()
+
+    def _take(self, message: Message, reply: Retrieved) -> None:
+        """The reply to RETR: kept while there is room, as most boxes are then compared without a digest."""
+        if isinstance(reply, tuple) and len(reply[0]) <= self.room:
+            message.keep(reply[0])
+            self.room -= len(reply[0])
+        elif isinstance(reply, Pop3Refused):
+            message.trouble = f"RETR {message.number}: {reply.reply}"
+        else:
+            message.content = digest(reply)
+
+    def _distrust(self, asked: list[Message]) -> None:
+        """Forget what one session gave: where replies are missing, which command each was for is not known."""
+        for message in asked:
+            self.room += len(message.sent or b"")
+            message.forget()
+            message.trouble = ""
 
     def _broke(self, message: Message, error: PopboxError) -> None:
         """A message that ends the session each time is left out in the end, and named."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 
-from popbox.migrate.verify.mailbox import Message
+from popbox.migrate.verify.message import Message
 from popbox.migrate.verify.result import Named
 
 SHOWN = 120

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from popbox.migrate.pop3.habits import KNOWN, listed
 from popbox.migrate.pop3.host import Profile
 from popbox.migrate.verify.digest import Content
-from popbox.migrate.verify.mailbox import Message
+from popbox.migrate.verify.message import Message
 
 
 def detect(messages: Sequence[Message], hint: Profile) -> Profile:
     """The profile that fits the most messages of a box; among equals ``hint``, which the greeting gave."""
-    read = [(message.size, message.content) for message in messages if message.content is not None]
-    fits = {name: sum(size in listed(name, content.octets, content.lines) for size, content in read) for name in KNOWN}
+    read = [(message.size, message.measured) for message in messages if message.measured is not None]
+    if all(size in listed(hint, *measured) for size, measured in read):
+        return hint
+    fits = {name: sum([size in listed(name, *measured) for size, measured in read]) for name in KNOWN}
     return max(KNOWN, key=lambda name: (fits[name], name == hint))
 
 

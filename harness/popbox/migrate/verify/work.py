@@ -10,11 +10,12 @@ from popbox.migrate.pop3.accounts import Account
 from popbox.migrate.pop3.host import Host, Unavailable
 from popbox.migrate.pop3.parallel import in_threads
 from popbox.migrate.verify import sizes
-from popbox.migrate.verify.compare import compare
+from popbox.migrate.verify.judge.compare import compare
 from popbox.migrate.verify.mailbox import Fields, Side, read_box, read_fields
 from popbox.migrate.verify.naming import clean, named
 from popbox.migrate.verify.result import ASPECTS, Box, Finding, Named, Verdict
 
+KEPT_OCTETS = 64 << 20  # our choice: messages kept to be compared as they came, on both sides of all boxes at work
 NAMED_BY_TOP = 50  # our choice: with --no-content, messages a side whose Subject is asked for
 
 
@@ -33,9 +34,10 @@ class Work:
     def box(self, account: Account) -> Box:
         """One box, the old side first."""
         began = time.monotonic()
+        room = KEPT_OCTETS // (2 * (self.old.jobs + self.new.jobs))
         try:
-            old = read_box(self.old, account.old_login, account.old_password, self.content)
-            new = read_box(self.new, account.new_login, account.new_password, self.content)
+            old = read_box(self.old, account.old_login, account.old_password, self.content, room)
+            new = read_box(self.new, account.new_login, account.new_password, self.content, room)
         except Unavailable as error:
             box = _unavailable(account, str(error))
         else:

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from popbox.cli.migrate import migrate
 from popbox.migrate.pop3.accounts import Unusable
-from popbox.migrate.verify.compare import compare
-from popbox.migrate.verify.mailbox import Message, Side
+from popbox.migrate.verify.judge.compare import compare
+from popbox.migrate.verify.mailbox import Side
+from popbox.migrate.verify.message import Message
 from popbox.migrate.verify.report import SCHEMA, Report, SideReport, totals
 
 HOSTS = ["--old", "old.example", "--new", "new.example"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from popbox.migrate.pop3.habits import listed
 from popbox.migrate.verify.digest import HEAD_OCTETS, Content, Digest
 from popbox.migrate.verify.digest import digest as whole
-from popbox.migrate.verify.mailbox import Message
+from popbox.migrate.verify.message import Message
 from popbox.migrate.verify.sizes import canonical, comparable, detect, length
 
 ALPHABET = st.sampled_from([b"\r", b"\n", b"\r\n", b"\n\n", b"a", b".", b"Subject: x", b"\0", b"\xff"])

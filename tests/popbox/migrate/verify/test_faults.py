@@ -12,6 +12,8 @@ from tests.popbox.migrate.conftest import Verify
 from tests.popbox.migrate.damage import DAMAGES
 from tests.popbox.migrate.houses import ON_DISK, box, csv, logins, moved, ours, snapshot
 
+from popbox.migrate.pop3.host import Host
+
 EACH = 20
 CLEAN = 1000
 
@@ -112,13 +114,17 @@ def test_a_wrong_password_is_named_by_its_side(place: Path, verify: Verify) -> N
 @pytest.mark.needs(*ON_DISK["qmail"][1])
 def test_damage_on_the_way_from_real_qmail(place: Path, verify: Verify) -> None:
     for name in ("clean", *DAMAGES):
-        box(place / "old", damaged(name, 0), 5)
+        box(place / "old", damaged(name, 0), 5 if name in DAMAGES else 150)
     new = moved(place / "old", place / "new")
     due = {
         damaged(name, 0): (DAMAGES[name][0](new / damaged(name, 0), Random(1)), DAMAGES[name][1]) for name in DAMAGES
     }
     with ON_DISK["qmail"][0](place, place / "old") as old, ours(place, new, "rfc1939") as there:
         _, report = verify(old, there, csv(place / "a.csv", logins(place / "old")))
+        asked = Host("old", old)
+        asked.probe()
+    assert asked.ahead > 1  # it answers commands that were sent ahead, though it announces nothing
     for found in report["boxes"]:
+        assert not found["retries"]
         named = {((f["old"] or f["new"])["uidl"], f["kind"]) for f in found["findings"]}
         assert named == ({due[found["login"]]} if found["login"] in due else set()), found

@@ -7,7 +7,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popbox.migrate.verify.order import by_number, moved
+from popbox.migrate.verify.judge.order import by_number, moved
 
 
 @given(st.permutations(range(1, 8)))

@@ -29,7 +29,8 @@ from popbox.migrate.pop3.listing import Listing
 from popbox.migrate.verify.digest import digest
 from popbox.migrate.verify.files import courier
 from popbox.migrate.verify.files.wire import sent
-from popbox.migrate.verify.mailbox import Message, Side
+from popbox.migrate.verify.mailbox import Side
+from popbox.migrate.verify.message import Message
 
 TRIES = 3  # our choice: a box is listed again where a server renames or removes messages at the same time
 SECOND_NS = 1_000_000_000
@@ -169,7 +170,7 @@ class Maildrops:
                 if isinstance(body, OldHostError):
                     raise body
                 octets = _Counted(body)
-                message.content = digest(sent(octets, self.profile))
+                message.content = found = digest(sent(octets, self.profile))
             except Vanished:
                 raise
             except OldHostError as why:
@@ -179,9 +180,9 @@ class Maildrops:
                 raise Vanished(f"{shown(request.path)}: is changed while it is read")
             if self.profile == "courier":
                 noted = sizes[request.path]
-                message.size = courier.listed(message.content, request.entry.size) if noted is None else noted
+                message.size = courier.listed(found, request.entry.size) if noted is None else noted
             elif self.profile != "qmail":
-                message.size = message.content.octets
+                message.size = found.octets
 
     def _mbox(self, store: Store) -> Side:
         """Messages in the order of the file; what ids a server made for them is not in it."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from popbox.migrate.oldhost.model import MAILDIR
 from popbox.migrate.oldhost.tree import OldHostError
-from popbox.migrate.verify.compare import compare
 from popbox.migrate.verify.files.maildrop import Maildrops
 from popbox.migrate.verify.files.pairs import Pair
+from popbox.migrate.verify.judge.compare import compare
 from popbox.migrate.verify.mailbox import Side
 from popbox.migrate.verify.result import ASPECTS, Box, Finding, Verdict
 

@@ -1,4 +1,4 @@
-"""Two sides of a box into verdicts and findings. Pure: no clock, no socket."""
+"""The whole verdict of one box, in words where something is different."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections import Counter
 from popbox.migrate.pop3.habits import listed
 from popbox.migrate.verify import sizes
 from popbox.migrate.verify.digest import Content
-from popbox.migrate.verify.mailbox import Message, Side
+from popbox.migrate.verify.judge.order import by_number, moved
+from popbox.migrate.verify.judge.pairing import Pairs, pair
+from popbox.migrate.verify.judge.unchanged import unchanged
+from popbox.migrate.verify.mailbox import Side
+from popbox.migrate.verify.message import Message
 from popbox.migrate.verify.naming import clean, named
-from popbox.migrate.verify.order import by_number, moved
-from popbox.migrate.verify.pairing import Pairs, pair
 from popbox.migrate.verify.result import ASPECTS, Box, Count, Downloads, Finding, Kind, Verdict
 
 ENCODING = 3  # in digest.FIELDS
@@ -224,19 +226,24 @@ class Comparison:
 
 def compare(login: str, new_login: str, old: Side, new: Side, profiles: tuple[str, str], content: bool) -> Box:
     """The whole verdict of a box that both hosts have shown."""
-    comparison = Comparison(old, new, profiles, content)
-    verdicts = comparison.verdicts()
-    return Box(
+    box = Box(
         login=login,
         new_login=new_login,
-        verdicts=verdicts,
-        reasons=comparison.reasons,
+        verdicts=dict.fromkeys(ASPECTS, Verdict.EQUAL),
         old=_count(old, profiles[0]),
         new=_count(new, profiles[1]),
-        findings=tuple(comparison.findings),
-        downloads=downloads(comparison.pairs, old, new),
         retries=old.again + new.again,
     )
+    if content and unchanged(old, new, profiles):
+        return box
+    comparison = Comparison(old, new, profiles, content)
+    found = {
+        "verdicts": comparison.verdicts(),
+        "reasons": comparison.reasons,
+        "findings": tuple(comparison.findings),
+        "downloads": downloads(comparison.pairs, old, new),
+    }
+    return box.model_copy(update=found)
 
 
 def downloads(pairs: Pairs, old: Side, new: Side) -> Downloads:
@@ -283,7 +290,7 @@ def _key(message: Message) -> str:
 
 
 def _count(side: Side, profile: str) -> Count:
-    read = sum(message.content.octets for message in side.messages if message.content)
+    read = sum([message.measured[0] for message in side.messages if message.measured])
     return Count(
         messages=len(side.messages), octets=sum(m.size for m in side.messages), read_octets=read, profile=profile
     )

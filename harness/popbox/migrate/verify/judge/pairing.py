@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from popbox.migrate.verify.mailbox import Message
+from popbox.migrate.verify.message import Message
 
 MESSAGE_ID = 2  # in digest.FIELDS
 
