@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from popbox.errors import HostError, NotPossibleError
+from popbox.errors import HostError, NotPossibleError, PopboxError
 from popbox.printable import plain
 from popbox.pytest_notes import (
     EXERCISED,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from popbox.testing import Mailbox, MailHost, Sent
 
 CALLED = pytest.StashKey[pytest.TestReport]()
+REASON = pytest.StashKey[str]()  # why the call failed
 MINE: pytest.StashKey[MailHost] = pytest.StashKey()
 
 
@@ -138,8 +139,7 @@ def mailhost(request: pytest.FixtureRequest, popbox_host: Host) -> Iterator[Mail
     mine.close()
     called = request.node.stash.get(CALLED, None)
     if request.config.getoption("popbox_report") and called and not called.skipped:
-        failed = str(called.longrepr).splitlines()[-1] if called.failed else ""
-        plugin(request.config).results.append(mine.result(failed=failed))
+        plugin(request.config).results.append(mine.result(failed=request.node.stash[REASON]))
 
 
 @pytest.fixture
@@ -223,14 +223,46 @@ def _skipping_the_impossible(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that fails, or whose set-up fails, shows its steps and what the mail host logged since it began."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails, or whose set-up fails, shows its steps and sessions, and what the mail host logged on them."""
+    if call.excinfo and not item.config.getoption("fulltrace"):
+        _hide_our_frames(call.excinfo.value)
     report = yield
     if report.when == "call":
         item.stash[CALLED] = report
+        item.stash[REASON] = _reason(call) if report.failed else ""
     if report.failed and MINE in item.stash:
         report.sections += [(heading, plain(text)) for heading, text in item.stash[MINE].story()]
     return report
+
+
+def _reason(call: pytest.CallInfo[None]) -> str:
+    """Why a test failed, in a line: the first one that its assertion, or its error, says."""
+    assert call.excinfo is not None
+    said = str(call.excinfo.value).strip()
+    return plain(said.splitlines()[0]) if said else call.excinfo.typename
+
+
+def _hide_our_frames(error: BaseException) -> None:
+    """What popbox raises on purpose says itself what is wrong: its traceback ends at the line of the test.
+
+    pytest looks for `__tracebackhide__` among a frame's globals too. Of an error that popbox does not raise on purpose
+    every frame is shown.
+    """
+    if _is_on_purpose(error):
+        ours = [module for name, module in sys.modules.items() if name.partition(".")[0] == "popbox"]
+        for module in ours:
+            vars(module).setdefault("__tracebackhide__", _on_purpose)
+
+
+def _on_purpose(caught: pytest.ExceptionInfo[BaseException]) -> bool:
+    return _is_on_purpose(caught.value)
+
+
+def _is_on_purpose(error: BaseException) -> bool:
+    return isinstance(error, PopboxError) or type(error).__module__ == "popbox.testing"  # `Unproved`
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

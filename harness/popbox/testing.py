@@ -9,28 +9,33 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from popbox.clients.pop3 import Pop3
 from popbox.clients.secret import MASK
 from popbox.clients.wire import Address
-from popbox.errors import HostError
-from popbox.hosts.base import SERVICES, Found, Host, Ran, tail
+from popbox.errors import HostError, UnusableError
+from popbox.hosts.base import Found, Host, Ran, tail
+from popbox.journey.join.whose import mail_lines, pop3_lines
 from popbox.printable import plain
 from popbox.report.text import step_lines
 from popbox.result import Observation, Result, StepResult
 from popbox.run.runner import Run
 from popbox.scenario.load import ScenarioFile
+from popbox.scenario.mistakes import dotted, mistakes
 from popbox.scenario.model import Accounts, Needs, Scenario
-from popbox.scenario.steps import Step
+from popbox.scenario.steps import STEP_VERBS, Step
 
 if TYPE_CHECKING:
     from popbox.message import Mail
 
 SENDER = "sender@popbox.invalid"  # RFC 2606: a name that no one can own
+SHOWN_LINES = 40  # our choice: of each log, for a test that failed
 
 
 class Unproved(AssertionError):
@@ -94,15 +99,18 @@ class Mailbox:
 
     def expect(self, sent: Sent, within_s: float = 15.0) -> Found:
         """The message lies here once, whole, owned by popuser and closed to others; returns its file."""
+        _be("sent", sent, Sent, A_SENT)
         self._host.step("expect-delivered", {"message": sent.id, "mailbox": self.address}, within_s)
         return next(one for one in self.messages() if sent.token.encode() in one.octets)
 
     def expect_nothing(self, sent: Sent, within_s: float = 15.0) -> None:
         """The MTA is done with the message (its log says so), and it is not here."""
+        _be("sent", sent, Sent, A_SENT)
         self._host.step("expect-nothing", {"message": sent.id, "mailbox": self.address}, within_s)
 
     def expect_bounce(self, sent: Sent, says: str, within_s: float = 15.0) -> None:
         """One bounce of the message lies here; its report matches the regular expression ``says``."""
+        _be("sent", sent, Sent, A_SENT)
         self._host.step("expect-bounce", {"message": sent.id, "mailbox": self.address, "says": says}, within_s)
 
     def mark(self) -> Mark:
@@ -133,7 +141,8 @@ class MailHost:
         self._host = host
         self._octets: dict[str, bytes] = {}
         self._run = Run(_Test(folder / "test", _untaken(title), self._octets), host)
-        self._sessions: list[Pop3] = []
+        self._sessions: list[tuple[str, Pop3]] = []  # login, session
+        self._declared: set[str] = set()  # words of what was declared
         self._count = 0
 
     @property
@@ -158,10 +167,15 @@ class MailHost:
 
     def mailhost(self, *argv: str, stdin: bytes = b"") -> Ran:
         """Run ``mailhost ARGV`` on the mail host; its exit code is the caller's to judge."""
+        for word in argv:
+            _be("argv", word, str, "a string for each word")
+        _be("stdin", stdin, bytes, "octets")
+        self._declared.update(argv)
         return self._host.run(*argv, stdin=stdin)
 
     def domain(self, name: str | None = None) -> str:
         """Declare a domain; without a name, one that no other test has."""
+        _be("name", name, str | None, "a domain")
         name = name or f"t{secrets.token_hex(5)}.example"
         self.step("declare", {"argv": ["domain", "add", name]})
         return name
@@ -172,6 +186,8 @@ class MailHost:
         Raises:
             HostError: the mail host refused it.
         """
+        _be("local", local, str, "a local part")
+        _be("domain", domain, str | None, "a domain")
         address = f"{local}@{domain or self.domain()}"
         flags = ["--extensions"] if extensions else []
         login = f"t{secrets.token_hex(4)}"
@@ -221,7 +237,11 @@ class MailHost:
         within_s: float,
         refused: str | None,
     ) -> str:
-        recipients = [str(to)] if isinstance(to, str | Mailbox) else [str(one) for one in to]
+        recipients = [to] if isinstance(to, str | Mailbox) else to
+        _be("to", recipients, Sequence, AN_ADDRESS)
+        for one in (*recipients, sender):
+            _be("sender" if one is sender else "to", one, str | Mailbox, AN_ADDRESS)
+        recipients = list(map(str, recipients))
         self._count += 1
         number = f"message{self._count}"
         spec: dict[str, Any] = {"from": str(sender), "to": recipients, "id": number}
@@ -236,8 +256,10 @@ class MailHost:
 
     def session(self, mailbox: Mailbox, timeout_s: float = 10.0) -> Pop3:
         """A POP3 session, logged in. It is closed without QUIT at the test's end: only QUIT deletes or moves."""
+        _be("mailbox", mailbox, Mailbox, "a Mailbox, as `mailbox()` makes one,")
+        _be("timeout_s", timeout_s, float | int, SECONDS)
         session = Pop3(self.pop3, timeout_s)
-        self._sessions.append(session)
+        self._sessions.append((mailbox.login, session))
         self._run.context.played.append((len(self._run.steps), session.wire))  # the ledger reads what it fetched
         session.login(mailbox.login, mailbox.password)
         return session
@@ -248,6 +270,7 @@ class MailHost:
         Raises:
             HostError: mail for that address comes to no box of this host.
         """
+        _be("to", to, str | Mailbox, AN_ADDRESS)
         from popbox.run.arrival import Box  # with the parser of messages: only a test that waits needs it
 
         return Mark(Box.of(self._host, str(to)).names())
@@ -273,6 +296,11 @@ class MailHost:
         """
         from popbox.run import arrival  # see mark
 
+        _be("to", to, str | Mailbox, AN_ADDRESS)
+        _be("subject", subject, str | re.Pattern | None, "a string or a compiled pattern")
+        _be("from_", from_, str | None, "an address")
+        _be("since", since, Mark | None, "what `mark()` gave")
+        _be("within_s", within_s, float | int, SECONDS)
         box, wanted = arrival.Box.of(self._host, str(to)), arrival.Wanted(subject, from_)
         known = since.names if since else frozenset[str]()
         found: list[Mail] = []
@@ -293,6 +321,7 @@ class MailHost:
 
     def messages(self, address: str) -> list[Found]:
         """Every message in new/ and cur/ of a mailbox, with all its octets."""
+        _be("address", address, str, "the address of a mailbox")
         return self._host.find(self._run.context.maildir(address), "")
 
     def step(self, verb: str, spec: Any, within_s: float = 15.0) -> StepResult:
@@ -300,26 +329,52 @@ class MailHost:
 
         Raises:
             Unproved: the step did not pass.
+            UnusableError: it is no step; names each key that does not fit.
         """
-        taken = self._run.take(Step.model_validate({verb: spec, "within-s": within_s}))
+        step = _step(verb, spec, within_s)
+        if step.declare:
+            self._declared.update(step.declare.argv)
+        taken = self._run.take(step)
         if not taken.seen.passed:
             raise Unproved(taken)
         return taken
 
     def log(self, service: str) -> str:
-        """What ``smtp`` or ``pop3`` has logged since this test began."""
+        """What ``smtp`` or ``pop3`` has logged since this test began, of other tests too where they share the host."""
+        if service not in ("smtp", "pop3"):
+            raise UnusableError(f"service={service!r}: 'smtp' or 'pop3' is wanted")
         return self._run.context.log("smtp" if service == "smtp" else "pop3")
 
-    def story(self) -> list[tuple[str, str]]:
-        """For a failure: every step so far with its conversation, and what each side logged; headings and texts."""
+    def story(self) -> Iterator[tuple[str, str]]:
+        """For a failure: every step so far and every POP3 session with its conversation, and what each side logged.
+
+        Headings and texts. Of the logs it is what is about this test's messages and logins.
+        """
         steps = "\n".join(line for step in self._run.steps for line in step_lines(step, transcripts=True))
-        logs = [(f"popbox: log of {service}", tail(self._run.context.log(service), 40)) for service in SERVICES]
-        return [(f"popbox: steps on {self._host.describe()}", steps), *logs]
+        yield f"popbox: steps on {self._host.describe()}", steps
+        for number, (login, session) in enumerate(self._sessions, 1):
+            yield f"popbox: POP3 session {number}, login {login}", "\n".join(session.wire.transcript())
+        queue_ids = {sent.queued_as for sent in self._run.context.offered if sent.queued_as}
+        smtp = mail_lines(self.log("smtp"), self._domains(), queue_ids)
+        yield "popbox: log of smtp, on this test's messages", tail("\n".join(smtp), SHOWN_LINES)
+        pop3 = pop3_lines(self.log("pop3"), self._logins())
+        yield "popbox: log of pop3, on this test's logins", tail("\n".join(pop3), SHOWN_LINES)
+
+    def _domains(self) -> set[str]:
+        """The domains that this test has named to the mail host."""
+        return {word.rpartition("@")[2].lower() for word in self._declared if "." in word}
+
+    def _logins(self) -> set[str]:
+        """The logins that this test has declared, or logged in with."""
+        wires = [wire for _, wire in self._run.context.played]
+        said = (line.text.split(" ", 1) for wire in wires for line in wire.log if line.side == "C")
+        users = {words[1] for words in said if len(words) == 2 and words[0].upper() == "USER"}
+        return users | {login for login, _ in self._sessions}
 
     def close(self) -> None:
         """End the POP3 sessions that the test left open."""
-        while self._sessions:
-            self._sessions.pop().wire.close()
+        for _, session in self._sessions:
+            session.wire.close()
 
     def result(self, failed: str = "") -> Result:
         """The test so far as a result, fit for the reports; ``failed`` says why, where no step but the test failed."""
@@ -335,6 +390,34 @@ class _Test(ScenarioFile):
     def message(self, name: str) -> bytes:
         """Octets of a message file, or those that the test gave."""
         return self.octets[name] if name in self.octets else ScenarioFile.message(self, name)
+
+
+A_SENT, AN_ADDRESS, SECONDS = "what `send()` gave", "an address or a Mailbox, or several,", "a number of seconds"
+
+
+def _be(name: str, value: object, kind: Any, wanted: str) -> None:
+    """Go on only with an argument of that type.
+
+    Raises:
+        UnusableError: it is of another.
+    """
+    if not isinstance(value, kind):
+        raise UnusableError(f"{name}={value!r}: {wanted} is wanted")
+
+
+def _step(verb: str, spec: Any, within_s: float) -> Step:
+    """A step as a scenario file would say it.
+
+    Raises:
+        UnusableError: it is none.
+    """
+    _be("verb", verb, str, f"one of {', '.join(STEP_VERBS)}")
+    table = {verb: spec, "within-s": within_s}
+    try:
+        return Step.model_validate(table)
+    except ValidationError as error:
+        wrong = mistakes(error, Step.model_json_schema(by_alias=True), table)
+        raise UnusableError("\n".join(f"step: {dotted(path)}: {rule}" for path, rule in wrong)) from None
 
 
 def _untaken(title: str) -> Scenario:

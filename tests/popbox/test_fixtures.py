@@ -88,6 +88,76 @@ def test_a_failure_shows_the_verdict_the_steps_and_the_logs(project: pytest.Pyte
     )
 
 
+FAILING = """
+import pytest
+
+def test_refused(mailbox, pop3):
+    with pop3(mailbox) as session:
+        session.retrieve(4)
+
+def test_wanted(mailbox, send_mail, mailhost, pop3):
+    mailbox.expect(send_mail(mailbox, "Subject: hello\\n\\n"))
+    with pop3(mailbox) as session:
+        assert len(session.listing()) == 7, "seven are wanted"
+
+@pytest.mark.parametrize("use", [
+    lambda host, box: host.send(3, "x"),
+    lambda host, box: host.send(box, 5),
+    lambda host, box: host.send(box, "x", sender=b"a@b.c"),
+    lambda host, box: host.send([box, 3], "x"),
+    lambda host, box: host.step("sned", {}),
+    lambda host, box: host.step("send", {"frm": 1}),
+    lambda host, box: host.step(None, {}),
+    lambda host, box: host.step("hup", "smtp", within_s="a"),
+    lambda host, box: box.expect("a@b.c"),
+    lambda host, box: box.expect_nothing(None),
+    lambda host, box: box.expect_bounce(3, "x"),
+    lambda host, box: box.wait(subject=3),
+    lambda host, box: box.wait(since=3),
+    lambda host, box: box.wait(within_s="5"),
+    lambda host, box: host.wait(7),
+    lambda host, box: host.mark(7),
+    lambda host, box: host.messages(7),
+    lambda host, box: host.session("joe"),
+    lambda host, box: host.log("pop"),
+    lambda host, box: host.mailhost("domain", 3),
+    lambda host, box: host.mailhost("lint", stdin="x"),
+    lambda host, box: host.domain(3),
+    lambda host, box: host.mailbox(3),
+])
+def test_wrong_use(module_mailbox, mailhost, use):
+    use(mailhost, module_mailbox)
+
+def test_fault_of_popbox(mailhost, monkeypatch):
+    monkeypatch.setattr(mailhost._run, "take", lambda step: 1 / 0)
+    mailhost.domain()
+"""
+
+
+def test_a_failure_ends_at_the_line_of_the_test_and_shows_its_sessions_and_no_others(project: pytest.Pytester) -> None:
+    project.makepyfile(FAILING)
+    done = project.runpytest_subprocess("--popbox-report=report")
+    done.assert_outcomes(failed=26)
+    text = done.stdout.str()
+    by_test = dict(zip(*[iter(re.split(r"\n_{3,} (test_\S+) _{3,}\n", text)[1:])] * 2, strict=True))
+    assert len(by_test) == 26
+    for name, shown in by_test.items():
+        assert ("popbox/testing.py:" in shown) is (name == "test_fault_of_popbox"), shown
+        if name.startswith("test_wrong_use"):
+            assert re.search(r"^E +popbox\.errors\.(UnusableError|HostError): ", shown, re.MULTILINE), shown
+    refused, wanted = by_test["test_refused"], by_test["test_wanted"]
+    assert "C: RETR 4\nS: -ERR no such message\n" in refused
+    assert "C: LIST\nS: +OK 1 messages\n" in wanted
+    assert "starting delivery" in wanted
+    assert "status: local" not in wanted
+    assert "starting delivery" not in by_test["test_fault_of_popbox"], "that was another test's message"
+    assert '"event": "session"' not in by_test["test_fault_of_popbox"]
+    report = Report.model_validate_json((project.path / "report/local-stand-in.json").read_text())
+    reasons = {one.title.partition("::")[2]: one.reason for one in report.results}
+    assert reasons["test_wanted"] == "seven are wanted"
+    assert reasons["test_refused"] == "RETR 4: -ERR no such message"
+
+
 def test_a_set_up_that_fails_shows_the_logs_too(project: pytest.Pytester) -> None:
     project.makepyfile(
         "import pytest\n"
