@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import Peer, courier, dovecot, mailfront, popbox, qmail
+from peers import Peer, courier, dovecot, floor, mailfront, popbox, qmail
 
 HERE = Path(__file__).parent
 HASH = "DmIMm9e5Hc8ic"
@@ -123,6 +123,7 @@ def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str
     home = Path(tempfile.mkdtemp(prefix="popbox-bench-", dir=FOLDER))
     home.chmod(0o755)
     octets = make_boxes(home, work)
+    first, fresh = " first" in work.name, work.mode == "delete"
     made = [
         popbox(home, 21100),
         popbox(home, 21105, "popbox-2", "--workers", "2"),
@@ -132,10 +133,10 @@ def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str
         qmail(home, 21103, programs / "checkpw"),
         mailfront(home, 21104, home / "mailfront"),
         courier(home, 21106, programs / "checkpw"),
+        None if first or work.mode == "hold" else floor(home, 21108, work.mode, work.messages, octets),
     ]
     peers = [peer for peer in made if peer is not None and (not only or peer.name in only)]
     results: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in peers}
-    first, fresh = " first" in work.name, work.mode == "delete"
     try:
         for number in range(rounds):
             if number == 0 or first:
@@ -222,12 +223,14 @@ def show(work: Work, row: dict[str, dict[str, float]]) -> None:
         f"{name} {result['cost']:.3g}" + (f" ({result['rate']:,.0f}/s)" if result["rate"] else "")
         for name, result in row.items()
     ]
-    others = [result["cost"] for name, result in row.items() if not name.startswith("popbox")]
+    others = [result["cost"] for name, result in row.items() if not name.startswith(("popbox", "floor"))]
     ratio = (
         f"; best peer / popbox = {min(others) / max(row['popbox']['cost'], 1e-9):.2f}"
         if others and "popbox" in row
         else ""
     )
+    if "floor" in row and "popbox" in row:
+        ratio += f"; popbox / floor = {row['popbox']['cost'] / row['floor']['cost']:.2f}"
     print(f"{work.name}: {', '.join(cells)}{ratio}; goal: {work.goal}", flush=True)
 
 
