@@ -86,7 +86,8 @@ class Said:
 
     ``ended``: a program has stopped it there. ``refuses``: the mail is not taken. ``guessed``: a program of which
     nothing is known has the mail too. ``sent``: those of the forwards that a program sends at once. ``bounced``: the
-    sender has the mail back, whatever else became of it.
+    sender has the mail back, whatever else became of it. ``held``: the mail waits, and each try brings it to these
+    stores and forwards; ``stores`` and ``forwards`` are then those without that line.
     """
 
     where: Where
@@ -98,6 +99,7 @@ class Said:
     guessed: bool = False
     sent: list[str] = field(default_factory=list)
     bounced: bool = False
+    held: tuple[list[Store], list[str]] | None = None
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ FOLLOW = "follow"
 STOPS = "stops"
 """The kind of an end that is a program by which other lines of its file do not count: see `Programs.whole`."""
 REFUSED = End("bounced", "refused by a program (#5.1.1)")
+HELD = End("deferred", "held by a program")
 
 
 class Programs:
@@ -50,14 +51,15 @@ class Programs:
         found = meaning(self._tree, home, command.strip())
         if found is None:
             return [end]
-        if found.ends or found.refuses:
+        if found.ends or found.refuses or found.defers:
             return [end._replace(kind=STOPS)]
         return [self._store(store) for store in found.stores] + [End(FOLLOW, target) for target in found.forwards]
 
     def whole(self, file: bytes) -> list[End] | None:
         """What a .qmail file does that has a program by which other lines do not count; None where not all is known.
 
-        One that refuses (E-52) cancels the forwards, and one that ends with 99 the lines below it (Q-PROG-2).
+        One that refuses or defers (E-52) cancels the forwards and, like one that ends with 99, the lines below it
+        (Q-PROG-2).
         """
         real, entry = look(self._tree, file)
         host = OldHost()
@@ -69,7 +71,10 @@ class Programs:
             return None
         if said.guessed or any(one.lost for one in host.left):
             return None
-        ends = [self._store(store) for store in said.stores] + [End(FOLLOW, target) for target in said.forwards]
+        stores, forwards = said.held or (said.stores, said.forwards)
+        ends = [self._store(store) for store in stores] + [End(FOLLOW, target) for target in forwards]
+        if said.held is not None:
+            return [*ends, HELD]
         return ends + [REFUSED] * said.bounced or [End("discarded", "")]
 
     def _store(self, store: Store) -> End:

@@ -63,6 +63,31 @@ def test_a_known_command_is_what_it_means(line: str, tmp_path: Path) -> None:
     assert not found.refuses
 
 
+CODES = {
+    "ends": [99],
+    "refuses": [64, 65, 70, 76, 77, 78, 100, 112],
+    "defers": [1, 2, 63, 66, 71, 74, 75, 79, 98, 101, 111, 113, 127, 255],
+    "": [0],
+}
+
+
+@pytest.mark.parametrize(("does", "code"), [(does, code) for does, codes in CODES.items() for code in codes])
+def test_the_code_of_a_program_decides(does: str, code: int, tmp_path: Path) -> None:
+    """Q-PROG-2."""
+    put(tmp_path / "etc/passwd", "")
+    found = meaning(open_source(str(tmp_path)), HOME, b"exit %d" % code)
+    assert found is not None
+    assert [name for name in ("ends", "refuses", "defers") if getattr(found, name)] == ([does] if does else [])
+
+
+@pytest.mark.parametrize("line", ["false", "/bin/false", "exit no", "exit -1", "cat | exit 111"])
+def test_what_is_no_success_and_no_refusal_defers(line: str, tmp_path: Path) -> None:
+    put(tmp_path / "etc/passwd", "")
+    found = meaning(open_source(str(tmp_path)), HOME, line.encode())
+    assert found is not None
+    assert (found.defers, found.refuses, found.ends) == (True, False, False)
+
+
 @pytest.mark.parametrize("line", UNKNOWN)
 def test_any_other_command_is_not_guessed(line: str, tmp_path: Path) -> None:
     put(tmp_path / "etc/passwd", "")
@@ -75,7 +100,10 @@ def test_any_other_command_is_not_guessed(line: str, tmp_path: Path) -> None:
         ("|bouncesaying 'moved away'\n", None, False),
         ("&x@a.example\n|bouncesaying moved\n", None, False),  # a failing line cancels the forwards (E-52)
         ("|exit 100\n&x@a.example\n", None, False),
-        ("|exit 111\n", None, False),
+        ("|exit 111\n", None, True),  # it took mail to deliver it later, the new host would refuse it
+        ("|exit 111\n&x@a.example\n", ["x@a.example"], False),
+        ("&x@a.example\n|exit 1\n|exit 99\n&y@a.example\n", ["x@a.example"], False),
+        ("|exit 111\n|exit 100\n&x@a.example\n", None, False),
         ("&x@a.example\n|exit 99\n&y@a.example\n", ["x@a.example"], False),
         ("|exit 0\n&x@a.example\n", ["x@a.example"], False),
         ("|condredirect x@a.example true\n&y@a.example\n", ["y@a.example"], False),
@@ -87,7 +115,7 @@ def test_any_other_command_is_not_guessed(line: str, tmp_path: Path) -> None:
     ],
 )
 def test_an_address_with_programs(text: str, forwards: list[str] | None, lost: bool | str, tmp_path: Path) -> None:
-    """Q-PROG-2: 99 stops; every other code but 0 leaves the mail untaken, and an address that takes none is no loss."""
+    """Q-PROG-2: 99 stops, 100 refuses, and an address that takes no mail is no loss; after 111 mail waits."""
     root = HOSTS["howto"](tmp_path)
     put(root / BOXES / "sales/.qmail", text)
     found = audited(root)

@@ -22,7 +22,10 @@ CHANGED = {
     "kept": f"./Maildir/\n|exit 100\n{X}",
     "empty": f"|exit 99\n{X}",  # taken and thrown away
     "odd": f"{X}|/bin/odd\n",
+    "held": f"|exit 111\n{X}",  # the sender hears nothing for days; on the new host it is forwarded
+    "later": f"./Maildir/\n|/bin/false\n{X}",
 }
+WITH_BOX = ("joe", "ends", "kept", "later")
 BOXES = "/var/qmail/popboxes/domain-com"
 
 
@@ -33,9 +36,9 @@ def hosts(place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     host.rcpthosts.append("domain.com")
     host.virtual.append("domain.com:domain-com")
     for name, text in {"joe": "./Maildir/\n", **SAME, **CHANGED}.items():
-        box(host.root / BOXES[1:] / name, text, maildir=name in ("joe", "ends", "kept"))
+        box(host.root / BOXES[1:] / name, text, maildir=name in WITH_BOX)
         host.assign.append(f"=domain-com-{name}:popuser:{UID}:{UID}:{BOXES}/{name}:::")
-        if name in ("joe", "ends", "kept"):
+        if name in WITH_BOX:
             host.logins.append(f"l{name}:{HASH}:popuser:{BOXES}/{name}")
     old = host.done()
     return old, imported(old, place)
@@ -63,3 +66,15 @@ def test_a_forward_that_is_sent_after_all_is_a_difference(hosts: tuple[Path, Pat
     _, report, text = routes(old, new, "--all")
     changed = {one["address"].partition("@")[0] for one in report["differences"] if one["what"] == "changed"}
     assert {"ends", "gone", "led", "both"} <= changed, text
+
+
+def test_mail_that_waits_is_not_mail_that_is_refused(hosts: tuple[Path, Path]) -> None:
+    """Q-PROG-2: by 111 it waits on both hosts, by 100 the sender has it back."""
+    old, new = hosts
+    for name, text in {"held": f"|exit 111\n{X}", "later": f"./Maildir/\n|exit 100\n{X}"}.items():
+        (new / f"popboxes/domain-com/{name}/.qmail").write_text(text)
+    _, report, text = routes(old, new, "--all")
+    changed = {one["address"].partition("@")[0]: one for one in report["differences"] if one["what"] == "changed"}
+    assert "held" not in changed, text
+    ends = [[end["kind"] for end in changed["later"][side]["ends"]] for side in ("old", "new")]
+    assert ends == [["maildir", "deferred"], ["maildir", "bounced"]]

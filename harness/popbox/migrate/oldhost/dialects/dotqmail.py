@@ -189,6 +189,9 @@ def _program(tree: OldHostTree, host: OldHost, home: bytes, said: Said, command:
         host.guessed.add(home)
         host.leave(where, f"program {shown(command)!r}", "mailhost runs none; write its .qmail by hand")
         return
+    if found.defers:
+        _held(host, said, command, where)
+        return
     said.stores += found.stores
     said.forwards += found.forwards
     said.sent += found.forwards
@@ -201,6 +204,14 @@ def _program(tree: OldHostTree, host: OldHost, home: bytes, said: Said, command:
     without = f", without {', '.join(found.lost)}" if found.lost else ""
     host.leave(where, f"program {shown(command)!r}", "mail is refused, on the new host too" if found.refuses else
                becomes + without)  # fmt: skip
+
+
+def _held(host: OldHost, said: Said, command: bytes, where: Where) -> None:
+    """Mail waits (Q-PROG-2) until the operator takes the line away: the others say what is meant for it then."""
+    if said.held is None:
+        said.held = list(said.stores), list(said.sent)
+    why = "mail waits on the old host and is tried again; on the new one it goes where the other lines say"
+    host.leave(where, f"program {shown(command)!r}", why)
 
 
 def _store(tree: OldHostTree, host: OldHost, home: bytes, said: Said, line: bytes, where: Where) -> None:

@@ -39,14 +39,17 @@ BESIDE = ("condredirect", "except", "ifspamh", "qbiff", "qreceipt", "vacation", 
           "autoresponder")  # fmt: skip
 """They deliver nothing to the address itself: a condition, an answer, a note. The other lines of the file go on."""
 NOTHING = ("true", ":")
-STOP = 99  # Q-PROG-2: the other lines of the file do not count; 0 is success, all others leave the mail untaken
+STOP = 99  # Q-PROG-2: the lines below do not count; 0 is success
+REFUSALS = (100, 64, 65, 70, 76, 77, 78, 112)  # Q-PROG-2, qmail-command(8): after any other code mail is tried again
+SHELLS_OWN = 2  # of an `exit` that gives no number
 
 
 @dataclass(slots=True)
 class Meaning:
     """What a known command does. ``lost``: the programs of it that the new host does not run.
 
-    ``ends``: later lines of the file do not count. ``refuses``: the mail is not taken.
+    ``ends``: later lines of the file do not count. ``refuses``: the sender has the mail back. ``defers``: it waits in
+    the queue, and is tried again.
     """
 
     stores: list[Store] = field(default_factory=list)
@@ -54,6 +57,7 @@ class Meaning:
     lost: list[str] = field(default_factory=list)
     ends: bool = False
     refuses: bool = False
+    defers: bool = False
 
 
 def meaning(tree: OldHostTree, home: bytes, command: bytes) -> Meaning | None:
@@ -115,8 +119,9 @@ def _last(tree: OldHostTree, home: bytes, name: str, arguments: list[str]) -> Me
     if name in NOTHING or _filters(name, arguments):  # what a filter writes is the log's
         return Meaning(lost=[name] if name in FILTERS else [])
     if name == "exit" and len(arguments) <= 1:
-        code = int(arguments[0]) if arguments and arguments[0].isdecimal() else 0
-        return Meaning(ends=code == STOP, refuses=code not in (0, STOP)) if code < 256 else None
+        return _ended(arguments[0] if arguments else "0")
+    if name == "false":
+        return Meaning(defers=True)
     if name == "bouncesaying" and arguments:
         return Meaning(refuses=True) if len(arguments) == 1 else Meaning(lost=[name])
     if name in BESIDE:
@@ -134,6 +139,14 @@ def _last(tree: OldHostTree, home: bytes, name: str, arguments: list[str]) -> Me
     elif name in RULES:
         store = _filtered(tree, home, name, plain)
     return Meaning([store], lost=["quota"] if name == "deliverquota" else []) if isinstance(store, Store) else None
+
+
+def _ended(code: str) -> Meaning | None:
+    """``exit CODE`` (Q-PROG-2); None where shells differ."""
+    number = int(code) if code.isdecimal() else SHELLS_OWN
+    if number > 255:
+        return None
+    return Meaning(ends=number == STOP, refuses=number in REFUSALS, defers=number not in (0, STOP, *REFUSALS))
 
 
 def _without_options(name: str, arguments: list[str]) -> list[str]:
