@@ -16,7 +16,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -58,9 +58,12 @@ class Follower(Protocol):
         """Let go of file, connection or program."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Position:
-    """Where reading goes on. ``generation`` counts the files, ``digest`` is that of the first ``digested`` octets."""
+    """Where reading goes on; it moves with each line.
+
+    ``generation`` counts the files, ``digest`` is that of the first ``digested`` octets.
+    """
 
     generation: int = 0
     offset: int = 0
@@ -82,7 +85,8 @@ class FileFollower:
     @property
     def position(self) -> str:
         """Behind the last line that was given out."""
-        return json.dumps(astuple(self._at))
+        at = self._at
+        return json.dumps((at.generation, at.offset, at.inode, at.digested, at.digest))
 
     def close(self) -> None:
         """Close the file."""
@@ -121,12 +125,10 @@ class FileFollower:
                 return
 
     def _forward(self, octets: int) -> None:
-        offset = self._at.offset + octets
+        self._at.offset += octets
         if self._at.digested < FIRST_OCTETS and self._file:
-            digested = min(FIRST_OCTETS, offset)
-            self._at = replace(self._at, offset=offset, digested=digested, digest=_digest(self._file, digested))
-        else:
-            self._at = replace(self._at, offset=offset)
+            self._at.digested = min(FIRST_OCTETS, self._at.offset)
+            self._at.digest = _digest(self._file, self._at.digested)
 
     def _is_current(self) -> bool:
         """Whether the path names the open file still, and it holds what we read of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from itertools import islice
 from typing import Self
 
@@ -11,14 +12,18 @@ from popbox.errors import NotPossibleError
 from popbox.hosts.base import Ability, Host
 from popbox.hosts.following import Follower, LogLine
 from popbox.journey.feeds.maildirs import Maildirs
+from popbox.journey.join.filed import Owed
 from popbox.journey.join.files import Files, still_owed
 from popbox.journey.join.foretell import Foreteller
 from popbox.journey.join.maillog import Line, Started, parse
 from popbox.journey.join.pickup import PopLog
 from popbox.journey.join.queue import Clock, NoRules, QueueLog
+from popbox.journey.model import Event
 from popbox.journey.store import Store
 
 MOST_LINES = 2000  # our choice: of one transaction; the rest follows in the next
+MOST_WHOLE = 1000  # our choice: messages that wait for their first delivery
+MOST_FORETOLD = 2000  # our choice: answers of the rules
 MAIL, POP3 = "mail log", "pop3 log"  # sources in the store
 Follow = Callable[[str], Follower]
 
@@ -46,6 +51,8 @@ class Recorder:
         self._pop3 = PopLog(POP3, rules.box_of if rules else lambda _login: "")
         self._clock, self._late = Clock(), True
         self._kept: set[int] = set()  # messages of which the lines of this pass say that files were kept
+        self._whole: dict[int, list[Event]] = {}  # all events of messages that began just now
+        self._foretold = lru_cache(MOST_FORETOLD)(store.foretold)  # an event stays as it is
         self._logs: dict[str, Follower] = {}
 
     @classmethod
@@ -80,6 +87,7 @@ class Recorder:
         for log in self._logs.values():
             log.close()
         self._logs.clear()
+        self._whole.clear()
         self._files.close()
         if self._rules:
             self._rules.forget_seqs()
@@ -95,7 +103,7 @@ class Recorder:
         self._kept = set(self._store.owing())
         if self._follow_pop3:
             position, state = self._store.position(POP3)
-            self._pop3.load(state, self._store.pop3_gap())
+            self._pop3.load(state, self._store.pop3_gap(), self._store.blind())
             try:
                 self._logs[POP3] = self._follow_pop3(position)
             except NotPossibleError as error:
@@ -121,7 +129,23 @@ class Recorder:
             if log.gap:
                 self._queue.cut(batch, log.gap, now)
             batch.keep_position(MAIL, log.position, self._queue.state)
+        self._remember(batch.added)
         return bool(log.gap) or len(lines) == MOST_LINES
+
+    def _remember(self, added: Iterable[tuple[int, int | None, Event]]) -> None:
+        """Keep events of messages of which there are no others; what is owed is then told without asking the store."""
+        for seq, of, event in added:
+            if of == seq:
+                self._whole[seq] = [event]
+            elif of in self._whole:
+                self._whole[of].append(event)
+        while len(self._whole) > MOST_WHOLE:
+            del self._whole[next(iter(self._whole))]
+
+    def _owed(self, of: int) -> list[Owed]:
+        """What is owed of a message now. Later events of it come from others too: then the store is asked."""
+        events = self._whole.pop(of) if of in self._whole else self._store.events_about(of)
+        return still_owed(events, self._foretold)
 
     def _ask(self, lines: Iterable[Line]) -> None:
         if self._rules:
@@ -131,7 +155,7 @@ class Recorder:
         """Store which files are there, and which messages POP3 handed out."""
         now = time.time()
         for of in self._kept:
-            self._files.owe(of, still_owed(self._store.events_about(of), self._store.event), self._late)
+            self._files.owe(of, self._owed(of), self._late)
         self._kept.clear()
         look = self._files.look(now)
         log = self._logs.get(POP3)
@@ -146,6 +170,6 @@ class Recorder:
                 self._pop3.cut(batch, gap, time.time())  # not before the look: all files of it are older
             self._files.settle(batch, look, now, self._pop3.removed_unseen)
             self._pop3.join(batch, now)
-            self._pop3.tell_blind(batch, self._store.blind(), now)
+            self._pop3.tell_blind(batch, now)
             if log:
                 batch.keep_position(POP3, log.position, self._pop3.state)

@@ -13,7 +13,7 @@ from tests.popbox.journey.bench import BOX, Bench
 from popbox.journey.feeds.maildirs import Maildirs
 from popbox.journey.metrics import metrics
 from popbox.journey.model import Disposition, Event, Kind, State
-from popbox.journey.store import Filters
+from popbox.journey.store import Filters, Store
 
 
 @pytest.mark.parametrize(
@@ -220,3 +220,23 @@ def test_pruning_spares_live_spaces_and_what_is_on_its_way(bench: Bench) -> None
     assert bench.store.search(Filters(subject="hé")) == ()
     assert bench.store.cursor() == cursor  # ids are never used again
     assert "popbox_delivery_seconds_count 1\n" in metrics(bench.store)
+
+
+def test_what_is_owed_is_told_by_the_lines_of_a_pass_and_later_by_the_store(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second recipient of the same message may be delivered passes later, and popbox restarted in between."""
+    begin = "info msg 7: bytes 194 from <a@b.org> qp 41 uid 1\n"
+    for number in (1, 2):
+        begin += f"starting delivery {number}: msg 7 to local d-joe@d.org\n"
+    asked: list[int] = []
+    about = Store.events_about
+    monkeypatch.setattr(Store, "events_about", lambda store, of: asked.append(of) or about(store, of))
+    bench.write("smtp", begin + "delivery 1: success: did_1+0+0/\n")
+    bench.put("1")
+    assert bench.one(queue_id="41").message.recipients[0].files[0].uidl.endswith(".1")
+    assert asked == [], "all of it was just read"
+    bench.write("smtp", "delivery 2: success: did_1+0+0/\nend msg 7\n")
+    bench.put("2")
+    recipient = bench.one(queue_id="41").message.recipients[0]
+    assert (len(recipient.files), len(asked), recipient.end) == (2, 1, Disposition.ONCE)

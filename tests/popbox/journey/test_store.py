@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from popbox.journey.model import Event, Kind
-from popbox.journey.store import Store
+from popbox.journey.store import NEW, Store
 
 
 def test_half_of_a_utf_16_pair_is_told_as_a_question_mark_and_all_else_as_it_is() -> None:
@@ -12,3 +14,16 @@ def test_half_of_a_utf_16_pair_is_told_as_a_question_mark_and_all_else_as_it_is(
     with Store.in_memory() as store:
         store.append([Event(1.0, Kind.NOTE, None, {"what": "a\ud83d\udcffb"}), Event(2.0, Kind.NOTE, None, fields)])
         assert [one.fields for one in store.events_since(0)] == [{"what": "a??b"}, fields]
+
+
+def test_what_is_stored_already_takes_no_number(tmp_path: Path) -> None:
+    """Neither the writer's cursor nor that of a reader beside it runs ahead: the next event would be behind both."""
+    ended = Event(2.0, Kind.ENDED, 1, {}, "log", "1:2")
+    with Store.open(tmp_path / "journeys") as store, Store.open(tmp_path / "journeys", write=False) as reader:
+        queued = {"qp": "1", "number": "1", "sender": "a@b.example", "bytes": 9, "uid": 1}
+        assert store.append([Event(1.0, Kind.QUEUED, NEW, queued, "log", "1:1"), ended, ended]) == [1, 2, 0]
+        assert (store.cursor(), reader.cursor()) == (2, 2)
+        assert store.append([ended]) == [0]
+        assert (store.cursor(), reader.cursor()) == (2, 2)
+        assert store.append([ended, Event(3.0, Kind.NOTE)]) == [0, 3]
+        assert (store.cursor(), reader.cursor()) == (3, 3)

@@ -85,7 +85,7 @@ def parse(text: str) -> Line | None:
     found = LINE.search(text)
     if found is None:
         return None
-    match found.lastgroup and next(name for name in ("info", "start", "did", "end", "bounce", "new") if found[name]):
+    match found.lastgroup:  # the group that ended last: the outermost
         case "info":
             return Info(found["i_msg"], int(found["bytes"]), found["sender"], found["qp"], int(found["uid"]))
         case "start":

@@ -33,10 +33,12 @@ class PopLog:
         self._waiting: list[tuple[Line, str]] = []
         self._sessions: deque[str] = deque(maxlen=SESSIONS)
         self._blind = ""  # why it is not told which messages POP3 hands out, if so
+        self._told_blind = False  # whether the store says so
         self._cut_at = float("-inf")  # when a part of the log was missing last
 
-    def load(self, state: str, gap: Event | None) -> None:
-        """Begin where a store is; ``gap`` is the last that it has of this log."""
+    def load(self, state: str, gap: Event | None, blind: str) -> None:
+        """Begin where a store is, by its position; ``gap`` is the last of this log, ``blind`` why POP3 is not seen."""
+        self._told_blind = bool(blind)
         self._cut_at = gap.at if gap else float("-inf")
         waiting, sessions = json.loads(state or "[[], []]")
         self._waiting = [(line, place) for line, place in waiting]
@@ -96,9 +98,10 @@ class PopLog:
                 left.append((line, place))
         self._waiting = left[-MOST_WAITING:]
 
-    def tell_blind(self, batch: Batch, was: str, now: float) -> None:
-        """Store once that POP3 does not say what it hands out, or does so again. ``was`` is what the store has."""
-        if bool(self._blind) != bool(was) and (self._blind or self._sessions):
+    def tell_blind(self, batch: Batch, now: float) -> None:
+        """Store once that POP3 does not say what it hands out, or does so again."""
+        if bool(self._blind) != self._told_blind and (self._blind or self._sessions):
+            self._told_blind = bool(self._blind)
             batch.add(Event(now, Kind.BLIND, None, {"why": self._blind}, self._source))
 
     def _joined(self, batch: Batch, line: Line, place: str) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 from popbox.journey.model import Event
 from popbox.journey.store.project import project
 
+FIELDS = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+INSERT = "INSERT INTO events (seq, at, source, place, kind, message, fields) VALUES (?, ?, ?, ?, ?, ?, ?)"
 NEW = 0  # as the message of an event: it is the first of a new message
 
 
@@ -19,6 +21,7 @@ class Batch:
     def __init__(self, db: sqlite3.Connection, last: int, sources: dict[str, int]) -> None:
         """``last`` is the seq of the last event so far, ``sources`` the name -> id of those known; both are kept up."""
         self.db, self.last, self._sources = db, last, sources
+        self.added: list[tuple[int, int | None, Event]] = []  # seq, message, and the event as it came
 
     def add(self, event: Event) -> int:
         """Store an event; returns its seq, or 0 where its source and place are there already.
@@ -26,16 +29,18 @@ class Batch:
         Its ``message`` may be NEW: then its seq is that message's id.
         """
         fields, text = _storable(event.fields)
-        if event.place and self.has(event.source, event.place):
-            return 0
-        source = self._source(event.source)
-        seq = self.last = self.last + 1
+        source, seq = self._source(event.source), self.last + 1
         message = seq if event.message == NEW else event.message
-        self.db.execute(
-            "INSERT INTO events (seq, at, source, place, kind, message, fields) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (seq, event.at, source, event.place or None, event.kind.value, message, text),
-        )
-        project(self.db, Event(event.at, event.kind, message, fields, event.source, event.place, seq))
+        row = (seq, event.at, source, event.place or None, event.kind.value, message, text)
+        try:
+            self.db.execute(INSERT, row)
+        except sqlite3.IntegrityError:
+            if event.place and self.has(event.source, event.place):
+                return 0
+            raise
+        self.last = seq
+        self.added.append((seq, message, event))
+        project(self.db, event, message, fields, seq)
         return seq
 
     def has(self, source: str, place: str) -> bool:
@@ -57,7 +62,7 @@ class Batch:
 
 def _storable(fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     """The fields and their JSON, with `?` for halves of UTF-16 pairs: SQLite refuses them, and would store no more."""
-    text = json.dumps(dict(fields), ensure_ascii=False, separators=(",", ":"))
+    text = FIELDS.encode(fields if isinstance(fields, dict) else dict(fields))
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from popbox.journey.model import Event, Kind
 from popbox.journey.store.schema import Key, folded
@@ -18,10 +19,9 @@ ADD_KEY = "INSERT OR IGNORE INTO finds (kind, key, message) VALUES (?, ?, ?)"
 HANDED_UP = (Key.SUBJECT, Key.MESSAGE_ID, Key.UIDL)  # from a forwarded copy to the message it comes from
 
 
-def keys(event: Event) -> Iterator[tuple[Key, str]]:
-    """What the event lets its message be found by."""
-    said = event.fields
-    match event.kind:
+def keys(of: Kind, said: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """What an event of that kind, with these fields, lets its message be found by."""
+    match of:
         case Kind.SENT:
             for address in said["recipients"]:
                 yield from _address(Key.TO, address)
@@ -34,9 +34,9 @@ def keys(event: Event) -> Iterator[tuple[Key, str]]:
                 yield from _address(Key.TO, address)
         case Kind.FILED | Kind.RETRIEVED | Kind.REMOVED:
             yield Key.UIDL, said["uidl"]
-    if qp := said.get("qp") if event.kind in (Kind.SENT, Kind.QUEUED) else None:
+    if qp := said.get("qp") if of in (Kind.SENT, Kind.QUEUED) else None:
         yield Key.QUEUE_ID, qp
-    if event.kind in (Kind.SENT, Kind.FILED):
+    if of in (Kind.SENT, Kind.FILED):
         for key, name in ((Key.SUBJECT, "subject"), (Key.MESSAGE_ID, "message_id")):
             if value := said.get(name):
                 yield key, value
@@ -49,18 +49,17 @@ def _address(kind: Key, address: str) -> Iterator[tuple[Key, str]]:
         yield Key.DOMAIN, domain
 
 
-def project(db: sqlite3.Connection, event: Event) -> None:
-    """Change the tables for an event that has its seq and message."""
-    if (of := event.message) is None:
+def project(db: sqlite3.Connection, event: Event, of: int | None, said: Mapping[str, Any], seq: int) -> None:
+    """Change the tables for an event of the message ``of``, stored as ``seq`` with the fields ``said``."""
+    if of is None:
         return
-    said = event.fields
     match event.kind:
         case Kind.SENT | Kind.QUEUED:
-            _open(db, event, of)
+            _open(db, event, of, said, seq)
         case Kind.TRIED if said["outcome"] == "success" and said["kept"]:
             db.execute("UPDATE messages SET owed = owed + ? WHERE id = ?", (said["kept"], of))
         case Kind.FILED:
-            _filed(db, event, of)
+            _filed(db, event, of, said)
         case Kind.MISSING | Kind.UNSEEN | Kind.AMBIGUOUS if said.get("recipient"):
             db.execute("UPDATE messages SET owed = max(0, owed - ?) WHERE id = ?", (said.get("count", 1), of))
         case Kind.ENDED:
@@ -69,12 +68,12 @@ def project(db: sqlite3.Connection, event: Event) -> None:
             _link(db, of, said["parent"], said["relation"])
         case Kind.RETRIEVED:
             _picked(db, event, of)
-    db.executemany(ADD_KEY, [(kind, key, of) for kind, key in keys(event)])
+    if found := [(kind, key, of) for kind, key in keys(event.kind, said)]:
+        db.executemany(ADD_KEY, found)
 
 
-def _open(db: sqlite3.Connection, event: Event, of: int) -> None:
-    said = event.fields
-    if of == event.seq:
+def _open(db: sqlite3.Connection, event: Event, of: int, said: Mapping[str, Any], seq: int) -> None:
+    if of == seq:
         insert = "INSERT INTO messages (id, root, qp, number, sender, bytes, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
         values = (said.get("qp", ""), said.get("number", ""), said["sender"], said.get("bytes"), event.at)
         db.execute(insert, (of, of, *values))
@@ -83,17 +82,20 @@ def _open(db: sqlite3.Connection, event: Event, of: int) -> None:
         db.execute(update, (said["qp"], said["number"], said["bytes"], of))
 
 
-def _filed(db: sqlite3.Connection, event: Event, of: int) -> None:
+def _filed(db: sqlite3.Connection, event: Event, of: int, said: Mapping[str, Any]) -> None:
     (at, root) = db.execute("SELECT at, root FROM messages WHERE id = ?", (of,)).fetchone()
     db.execute("UPDATE messages SET owed = max(0, owed - 1), filed_at = ? WHERE id = ?", (event.at, of))
     observe(db, DELIVERY, event.at - at)
     if root != of:
-        hand_up(db, of, [event])
+        hand_up(db, of, [said])
 
 
-def hand_up(db: sqlite3.Connection, of: int, events: Iterable[Event]) -> None:
-    """Let what a forwarded copy comes from be found by what only its file tells: subject, Message-ID, UIDL."""
-    found = [(kind, key) for event in events for kind, key in keys(event) if kind in HANDED_UP]
+def hand_up(db: sqlite3.Connection, of: int, filed: Iterable[Mapping[str, Any]]) -> None:
+    """Let what a forwarded copy comes from be found by what only its file tells: subject, Message-ID, UIDL.
+
+    ``filed`` are the fields of events FILED.
+    """
+    found = [(kind, key) for said in filed for kind, key in keys(Kind.FILED, said) if kind in HANDED_UP]
     while found and (row := db.execute("SELECT parent, relation FROM messages WHERE id = ?", (of,)).fetchone()):
         of, relation = row
         if relation != "forward":
@@ -105,8 +107,8 @@ def _link(db: sqlite3.Connection, of: int, parent: int, relation: str) -> None:
     (root,) = db.execute("SELECT root FROM messages WHERE id = ?", (parent,)).fetchone()
     db.execute("UPDATE messages SET parent = ?, relation = ?, root = ? WHERE id = ?", (parent, relation, root, of))
     db.execute("UPDATE messages SET root = ? WHERE root = ?", (root, of))
-    rows = db.execute("SELECT at, fields FROM events WHERE message = ? AND kind = 'filed'", (of,)).fetchall()
-    hand_up(db, of, [Event(at, Kind.FILED, of, json.loads(fields)) for at, fields in rows])
+    rows = db.execute("SELECT fields FROM events WHERE message = ? AND kind = 'filed'", (of,)).fetchall()
+    hand_up(db, of, [json.loads(fields) for (fields,) in rows])
 
 
 def _picked(db: sqlite3.Connection, event: Event, of: int) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from popbox.journey.model import Event, Kind, addresses_in
+from popbox.journey.model import Kind, addresses_in
 from popbox.journey.store.project import keys
 from popbox.journey.store.schema import folded
 
@@ -52,8 +52,8 @@ def remove(db: sqlite3.Connection, roots: Iterable[int]) -> None:
         family = [row[0] for row in db.execute("SELECT id FROM messages WHERE root = ? AND root != id", (root,))]
         found: set[tuple[int, str]] = set()
         for of in (root, *family):
-            rows = db.execute("SELECT at, kind, fields FROM events WHERE message = ?", (of,))
-            found |= {key for at, kind, fields in rows for key in keys(Event(at, Kind(kind), of, json.loads(fields)))}
+            rows = db.execute("SELECT kind, fields FROM events WHERE message = ?", (of,))
+            found |= {key for kind, fields in rows for key in keys(Kind(kind), json.loads(fields))}
         every = [(kind, key, of) for kind, key in found for of in (root, *family)]
         db.executemany("DELETE FROM finds WHERE kind = ? AND key = ? AND message = ?", every)
         _note(db, max((root, *family)))

@@ -65,6 +65,7 @@ def connect(path: str, *, write: bool) -> sqlite3.Connection:
         # last position that was kept, which is in the same transaction as the events.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA journal_size_limit = 16777216")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
     else:
         connection.execute("PRAGMA query_only = 1")
     return connection

@@ -36,7 +36,7 @@ class Store(Reading):
         self._writer, self._lock_fd, self._lock = connection, lock, threading.RLock()
         self._sources: dict[str, int] = {}
         self._listeners: list[Callable[[int], None]] = []
-        self._last = self.cursor()
+        self._last = super().cursor()
 
     @classmethod
     def open(cls, path: Path, *, write: bool = True) -> Self:
@@ -69,6 +69,10 @@ class Store(Reading):
         connection = connect(IN_MEMORY, write=True)
         prepare(connection)
         return cls(IN_MEMORY, connection, None)
+
+    def cursor(self) -> int:
+        """See Reading. Who writes knows it."""
+        return self._last if self._writer else super().cursor()
 
     def close(self) -> None:
         """Close the writing connection and give the lock back; harmless when done twice."""
