@@ -26,23 +26,23 @@ class Written:
         (self.folder / WRITERS).write_text("worker\n")
 
     def sent(self, token: str, box: str = "joe@a", at: float = 1.0, said: str = "accept", digest: str = "d") -> None:
-        self.worker.write(said, at_ns=_ns(at), token=token, box=box, digest=digest, octets=9, took_us=1_000, late_us=0)
+        self.worker.write(said, at_ns=ns(at), token=token, box=box, digest=digest, octets=9, took_us=1_000, late_us=0)
 
     def fetched(
         self, token: str, uidl: str, box: str = "joe@a", at: float = 2.0, digest: str = "d", session: int = 1
     ) -> None:
-        self.worker.write("list", at_ns=_ns(at), box=box, uidl=uidl, session=session)
+        self.worker.write("list", at_ns=ns(at), box=box, uidl=uidl, session=session)
         self.worker.write(
-            "fetch", at_ns=_ns(at), token=token, box=box, uidl=uidl, digest=digest, octets=9, session=session
+            "fetch", at_ns=ns(at), token=token, box=box, uidl=uidl, digest=digest, octets=9, session=session
         )
 
     def deleted(self, uidl: str, box: str = "joe@a", at: float = 2.5, session: int = 1, ended: str = "commit") -> None:
-        self.worker.write("delete", at_ns=_ns(at), box=box, uidl=uidl, session=session)
-        self.worker.write(ended, at_ns=_ns(at), box=box, session=session, took_us=1_000)
+        self.worker.write("delete", at_ns=ns(at), box=box, uidl=uidl, session=session)
+        self.worker.write(ended, at_ns=ns(at), box=box, session=session, took_us=1_000)
 
     def broke(self, kind: str, target: str, at: float, until: float) -> None:
-        self.stage.write("fault", at_ns=_ns(at), token=f"f{at}", box=target, note=kind)
-        self.stage.write("healed", at_ns=_ns(until), token=f"f{at}", box=target, note=kind)
+        self.stage.write("fault", at_ns=ns(at), token=f"f{at}", box=target, note=kind)
+        self.stage.write("healed", at_ns=ns(until), token=f"f{at}", box=target, note=kind)
 
     def ended(self) -> None:
         self.worker.end()
@@ -58,5 +58,5 @@ class Written:
         return {name: many for name, many in self.verdict().counts.items() if many}
 
 
-def _ns(at: float) -> int:
+def ns(at: float) -> int:
     return BEGAN + int(at * S)

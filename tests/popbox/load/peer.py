@@ -30,25 +30,26 @@ def token_of(octets: bytes) -> str:
 
 @dataclass
 class Message:
-    """One in a box; ``read``: a session has had it by RETR."""
+    """One in a box. ``read``: a session has had it by RETR; ``deleting``: one has wished to delete it."""
 
     uidl: str
     octets: bytes
     read: bool = False
+    deleting: bool = False
+
+    @property
+    def token(self) -> str:
+        return token_of(self.octets)
 
 
 @dataclass
 class Box:
     messages: list[Message] = field(default_factory=list)
-    generation: int = 0
-
-    def uidl(self, one: Message) -> str:
-        return f"{one.uidl}.{self.generation}"
 
 
 @dataclass
 class Peer:
-    """``due`` says at which message each fault is done; it is taken out when it is."""
+    """``due`` says at which message each fault is done; it is taken out when it is. No message has two faults."""
 
     boxes: dict[str, Box]
     due: dict[str, int]
@@ -57,6 +58,7 @@ class Peer:
     held: tuple[str, bytes] | None = None
     numbers: count[int] = field(default_factory=lambda: count(1))
     open: set[asyncio.StreamWriter] = field(default_factory=set)
+    touched: set[str] = field(default_factory=set)  # tokens of messages that a fault was done to
 
     def hits(self, fault: str) -> bool:
         """Whether it is time for a fault; then it is done now."""
@@ -67,6 +69,7 @@ class Peer:
 
     def must(self, fault: str, *verdicts: tuple[str, str, str]) -> None:
         self.done.setdefault(fault, []).extend(verdicts)
+        self.touched |= {token for _, token, _ in verdicts}
 
     def accept(self, to: list[str], octets: bytes) -> bool:
         """250 is said; whether the host then crashes."""
@@ -158,12 +161,12 @@ class Peer:
             elif verb == "PASS" and name in self.boxes:
                 box = self.boxes[name]
                 there = list(box.messages)
-                had = [one for one in there if one.read]
+                had = [one for one in there if one.read and not one.deleting and one.token not in self.touched]
                 if had and self.hits("renumber"):
-                    box.generation += 1
-                    self.must("renumber", *(("renumbered", token_of(one.octets), name) for one in had))
+                    had[0].uidl += ".again"
+                    self.must("renumber", ("renumbered", had[0].token, name))
             elif verb == "UIDL":
-                lines = [f"{at} {box.uidl(one)}\r\n" for at, one in enumerate(there, 1)]
+                lines = [f"{at} {one.uidl}\r\n" for at, one in enumerate(there, 1)]
                 writer.write(f"+OK\r\n{''.join(lines)}.\r\n".encode())
                 continue
             elif verb == "RETR":
@@ -173,10 +176,11 @@ class Peer:
                 continue
             elif verb == "DELE":
                 gone.add(int(word))
+                there[int(word) - 1].deleting = True
             elif verb == "QUIT":
                 dead = [there[at - 1] for at in gone]
-                if dead and self.hits("forget"):
-                    self.must("forget", *(("returned", token_of(one.octets), name) for one in dead))
+                if dead and not self.touched & {one.token for one in dead} and self.hits("forget"):
+                    self.must("forget", *(("returned", one.token, name) for one in dead))
                 else:
                     box.messages = [one for one in box.messages if one not in dead]
                 writer.write(b"+OK\r\n")
@@ -187,12 +191,12 @@ class Peer:
 
     def _handed_out(self, wanted: Message, name: str) -> Message:
         """What RETR hands out."""
-        others = [m for other, one in self.boxes.items() if other != name for m in one.messages if not m.read]
-        if not wanted.read and others and self.hits("other box"):
+        others = [m for other, one in self.boxes.items() if other != name for m in one.messages]
+        fresh = [m for m in others if not m.read and m.token not in self.touched]
+        if not wanted.read and wanted.token not in self.touched and fresh and self.hits("other box"):
             wanted.read = True
-            own, wrong = (token_of(one.octets) for one in (wanted, others[0]))
-            self.must("other box", ("lost", own, name), ("misdelivered", wrong, name))
-            return others[0]
+            self.must("other box", ("lost", wanted.token, name), ("misdelivered", fresh[0].token, name))
+            return fresh[0]
         wanted.read = True
         return wanted
 

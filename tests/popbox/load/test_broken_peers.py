@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.popbox.load.broken import run
+from tests.popbox.load.broken import expected, run
 
 PLAN = """
 title = "a peer"
@@ -35,5 +35,4 @@ def test_a_broken_host_is_named_for_what_it_did_and_for_nothing_else(tmp_path: P
     found = run(tmp_path, PLAN, seed, SPAN)
     assert (found.undone, found.missed, found.accused) == ((), (), ()), found.said
     assert found.taken > SPAN
-    late = "the generator was late" in found.said  # on a busy machine: then no run is judged
-    assert found.code == (3 if late else 1 if seed else 0), found.said
+    assert found.code == expected(1 if seed else 0, found.said), found.said

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.popbox.load.books import Written
+from tests.popbox.load.books import Written, ns
 
 from popbox.load.books.judge import FOUND
 
@@ -86,6 +86,15 @@ def test_a_crash_long_before_explains_nothing(books: Written) -> None:
     assert books.counts() == {"doubled": 1}
 
 
+def test_a_crash_after_both_were_listed_explains_nothing_though_one_was_fetched_later(books: Written) -> None:
+    books.sent("t1")
+    books.fetched("t1", "u1")
+    books.worker.write("list", at_ns=ns(2.0), box="joe@a", uidl="u2", session=1)
+    books.broke("kill", "smtp", 5.0, 6.0)
+    books.fetched("t1", "u2", at=9.0)
+    assert books.counts() == {"doubled": 1}
+
+
 def test_a_crash_after_both_copies_explains_nothing(books: Written) -> None:
     books.sent("t1")
     books.fetched("t1", "u1")
@@ -127,6 +136,14 @@ def test_a_message_that_changed_its_uidl_is_renumbered_and_not_doubled(books: Wr
     books.worker.write("vanish", box="joe@a", uidl="u1", session=2)
     books.fetched("t1", "u2", at=9.0, session=2)
     assert books.counts() == {"renumbered": 1}
+
+
+def test_a_uidl_that_was_only_listed_and_vanished_is_renumbered(books: Written) -> None:
+    books.sent("t1")
+    books.worker.write("list", at_ns=ns(2.0), box="joe@a", uidl="u1", session=1)
+    books.worker.write("vanish", at_ns=ns(3.0), box="joe@a", uidl="u1", session=2)
+    books.fetched("t1", "u2", at=3.0, session=2)
+    assert books.counts() == {"once": 1, "renumbered": 1}
 
 
 @pytest.mark.parametrize("said", ["unsure", "refuse"])

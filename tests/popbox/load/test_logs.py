@@ -55,3 +55,16 @@ def test_each_line_of_the_message_is_kept_and_none_of_another(tmp_path: Path) ->
 def test_a_message_without_a_qp_has_no_evidence(tmp_path: Path) -> None:
     evidence(Logging(logs={"smtp": LOG}), [Case("lost", "t1", "joe@a", "gone", octets=2_000)], tmp_path)
     assert not (tmp_path / EVIDENCE).exists()
+
+
+class Slow(Logging):
+    """Its log is shown by a program, which has nothing to show at first."""
+
+    def follow(self, service: Service, _position: str = "") -> ShownLog:
+        shows = iter(["", LOG[:300]])
+        return ShownLog(lambda: next(shows, self.logs[service]))
+
+
+def test_a_log_that_comes_late_and_in_pieces_is_read_to_its_end(tmp_path: Path) -> None:
+    evidence(Slow(logs={"smtp": LOG}), [Case("doubled", "t1", "joe@a", "", octets=2_000, qp=1_077)], tmp_path)
+    assert json.loads((tmp_path / EVIDENCE).read_text())["t1"][-1] == "end msg 8"

@@ -69,6 +69,8 @@ def test_what_does_not_fit_is_named(change: dict[str, Any], said: str) -> None:
         ("fairness>=0.9", 0.89, False),
         ("rss_slope=1MB/h", 1.0, True),
         ("rss_slope<=1MB/h", 1.1, False),
+        ("descriptors_slope=2/h", 2.1, False),
+        ("threads_slope=0/h", 0.0, True),
     ],
 )
 def test_a_budget_is_kept_or_broken(text: str, value: float, kept: bool) -> None:

@@ -48,12 +48,35 @@ def test_the_page_has_no_live_text_from_outside_and_fetches_nothing(judged: tupl
         "http://www.w3.org/1999/xlink",
     }
     assert not {one for one in outside if f'href="{one}"' in page or f'src="{one}"' in page}
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
     assert "qmail" not in page
 
 
 def test_the_page_is_alike_for_the_same_run(judged: tuple[Outcome, Path]) -> None:
     assert render(*judged) == render(*judged)
+
+
+def test_behind_each_picture_there_is_a_table(judged: tuple[Outcome, Path]) -> None:
+    sections = re.findall(r"<section.*?</section>", render(*judged), re.DOTALL)
+    assert len(sections) == 5
+    assert all("<svg" in one and "<table" in one for one in sections)
+    heat = next(one for one in sections if "How late" in one)
+    assert re.findall(r"<th>(.*?)</th>", heat) == ["Second", "up to 512 ms", "up to 8.19 s"]
+    assert re.findall(r"<td>(.*?)</td>", heat) == ["0", "1", "", "3", "", "1"]
+
+
+def test_verbs_are_measured_from_what_the_users_noted(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1")
+    books.fetched("t1", "u1")
+    for took_us in (1_000, 3_000):
+        books.worker.write("verb", note="UIDL", took_us=took_us)
+    books.worker.write("delete", box="joe@a", uidl="u1", session=1, took_us=7_000)
+    books.ended()
+    found = dict(outcome(tmp_path, Budgets(()).limits(())).figures.verbs)
+    assert {name: (one.count, one.most) for name, one in found.items()} == {
+        "UIDL": (2, 0.003), "RETR": (0, 0.0), "DELE": (1, 0.007), "QUIT": (0, 0.0)
+    }  # fmt: skip
 
 
 def test_times_count_from_the_first_message_for_faults_as_for_mail(judged: tuple[Outcome, Path]) -> None:
@@ -79,6 +102,28 @@ def test_a_disk_of_mailboxes_has_recovered_when_a_message_accepted_since_is_list
     books.ended()
     [one] = outcome(tmp_path, Budgets(()).limits(())).figures.recoveries
     assert (one.target, one.took_s) == ("popboxes", 3.0)
+
+
+def test_a_fault_that_was_healed_as_the_load_ended_has_no_recovery_and_breaks_no_budget(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1", at=1.0)
+    books.fetched("t1", "u1", at=2.0)
+    books.broke("kill", "smtp", 3.0, 5.0)
+    books.sent("t2", at=6.0, said="refuse")
+    books.ended()
+    found = outcome(tmp_path, Budgets(()).limits(("recovery=30s",)))
+    assert [(one.took_s, one.tried_s) for one in found.figures.recoveries] == [(None, 1.0)]
+    assert found.exit_code == 0
+
+
+def test_a_host_that_stays_away_for_half_a_minute_breaks_the_budget(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1", at=1.0)
+    books.fetched("t1", "u1", at=2.0)
+    books.broke("kill", "smtp", 3.0, 5.0)
+    books.sent("t2", at=40.0, said="refuse")
+    books.ended()
+    assert outcome(tmp_path, Budgets(()).limits(("recovery=30s",))).exit_code == 1
 
 
 def test_the_exit_code_is_that_of_the_budgets_and_each_is_named(judged: tuple[Outcome, Path]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from popbox.load.books.samples import FILE, Sample, growth, read
-from popbox.load.stage.sampler import sample
+from popbox.load.stage.sampler import samples
 
 HOUR = 3_600
 
@@ -52,19 +52,25 @@ def test_few_samples_have_no_slope() -> None:
     assert list(growth(taken([30.0, 90.0, 200.0]))) == []
 
 
-def test_a_process_is_sampled_with_its_children() -> None:
-    nested = "import subprocess, sys; print(1, flush=True); subprocess.run([sys.executable, '-c', 'input()'])"
-    argv = [sys.executable, "-c", nested]
+def test_a_process_is_sampled_with_its_children_and_by_its_programs(tmp_path: Path) -> None:
+    child = tmp_path / "child.py"
+    child.write_text("input()")
+    nested = f"import subprocess, sys; print(1, flush=True); subprocess.run([sys.executable, {str(child)!r}])"
+    (tmp_path / "parent.py").write_text(nested)
+    argv = [sys.executable, str(tmp_path / "parent.py")]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         program.stdout.readline()
-        while (found := sample("smtp", program.pid, 1.0)) and found.processes < 2:
+        while "smtp child.py" not in (found := {one.who: one for one in samples("smtp", program.pid, 1.0)}):
             pass
-        assert found is not None
-        assert (found.processes, found.pid) == (2, program.pid)
-        assert found.rss_kib > 5_000
-        assert found.threads >= 2
-        assert found.descriptors >= 6
+        assert set(found) == {"smtp", "smtp parent.py", "smtp child.py"}
+        whole = found["smtp"]
+        assert (whole.processes, whole.pid) == (2, program.pid)
+        assert whole.rss_kib > 5_000
+        assert whole.threads >= 2
+        assert whole.descriptors >= 6
+        assert found["smtp child.py"].processes == 1
+        assert [one.who for one in samples("worker 1", program.pid, 1.0)] == ["worker 1"]
         program.communicate("\n")
-    assert sample("smtp", program.pid, 2.0) is None
-    assert sample("popbox", os.getpid(), 3.0) is not None
+    assert list(samples("smtp", program.pid, 2.0)) == []
+    assert [one.who for one in samples("popbox", os.getpid(), 3.0)] == ["popbox"]

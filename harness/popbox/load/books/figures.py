@@ -44,6 +44,7 @@ class Recovery:
     from_s: float
     until_s: float
     took_s: float | None  # None: nothing succeeded any more
+    tried_s: float  # how long the users went on after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Figures:
     visible: Times  # from 250 to the first session that listed it
     login: Times  # connection, greeting, USER, PASS
     session: Times  # from the connection to the reply to QUIT
+    verbs: tuple[tuple[str, Times], ...]  # UIDL, RETR, DELE, QUIT: from the command to the end of the reply
     fairness: float  # Jain's index of visible times over the boxes: 1 is alike, 1/n is one for all
     errors: tuple[tuple[str, int], ...]  # kind, how often; the most frequent first
     lag: float
@@ -66,6 +68,17 @@ class Figures:
 
 _VISIBLE = """CREATE OR REPLACE TEMP TABLE visible AS SELECT a.box, a.at_ns, min(c.seen_ns) AS seen_ns FROM accepted a
     JOIN copies c ON c.token = a.token AND c.box = a.box GROUP BY a.token, a.box, a.at_ns"""
+
+
+_VERBS = {
+    verb: f"SELECT took_us / 1e6 AS t FROM rows WHERE took_us IS NOT NULL AND {which}"
+    for verb, which in {
+        "UIDL": "event = 'verb' AND note = 'UIDL'",
+        "RETR": "event IN ('fetch', 'bounce')",
+        "DELE": "event = 'delete'",
+        "QUIT": "event = 'verb' AND note = 'QUIT'",
+    }.items()
+}
 
 
 def figures(books: DuckDBPyConnection) -> Figures:
@@ -87,6 +100,7 @@ def figures(books: DuckDBPyConnection) -> Figures:
         visible=_times(books, "SELECT greatest(seen_ns - at_ns, 0) / 1e9 AS t FROM visible"),
         login=_times(books, "SELECT took_us / 1e6 AS t FROM rows WHERE event = 'login'"),
         session=_times(books, "SELECT took_us / 1e6 AS t FROM rows WHERE event = 'commit'"),
+        verbs=tuple((verb, _times(books, query)) for verb, query in _VERBS.items()),
         fairness=_fairness(books),
         errors=tuple((str(note), int(many)) for note, many in errors),
         lag=float(late[0] or 0) / max(int(late[1]), 1),
@@ -113,9 +127,12 @@ def _recoveries(books: DuckDBPyConnection) -> list[Recovery]:
         WHEN 'popboxes' THEN (SELECT min(v.seen_ns) FROM visible v WHERE v.at_ns > f.until_ns)
         WHEN 'pop3' THEN (SELECT min(r.at_ns) FROM rows r WHERE r.at_ns > f.until_ns AND r.event = 'login')
         ELSE (SELECT min(r.at_ns) FROM rows r WHERE r.at_ns > f.until_ns AND r.event = 'accept')
-        END - until_ns FROM faults f, zero ORDER BY from_ns"""
+        END - until_ns, greatest(0, (SELECT max(at_ns) FROM rows WHERE event IN ('accept', 'refuse', 'unsure', 'login'))
+        - until_ns) FROM faults f, zero WHERE until_ns IS NOT NULL ORDER BY from_ns"""
     found = books.execute(query).fetchall()
-    return [Recovery(k, t, a, u, None if took is None else took / 1e9) for k, t, a, u, took in found if u is not None]
+    return [
+        Recovery(k, t, a, u, None if took is None else took / 1e9, tried / 1e9) for k, t, a, u, took, tried in found
+    ]
 
 
 def _row(books: DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -38,6 +38,7 @@ COLUMNS = {
 #                           took_us counts from the intended moment, late_us is how late it was begun
 #   login, list, fetch, delete, commit, uncommit   POP3: a session's parts. list: a UIDL seen for the first time;
 #                           commit: QUIT was answered with +OK, uncommit: it was not, and deletions are unknown
+#   verb                    how long UIDL or QUIT took: note is the verb; RETR's time is that of fetch, DELE's of delete
 #   vanish                  a box that only this process opens lacks a UIDL that was not deleted
 #   error                   a connection or a reply failed; the note says how, without numbers
 #   lag                     took_us of the generator's own lateness in the last second

@@ -62,7 +62,7 @@ _SAID = """SELECT token, any_value(octets), any_value(regexp_extract(note, '\\bq
 _VERDICTS = f"""
 CREATE TABLE own AS SELECT a.token, a.box, a.at_ns, a.digest, count(c.uidl) AS copies,
     count(c.uidl) FILTER (c.digest = a.digest AND c.kinds = 1) AS whole,
-    max(c.first_ns) AS last_ns, string_agg(c.uidl, ' ') AS uidls
+    max(c.seen_ns) AS last_ns, string_agg(c.uidl, ' ') AS uidls
   FROM (SELECT token, box, at_ns, digest FROM accepted
         UNION ALL SELECT token, box, at_ns, digest FROM unsure u
         WHERE NOT EXISTS (SELECT 1 FROM accepted s WHERE s.token = u.token AND s.box = u.box)
@@ -91,6 +91,10 @@ INSERT INTO verdicts SELECT 'returned', any_value(f.token), f.box, min(t.at_ns),
     'UIDL ' || f.uidl || ' was deleted, QUIT answered with +OK, and it was handed out again'
   FROM rows f JOIN taken t ON f.box = t.box AND f.uidl = t.uidl
   WHERE f.event = 'fetch' AND f.at_ns > t.at_ns GROUP BY f.box, f.uidl;
+INSERT INTO verdicts SELECT 'renumbered', '', v.box, min(v.at_ns),
+    'UIDL ' || v.uidl || ' was listed, not fetched and not deleted, and is there no more' FROM rows v
+  WHERE v.event = 'vanish' AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.box = v.box AND c.uidl = v.uidl)
+  GROUP BY v.box, v.uidl;
 INSERT INTO verdicts SELECT 'renumbered', min(token), box, min(first_ns),
     'UIDL ' || uidl || ' stood for several messages' FROM copies GROUP BY box, uidl HAVING count(DISTINCT token) > 1;
 """

@@ -19,6 +19,7 @@ from popbox.load.books.world import World
 from popbox.load.plan.budgets import Budget
 
 PASSED, FAILED, NOT_JUDGED = 0, 1, 3
+TRIED_S = 30.0  # our choice: where the load ended sooner after a fault without a success, its recovery is unknown
 SCHEMA = Path(__file__).with_name("load.schema.json")
 
 
@@ -89,8 +90,9 @@ def outcome(folder: Path, limits: tuple[Budget, ...]) -> Outcome:
 
 def _measures(verdict: Verdict, seen: Figures, grown: tuple[Growth, ...]) -> dict[str, float | None]:
     """The value of each measure; None where it was not measured."""
-    counts, recoveries = verdict.counts, [one.took_s for one in seen.recoveries]
-    slopes = [one.rss_mb_h for one in grown if one.who in ("smtp", "pop3")]
+    counts = verdict.counts
+    recoveries = [one.took_s for one in seen.recoveries if one.took_s is not None or one.tried_s >= TRIED_S]
+    grown = tuple(one for one in grown if one.who in ("smtp", "pop3"))
     return {
         **{name: counts[name] for name in ("lost", "doubled", "altered", "misdelivered", "renumbered", "returned")},
         "strangers": counts["stranger"],
@@ -106,7 +108,9 @@ def _measures(verdict: Verdict, seen: Figures, grown: tuple[Growth, ...]) -> dic
         "fairness": seen.fairness,
         "accepted_rate": seen.accepted_rate,
         "recovery": max((math.inf if one is None else one for one in recoveries), default=0.0),
-        "rss_slope": max(slopes, default=None),
+        "rss_slope": max((one.rss_mb_h for one in grown), default=None),
+        "descriptors_slope": max((one.descriptors_h for one in grown), default=None),
+        "threads_slope": max((one.threads_h for one in grown), default=None),
     }
 
 

@@ -22,7 +22,7 @@ class Sample:
     """One look at a service with all its child processes: at ``at_s`` from the begin of the load."""
 
     at_s: float
-    who: str  # smtp, pop3, worker 1
+    who: str  # smtp, pop3, worker 1; of a service's programs "smtp qmail-send"
     pid: int  # of its first process
     processes: int
     rss_kib: int

@@ -34,6 +34,8 @@ MEASURES = {
     "fairness": "share",
     "accepted_rate": "rate",
     "rss_slope": "MB/h",
+    "descriptors_slope": "/h",
+    "threads_slope": "/h",
 }
 ALWAYS = ("lost=0", "doubled=0", "altered=0", "misdelivered=0", "renumbered=0", "returned=0", "strangers=0")
 _LIMIT = re.compile(r"([a-z0-9_]+)\s*(<=|>=|=)\s*([0-9.]+)\s*([A-Za-z/]*)")

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from popbox.load.books.outcome import PASSED, Outcome
 from popbox.load.books.samples import read
+from popbox.load.books.series import LATENCIES, Series
 from popbox.load.report import pictures
 from popbox.report.pages import environment
 
@@ -33,6 +34,7 @@ def render(outcome: Outcome, folder: Path) -> str:
     drawn = {
         "flow": pictures.flow(series, recoveries),
         "heat": pictures.heat(series, recoveries),
+        "verbs": pictures.verbs(outcome.figures),
         "fairness": pictures.fairness(series),
         **({"memory": pictures.memory(samples)} if samples else {}),
     }
@@ -41,6 +43,17 @@ def render(outcome: Outcome, folder: Path) -> str:
         run=outcome,
         verdict="not judged" if outcome.not_judged else "passed" if outcome.exit_code == PASSED else "failed",
         words=WORDS,
+        heat=_heat(series),
         # drawn by matplotlib, which escapes the text that it sets
         pictures={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704
     )
+
+
+def _heat(series: Series) -> tuple[list[float], list[tuple[float, list[int]]]]:
+    """The table behind the heat map: upper ends of latencies that occur, and for each moment how many of each."""
+    late = sorted({one for _, one, _ in series.heat})
+    counts: dict[int, dict[int, int]] = {}
+    for at, one, many in series.heat:
+        counts.setdefault(at, {})[one] = many
+    rows = [(at * series.width, [found.get(one, 0) for one in late]) for at, found in sorted(counts.items())]
+    return [LATENCIES[one] for one in late], rows

@@ -6,13 +6,15 @@ import io
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from popbox.load.books.figures import Recovery
+from popbox.load.books.figures import Figures, Recovery
 from popbox.load.books.samples import Sample
 from popbox.load.books.series import LATENCIES, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PROGRAMS = ("smtp ", "pop3 ")  # of a service's programs the table tells
+LEAST = 1e-5  # seconds: the left end of a scale without a zero
 SIZE = (9.0, 2.6)  # inches; the page scales it
 FAULT, ACCEPTED, SEEN, BACKLOG = "#d9480f", "#1864ab", "#2b8a3e", "#868e96"
 
@@ -85,13 +87,29 @@ def memory(samples: list[Sample]) -> str:
     """Resident memory of each service and process."""
 
     def draw(axes: Axes) -> None:
-        for who in sorted({one.who for one in samples}):
+        for who in sorted({one.who for one in samples if not one.who.startswith(PROGRAMS)}):
             mine = [one for one in samples if one.who == who]
             axes.plot([one.at_s for one in mine], [one.rss_kib * 1_024 / 1e6 for one in mine], label=who, lw=1)
         axes.set_xlabel("seconds")
         axes.set_ylabel("MB resident")
         axes.set_ylim(bottom=0)
         axes.legend(loc="upper left", frameon=False, ncols=4)
+
+    return drawn(draw)
+
+
+def verbs(figures: Figures) -> str:
+    """How long each part of a POP3 session took: from p50 to p99, p95 as a mark."""
+
+    def draw(axes: Axes) -> None:
+        rows = [("login", figures.login), *figures.verbs]
+        for at, (_, one) in enumerate(rows):
+            axes.plot([max(one.p50, LEAST), max(one.p99, LEAST)], [at, at], color=SEEN, lw=6, solid_capstyle="butt")
+            axes.plot([max(one.p95, LEAST)], [at], "|", color=FAULT, ms=12)
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.set_xlabel("seconds, p50 to p99; the mark is p95")
 
     return drawn(draw)
 

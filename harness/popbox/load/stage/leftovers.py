@@ -1,11 +1,12 @@
-"""What a host still holds after the last fetch: unfinished deliveries, and messages in the queue."""
+"""What a host still holds after the last fetch: unfinished deliveries, messages in the queue, and its logs."""
 
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 
 from popbox.errors import PopboxError
-from popbox.hosts.base import Ability, Host
+from popbox.hosts.base import SERVICES, Ability, Host
 
 LOOKS = {
     "files in tmp/": "find popboxes -path '*/tmp/*' -type f",
@@ -15,10 +16,11 @@ LOOKS = {
 
 def leftovers(host: Host) -> dict[str, int]:
     """Their numbers; empty where the host cannot be looked at."""
-    if host.cannot(Ability.SHELL):
-        return {}
     found = {}
-    for name, look in LOOKS.items():
+    for service in () if host.cannot(Ability.LOG) else SERVICES:
+        with suppress(PopboxError):
+            found[f"KiB in the log of {service}"] = len(host.log(service)) >> 10
+    for name, look in () if host.cannot(Ability.SHELL) else LOOKS.items():
         try:
             ran = host.shell(f"cd {shlex.quote(host.home())} && {look} | wc -l")
             found[name] = int(ran.stdout)

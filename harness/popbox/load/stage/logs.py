@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from popbox.errors import PopboxError
 from popbox.hosts.base import Ability, Host
+from popbox.hosts.following import Follower
 from popbox.journey.join.maillog import Did, Ended, Info, Started, parse
 from popbox.load.books.judge import EVIDENCE, Case
 
 WITHIN_S = 60.0  # our choice: for reading the whole log of a run
+QUIET_S = 3.0  # our choice: a log of which nothing has come for so long has ended
+LOOK_S = 0.1
 MOST_LINES = 40  # our choice: of one message
 TRACE_OCTETS = 1_000  # our choice: what a server puts before a message that it takes is shorter
 
@@ -46,6 +50,20 @@ class _Reading:
                 lines.append(text)
 
 
+def _read(log: Follower, reading: _Reading) -> None:
+    """The whole log. One that a program shows has nothing at first, and then comes in pieces."""
+    deadline = time.monotonic() + WITHIN_S
+    quiet_at = time.monotonic() + QUIET_S
+    while time.monotonic() < min(deadline, quiet_at):
+        lines = list(log.lines())
+        for line in lines:
+            reading.take(line.text)
+        if lines:
+            quiet_at = time.monotonic() + QUIET_S
+        else:
+            time.sleep(LOOK_S)
+
+
 def evidence(host: Host, cases: Iterable[Case], folder: Path) -> dict[str, list[str]]:
     """Token -> the log's lines on it, kept for the judge too; a host without a log, or of another kind, has none."""
     wanted: dict[int, list[Case]] = {}
@@ -54,18 +72,10 @@ def evidence(host: Host, cases: Iterable[Case], folder: Path) -> dict[str, list[
             wanted.setdefault(one.qp, []).append(one)
     if not wanted or host.cannot(Ability.LOG):
         return {}
-    reading, deadline = _Reading(wanted), time.monotonic() + WITHIN_S
+    reading = _Reading(wanted)
     try:
-        log = host.follow("smtp")
-        try:
-            while time.monotonic() < deadline:
-                lines = list(log.lines())
-                if not lines:
-                    break
-                for line in lines:
-                    reading.take(line.text)
-        finally:
-            log.close()
+        with closing(host.follow("smtp")) as log:
+            _read(log, reading)
     except (PopboxError, OSError):
         return {}  # the verdict does not need it
     (folder / EVIDENCE).write_text(json.dumps(reading.found))

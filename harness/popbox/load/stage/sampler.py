@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from popbox.load.books.samples import FILE, Sample
 from popbox.load.stage.beside import Beside
 
 EACH_S = 10.0  # our choice: an hour is 360 samples
+PYTHON = re.compile(r"(^|/)python[0-9.]*$")
 FEWEST = 40  # our choice: in a short run so many, for a slope
 
 
@@ -30,7 +32,7 @@ class Sampler(Beside):
         with self._path.open("w") as file:
             while True:
                 for who, pid in self._roots().items():
-                    if pid and (one := sample(who, pid, self._at())):
+                    for one in samples(who, pid, self._at()) if pid else ():
                         file.write(one.line())
                 file.flush()
                 if self._over.wait(self._each_s):
@@ -46,24 +48,48 @@ class Sampler(Beside):
         return found | {"popbox": os.getpid()}
 
 
-def sample(who: str, pid: int, at_s: float) -> Sample | None:
-    """One look at a process and its children; None where it has ended. popbox itself is looked at alone."""
+def samples(who: str, pid: int, at_s: float) -> Iterator[Sample]:
+    """A process with its children, then a service's programs by their names; nothing where it has ended.
+
+    popbox itself is looked at alone.
+    """
     try:
         first = psutil.Process(pid)
         family = [first] if who == "popbox" else [first, *first.children(recursive=True)]
-        rss = descriptors = threads = 0
-        cpu_s = 0.0
-        for one in family:
-            try:
-                with one.oneshot():
-                    rss += one.memory_info().rss
-                    threads += one.num_threads()
-                    cpu_s += sum(one.cpu_times()[:4])  # its own, and that of children that it has seen end
-                    descriptors += one.num_fds()
-            except psutil.NoSuchProcess:
-                continue  # a child that has ended since
-            except psutil.AccessDenied:
-                descriptors = -1_000_000  # below zero for all of them
     except psutil.NoSuchProcess:
-        return None
+        return
+    programs: dict[str, list[psutil.Process]] = {}
+    for one in family if who in SERVICES else ():
+        programs.setdefault(_name(one), []).append(one)
+    yield _sum(who, family, at_s)
+    for name, some in programs.items():
+        if name:
+            yield _sum(f"{who} {name}", some, at_s)
+
+
+def _name(one: psutil.Process) -> str:
+    """The program's name, of a Python program that of its script; empty where it has ended."""
+    try:
+        words = one.cmdline()
+    except psutil.Error:
+        return ""
+    named = [word for word in words if not word.startswith("-") and not PYTHON.search(word)]
+    return Path(named[0].split()[0]).name if named and named[0].strip() else ""
+
+
+def _sum(who: str, family: list[psutil.Process], at_s: float) -> Sample:
+    rss = descriptors = threads = 0
+    cpu_s = 0.0
+    for one in family:
+        try:
+            with one.oneshot():
+                rss += one.memory_info().rss
+                threads += one.num_threads()
+                cpu_s += sum(one.cpu_times()[:4])  # its own, and that of children that it has seen end
+                descriptors += one.num_fds()
+        except psutil.NoSuchProcess:
+            continue  # a child that has ended since
+        except psutil.AccessDenied:
+            descriptors = -1_000_000  # below zero for all of them
+    pid = min(one.pid for one in family)
     return Sample(at_s, who, pid, len(family), rss // 1_024, max(descriptors, -1), threads, cpu_s)

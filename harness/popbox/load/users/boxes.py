@@ -33,9 +33,16 @@ def clean(value: str) -> str:
     return value if value.isascii() and value.isprintable() else one_line(value)
 
 
+def since(began: float) -> int:
+    """Microseconds since a monotonic moment."""
+    return int((time.monotonic() - began) * 1e6)
+
+
 def look(notes: Noter, session: BulkPop3, box: Mailbox, number: int) -> list[tuple[int, str]]:
     """UIDL: message numbers and unique-ids. What is new, and what vanished though it was not deleted, is noted."""
+    began = time.monotonic()
     rows = [(at, clean(uidl)) for at, uidl in session.listing("UIDL")]
+    notes.note("verb", note="UIDL", box=box.box.address, session=number, took_us=since(began))
     there = {uidl for _, uidl in rows}
     for uidl in sorted(there - box.known - box.unsure):
         notes.note("list", box=box.box.address, uidl=uidl, session=number)
@@ -50,8 +57,7 @@ def fetch(notes: Noter, session: BulkPop3, box: Mailbox, at: int, uidl: str, num
     """RETR, and what the message is: one of ours, a report, or a stranger's (an empty token)."""
     began = time.monotonic()
     octets = b"".join(session.retrieve(at)).replace(b"\r\n", b"\n")
-    took_us = int((time.monotonic() - began) * 1e6)
-    common = {"box": box.box.address, "uidl": uidl, "session": number, "took_us": took_us}
+    common = {"box": box.box.address, "uidl": uidl, "session": number, "took_us": since(began)}
     found = seen(octets)
     if found:
         notes.note("fetch", token=clean(found.token), digest=found.digest, octets=found.octets, **common)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from popbox.load.users.base import TIMEOUT_S, Scheduled
-from popbox.load.users.boxes import Mailbox, fetch, look
+from popbox.load.users.boxes import Mailbox, fetch, look, since
 from popbox.load.users.pop3 import GreenPop3
 from popbox.load.users.process import Turns
 
@@ -37,25 +37,23 @@ class ReaderUser(Scheduled):
         number, address = self.process.session(), box.box.address
         with GreenPop3(self.pop3, TIMEOUT_S) as session:
             session.login(box.box.login, box.box.password)
-            self.process.note("login", box=address, session=number, took_us=_since(began))
+            self.process.note("login", box=address, session=number, took_us=since(began))
             known = set(box.known)
             rows = look(self.process, session, box, number)
             for at, uidl in rows:
                 if kind == "fetcher" or (kind == "hoarder" and uidl not in known):
                     fetch(self.process, session, box, at, uidl, number)
                 if kind == "fetcher":
+                    asked = time.monotonic()
                     session.command(f"DELE {at}")
-                    self.process.note("delete", box=address, uidl=uidl, session=number)
+                    self.process.note("delete", box=address, uidl=uidl, session=number, took_us=since(asked))
                     box.known.discard(uidl)
                     box.unsure.add(uidl)  # until QUIT is answered
-            ended = "uncommit"
+            ended, asked = "uncommit", time.monotonic()
             try:
                 session.command("QUIT")
+                self.process.note("verb", note="QUIT", box=address, session=number, took_us=since(asked))
                 ended = "commit"
                 box.unsure.clear()
             finally:
-                self.process.note(ended, box=address, session=number, took_us=_since(began))
-
-
-def _since(began: float) -> int:
-    return int((time.monotonic() - began) * 1e6)
+                self.process.note(ended, box=address, session=number, took_us=since(began))
