@@ -133,6 +133,7 @@ CASES: list[tuple[str, Break, str, int, bool]] = [
     ("qmail-device", add(BOX + "/.qmail", "/dev/null\n"), BOX + "/.qmail", 2, False),
     ("qmail-no-slash", write(BOX + "/.qmail", "./Maildir\n"), BOX + "/.qmail", 1, False),
     ("maildir-incomplete", lambda h: (h.home / BOX / "Maildir/tmp").rmdir(), BOX + "/Maildir", 0, True),
+    ("maildir-incomplete", write(BOX + "/.qmail", "./Other\0dir/\n"), BOX + "/Other", 0, False),
     ("box-orphan", lambda h: (h.home / "popboxes/domain-com/lost").mkdir(), "popboxes/domain-com/lost", 0, False),
     ("row-broken", add("users/poppasswd", "nonsense\n"), "users/poppasswd", 2, False),
     ("poppasswd-open", chmod("users/poppasswd", 0o644), "users/poppasswd", 0, True),

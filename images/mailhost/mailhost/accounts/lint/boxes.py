@@ -14,6 +14,7 @@ from mailhost.accounts.layout import Identity
 from mailhost.accounts.lint.facts import AssignLine, Facts, Finding
 from mailhost.accounts.model import Delivery
 from mailhost.accounts.nodes import NODES
+from mailhost.qmail.controlfile import c_string
 from mailhost.qmail.dotqmail import NOT_FOLLOWED, Found, Kind, find, parse
 
 
@@ -76,25 +77,23 @@ def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Find
     """The lines of one .qmail."""
     name = os.path.join(line.entry.home, found.name or b"")
     mode = stat.S_IMODE(os.lstat(name).st_mode)
-    path = Path(os.fsdecode(name))
-    shown = facts.shown(path)
     if mode & 0o022:
-        mend = functools.partial(_shut, facts, path, 0o600) if facts.own_box(path) else None
-        yield Finding(
-            "error", "qmail-writable", shown, 0, f"has mode {mode:04o}: others can write it", "chmod 0600", mend
-        )
+        mend = functools.partial(_shut, facts, _name(name), 0o600) if facts.own_box(name) else None
+        text = f"has mode {mode:04o}: others can write it"
+        yield Finding("error", "qmail-writable", facts.shown(_name(name)), 0, text, "chmod 0600", mend)
     for instruction in parse(found.text):
+        place = os.path.join(line.entry.home, c_string(instruction.argument))
         if instruction.kind is Kind.PROGRAM:
             text = "runs a program as the user of all boxes, so it can read them all (H-36)"
-            yield Finding("warning", "qmail-program", shown, instruction.line, text)
-        elif instruction.kind is Kind.MBOX and _is_special(os.path.join(line.entry.home, instruction.argument)):
+            yield Finding("warning", "qmail-program", facts.shown(_name(name)), instruction.line, text)
+        elif instruction.kind is Kind.MBOX and _is_special(place):
             text = "is no file: it cannot be synced, so mail is put off until it bounces; only comments drop it (E-59)"
-            yield Finding("error", "qmail-device", shown, instruction.line, text)
-        elif instruction.kind is Kind.MBOX and instruction.argument.rstrip(b"/").endswith(b"Maildir"):
+            yield Finding("error", "qmail-device", facts.shown(_name(name)), instruction.line, text)
+        elif instruction.kind is Kind.MBOX and place.endswith(b"Maildir"):
             text = "is an mbox file without the slash at the end: ./Maildir/ (H-33)"
-            yield Finding("error", "qmail-no-slash", shown, instruction.line, text)
+            yield Finding("error", "qmail-no-slash", facts.shown(_name(name)), instruction.line, text)
         elif instruction.kind is Kind.MAILDIR:
-            yield from _maildir(facts, line, path.parent / os.fsdecode(instruction.argument))
+            yield from _maildir(facts, line, place)
 
 
 def _default_is_maildir(facts: Facts) -> bool:
@@ -107,30 +106,34 @@ def _default_is_maildir(facts: Facts) -> bool:
 def _is_special(path: bytes) -> bool:
     """A device or FIFO, also behind a link."""
     try:
-        mode = os.stat(path.partition(b"\0")[0]).st_mode
+        mode = os.stat(path).st_mode
     except OSError:
         return False
     return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
-def _maildir(facts: Facts, line: AssignLine, path: Path) -> Iterator[Finding]:
+def _maildir(facts: Facts, line: AssignLine, maildir: bytes) -> Iterator[Finding]:
     """tmp, new and cur, each of the line's uid (H-34)."""
-    owners = {name: _owner(f"{path}/{name}") for name in ("tmp", "new", "cur")}
+    identity = _identity(line)
+    owners = {name: _owner(os.path.join(maildir, os.fsencode(name))) for name in ("tmp", "new", "cur")}
+    if all(uid == identity.uid for uid in owners.values()):
+        return
+    path = _name(maildir)
     missing = [name for name, uid in owners.items() if uid is None]
     if missing:
         own = path.name == "Maildir" and facts.own_box(path) and facts.own_box(path.parent)
-        mend = functools.partial(_make, facts, path.parent, _identity(line)) if own else None
+        mend = functools.partial(_make, facts, path.parent, identity) if own else None
         text = f"lacks {', '.join(missing)}: mail is put off, or POP3 finds no mail"
         yield Finding("error", "maildir-incomplete", facts.shown(path), 0, text, "make it", mend)
         return
     for name, uid in owners.items():
-        if uid != _identity(line).uid:
-            mend = functools.partial(_give, facts, path / name, _identity(line)) if facts.own_box(path / name) else None
-            text = f"belongs to uid {uid}, mail is delivered as {_identity(line).uid}"
+        if uid != identity.uid:
+            mend = functools.partial(_give, facts, path / name, identity) if facts.own_box(path / name) else None
+            text = f"belongs to uid {uid}, mail is delivered as {identity.uid}"
             yield Finding("error", "maildir-owner", facts.shown(path / name), 0, text, "give it to that uid", mend)
 
 
-def _owner(path: str) -> int | None:
+def _owner(path: bytes) -> int | None:
     """The uid of a directory; None where there is none."""
     try:
         status = os.stat(path)
@@ -146,14 +149,16 @@ def orphans(facts: Facts) -> Iterator[Finding]:
         if prefix.name in (REMOVED, RECORDS, NODES):
             continue
         for box in _directories(prefix):
-            if os.fsencode(box) not in led:
+            if os.fsencode(box.path) not in led:
                 text = "no line of users/domains leads here: its mail is out of reach"
-                yield Finding("warning", "box-orphan", facts.shown(box), 0, text)
+                yield Finding("warning", "box-orphan", facts.shown(Path(box.path)), 0, text)
 
 
-def _directories(path: Path) -> list[Path]:
+def _directories(path: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+    """The directories in a directory, by name; a link is none."""
     try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.is_symlink())
+        with os.scandir(path) as entries:
+            return sorted((entry for entry in entries if entry.is_dir(follow_symlinks=False)), key=lambda one: one.name)
     except OSError:
         return []
 
@@ -167,16 +172,26 @@ def _one_per_home(facts: Facts) -> list[AssignLine]:
 
 
 def _path(line: AssignLine) -> Path:
-    return Path(os.fsdecode(line.entry.home))
+    return _name(line.entry.home)
+
+
+def _name(path: bytes) -> Path:
+    return Path(os.fsdecode(path))
 
 
 def _identity(line: AssignLine) -> Identity:
-    """The owner a line gives, by qmail's reading of numbers: leading digits, none is 0 (Q-LSP-9)."""
+    """The owner that a line gives."""
+    return _owner_of(line.entry.user, line.entry.uid, line.entry.gid)
+
+
+@functools.lru_cache(maxsize=64)
+def _owner_of(user: bytes, uid: bytes, gid: bytes) -> Identity:
+    """By qmail's reading of numbers: leading digits, none is 0 (Q-LSP-9)."""
 
     def number(text: bytes) -> int:
         return int(text[: len(text) - len(text.lstrip(b"0123456789"))] or b"0")
 
-    return Identity(line.entry.user.decode("latin-1"), number(line.entry.uid), number(line.entry.gid))
+    return Identity(user.decode("latin-1"), number(uid), number(gid))
 
 
 def _make(facts: Facts, path: Path, identity: Identity) -> None:

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 
 from mailhost.qmail.control import Controls
+from mailhost.qmail.controlfile import c_string
 from mailhost.qmail.dotqmail import (
     FILE_AND_X,
     FILE_WRITABLE,
@@ -65,7 +66,7 @@ def _line(line: Instruction, who: Assignment | None) -> Iterator[Hint]:
     elif line.kind is Kind.FORWARD and b"aildir" in line.argument:
         yield Hint("E-48", f"{where} is a forward; a delivery to a file begins with . or /")
     elif line.kind is Kind.MAILDIR and line.failure not in (None, FILE_AND_X):
-        trouble = _maildir_trouble(who.home if who else b"", line.argument, who.uid if who else os.geteuid())
+        trouble = _maildir_trouble(who.home if who else b"", c_string(line.argument), who.uid if who else os.geteuid())
         yield Hint("H-34", f"{where}: {trouble}; mail waits")
 
 
