@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.needs import require
+from tests.popbox.serve.browser.moving import moving
 from tests.popbox.serve.browser.town import Town, built
 from tests.popbox.serve.browser.watched import Watched
 from tests.popbox.serve.served import serving
@@ -24,11 +25,11 @@ TOKEN = "0123456789abcdefghij"
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     require("Playwright", "chromium")
     state = tmp_path_factory.mktemp("town")
-    with standin(state / "popbox") as host:
+    with standin(state / "popbox") as host, moving(state) as move:
         host.keep()
         said = {"said": "writes with the token of POPBOX_TOKEN", "POPBOX_TOKEN": TOKEN}
-        with serving(state, "--allow-writes", **said) as (port, _):
-            yield built(host, port)
+        with serving(state, "--allow-writes", *move.options, **said) as (port, _):
+            yield built(host, port, move)
 
 
 @pytest.fixture

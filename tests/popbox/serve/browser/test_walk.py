@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 from tests.popbox.serve.browser.town import Town
 from tests.popbox.serve.browser.watched import Watched, launched
+from tests.popbox.serve.console.acts.test_move import box
 from tests.popbox.serve.mailing import cursor_of, journey_of, mail, send, until
 
 pytestmark = [pytest.mark.needs("Playwright", "chromium"), pytest.mark.slow]
 Browse = Callable[..., Watched]
-SHOWN = ("now", "queue", "accounts", "explain-address", "box-maildir", "journeys-N", "find-q")
+SHARES = 3  # so that a test is short on a slow machine too
+SHOWN = {
+    "now", "queue", "accounts", "explain-address", "box-maildir", "journeys-N", "find-q",
+    "move", "move-show-different", "move-box-login", "file-path-of",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -23,24 +28,27 @@ def chromium() -> Iterator[Any]:
         yield browser
 
 
-def test_every_screen_on_a_desk_and_on_a_phone_and_by_axe(browse: Browse, town: Town, pictures: Path) -> None:
+@pytest.mark.parametrize("share", range(SHARES))
+def test_every_screen_on_a_desk_and_on_a_phone_in_the_dark_and_by_axe(
+    browse: Browse, town: Town, pictures: Path, share: int
+) -> None:
+    """All of axe's rules at both widths, contrast in both schemes; a browser's time is most of this file's."""
     tab = browse()
     wrong = []
-    for name, path in town.paths.items():
+    for name, path in list(town.paths.items())[share::SHARES]:
         page = tab.go(path)
-        for dark in (False, True):
-            page.emulate_media(color_scheme="dark" if dark else "light")
-            rules = {"runOnly": {"type": "rule", "values": ["color-contrast"]}} if dark else {}
-            wrong += tab.axe(**rules) + tab.sideways()
-            page.screenshot(path=pictures / f"{name}-{'dark' if dark else 'light'}.png", full_page=True)
-        page.emulate_media(color_scheme="light")
+        wrong += tab.axe() + tab.sideways()
+        page.screenshot(path=pictures / f"{name}-light.png", full_page=True)
+        page.emulate_media(color_scheme="dark")
+        page.screenshot(path=pictures / f"{name}-dark.png", full_page=True)
         page.set_viewport_size({"width": 320, "height": 900})
-        wrong += tab.sideways()
+        wrong += tab.axe() + tab.sideways()
         page.screenshot(path=pictures / f"{name}-320.png", full_page=True)
         page.set_viewport_size({"width": 1280, "height": 900})
+        page.emulate_media(color_scheme="light")
         wrong += tab.told()
     assert wrong == []
-    assert set(SHOWN) <= town.paths.keys()
+    assert town.paths.keys() >= SHOWN
 
 
 def test_every_screen_without_script_is_the_same_page_and_its_forms_are_links(browse: Browse, town: Town) -> None:
@@ -153,6 +161,36 @@ def test_the_keys_search_go_along_rows_open_and_are_listed(browse: Browse, town:
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/journeys/{rows[0]}")
     assert tab.told() == []
+
+
+def test_a_move_goes_on_by_keyboard_without_script(browse: Browse, town: Town) -> None:
+    page = browse(script=False).go("/move")
+    before = page.locator("[data-ticked]").inner_text()
+    assert before == "0"
+    page.get_by_role("button", name="Tick").first.press("Enter")
+    page.wait_for_url("**/move#sheet")
+    assert page.locator("[data-ticked]").inner_text() == "1"
+    assert town.move.sheet.read_text().count("- [x]") == 1
+    page.get_by_role("button", name="Take the tick away").press("Enter")
+    until(lambda: "- [x]" not in town.move.sheet.read_text())
+    page.goto("/explain?address=sales%40domain.com")
+    assert page.locator("[data-verdict]").get_attribute("data-verdict") == "changed"
+    page.locator("[data-both] a").first.press("Enter")
+    page.wait_for_url("**/file?**of=old**")
+    assert "old host" in page.locator("main").inner_text()
+
+
+def test_a_box_is_there_once_it_is_judged_and_what_has_the_focus_keeps_it(browse: Browse, town: Town) -> None:
+    tab = browse()
+    page = tab.go("/move")
+    equal = page.locator("[data-count=equal] b")
+    before = int(equal.inner_text())
+    page.locator("[data-boxes] a", has_text="ann").focus()
+    town.move.state.note(box("newly-judged"))
+    page.locator("[data-boxes] [data-login=newly-judged]").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "ann"
+    assert int(equal.inner_text()) == before + 1
+    assert tab.axe() + tab.told() == []
 
 
 TIMES = """

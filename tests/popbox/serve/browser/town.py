@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
+from tests.popbox.serve.browser.moving import Move
 from tests.popbox.serve.console.test_console import PNG, Seen
 from tests.popbox.serve.mailing import PDF, mail, send, until
 from tests.popbox.serve.served import ask, octets
@@ -27,14 +28,15 @@ class Town:
     port: int
     url: str
     paths: dict[str, str]
+    move: Move
 
 
-def built(host: Host, port: int) -> Town:
+def built(host: Host, port: int, move: Move) -> Town:
     """Accounts and mail, and the pages that show them once all is where it belongs."""
     declared(host)
     sent(host)
     until(lambda: len(journeys(port)) >= 7 and not any(one["end"] == "in the queue" for one in journeys(port)))
-    return Town(host, port, f"http://127.0.0.1:{port}", kinds(port))
+    return Town(host, port, f"http://127.0.0.1:{port}", kinds(port), move)
 
 
 def declared(host: Host) -> None:
@@ -89,7 +91,8 @@ def journeys(port: int) -> list[dict[str, object]]:
 
 def kinds(port: int) -> dict[str, str]:
     """One page of each kind that links lead to from the first page on: a new screen is walked without being listed."""
-    waiting, found = ["/", "/find?q=nothing%40nowhere.example", "/nowhere"], dict[str, str]()
+    changed = "/explain?address=sales%40domain.com"  # by the move: a link leads to an address that is as it was
+    waiting, found = ["/", "/find?q=nothing%40nowhere.example", "/nowhere", changed], dict[str, str]()
     while waiting:
         path = waiting.pop(0)
         if (name := kind(path)) in found:

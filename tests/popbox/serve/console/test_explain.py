@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -28,6 +29,12 @@ def mailhost(home: Path, *argv: str) -> None:
 
 @pytest.fixture(scope="module")
 def old() -> Iterator[Path]:
+    with old_home() as home:
+        yield home
+
+
+@contextmanager
+def old_home() -> Iterator[Path]:
     """joe is as on the new host, sales went to ann, and there is a link where .qmail was."""
     with tempfile.TemporaryDirectory(prefix="popbox-old-") as place:
         Path(place).chmod(0o755)  # pytest's own folders hide what is below them from popuser
