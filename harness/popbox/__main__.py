@@ -33,8 +33,10 @@ def main() -> NoReturn:
         _ignore_signals()
     except KeyboardInterrupt:
         _ignore_signals()
+        hosts = sys.modules.get("popbox.hosts.process")
+        left = hosts.left_behind() if hosts else ""
         with suppress(OSError):  # the terminal may be what has gone
-            sys.stderr.write("popbox: interrupted; nothing was left behind\n")
+            sys.stderr.write(f"popbox: interrupted{'; ' if left else ''}{left}\n")
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()

@@ -58,7 +58,7 @@ def main() -> int:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return UNUSABLE
+        return getattr(error, "unusable", UNUSABLE)  # a command may have an exit code of its own for that
     except click.Abort:  # click's name for an interrupt
         raise KeyboardInterrupt from None
     except UnusableError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import click
 
 from popbox.cli.options import address, password_in
 from popbox.cli.output import echo
+from popbox.errors import PopboxError
 from popbox.operate.probe import Plan, Probed, Security, Service, probe
 from popbox.printable import plain
 from popbox.replacing import is_special, replaceable
@@ -21,7 +23,37 @@ OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
-@click.command("probe")
+class _Plugin(click.Command):
+    """As monitoring wants it: whatever keeps the probe from telling is UNKNOWN, one line of its own and exit code 3."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; click's own code for unusable ones would be CRITICAL."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.ClickException as error:
+            _unknown(error.format_message())
+            error.unusable = UNKNOWN  # type: ignore[attr-defined]
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Probe; a fault of popbox would end with the code of WARNING."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, PopboxError, ssl.SSLError) as error:
+            return _unknown(error.message if isinstance(error, click.ClickException) else str(error))
+        except OSError as error:
+            return _unknown(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except Exception as error:  # monitoring is told of it, as of anything else
+            return _unknown(f"popbox has a fault: {type(error).__name__}: {error}")
+
+
+def _unknown(why: str) -> int:
+    with suppress(OSError):  # stdout may be what cannot be written
+        echo(f"POPBOX UNKNOWN - {' '.join(why.split())}")
+    return UNKNOWN
+
+
+@click.command("probe", cls=_Plugin)
 @click.argument("host")
 @click.option("--smtp", "smtp_at", metavar="HOST:PORT", help="Where SMTP is, if not HOST:25.")
 @click.option("--pop3", "pop3_at", metavar="HOST:PORT", help="Where POP3 is, if not HOST:110 (HOST:995 with implicit).")
@@ -57,16 +89,12 @@ def probe_command(
     """Send one message to HOST by SMTP, fetch it by POP3, delete it, and print how long each leg took.
 
     Exit codes are those of monitoring plugins: 0 OK, 1 WARNING (slow), 2 CRITICAL (failed or too slow), 3 UNKNOWN
-    (unusable arguments).
+    (unusable arguments, or --output cannot be written).
     """
-    try:
-        tls = ssl.create_default_context(cafile=str(ca) if ca else None)
-        smtp = Service(address(smtp_at or f"{host}:25"), smtp_tls, tls)
-        pop3 = Service(address(pop3_at or f"{host}:{995 if pop3_tls == 'implicit' else 110}"), pop3_tls, tls)
-        plan = Plan(smtp, pop3, sender or to, to, login, password_in(password_file), within)
-    except (click.BadParameter, ssl.SSLError) as error:
-        echo(f"POPBOX UNKNOWN - {error}", err=True)
-        return UNKNOWN
+    tls = ssl.create_default_context(cafile=str(ca) if ca else None)
+    smtp = Service(address(smtp_at or f"{host}:25"), smtp_tls, tls)
+    pop3 = Service(address(pop3_at or f"{host}:{995 if pop3_tls == 'implicit' else 110}"), pop3_tls, tls)
+    plan = Plan(smtp, pop3, sender or to, to, login, password_in(password_file), within)
     seen = probe(plan)
     code = verdict(seen, warn, critical)
     text = {"nagios": nagios, "prometheus": prometheus, "json": as_json}[form](seen, code, warn, critical)

@@ -19,7 +19,10 @@ GRACE_S = 10.0  # our choice: how long a program may take to end by itself after
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a person, a supervisor and a closed terminal send
 
 _ours: set[object] = set()  # what this process must remove before it ends: hosts that it started, or a test run
-os.register_at_fork(after_in_child=_ours.clear)  # a fork only has a copy of the objects
+_ever: set[object] = set()  # all that was among these
+_kept: set[object] = set()  # of those, what stays up on purpose
+for _each in (_ours, _ever, _kept):
+    os.register_at_fork(after_in_child=_each.clear)  # a fork only has a copy of the objects
 
 
 def end_as_interrupted() -> None:
@@ -36,6 +39,22 @@ def end_as_interrupted() -> None:
 def owned(one: object, yes: bool) -> None:
     """Note that this process must remove ``one`` before it ends, or that it need not any more."""
     (_ours.add if yes else _ours.discard)(one)
+    _ever.update({one} if yes else ())
+
+
+def kept(one: object) -> None:
+    """Note that what this process has started stays up when it ends."""
+    owned(one, False)
+    _kept.add(one)
+
+
+def left_behind() -> str:
+    """What an interrupted process leaves of the hosts that it started; empty where it has started none."""
+    if _ours:
+        return "a host may be left; `popbox down` removes it"
+    if _kept:
+        return "the host stays up; `popbox down` removes it"
+    return "nothing was left behind" if _ever else ""
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from popbox.environment import RUN
 from popbox.errors import HostError
-from popbox.hosts.process import owned
+from popbox.hosts.process import kept, owned
 
 _PLACE = re.compile(r"/.+|[a-z0-9][a-z0-9_-]*")  # a directory, or a compose project (its own rule for names)
 
@@ -214,4 +214,4 @@ def _known(kind: type[Process] | type[Record], table: dict[str, Any]) -> dict[st
 def keep(registry: Registry, record: Record) -> None:
     """Mark a host as kept: it outlives this process until ``popbox down``."""
     registry.save(replace(record, kept=True))
-    owned(record.id, False)
+    kept(record.id)

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import smtplib
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 from tests.popbox import ROOT
 
+from popbox.hosts import process
 from popbox.hosts.choose import sweep
 from popbox.hosts.state import Record, Registry
 from popbox.settings import Settings
@@ -81,6 +83,38 @@ def test_down_by_name_takes_that_one_and_says_so_first(open_tmp: Path) -> None:
     assert "no host has the name 'x'" in said_by(open_tmp, "down", "x")
     assert other.place in said_by(open_tmp, "down")
     assert left(open_tmp) == []
+
+
+def test_what_is_said_of_hosts_is_true(open_tmp: Path) -> None:
+    """`logs --follow` has started none, and the host that it shows goes on; a run takes its own away."""
+    up = said_by(open_tmp, "up", "--host", "local")
+    try:
+        said_by(open_tmp, "exec", "domain", "add", "d.example")
+        with smtplib.SMTP("127.0.0.1", int(up.partition("SMTP 127.0.0.1:")[2].partition(",")[0])) as smtp:
+            smtp.sendmail("", ["joe@d.example"], "Subject: a line to follow\n\n")
+        follows = popbox(open_tmp, "logs", "--follow")
+        assert follows.stdout is not None
+        first = follows.stdout.readline()
+        follows.send_signal(signal.SIGINT)
+        rest, _ = follows.communicate(timeout=60)
+        assert (first[:6], rest.splitlines()[-1]) == ("smtp |", "popbox: interrupted")
+        assert follows.returncode == 130
+    finally:
+        said_by(open_tmp, "down")
+    runs = popbox(open_tmp, "run", str(WAITS), "--host", "local")
+    until_up(open_tmp, 1)
+    runs.send_signal(signal.SIGINT)
+    assert runs.communicate(timeout=60)[0].splitlines()[-1] == "popbox: interrupted; nothing was left behind"
+
+
+def test_a_host_that_stays_up_is_not_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_ours", "_ever", "_kept"):
+        monkeypatch.setattr(process, name, set())
+    assert process.left_behind() == ""
+    process.owned("a", True)
+    assert process.left_behind() == "a host may be left; `popbox down` removes it"
+    process.kept("a")
+    assert process.left_behind() == "the host stays up; `popbox down` removes it"
 
 
 def test_a_record_cannot_make_popbox_remove_a_folder_that_is_not_a_hosts(open_tmp: Path) -> None:

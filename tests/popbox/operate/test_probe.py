@@ -158,6 +158,49 @@ def test_prometheus_replaces_a_file(mail: MailHost, box: Mailbox, tmp_path: Path
     assert len(re.findall(r'popbox_probe_leg_seconds\{leg="\w+"\} [\d.]+\n', target.read_text())) == 3
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--within", "soon"], "Invalid value for '--within'"),
+        (["--format", "x"], "Invalid value for '--format'"),
+        (["--password-file", "/nonesuch"], "--password-file /nonesuch: "),
+        (["--password-file", "/"], "--password-file /: "),
+        (["--ca", "/nonesuch"], "Invalid value for '--ca'"),
+        (["--ca", __file__], "no certificate or crl found"),
+        (["--output", "/nonesuch/x"], "/nonesuch/.x.new: No such file or directory"),
+        (["--output", "/"], "Invalid value for '--output'"),
+        (["--nonesuch"], "No such option"),
+        (["more"], "unexpected extra argument"),
+    ],
+)
+def test_whatever_keeps_it_from_telling_is_unknown_in_one_line_and_never_critical(
+    tmp_path: Path, more: list[str], said: str
+) -> None:
+    (tmp_path / "secret").write_text("x\n")
+    words = ["--to", "a@b", "--login", "a", "--password-file", str(tmp_path / "secret"), "--smtp", "127.0.0.1:1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "popbox", "probe", "127.0.0.1", *words, *more],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("POPBOX UNKNOWN - ")
+    assert said in line
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_of_popbox_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text("x\n")
+    monkeypatch.setattr("popbox.cli.probe.probe", lambda plan: 1 / 0)
+    words = ["--to", "a@b", "--login", "a", "--password-file", str(tmp_path / "secret")]
+    assert ran(["probe", "localhost", *words]) == (
+        3,
+        "POPBOX UNKNOWN - popbox has a fault: ZeroDivisionError: division by zero\n",
+    )
+
+
 def test_an_unusable_argument_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x\n")
     words = ["--to", "a@b", "--login", "a", "--password-file", str(tmp_path / "secret")]
