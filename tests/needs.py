@@ -155,6 +155,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {  # name -> the programs of which one mu
     "mutt": ("mutt",),
     "nginx": ("nginx",),
     "perl": ("perl",),
+    "promtool": ("promtool",),  # Debian's package prometheus
     "script": ("script",),
     "setpriv": ("setpriv",),
     "ssh": ("ssh",),

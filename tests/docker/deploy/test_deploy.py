@@ -38,7 +38,7 @@ def swarm() -> Object:
 
 def test_every_profile_is_valid_and_they_are_all_of_it() -> None:
     everything = by_docker("compose", "--profile", "*", "config", "--format", "json")
-    assert set(everything["services"]) == {"qmail", "standin", "pop3", "console"}
+    assert set(everything["services"]) == {"qmail", "standin", "pop3", "console", "monitoring"}
     seen = everything["services"]["console"]
     assert {one["target"] for one in seen["volumes"] if not one.get("read_only")} == {"/var/lib/popbox"}
     assert {(one["host_ip"], one["target"]) for one in seen["ports"]} == {("127.0.0.1", 8025)}
