@@ -38,9 +38,9 @@ class _FileOrVerb(click.Group):
     """``popbox load FILE`` runs a file; ``popbox load judge DIR`` is a verb of its own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The hidden verb ``run`` stands before what is none."""
+        """The hidden verb ``run`` stands before what is none; who writes it is understood, too."""
         verb = args[0] if args else "--help"
-        return super().parse_args(ctx, args if verb in ("judge", "-h", "--help") else ["run", *args])
+        return super().parse_args(ctx, args if verb in ("judge", "run", "-h", "--help") else ["run", *args])
 
 
 @click.group(cls=_FileOrVerb, context_settings={"help_option_names": ["-h", "--help"]})

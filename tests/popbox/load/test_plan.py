@@ -112,3 +112,15 @@ def test_each_fault_comes_once_before_one_comes_again() -> None:
     kinds = [one.kind for one in timeline(from_table(plan(**{"for": "60s", "random-faults": drawn}), "x"))]
     rounds = [set(kinds[at : at + 4]) for at in range(0, 12, 4)]
     assert rounds == [{"kill", "pause", "fill", "read-only"}] * 3
+
+
+def test_a_file_is_run_with_the_word_run_and_without(tmp_path: Path) -> None:
+    """README and `--help` name it; it was taken for the file's name."""
+    from click.testing import CliRunner
+
+    from popbox.cli.load import load
+
+    (tmp_path / "x.toml").write_text("title = 1\n")
+    said = [CliRunner().invoke(load, [*words, str(tmp_path / "x.toml")]) for words in ([], ["run"])]
+    assert "x.toml: for: this key is required" in str(said[0].exception)
+    assert str(said[0].exception) == str(said[1].exception)
