@@ -9,7 +9,7 @@ SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 # A pytest in a fresh clone compiles hundreds of files, and so does each that a test starts, where none of it is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check quick docs browser picture bare lint lock bench bench-check mutants clean
+.PHONY: demo test check quick coverage docs browser picture bare lint lock bench bench-check mutants clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/popbox demo $(ARGS)
@@ -35,12 +35,16 @@ mutants: $(VENV)/.dev
 # In a minute: lint, types, and the tests of what is pure: rules, grammars, files, texts.
 check: lint quick
 
-QUICK = tests/test_bare.py tests/test_imports.py tests/test_needs.py tests/mailhost/accounts tests/mailhost/qmail \
+QUICK = tests/test_bare.py tests/test_imports.py tests/test_needs.py tests/test_words.py tests/docs tests/mailhost/accounts tests/mailhost/qmail \
     tests/mailhost/pop3/protocol/test_session.py tests/mailhost/pop3/protocol/test_golden.py tests/popbox/hosts/test_choose.py tests/popbox/clients/test_clients.py \
-    tests/popbox/ledger/test_ledger.py tests/popbox/report/test_report.py tests/popbox/scenario/test_load.py tests/popbox/scenario/test_schema.py \
+    tests/popbox/ledger/test_rules.py tests/popbox/report/test_report.py tests/popbox/scenario/test_load.py tests/popbox/scenario/test_schema.py \
     tests/popbox/hosts/test_state.py tests/popbox/scenario/test_transcript.py
 quick: $(VENV)/.dev
 	$(PY) -m pytest $(SPREAD) -q -m "not slow and not quiet" $(QUICK) $(ARGS)
+
+# Which lines no test runs, in child processes too; ARGS="tests/mailhost/pop3" measures by some tests.
+coverage: $(VENV)/.dev
+	$(PY) tests/coverage_run.py $(SPREAD) $(ARGS)
 
 # The site and the man pages: `man -M report/man mailhost`. A link that leads nowhere fails it.
 docs: $(VENV)/.docs
