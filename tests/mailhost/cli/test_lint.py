@@ -157,6 +157,7 @@ CASES: list[tuple[str, Break, str, int, bool]] = [
     ("temporary-broken", write(SECOND, "joe:x\n"), SECOND, 1, False),
     ("temporary-open", lambda host: (host.home / SECOND).touch(0o666) or chmod(SECOND, 0o666)(host), SECOND, 0, True),
     ("temporary-unreadable", lambda host: (host.home / SECOND).symlink_to("poppasswd"), SECOND, 0, False),
+    ("temporary-later", write(SECOND, "joe:DmIMm9e5Hc8ic:4102444800:4102448400:-:5\n"), SECOND, 0, False),
     ("temporary-counts", lambda host: host.ok("mailbox", "temporary", "--all", "--for", "1h"), SECOND, 0, False),
 ]  # fmt: skip
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import click
 
 from mailhost.accounts import names
+from mailhost.accounts.change.transaction import Transaction
 from mailhost.accounts.errors import BusyError, InputError
 from mailhost.accounts.layout import layout
 from mailhost.accounts.operations import temporary
 from mailhost.accounts.sources.read_back import addresses
-from mailhost.cli.common import dry_run_option, guarded, home_state, json_option
+from mailhost.cli.common import dry_run_option, guarded, hands, home_state, json_option
 from mailhost.cli.output import print_json, print_table
 from mailhost.cli.terminal import say
 from mailhost.cli.verbs.passwords import generated, hashed
@@ -64,19 +65,23 @@ def temporary_(
     lasts_s = temporary.seconds(lasts) if lasts else 0
     chosen = _logins(home, address, everyone=everyone) if lasts or address else []
     if dry_run:
-        for _, name in chosen:
+        for _, name, _ in chosen:
             say(f"would {'end a temporary password' if end else f'give a password for {lasts}'}: {name}")
     elif lasts:
         _give(home, chosen, lasts_s, file)
     elif end:
-        ended = temporary.end(layout(home), None if everyone else {login for login, _ in chosen})
+        with Transaction(hands(home, None)):  # another change would clear away what is being written
+            ended = temporary.end(layout(home), None if everyone else {login for login, _, _ in chosen})
         say(f"ended {len(ended)} temporary password{'' if len(ended) == 1 else 's'}")
     else:
         _show(home, as_json=as_json)
 
 
-def _logins(home: Path, given: tuple[str, ...], *, everyone: bool) -> list[tuple[bytes, str]]:
-    """Logins and addresses.
+Chosen = list[tuple[bytes, str, str]]
+
+
+def _logins(home: Path, given: tuple[str, ...], *, everyone: bool) -> Chosen:
+    """Logins, their addresses and the hashes of their own passwords.
 
     Raises:
         InputError: an address is no mailbox, or its login is locked.
@@ -87,19 +92,27 @@ def _logins(home: Path, given: tuple[str, ...], *, everyone: bool) -> list[tuple
         box = boxes.get(address)
         usable = box is not None and box.login and hashing.scheme_of((box.crypt or "").encode("latin-1")) is not None
         if box is not None and box.login and usable:
-            found.append((box.login.encode("latin-1"), address))
+            found.append((box.login.encode("latin-1"), address, box.crypt or ""))
         elif not everyone:
             raise InputError("is no mailbox with a login that is enabled", field=address)
     return found
 
 
-def _give(home: Path, logins: list[tuple[bytes, str]], lasts_s: int, file: Path | None) -> None:
-    """Make them, write --to, and only then let them count: a file that cannot be written leaves nothing open."""
-    made = [(login, address, generated()) for login, address in logins]
-    entries = [make(login, hashed(password.encode(), hashing.DEFAULT).encode(), lasts_s) for login, _, password in made]
-    if file is not None:
-        _write(file, [(login.decode("latin-1"), password) for login, _, password in made])
-    temporary.put(layout(home), entries)
+def _give(home: Path, logins: Chosen, lasts_s: int, file: Path | None) -> None:
+    """Make them, write --to, and only then let them count: a file that cannot be written leaves nothing open.
+
+    Raises:
+        BusyError: a login was taken away, or given to another box, while they were made: nothing is given then.
+    """
+    made = [(login, address, generated()) for login, address, _ in logins]
+    hashes = [hashed(password.encode(), hashing.DEFAULT).encode() for _, _, password in made]
+    with Transaction(hands(home, None)):  # until they count no other change is made
+        if not set(logins) <= set(_logins(home, (), everyone=True)):
+            raise BusyError("the mailboxes were changed while the passwords were made; none was given, run it again")
+        entries = [make(login, crypt, lasts_s) for (login, _, _), crypt in zip(made, hashes, strict=True)]
+        if file is not None:
+            _write(file, [(login.decode("latin-1"), password) for login, _, password in made])
+        temporary.put(layout(home), entries)
     until = _time(max((entry.until for entry in entries), default=0))
     for _, address, password in made if file is None else ():
         click.echo(f"{address}: password until {until}: {password}")

@@ -14,8 +14,11 @@ from tests.mailhost.cli.support import Host
 from tests.mailhost.pop3.support import Running
 
 from mailhost.accounts import governed
+from mailhost.accounts.errors import BusyError
+from mailhost.accounts.files import durable
 from mailhost.accounts.layout import layout
 from mailhost.accounts.operations import temporary as operations
+from mailhost.cli import temporary_passwords
 from mailhost.poppasswd import crypt as hashing
 from mailhost.poppasswd import temporary
 from mailhost.poppasswd.temporary import Temporary, TemporaryFile, clocks, parse
@@ -293,6 +296,44 @@ def test_a_line_of_a_login_that_was_gone_ends_when_that_is_made(howto: Host) -> 
     (howto.home / "users/poppasswd").write_bytes(b"".join(row for row in rows.splitlines(True) if b"testid" not in row))
     howto.ok("mailbox", "add", "ann@domain.com", "--login", "testid", "--generate")
     assert check(howto, second) == 1
+
+
+def test_a_login_that_changes_hands_while_the_password_is_made_gets_none(
+    howto: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --all the hashes of many boxes take a while."""
+
+    def hashed(*_: object) -> str:
+        monkeypatch.undo()
+        howto.ok("mailbox", "del", "joe@domain.com")
+        howto.ok("mailbox", "add", "ann@domain.com", "--login", "testid", "--generate")
+        return HASH.decode()
+
+    monkeypatch.setattr(temporary_passwords, "hashed", hashed)
+    done = howto.run("mailbox", "temporary", "joe@domain.com", "--for", "2h", "--to", str(tmp_path / "f.csv"))
+    assert (done.exit_code, "none was given" in done.output) == (111, True), done.output
+    assert not (howto.home / FILE).exists()
+    assert not (tmp_path / "f.csv").exists()
+
+
+@pytest.mark.parametrize("words", [["--for", "1h"], ["--end"]])
+def test_no_other_change_is_made_while_it_is_written(
+    howto: Host, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each change clears away what an earlier one staged and left, and so would take the new file."""
+    howto.ok("mailbox", "add", "ann@domain.com", "--generate")
+    howto.ok("mailbox", "temporary", "--all", "--for", "2h")
+    seen = []
+
+    def publish(staged: Path, path: Path) -> None:
+        with pytest.raises(BusyError):
+            durable.take_lock(howto.home / "users/.mailhost/lock", 0)
+        seen.append(staged)
+        staged.replace(path)
+
+    monkeypatch.setattr(operations.durable, "publish", publish)
+    howto.ok("mailbox", "temporary", "joe@domain.com", *words)
+    assert len(seen) == 1
 
 
 def test_a_change_of_the_password_does_not_end_it(howto: Host) -> None:

@@ -59,6 +59,13 @@ def second(facts: Facts) -> Iterator[Finding]:
             left_min = max(1, round((entry.until - clocks[0]) / 60))
             told = f"{_text(entry.login)} has a second password, for {left_min} minutes more"
             yield Finding("warning", "temporary-counts", file, 0, told)
+        elif entry.made > clocks[0]:
+            told = (
+                f"the clock was set back after {_text(entry.login)} got a second password, which may count again later"
+            )
+            yield Finding(
+                "warning", "temporary-later", file, 0, f"{told}: `mailbox temporary --all --end` takes it away"
+            )
 
 
 def twice(facts: Facts) -> Iterator[Finding]:
