@@ -261,7 +261,8 @@ class BulkPop3:
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             octets = self._socket.recv(RECEIVE_OCTETS)
         except (TimeoutError, BlockingIOError):
-            raise StepTimeout(f"{awaited} from {self.address}", "nothing", self.timeout_s) from None
+            seen = f"{self.left} octets of it" if self.left else "nothing"
+            raise StepTimeout(f"{awaited} from {self.address}", seen, self.timeout_s) from None
         except OSError as error:
             raise ConnectionFailed(f"{self.address} broke the connection: {error}") from error
         if not octets:

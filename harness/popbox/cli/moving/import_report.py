@@ -85,7 +85,7 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
         lines.append(f"{tally.deleted_there} were fetched and deleted on the new host, and stay away")
     lines += [outcome.measured] if outcome.measured else []
     if not (to / LEFT).exists():
-        return [*lines, "no login was taken: no accounts were made"]
+        return [*lines, "no mailbox was read: no accounts were made"]
     left = sum(1 for _ in (to / LEFT).open("rb"))
     lines.append(
         f"accounts in {to / ACCOUNTS}; {left} things that are not carried over, or not as they were: {to / LEFT}"

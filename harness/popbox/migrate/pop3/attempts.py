@@ -9,6 +9,7 @@ from popbox.errors import PopboxError
 from popbox.migrate.pop3.host import Host, Unavailable
 
 LONGEST_WAIT_S = 30.0
+MOST_LEFT_OUT = 20  # our choice: messages in a row that each ended the session again and again; it may be the host
 
 
 class Attempts:
@@ -16,18 +17,25 @@ class Attempts:
 
     def __init__(self, host: Host) -> None:
         """None made yet."""
-        self.host, self.failed, self.total = host, 0, 0
+        self.host, self.failed, self.total, self.left_out = host, 0, 0, 0
 
     def progress(self) -> None:
         """Something was read: the next failure is a first one."""
-        self.failed = 0
+        self.failed = self.left_out = 0
+
+    def leave_out(self) -> None:
+        """A message ended the session so often that it is left out: the next failure is a first one, of another."""
+        self.failed, self.left_out = 0, self.left_out + 1
 
     def wait(self, error: PopboxError) -> None:
         """Sleep before the next try.
 
         Raises:
-            Unavailable: no try is left; the text is the last error.
+            Unavailable: no try is left, or too many messages were left out; the text ends with the last error.
         """
+        if self.left_out >= MOST_LEFT_OUT:
+            why = f"the {self.host.side} host ended the session at each of {self.left_out} messages in a row: {error}"
+            raise Unavailable(why) from error
         self.failed, self.total = self.failed + 1, self.total + 1
         if self.failed >= self.host.tries:
             raise Unavailable(f"the {self.host.side} host, after {self.failed} tries: {error}") from error

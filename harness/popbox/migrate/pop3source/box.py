@@ -186,7 +186,7 @@ class _Session:
             staged.drop()
             self.box.broke_at[one.key or one.entry.number] += 1
             if self.box.broke_at[one.key or one.entry.number] >= MESSAGE_TRIES:
-                self.box.attempts.progress()
+                self.box.attempts.leave_out()
             raise
         except BaseException:
             staged.drop()

@@ -144,7 +144,7 @@ class _Reading:
         self.broke_at[key] += 1
         if self.broke_at[key] >= MESSAGE_TRIES:
             self.given_up[key] = message.trouble = f"RETR {message.number}: {error}"
-            self.attempts.progress()
+            self.attempts.leave_out()
 
 
 Fields = dict[int, tuple[bytes, ...]]

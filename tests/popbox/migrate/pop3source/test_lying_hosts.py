@@ -30,6 +30,16 @@ def test_a_dot_that_is_not_doubled_cuts_no_message(place: Path, last: bool) -> N
         assert run(address, place, ["joe"], "--timeout", "1")[0] == 1
 
 
+def test_a_host_that_gives_no_message_is_given_up(place: Path) -> None:
+    """Each costs three sessions, and with a host that hangs three timeouts: of 100,000 messages that is months."""
+    bad = [Said(f"bad{number}", b"Subject: b\r\n\r\none\r\n.\r\ntwo\r\n.\r\n") for number in range(30)]
+    with liar([Said("good", sent(A)), *bad]) as address:
+        code, said = run(address, place, ["joe"], "--retry-wait", "0")
+    assert code == 3, said
+    assert f"not read: joe@{DOMAIN}: the old host ended the session at each of 20 messages in a row: " in said
+    assert texts(place) == [A]
+
+
 def test_a_message_shorter_than_listed_is_named_in_each_pass(place: Path) -> None:
     half = B.partition("\n\n")[0] + "\n"
     messages = [Said("a", sent(A)), Said("cut", sent(half), len(sent(B)))]

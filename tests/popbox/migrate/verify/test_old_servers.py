@@ -355,3 +355,12 @@ def test_replies_that_may_be_to_other_commands_than_they_seem_are_read_again(pla
     with old.up() as before, Server(mail=mail).up() as after:
         code, report = verify(before, after, csv(place / "a.csv", ["joe"]), "--timeout", "0.5", "--retry-wait", "0")
     assert (code, report["boxes"][0]["verdicts"], report["boxes"][0]["retries"]) == (0, RIGHT, 1)
+
+
+def test_a_host_that_gives_no_message_is_given_up(against: Against) -> None:
+    mail = tuple(b"Subject: %d\r\n\r\nx\r\n" % number for number in range(30))
+    odd = Server(mail=mail, instead={"RETR": b"what?\r\n"})
+    code, box, _ = against(odd, Server(mail=mail), "--retry-wait", "0")
+    assert code == 3
+    assert box["unavailable"].startswith("the old host ended the session at each of 20 messages in a row: ")
+    assert odd.heard.count("RETR") < 70
