@@ -20,6 +20,7 @@ MENU: dict[str, tuple[str, ...]] = {
         "images/mailhost/README",
         "images/qmail/README",
         "images/deploy/README",
+        "images/deploy/monitoring/README",
         "images/mailhost/mailhost/accounts/README",
         "images/mailhost/mailhost/pop3/README",
         "images/mailhost/mailhost/standin/README",

@@ -74,6 +74,13 @@ class Store(Reading):
         """See Reading. Who writes knows it."""
         return self._last if self._writer else super().cursor()
 
+    def disk(self) -> os.statvfs_result | None:
+        """How the file system of the store is now; None for one in memory, or where it cannot be asked."""
+        try:
+            return None if self._path == IN_MEMORY else os.statvfs(self._path)
+        except OSError:
+            return None
+
     def close(self) -> None:
         """Close the writing connection and give the lock back; harmless when done twice."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -50,7 +51,7 @@ def by_kind(found: Mapping[tuple[str, str], int]) -> Counter[str]:
 
 def text(live: Live, streams: Streams, counts: Counts, ends: Ends) -> str:
     """All metrics."""
-    lines = (*_lines(live, streams, counts.now()), *_ends(ends))
+    lines = (*_lines(live, streams, counts.now()), *_ends(ends), *_volume(live.store))
     return histograms(live.store) + "".join(line + "\n" for line in lines)
 
 
@@ -60,6 +61,23 @@ def _ends(ends: Ends) -> Iterator[str]:
     yield from _metric("popbox_journeys_total", "counter", "Journeys by the end that they came to.", journeys)
     what = "Events of which no end was counted: too many came between two scrapes."
     yield from _metric("popbox_events_not_judged_total", "counter", what, [("", skipped)])
+
+
+def _volume(store: Store) -> Iterator[str]:
+    """The room for journeys, in the names that the mail host's pages have for its volumes."""
+    disk = store.disk()
+    if disk is None:
+        return
+    found = [
+        ("free_bytes", "Free on the volume.", disk.f_bavail * disk.f_frsize),
+        ("size_bytes", "Size of the volume.", disk.f_blocks * disk.f_frsize),
+        ("read_only", "1 where it is read-only.", int(bool(disk.f_flag & os.ST_RDONLY))),
+    ]
+    if disk.f_files:  # btrfs counts none
+        found.append(("free_inodes", "Inodes free on the volume.", disk.f_favail))
+        found.append(("inodes", "Inodes of the volume.", disk.f_files))
+    for name, what, value in found:
+        yield from _metric(f"popbox_volume_{name}", "gauge", what, [('{volume="journeys"}', value)])
 
 
 def _lines(live: Live, streams: Streams, found: Counter[tuple[str, str]]) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from tests.exposition import parsed
@@ -38,6 +40,21 @@ def test_events_are_counted_once_however_often_it_is_scraped(live: Live) -> None
         assert found["popbox_delivery_seconds_count"] == "3", "the store's own, over restarts"
     assert (found["popbox_messages_waiting"], found["popbox_files_owed"]) == ("0", "0")
     assert found["popbox_store_cursor"] == str(live.store.cursor())
+
+
+def test_the_room_for_journeys_is_shown(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SimpleNamespace(f_bavail=3, f_frsize=4096, f_blocks=10, f_favail=5, f_files=9, f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    found = {name: value for name, value in scraped(live, Counts(live.store)).items() if "volume" in name}
+    assert found == {
+        'popbox_volume_free_bytes{volume="journeys"}': "12288",
+        'popbox_volume_size_bytes{volume="journeys"}': "40960",
+        'popbox_volume_read_only{volume="journeys"}': "1",
+        'popbox_volume_free_inodes{volume="journeys"}': "5",
+        'popbox_volume_inodes{volume="journeys"}': "9",
+    }
+    disk.f_files = 0
+    assert "inodes" not in str(scraped(live, Counts(live.store)))
 
 
 def test_a_recorder_that_fails_is_seen(live: Live) -> None:
