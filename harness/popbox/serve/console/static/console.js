@@ -3,7 +3,7 @@
 (() => {
   const body = document.body, root = body.dataset.root;
   const rowsOf = () => document.querySelector("[data-rows] tbody");
-  const MOST_ROWS = 100;
+  const MOST_ROWS = 100, MOST_BEHIND = 1000;
 
   // Keys: / search, j k rows, Enter opens what has the focus, ? where the list of keys is.
   const links = () => [...document.querySelectorAll("main a.open, main [data-rows] a")].filter((one) => one.offsetParent);
@@ -97,7 +97,8 @@
     return;
   }
 
-  // Rows: ids of journeys that changed are gathered for a moment, and their rows asked for at once.
+  // Rows: ids of messages that changed are gathered for a moment, and their rows asked for at once, the oldest first,
+  // so that each is shown however many come at once. A page that was not drawn for long begins at the newest ones.
   const changed = new Set();
   let asking = false, fresh = 0;
   unsaid = () => {
@@ -123,11 +124,20 @@
     while (table.rows.length > MOST_ROWS) table.deleteRow(-1);
   };
 
+  // A row older than the last one of a full table has no place there.
+  const fits = (id) => {
+    const rows = rowsOf().rows;
+    return rows.length < MOST_ROWS || id >= Number(rows[rows.length - 1].dataset.journey);
+  };
+
   const ask = async () => {
     if (asking || !changed.size) return;
-    asking = true;
-    const ids = [...changed].sort((a, b) => b - a).slice(0, MOST_ROWS);
+    const waiting = [...changed].filter(fits).sort((a, b) => a - b).slice(-MOST_BEHIND);
+    const ids = waiting.splice(0, MOST_ROWS);
     changed.clear();
+    if (!ids.length) return;
+    asking = true;
+    waiting.forEach((one) => changed.add(one));
     let soon_ms = 50;
     try {
       const answer = await fetch(`${root}/rows?ids=${ids.join(",")}${body.dataset.filter ? "&" + body.dataset.filter : ""}`);

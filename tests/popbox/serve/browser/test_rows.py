@@ -1,0 +1,107 @@
+"""Rows that come by themselves: soon, none lost by an answer that fails, none by how many come at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.popbox.serve.browser.town import Town
+from tests.popbox.serve.browser.watched import Watched, launched
+from tests.popbox.serve.mailing import cursor_of, journey_of, mail, send
+
+pytestmark = [pytest.mark.needs("Playwright", "chromium"), pytest.mark.slow]
+Browse = Callable[..., Watched]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with launched() as browser:
+        yield browser
+
+
+TIMES = """
+  window.seen = { events: {}, rows: {} };
+  const now = () => performance.timeOrigin + performance.now();
+  window.EventSource = class extends EventSource {
+    constructor(url) {
+      super(url);
+      this.addEventListener("message", (event) => { seen.events[JSON.parse(event.data).message] ??= now(); });
+    }
+  };
+  new MutationObserver((all) => all.forEach((one) => one.addedNodes.forEach((row) => {
+    if (row.dataset?.journey) seen.rows[row.dataset.journey] ??= now();
+  }))).observe(document, { childList: true, subtree: true });
+"""
+ROW_MS = 100
+TABLE = "[...document.querySelectorAll('[data-rows] tbody tr')].map((one) => one.dataset.journey)"
+
+
+def test_a_row_is_there_100_ms_after_its_event_and_none_is_lost_by_an_answer_that_fails(
+    browse: Browse, town: Town
+) -> None:
+    tab = browse()
+    tab.page.add_init_script(TIMES)
+    page = tab.go("/")
+    page.locator("[data-live]").wait_for()
+    before = page.locator("[data-rows] tbody tr").count()
+    accepted = []
+    for number in range(1, 11):
+        send(town.host, mail(f"Row {number}"), "orders@shop.example")
+        accepted.append(time.time() * 1000)
+        page.locator(f"[data-rows] tr:nth-child({before + number})").wait_for()
+    seen = page.evaluate("seen")
+    new = sorted(map(int, seen["rows"]))[-10:]
+    late = [seen["rows"][str(one)] - seen["events"][str(one)] for one in new]
+    whole = [seen["rows"][str(one)] - at for one, at in zip(new, accepted, strict=True)]
+    print(f"ms from event to row {[round(one) for one in late]}, from SMTP's 250 {[round(one) for one in whole]}")
+    assert min(late) < ROW_MS
+    page.route("**/rows?*", lambda route: route.abort())
+    since = cursor_of(town.port)
+    send(town.host, mail("Row behind a fault"), "orders@shop.example")
+    journey_of(town.port, "subject=Row%20behind%20a%20fault", since)
+    page.wait_for_timeout(500)  # all that the stream tells of it was asked for, and not answered
+    page.unroute("**/rows?*")
+    page.get_by_text("Row behind a fault").wait_for()
+    assert page.locator("#news").get_attribute("aria-live") == "polite"
+
+
+def told(ids: list[int], cursor: int) -> bytes:
+    """The stream of events of new messages, all at once; the browser does not ask again."""
+    events = (f"id: {cursor + at}\ndata: {json.dumps({'message': one})}\n\n" for at, one in enumerate(ids, 1))
+    return f"retry: 600000\n\n{''.join(events)}".encode()
+
+
+def rows_of(url: str, among: set[int]) -> str:
+    """The answer to ``/rows``, without the ids that a filter leaves out."""
+    ids = [int(one) for one in re.findall(r"\d+", url.partition("ids=")[2].partition("&")[0])]
+    rows = (f'<tr data-journey="{one}"><td><a href="/">{one}</a>' for one in ids if one in among)
+    return f"<table><tbody>{''.join(rows)}</tbody></table>"
+
+
+@pytest.mark.parametrize(("path", "of"), [("/", 1), ("/?domain=rare.example", 50)])
+def test_each_row_is_shown_however_many_come_at_once(browse: Browse, town: Town, path: str, of: int) -> None:
+    """More than a table holds; with a filter, those that fit it may be the oldest of them."""
+    tab = browse()
+    page, first = tab.page, 10**9
+    ids = list(range(first, first + 250))
+    fit = set(ids[:100:of]) if of > 1 else set(ids)
+    stream = {"body": told(ids, cursor_of(town.port)), "content_type": "text/event-stream"}
+    page.route("**/v1/events?*", lambda route: route.fulfill(**stream))
+    page.route("**/rows?*", lambda route: route.fulfill(body=rows_of(route.request.url, fit), content_type="text/html"))
+    page.add_init_script(TIMES)
+    tab.go(path)
+    page.locator(f"[data-rows] tbody tr:first-child[data-journey='{max(fit)}']").wait_for()
+    shown = {int(one) for one in page.evaluate("Object.keys(seen.rows)")}
+    assert sorted(fit - shown) == []
+    table = [
+        int(one)
+        for one in page.evaluate(
+            "[...document.querySelectorAll('[data-rows] tbody tr')].map((one) => one.dataset.journey)"
+        )
+    ]
+    assert table[:100] == sorted(fit, reverse=True)[:100]
+    assert len(table) <= 100
