@@ -50,6 +50,18 @@ def mount(path: str) -> list[str]:
     return ["mount", "-t", "tmpfs", "-o", f"{SMALL},mode=0755,nosuid,nodev", "popbox", path]
 
 
+# $1: ro or rw, $2: path. While a file is open for writing, as in each delivery, the kernel says EBUSY: tried for 5 s.
+REMOUNT = """
+n=0
+until said=$(mount -o "remount,$1" "$2" 2>&1); do
+  n=$((n + 1))
+  case $said in *busy*) ;; *) n=50 ;; esac
+  [ "$n" -lt 50 ] || { echo "$said" >&2; exit 32; }
+  sleep 0.1
+done
+"""
+
+
 def remount(path: str, read_only: bool) -> list[str]:
     """The command that makes such a file system read-only, or writable again, wherever it is mounted."""
-    return ["mount", "-o", f"remount,{'ro' if read_only else 'rw'}", path]
+    return ["sh", "-c", REMOUNT, "remount", "ro" if read_only else "rw", path]

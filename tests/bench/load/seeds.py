@@ -26,7 +26,7 @@ MOST_S = 6.0  # from the first message to the kill
 def host(seed: int, span: int) -> str:
     """One run on a broken host; empty where each fault was named and nothing else."""
     quick = span > 1_000
-    plan = PLAN.replace('for = "6s"', f'for = "{max(6, span * (1.3 / 3 if quick else 2.5) / RATE):.0f}s"')
+    plan = PLAN.replace('for = "6s"', f'for = "{max(6, span * (1.3 if quick else 2.5) / RATE):.0f}s"')
     if quick:
         plan = plan.replace("rate = 25.0", "rate = 75.0").replace('["2KiB", "2KiB", "2KiB", "80KiB"]', SMALL)
     with tempfile.TemporaryDirectory() as folder:

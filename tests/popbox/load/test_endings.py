@@ -156,3 +156,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_a_full_disk_under_the_journals_is_said_and_is_no_verdict(tmp_path: Path) -> None:
+    """`ulimit -f` ends each write behind 64 KiB as a full disk does, in all processes of the run."""
+    (tmp_path / "plan.toml").write_text(PLAN.replace("120s", "6s").replace("5.0", "40.0"))
+    words = f"{sys.executable} -m popbox load {tmp_path}/plan.toml --host local --report {tmp_path}/out"
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    script = f"trap '' XFSZ; ulimit -f 64; exec {words}"
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, env=environ, timeout=WITHIN_S, check=False
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "not judged" in done.stderr
+    assert "File too large" in done.stderr

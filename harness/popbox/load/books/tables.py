@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from popbox.errors import UnusableError
+from popbox.errors import HostError, UnusableError
 from popbox.load.books.journal import COLUMNS, SUFFIX, unfinished
 
 if TYPE_CHECKING:
@@ -57,7 +57,11 @@ def incomplete_run(folder: Path) -> tuple[str, ...]:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
-    """The tables ``rows`` (all journals) and those that the verdict stands on, see ``TABLES``; removed afterwards."""
+    """The tables ``rows`` (all journals) and those that the verdict stands on, see ``TABLES``; removed afterwards.
+
+    Raises:
+        HostError: the disk is full, or memory.
+    """
     import duckdb
 
     scratch = folder / SCRATCH
@@ -68,6 +72,13 @@ def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
         for statement in _tables(folder):
             connection.execute(statement)
         yield connection
+    except (
+        duckdb.IOException,
+        duckdb.TransactionException,
+        duckdb.FatalException,
+        duckdb.OutOfMemoryException,
+    ) as error:
+        raise HostError(f"{folder}: not judged: {str(error).splitlines()[0]}") from error
     finally:
         connection.close()
         _forget(scratch)

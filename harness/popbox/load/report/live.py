@@ -92,7 +92,7 @@ def parts(tick: Tick, lasts_s: float) -> list[str]:
     if tick.broken:
         words.append(f"now: {tick.broken}")
     if tick.late > LATE:
-        words.append(f"the generator itself is late for {tick.late:.0%} of its time: so the run will not be judged")
+        words.append(f"the generator is late for {tick.late:.0%} of its time; above {LATE:.0%} no run is judged")
     return words
 
 

@@ -12,7 +12,8 @@ class Beside:
     def __init__(self, name: str) -> None:
         """Nothing happens before ``start``."""
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name)
+        self._thread = threading.Thread(target=self._guarded, name=name)
+        self.trouble = ""  # why it ended too soon: its file could not be written
 
     def start(self) -> None:
         """The load begins now."""
@@ -27,6 +28,12 @@ class Beside:
     def _at(self) -> float:
         """Seconds since the begin of the load."""
         return time.monotonic() - self._began
+
+    def _guarded(self) -> None:
+        try:
+            self._run()
+        except OSError as error:
+            self.trouble = f"the {self._thread.name} ended at {self._at():.0f} s: {error.strerror or error}"
 
     def _run(self) -> None:
         raise NotImplementedError

@@ -93,7 +93,7 @@ def run(
 
     Raises:
         UnusableError: the plan, a budget or the folder cannot be used; nothing was done.
-        HostError: the host does not answer, or cannot be broken as the plan wants it.
+        HostError: the host does not answer, or cannot be broken as the plan wants it; or the folder's disk is full.
     """
     plan = from_table(table, "the load file")
     limits = limits_of(plan, wish.budgets)
@@ -109,8 +109,24 @@ def run(
         processes=wish.processes,
         given=wish.given,
     )
-    spec.write(folder / SPEC)
     one = _Run(host, spec, wish, folder, screen)
+    try:
+        spec.write(folder / SPEC)
+        _all_of_it(one, environ)
+        with undisturbed():
+            _note(one)
+            judged = outcome(folder, limits)
+            logs = {} if one.interrupted else evidence(host, judged.verdict.cases, folder)
+            judged = replace(judged, verdict=judged.verdict.with_logs(logs))
+            report(judged, folder)
+    except OSError as error:
+        raise HostError(f"{folder}: {error.strerror or error}: what it lacks cannot be judged") from error
+    return judged
+
+
+def _all_of_it(one: _Run, environ: Mapping[str, str]) -> None:
+    """All that a run does before it is judged."""
+    host, spec, folder, screen = one.host, one.spec, one.folder, one.screen
     with _interruptible(one), Journal(folder, STAGE, run=spec.run, host=host.name, mta=host.mta) as journal:
         screen.say(f"{spec.boxes} mailboxes")
         if not spec.given:
@@ -121,13 +137,6 @@ def run(
     _drain(one)
     with _interruptible(one):
         one.troubles += [why for why in (search(host, missing(folder), folder), *_full(host)) if why]
-    with undisturbed():
-        _note(one)
-        judged = outcome(folder, limits)
-        logs = {} if one.interrupted else evidence(host, judged.verdict.cases, folder)
-        judged = replace(judged, verdict=judged.verdict.with_logs(logs))
-        report(judged, folder)
-    return judged
 
 
 @contextmanager
@@ -189,7 +198,7 @@ def _load(one: _Run, environ: Mapping[str, str], journal: Journal) -> None:
             one.interrupted = f"interrupted: {why}: judged so far" if why else ""
         for moving in movers:
             moving.last()
-        one.broke, one.troubles = breaking.told, breaking.failed
+        one.broke, one.troubles = breaking.told, breaking.failed + [each.trouble for each in work if each.trouble]
 
 
 def _listens(host: Host) -> tuple[Address, Address]:
