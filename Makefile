@@ -9,7 +9,7 @@ SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 # A pytest in a fresh clone compiles hundreds of files, and so does each that a test starts, where none of it is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check quick coverage docs browser picture bare lint lock bench bench-check mutants clean
+.PHONY: demo test check quick coverage docs browser picture bare lint wheels lock bench bench-check mutants clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/popbox demo $(ARGS)
@@ -82,21 +82,32 @@ $(PY):
 	    { echo "This Python cannot make a virtual environment: apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements.txt pyproject.toml | $(PY)
+# One after the other: a popbox of before the programs of the mail host were a distribution of their own takes them away.
+$(VENV)/.run: requirements.txt pyproject.toml images/mailhost/pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --require-hashes -r requirements.txt
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e images/mailhost
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(PY) -m pip install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
+# What `pip install dist/*.whl` installs: popbox, and popbox-mailhost, which is all that a mail host needs.
+wheels: $(VENV)/.run
+	rm -rf dist
+	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation -w dist . ./images/mailhost
+	@ls dist/*.whl
+
 # Makes the hash-pinned requirement files; needs `uv` on PATH (its own lock file would record index addresses).
-LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+    --no-emit-package popbox-mailhost
+MAILHOST = images/mailhost/pyproject.toml
 lock:
 	$(LOCK) pyproject.toml --extra build --extra serve -o requirements.txt
 	$(LOCK) pyproject.toml --extra build --extra serve --extra load --extra dev -o requirements-dev.txt -c requirements.txt
-	$(LOCK) images/mailhost/requirements.in -o images/mailhost/requirements.txt -c requirements.txt
+	$(LOCK) $(MAILHOST) -o images/mailhost/requirements.txt -c requirements.txt
+	$(LOCK) $(MAILHOST) --extra standin -o images/mailhost/requirements-standin.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements-box.in -o images/mailhost/requirements-box.txt -c requirements-dev.txt
 	$(LOCK) harness/docs/requirements.in -o harness/docs/requirements.txt -c requirements-dev.txt
 	$(LOCK) $(BROWSER).in -o $(BROWSER).txt -c requirements-dev.txt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -268,3 +269,10 @@ def test_no_folder_has_too_many_modules_and_each_says_what_it_is_for() -> None:
             assert len(modules) <= MOST_MODULES, f"{folder} has {len(modules)} modules"
             if package in PACKAGES.values():
                 assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+
+
+def test_no_statement_numbers_its_parameters() -> None:
+    """``?1`` with a sequence is an error of sqlite3 from Python 3.14 on; ``:name`` with a mapping says the same."""
+    for name, tree in MODULES.items():
+        texts = (one.value for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str))
+        assert not [text for text in texts if re.search(r"[=(,] ?\?[0-9]", text)], name

@@ -15,7 +15,7 @@ from popbox.errors import HostError, PopboxError, UnusableError
 from popbox.settings import Settings
 
 PASSED, FAILED, UNUSABLE, UNAVAILABLE = 0, 1, 2, 3
-
+EXTRAS = {"serve": ("fastapi", "starlette", "uvicorn"), "load": ("duckdb", "gevent", "locust", "matplotlib", "psutil")}
 
 PLACES = {
     "backup": "backup:backup",
@@ -65,11 +65,26 @@ def main() -> int:
         return _say(error, UNUSABLE)
     except HostError as error:
         return _say(error, UNAVAILABLE)
+    except ModuleNotFoundError as error:
+        return _say(_lacking(error), UNUSABLE)
     except (PopboxError, OSError) as error:  # OSError: our own output or state directory, say a full disk
         return _say(error, FAILED)
     return code if isinstance(code, int) else PASSED
 
 
-def _say(error: Exception, code: int) -> int:
+def _lacking(error: ModuleNotFoundError) -> str:
+    """What to install for a package that is not here: in the image ``popbox/box``, say, only `popbox serve` is whole.
+
+    Raises:
+        ModuleNotFoundError: it is a module of ours, so popbox itself is broken.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "popbox"):
+        raise error
+    wanted = next((f"popbox[{extra}]" for extra, brings in EXTRAS.items() if package in brings), "popbox")
+    return f"{package} is not installed here: pip install '{wanted}'"
+
+
+def _say(error: object, code: int) -> int:
     echo(f"popbox: {error}", err=True)
     return code

@@ -23,7 +23,7 @@ from popbox.hosts.remote import RemoteHost
 from popbox.hosts.state import Registry
 from popbox.journey.recorder import Recorder
 from popbox.journey.retention import Kept, Retaining
-from popbox.operate.serving import VARIABLE
+from popbox.operate import serving
 from popbox.operate.target import named
 from popbox.settings import Settings
 
@@ -136,14 +136,14 @@ def serve(
     writes = {"allow_writes": allow_writes and host in OTHERS}
     given = {"host": host or "the one that is up", "mta": mta, "keep": False, **reached, **writes}
     mounts, remote = read_mounts(given), read_remote(given)
-    try:
-        from popbox.serve.app import application
-        from popbox.serve.live import Live, Pace
-        from popbox.serve.names import usable
-        from popbox.serve.rules import Rules
-        from popbox.serve.server import bind, server, settle
-    except ModuleNotFoundError as error:
-        raise UnusableError(f"popbox serve needs {error.name}: pip install 'popbox[serve]'") from error
+    if not serving.installed():
+        raise UnusableError(serving.MISSING)
+    from popbox.serve.app import application
+    from popbox.serve.live import Live, Pace
+    from popbox.serve.names import usable
+    from popbox.serve.rules import Rules
+    from popbox.serve.server import bind, server, settle
+
     if wrong := [one for one in names if not usable(one.lower())]:
         raise click.UsageError(f"--known-as {wrong[0]}: a name is wanted, without a port")
     known = frozenset(map(str.lower, names))
@@ -214,8 +214,8 @@ def _keys(wanted: Path | None, default: Path) -> Iterator[tuple[Keys, str]]:
     """
     from popbox.serve.keys import given, keys_in
 
-    if not wanted and (chosen := os.environ.get(VARIABLE)):
-        yield given(chosen, VARIABLE), f"writes with the token of {VARIABLE}"
+    if not wanted and (chosen := os.environ.get(serving.VARIABLE)):
+        yield given(chosen, serving.VARIABLE), f"writes with the token of {serving.VARIABLE}"
         return
     file = wanted or default
     keys, made = keys_in(file)

@@ -38,17 +38,16 @@ def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
         if mta == "qmail":
             raise HostError("host local has no qmail: it runs the stand-in MTA; take --host docker for qmail")
         return Choice("local", "stand-in", "" if mta == "standin" else "host local runs the stand-in MTA")
-    with undisturbed():
-        from popbox.hosts import docker  # the docker packages take a second to import: only when they may be needed
-
-    no_engine = docker.unavailable(settings.environ)
-    if no_engine and host == "auto" and mta != "qmail":
-        return Choice("local", "stand-in", f"no Docker engine: {no_engine}")
-    if no_engine:
-        raise HostError(f"host docker is not available: {no_engine}")
+    lacking = no_engine(settings)
+    if lacking and host == "auto" and mta != "qmail":
+        return Choice("local", "stand-in", f"no Docker engine: {lacking}")
+    if lacking:
+        raise HostError(f"host docker is not available: {lacking}")
     why = ["a Docker engine answers"] if host == "auto" else []
     if mta == "standin":
         return Choice("docker", "stand-in", "; ".join(why))
+    from popbox.hosts import docker
+
     no_qmail = docker.no_qmail(settings)
     if no_qmail and mta == "qmail":
         raise HostError(f"MTA qmail is not available: {no_qmail}")
@@ -57,6 +56,16 @@ def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
     return Choice(
         "docker", "qmail", "; ".join([*why, *(["an image with qmail is available"] if mta == "auto" else [])])
     )
+
+
+def no_engine(settings: Settings) -> str:
+    """Why host docker cannot run here; empty where it can."""
+    try:
+        with undisturbed():
+            from popbox.hosts import docker  # the docker packages take a second to import: only when they may be needed
+    except ModuleNotFoundError as error:  # in popbox/box there is no way to an engine, and nothing that would ask it
+        return f"the Python package {(error.name or '').partition('.')[0]} is not installed"
+    return docker.unavailable(settings.environ)
 
 
 def start(choice: Choice, settings: Settings, registry: Registry | None = None, *, own_disk: bool = False) -> Host:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from popbox.environment import of_docker
 from popbox.errors import HostError
-from popbox.hosts.choose import HostName, MtaName, choose
+from popbox.hosts.choose import HostName, MtaName, choose, no_engine
 from popbox.hosts.state import Registry
 from popbox.settings import Settings
 
@@ -121,11 +121,14 @@ def _programs(_: Settings) -> Finding:
 
 
 def _engine(settings: Settings) -> Finding:
-    from popbox.hosts import docker
-
-    why = docker.unavailable(settings.environ)
-    how = "install Docker with Compose v2 and start it (on Debian 12 `.ci/engine` does so), or join the group docker"
+    why = no_engine(settings)
+    by_script = " (on Debian 12 `.ci/engine` does so)" if _in_a_checkout(settings) else ""
+    how = f"install Docker with Compose v2 and start it{by_script}, or join the group docker"
     return Finding("Docker engine, Compose v2", not why, why or "they answer", "host docker", how)
+
+
+def _in_a_checkout(settings: Settings) -> bool:
+    return (settings.assets / ".ci/engine").is_file()
 
 
 def _asked(settings: Settings, *argv: str) -> str:
@@ -146,15 +149,20 @@ def _buildx(settings: Settings) -> Finding:
 def _base_image(settings: Settings) -> Finding:
     here = bool(_asked(settings, "docker", "image", "inspect", "--format", "{{.Id}}", BASE))
     said = f"{BASE} is here" if here else f"{BASE} is not here; the first build pulls it"
-    how = "`docker pull`, or where nothing can be pulled `.ci/engine`, which makes it from Debian's packages"
+    made = "`.ci/engine`, which makes it from Debian's packages"
+    brought = "`docker load` what `docker save` wrote on a machine that can"
+    how = f"`docker pull {BASE}`, or where nothing can be pulled {made if _in_a_checkout(settings) else brought}"
     return Finding("base image", here, said, "building images without a way to a registry", how)
 
 
-def _qmail(settings: Settings) -> Finding:
+def _no_qmail(settings: Settings) -> str:
     from popbox.hosts import docker
 
-    unavailable = docker.unavailable(settings.environ)
-    why = (unavailable and "without an engine there is no image") or docker.no_qmail(settings)
+    return docker.no_qmail(settings)
+
+
+def _qmail(settings: Settings) -> Finding:
+    why = "without an engine there is no image" if no_engine(settings) else _no_qmail(settings)
     how = (
         "set QMAIL_BASE to an image with /var/qmail, or tag one qmail-base:local; or let the package repository through"
     )

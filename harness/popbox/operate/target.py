@@ -6,7 +6,7 @@ import re
 
 from popbox.errors import HostError
 from popbox.hosts.base import Host
-from popbox.hosts.choose import attach
+from popbox.hosts.choose import attach, no_engine
 from popbox.hosts.state import Process, Record, Registry
 from popbox.settings import Settings
 
@@ -16,10 +16,12 @@ NO_OWNER = Process(0, 0)  # no popbox removes a deployment
 
 def targets(settings: Settings) -> dict[str, Record]:
     """Name -> record of each host that is up: those popbox keeps, by id, and compose deployments, by project."""
-    from popbox.hosts.docker import projects
-
     records = Registry(settings.state).all()
     found = {one.id: one for one in records if _is_up(one)}
+    if no_engine(settings):
+        return found
+    from popbox.hosts.docker import projects
+
     for project, mta in projects(settings.environ).items():
         if not RUN.fullmatch(project):
             found[project] = Record(project, "docker", mta, project, NO_OWNER, kept=True)

@@ -58,9 +58,10 @@ def wheel_of(base: str, folder: Path) -> Path:
 
 
 def build(source: Path, folder: Path) -> Path:
-    """Build the wheel of a source tree with the backend that is installed here."""
+    """Build the wheel of a source tree with the backend that is installed here; beside it, that of popbox-mailhost."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--wheel-dir", str(folder), str(source)], check=True)
+    mailhost = [str(one.parent) for one in source.glob("images/mailhost/pyproject.toml")]  # an older tree has one wheel
+    subprocess.run([*pip, "--wheel-dir", str(folder), str(source), *mailhost], check=True)
     return next(folder.glob("popbox-*.whl"))
 
 
@@ -69,7 +70,7 @@ def install(name: str, wheel: Path, folder: Path) -> Tree:
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--compile"]
-    subprocess.run([*pip, str(wheel)], check=True)
+    subprocess.run([*pip, str(wheel), *map(str, wheel.parent.glob("popbox_mailhost-*.whl"))], check=True)
     places = sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})
     (Path(places["purelib"]) / "behind.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
     seen = subprocess.run(

@@ -14,7 +14,9 @@ from tests.needs import require
 from tests.popbox import ROOT
 
 IMAGES = ROOT / "images"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT, MAILHOST = (
+    tomllib.loads((where / "pyproject.toml").read_text())["project"] for where in (ROOT, IMAGES / "mailhost")
+)
 
 
 def names(lines: list[str]) -> set[str]:
@@ -24,19 +26,43 @@ def names(lines: list[str]) -> set[str]:
 
 def test_the_launchers_are_the_projects_own_scripts() -> None:
     launchers = dict(re.findall(r"^ +launcher (\S+) (\S+)$", (IMAGES / "mailhost/install").read_text(), re.MULTILINE))
-    scripts = {name: target.removesuffix(":main") for name, target in PROJECT["scripts"].items()}
+    declared = {**PROJECT["scripts"], **MAILHOST["scripts"]}
+    scripts = {name: target.removesuffix(":main") for name, target in declared.items()}
     own = {"certificate-late": "mailhost.system.expiry"}  # of the health checks: of no use outside of an image
     own |= {"box": "popbox.cli.box"}
     assert launchers == {**scripts, **own}
 
 
-@pytest.mark.parametrize("file", ["requirements", "requirements-box"])
-def test_the_requirements_are_the_projects_own_and_pinned_by_hash(file: str) -> None:
-    wanted = names((IMAGES / f"mailhost/{file}.in").read_text().splitlines())
-    assert wanted <= names([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["serve"]])
+BOX = (IMAGES / "mailhost/requirements-box.in").read_text().splitlines()
+STANDIN = [*MAILHOST["dependencies"], *MAILHOST["optional-dependencies"]["standin"]]
+
+
+def test_what_the_box_has_of_the_harness_is_declared_there() -> None:
+    assert names(BOX) <= names([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["serve"]])
+
+
+def test_both_distributions_have_one_version_and_the_harness_asks_for_it() -> None:
+    assert MAILHOST["version"] == PROJECT["version"]
+    assert f"{MAILHOST['name']}[standin]=={MAILHOST['version']}" in PROJECT["dependencies"]
+    labels = re.findall(r"^ARG VERSION=(.*)$", (IMAGES / "mailhost/Dockerfile").read_text(), re.MULTILINE)
+    assert set(labels) == {PROJECT["version"]}
+
+
+@pytest.mark.parametrize(
+    ("file", "wanted", "unwanted"),
+    [
+        ("requirements", MAILHOST["dependencies"], [*MAILHOST["optional-dependencies"]["standin"], "pytest", "docker"]),
+        ("requirements-standin", STANDIN, ["pydantic", "pytest", "docker"]),
+        ("requirements-box", [*STANDIN, *BOX], ["pytest", "docker", "testcontainers"]),
+    ],
+)
+def test_an_image_gets_what_its_programs_import_pinned_by_hash(
+    file: str, wanted: list[str], unwanted: list[str]
+) -> None:
     pinned = (IMAGES / f"mailhost/{file}.txt").read_text()
     blocks = re.split(r"^(?=[a-z])", pinned, flags=re.MULTILINE)[1:]
-    assert wanted <= names(blocks)
+    assert names(wanted) <= names(blocks)
+    assert not names(unwanted) & names(blocks)
     assert all("==" in block and "--hash=sha256:" in block for block in blocks)
     assert "://" not in pinned
 

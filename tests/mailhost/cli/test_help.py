@@ -75,7 +75,7 @@ def test_every_list_has_json(verb: tuple[str, ...]) -> None:
 
 
 def test_the_version_is_pyprojects() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    declared = tomllib.loads((ROOT / "images/mailhost/pyproject.toml").read_text())["project"]["version"]
     assert mailhost.__version__ == declared
     assert CliRunner().invoke(main, ["--version"]).output == f"mailhost, version {declared} (popbox)\n"
 

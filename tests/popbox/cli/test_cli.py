@@ -50,6 +50,31 @@ def test_a_command_loads_nothing_of_the_others(loaded: str, foreign: tuple[str, 
     assert done.stdout == "[]\n"
 
 
+RICH = "popbox: rich is not installed here: pip install 'popbox'\n"
+NO_HOST = "no host is up: `popbox up` brings one up, `docker compose up --wait` a deployment\n"
+
+
+@pytest.mark.parametrize(
+    ("lacking", "argv", "code", "said"),
+    [("rich", ["run"], 2, RICH), ("docker", ["status", "--json"], 3, NO_HOST)],  # status has something to say without
+)
+def test_a_package_that_is_not_here_is_one_line_that_says_what_to_install(
+    tmp_path: Path, lacking: str, argv: list[str], code: int, said: str
+) -> None:
+    """In popbox/box only what `popbox serve` imports is installed."""
+    program = f"import sys; sys.modules[{lacking!r}] = None; from popbox.__main__ import main; main()"
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    run = [sys.executable, "-c", program, *argv]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=100, cwd=tmp_path, env=env)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_a_module_of_ours_that_is_not_there_is_no_matter_of_extras() -> None:
+    program = "import sys; sys.modules['popbox.operate.doctor'] = None; from popbox.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", program, "doctor"], capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in done.stderr
+
+
 HEAVY = ("pydantic", "docker", "testcontainers", "jinja2", "fastapi", "rich", "asyncio", "ssl", "sqlite3", "requests")
 
 

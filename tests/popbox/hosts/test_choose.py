@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from popbox import hosts
 from popbox.errors import HostError
 from popbox.hosts import docker
 from popbox.hosts.choose import Choice, HostName, MtaName, choose
@@ -44,6 +46,18 @@ def decide(case: Case, monkeypatch: pytest.MonkeyPatch) -> Choice:
     monkeypatch.setattr(docker, "unavailable", lambda _environ: no_engine)
     monkeypatch.setattr(docker, "no_qmail", lambda _settings: no_qmail)
     return choose(host, mta, SETTINGS)
+
+
+def test_without_the_package_docker_auto_takes_local_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(hosts, "docker")
+    for name in [one for one in sys.modules if one.startswith("popbox.hosts.docker")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "docker", None)  # what an import of it then says is that it is not there
+    monkeypatch.setitem(sys.modules, "docker.errors", None)
+    why = "the Python package docker is not installed"
+    assert choose("auto", "auto", SETTINGS) == Choice("local", "stand-in", f"no Docker engine: {why}")
+    with pytest.raises(HostError, match=f"host docker is not available: {why}"):
+        choose("docker", "auto", SETTINGS)
 
 
 @pytest.mark.parametrize("case", TAKEN)

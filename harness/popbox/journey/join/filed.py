@@ -150,9 +150,9 @@ def second_copies(batch: Batch, name: FileName) -> list[Owed]:
     """Messages with nothing owed any more, of which the file would be one more copy than the MTA says it wrote."""
     query = (
         "SELECT m.id, m.sender, m.bytes, m.at FROM finds f JOIN messages m ON m.id = f.message"
-        " WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1 AND m.filed_at IS NOT NULL AND m.owed = 0"
+        " WHERE f.kind = 6 AND f.key = :qp AND m.qp = :qp AND m.filed_at IS NOT NULL AND m.owed = 0"
     )
-    rows = batch.db.execute(query, (name.qp,)).fetchall()
+    rows = batch.db.execute(query, {"qp": name.qp}).fetchall()
     found = [Owed(of, name.qp, sender, octets, at, name.recipient, 0, (), at) for of, sender, octets, at in rows]
     return [one for one in candidates(name, found) if one.octets == name.octets and _tried(batch, one)]
 

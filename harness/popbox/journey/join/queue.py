@@ -148,10 +148,11 @@ class QueueLog:
     def _expect(self, batch: Batch, qp: str, parent: int, relation: str, at: float) -> None:
         """Link the message of that qp, which the log may have named already, or will."""
         query = (
-            "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1"
-            " AND m.parent IS NULL AND m.id != ?2 AND abs(m.at - ?3) <= ?4 ORDER BY m.id DESC LIMIT 1"
+            "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message"
+            " WHERE f.kind = 6 AND f.key = :qp AND m.qp = :qp AND m.parent IS NULL AND m.id != :parent"
+            " AND abs(m.at - :at) <= :within ORDER BY m.id DESC LIMIT 1"
         )
-        row = batch.db.execute(query, (qp, parent, at, WITHIN_S)).fetchone()
+        row = batch.db.execute(query, {"qp": qp, "parent": parent, "at": at, "within": WITHIN_S}).fetchone()
         if row:
             self._add(batch, at, Kind.LINKED, row[0], "", parent=parent, relation=relation)
         else:
@@ -188,11 +189,12 @@ def _own_send(db: sqlite3.Connection, line: Info, at: float) -> int:
     way, and clocks of two machines may disagree.
     """
     query = (
-        "SELECT m.id, m.sender = ?2, abs(m.at - ?3) <= ?4, ?5 - m.bytes BETWEEN 0 AND ?6"
+        "SELECT m.id, m.sender = :sender, abs(m.at - :at) <= :within, :octets - m.bytes BETWEEN 0 AND :added"
         " FROM finds f JOIN messages m ON m.id = f.message"
-        " WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1 AND m.number = ''"
+        " WHERE f.kind = 6 AND f.key = :qp AND m.qp = :qp AND m.number = ''"
     )
-    rows = db.execute(query, (line.queued_as, line.sender, at, WITHIN_S, line.octets, ADDED_OCTETS)).fetchall()
+    told = {"qp": line.queued_as, "sender": line.sender, "octets": line.octets}
+    rows = db.execute(query, {**told, "at": at, "within": WITHIN_S, "added": ADDED_OCTETS}).fetchall()
     fits = {int(of): sum(bool(fact) for fact in facts) for of, *facts in rows}
     best = [of for of, facts in fits.items() if facts >= 2 and facts == max(fits.values())]
     return best[0] if len(best) == 1 else 0
@@ -201,9 +203,9 @@ def _own_send(db: sqlite3.Connection, line: Info, at: float) -> int:
 def logged_send(db: sqlite3.Connection, qp: str, sender: str, at: float) -> int:
     """The message that the log has named already, and whose reply to DATA this is; 0 for none, or where two fit."""
     query = (
-        "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message WHERE f.kind = 6 AND f.key = ?1 AND m.qp = ?1"
-        " AND m.number != '' AND m.parent IS NULL AND m.sender = ?2 AND abs(m.at - ?3) <= ?4"
+        "SELECT m.id FROM finds f JOIN messages m ON m.id = f.message WHERE f.kind = 6 AND f.key = :qp AND m.qp = :qp"
+        " AND m.number != '' AND m.parent IS NULL AND m.sender = :sender AND abs(m.at - :at) <= :within"
         " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.message = m.id AND e.kind = 'sent')"
     )
-    rows = db.execute(query, (qp, sender, at, WITHIN_S)).fetchall()
+    rows = db.execute(query, {"qp": qp, "sender": sender, "at": at, "within": WITHIN_S}).fetchall()
     return int(rows[0][0]) if len(rows) == 1 else 0

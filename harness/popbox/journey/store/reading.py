@@ -93,8 +93,9 @@ class Reading:
 
     def events_of(self, root: int) -> list[Event]:
         """All events of a journey, oldest first."""
-        family = "SELECT id FROM messages WHERE id = ?1 OR (root = ?1 AND root != id)"
-        rows = self._reader().execute(f"SELECT {COLUMNS} {FROM} WHERE e.message IN ({family}) ORDER BY e.seq", (root,))
+        family = "SELECT id FROM messages WHERE id = :root OR (root = :root AND root != id)"
+        query = f"SELECT {COLUMNS} {FROM} WHERE e.message IN ({family}) ORDER BY e.seq"
+        rows = self._reader().execute(query, {"root": root})
         return [_event(row) for row in rows]
 
     def blind(self) -> str:

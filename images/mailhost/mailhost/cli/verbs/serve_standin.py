@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -28,6 +29,7 @@ class Endpoint(click.ParamType[tuple[str, int]]):
             self.fail(str(why), param, ctx)
 
 
+SENDS_WITH = {"aiosmtplib": "aiosmtplib", "dns": "dnspython"}  # module: distribution of the extra `standin`
 FILE = click.Path(path_type=Path, readable=False)
 """Not looked at here: one that cannot be read is the log's to name, and mail goes on."""
 
@@ -72,6 +74,10 @@ def standin(
     gid: int,
 ) -> None:
     """Receive by SMTP and deliver by qmail's rules, from the same control files. Logs on stderr."""
+    if missing := [name for module, name in SENDS_WITH.items() if not find_spec(module)]:
+        said = f"mail cannot be sent on without {' and '.join(missing)}: pip install 'popbox-mailhost[standin]'"
+        click.echo(f"mailhost: {said}", err=True)
+        sys.exit(2)
     if key is not None and cert is None:
         raise click.UsageError("--key needs --cert")
     try:
