@@ -108,7 +108,10 @@ def test_two_stacks_share_nothing(compose: dict[str, Any]) -> None:
 
 def test_the_sides_share_volumes_and_no_network(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == {"qmail", "standin", "pop3", "console"}
+    assert set(services) == {"qmail", "standin", "pop3", "console", "monitoring"}
+    assert {mount["target"] for mount in services["monitoring"]["volumes"]} == {"/var/lib/prometheus"}, (
+        "it sees no mail"
+    )
     assert not set(services["pop3"]["networks"]) & {*services["qmail"]["networks"], *services["standin"]["networks"]}
     mounts = {mount["target"]: mount.get("read_only", False) for mount in services["pop3"]["volumes"]}
     home = "/var/qmail"
@@ -144,4 +147,7 @@ def test_the_logger_of_qmail_takes_no_word_that_its_supervisor_says(tmp_path: Pa
         (tmp_path / name).chmod(0o755)
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "POPBOX_PROFILES": profiles}
     done = subprocess.run([LOGS, "qmail-send/log"], env=env, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == f"-u 1 -g 2 -G  maillog --metrics 0.0.0.0:9125 --queue /var/qmail/queue{keeps}\n"
+    assert (
+        done.stdout
+        == f"-u 1 -g 2 -G  maillog --metrics 0.0.0.0:9125 --queue /var/qmail/queue --gauges /run/gauges{keeps}\n"
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,16 @@ def test_show_has_the_text_and_the_reports(queue: Queue) -> None:
     shown = run(queue, "show", "71").stdout
     assert "    | <joe@d.com>:\n    | no \\x1b[2J\n\nSubject: x\n\nhello\n" in shown
     assert run(queue, "show", "72").exit_code == 1
+
+
+def test_a_reader_that_goes_is_no_fault_of_the_queue(queue: Queue) -> None:
+    queue.message(71)
+    read, write = os.pipe()
+    os.close(read)
+    argv = [sys.executable, "-m", "mailhost", "--home", str(queue.root.parent), "queue", "show", "71"]
+    done = subprocess.run(argv, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, ""), "as click ends a program whose reader has gone"
 
 
 def test_what_is_qmails_is_not_deleted(queue: Queue) -> None:

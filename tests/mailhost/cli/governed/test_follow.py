@@ -260,6 +260,7 @@ OTHERS = {
         "removed list",
         "removed purge",
         "removed restore",
+        "schema",
         "serve",
     ),
 }

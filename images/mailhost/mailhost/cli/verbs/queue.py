@@ -52,6 +52,8 @@ def _open(home: Path) -> Iterator[tuple[Queue | None, Path | None]]:
         if found == (None, None):
             raise FileNotFoundError(2, "no queue of the stand-in there, and none of qmail", str(home / "queue"))
         yield found
+    except BrokenPipeError:  # of our own output, not the queue's
+        raise
     except OSError as error:
         hint = ": root reads the queue" if isinstance(error, PermissionError) else ""
         say(f"mailhost queue: {error.filename or home / 'queue'}: {error.strerror}{hint}", err=True)
