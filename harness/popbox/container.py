@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from popbox.errors import HostError
+from popbox.errors import HostError, UnusableError
 from popbox.hosts.base import Host, Ran, Service
 from popbox.hosts.choose import MtaName, choose, start
 from popbox.settings import Settings
@@ -37,7 +37,15 @@ class MailHostContainer:
         self._mail: MailHost | None = None
 
     def with_qmail_base(self, image: str) -> Self:
-        """Build the qmail image on ``image``, any image with /var/qmail (instead of ``qmail-base:local``)."""
+        """Build the qmail image on ``image``, any image with /var/qmail (instead of ``qmail-base:local``).
+
+        ``start`` raises HostError where that image is not here; the stand-in never takes its place.
+
+        Raises:
+            UnusableError: this object was made for the stand-in.
+        """
+        if self._wanted == "standin":
+            raise UnusableError(f"with_qmail_base({image!r}): MailHostContainer('standin') has no qmail")
         self._settings = replace(self._settings, qmail_base=image)
         return self
 

@@ -11,6 +11,7 @@ import pytest
 from popbox.settings import HostName, MtaName, Settings
 
 EXERCISED, SKIPPED = "popbox exercised", "popbox skipped"
+OWN_HOST = "popbox_own_host"  # the marker
 OWNER, RESULTS = "popbox_owner", "popbox_results"  # what xdist carries to a worker, and back from it
 SETTINGS = pytest.StashKey[Settings]()
 WORLD = pytest.StashKey[tuple[HostName, MtaName]]()  # of an item that is a scenario file

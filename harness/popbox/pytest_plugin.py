@@ -25,6 +25,7 @@ from popbox.errors import HostError, NotPossibleError, PopboxError
 from popbox.printable import plain
 from popbox.pytest_notes import (
     EXERCISED,
+    OWN_HOST,
     OWNER,
     RESULTS,
     SETTINGS,
@@ -63,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SETTINGS] = Settings.from_environment(os.environ, partial(_say, config))
     config.addinivalue_line("markers", "docker: needs a Docker engine")
     config.addinivalue_line("markers", "realqmail: runs the real qmail programs")
+    config.addinivalue_line("markers", f"{OWN_HOST}(small_disks=False): a mail host for this test alone, to be broken")
 
 
 def _say(config: pytest.Config, line: str) -> None:
@@ -128,18 +130,39 @@ def popbox_host(pytestconfig: pytest.Config) -> Host:
 
 
 @pytest.fixture
-def mailhost(request: pytest.FixtureRequest, popbox_host: Host) -> Iterator[MailHost]:
+def mailhost(request: pytest.FixtureRequest) -> Iterator[MailHost]:
     """The mail host as this test sees it: declare mailboxes, send, look, open POP3 sessions."""
-    from popbox.pytest_run import plugin
     from popbox.testing import MailHost
 
-    note_exercised(request.node, popbox_host.describe())
-    mine = request.node.stash[MINE] = MailHost(popbox_host, request.node.nodeid, request.path.parent)
-    yield mine
-    mine.close()
+    with _own_host(request) as own:
+        host: Host = own or request.getfixturevalue("popbox_host")
+        note_exercised(request.node, host.describe())
+        mine = request.node.stash[MINE] = MailHost(host, request.node.nodeid, request.path.parent)
+        yield mine
+        mine.close()
+        _report(request, mine)
+
+
+def _report(request: pytest.FixtureRequest, mine: MailHost) -> None:
+    """Keep the test's result for the reports, while its host is up."""
+    from popbox.pytest_run import plugin
+
     called = request.node.stash.get(CALLED, None)
     if request.config.getoption("popbox_report") and called and not called.skipped:
         plugin(request.config).results.append(mine.result(failed=request.node.stash[REASON]))
+
+
+@contextmanager
+def _own_host(request: pytest.FixtureRequest) -> Iterator[Host | None]:
+    """The host of a test with the marker `popbox_own_host`, for as long as the test; None without the marker."""
+    marker = request.node.get_closest_marker(OWN_HOST)
+    if marker is None:
+        yield None
+        return
+    from popbox.pytest_run import own
+
+    with own(request.config, marker) as host:
+        yield host
 
 
 @pytest.fixture
@@ -195,7 +218,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 def _asks(item: pytest.Item) -> bool:
-    return WORLD in item.stash or "popbox_host" in getattr(item, "fixturenames", ())
+    return WORLD in item.stash or not {"popbox_host", "mailhost"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)

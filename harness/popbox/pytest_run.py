@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from popbox.hosts.base import Host
-from popbox.hosts.choose import Choice
+from popbox.errors import NotPossibleError, UnusableError
+from popbox.hosts.base import Ability, Host, closing
+from popbox.hosts.choose import Choice, choose, start
 from popbox.hosts.process import end_as_interrupted, owned
 from popbox.hosts.shared_hosts import SharedHosts
 from popbox.hosts.state import Process
-from popbox.pytest_notes import OWNER, RESULTS, SETTINGS
+from popbox.pytest_notes import OWN_HOST, OWNER, RESULTS, SETTINGS, wanted
 
 if TYPE_CHECKING:
     from popbox.result import Result
@@ -30,6 +32,25 @@ def plugin(config: pytest.Config) -> Plugin:
         held = Plugin(config)
         config.pluginmanager.register(held, NAME)
     return held
+
+
+@contextmanager
+def own(config: pytest.Config, marker: pytest.Mark) -> Iterator[Host]:
+    """A host of its own for a test with that marker; where it cannot have small disks, the test is skipped.
+
+    Raises:
+        UnusableError: the marker has an argument that it does not know.
+        HostError: the host did not come up.
+    """
+    if marker.args or marker.kwargs.keys() - {"small_disks"}:
+        raise UnusableError(f"{OWN_HOST}{marker.args or marker.kwargs}: small_disks=True is all that it takes")
+    mine, small = plugin(config), bool(marker.kwargs.get("small_disks"))
+    mine.end_on_signals()
+    choice = choose(*(wanted(config) or ("auto", "auto")), mine.settings)
+    with closing(start(choice, mine.settings, own_disk=small)) as host:
+        if small and (why := host.cannot(Ability.OWN_DISK)):
+            raise NotPossibleError(why)
+        yield host
 
 
 class Plugin:

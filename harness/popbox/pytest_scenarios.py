@@ -13,7 +13,7 @@ from popbox.errors import HostError, PopboxError
 from popbox.hosts.base import closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
 from popbox.printable import plain
-from popbox.pytest_notes import SETTINGS, WORLD, note_exercised, note_skipped, wanted
+from popbox.pytest_notes import OWN_HOST, SETTINGS, WORLD, note_exercised, note_skipped, wanted
 from popbox.pytest_run import plugin
 from popbox.report.text import result_lines, step_lines
 from popbox.result import Verdict
@@ -119,7 +119,7 @@ def _needed(items: list[pytest.Item]) -> dict[tuple[Choice, bool], None]:
         if isinstance(item, ScenarioItem):
             wishes[item.host, item.mta, not item.wants_own_host()] = None
         elif not item.get_closest_marker("skip"):
-            wishes[*(wanted(item.config) or ("auto", "auto")), True] = None
+            wishes[*(wanted(item.config) or ("auto", "auto")), not item.get_closest_marker(OWN_HOST)] = None
     found: dict[tuple[Choice, bool], None] = {}
     for host, mta, shared in wishes:
         with suppress(HostError):

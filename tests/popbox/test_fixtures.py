@@ -158,6 +158,47 @@ def test_a_failure_ends_at_the_line_of_the_test_and_shows_its_sessions_and_no_ot
     assert reasons["test_refused"] == "RETR 4: -ERR no such message"
 
 
+OWN = """
+import pytest
+
+def test_shared(mailhost):
+    global shared
+    shared = mailhost.smtp
+
+@pytest.mark.popbox_own_host
+def test_own(mailbox, send_mail, mailhost):
+    assert mailhost.smtp != shared
+    mailhost.step("break", {"kill": "smtp", "id": "k"})
+    mailhost.step("heal", "k")
+    mailbox.expect(send_mail(mailbox, "Subject: after\\n\\n"))
+
+@pytest.mark.popbox_own_host(small_disks=True)
+def test_full(mailbox, send_mail, mailhost):
+    mailhost.step("break", {"fill": "queue", "id": "f"})
+    mailhost.send_refused(mailbox, "4", "Subject: no room\\n\\n")
+    mailhost.step("heal", "f")
+    mailbox.expect(send_mail(mailbox, "Subject: room\\n\\n"))
+
+@pytest.mark.popbox_own_host(disks=1)
+def test_wrong(mailhost):
+    pass
+"""
+
+
+def test_a_test_may_have_a_host_of_its_own_with_small_disks(project: pytest.Pytester) -> None:
+    project.makepyfile(OWN)
+    done = project.runpytest_subprocess("--strict-markers", "-rs")
+    outcomes = done.parseoutcomes()
+    assert (outcomes["errors"], outcomes["passed"], outcomes["passed"] + outcomes.get("skipped", 0)) in (
+        (1, 3, 3),
+        (1, 2, 3),
+    )
+    if outcomes.get("skipped"):
+        done.stdout.fnmatch_lines(["SKIPPED * not possible on this host: *"])
+    done.stdout.fnmatch_lines(["*small_disks=True is all that it takes"])
+    assert left_up(project) == []
+
+
 def test_a_set_up_that_fails_shows_the_logs_too(project: pytest.Pytester) -> None:
     project.makepyfile(
         "import pytest\n"

@@ -49,7 +49,7 @@ def choose(host: HostName, mta: MtaName, settings: Settings) -> Choice:
     from popbox.hosts import docker
 
     no_qmail = docker.no_qmail(settings)
-    if no_qmail and mta == "qmail":
+    if no_qmail and (mta == "qmail" or settings.qmail_base):  # whoever names an image wants that qmail
         raise HostError(f"MTA qmail is not available: {no_qmail}")
     if no_qmail:
         return Choice("docker", "stand-in", "; ".join([*why, f"no qmail: {no_qmail}"]))

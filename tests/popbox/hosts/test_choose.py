@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from popbox import hosts
-from popbox.errors import HostError
+from popbox.container import MailHostContainer
+from popbox.errors import HostError, UnusableError
 from popbox.hosts import docker
 from popbox.hosts.choose import Choice, HostName, MtaName, choose
 from popbox.hosts.docker.endpoint import CONTAINER
@@ -39,6 +41,19 @@ REFUSED = {
     ("local", "qmail", "", ""): "host local has no qmail",
 }
 Case = tuple[HostName, MtaName, str, str]
+
+
+@pytest.mark.parametrize(("host", "mta"), [("auto", "auto"), ("docker", "auto"), ("docker", "qmail")])
+def test_an_image_that_is_named_and_not_here_is_never_replaced_by_the_stand_in(
+    host: HostName, mta: MtaName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker, "unavailable", lambda _environ: "")
+    monkeypatch.setattr(docker, "no_qmail", lambda _settings: "QMAIL_BASE names the image x, which is not here")
+    with pytest.raises(HostError, match="QMAIL_BASE names the image x, which is not here"):
+        choose(host, mta, replace(SETTINGS, qmail_base="x"))
+    assert choose(host, "standin", replace(SETTINGS, qmail_base="x")).mta == "stand-in"
+    with pytest.raises(UnusableError, match="has no qmail"):
+        MailHostContainer("standin").with_qmail_base("x")
 
 
 def decide(case: Case, monkeypatch: pytest.MonkeyPatch) -> Choice:
