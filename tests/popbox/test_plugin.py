@@ -47,7 +47,7 @@ def test_a_malformed_file_fails_with_its_golden_words(project: pytest.Pytester) 
     (project.path / "scenarios/area-behaviour.toml").write_text("title = 1\n")
     done = project.runpytest_subprocess("scenarios", "-k", "local")
     done.assert_outcomes(failed=1)
-    done.stdout.fnmatch_lines(["*area-behaviour.toml: title: Input should be a valid string*"])
+    done.stdout.fnmatch_lines(["*area-behaviour.toml: line 1: title: Input should be a valid string*"])
 
 
 def test_an_unknown_world_is_a_usage_error(project: pytest.Pytester) -> None:

@@ -106,7 +106,7 @@ def test_unusable_input_is_exit_2_and_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text("title = 1\n")
     done = popbox("run", str(tmp_path / "wrong.toml"), "--host", "local", state=tmp_path)
     assert done.returncode == 2
-    assert "wrong.toml: title: " in done.stderr
+    assert "wrong.toml: line 1: title: " in done.stderr
 
 
 def test_an_unknown_option_is_exit_2(tmp_path: Path) -> None:
