@@ -90,7 +90,7 @@ def csv(path: Path, names: Sequence[str], password: str = PASSWORD) -> Path:
     return path
 
 
-def _poppasswd(path: Path, root: Path) -> Path:
+def poppasswd(path: Path, root: Path) -> Path:
     user = "popuser" if os.geteuid() == 0 else os.environ.get("USER", "root")
     path.write_text("".join(f"{name}:{HASH}:{user}:{root / name}\n" for name in logins(root)))
     path.chmod(0o600)
@@ -104,7 +104,7 @@ def ours(place: Path, root: Path, profile: str, *more: str) -> Iterator[Address]
     (home / "users").mkdir(parents=True)
     (home / "control").mkdir()
     (home / "control" / "me").write_text("mail.popbox.invalid\n")
-    _poppasswd(home / "users" / "poppasswd", root)
+    poppasswd(home / "users" / "poppasswd", root)
     log = place / f"{root.name}.log"
     program = Path(sys.executable).with_name("mailhost")
     argv = [str(program), "--home", str(home), "serve", "pop3", "--listen", "127.0.0.1:0", "--profile", profile, *more]
@@ -114,7 +114,7 @@ def ours(place: Path, root: Path, profile: str, *more: str) -> Iterator[Address]
 
 def _tcpserver(place: Path, root: Path, program: list[str], **settings: object) -> AbstractContextManager[Address]:
     checker = [str(Path(sys.executable).with_name("checkpoppasswd")), "--file"]
-    checker.append(str(_poppasswd(place / f"{root.name}.poppasswd", root)))
+    checker.append(str(poppasswd(place / f"{root.name}.poppasswd", root)))
     argv = ["tcpserver", "-v", "-R", "-H", "-l", "0", "-1", "127.0.0.1", "0", "/var/qmail/bin/qmail-popup"]
     return _on_tcpserver([*argv, "mail.old.example", *checker, *program], place / f"{root.name}.log", settings)
 
