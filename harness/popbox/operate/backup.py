@@ -14,6 +14,7 @@ import json
 import re
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -105,7 +106,25 @@ def _pack(host: Host, manifest: dict[str, Any], path: Path, gzipped: bool) -> No
     path.unlink(missing_ok=True)
     path.touch(0o600)  # it holds all mail and password hashes
     pack = _command(host, "pack")
-    child = subprocess.Popen(pack.argv, env=pack.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(pack.argv, env=pack.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+        try:
+            _take(child, manifest, path, gzipped)
+        except tarfile.TarError as error:  # it ended before its stream did
+            raise HostError(_ended(host, child, said)) from error
+        except OSError as why:
+            raise OSError(why.errno, why.strerror or str(why), str(path)) from why
+        if child.returncode:
+            raise HostError(_ended(host, child, said))
+
+
+def _ended(host: Host, child: subprocess.Popen[bytes], said: IO[bytes]) -> str:
+    said.seek(0)
+    words = said.read().decode(errors="replace").strip()
+    return f"packing on {host.describe()} ended with {child.returncode}: {words}"
+
+
+def _take(child: subprocess.Popen[bytes], manifest: dict[str, Any], path: Path, gzipped: bool) -> None:
     with child, tarfile.open(path, "w:gz" if gzipped else "w", **CODING) as archive:
         _note(archive, MANIFEST, manifest)
         assert child.stdout
@@ -117,8 +136,6 @@ def _pack(host: Host, manifest: dict[str, Any], path: Path, gzipped: bool) -> No
                 archive.addfile(member, sums.through(octets) if octets else None)
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
         _note(archive, END, {"members": count, "sha256": sums.hexdigest()})
-    if child.returncode:
-        raise HostError(f"packing on {host.describe()} ended with {child.returncode}")
 
 
 CODING: dict[str, Any] = {"format": tarfile.PAX_FORMAT, "encoding": "utf-8", "errors": "surrogateescape"}

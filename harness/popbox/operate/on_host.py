@@ -24,6 +24,7 @@ from popbox.operate.on_host_walk import (
     folders,
     lstat,
     our_own,
+    run,
     say,
     second_name_of_others,
     tops,
@@ -202,4 +203,4 @@ def clean(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"snapshot": snapshot, "pack": pack, "clean": clean}[sys.argv[1]](Path(sys.argv[2]))
+    run({"snapshot": snapshot, "pack": pack, "clean": clean})

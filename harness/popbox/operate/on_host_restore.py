@@ -33,6 +33,7 @@ from popbox.operate.on_host_walk import (
     folders,
     lstat,
     our_own,
+    run,
     say,
     tops,
 )
@@ -326,5 +327,4 @@ def commit(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    verbs = {"empty": empty, "facts": facts, "stage": stage, "place": place, "undo": undo, "commit": commit}
-    verbs[sys.argv[1]](Path(sys.argv[2]))
+    run({"empty": empty, "facts": facts, "stage": stage, "place": place, "undo": undo, "commit": commit})

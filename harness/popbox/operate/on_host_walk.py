@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PARTS = ("control", "users", "alias", "popboxes", "queue")
@@ -22,6 +22,18 @@ OURS = (SNAPSHOT, STAGE, UNDO, ".backup")  # at the top of a part only; the last
 DEEPEST = 64  # our choice: what lies deeper is no mail, and would run us out of descriptors
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+at_work = [""]  # the part that is being walked, for errors
+
+
+def run(verbs: dict[str, Callable[[Path], None]]) -> None:
+    """The program: a verb and the home. What the system refuses is one line, as of a full disk."""
+    try:
+        verbs[sys.argv[1]](Path(sys.argv[2]))
+    except OSError as why:
+        name = os.fsdecode(why.filename) if isinstance(why.filename, str | bytes) else ""
+        sys.exit(": ".join(filter(None, (at_work[0], name, why.strerror or str(why)))))
 
 
 def say(text: str) -> None:
@@ -33,6 +45,7 @@ def tops(home: Path) -> Iterator[tuple[str, int]]:
     """Each part of the home that is there, opened; its own name is root's, so a link there is followed."""
     for part in PARTS:
         if (home / part).is_dir():
+            at_work[0] = str(home / part)
             top = os.open(home / part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 yield part, top

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.needs import lacks
 from tests.popbox.operate.file_host import BOX, POPUSER, Files, moved_in
 
 from popbox.errors import HostError
+from popbox.hosts.base import Command
 from popbox.operate import archive as form
 from popbox.operate import backup as work
 from popbox.operate import on_host_restore
@@ -348,3 +351,46 @@ def test_mail_that_comes_while_it_is_written_is_not_overwritten(
     assert not (new.place / BOX).exists()
     assert new.done[-2:] == ["restart smtp", "restart pop3"]
     assert json.loads(work._run(new, "facts")[0])["room"]["control"]
+
+
+LIMITED = (
+    "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+def test_a_disk_of_the_host_that_is_full_is_one_line_and_leaves_nothing(old: Files, tmp_path: Path) -> None:
+    """Here: that takes no file of more than ten octets."""
+    was, beside = old.tree(), old.beside
+
+    def limited(*argv: str) -> Command:
+        command = beside(*argv)
+        return Command([sys.executable, "-c", LIMITED, *command.argv], command.env)
+
+    old.beside = limited  # type: ignore[method-assign]
+    with pytest.raises(HostError) as failed:
+        backup(old, tmp_path / "mail.tar")
+    assert str(failed.value) == f"snapshot on host files ended with 1: {old.place}/control: File too large"
+    assert old.tree() == was
+    assert list(tmp_path.glob("*mail.tar*")) == []
+
+
+@pytest.mark.parametrize("ends", ["echo boom >&2; exit 3", "head -c 700 /dev/zero; echo boom >&2; exit 3"])
+def test_a_host_that_cannot_pack_says_why(old: Files, tmp_path: Path, ends: str) -> None:
+    beside = old.beside
+    old.beside = lambda *argv: Command(["/bin/sh", "-c", ends], {}) if "pack" in argv else beside(*argv)  # type: ignore[method-assign]
+    with pytest.raises(HostError, match=r"packing on host files ended with 3: boom$"):
+        backup(old, tmp_path / "mail.tar")
+    assert list(tmp_path.glob("*mail.tar*")) == []
+
+
+def test_a_full_disk_here_names_the_archive(old: Files, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (old.place / BOX / "Maildir/new/large").write_bytes(b"x" * 2_000_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/\.mail\.tar\.part'"):
+            backup(old, tmp_path / "mail.tar")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.glob("*mail.tar*")) == []
+    assert "Traceback" not in capfd.readouterr().err
