@@ -27,7 +27,7 @@ UNFIT = re.compile(r"[^!-~]|[<>\"@\\,;:()\[\]]")  # of a local part without quot
 
 @dataclass(frozen=True, slots=True)
 class Infested:
-    """``ids`` are journeys, of a harmless message first, then one of each input."""
+    """``ids`` are journeys: of a harmless message, then one of each input, then one with a file named by each."""
 
     host: Host
     port: int
@@ -52,38 +52,38 @@ def infested(host: Host, port: int, relay: int) -> Infested:
     for text in TRIED:
         with Pop3(host.address("pop3")) as session, suppress(Pop3Refused):
             session.login(text, text)
-    for text in ("harmless", *INPUTS):
-        hand_in(host, text)
+    at = host.address("smtp")
+    with smtplib.SMTP(at.host, at.port, timeout=60) as smtp:
+        smtp.command_encoding = "utf-8"
+        for text in ("harmless", *INPUTS):
+            hand_in(smtp, text, message(text, text))
+        hand_in(smtp, "all files", message("all files", *INPUTS))
 
     def settled() -> list[int]:
         found = ask(port, "/v1/journeys?limit=500&oldest_first=true")[1]["journeys"]
         ended = all(one["end"] not in ("queue", "not known") for one in found)
-        return [one["id"] for one in found] if len(found) == len(INPUTS) + 1 and ended else []
+        return [one["id"] for one in found] if len(found) == len(INPUTS) + 2 and ended else []
 
     return Infested(host, port, f"http://127.0.0.1:{port}", until(settled))
 
 
-def hand_in(host: Host, text: str) -> None:
-    """By SMTP: HELO, sender, recipients and all of the message say it; what the server refuses is left out."""
-    at, local = host.address("smtp"), UNFIT.sub("", text)[:40] or "x"
-    with smtplib.SMTP(at.host, at.port, timeout=60) as smtp:
-        smtp.command_encoding = "utf-8"
-        smtp.docmd("HELO", text)
-        if smtp.docmd("MAIL", f"FROM:<{local}@client.example>")[0] != 250:
-            smtp.docmd("MAIL", "FROM:<x@client.example>")
-        smtp.docmd("RCPT", f"TO:<joe-{local}@domain.com>")
-        for to in ("joe", "away"):
-            assert smtp.docmd("RCPT", f"TO:<{to}@domain.com>")[0] == 250
-        assert smtp.data(message(text).encode().replace(b"\n", b"\r\n"))[0] == 250
+def hand_in(smtp: smtplib.SMTP, text: str, whole: str) -> None:
+    """HELO, sender, recipients and all of the message say it; what the server refuses is left out."""
+    local = UNFIT.sub("", text)[:40] or "x"
+    smtp.docmd("HELO", text)
+    if smtp.docmd("MAIL", f"FROM:<{local}@client.example>")[0] != 250:
+        smtp.docmd("MAIL", "FROM:<x@client.example>")
+    smtp.docmd("RCPT", f"TO:<joe-{local}@domain.com>")
+    for to in ("joe", "away"):
+        assert smtp.docmd("RCPT", f"TO:<{to}@domain.com>")[0] == 250
+    assert smtp.data(whole.encode().replace(b"\n", b"\r\n"))[0] == 250
 
 
-def message(text: str) -> str:
-    """Subject encoded, so that all of it comes through; elsewhere as it is."""
+def message(text: str, *named: str) -> str:
+    """Subject encoded, so that all of it comes through; elsewhere as it is. ``named``: a file of each name."""
     word = f"=?utf-8?b?{b64encode(text.encode()).decode()}?="
-    named = f"=?utf-8?b?{b64encode(text.encode()).decode()}?= <x@client.example>"
-    shown = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f"""From: {named}
-To: "{shown}" <joe@domain.com>
+    return f"""From: {word} <x@client.example>
+To: "{quoted(text)}" <joe@domain.com>
 Subject: {word}
 Message-ID: <{text}@client.example>
 X-Note: {text}
@@ -104,14 +104,23 @@ Content-Type: text/html; charset=utf-8
 
 <p>{text}<a href="//evil.example/{text}">{text}</a>
 --a--
---b
-Content-Type: application/{UNFIT.sub("", text).replace("/", "") or "x"}; name="{shown}"
+{"".join(map(attached, named))}--b--
+"""
+
+
+def attached(text: str) -> str:
+    """Type, name and Content-ID of a part say it."""
+    return f"""--b
+Content-Type: application/{UNFIT.sub("", text).replace("/", "") or "x"}; name="{quoted(text)}"
 Content-Disposition: attachment; filename*=utf-8''{quote(text, safe="")}
 Content-ID: <{text}>
 
 x
---b--
 """
+
+
+def quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 @contextmanager
