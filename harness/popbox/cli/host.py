@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from popbox.cli.options import address, allow_writes, on, token
+from popbox.cli.options import address, allow_writes, octets_of, on, token
 from popbox.cli.output import echo
 from popbox.clients.smtp import deliver
 from popbox.errors import ConnectionFailed, StepTimeout, UnusableError
@@ -141,7 +141,7 @@ def exec_(settings: Settings, name: str | None, argv: tuple[str, ...]) -> int:
 def provision(settings: Settings, file: Path, plan: bool, no_delete: bool, yes: bool, name: str | None) -> int:
     """Make the host what FILE, an accounts.toml on this machine, says; see `mailhost apply`."""
     verb = ["plan"] if plan else ["apply", *(["--no-delete"] if no_delete else []), *(["--yes"] if yes else [])]
-    ran = target(settings, name).run(*verb, "/dev/stdin", stdin=file.read_bytes())
+    ran = target(settings, name).run(*verb, "/dev/stdin", stdin=octets_of(file))
     _hand_on(ran)
     return ran.code
 
@@ -165,7 +165,7 @@ def send(
 
     Exit codes: 0 accepted, 1 refused, 3 no such server.
     """
-    octets = path.read_bytes() if path else sys.stdin.buffer.read()
+    octets = octets_of(path) if path else sys.stdin.buffer.read()
     where = address(to_host) if to_host else target(settings, name).address("smtp")
     try:
         receipt = deliver(where, sender, recipients, octets.replace(b"\r\n", b"\n"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ MOUNTS = {
 }
 OTHERS = ("remote", "mounted")  # hosts that are there, and that popbox neither starts nor ends
 LONGEST_PASSWORD = 4096
+MOST_OCTETS = 256 << 20  # our choice: of a file whose octets are handed on
 
 
 on = click.option("--on", "name", metavar="NAME", help="Which host, where several are up; `popbox status` has names.")
@@ -111,6 +113,22 @@ def _host_and_port(text: str, least_port: int = 1) -> Address | None:
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
+def octets_of(path: Path) -> bytes:
+    """A file's octets.
+
+    Raises:
+        UnusableError: it cannot be read, or is larger than 256 MiB: a device may have no end.
+    """
+    try:
+        with path.open("rb") as file:
+            octets = file.read(MOST_OCTETS + 1)
+    except OSError as error:
+        raise UnusableError(f"{path}: {error.strerror}") from error
+    if len(octets) > MOST_OCTETS:
+        raise UnusableError(f"{path}: is larger than {MOST_OCTETS >> 20} MiB, and not read")
+    return octets
+
+
 def password_in(path: str) -> str:
     """The first line of a file, ``-`` for standard input.
 
@@ -118,7 +136,8 @@ def password_in(path: str) -> str:
         click.BadParameter: the file cannot be read, or its first line is empty.
     """
     try:
-        octets = sys.stdin.buffer.readline() if path == "-" else Path(path).read_bytes()[:LONGEST_PASSWORD]
+        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
+            octets = file.readline(LONGEST_PASSWORD)
         password = octets.partition(b"\n")[0].removesuffix(b"\r").decode()
     except (OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"--password-file {path}: {error}") from error

@@ -16,6 +16,8 @@ from popbox.scenario.model import Scenario
 from popbox.scenario.references import broken_references
 from popbox.scenario.toml_lines import line_of, lines_of
 
+MOST_OCTETS = 16 << 20  # our choice: of a TOML file
+
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFile:
@@ -56,7 +58,11 @@ def text_of(path: Path) -> str:
         ScenarioError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            octets = file.read(MOST_OCTETS + 1)  # a device may have no end
+        if len(octets) > MOST_OCTETS:
+            raise ScenarioError(str(path), "", f"is larger than {MOST_OCTETS >> 20} MiB, and not read")
+        return octets.decode("utf-8")
     except OSError as error:
         raise ScenarioError(str(path), "", error.strerror or str(error)) from error
     except UnicodeDecodeError as error:

@@ -92,3 +92,11 @@ def test_a_copied_package_without_metadata_knows_its_version(tmp_path: Path) -> 
         str(tmp_path / "mailhost/__init__.py"),
         f"mailhost, version {mailhost.__version__} (popbox)",
     ]
+
+
+@pytest.mark.parametrize("argv", [["schema", "accounts"], ["--help"], ["mkpasswd", "--help"]])
+def test_output_that_cannot_be_written_is_one_line(argv: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "mailhost", *argv]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (111, "mailhost: output: No space left on device\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from popbox.clients.wire import Address
+from popbox.errors import UnusableError
 from popbox.load.plan.model import Plan
 from popbox.load.plan.read import from_table
 
@@ -46,10 +47,19 @@ class Spec:
 
     @classmethod
     def read(cls, path: Path) -> Spec:
-        """The spec as ``write`` left it."""
-        kept: dict[str, Any] = json.loads(path.read_text())
-        kept |= {"smtp": Address(*kept["smtp"]), "pop3": Address(*kept["pop3"])}
-        return cls(**(kept | {"given": tuple(tuple(one) for one in kept["given"])}))
+        """The spec as ``write`` left it.
+
+        Raises:
+            UnusableError: it is not there, or no spec.
+        """
+        try:
+            kept: dict[str, Any] = json.loads(path.read_text())
+            kept |= {"smtp": Address(*kept["smtp"]), "pop3": Address(*kept["pop3"])}
+            return cls(**(kept | {"given": tuple(tuple(one) for one in kept["given"])}))
+        except OSError as error:
+            raise UnusableError(f"{path}: {error.strerror}: this is no folder of `popbox load run`") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnusableError(f"{path}: is not as `popbox load run` wrote it") from error
 
     def write(self, path: Path) -> None:
         """Make a new file, for this user's processes alone: it has the boxes' password."""

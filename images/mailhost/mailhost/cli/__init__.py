@@ -6,14 +6,18 @@ Exit codes: 0 done, 1 something is wrong with the host (lint, a failed check), 2
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mailhost import __version__
 
 DEFAULT_HOME = "/var/qmail"
+NOT_NOW = 111
 
 # verb -> module that defines a click command of that name; loaded only when the verb is used or help is asked for.
 VERBS: dict[str, str] = {
@@ -51,6 +55,15 @@ class LazyGroup(click.Group):
         """``verbs`` maps a verb to the module that defines a command of that name (``-`` becomes ``_``)."""
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._verbs = verbs
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it; that what it prints cannot be written, as on a full disk, is one line for whatever verb."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as why:
+            with contextlib.suppress(OSError):
+                click.echo(f"mailhost: {why.filename or 'output'}: {why.strerror or why}", err=True)
+            sys.exit(NOT_NOW)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All verbs, sorted, without importing one."""

@@ -1,0 +1,49 @@
+"""Files that cannot be used end a command with 2 and one line: folders, devices without an end, what is of another kind."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MEMORY = 2 << 30  # far more than popbox needs; a device read to its end takes all there is
+
+
+def ended(*argv: str) -> tuple[int, str]:
+    def small() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+    command = [sys.executable, "-m", "popbox", *argv]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, preexec_fn=small)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["run", "/dev/zero"], "/dev/zero: is larger than 16 MiB, and not read"),
+        (["load", "/dev/zero"], "/dev/zero: is larger than 16 MiB, and not read"),
+        (["load", "judge", "{folder}"], "{folder}/spec.json: No such file or directory: this is no folder of"),
+        (["load", "judge", "{folder}/other"], "{folder}/other/spec.json: is not as `popbox load run` wrote it"),
+        (
+            ["send", "a@b", "c@d", "--to-host", "127.0.0.1:1", "--file", "/dev/zero"],
+            "/dev/zero: is larger than 256 MiB",
+        ),
+    ],
+)
+def test_it_ends_with_2_and_one_line(tmp_path: Path, argv: list[str], said: str) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/spec.json").write_text("{}")
+    code, stderr = ended(*(word.format(folder=tmp_path) for word in argv))
+    assert (code, len(stderr.splitlines())) == (2, 1), stderr
+    assert said.format(folder=tmp_path) in stderr
+
+
+def test_a_password_is_read_from_a_device_up_to_its_limit() -> None:
+    words = ["pop3-check", "127.0.0.1:1", "--login", "a", "--password-file", "/dev/zero"]
+    code, stderr = ended(*words)
+    assert code in (2, 3)
+    assert "Traceback" not in stderr
