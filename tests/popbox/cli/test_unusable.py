@@ -1,4 +1,4 @@
-"""Files that cannot be used end a command with 2 and one line: folders, devices without an end, what is of another kind."""
+"""Files that cannot be used end a command with 2 and one line: folders, devices without an end, other kinds."""
 
 from __future__ import annotations
 
