@@ -27,7 +27,8 @@ LIVE = """() => ({
   made: [...document.querySelectorAll("*")].flatMap((one) => [one.localName,
     ...one.getAttributeNames().filter((name) => name !== "data-ran").map((name) => `${one.localName} ${name}`)]),
   scripts: document.querySelectorAll("script, link, meta, iframe, form").length,
-  links: [...document.querySelectorAll("[href], [src], [action]")].map((one) => one.href || one.src || one.action),
+  links: [...document.querySelectorAll("[href], [src], [action]")]
+    .map((one) => String(one.href || one.src || one.action)),
   heading: document.querySelector("h1")?.textContent ?? "",
   text: document.body.innerText,
   ran: "ran" in document.documentElement.dataset,
