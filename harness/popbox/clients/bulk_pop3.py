@@ -20,7 +20,7 @@ from popbox.clients.wire import Address, readable
 from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 
 RECEIVE_OCTETS = 65_536  # more would come from mmap(2) each time, and go back
-WHOLE_OCTETS = 262_144  # our choice: a larger message comes in pieces
+WHOLE_OCTETS = 65_536  # our choice: a larger message comes in pieces; each receive copies what is there
 LINE_OCTETS = 65_536  # our choice: RFC 2449 §4 allows 512 for a status line
 LISTING_OCTETS = 1 << 28  # our choice: 256 MiB is UIDL for some three million messages
 _ENDS_WORD = ("", " ", "\t")
@@ -165,13 +165,14 @@ class BulkPop3:
 
         None: what has come of it is still there, to be read by ``_status`` and ``body``.
         """
-        began = 0.0
+        began, seen = 0.0, 0  # ``seen``: so many octets of the reply hold no end
         while True:
             buffer, at = self._buffer, self._at
             if buffer.startswith(_USUAL, at):
                 begin = buffer.find(b"\n", at)
-                end = buffer.find(b"\n.\r\n", begin) if begin >= 0 else -1
-                if begin >= 0 and buffer.find(b"\n.\n", begin, end + 2 if end >= 0 else len(buffer)) >= 0:
+                start = max(begin, at + seen)
+                end = buffer.find(b"\n.\r\n", start) if begin >= 0 else -1
+                if begin >= 0 and buffer.find(b"\n.\n", start, end + 2 if end >= 0 else len(buffer)) >= 0:
                     return None
                 if end >= 0:
                     self._at = end + 4
@@ -179,6 +180,7 @@ class BulkPop3:
                     return text if b"\n.." not in text and text[:2] != b".." else _unstuffed(text)
                 if self.left > (WHOLE_OCTETS if begin >= 0 else LINE_OCTETS):
                     return None
+                seen = max(0, self.left - 3)  # an end may be there in part
             elif self.left:
                 return None
             began = began or time.monotonic()

@@ -104,6 +104,24 @@ def test_replies_to_commands_sent_ahead() -> None:
         ]
 
 
+@pytest.mark.parametrize("cut", range(1, 22))
+@pytest.mark.parametrize("end", [b"\r\n.\r\n", b"\n.\n"])
+def test_a_reply_cut_anywhere(cut: int, end: bytes) -> None:
+    reply = b"+OK 9\r\n.\r.\n..x" + end + b"+OK\r\n.\r\n"
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(b"+OK\r\n")
+        connection.recv(4096)
+        connection.sendall(reply[:cut])
+        time.sleep(0.01)  # two packets
+        connection.sendall(reply[cut:])
+        connection.recv(1)
+
+    with server(script) as address, BulkPop3(address, 5) as stream:
+        got = [b"".join(one) for one in stream.retrieve_all([1, 2], 9) if not isinstance(one, Pop3Refused)]
+    assert got == [b".\r.\n.x" + end[: -3 if end[0] == 13 else -2], b""]
+
+
 def test_no_more_commands_ahead_than_allowed() -> None:
     heard: list[bytes] = []
 
