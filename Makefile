@@ -9,7 +9,7 @@ SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 # A pytest in a fresh clone compiles hundreds of files, and so does each that a test starts, where none of it is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check quick coverage docs browser picture bare lint wheels lock bench bench-check mutants clean
+.PHONY: demo test check quick coverage docs browser picture bare lint wheels release-check lock bench bench-check mutants clean
 
 demo: $(VENV)/.run
 	$(VENV)/bin/popbox demo $(ARGS)
@@ -99,6 +99,13 @@ wheels: $(VENV)/.run
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation -w dist . ./images/mailhost
 	@ls dist/*.whl
 
+# All of a release but its upload, into report/release: wheels, their tests, images, what is in them (.ci/release).
+release-check: $(VENV)/.sbom
+	$(PY) .ci/release
+$(VENV)/.sbom: .ci/sbom.txt $(VENV)/.dev
+	$(PY) -m pip install --quiet --require-hashes -r .ci/sbom.txt
+	@touch $@
+
 # Makes the hash-pinned requirement files; needs `uv` on PATH (its own lock file would record index addresses).
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
     --no-emit-package popbox-mailhost
@@ -110,6 +117,7 @@ lock:
 	$(LOCK) $(MAILHOST) --extra standin -o images/mailhost/requirements-standin.txt -c requirements.txt
 	$(LOCK) images/mailhost/requirements-box.in -o images/mailhost/requirements-box.txt -c requirements-dev.txt
 	$(LOCK) harness/docs/requirements.in -o harness/docs/requirements.txt -c requirements-dev.txt
+	$(LOCK) .ci/sbom.in -o .ci/sbom.txt -c requirements-dev.txt
 	$(LOCK) $(BROWSER).in -o $(BROWSER).txt -c requirements-dev.txt
 
 clean:
