@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +137,7 @@ class LocalHost(LocalFiles):
             raise HostError(f"uid {POPUSER_UID} cannot pass {closed}: set TMPDIR to a directory that others may enter")
 
     def _spawn(self, service: Service) -> None:
+        now = self._registry.now(self._record)  # another popbox may have started the other service again, or kept it
         with (self._root / "log" / f"{service}.out").open("wb") as out, self._log_path(service).open("ab") as log:
             child = subprocess.Popen(
                 self._argv(*DAEMONS[service], "--listen", self._listen[service]),
@@ -147,8 +149,7 @@ class LocalHost(LocalFiles):
             )
         self._children[service] = child
         self._ended.discard(service)
-        processes = {**self._record.processes, service: Process.of(child.pid)}
-        self._record = replace(self._record, processes=processes)
+        self._record = replace(now, processes={**now.processes, service: Process.of(child.pid)})
         self._registry.save(self._record)
 
     def _argv(self, *argv: str) -> list[str]:
@@ -343,7 +344,9 @@ class LocalHost(LocalFiles):
         keep(self._registry, self._record)
 
     def close(self) -> None:
-        """See Host."""
+        """See Host. What another popbox has started since ends in order, too."""
+        with suppress(HostError):  # a record that cannot be read any more: then by what we know
+            self._record = self._registry.now(self._record)
         for process in self._record.processes.values():
             if not process.seen_from_here():  # here its pid is another process's
                 machine = process.where.partition(" ")[0]

@@ -213,5 +213,5 @@ def _known(kind: type[Process] | type[Record], table: dict[str, Any]) -> dict[st
 
 def keep(registry: Registry, record: Record) -> None:
     """Mark a host as kept: it outlives this process until ``popbox down``."""
-    registry.save(replace(record, kept=True))
+    registry.save(replace(registry.now(record), kept=True))
     kept(record.id)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.popbox.standin import standin
 
 from popbox.hosts.choose import attach
+from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Registry
 from popbox.settings import Settings, find_assets
 
@@ -26,3 +27,32 @@ def test_a_service_that_another_popbox_has_started_again_is_not_gone(tmp_path: P
         assert other.alive("pop3") == "its process is gone"
         assert other.pid("pop3") == 0
         host.restart("pop3", time.monotonic() + 60)
+
+
+def test_two_that_start_services_again_lose_nothing_of_the_record(tmp_path: Path) -> None:
+    with standin(tmp_path) as host:
+        host.keep()
+        registry = Registry(tmp_path)
+        (record,) = registry.all()
+        other = attach(record, Settings(find_assets(), tmp_path, None), registry)
+        host.restart("pop3", time.monotonic() + 60)
+        other.restart("smtp", time.monotonic() + 60)
+        (record,) = registry.all()
+        assert [one.lives() for one in record.processes.values()] == [True, True]
+        assert record.kept
+        other.close()
+
+
+def test_what_another_popbox_has_started_ends_in_order(tmp_path: Path) -> None:
+    """Also where it is frozen: it was not let go of, and killed after a while."""
+    with standin(tmp_path) as host:
+        host.keep()
+        registry = Registry(tmp_path)
+        (record,) = registry.all()
+        other = attach(record, Settings(find_assets(), tmp_path, None), registry)
+        host.restart("pop3", time.monotonic() + 60)
+        host.pause("pop3", True)
+        other.close()
+        assert isinstance(host, LocalHost)
+        assert host._children["pop3"].wait(60) == 0, "by TERM, and not by KILL"
+        assert registry.all() == []
