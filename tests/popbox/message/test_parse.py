@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import time
 from email.message import EmailMessage
 
@@ -15,6 +16,8 @@ from popbox.message import Link, parse
 from popbox.message.codes import codes
 from popbox.message.markup import read_html, read_text
 from popbox.message.parse import addresses
+
+module = importlib.import_module("popbox.message.parse")  # the package has a function of that name
 
 
 def reset_mail() -> EmailMessage:
@@ -241,3 +244,24 @@ def test_no_octets_make_it_raise(pieces: list[bytes]) -> None:
     got = parse(raw)
     assert got.raw == raw
     assert not any("the message cannot be parsed" in one for one in got.defects)
+
+
+ATOM = st.text("ab1+-_.='!{}", min_size=1, max_size=5)
+ODD = st.text("ab .<>@\"(),;:\\=?-_+1!\t%&'[]/{}~^|`*#$", max_size=14)
+NAMED = st.builds("{} <{}@{}>".format, st.sampled_from(["Joe", "Joe 1a", "x  y"]), ATOM, ATOM)
+FIELD_NAMES = ("Subject", "X-a", "Received", "From", "To", "Date", "Message-ID", "Content-Type", "MIME-Version")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from(FIELD_NAMES), st.one_of(ODD, NAMED, st.builds("{}@{}".format, ATOM, ATOM)))
+def test_a_field_that_is_shown_as_it_stands_is_read_so_by_the_library_too(name: str, value: str) -> None:
+    if module._is_as_read(name.lower(), value):
+        assert module._tried(lambda: str(module._POLICY.header_factory(name, value)), value) == value
+
+
+def test_ordinary_fields_are_shown_as_they_stand() -> None:
+    """Else the shortcut is none."""
+    shown = {"received": "(qmail 1 invoked by uid 2); 1 Jan 2026 00:00:00 -0000", "to": "joe@domain.com"}
+    assert all(module._is_as_read(*one) for one in (*shown.items(), ("from", "The Shop <no-reply@shop.example>")))
+    others = {"from": '"Joe" <joe@x>', "subject": "=?utf-8?q?a?=", "date": "x", "x-any": "a\tb"}
+    assert not any(module._is_as_read(*one) for one in others.items())

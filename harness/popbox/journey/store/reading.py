@@ -98,6 +98,14 @@ class Reading:
         rows = self._reader().execute(query, {"root": root})
         return [_event(row) for row in rows]
 
+    def filed_behind(self, root: int, after: int) -> bool:
+        """Whether a journey has a file that was seen behind a cursor: a fraction of what all its events take."""
+        query = (
+            "SELECT 1 FROM events WHERE kind = 'filed' AND seq > :after AND message IN"
+            " (SELECT id FROM messages WHERE id = :root OR (root = :root AND root != id)) LIMIT 1"
+        )
+        return self._reader().execute(query, {"root": root, "after": after}).fetchone() is not None
+
     def blind(self) -> str:
         """Why POP3 does not say which messages it hands out, if so."""
         query = "SELECT fields FROM events WHERE message IS NULL AND kind = 'blind' ORDER BY seq DESC LIMIT 1"

@@ -46,6 +46,11 @@ class Wanted(BaseModel):
         """The address to watch, in lower case."""
         return self.to.lower() if self.to else ANY
 
+    @property
+    def seen(self) -> int:
+        """Arrivals up to this id are not wanted, whatever they are."""
+        return 0
+
     def check(self, within: Space | None) -> None:
         """Refuse what would mean every message there is, and in a space what would tell of others.
 
@@ -86,6 +91,11 @@ class WantedMessages(Wanted):
     after: int = Field(0, ge=0, le=GREATEST, description="only messages with a greater id: those not seen yet")
     count: int = Field(1, ge=1, le=100, description="how many")
 
+    @property
+    def seen(self) -> int:
+        """Those that this client was given before."""
+        return self.after
+
     def takes(self, one: Arrival, within: Space | None) -> bool:
         """Whether an arrival is wanted."""
         return one.id > self.after and super().takes(one, within)
@@ -116,6 +126,6 @@ def there(store: Store, wanted: Wanted, within: Space | None) -> list[Arrival]:
     """
     filters = Filters(to=wanted.to, subject=wanted.subject, domain=within.domain if within else None)
     ids = messages_behind(store, filters, wanted.since)
-    roots = dict.fromkeys(store.root_of(one) for one in ids)
+    roots = [one for one in dict.fromkeys(map(store.root_of, ids)) if store.filed_behind(one, wanted.seen)]
     found = {one.id: one for root in roots for one in family_of(store, root) if wanted.takes(one, within)}
     return [found[id] for id in sorted(found)]

@@ -22,13 +22,12 @@ from popbox.serve.errors import ApiError
 from popbox.serve.journeys import GREATEST, exactly
 from popbox.serve.live import Live
 from popbox.serve.space import Space, Within
-from popbox.serve.watch.tail import Page, Tail, Told
+from popbox.serve.watch.tail import Page, Tail, Told, gathered
 
 MOST_STREAMS = 100  # our choice
 GATHER_S = 0.025  # our choice: a pass makes two commits, and a hundred streams cost less if they send both at once
 HEARTBEAT_S = 15.0  # our choice: proxies close what is silent for a minute
 RETRY_MS = 2_000  # our choice: a client waits so long before it comes again
-CHUNK_OCTETS = 65_536  # our choice: written at once, as uvicorn's buffer
 PRUNED = "these events are in the store no more: it keeps what --keep and --most-size allow"
 AHEAD = "the store has no event of that number: it is another one, or was begun again; all of it follows"
 
@@ -59,6 +58,11 @@ class Wanted:
     kinds: frozenset[Kind] = frozenset()
     within: Space | None = None
     family: set[int] | None = None
+
+    @property
+    def all(self) -> bool:
+        """Whether no event is left out."""
+        return not (self.to or self.domain or self.kinds or self.within or self.family is not None)
 
     def fits(self, told: Told) -> bool:
         """Whether the event is sent."""
@@ -162,17 +166,7 @@ def _gap(first: int, last: int, missing: int, why: str) -> bytes:
 def _pieces(page: Page, after: int, wanted: Wanted) -> Iterable[bytes]:
     if page.missing:
         yield _gap(after + 1, page.next, page.missing, PRUNED)
-    held: list[bytes] = []
-    size = 0
-    for told in page.told:
-        if wanted.fits(told):
-            held.append(told.frame)
-            size += len(told.frame)
-        if size >= CHUNK_OCTETS:
-            yield b"".join(held)
-            held, size = [], 0
-    if held:
-        yield b"".join(held)
+    yield from page.pieces if wanted.all else gathered(told.frame for told in page.told if wanted.fits(told))
 
 
 def _family(live: Live, of: int) -> set[int]:

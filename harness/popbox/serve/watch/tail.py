@@ -10,13 +10,14 @@ import asyncio
 import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from popbox.journey.model import Event, Kind, addresses_in
 from popbox.journey.store import Store
 
 PAGE = 500  # our choice: events read at once, by a stream that is behind
+CHUNK_OCTETS = 65_536  # our choice: written at once, as uvicorn's buffer
 MOST_KEPT = 5_000  # our choice: events in memory; a stream that is further behind reads the store
 MOST_NAMED = 5_000  # our choice: messages whose addresses are in memory
 HOSTS = (Kind.GAP, Kind.BLIND)  # about no address: how recording goes
@@ -41,11 +42,15 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events behind a cursor, the cursor behind them, and how many between both are in the store no more."""
+    """Events behind a cursor, the cursor behind them, and how many between both are in the store no more.
+
+    ``pieces`` are all of them as they are sent, for streams without a filter.
+    """
 
     told: tuple[Told, ...]
     next: int
     missing: int
+    pieces: tuple[bytes, ...]
 
 
 @dataclass(slots=True)
@@ -133,6 +138,7 @@ class Tail:
         self._told: list[Told] = []
         self._floor = self._reached = store.cursor()  # all events behind the one, up to the other, are in memory
         self._reading = asyncio.Lock()
+        self._latest: tuple[int, Page] | None = None  # a hundred streams ask for the same
 
     async def page(self, after: int) -> Page:
         """At most PAGE events behind a cursor; none where there is nothing new."""
@@ -140,9 +146,13 @@ class Tail:
             async with self._reading:
                 if after >= self._reached:
                     self._keep(*await asyncio.to_thread(self._read, self._judge, self._reached))
+            if self._latest and self._latest[0] == after and self._latest[1].next == self._reached:
+                return self._latest[1]
             if after >= self._floor:
                 begin = bisect_right(self._told, after, key=lambda one: one.seq)
-                return _page(self._told[begin : begin + PAGE], after, self._reached)
+                page = _page(self._told[begin : begin + PAGE], after, self._reached)
+                self._latest = after, page
+                return page
         told, reached = await asyncio.to_thread(self._read, Judge(self._store), after)
         return _page(told, after, reached)
 
@@ -162,4 +172,18 @@ class Tail:
 
 def _page(told: list[Told], after: int, reached: int) -> Page:
     upto = told[-1].seq if told else max(after, reached)
-    return Page(tuple(told), upto, upto - after - len(told))
+    return Page(tuple(told), upto, upto - after - len(told), tuple(gathered(one.frame for one in told)))
+
+
+def gathered(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Frames in pieces of about CHUNK_OCTETS, none of them cut."""
+    held: list[bytes] = []
+    size = 0
+    for frame in frames:
+        held.append(frame)
+        size += len(frame)
+        if size >= CHUNK_OCTETS:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)

@@ -14,9 +14,13 @@ from urllib.parse import quote
 
 import pytest
 from tests.popbox.serve.mailing import box_without_tmp, cursor_of, journey_of, mail, send
+from tests.popbox.serve.recorded import message
 from tests.popbox.serve.served import ask, serving
 
 from popbox.hosts.base import Host
+from popbox.journey.model import Event, Kind
+from popbox.journey.store import Store
+from popbox.serve.mail.wanted import WantedMessages, there
 
 WAIT = "/v1/messages/wait"
 
@@ -166,3 +170,21 @@ def quiet() -> Iterator[None]:
     before = threading.active_count()
     yield
     assert threading.active_count() <= before + 1
+
+
+def test_what_was_given_before_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks again and again would read all its mail each time; a late copy of an old message is new."""
+    read: list[int] = []
+    of = Store.events_of
+    monkeypatch.setattr(Store, "events_of", lambda store, root: read.append(root) or of(store, root))
+    with Store.open(tmp_path / "journeys") as store:
+        ids = [message(store, number, "joe@a.example") for number in range(3)]
+        first = there(store, WantedMessages(to="joe@a.example"), None)
+        assert ([one.message for one in first], read) == (ids, ids)
+        read.clear()
+        assert there(store, WantedMessages(to="joe@a.example", after=first[-1].id), None) == []
+        assert read == []
+        fields = next(one.fields for one in store.events_about(ids[0]) if one.kind is Kind.FILED)
+        [late] = store.append([Event(9.0, Kind.FILED, ids[0], {**fields, "uidl": "late"})])
+        again = there(store, WantedMessages(to="joe@a.example", after=first[-1].id), None)
+        assert ([one.id for one in again], read) == ([late], [ids[0]])
