@@ -30,6 +30,7 @@ MENU: dict[str, tuple[str, ...]] = {
     "The harness": (
         "harness/README",
         "scenarios/README",
+        "scenarios/load/README",
         "harness/popbox/operate/README",
         "harness/popbox/conformance/README",
         "harness/popbox/load/README",

@@ -17,12 +17,11 @@ from tests.popbox import ROOT
 from popbox.cli.main import cli
 
 
-def popbox(*argv: str, state: Path) -> subprocess.CompletedProcess[str]:
+def popbox(*argv: str, state: Path, within_s: float = 100) -> subprocess.CompletedProcess[str]:
     """Run popbox as a user does, with a state directory of its own."""
     environ = {**os.environ, "XDG_STATE_HOME": str(state)}
-    return subprocess.run(
-        [sys.executable, "-m", "popbox", *argv], capture_output=True, text=True, env=environ, timeout=100, check=False
-    )
+    words = [sys.executable, "-m", "popbox", *argv]
+    return subprocess.run(words, capture_output=True, text=True, env=environ, timeout=within_s, check=False)
 
 
 def commands(group: click.Group, prefix: str) -> list[str]:

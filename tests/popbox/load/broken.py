@@ -44,7 +44,7 @@ def run(place: Path, plan: str, seed: int, span: int) -> Found:
         smtp, pop3 = (f"127.0.0.1:{port}" for port in peer.stdout.readline().split())
         words = ("load", str(place / "plan.toml"), "--accounts", str(place / "boxes.csv"), "--seed", str(seed))
         where = ("--host", "remote", "--allow-writes", "--smtp", smtp, "--pop3", pop3)
-        done = popbox(*words, *where, "--report", str(place / "out"), state=place)
+        done = popbox(*words, *where, "--report", str(place / "out"), state=place, within_s=100 + span / 10)
         planted = json.loads(peer.communicate("")[0])
     cases = json.loads((place / "out/load.json").read_text())["verdict"]["cases"]
     found = {(one["verdict"], one["token"], one["box"]) for one in cases if one["verdict"] not in GOOD}

@@ -39,7 +39,8 @@ class Logging(FakeHost):
 
 def test_each_line_of_the_message_is_kept_and_none_of_another(tmp_path: Path) -> None:
     host = Logging(logs={"smtp": LOG})
-    evidence(host, [Case("doubled", "t1", "joe@a", "2 copies", octets=2_000, qp=1_077)], tmp_path)
+    cases = [Case("doubled", "t1", box, "2 copies", octets=2_000, qp=1_077) for box in ("joe@a", "ann@a")]
+    evidence(host, cases, tmp_path)
     assert json.loads((tmp_path / EVIDENCE).read_text()) == {
         "t1": [
             "info msg 8: bytes 2300 from <a@b> qp 1077 uid 888",

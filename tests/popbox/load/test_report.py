@@ -104,6 +104,18 @@ def test_a_disk_of_mailboxes_has_recovered_when_a_message_accepted_since_is_list
     assert (one.target, one.took_s) == ("popboxes", 3.0)
 
 
+def test_the_next_fault_is_no_part_of_a_recovery(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1", at=1.0)
+    books.broke("fill", "popboxes", 2.0, 4.0)
+    books.broke("restart", "smtp", 4.5, 20.0)
+    books.sent("t2", at=21.0)
+    books.fetched("t2", "u2", at=22.0)
+    books.ended()
+    found = outcome(tmp_path, Budgets(()).limits(())).figures.recoveries
+    assert [one.took_s for one in found] == [pytest.approx(2.5), pytest.approx(1.0)]
+
+
 def test_a_fault_that_was_healed_as_the_load_ended_has_no_recovery_and_breaks_no_budget(tmp_path: Path) -> None:
     books = Written(tmp_path)
     books.sent("t1", at=1.0)

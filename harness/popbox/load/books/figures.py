@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,10 @@ def _fairness(books: DuckDBPyConnection) -> float:
 
 
 def _recoveries(books: DuckDBPyConnection) -> list[Recovery]:
-    """Success is a message accepted, for POP3 a login, and for its disk that a message accepted since is listed."""
+    """Success is a message accepted, for POP3 a login, and for its disk that a message accepted since is listed.
+
+    The time in which the next fault was there does not count.
+    """
     query = """SELECT kind, target, (from_ns - zero.ns) / 1e9, (until_ns - zero.ns) / 1e9, CASE f.target
         WHEN 'popboxes' THEN (SELECT min(v.seen_ns) FROM visible v WHERE v.at_ns > f.until_ns)
         WHEN 'pop3' THEN (SELECT min(r.at_ns) FROM rows r WHERE r.at_ns > f.until_ns AND r.event = 'login')
@@ -130,9 +134,17 @@ def _recoveries(books: DuckDBPyConnection) -> list[Recovery]:
         END - until_ns, greatest(0, (SELECT max(at_ns) FROM rows WHERE event IN ('accept', 'refuse', 'unsure', 'login'))
         - until_ns) FROM faults f, zero WHERE until_ns IS NOT NULL ORDER BY from_ns"""
     found = books.execute(query).fetchall()
+    times = [(a, u) for _, _, a, u, _, _ in found]
     return [
-        Recovery(k, t, a, u, None if took is None else took / 1e9, tried / 1e9) for k, t, a, u, took, tried in found
+        Recovery(kind, target, a, u, None if took is None else took / 1e9 - _broken(times, u, took / 1e9), tried / 1e9)
+        for kind, target, a, u, took, tried in found
     ]
+
+
+def _broken(times: Sequence[tuple[float, float]], healed_s: float, took_s: float) -> float:
+    """For how much of ``took_s`` after a moment one of the faults was there."""
+    end_s = healed_s + took_s
+    return sum(max(0.0, min(until, end_s) - max(begun, healed_s)) for begun, until in times)
 
 
 def _row(books: DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -1,12 +1,13 @@
 """What each process of a run cost, sampled while it lasted: a file of lines, and the slope of its memory.
 
-A soak shows what an hour hides: memory, descriptors or threads that only grow. The slope is that of the longest time
-for which a service had the same first process, without its first fifth: a program that has just begun grows anyway.
+A soak shows what an hour hides: memory, descriptors or threads that only grow. The slope is that of the lowest values,
+in the longest time for which a service had the same first process, without its first fifth: a program that has just
+begun grows anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +16,7 @@ from statistics import linear_regression
 FILE = "samples.tsv"
 FEWEST = 8  # our choice: of fewer samples there is no slope
 WARM_UP = 0.2
+WINDOWS = 12  # our choice: in a soak of an hour each has 24 samples, and in one of them few sessions are open
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,19 @@ def growth(samples: Iterable[Sample]) -> Iterator[Growth]:
         warm = [one for one in longest if one.at_s >= warm_s]
         if len(warm) < FEWEST:
             continue
-        hours = [one.at_s / 3_600 for one in warm]
         yield Growth(
             who=who,
             over_s=warm[-1].at_s - warm[0].at_s,
-            rss_mb_h=linear_regression(hours, [one.rss_kib * 1_024 / 1e6 for one in warm]).slope,
-            descriptors_h=linear_regression(hours, [one.descriptors for one in warm]).slope,
-            threads_h=linear_regression(hours, [one.threads for one in warm]).slope,
+            rss_mb_h=_slope(warm, lambda one: one.rss_kib * 1_024 / 1e6),
+            descriptors_h=_slope(warm, lambda one: one.descriptors),
+            threads_h=_slope(warm, lambda one: one.threads),
             rss_mb=max(one.rss_kib for one in seen) * 1_024 / 1e6,
             cpu_s=sum(life[-1].cpu_s - life[0].cpu_s for life in lives),
         )
+
+
+def _slope(warm: Sequence[Sample], value: Callable[[Sample], float]) -> float:
+    """An hour's growth of the lowest values, one of each window: what comes and goes with sessions is no leak."""
+    size = max(1, len(warm) // WINDOWS)
+    lowest = [min(warm[at : at + size], key=value) for at in range(0, len(warm), size)]
+    return linear_regression([one.at_s / 3_600 for one in lowest], [value(one) for one in lowest]).slope

@@ -44,8 +44,8 @@ class _Reading:
                 about = self.running.pop(delivery, [])
             case Ended(number):
                 about = self.queued.pop(number, [])
-        for one in about:
-            lines = self.found.setdefault(one.token, [])
+        for token in {one.token for one in about}:  # one of several recipients is a case of its own
+            lines = self.found.setdefault(token, [])
             if len(lines) < MOST_LINES:
                 lines.append(text)
 

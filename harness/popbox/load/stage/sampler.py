@@ -78,6 +78,7 @@ def _name(one: psutil.Process) -> str:
 
 
 def _sum(who: str, family: list[psutil.Process], at_s: float) -> Sample:
+    """The first of the family stands for it: by another pid it is another one, and pids begin again at low numbers."""
     rss = descriptors = threads = 0
     cpu_s = 0.0
     for one in family:
@@ -91,5 +92,4 @@ def _sum(who: str, family: list[psutil.Process], at_s: float) -> Sample:
             continue  # a child that has ended since
         except psutil.AccessDenied:
             descriptors = -1_000_000  # below zero for all of them
-    pid = min(one.pid for one in family)
-    return Sample(at_s, who, pid, len(family), rss // 1_024, max(descriptors, -1), threads, cpu_s)
+    return Sample(at_s, who, family[0].pid, len(family), rss // 1_024, max(descriptors, -1), threads, cpu_s)
