@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from tests.parity.real import HOME, MAIL_USER, MARKS, fresh, own, privately
 
 from mailhost.qmail.asuser import as_user
@@ -138,6 +139,7 @@ def compare() -> tuple[dict[int, int], list[str]]:
     return codes, differences
 
 
+@pytest.mark.slow
 def test_q_local_q_dot_q_line_qmail_local_n_says_what_our_rules_say() -> None:
     codes, differences = privately(compare)
     print(f"{TREES * QUERIES:,} deliveries compared with qmail-local -n, by exit code: {dict(sorted(codes.items()))}")

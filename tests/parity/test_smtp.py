@@ -191,6 +191,7 @@ def fuzz(rng: random.Random) -> bytes:
     return bytes(text)
 
 
+@pytest.mark.slow
 def test_dialogues_are_answered_as_by_qmail_smtpd(tmp_path: Path) -> None:
     """>= 500 dialogues, each cut differently on our side, with and without RELAYCLIENT."""
     found = differences(tmp_path, DIALOGUES)

@@ -36,6 +36,7 @@ def left_up(project: pytest.Pytester) -> list[str]:
     return [record.place for record in Registry(project.path / "state/popbox").all()]
 
 
+@pytest.mark.slow
 def test_the_example_project_passes_on_one_host_shared_by_two_processes(project: pytest.Pytester) -> None:
     shutil.copytree(EXAMPLE, project.path / "example")
     options = ["--rootdir=example", "-c", "example/pyproject.toml", "-n2", "--popbox-report=report"]

@@ -30,6 +30,7 @@ every = "500ms"
 SPAN = 100  # of about 400 messages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1], ids=["good", "broken"])
 def test_a_broken_host_is_named_for_what_it_did_and_for_nothing_else(tmp_path: Path, seed: int) -> None:
     found = run(tmp_path, PLAN, seed, SPAN)

@@ -43,6 +43,9 @@ backlog_end = 0
 """
 
 
+pytestmark = pytest.mark.slow  # begins early: its one run is long
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run's folder and what it said."""

@@ -30,6 +30,7 @@ def put(home: Path, name: str, file: str, octets: bytes, age_s: int) -> None:
     own(path)
 
 
+@pytest.mark.slow
 @pytest.mark.needs(*DOVECOT_NEEDS)
 @pytest.mark.parametrize("profile", ["rfc1939", "qmail"])
 @pytest.mark.parametrize("uidl", FORMATS)

@@ -21,7 +21,7 @@ from popbox.settings import Settings
 
 JOE = "var/qmail/popboxes/domain-com/joe"
 MESSAGES, OCTETS = 24, 20_000
-pytestmark = pytest.mark.needs("sshd", "ssh", "ssh-keygen")
+pytestmark = [pytest.mark.needs("sshd", "ssh", "ssh-keygen"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

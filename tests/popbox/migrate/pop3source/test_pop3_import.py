@@ -117,6 +117,7 @@ def test_cut_anywhere_and_locked_it_goes_on(place: Path, verify: Verify) -> None
     assert commands <= {b"USER", b"PASS", b"STAT", b"LIST", b"UIDL", b"RETR", b"CAPA"}
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_no_message_is_lost_or_twice(place: Path, verify: Verify) -> None:
     for name in ("ann", "joe"):
         box(place / "old", name, 300)

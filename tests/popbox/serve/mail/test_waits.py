@@ -132,6 +132,7 @@ def test_a_deferral_is_the_reason(port: int, host: Host) -> None:
         assert wait(port, to="slow@domain.com", since=since)[0] == 200
 
 
+@pytest.mark.slow
 def test_a_long_wait_is_answered_before_proxies_cut_it_with_the_path_to_go_on(port: int, host: Host) -> None:
     since, began = cursor_of(port), time.monotonic()
     status, body = wait(port, to="joe@domain.com", subject="Very late", since=since, within="2m")
