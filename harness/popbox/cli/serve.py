@@ -142,7 +142,7 @@ def serve(
     from popbox.serve.live import Live, Pace
     from popbox.serve.names import usable
     from popbox.serve.rules import Rules
-    from popbox.serve.server import bind, server, settle
+    from popbox.serve.server import bind, server
 
     if wrong := [one for one in names if not usable(one.lower())]:
         raise click.UsageError(f"--known-as {wrong[0]}: a name is wanted, without a port")
@@ -176,7 +176,6 @@ def serve(
         app = application(live, rules, settings.assets / "scenarios", moving)
         base = public[0] if public else f"http://{_named(where)}:{port}"
         echo(f"console: {base}/" + (f"enter?once={app.sessions.invite()}" if app.sessions else ""))
-        settle()
         server(app, live.end_waits).run(sockets=[listener])
     return 0
 

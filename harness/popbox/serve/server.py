@@ -48,9 +48,14 @@ def settle() -> None:
 
 
 class Server(uvicorn.Server):
-    """A server that says when it begins to end."""
+    """A server that says when it begins to end. Whoever runs it, its collector is settled first."""
 
     ending: Callable[[], None]
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end."""
+        settle()
+        super().run(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let waits and streams answer before the drain, which is what remains of them."""
