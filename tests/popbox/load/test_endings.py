@@ -38,8 +38,9 @@ WITHIN_S = 90
 
 @contextmanager
 def under_way(place: Path, until: str = r"accepted [1-9]", **how: str) -> Iterator[subprocess.Popen[str]]:
-    """A run that has said a line like that; ``how``: options, ``lasts`` for that of the plan."""
-    (place / "plan.toml").write_text(PLAN.replace("120s", how.pop("lasts", "120s")))
+    """A run that has said a line like that; ``how``: options, ``lasts`` and ``boxes`` for those of the plan."""
+    plan = PLAN.replace("120s", how.pop("lasts", "120s")).replace("mailboxes = 4", how.pop("boxes", "mailboxes = 4"))
+    (place / "plan.toml").write_text(plan)
     argv = [sys.executable, "-m", "popbox", "load", str(place / "plan.toml"), "--host", "local", "--processes", "2"]
     argv += [word for name, value in how.items() for word in (f"--{name}", value)]
     environ = {**os.environ, "XDG_STATE_HOME": str(place)}
@@ -89,7 +90,8 @@ def judged_so_far(place: Path, why: str) -> dict[str, int]:
 def test_an_interrupt_at_any_time_leaves_a_report_of_what_was_judged_so_far(
     tmp_path: Path, until: str, lasts: str
 ) -> None:
-    with under_way(tmp_path, until, lasts=lasts) as program:
+    boxes = "mailboxes = 400" if until == "reading all boxes" else "mailboxes = 4"  # so that it takes its time
+    with under_way(tmp_path, until, lasts=lasts, boxes=boxes) as program:
         program.send_signal(signal.SIGINT)
         code, said = ended(program)
     assert code == 3, said
