@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mailhost.accounts.change.edit import Edit, dash_cuts
+from mailhost.accounts.change.edit import Edit
+from mailhost.accounts.change.prefixes import dash_cuts
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.model import Accounts, Domain, Mailbox
 from mailhost.accounts.operations import domains, forwards, logins, mailboxes

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mailhost.accounts.change import assign
 from mailhost.accounts.change.journal import HostEffects
+from mailhost.accounts.change.prefixes import Prefixes
 from mailhost.accounts.change.transaction import Transaction
 from mailhost.accounts.errors import HostError, InputError
 from mailhost.accounts.files import box_directories, login_numbers, removed
@@ -71,8 +72,7 @@ class Edit:
         self.rcpthosts = Lines.of(RCPTHOSTS, rcpthosts)
         self.virtual = VirtualDomains.of(VIRTUALDOMAINS, transaction.read(home / VIRTUALDOMAINS))
         self._as_read = rcpthosts, self.virtual.render()
-        self.prefixes = self.virtual.prefixes()
-        self.cuts = {cut for prefix in self.prefixes.values() for cut in dash_cuts(prefix)}
+        self.prefixes = Prefixes(self.virtual.prefixes())
         self.logins = login_numbers.parse(transaction.read(self.layout.users / login_numbers.FILE), "users/logins")
         self.changes: list[Change] = []
         self.boxes: dict[tuple[str, str], BoxEdit] = {}
@@ -106,7 +106,7 @@ class Edit:
         prefix = self.domain_prefix(domain)
         if domain in self._parts or (self.layout.parts / domain).exists():
             return domain
-        same = [name for name, other in self.prefixes.items() if other == prefix]
+        same = self.prefixes.domains_of(prefix)
         return next((name for name in same if name in self._parts or (self.layout.parts / name).exists()), same[0])
 
     def part(self, domain: str) -> Part:
@@ -343,8 +343,3 @@ def _parsed(text: bytes, shown: str) -> DotQmail:
     if isinstance(said, int):
         raise InputError("this line is not of mailhost's making; change that file by hand", file=shown, line=said)
     return said
-
-
-def dash_cuts(prefix: str) -> list[str]:
-    """The beginnings of a prefix that end before a ``-``: ``a-b-com`` -> ``a``, ``a-b``."""
-    return [prefix[:at] for at, letter in enumerate(prefix) if letter == "-"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from mailhost.accounts import names
@@ -13,36 +13,51 @@ BLANKS = b" \t\r"  # what may stand after an entry when we look for it; qmail it
 
 @dataclass(slots=True)
 class Lines:
-    """The lines of a list file, without their newlines."""
+    """The lines of a list file, without their newlines; None stands where one was taken out."""
 
     file: str
-    lines: list[bytes]
+    lines: list[bytes | None]
+    _places: dict[bytes, list[int]] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, file: str, text: bytes | None) -> Self:
         """Split a text; ``file`` is its name for error texts. None (no file) is no lines."""
-        lines = (text or b"").split(b"\n")
+        lines: list[bytes | None] = list((text or b"").split(b"\n"))
         if lines[-1] == b"":
             lines.pop()
         return cls(file, lines)
 
+    @staticmethod
+    def _key(line: bytes) -> bytes:
+        """What an entry is found by."""
+        return line.rstrip(BLANKS).lower()
+
+    def _index(self) -> dict[bytes, list[int]]:
+        """Where each entry stands; made when one is first asked for, since a change may ask for thousands."""
+        if self._places is None:
+            self._places = {}
+            for place, line in enumerate(self.lines):
+                if line is not None:
+                    self._places.setdefault(self._key(line), []).append(place)
+        return self._places
+
     def render(self) -> bytes:
         """The file's text, every line ended."""
-        return b"".join(line + b"\n" for line in self.lines)
+        return b"".join(line + b"\n" for line in self.lines if line is not None)
 
     def number(self, entry: str) -> int:
-        """The first line that is this entry, from 1; 0 for none."""
-        wanted = entry.encode()
-        return next((n for n, line in enumerate(self.lines, 1) if line.rstrip(BLANKS).lower() == wanted), 0)
+        """The first line that is this entry, from 1, in the file as it was read; 0 for none."""
+        return self._index().get(entry.encode(), [-1])[0] + 1
 
     def add(self, line: str) -> None:
         """Add a line at the end, as the HOWTO does."""
+        self._index().setdefault(self._key(line.encode()), []).append(len(self.lines))
         self.lines.append(line.encode())
 
     def remove(self, entry: str) -> None:
         """Take every line out that is this entry."""
-        wanted = entry.encode()
-        self.lines = [line for line in self.lines if line.rstrip(BLANKS).lower() != wanted]
+        for place in self._index().pop(entry.encode(), ()):
+            self.lines[place] = None
 
 
 class VirtualDomains(Lines):
@@ -50,24 +65,24 @@ class VirtualDomains(Lines):
 
     __slots__ = ()
 
+    @staticmethod
+    def _key(line: bytes) -> bytes:
+        """The part before the colon; one that is no entry without it."""
+        name, colon, _ = line.lower().partition(b":")
+        return name if colon else b":"
+
     def prefixes(self) -> dict[str, str]:
         """Domain -> prefix, in the order of the file, of the lines that are whole domains; the last of two counts."""
         found: dict[str, str] = {}
-        for line in self.lines:
+        for line in filter(None, self.lines):
             name, colon, prefix = line.rstrip(b" \t").partition(b":")
             if colon and prefix and _is_domain(name) and prefix.isascii():
                 found[name.lower().decode()] = prefix.decode()
         return found
 
-    def number_of(self, name: str) -> int:
-        """The line that counts for a domain, from 1; 0 for none."""
-        start = name.encode() + b":"
-        return max((n for n, line in enumerate(self.lines, 1) if line.lower().startswith(start)), default=0)
-
-    def remove(self, entry: str) -> None:
-        """Take every line of this domain out."""
-        start = entry.encode() + b":"
-        self.lines = [line for line in self.lines if not line.lower().startswith(start)]
+    def number(self, entry: str) -> int:
+        """The line that counts for a domain, the last, from 1; 0 for none."""
+        return self._index().get(entry.encode(), [-1])[-1] + 1
 
 
 def _is_domain(name: bytes) -> bool:

@@ -6,7 +6,8 @@ import ipaddress
 from collections.abc import Iterator
 
 from mailhost.accounts.change import journal
-from mailhost.accounts.change.edit import LOCALS, RCPTHOSTS, VIRTUALDOMAINS, dash_cuts
+from mailhost.accounts.change.edit import LOCALS, RCPTHOSTS, VIRTUALDOMAINS
+from mailhost.accounts.change.prefixes import dash_cuts
 from mailhost.accounts.lint.facts import Facts, Finding
 from mailhost.accounts.operations import domains
 from mailhost.qmail.control import accepts

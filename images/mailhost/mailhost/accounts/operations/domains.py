@@ -6,7 +6,8 @@ import pwd
 from pathlib import Path
 
 from mailhost.accounts import names
-from mailhost.accounts.change.edit import LOCALS, VIRTUALDOMAINS, Edit, dash_cuts
+from mailhost.accounts.change.edit import LOCALS, VIRTUALDOMAINS, Edit
+from mailhost.accounts.change.prefixes import dash_cuts
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.files.control_lists import Lines
 from mailhost.accounts.operations.logins import owner_of
@@ -26,8 +27,7 @@ def add(edit: Edit, domain: str, prefix: str | None = None, *, way: str = "--pre
     advice = f"Give this domain another prefix, as in {way.replace('{}', other_prefix(prefix), 1)}"
     _refuse_overlap(edit, domain, prefix, advice)
     _refuse_account(domain, prefix, advice)
-    edit.prefixes[domain] = prefix
-    edit.cuts.update(dash_cuts(prefix))
+    edit.prefixes.declare(domain, prefix)
     edit.load_part(domain, prefix)
     _list(edit, domain, prefix)
     edit.say("add", "domain", domain, f"prefix {prefix}")
@@ -47,7 +47,7 @@ def add_alias(edit: Edit, domain: str, target: str) -> None:
     _refuse_declared(edit, domain)
     _refuse_local(edit, domain)
     prefix = edit.domain_prefix(target)
-    edit.prefixes[domain] = prefix
+    edit.prefixes.declare(domain, prefix)
     _list(edit, domain, prefix)
     edit.say("add", "domain alias", domain, f"of {edit.owner(target)}")
 
@@ -63,7 +63,7 @@ def remove(edit: Edit, domain: str, *, purge: bool = False) -> None:
         _unlist(edit, domain)
         edit.say("remove", "domain alias", domain)
         return
-    others = [name for name, other in edit.prefixes.items() if other == prefix and name != domain]
+    others = [name for name in edit.prefixes.domains_of(prefix) if name != domain]
     if others:
         raise InputError(f"{', '.join(others)} lead to it; delete those first", field=f"domain {domain}")
     part = edit.part(domain)
@@ -94,15 +94,13 @@ def _list(edit: Edit, domain: str, prefix: str) -> None:
 
 
 def _unlist(edit: Edit, domain: str) -> None:
-    prefix = edit.prefixes.pop(domain)
-    if prefix not in edit.prefixes.values():
-        edit.cuts = {cut for other in edit.prefixes.values() for cut in dash_cuts(other)}
+    edit.prefixes.forget(domain)
     edit.virtual.remove(domain)
     edit.rcpthosts.remove(domain)
 
 
 def _refuse_declared(edit: Edit, domain: str) -> None:
-    if line := edit.virtual.number_of(domain):
+    if line := edit.virtual.number(domain):
         raise InputError("is there already", file=VIRTUALDOMAINS, line=line, field=f"domain {domain}")
 
 
@@ -123,14 +121,13 @@ def _refuse_local(edit: Edit, domain: str) -> None:
 
 def _refuse_overlap(edit: Edit, domain: str, prefix: str, advice: str) -> None:
     """Two prefixes must differ, and neither may be the other and a ``-`` (H-9)."""
-    taken = edit.prefixes.values()
-    if prefix not in taken and prefix not in edit.cuts and not any(cut in taken for cut in dash_cuts(prefix)):
+    if not edit.prefixes.overlaps(prefix):
         return
     other, theirs = next((name, p) for name, p in edit.prefixes.items() if names.overlap(p, prefix))
     raise InputError(
         f"{prefix!r} and {theirs!r} of {other} overlap: {OVERLAP}. {advice}",
         file=VIRTUALDOMAINS,
-        line=edit.virtual.number_of(other),
+        line=edit.virtual.number(other),
         field=f"prefix of {domain}",
     )
 

@@ -218,7 +218,7 @@ def show(home: Path, name: str, *, as_json: bool) -> None:
     facts = _facts(accounts, name)
     facts["names"] = [other for other, declared in accounts.domains.items() if declared.alias_of == name]
     facts["rcpthosts_line"] = Lines.of(RCPTHOSTS, read_back.text_of(home / RCPTHOSTS)).number(name) or None
-    facts["virtualdomains_line"] = read_back.virtual_domains(files).number_of(name)
+    facts["virtualdomains_line"] = read_back.virtual_domains(files).number(name)
     facts["part"] = files.shown(files.parts / (facts["alias_of"] or name))
     if as_json:
         print_json(facts)
