@@ -56,7 +56,8 @@ def written() -> Iterator[Path]:
     """The Markdown files that people wrote."""
     yield from (ROOT / "README.md", ROOT / "CHANGELOG.md")
     for folder in FOLDERS:
-        yield from sorted((ROOT / folder).rglob("*.md"))
+        found = sorted((ROOT / folder).rglob("*.md"))
+        yield from (path for path in found if path.name != "PULL_REQUEST_TEMPLATE.md")  # a form, and no page
 
 
 def made() -> Iterator[tuple[str, str]]:
