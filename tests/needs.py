@@ -149,6 +149,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {  # name -> the programs of which one mu
     "flock": ("flock",),
     "getmail": ("getmail",),
     "git": ("git",),
+    "java": ("java",),
     "man": ("man",),
     "mandoc": ("mandoc",),
     "mpop": ("mpop",),

@@ -90,8 +90,10 @@ def pytest_plugin() -> str:
 
 def schemas() -> str:
     """Where the JSON Schemas are."""
-    printed = "popbox schema scenario\npopbox schema load\npopbox schema report\npopbox schema load-report"
-    return f"# JSON Schemas\n\n{block(printed)}\n\n{block('mailhost schema accounts')}\n\nEach prints one, for editors."
+    from popbox.cli.schema import SCHEMAS
+
+    printed = "\n".join([*(f"popbox schema {name}" for name in SCHEMAS), "mailhost schema accounts"])
+    return f"# JSON Schemas\n\n{block(printed)}\n\nEach prints one, for editors."
 
 
 OTHERS: dict[str, tuple[str, Page]] = {

@@ -12,8 +12,13 @@ from docs.reference.others import OTHERS
 
 FOLDERS = (".github", "harness", "images", "scenarios", "tests")
 REFERENCE = "harness/docs/reference"
+DECISIONS = ("epoll", "cdb", "sqlite", "aiosmtpd", "smtp-fields", "locust", "fastapi", "duckdb", "sphinx")
 MENU: dict[str, tuple[str, ...]] = {
     "popbox": ("README", "CHANGELOG"),
+    "Guides": tuple(
+        f"harness/docs/{name}"
+        for name in ("first-test", "in-ci", "other-languages", "runbook", "moving", "how-it-decides")
+    ),
     "Reference": (*(one.path.removesuffix(".md") for one in MANUALS), *(f"{REFERENCE}/{name}" for name in OTHERS)),
     "The mail host": (
         "images/README",
@@ -38,6 +43,10 @@ MENU: dict[str, tuple[str, ...]] = {
     ),
     "Working on popbox": (
         "harness/docs/README",
+        ".github/CONTRIBUTING",
+        ".github/SECURITY",
+        "harness/docs/decisions/README",
+        *(f"harness/docs/decisions/{name}" for name in DECISIONS),
         "tests/README",
         "tests/mutants/README",
         "tests/example/README",
