@@ -13,10 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import RemoteDisconnected
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.request import Request, urlopen
 
 import pytest
 from tests.popbox.load.broken import expected
+
+from popbox.load.stage import run as stage
 
 PLAN = """
 title = "until something happens"
@@ -173,3 +177,28 @@ def test_a_full_disk_under_the_journals_is_said_and_is_no_verdict(tmp_path: Path
     assert "Traceback" not in done.stderr
     assert "not judged" in done.stderr
     assert "File too large" in done.stderr
+
+
+def test_an_interrupt_before_the_first_box_is_read_is_one_of_the_last_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurried: list[bool] = []
+
+    class Read:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def run(self, *_: object, **said: bool) -> list[str]:
+            hurried.append(said["hurried"])
+            return []
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "Drain", Read)
+    one = SimpleNamespace(
+        screen=SimpleNamespace(say=interrupt), folder=tmp_path, spec=SimpleNamespace(run="l1"), interrupted="",
+        wish=SimpleNamespace(listen=""), plan=SimpleNamespace(drain=60.0), troubles=[], host=None,
+    )  # fmt: skip
+    stage._drain(cast(Any, one))
+    assert (one.interrupted, hurried) == (stage.INTERRUPTED, [True])

@@ -221,11 +221,13 @@ def _lacking(one: _Run) -> tuple[str, ...]:
 
 
 def _drain(one: _Run) -> None:
-    one.screen.say("reading all boxes")
+    complete = False
+    with _interruptible(one):
+        one.screen.say("reading all boxes")
+        complete = not one.wish.listen or not _lacking(one)
     hurried = one.interrupted == INTERRUPTED
     within_s = INTERRUPTED_S if one.interrupted else one.plan.drain
-    complete = not one.wish.listen or not _lacking(one)
-    with Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal, _interruptible(one):
+    with _interruptible(one), Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal:
         drain = Drain(one.spec, journal, lambda: _flush(one.host))
         one.troubles += drain.run(one.folder, within_s, complete=complete, hurried=hurried)
 
