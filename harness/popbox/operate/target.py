@@ -6,7 +6,7 @@ import re
 
 from popbox.errors import HostError
 from popbox.hosts.base import Host
-from popbox.hosts.choose import attach, no_engine
+from popbox.hosts.choose import attach
 from popbox.hosts.state import Process, Record, Registry
 from popbox.settings import Settings
 
@@ -18,10 +18,10 @@ def targets(settings: Settings) -> dict[str, Record]:
     """Name -> record of each host that is up: those popbox keeps, by id, and compose deployments, by project."""
     records = Registry(settings.state).all()
     found = {one.id: one for one in records if _is_up(one)}
-    if no_engine(settings):
+    try:
+        from popbox.hosts.docker import projects
+    except ModuleNotFoundError:  # without the package docker there is no engine to ask
         return found
-    from popbox.hosts.docker import projects
-
     for project, mta in projects(settings.environ).items():
         if not RUN.fullmatch(project):
             found[project] = Record(project, "docker", mta, project, NO_OWNER, kept=True)
