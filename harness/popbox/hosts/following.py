@@ -219,7 +219,12 @@ def end_of(path: Path, octets: int) -> str:
         return ""
     except OSError as error:
         raise HostError(f"the log {path} cannot be read: {error.strerror}") from error
-    return (found.partition(b"\n")[2] if begin else found).decode("utf-8", "replace")
+    return whole_lines(found, cut=begin > 0)
+
+
+def whole_lines(octets: bytes, *, cut: bool) -> str:
+    """The end of a log as text; where its beginning was ``cut`` off, without what is left of the first line."""
+    return (octets.partition(b"\n")[2] if cut else octets).decode("utf-8", "replace")
 
 
 def _digest(file: BinaryIO, octets: int) -> str:

@@ -8,11 +8,13 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from popbox.errors import HostError
 from popbox.hosts.command_log import CommandFollower
+from popbox.hosts.docker.host import DockerHost
 from popbox.hosts.following import FileFollower, Follower, end_of
 
 
@@ -234,6 +236,14 @@ def test_a_short_log_after_a_rotation_is_told_once() -> None:
 
 def test_positions_are_text_of_their_own() -> None:
     assert json.loads(FileFollower(Path("/nowhere")).position)[0] == 0
+
+
+def test_the_end_of_a_containers_log_is_whole_lines_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged = b"line 1 of it\nline 2 of it\nline 3 of it\n"
+    host = object.__new__(DockerHost)
+    monkeypatch.setattr(DockerHost, "_container", lambda *_: SimpleNamespace(logs=lambda tail: logged))
+    assert host.log_end("pop3", 30) == "line 2 of it\nline 3 of it\n"
+    assert host.log_end("pop3", 300) == logged.decode()
 
 
 def test_the_end_of_a_log_is_whole_lines_and_no_more_is_read(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from popbox.hosts.docker.faults import Faults
 from popbox.hosts.docker.following import ContainerFollower
 from popbox.hosts.docker.removal import remove, strangers
 from popbox.hosts.docker.stack import Stack
+from popbox.hosts.following import whole_lines
 from popbox.hosts.process import converse, end_as_interrupted, undisturbed
 from popbox.hosts.readiness import wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
@@ -325,7 +326,7 @@ class DockerHost:
     def log_end(self, service: Service, octets: int) -> str:
         """See Host. An engine counts lines."""
         logged: bytes = self._container(service).logs(tail=octets // LINE_OCTETS)
-        return logged[-octets:].decode(errors="replace")
+        return whole_lines(logged[-octets:], cut=len(logged) > octets)
 
     def follow(self, service: Service, position: str = "") -> ContainerFollower:
         """See Host."""
