@@ -7,18 +7,24 @@ from pathlib import Path
 
 from tests.popbox.standin import standin
 
+from popbox.hosts.base import Host
 from popbox.hosts.choose import attach
 from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Registry
 from popbox.settings import Settings, find_assets
 
 
+def attached(host: Host, state: Path) -> Host:
+    """The host, kept from now on, as another popbox has it."""
+    host.keep()
+    registry = Registry(state)
+    (record,) = registry.all()
+    return attach(record, Settings(find_assets(), state, None), registry)
+
+
 def test_a_service_that_another_popbox_has_started_again_is_not_gone(tmp_path: Path) -> None:
     with standin(tmp_path) as host:
-        host.keep()
-        registry = Registry(tmp_path)
-        (record,) = registry.all()
-        other = attach(record, Settings(find_assets(), tmp_path, None), registry)
+        other = attached(host, tmp_path)
         first = other.pid("pop3")
         host.restart("pop3", time.monotonic() + 60)
         assert (other.alive("pop3"), other.ailments()) == ("", [])
@@ -31,10 +37,8 @@ def test_a_service_that_another_popbox_has_started_again_is_not_gone(tmp_path: P
 
 def test_two_that_start_services_again_lose_nothing_of_the_record(tmp_path: Path) -> None:
     with standin(tmp_path) as host:
-        host.keep()
         registry = Registry(tmp_path)
-        (record,) = registry.all()
-        other = attach(record, Settings(find_assets(), tmp_path, None), registry)
+        other = attached(host, tmp_path)
         host.restart("pop3", time.monotonic() + 60)
         other.restart("smtp", time.monotonic() + 60)
         (record,) = registry.all()
@@ -46,10 +50,8 @@ def test_two_that_start_services_again_lose_nothing_of_the_record(tmp_path: Path
 def test_what_another_popbox_has_started_ends_in_order(tmp_path: Path) -> None:
     """Also where it is frozen: it was not let go of, and killed after a while."""
     with standin(tmp_path) as host:
-        host.keep()
         registry = Registry(tmp_path)
-        (record,) = registry.all()
-        other = attach(record, Settings(find_assets(), tmp_path, None), registry)
+        other = attached(host, tmp_path)
         host.restart("pop3", time.monotonic() + 60)
         host.pause("pop3", True)
         other.close()
