@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
+from popbox.arguments import A_SENT, AN_ADDRESS, SECONDS, be, step
 from popbox.clients.pop3 import Pop3
 from popbox.clients.secret import MASK
 from popbox.clients.wire import Address
@@ -27,9 +26,7 @@ from popbox.report.text import step_lines
 from popbox.result import Observation, Result, StepResult
 from popbox.run.runner import Run
 from popbox.scenario.load import ScenarioFile
-from popbox.scenario.mistakes import dotted, mistakes
 from popbox.scenario.model import Accounts, Needs, Scenario
-from popbox.scenario.steps import STEP_VERBS, Step
 
 if TYPE_CHECKING:
     from popbox.message import Mail
@@ -99,18 +96,18 @@ class Mailbox:
 
     def expect(self, sent: Sent, within_s: float = 15.0) -> Found:
         """The message lies here once, whole, owned by popuser and closed to others; returns its file."""
-        _be("sent", sent, Sent, A_SENT)
+        be("sent", sent, Sent, A_SENT)
         self._host.step("expect-delivered", {"message": sent.id, "mailbox": self.address}, within_s)
         return next(one for one in self.messages() if sent.token.encode() in one.octets)
 
     def expect_nothing(self, sent: Sent, within_s: float = 15.0) -> None:
         """The MTA is done with the message (its log says so), and it is not here."""
-        _be("sent", sent, Sent, A_SENT)
+        be("sent", sent, Sent, A_SENT)
         self._host.step("expect-nothing", {"message": sent.id, "mailbox": self.address}, within_s)
 
     def expect_bounce(self, sent: Sent, says: str, within_s: float = 15.0) -> None:
         """One bounce of the message lies here; its report matches the regular expression ``says``."""
-        _be("sent", sent, Sent, A_SENT)
+        be("sent", sent, Sent, A_SENT)
         self._host.step("expect-bounce", {"message": sent.id, "mailbox": self.address, "says": says}, within_s)
 
     def mark(self) -> Mark:
@@ -168,14 +165,14 @@ class MailHost:
     def mailhost(self, *argv: str, stdin: bytes = b"") -> Ran:
         """Run ``mailhost ARGV`` on the mail host; its exit code is the caller's to judge."""
         for word in argv:
-            _be("argv", word, str, "a string for each word")
-        _be("stdin", stdin, bytes, "octets")
+            be("argv", word, str, "a string for each word")
+        be("stdin", stdin, bytes, "octets")
         self._declared.update(argv)
         return self._host.run(*argv, stdin=stdin)
 
     def domain(self, name: str | None = None) -> str:
         """Declare a domain; without a name, one that no other test has."""
-        _be("name", name, str | None, "a domain")
+        be("name", name, str | None, "a domain")
         name = name or f"t{secrets.token_hex(5)}.example"
         self.step("declare", {"argv": ["domain", "add", name]})
         return name
@@ -186,8 +183,8 @@ class MailHost:
         Raises:
             HostError: the mail host refused it.
         """
-        _be("local", local, str, "a local part")
-        _be("domain", domain, str | None, "a domain")
+        be("local", local, str, "a local part")
+        be("domain", domain, str | None, "a domain")
         address = f"{local}@{domain or self.domain()}"
         flags = ["--extensions"] if extensions else []
         login = f"t{secrets.token_hex(4)}"
@@ -238,9 +235,9 @@ class MailHost:
         refused: str | None,
     ) -> str:
         recipients = [to] if isinstance(to, str | Mailbox) else to
-        _be("to", recipients, Sequence, AN_ADDRESS)
+        be("to", recipients, Sequence, AN_ADDRESS)
         for one in (*recipients, sender):
-            _be("sender" if one is sender else "to", one, str | Mailbox, AN_ADDRESS)
+            be("sender" if one is sender else "to", one, str | Mailbox, AN_ADDRESS)
         recipients = list(map(str, recipients))
         self._count += 1
         number = f"message{self._count}"
@@ -256,8 +253,8 @@ class MailHost:
 
     def session(self, mailbox: Mailbox, timeout_s: float = 10.0) -> Pop3:
         """A POP3 session, logged in. It is closed without QUIT at the test's end: only QUIT deletes or moves."""
-        _be("mailbox", mailbox, Mailbox, "a Mailbox, as `mailbox()` makes one,")
-        _be("timeout_s", timeout_s, float | int, SECONDS)
+        be("mailbox", mailbox, Mailbox, "a Mailbox, as `mailbox()` makes one,")
+        be("timeout_s", timeout_s, float | int, SECONDS)
         session = Pop3(self.pop3, timeout_s)
         self._sessions.append((mailbox.login, session))
         self._run.context.played.append((len(self._run.steps), session.wire))  # the ledger reads what it fetched
@@ -270,7 +267,7 @@ class MailHost:
         Raises:
             HostError: mail for that address comes to no box of this host.
         """
-        _be("to", to, str | Mailbox, AN_ADDRESS)
+        be("to", to, str | Mailbox, AN_ADDRESS)
         from popbox.run.arrival import Box  # with the parser of messages: only a test that waits needs it
 
         return Mark(Box.of(self._host, str(to)).names())
@@ -296,11 +293,11 @@ class MailHost:
         """
         from popbox.run import arrival  # see mark
 
-        _be("to", to, str | Mailbox, AN_ADDRESS)
-        _be("subject", subject, str | re.Pattern | None, "a string or a compiled pattern")
-        _be("from_", from_, str | None, "an address")
-        _be("since", since, Mark | None, "what `mark()` gave")
-        _be("within_s", within_s, float | int, SECONDS)
+        be("to", to, str | Mailbox, AN_ADDRESS)
+        be("subject", subject, str | re.Pattern | None, "a string or a compiled pattern")
+        be("from_", from_, str | None, "an address")
+        be("since", since, Mark | None, "what `mark()` gave")
+        be("within_s", within_s, float | int, SECONDS)
         box, wanted = arrival.Box.of(self._host, str(to)), arrival.Wanted(subject, from_)
         known = since.names if since else frozenset[str]()
         found: list[Mail] = []
@@ -321,7 +318,7 @@ class MailHost:
 
     def messages(self, address: str) -> list[Found]:
         """Every message in new/ and cur/ of a mailbox, with all its octets."""
-        _be("address", address, str, "the address of a mailbox")
+        be("address", address, str, "the address of a mailbox")
         return self._host.find(self._run.context.maildir(address), "")
 
     def step(self, verb: str, spec: Any, within_s: float = 15.0) -> StepResult:
@@ -331,10 +328,10 @@ class MailHost:
             Unproved: the step did not pass.
             UnusableError: it is no step; names each key that does not fit.
         """
-        step = _step(verb, spec, within_s)
-        if step.declare:
-            self._declared.update(step.declare.argv)
-        taken = self._run.take(step)
+        asked = step(verb, spec, within_s)
+        if asked.declare:
+            self._declared.update(asked.declare.argv)
+        taken = self._run.take(asked)
         if not taken.seen.passed:
             raise Unproved(taken)
         return taken
@@ -390,34 +387,6 @@ class _Test(ScenarioFile):
     def message(self, name: str) -> bytes:
         """Octets of a message file, or those that the test gave."""
         return self.octets[name] if name in self.octets else ScenarioFile.message(self, name)
-
-
-A_SENT, AN_ADDRESS, SECONDS = "what `send()` gave", "an address or a Mailbox, or several,", "a number of seconds"
-
-
-def _be(name: str, value: object, kind: Any, wanted: str) -> None:
-    """Go on only with an argument of that type.
-
-    Raises:
-        UnusableError: it is of another.
-    """
-    if not isinstance(value, kind):
-        raise UnusableError(f"{name}={value!r}: {wanted} is wanted")
-
-
-def _step(verb: str, spec: Any, within_s: float) -> Step:
-    """A step as a scenario file would say it.
-
-    Raises:
-        UnusableError: it is none.
-    """
-    _be("verb", verb, str, f"one of {', '.join(STEP_VERBS)}")
-    table = {verb: spec, "within-s": within_s}
-    try:
-        return Step.model_validate(table)
-    except ValidationError as error:
-        wrong = mistakes(error, Step.model_json_schema(by_alias=True), table)
-        raise UnusableError("\n".join(f"step: {dotted(path)}: {rule}" for path, rule in wrong)) from None
 
 
 def _untaken(title: str) -> Scenario:
