@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from popbox.printable import plain
+from popbox.report.terminal import Echo, Shown
 from popbox.report.text import WRONG, message_lines, result_lines, step_lines, whole_lines
 from popbox.result import Result, StepResult, Verdict
 from popbox.run.runner import Watcher
@@ -35,11 +34,7 @@ STYLES = {
 STYLES |= {"passed": "green", "failed": "bold red", "skipped": "yellow", "not": "yellow"}
 
 
-Echo = Callable[[str], None]
-"""Prints one line of plain text."""
-
-
-class Screen(Watcher):
+class Screen(Shown, Watcher):
     """Plain lines, fit for a log file. ``steps``: each step as it ends (for one scenario), otherwise results only."""
 
     def __init__(self, echo: Echo, total: int, *, steps: bool, transcripts: bool = False) -> None:
@@ -47,15 +42,6 @@ class Screen(Watcher):
         self.echo, self.total, self.steps, self.transcripts = echo, total, steps, transcripts
         self._lock = threading.Lock()
         self._shown: set[str] = set()
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the terminal as it was."""
 
     def say(self, line: str) -> None:
         """Print one line."""
@@ -110,17 +96,6 @@ class LiveScreen(Screen):
         self._began, self._done, self._failed = time.monotonic(), 0, 0
         self._spinner = Spinner("dots")
         self._live = Live(self, console=self._console, refresh_per_second=10, transient=True)
-
-    def __enter__(self) -> Self:
-        """See Screen."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """See Screen."""
-        self._live.stop()
 
     def say(self, line: str) -> None:
         """See Screen; the first word of a line that is a verdict gets its colour."""

@@ -47,7 +47,7 @@ def cpu_of(command: list[str], **more: str) -> float:
     after = os.times()
     if done.returncode:
         said = (done.stdout + done.stderr)[-800:]
-        raise SystemExit(f"bench-check: {' '.join(command)}: exit {done.returncode}: {said}")
+        raise SystemExit(f"{' '.join(command)}: exit {done.returncode}: {said}")
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 

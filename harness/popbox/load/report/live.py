@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from popbox.load.books.figures import LATE_SHARE
 from popbox.printable import plain
+from popbox.report.terminal import Echo, Shown
 
 if TYPE_CHECKING:
     from popbox.load.stage.processes import Tick
 
 EACH_S = 5  # our choice: between lines in a log
-LATE = 0.05  # from here on a run is not judged, see popbox.load.books.figures
-Echo = Callable[[str], None]
 
 
-class Screen:
+class Screen(Shown):
     """Plain lines, fit for a log file."""
 
     def __init__(self, echo: Echo, lasts_s: float) -> None:
         """``echo`` prints one line; the load lasts for ``lasts_s``."""
         self.echo, self.lasts_s, self._shown = echo, lasts_s, 0.0
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the terminal as it was."""
 
     def say(self, line: str) -> None:
         """A line that stays."""
@@ -51,22 +40,13 @@ class Screen:
 class LiveScreen(Screen):
     """The same on a terminal: below the lines that stay, how far the load is."""
 
+    _live: Live
+
     def __init__(self, echo: Echo, lasts_s: float) -> None:
         """See Screen."""
         super().__init__(echo, lasts_s)
         self._console = Console(soft_wrap=True, highlight=False)
         self._live = Live(Text(), console=self._console, refresh_per_second=4, transient=True)
-
-    def __enter__(self) -> Self:
-        """See Screen."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """See Screen."""
-        self._live.stop()
 
     def say(self, line: str) -> None:
         """See Screen."""
@@ -91,8 +71,8 @@ def parts(tick: Tick, lasts_s: float) -> list[str]:
     ]
     if tick.broken:
         words.append(f"now: {tick.broken}")
-    if tick.late > LATE:
-        words.append(f"the generator is late for {tick.late:.0%} of its time; above {LATE:.0%} no run is judged")
+    if tick.late > LATE_SHARE:
+        words.append(f"the generator is late for {tick.late:.0%} of its time; above {LATE_SHARE:.0%} no run is judged")
     return words
 
 
