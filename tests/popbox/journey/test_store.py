@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import NEW, Store
@@ -27,3 +31,31 @@ def test_what_is_stored_already_takes_no_number(tmp_path: Path) -> None:
         assert (store.cursor(), reader.cursor()) == (2, 2)
         assert store.append([ended, Event(3.0, Kind.NOTE)]) == [0, 3]
         assert (store.cursor(), reader.cursor()) == (3, 3)
+
+
+READ_BY_EIGHT = """
+import pathlib, sys, threading
+from popbox.journey.store import Store
+def own():
+    return int(pathlib.Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0])
+store, before, here = Store.open(pathlib.Path(sys.argv[1]), write=False), own(), threading.Barrier(9)
+def read():
+    store._reader().execute("SELECT count(substr(fields, -1)) FROM events").fetchone()
+    here.wait()
+    here.wait()
+for _ in range(8):
+    threading.Thread(target=read).start()
+here.wait()
+print(own() - before)
+here.wait()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_many_threads_that_read_hold_little_of_the_store(tmp_path: Path) -> None:
+    """Each has a connection of its own; a server's pages are read by dozens."""
+    with Store.open(tmp_path / "journeys") as store:
+        store.append(Event(1.0, Kind.NOTE, None, {"what": "x" * 2_000}) for _ in range(8_000))
+    argv = [sys.executable, "-c", READ_BY_EIGHT, str(tmp_path / "journeys")]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    assert int(said.stdout) < 20 * 1024, "KiB: the store has 16 MiB"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import uvicorn
 
-from popbox.serve.server import COLLECT, server
+from popbox.serve.server import ARENAS, COLLECT, server
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +34,31 @@ def test_it_runs_with_a_collector_that_pauses_little(monkeypatch: pytest.MonkeyP
     )
     server(nothing, lambda: None).run([])
     assert seen == [(COLLECT, True)]
+
+
+THREADS = """
+import ctypes, threading
+from popbox.serve.server import settle
+settle()
+here = threading.Barrier(9)
+def hold(held):
+    held.append(bytes(4_000))
+    here.wait()
+    here.wait()
+for _ in range(8):
+    threading.Thread(target=hold, args=([],)).start()
+here.wait()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+here.wait()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has arenas")
+def test_threads_share_memory_as_each_keeps_what_its_greatest_answer_took() -> None:
+    """glibc has an arena for each of 16 threads on two processors, and gives little of them back."""
+    said = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True, timeout=60)
+    assert 1 <= said.stdout.count("<heap nr=") <= ARENAS

@@ -6,6 +6,8 @@ import sqlite3
 from enum import IntEnum
 
 VERSION = 1
+WRITER_KIB = 8_192  # our choice: of pages in memory, for joins while mail comes
+READER_KIB = 1_024  # our choice: as each thread that reads has its own, and the system holds the file anyway
 TABLES = """
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, position TEXT NOT NULL DEFAULT '', state TEXT NOT NULL DEFAULT ''
@@ -56,7 +58,7 @@ class Key(IntEnum):
 def connect(path: str, *, write: bool) -> sqlite3.Connection:
     """A connection of this thread. Readers see the state of the last commit, and never wait for the writer (WAL)."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-    connection.execute("PRAGMA cache_size = -8192")
+    connection.execute(f"PRAGMA cache_size = -{WRITER_KIB if write else READER_KIB}")
     connection.execute("PRAGMA temp_store = MEMORY")
     if write:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
