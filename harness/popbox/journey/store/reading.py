@@ -56,6 +56,15 @@ class Reading:
         waiting, owed = self._reader().execute(query).fetchone()
         return int(waiting), int(owed)
 
+    def deferred_count(self, most: int) -> int:
+        """How many messages that the MTA has not ended were put off at least once, of the oldest ``most`` of them."""
+        query = (
+            "SELECT count(*) FROM (SELECT id FROM messages WHERE ended = 0 ORDER BY id LIMIT ?) AS m WHERE EXISTS"
+            " (SELECT 1 FROM events WHERE message = m.id AND kind = 'tried' AND"
+            " json_extract(fields, '$.outcome') = 'deferral')"
+        )
+        return int(self._reader().execute(query, (most,)).fetchone()[0])
+
     def octets(self) -> int:
         """What the store takes on disk, without pages that are free and without what is not checked in yet."""
         return octets(self._reader())

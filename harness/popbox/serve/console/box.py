@@ -58,7 +58,7 @@ def boxes(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
     @router.get("/box")
     def box(maildir: Text, first: Number = 1) -> Response:
         """A box as POP3 numbers it, and who opened it."""
-        if not maildir.startswith("popboxes/") or ".." in maildir.split("/"):
+        if not maildir.startswith("popboxes/") or ".." in maildir.split("/") or "\0" in maildir:
             return missing(pages, "a Maildir below popboxes/ is wanted")
         shown = {**_listed(live, mailroom, maildir, first), **_opened(live.host, maildir)}
         return pages.page("box.html.j2", page="box", title=maildir, **shown)

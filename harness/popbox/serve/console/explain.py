@@ -76,10 +76,13 @@ def _read(host: Host, mailroom: Mailroom, path: str) -> bytes:
 
     Raises:
         LookupError: it cannot be shown; says why.
-        HostError: the host does not answer.
+        HostError: the host shows no files.
     """
     if path.partition("/")[0] not in POPUSERS:
-        return host.read(path)
+        try:
+            return host.read(path)
+        except HostError as error:
+            raise LookupError(error.what) from error
     if why := host.cannot(Ability.FILES):
         raise LookupError(why)
     return mailroom.own(path)
@@ -124,7 +127,7 @@ def _link(where: str, home: str) -> tuple[str, str, str]:
 def decides(path: str) -> bool:
     """Whether a page may show a file: those that route mail, never one with passwords."""
     parts = path.split("/")
-    if ".." in parts or path.startswith("/"):
+    if ".." in parts or path.startswith("/") or "\0" in path:
         return False
     if parts[-1].startswith(".qmail") and parts[0] in POPUSERS:
         return True

@@ -14,16 +14,17 @@ from popbox.journey.store import Filters
 from popbox.serve.console.mail import mail_of
 from popbox.serve.console.render import Pages, missing
 from popbox.serve.console.way import way
+from popbox.serve.journeys import Id
 from popbox.serve.journeys import found as journeys_of
 from popbox.serve.live import Live
 from popbox.serve.mail.messages import Mailroom
 from popbox.serve.watch.metrics import Counts, by_kind
 
 PAGE = 100  # journeys of a page
-MOST_COUNTED = 1000  # our choice: messages in the queue are counted up to here
+MOST_COUNTED = 1000  # our choice: messages in the queue that are listed, and looked at for deferrals
 NOTHING_YET = "No message has been seen yet. Send one: its row appears here."
 WRONG = ((Kind.MISSING, "lost"), (Kind.BOUNCED, "bounced"), (Kind.ALARM, "alarms"))
-ALWAYS = ("waiting", Kind.MISSING, Kind.BOUNCED)  # told also where it is none
+ALWAYS = ("waiting", "deferred", Kind.MISSING, Kind.BOUNCED)  # told also where it is none
 KEYS = ("to", "sender", "message_id", "uidl", "queue_id", "subject")  # what a search looks for, each match whole
 
 Ids = Annotated[str, Query(max_length=2_000, pattern=r"^\d{1,16}(,\d{1,16}){0,99}$")]
@@ -91,7 +92,7 @@ def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> AP
         )
 
     @router.get("/journeys/{of}")
-    def journey(of: int, copy: Cursor = None, view: Text = "text", first: Number = 1) -> Response:
+    def journey(of: Id, copy: Cursor = None, view: Text = "text", first: Number = 1) -> Response:
         """One message's way: what was foretold, what happened, and the evidence for it."""
         cursor = live.store.cursor()  # first, so that what comes in between is in the stream
         if (found := live.store.journey(of)) is None:
@@ -111,10 +112,10 @@ def journeys(live: Live, mailroom: Mailroom, counts: Counts, pages: Pages) -> AP
 
     @router.get("/rows")
     def rows(ids: Ids, domain: Text = "") -> Response:
-        """Rows of the table of journeys, for the script that keeps it live."""
+        """Rows of the table of journeys, and what is counted, for the script that keeps both live."""
         asked = journeys_of(live, tuple(int(one) for one in ids.split(",")), None)
         wanted = [one for one in asked if not domain or _is_of(one, domain)]
-        return pages.page("rows.html.j2", journeys=wanted)
+        return pages.page("rows.html.j2", journeys=wanted, counts=_tally(live, counts), began=began)
 
     return router
 
@@ -123,7 +124,9 @@ def _tally(live: Live, counts: Counts) -> list[tuple[str, int, str]]:
     """Key, number and label: what waits, and what went wrong since this server began."""
     waiting, owed = live.store.open_count()
     found = by_kind(counts.now())
-    told = [("waiting", waiting, "in the queue"), ("owed", owed, "delivered, their files not seen yet")]
+    deferred = "deferred" if waiting <= MOST_COUNTED else f"deferred, of the oldest {MOST_COUNTED}"
+    told = [("waiting", waiting, "in the queue"), ("deferred", live.store.deferred_count(MOST_COUNTED), deferred)]
+    told += [("owed", owed, "delivered, their files not seen yet")]
     told += [(kind.value, found[kind], label) for kind, label in WRONG]
     return [one for one in told if one[1] or one[0] in ALWAYS]
 

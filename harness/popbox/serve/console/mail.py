@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Response
+from markupsafe import escape
 
 from popbox.errors import HostError
 from popbox.journey.model import Event
 from popbox.message.model import Attachment, Mail
 from popbox.message.parse import parse
+from popbox.printable import plain
 from popbox.serve.console.render import Pages, missing
+from popbox.serve.journeys import Id
 from popbox.serve.live import Live
 from popbox.serve.mail.arrivals import arrival, arrivals_of
 from popbox.serve.mail.messages import Mailroom, as_retr, whole
 
+T = TypeVar("T")
+
 VIEWS = {"text": "Text", "html": "HTML", "parts": "Parts", "links": "Links", "source": "Source", "pop3": "POP3"}
-SHOWN_OCTETS = 256 * 1024  # our choice: of a source on a page; the download has all
+SHOWN_OCTETS = 32 * 1024  # our choice: of a message on a page, as markup; whoever sends it must not make the page slow
+ROW_OCTETS = 200  # of the markup around a link, a part or a field
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 IMAGE_OCTETS = 5 << 20  # our choice: of all images in one frame
 CID = re.compile(r"cid:([^\s\"'<>)]{1,200})", re.IGNORECASE)
@@ -44,9 +50,47 @@ def mail_of(mailroom: Mailroom, events: Iterable[Event], copy: int | None, view:
         octets = mailroom.octets(chosen)
     except (LookupError, HostError) as error:
         return {**values, "unread": str(error)}
-    source = as_retr(octets, "rfc1939") if shown == "pop3" else octets
-    values["source"] = source[:SHOWN_OCTETS].decode("utf-8", "backslashreplace").splitlines()
-    return {**values, "unread": "", "mail": parse(octets), "cut": len(source) > SHOWN_OCTETS}
+    return {**values, "unread": "", "mail": (mail := parse(octets)), **seen(mail, octets, shown)}
+
+
+def seen(mail: Mail, octets: bytes, view: str) -> dict[str, Any]:
+    """As much of a view as a page holds; ``cut`` says whether there is more."""
+    if view in ("source", "pop3"):
+        source = as_retr(octets, "rfc1939") if view == "pop3" else octets
+        text = source[:SHOWN_OCTETS].decode("utf-8", "backslashreplace")
+        lines = beginning(text).splitlines()
+        return {"source": lines, "cut": len(source) > SHOWN_OCTETS or lines != text.splitlines()}
+    if view == "text":
+        return {"text": (text := beginning(mail.text)), "cut": len(text) < len(mail.text)}
+    if view == "links":
+        links = fitting(mail.links, lambda one: one.href + one.text[:200], SHOWN_OCTETS)
+        return {"links": links, "cut": len(links) < len(mail.links)}
+    parts = fitting(mail.attachments, lambda one: one.name + one.content_type, SHOWN_OCTETS // 2)
+    fields = fitting(mail.headers, "".join, SHOWN_OCTETS // 2)
+    return {"parts": parts, "fields": fields, "cut": len(parts + fields) < len(mail.attachments) + len(mail.headers)}
+
+
+def beginning(text: str, most: int = SHOWN_OCTETS) -> str:
+    """As much of a text as takes at most so many octets of markup."""
+    shown = text[:most]
+    while (size := _size(shown)) > most:
+        shown = shown[: len(shown) * most // size]
+    return shown
+
+
+def fitting(rows: Sequence[T], text_of: Callable[[T], str], most: int) -> list[T]:
+    """The first rows, as many as take at most so many octets of markup."""
+    left, kept = most, list[T]()
+    for row in rows:
+        left -= ROW_OCTETS + _size(text_of(row)[:most])
+        if left < 0:
+            break
+        kept.append(row)
+    return kept
+
+
+def _size(text: str) -> int:
+    return len(escape(plain(text)).encode("utf-8", "replace"))
 
 
 def frames(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
@@ -54,7 +98,7 @@ def frames(live: Live, mailroom: Mailroom, pages: Pages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/mail/{of}/html")
-    def html(of: int) -> Response:
+    def html(of: Id) -> Response:
         """The HTML of a message: what a stranger sent, so that it may run, load and reach nothing."""
         if (found := arrival(live.store, of, None)) is None:
             return missing(pages, "there is no message of that id")

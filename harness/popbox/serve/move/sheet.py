@@ -20,13 +20,17 @@ ESCAPED = re.compile(r"\\([\\`*_\[\]<>])")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the sheet. ``kind``: heading, step, command, point, row, text. ``key`` finds a step again."""
+    """A line of the sheet. ``kind``: heading, step, command, point, row, text. ``key`` finds a step again.
+
+    A row of a table has ``cells`` in place of a text.
+    """
 
     number: int
     kind: str
     text: str
     done: bool = False
     key: str = ""
+    cells: tuple[str, ...] = ()
 
 
 def lines(text: str) -> list[Line]:
@@ -44,7 +48,7 @@ def _line(number: int, line: str) -> Line | None:
     if not line.strip() or set(line) <= set("|- "):
         return None
     if line.startswith("|"):
-        return Line(number, "row", " – ".join(_read(cell.strip()) for cell in line.strip("|").split("|")))
+        return Line(number, "row", "", cells=tuple(_read(cell.strip()) for cell in line.strip("|").split("|")))
     return Line(number, "point" if line.startswith("- ") else "text", _read(line.removeprefix("- ")))
 
 

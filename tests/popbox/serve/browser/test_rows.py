@@ -69,6 +69,14 @@ def test_a_row_is_there_100_ms_after_its_event_and_none_is_lost_by_an_answer_tha
     assert page.locator("#news").get_attribute("aria-live") == "polite"
 
 
+def test_what_is_counted_is_live_too(browse: Browse, town: Town) -> None:
+    page = browse().go("/")
+    page.locator("[data-live]").wait_for()
+    before = int(page.locator("[data-count=bounced] b").inner_text())
+    send(town.host, mail("Counted at once"), "nobody@domain.com", sender="joe@domain.com")
+    page.locator("[data-count=bounced] b", has_text=re.compile(f"^{before + 1}$")).wait_for()
+
+
 def told(ids: list[int], cursor: int) -> bytes:
     """The stream of events of new messages, all at once; the browser does not ask again."""
     events = (f"id: {cursor + at}\ndata: {json.dumps({'message': one})}\n\n" for at, one in enumerate(ids, 1))

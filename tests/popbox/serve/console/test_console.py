@@ -167,15 +167,24 @@ def test_html_mail_is_by_itself_and_has_only_its_own_images(port: int, host: Hos
     )
     assert headers["x-dns-prefetch-control"] == "off"
     assert octets(port, "/mail/999999999/html")[0] == 404
+    assert [octets(port, f"/{path}")[0] for path in (f"mail/{2**63}/html", f"journeys/{2**63}")] == [422, 422]
 
 
 @pytest.mark.parametrize(
     "path", ["users/poppasswd", "users/cdb", "control/servercert.pem", "control/../users/poppasswd", "/etc/passwd",
-             "../x", "popboxes/domain-com/joe/Maildir/new/x", "popboxes/../users/.qmail/../poppasswd", ""]
+             "../x", "popboxes/domain-com/joe/Maildir/new/x", "popboxes/../users/.qmail/../poppasswd", "",
+             "users/domains/\0", "popboxes/.qmail\0"]
 )  # fmt: skip
 def test_only_files_that_route_mail_are_shown(port: int, path: str) -> None:
     status, body, _ = octets(port, f"/file?path={quote(path)}")
     assert (status, b"Not shown" in body) == (404, True)
+
+
+@pytest.mark.parametrize("path", ["users/domains", "users/domains/none", "users/domains/" + "a" * 300])
+def test_a_file_that_is_not_there_is_told_so(port: int, path: str) -> None:
+    """It said that the mail host does not answer."""
+    status, body, _ = octets(port, f"/file?path={quote(path)}")
+    assert (status, b"Not found" in body, b"cannot read users/domains" in body) == (404, True, True)
 
 
 def test_an_address_that_would_be_deferred_is_explained(port: int, host: Host) -> None:
@@ -267,6 +276,9 @@ def test_the_row_of_a_journey_is_what_the_script_puts_in(port: int, host: Host) 
     assert re.findall(rb'data-leg="(\w+)" data-state="(\w+)"', body) == [
         (b"SMTP", b"done"), (b"queue", b"done"), (b"Maildir", b"done"), (b"POP3", b"waiting"),
     ]  # fmt: skip
+    counted = re.findall(rb'data-count="\w+"', octets(port, "/")[1])
+    assert counted[:2] == [b'data-count="waiting"', b'data-count="deferred"']
+    assert re.findall(rb'data-count="\w+"', body) == counted
     assert octets(port, "/rows?ids=1,x")[0] == 422
 
 

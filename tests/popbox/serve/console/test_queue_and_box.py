@@ -50,6 +50,12 @@ def test_the_queue_is_by_the_next_try_with_one_row_a_message(live: Live) -> None
     assert re.findall(r'data-count="waiting"><b>(\d+)</b>', text) == ["3"]
 
 
+def test_what_was_put_off_and_waits_is_counted(live: Live) -> None:
+    of = [waiting(live, 3, "a@a.example", "b@a.example"), waiting(live, 2), waiting(live, 1, "c@a.example")]
+    live.store.append([Event(1002.0, Kind.ENDED, of[0], {})])
+    assert [live.store.deferred_count(most) for most in (1, 2, 3)] == [0, 1, 1]
+
+
 def test_a_queue_of_many_is_shown_in_pages_of_100(live: Live) -> None:
     ids = [waiting(live, number, *(f"{to}@a.example" for to in range(3))) for number in range(130)]
     seen, path = list[int](), "/queue"

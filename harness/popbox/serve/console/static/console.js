@@ -145,6 +145,8 @@
       const held = document.createElement("template");
       held.innerHTML = await answer.text();
       held.content.querySelectorAll("tr").forEach(put);
+      const tally = held.content.querySelector("[data-tally]");
+      if (tally) document.querySelector("[data-tally]").replaceWith(tally);
       document.querySelector("[data-empty]")?.remove();
     } catch {  // the server is not there for a moment: no row is lost by it
       ids.forEach((one) => changed.add(one));
