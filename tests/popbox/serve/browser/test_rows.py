@@ -113,3 +113,32 @@ def test_each_row_is_shown_however_many_come_at_once(browse: Browse, town: Town,
     ]
     assert table[:100] == sorted(fit, reverse=True)[:100]
     assert len(table) <= 100
+
+
+SAID = """
+  window.EventSource = class { constructor() { window.stream = this; setTimeout(() => this.onopen()); } close() {} };
+  window.tell = (id) => stream.onmessage({ data: JSON.stringify({ message: id }) });
+  window.said = [];
+  addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
+    const text = document.getElementById("news").textContent;
+    if (text) said.push([text, Date.now()]);
+  }).observe(document.getElementById("news"), { childList: true }));
+"""
+
+
+def test_what_is_new_is_said_at_most_every_5_s(browse: Browse, town: Town) -> None:
+    tab = browse()
+    page, first = tab.page, 10**9
+    page.route("**/rows?*", lambda route: route.fulfill(body=rows_of(route.request.url, ids), content_type="text/html"))
+    page.add_init_script(SAID)
+    page.clock.install()
+    tab.go("/")
+    ids = set(range(first, first + 5))
+    for one in sorted(ids):
+        page.evaluate("tell", one)
+        page.clock.run_for(700)
+        page.locator(f"[data-journey='{one}']").wait_for()
+    page.clock.run_for(6_000)
+    (text, at), (later, then) = page.evaluate("said")
+    assert (text, later) == ("1 new message", "4 new messages")
+    assert then - at >= 5_000
