@@ -231,7 +231,7 @@ def test_the_page_of_a_journey_has_the_evidence_of_each_leg(port: int, host: Hos
         assert fact in seen, fact
     assert hashlib.sha256(host.read(file["path"])).hexdigest() in seen
     assert "starting delivery" in seen
-    assert [re.search(r"<td>([^<]*)</td></tr></tbody>", card)[1] for _, card in cards] == ["as foretold"] * 4  # type: ignore[index]
+    assert [re.search(r"<td[^>]*>([^<]*)</td></tr></tbody>", card)[1] for _, card in cards] == ["as foretold"] * 4  # type: ignore[index]
     assert f"<code>{file['path'].rsplit('/', 2)[0]}</code>" in cards[1][1], "where the forwarded copy lies"
     assert f'data-journey="{whole["id"]}"' in body
 
