@@ -27,7 +27,7 @@ STANDIN = (
     "mailhost.standin.log",
 )
 QUEUE, DELIVERY, SENDING, SMTP = (f"mailhost.standin.{name}" for name in ("queue", "delivery", "sending", "smtp"))
-BASE = ("popbox.environment", "popbox.errors", "popbox.printable", "popbox.replacing")
+BASE = ("popbox.environment", "popbox.errors", "popbox.printable", "popbox.reading", "popbox.replacing")
 CLIENTS, SCENARIO, HOSTS = "popbox.clients", "popbox.scenario", "popbox.hosts"
 JOURNEY, LEDGER, RESULT = "popbox.journey", "popbox.ledger", "popbox.result"
 RUN, REPORT = "popbox.run", "popbox.report"

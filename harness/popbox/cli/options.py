@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from popbox import reading
 from popbox.clients.wire import Address
 from popbox.errors import UnusableError
 from popbox.hosts.mounted import Mounts
@@ -62,7 +63,6 @@ MOUNTS = {
 }
 OTHERS = ("remote", "mounted")  # hosts that are there, and that popbox neither starts nor ends
 LONGEST_PASSWORD = 4096
-MOST_OCTETS = 256 << 20  # our choice: of a file whose octets are handed on
 
 
 on = click.option("--on", "name", metavar="NAME", help="Which host, where several are up; `popbox status` has names.")
@@ -117,16 +117,12 @@ def octets_of(path: Path) -> bytes:
     """A file's octets.
 
     Raises:
-        UnusableError: it cannot be read, or is larger than 256 MiB: a device may have no end.
+        UnusableError: it cannot be read, is no file, or is larger than 256 MiB.
     """
     try:
-        with path.open("rb") as file:
-            octets = file.read(MOST_OCTETS + 1)
+        return reading.octets_of(path)
     except OSError as error:
         raise UnusableError(f"{path}: {error.strerror}") from error
-    if len(octets) > MOST_OCTETS:
-        raise UnusableError(f"{path}: is larger than {MOST_OCTETS >> 20} MiB, and not read")
-    return octets
 
 
 def password_in(path: str) -> str:
@@ -136,10 +132,12 @@ def password_in(path: str) -> str:
         click.BadParameter: the file cannot be read, or its first line is empty.
     """
     try:
-        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if path == "-" else reading.opened(path) as file:
             octets = file.readline(LONGEST_PASSWORD)
         password = octets.partition(b"\n")[0].removesuffix(b"\r").decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise click.BadParameter(f"--password-file {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise click.BadParameter(f"--password-file {path}: {error}") from error
     if not password:
         raise click.BadParameter(f"--password-file {path}: its first line is empty")

@@ -17,6 +17,7 @@ from popbox.cli.output import echo
 from popbox.errors import PopboxError
 from popbox.operate.probe import Plan, Probed, Security, Service, probe
 from popbox.printable import plain
+from popbox.reading import opened
 from popbox.replacing import is_special, replaceable
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
@@ -91,6 +92,8 @@ def probe_command(
     Exit codes are those of monitoring plugins: 0 OK, 1 WARNING (slow), 2 CRITICAL (failed or too slow), 3 UNKNOWN
     (unusable arguments, or --output cannot be written).
     """
+    if ca is not None:
+        opened(ca).close()  # OpenSSL would wait for a FIFO, and read a device without end
     tls = ssl.create_default_context(cafile=str(ca) if ca else None)
     smtp = Service(address(smtp_at or f"{host}:25"), smtp_tls, tls)
     pop3 = Service(address(pop3_at or f"{host}:{995 if pop3_tls == 'implicit' else 110}"), pop3_tls, tls)

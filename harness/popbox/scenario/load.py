@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from popbox.errors import ScenarioError
+from popbox.reading import octets_of
 from popbox.scenario.mistakes import MOST_SHOWN, dotted, refused
 from popbox.scenario.model import Scenario
 from popbox.scenario.references import broken_references
@@ -33,7 +34,7 @@ class ScenarioFile:
             ScenarioError: it cannot be read.
         """
         try:
-            return (self.path.parent / name).read_bytes()
+            return octets_of(self.path.parent / name)
         except OSError as error:
             raise ScenarioError(str(self.path), f"mail {name!r}", error.strerror or str(error)) from error
 
@@ -58,11 +59,7 @@ def text_of(path: Path) -> str:
         ScenarioError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            octets = file.read(MOST_OCTETS + 1)  # a device may have no end
-        if len(octets) > MOST_OCTETS:
-            raise ScenarioError(str(path), "", f"is larger than {MOST_OCTETS >> 20} MiB, and not read")
-        return octets.decode("utf-8")
+        return octets_of(path, MOST_OCTETS).decode("utf-8")
     except OSError as error:
         raise ScenarioError(str(path), "", error.strerror or str(error)) from error
     except UnicodeDecodeError as error:

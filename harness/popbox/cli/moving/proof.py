@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from popbox.migrate.verify.naming import clean
 from popbox.migrate.verify.result import Box, Named, Verdict
 from popbox.migrate.verify.state import ENDED, asked_of, is_header
+from popbox.replacing import replaceable
 from popbox.serve.move.handed import Finding, Judged, Progress
 
 MOST_BOXES = 100_000  # our choice: held in memory, those that differ first; more are counted
@@ -51,7 +52,7 @@ class StateProof:
 
     def _read(self) -> None:
         """Read what is new; a file that is another one, or shorter, is read from its begin."""
-        with self._path.open("rb") as file:
+        with replaceable(self._path).open("rb") as file:  # of a device no end would come
             status = os.fstat(file.fileno())
             if (status.st_dev, status.st_ino) != self._file or status.st_size < self._at:
                 self._forget()

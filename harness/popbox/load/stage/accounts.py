@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from io import TextIOWrapper
 from pathlib import Path
 
 import tomli_w
@@ -11,6 +12,7 @@ from passlib.hash import sha512_crypt
 from popbox.errors import HostError, UnusableError
 from popbox.hosts.base import Host
 from popbox.load.plan.spec import BOUNCES, Spec
+from popbox.reading import opened
 
 ROUNDS = 1_000  # the fewest of crypt(5): the host's POP3 is under test, and not its hash
 HEADER = ["address", "login", "password"]
@@ -24,7 +26,7 @@ def given(path: Path) -> tuple[tuple[str, str, str], ...]:
     """
     found: list[tuple[str, str, str]] = []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with TextIOWrapper(opened(path), newline="", encoding="utf-8") as file:
             rows = csv.reader(file, strict=True)
             if next(rows, None) != HEADER:
                 raise UnusableError(f"{path}: line 1: the header {','.join(HEADER)} is wanted")
@@ -32,7 +34,9 @@ def given(path: Path) -> tuple[tuple[str, str, str], ...]:
                 if len(row) != len(HEADER) or not all(row) or "@" not in row[0]:
                     raise UnusableError(f"{path}: line {rows.line_num}: an address, a login and a password are wanted")
                 found.append((row[0], row[1], row[2]))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise UnusableError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UnusableError(f"{path}: {error}") from error
     if len({address for address, _, _ in found}) < len(found):
         raise UnusableError(f"{path}: an address stands there twice")

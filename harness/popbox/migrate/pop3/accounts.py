@@ -6,12 +6,15 @@ import csv
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 
 from popbox.errors import UnusableError
 from popbox.migrate.pop3.twice import Once
+from popbox.reading import opened
 
 LOGIN_OCTETS, PASSWORD_OCTETS = 1024, 4096  # our choice: far beyond what any server takes
+MOST_OCTETS = 4 << 30  # our choice: a file of accounts is read a row at a time
 SIDES = ("old", "new")
 COLUMNS = ("login", "password", "old_login", "old_password", "new_login", "new_password")
 
@@ -43,7 +46,9 @@ def load(path: Path, wanted: Callable[[str], bool] = lambda _: True) -> list[Acc
     """
     try:
         accounts, rows = _from_directory(path, wanted) if path.is_dir() else _from_csv(path, wanted)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise Unusable(error.filename or path, f"cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise Unusable(path, f"cannot be read: {error}") from error
     if not rows:
         raise Unusable(path, "holds no account")
@@ -65,7 +70,8 @@ def _from_directory(path: Path, wanted: Callable[[str], bool]) -> tuple[list[Acc
             continue
         if not file.is_file():
             raise Unusable(file, "is no file: each entry is named for a login and holds its password")
-        password = file.read_text("utf-8").split("\n", 1)[0].removesuffix("\r")
+        with opened(file) as entry:
+            password = entry.readline(PASSWORD_OCTETS + 2).decode().removesuffix("\n").removesuffix("\r")
         _usable(file, "file name", file.name, LOGIN_OCTETS)
         _usable(file, "password", password, PASSWORD_OCTETS)
         accounts.append(Account(file.name, file.name, password, password))
@@ -74,7 +80,7 @@ def _from_directory(path: Path, wanted: Callable[[str], bool]) -> tuple[list[Acc
 
 def _from_csv(path: Path, wanted: Callable[[str], bool]) -> tuple[list[Account], int]:
     """The rows that are wanted, and how many there are; a row at a time, as files of millions have been met."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with TextIOWrapper(opened(path, MOST_OCTETS), encoding="utf-8-sig", newline="") as file:
         return _rows(path, file, wanted)
 
 

@@ -11,6 +11,7 @@ from popbox.migrate.oldhost.dialects.control import read_control
 from popbox.migrate.oldhost.model import CATCHALL, OldHost
 from popbox.migrate.routes.logs import lines_of, recipients
 from popbox.migrate.routes.side import Side
+from popbox.reading import octets_of
 
 Known = Iterable[tuple[str, bytes]]
 PROBE = "popboxprobe"  # as `mailhost explain --known` has it
@@ -59,9 +60,7 @@ def _add(found: dict[bytes, str], more: Known) -> None:
 
 def _listed(file: Path) -> Iterator[bytes]:
     try:
-        if not file.is_file():
-            raise UnusableError(f"{file}: is no file")
-        text = file.read_bytes()
+        text = octets_of(file)
     except OSError as error:
         raise UnusableError(f"{file}: cannot be read: {error.strerror}") from error
     for number, line in enumerate(text.split(b"\n"), start=1):

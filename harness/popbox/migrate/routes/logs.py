@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from popbox.errors import UnusableError
+from popbox.reading import opened
 
+MOST_OCTETS = 1 << 40  # our choice: a log is read a line at a time
 STARTING = re.compile(rb"starting delivery \d+: msg \d+ to (local|remote) (\S+@?\S*)\s*$")
 
 
@@ -49,9 +51,9 @@ def lines_of(file: Path) -> Iterator[bytes]:
         UnusableError: it cannot be read.
     """
     try:
-        if not file.is_file():  # a FIFO would block us
-            raise UnusableError(f"{file}: is no file")
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
-            yield from opened
-    except (OSError, EOFError) as error:
+        with opened(file, MOST_OCTETS) as octets, gzip.open(octets) if file.suffix == ".gz" else octets as lines:
+            yield from lines
+    except OSError as error:
+        raise UnusableError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except EOFError as error:
         raise UnusableError(f"{file}: cannot be read: {error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Literal
 
@@ -16,9 +17,11 @@ from pydantic import Field, ValidationError
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.report import Oracle, Report, SideReport
 from popbox.migrate.verify.result import Box, Plain
+from popbox.reading import opened
 
 SCHEMA = "popbox.migrate-verify-lines/1"
 LINE_OCTETS = 256 << 20  # our choice: a box with a million findings
+MOST_OCTETS = 1 << 40  # our choice: it is read a line at a time
 
 
 class Head(Plain):
@@ -77,7 +80,7 @@ class Part:
 
     def _open(self) -> IO[str]:
         try:
-            return self.path.open(encoding="utf-8")
+            return TextIOWrapper(opened(self.path, MOST_OCTETS), encoding="utf-8")
         except OSError as error:
             raise Unusable(self.path, f"cannot be read: {error.strerror}") from error
 

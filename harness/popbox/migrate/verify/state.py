@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify import lines_file
 from popbox.migrate.verify.result import Box
+from popbox.reading import octets_of
 
 SCHEMA = "popbox.migrate-verify-state/1"
 ENDED = '{"ended":true}\n'
@@ -57,10 +58,12 @@ class State:
     def _read(self, header: str) -> list[str]:
         """Whole, valid lines of boxes, or none where the file is new or its run has ended."""
         try:
-            text = self.path.read_text("utf-8")
+            text = octets_of(self.path).decode()
         except FileNotFoundError:
             return []
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise Unusable(self.path, f"cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
             raise Unusable(self.path, f"cannot be read: {error}") from error
         lines = text.splitlines(keepends=True)
         if not lines or lines[-1] == ENDED:

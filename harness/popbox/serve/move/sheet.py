@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from popbox.reading import octets_of
 from popbox.replacing import put, replaceable
 
 MOST_OCTETS = 1 << 20  # our choice: a sheet has some kilobytes
@@ -95,12 +96,8 @@ class Sheet:
             return found.text
 
     def _text(self) -> str:
-        with self.path.open("rb") as file:
-            octets = file.read(MOST_OCTETS + 1)
-        if len(octets) > MOST_OCTETS:
-            raise OSError(f"it has more than {MOST_OCTETS} octets")
         try:
-            return octets.decode()
+            return octets_of(self.path, MOST_OCTETS).decode()
         except UnicodeDecodeError as error:
             raise OSError("it is no UTF-8") from error
 

@@ -29,6 +29,7 @@ from mailhost.qmail.control import ControlError, Reader
 from mailhost.qmail.hints.hint import shown
 from mailhost.qmail.lookup import PasswdLookup, accounts_of
 from mailhost.qmail.route import Route, route, submitted
+from mailhost.system.reading import read_given
 
 DONE, SOME, TEMPORARY = 0, 1, 111
 PASSWD_OCTETS = 256 << 20  # our choice: more than a million accounts
@@ -66,7 +67,7 @@ class Place:
 
     def _accounts(self, tree: Tree) -> tuple[PasswdLookup | None, list[pwd.struct_passwd]]:
         if self.passwd is not None:
-            return _listed(self.passwd.read_bytes())
+            return _listed(read_given(self.passwd))
         if self.root is None:
             return accounts_of(self.home.resolve()), pwd.getpwall()
         try:

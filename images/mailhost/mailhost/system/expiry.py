@@ -9,8 +9,13 @@ import time
 from calendar import timegm
 from pathlib import Path
 
+from mailhost.system.reading import read_given
+
 CHAIN = Path("/etc/popbox/tls/fullchain.pem")
 """Where the images have it."""
+
+PEM_OCTETS = 1 << 20
+"""A larger file is no chain (our choice)."""
 
 LATE_DAYS = 14
 """Renewal is late from here on (our choice): certbot and cert-manager renew a month before the end."""
@@ -78,7 +83,7 @@ def late(chain: Path, now: float) -> str:
     Empty where there is nothing to say: a host without TLS has no such folder either.
     """
     try:
-        end = not_after(chain.read_bytes())
+        end = not_after(read_given(chain, PEM_OCTETS))
     except FileNotFoundError:
         return f"{chain}: {MISSING}" if chain.parent.is_dir() else ""
     except (OSError, ValueError) as why:

@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from mailhost.system.reading import open_given
+
 WATCH_S = 2.0
 """How often a server looks for a renewed certificate (our choice: two stat calls cost nothing)."""
 Marks = tuple[tuple[int, int, int] | None, ...]
@@ -30,7 +32,7 @@ def why_unusable(files: Iterable[Path], error: OSError) -> str:
     named = list(files)
     for path in named:
         try:
-            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+            os.close(open_given(path))
         except PermissionError:
             return f"{path}: {_who(path)}"
         except OSError as why:

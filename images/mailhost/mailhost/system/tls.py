@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
+
+from mailhost.system.reading import open_given
 
 
 def server_context(cert: Path, key: Path | None) -> ssl.SSLContext:
@@ -15,5 +18,8 @@ def server_context(cert: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    for path in (cert, key):
+        if path is not None:
+            os.close(open_given(path))  # OpenSSL would wait for a FIFO, and read a device without end
     context.load_cert_chain(cert, key)
     return context

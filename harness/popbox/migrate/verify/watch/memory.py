@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify import lines_file
 from popbox.migrate.verify.result import Named, Plain
+from popbox.reading import octets_of
 
 SCHEMA = "popbox.migrate-verify-watch/1"
 
@@ -71,10 +72,12 @@ class Memory:
 
     def _read(self, head: str) -> dict[tuple[str, str], Remembered]:
         try:
-            lines = self.path.read_text("utf-8").splitlines(keepends=True)
+            lines = octets_of(self.path).decode().splitlines(keepends=True)
         except FileNotFoundError:
             return {}
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise Unusable(self.path, f"cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
             raise Unusable(self.path, f"cannot be read: {error}") from error
         if lines and lines[0] != head:
             raise Unusable(self.path, f"line 1: is of another watch, or no such file; this one is {head.strip()}")

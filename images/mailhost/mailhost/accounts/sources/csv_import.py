@@ -7,6 +7,7 @@ checked before anything is written, and the error names them all.
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from mailhost.accounts.errors import InputError
 from mailhost.accounts.operations.logins import check_crypt
 from mailhost.accounts.operations.mailboxes import MailboxRequest
 from mailhost.poppasswd import crypt as hashing
-from mailhost.system.reading import OWN_OCTETS
+from mailhost.system.reading import read_given
 
 COLUMNS = ("address", "login", "name", "password", "crypt", "extensions")
 _FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False, "": False}
@@ -40,10 +41,8 @@ def read(path: Path) -> list[Line]:
         InputError: the file cannot be read, the header or a row is not as it must be.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            if os.fstat(file.fileno()).st_size > OWN_OCTETS:
-                raise InputError(f"is larger than {OWN_OCTETS} octets, and not read", file=str(path))
-            return list(_lines(csv.reader(file, strict=True), str(path)))
+        text = read_given(path).decode("utf-8-sig")
+        return list(_lines(csv.reader(io.StringIO(text, newline=""), strict=True), str(path)))
     except OSError as why:
         raise InputError(f"cannot be read: {why.strerror}", file=str(path)) from why
     except UnicodeDecodeError as why:

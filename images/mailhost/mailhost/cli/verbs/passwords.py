@@ -16,6 +16,7 @@ from mailhost.accounts.errors import InputError
 from mailhost.accounts.operations.logins import UNMADE
 from mailhost.cli.common import guarded, note
 from mailhost.poppasswd import crypt as hashing
+from mailhost.system.reading import read_given
 
 PASSWORD_OCTETS = 255
 """The longest password taken. checkpassword reads login, password and banner in 512 octets together (Q-CPW-1)."""
@@ -80,8 +81,7 @@ def read_password(*, stdin: bool, file: Path | None, ways: Sequence[str] = WAYS)
         return _checked(_one_line(sys.stdin.buffer.read(4096), "standard input"))
     if file is not None:
         try:
-            with file.open("rb") as opened:
-                return _checked(_one_line(opened.read(4096), str(file)))
+            return _checked(_one_line(read_given(file, 4096), str(file)))
         except OSError as why:
             raise InputError(f"cannot be read: {why.strerror}", file=str(file), field="--password-file") from why
     if not sys.stdin.isatty():

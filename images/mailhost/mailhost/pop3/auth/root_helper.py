@@ -21,6 +21,7 @@ from pathlib import Path
 
 from mailhost.pop3.auth.passdb import LOGIN_OCTETS, Files
 from mailhost.poppasswd.file import Row
+from mailhost.system.reading import read_given
 
 TAG_OCTETS = 8
 PEM_OCTETS = 60_000
@@ -176,7 +177,7 @@ def _answer(verb: bytes, fields: list[bytes], files: Files, *, upgrade: bool, pe
             files.upgrade(login, more[0])
         return b"-"
     if verb == _PEM:
-        texts = [path.read_bytes() for path in pem]
+        texts = [read_given(path, PEM_OCTETS) for path in pem]
         return b"+" + pack(texts) if sum(map(len, texts)) < PEM_OCTETS else b"!"
     if verb == _ROW:
         row = files.row(login)
