@@ -365,3 +365,45 @@ def test_import_names_file_line_and_rule(host: Host, tmp_path: Path, text: str, 
     assert rule in said
     assert "in.csv" in said
     assert "secret" not in said
+
+
+def test_all_that_the_host_cannot_become_is_told_at_once_each_with_its_line(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("""[domains."d.com".mailboxes.ann]
+[domains."D.com.br"]
+[domains."D.com.br".mailboxes.BOB]
+password_file = "none"
+[domains."e.com"]
+prefix = "d-com-x"
+[domains."e.com".mailboxes]
+empty = {password_file = "empty"}
+device = {password_file = "/dev/zero"}
+jim.extensions = true
+""")
+    (tmp_path / "empty").write_text("\n")
+    new = "is new: say crypt or password_file, or run with --generate"
+    said = [
+        f'line 1: [domains."d.com".mailboxes.ann]: {new}',
+        "line 2: [domains.\"d.com.br\"]: prefix: 'd-com-br' and 'd-com' of [domains.\"d.com\"] overlap: qmail would "
+        "take one domain's mail for the other's (H-9). Give one of the two tables another prefix, as in "
+        'prefix = "d_com_br"',
+        f'line 4: [domains."d.com.br".mailboxes.bob]: password_file: {tmp_path}/none: cannot be read: '
+        "No such file or directory",
+        "line 6: [domains.\"e.com\"]: prefix: 'd-com-x' and 'd-com' of [domains.\"d.com\"] overlap: qmail would "
+        "take one domain's mail for the other's (H-9). Give one of the two tables another prefix, as in "
+        'prefix = "d_com_x"',
+        f'line 8: [domains."e.com".mailboxes.empty]: password_file: {tmp_path}/empty: its first line is empty',
+        'line 9: [domains."e.com".mailboxes.device]: password_file: /dev/zero: cannot be read: '
+        "it is a device, not a file",
+        f'line 10: [domains."e.com".mailboxes.jim]: {new}',
+    ]
+    assert host.refused("apply", str(file)) == "mailhost: " + "".join(f"{file}: {line}\n" for line in said)
+    assert host.refused("plan", str(file)).count("\n") == len(said) - 2, "plan makes passwords up"
+
+
+def test_a_prefix_that_is_changed_is_told_with_its_line(howto: Host, tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('\n[domains."domain.com"]\nprefix = "other"\n[domains."x.com".mailboxes.ann]\n')
+    said = howto.refused("apply", str(file)).splitlines()
+    assert said[0].startswith(f'mailhost: {file}: line 2: [domains."domain.com"]: is there with prefix')
+    assert said[1].startswith(f'{file}: line 4: [domains."x.com".mailboxes.ann]: is new')

@@ -41,7 +41,8 @@ from mailhost.accounts.operations.forwards import TRIO
 from mailhost.accounts.operations.logins import check_crypt
 from mailhost.accounts.sources.accounts_schema import accounts_schema
 from mailhost.accounts.sources.tables import Mistakes, Table, bare
-from mailhost.system.reading import OWN_OCTETS, read_bounded
+from mailhost.accounts.sources.toml_lines import lines_of
+from mailhost.system.reading import read_given
 
 _SCHEMA = accounts_schema()
 _TABLES = {"": _SCHEMA, **_SCHEMA["properties"], **_SCHEMA["definitions"]}
@@ -76,8 +77,7 @@ def octets_of(path: Path) -> bytes:
         InputError: the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return read_bounded(file.fileno(), OWN_OCTETS, str(path))
+        return read_given(path)
     except OSError as why:
         raise InputError(f"cannot be read: {why.strerror}", file=str(path)) from why
 
@@ -105,7 +105,8 @@ def parse(text: str, file: str) -> Accounts:
     except (tomllib.TOMLDecodeError, RecursionError) as why:
         raise InputError(f"is not TOML: {why}", file=file) from why
     accounts = _accounts(top)
-    top.mistakes.check(text)
+    if top.mistakes.found:
+        top.mistakes.check(lines_of(text))
     return accounts
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailhost.accounts.errors import InputError
-from mailhost.accounts.sources.toml_lines import TomlPath, line_of, lines_of, unknown_key
+from mailhost.accounts.sources.toml_lines import TomlPath, line_of, unknown_key
 
 MOST_SHOWN = 50  # our choice: more mistakes than that are counted
 
@@ -19,15 +19,18 @@ class Mistakes:
     file: str
     found: list[tuple[TomlPath, str, str]] = field(default_factory=list)  # path, table and key in words, rule
 
-    def check(self, text: str) -> None:
-        """Go on only where there are none; ``text`` is the file's.
+    def note(self, path: TomlPath, at: str, rule: str) -> None:
+        """One more: the ``path`` of a table or key, how that is called in words, and the rule."""
+        self.found.append((path, at, rule))
+
+    def check(self, lines: dict[TomlPath, int]) -> None:
+        """Go on only where there are none; ``lines`` are those of the file (`lines_of`).
 
         Raises:
             InputError: each with its line, in the order of the file.
         """
         if not self.found:
             return
-        lines = lines_of(text)
         each = [InputError(rule, file=self.file, line=line_of(path, lines), field=at) for path, at, rule in self.found]
         raise InputError.of(sorted(each, key=lambda one: one.line), MOST_SHOWN)
 
@@ -49,7 +52,7 @@ class Table:
         """Note a mistake of this table, or of one of its keys, which is not ``shown`` where the rule quotes it."""
         table = f"[{self.name}]" if self.path else "top level"
         path = (*self.path, key) if key else self.path
-        self.mistakes.found.append((path, f"{table}: {key}" if key and shown else table, rule))
+        self.mistakes.note(path, f"{table}: {key}" if key and shown else table, rule)
 
     def only(self, known: Iterable[str]) -> None:
         """Unknown keys are mistakes."""

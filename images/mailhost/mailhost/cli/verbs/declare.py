@@ -20,6 +20,7 @@ from mailhost.accounts.model import Accounts
 from mailhost.accounts.operations.logins import UNMADE
 from mailhost.accounts.sources import accounts_toml, read_back
 from mailhost.accounts.sources.accounts_schema import accounts_schema
+from mailhost.accounts.sources.declaration import Declaration
 from mailhost.cli import generated_passwords
 from mailhost.cli.agreement import Guard, guard_of
 from mailhost.cli.common import counted, guarded, hands, home_state, json_option, newu_option, note
@@ -43,16 +44,16 @@ keep_option = click.option(
 def _edit(
     home: Path, file: Path, new: NewPassword | None, newu: str | None, guard: Guard, *, dry: bool, keep: bool
 ) -> Iterator[Edit]:
-    octets = accounts_toml.octets_of(file)
-    guard.read(octets)
-    wanted = accounts_toml.decode(octets, file)
+    source = Declaration(file, accounts_toml.octets_of(file))
+    guard.read(source.octets)
+    wanted = source.accounts()
     with change_many(home, newu, table=None, dry_run=dry) as edit:
         now = _now(home)
         guard.planned(now, wanted, deletes=not keep)
-        apply_to(edit, now, wanted, file, new, delete=not keep)
+        apply_to(edit, now, wanted, source, new, delete=not keep)
         yield edit
     if not dry and not keep:
-        guard.applied(octets)
+        guard.applied(source.octets)
 
 
 def _now(home: Path) -> Accounts:
@@ -153,9 +154,10 @@ def plan(home: Path, file: Path, *, no_delete: bool, as_json: bool) -> None:
     Example:
       mailhost plan accounts.toml
     """
-    wanted = accounts_toml.load(file)
+    source = Declaration(file, accounts_toml.octets_of(file))
+    wanted = source.accounts()
     with editing(hands(home, None)) as edit:
-        apply_to(edit, _now(home), wanted, file, lambda address: UNMADE, delete=not no_delete)
+        apply_to(edit, _now(home), wanted, source, lambda address: UNMADE, delete=not no_delete)
     changes = [(c.action, c.kind, c.name, c.detail) for c in edit.changes]
     if as_json:
         print_json([dict(zip(("action", "kind", "name", "detail"), row, strict=True)) for row in changes])
