@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import deque
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from popbox.cli.options import address, allow_writes, octets_of, on, token
 from popbox.cli.output import echo
 from popbox.clients.smtp import deliver
 from popbox.errors import ConnectionFailed, StepTimeout, UnusableError
-from popbox.hosts.base import SERVICES, Ran, Service, closing, tail
+from popbox.hosts.base import SERVICES, Ran, Service, closing
 from popbox.hosts.choose import HostName, MtaName, attach, choose, start
 from popbox.hosts.state import Registry
 from popbox.operate import serving
@@ -91,23 +93,27 @@ def logs(settings: Settings, services: tuple[Service, ...], count: int | None, f
     """Print what the services have logged."""
     running = target(settings, name)
     wanted = services or SERVICES
-    seen = {}
-    for service in wanted:
-        text = running.log(service)
-        seen[service] = len(text)
-        _print(service, text if count is None else tail(text, count) if count else "", len(wanted) > 1)
-    while follow:
-        time.sleep(FOLLOW_S)
+    shown = {service: f"{service} | " if len(wanted) > 1 else "" for service in wanted}
+    if not follow:
         for service in wanted:
-            text = running.log(service)
-            _print(service, text[seen[service] :], len(wanted) > 1)
-            seen[service] = len(text)
-    return PASSED
-
-
-def _print(service: str, text: str, named: bool) -> None:
-    for line in text.splitlines():
-        echo(f"{service} | {line}" if named else line)
+            for line in deque(running.log(service).splitlines(), count):
+                echo(f"{shown[service]}{line}")
+        return PASSED
+    with ExitStack() as held:
+        followed, passed_over = {}, {}
+        for service in wanted:
+            followed[service] = running.follow(service)
+            held.callback(followed[service].close)
+            passed_over[service] = 0 if count is None else running.log(service).count("\n") - count
+        while True:
+            for service, log in followed.items():
+                for logged in log.lines():
+                    passed_over[service] -= 1
+                    if passed_over[service] < 0:
+                        echo(f"{shown[service]}{logged.text}")
+                if log.gap:
+                    echo(f"popbox: {log.gap}", err=True)
+            time.sleep(FOLLOW_S)
 
 
 def _hand_on(ran: Ran) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+import idna
 from pydantic import BaseModel, ValidationError
 
 from popbox.cli.options import address
@@ -23,6 +24,7 @@ from popbox.migrate.plan.sizing import AuditReport, Load
 from popbox.migrate.plan.text import markdown, text
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.report import SCHEMA, Report
+from popbox.reading import octets_of
 
 WRITTEN, TO_MEND, UNANSWERED = 0, 1, 3
 M = TypeVar("M", bound=BaseModel)
@@ -30,10 +32,37 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 COUNT = click.IntRange(0)
 
 
+class _Name(click.ParamType[str]):
+    """A name as DNS has it; of a host its address too."""
+
+    def __init__(self, name: str, *, addresses: bool) -> None:
+        """``name`` is what is wanted, in words."""
+        self.name, self._addresses = name, addresses
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name as it was given: it is pasted into commands, so that nothing else may stand in it."""
+        try:
+            if self._addresses and ipaddress.ip_address(value):
+                return value
+        except ValueError:
+            pass
+        try:
+            labels = idna.encode(value.removesuffix("."), uts46=True, std3_rules=True).split(b".")
+        except (idna.IDNAError, UnicodeError):
+            labels = [b"0"]
+        if labels[-1].isdigit():
+            self.fail(f"{value!r} is no {self.name}", param, ctx)
+        return value
+
+
+HOST = _Name("name or address of a host", addresses=True)
+DOMAIN = _Name("domain", addresses=False)
+
+
 @click.command()
-@click.option("--old", required=True, metavar="HOST", help="Name of the old host.")
-@click.option("--new", required=True, metavar="HOST", help="Name of the new host.")
-@click.option("--domain", "domains", multiple=True, metavar="D", help="A domain that moves; more than once.")
+@click.option("--old", required=True, metavar="HOST", type=HOST, help="Name of the old host.")
+@click.option("--new", required=True, metavar="HOST", type=HOST, help="Name of the new host.")
+@click.option("--domain", "domains", multiple=True, metavar="D", type=DOMAIN, help="A domain that moves; repeat.")
 @click.option("--ttl", "ttl_s", type=click.IntRange(1), metavar="S", help="The TTL of its records today, in seconds.")
 @click.option("--resolver", metavar="ADDR:PORT", help="Ask this DNS resolver; without it this machine's.")
 @click.option("--no-dns", is_flag=True, help="Ask no DNS. Else it is read for each --domain, and both hosts.")
@@ -146,7 +175,7 @@ def _read(file: Path, model: type[M]) -> M:
         Unusable: the file cannot be read, or a field does not fit; names the field and the rule.
     """
     try:
-        return model.model_validate_json(file.read_bytes())
+        return model.model_validate_json(octets_of(file))
     except OSError as error:
         raise Unusable(file, f"cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -270,7 +270,7 @@ class _Conversion:
             taken = (one.prefix for one in domains.values() if one.alias_of is None)
             domains[NO_DOMAIN] = DomainAccounts(_prefix(NO_DOMAIN, NO_DOMAIN, taken))
         word = "maildir" if store.kind == MAILDIR else "mbox"
-        names = [f"alias-{word}", *(f"alias-{word}{number}" for number in range(2, 10_000))]
+        names = chain([f"alias-{word}"], (f"alias-{word}{number}" for number in count(2)))
         box = self._add(NO_DOMAIN, names, store, route.where)
         goes = f"{shown(store.path)} is the locked mailbox {box.address}"
         self.host.leave(route.where, f"where mail for {route.local} goes", f"no login opens it; {goes}")

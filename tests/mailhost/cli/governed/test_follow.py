@@ -18,7 +18,7 @@ from tests.mailhost.cli.support import HOWTO_CRYPT, Host
 from mailhost.accounts import exposed, governed
 from mailhost.accounts.layout import layout
 from mailhost.cli import main
-from mailhost.cli.verbs.follow import Follower
+from mailhost.cli.verbs.follow import Follower, follow
 
 END = "# end of accounts\n"
 
@@ -197,18 +197,31 @@ def test_the_verb_says_each_thing_once_and_ends_with_a_change_finished(host: Hos
     assert len(lines) == 1
 
 
-@pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
-def test_what_is_no_file_is_named_and_holds_no_start_up(both: Host, file: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("fifo", "cannot be read: it is a FIFO, not a file"),
+        ("device", "cannot be read: it is a device, not a file"),
+        ("directory", "cannot be read: it is a directory, not a file"),
+        ("missing", "there is no such file"),
+    ],
+)
+def test_what_is_no_file_is_named_and_holds_no_start_up(
+    both: Host, file: Path, kind: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the file that the images mount the host starts all the same; a file that is named must be there."""
     file.unlink()
     if kind == "fifo":
         os.mkfifo(file)
     elif kind == "device":
         file.symlink_to("/dev/zero")
-    else:
+    elif kind == "directory":
         file.mkdir()
-    verb = [sys.executable, "-P", "-m", "mailhost", "--home", str(both.home), "follow", "--once", str(file)]
-    done = subprocess.run(verb, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == f"accounts: {file}: is no regular file, and not read\naccounts: not applied\n"
+    assert both.refused("follow", "--once", str(file)) == f"mailhost: {file}: {why}\n"
+    (option,) = (one for one in follow.params if one.name == "file")
+    monkeypatch.setattr(option, "default", file)
+    told = "" if kind == "missing" else f"accounts: {file}: {why}\naccounts: not applied\n"
+    assert both.ok("follow", "--once") == told
     assert domains(both) == ["a.example", "b.example"]
 
 

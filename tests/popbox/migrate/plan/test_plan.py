@@ -148,3 +148,22 @@ def test_the_commands_of_the_sheet_have_the_options_that_it_gives_them() -> None
     assert (
         text.index("migrate routes") < text.index("6. SWITCH") < text.index("--watch 10") < text.index("7. ROLL BACK")
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "old host", "old;reboot", "$(id)", "old..example", "-old.example", "1.2.3", "a/b", "x" * 64]
+)
+@pytest.mark.parametrize("option", ["--old", "--new", "--domain"])
+def test_names_that_are_no_hosts_are_refused(option: str, name: str) -> None:
+    """The sheet has commands to paste."""
+    words = [*HOSTS, "--no-dns", f"{option}={name}"]
+    done = CliRunner().invoke(migrate, ["plan", *words])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"Invalid value for '{option}': {name!r} is no " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["old", "old.example.", "192.0.2.1", "2001:db8::1", "bücher.example", "XN--BCHER-KVA.example"]
+)
+def test_names_and_addresses_of_hosts_are_taken(name: str) -> None:
+    assert name in sheet(f"--old={name}", "--no-dns")

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from mailhost.accounts import exposed, nodes
 from mailhost.accounts import governed as record
@@ -27,7 +27,7 @@ from mailhost.cli.common import guarded, json_option
 from mailhost.cli.output import print_facts, print_json
 from mailhost.cli.terminal import say
 from mailhost.cli.verbs.declare import FILE
-from mailhost.system.reading import OWN_OCTETS
+from mailhost.system.reading import open_given
 
 LOOK_S = 3.0
 """Between two looks; a text counts when two of them saw the same (our choice: an editor saves in less)."""
@@ -55,17 +55,9 @@ def look(file: Path) -> Look | None:
         InputError: it cannot be read, or is not a file whose text can stand still.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):  # a FIFO would hold the start of a host up, a device has no end
-                raise InputError("is no regular file, and not read", file=str(file))
-            if found.st_size > OWN_OCTETS:
-                raise InputError(f"is larger than {OWN_OCTETS} octets, and not read", file=str(file))
-            with os.fdopen(descriptor, "rb", closefd=False) as opened:
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        finally:
-            os.close(descriptor)
+        with os.fdopen(open_given(file, pipes=False), "rb") as opened:
+            found = os.fstat(opened.fileno())
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as why:
@@ -216,7 +208,8 @@ def follow(home: Path, file: Path, every_s: float, node: str | None, gauges: Pat
     A text is applied when two looks saw the same and it ends whole; what takes something away, when it has stood still
     for a minute or ends in the line `# end of accounts`. More than three addresses, or a domain with mail in it, go
     only when a person agrees (`mailhost apply`, or [removals] in FILE). What is not applied is logged, and `governed`
-    says it. Where there is no FILE at the start, none governs the host.
+    says it. Where there is no FILE at the start, none governs the host; with --once, a FILE that was named and cannot
+    be read is an error.
 
     With --gauges, FILE has after each look, in Prometheus' text form: when that was, what is applied and whether
     something waits, the room of the volumes, and the certificate's end.
@@ -229,6 +222,8 @@ def follow(home: Path, file: Path, every_s: float, node: str | None, gauges: Pat
       mailhost follow --once && mailhost follow &
     """
     follower = Follower(home, file, every_s, node)
+    if once and named() and look(file) is None:
+        raise InputError("there is no such file", file=str(file))
     if once:
         _safely(follower.begin)
         return
@@ -240,6 +235,11 @@ def follow(home: Path, file: Path, every_s: float, node: str | None, gauges: Pat
         if gauges is not None:
             _show(follower.layout, gauges)
         stop.wait(every_s)
+
+
+def named() -> bool:
+    """Whether the command line names FILE. The one that the images mount may be missing, and the host starts."""
+    return click.get_current_context().get_parameter_source("file") is ParameterSource.COMMANDLINE
 
 
 def _show(place: Layout, file: Path) -> None:
