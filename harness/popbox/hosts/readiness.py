@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
 from popbox.clients.wire import Wire, readable
-from popbox.errors import ConnectionFailed, HostError, StepTimeout
+from popbox.errors import ConnectionFailed, HostError, PopboxError, StepTimeout
 from popbox.hosts.base import Host, Service, tail
 
 GREETING: dict[Service, bytes] = {"smtp": b"220 ", "pop3": b"+OK"}
@@ -36,6 +37,28 @@ def greets(host: Host, service: Service) -> str:
             return "" if line.startswith(GREETING[service]) else f"it says {readable(line)!r}"
     except (ConnectionFailed, StepTimeout) as error:
         return str(error)
+
+
+MACHINE = ("disk-full", "disk-read-only", "sender-frozen", "certificate-late", "certificate-missing")
+"""The rules of `mailhost lint` that are about the machine and not about accounts."""
+
+
+def machine(host: Host) -> tuple[list[str], list[str]]:
+    """What `mailhost lint` says of disks, sender and certificate: what is wrong, and what will be.
+
+    Both are empty where the host does not answer: then there is more to say than this. What is mounted here is mounted
+    read-only on purpose, which says nothing of the host itself.
+    """
+    wrong, late = list[str](), list[str]()
+    try:
+        ran = host.run("lint", "--machine", "--json")
+        said = json.loads(ran.stdout)["findings"] if ran.code in (0, 1) else []
+        for one in said:
+            if one["rule"] in MACHINE and not (host.name == "mounted" and one["rule"] == "disk-read-only"):
+                (wrong if one["level"] == "error" else late).append(f"{one['file']}: {one['text']}")
+    except (PopboxError, ValueError, KeyError, TypeError):
+        pass
+    return wrong, late
 
 
 def wait_for(

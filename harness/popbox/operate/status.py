@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 from popbox.errors import PopboxError
 from popbox.hosts.base import SERVICES, Host
-from popbox.hosts.readiness import greets
+from popbox.hosts.readiness import greets, machine
 from popbox.hosts.state import Record
 from popbox.operate.serving import not_ready
-
-STATE = ("disk-full", "disk-read-only", "sender-frozen", "certificate-late", "certificate-missing")
-"""The rules of `mailhost lint` that are about the machine and not about accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ def look(name: str, record: Record, host: Host, http: str = "") -> Status:
         except (PopboxError, ValueError) as error:
             wrong.setdefault("accounts", str(error).splitlines()[0])
             counts.append(None)
-    broken, late = (_state(host, level) for level in ("error", "warning"))
+    broken, late = map("; ".join, machine(host))
     if http and (why := not_ready(http)):
         wrong["http"] = why
     if broken:
@@ -71,17 +68,6 @@ def look(name: str, record: Record, host: Host, http: str = "") -> Status:
     domains, mailboxes = counts
     where = (name, record.host, record.mta, record.place)
     return Status(*where, services, wrong, domains, mailboxes, _waits(host), orphan, late, http)
-
-
-def _state(host: Host, level: str) -> str:
-    """What `mailhost lint` says of disks, sender and certificate; another finding is no matter of whether it runs."""
-    try:
-        said = json.loads(host.run("lint", "--json").stdout)["findings"]
-        return "; ".join(
-            f"{one['file']}: {one['text']}" for one in said if one["rule"] in STATE and one["level"] == level
-        )
-    except (PopboxError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _waits(host: Host) -> str:
@@ -112,9 +98,9 @@ def lines(one: Status) -> list[str]:
     ]
     accounts = f"{one.domains} domains, {one.mailboxes} mailboxes"
     wrong = one.wrong.get("accounts")
-    machine = [f"  FAIL machine: {one.wrong['machine']}"] if "machine" in one.wrong else []
-    machine += [f"  late machine: {one.late}"] if one.late else []
+    ill = [f"  FAIL machine: {one.wrong['machine']}"] if "machine" in one.wrong else []
+    ill += [f"  late machine: {one.late}"] if one.late else []
     waits = [f"  wait accounts: {one.waits}"] if one.waits else []
-    ill = f": {one.wrong['http']}" if "http" in one.wrong else ""
-    said += [f"  {'FAIL' if ill else 'ok  '} http {one.http}{ill}"] if one.http else []
-    return [head, *said, f"  {'FAIL' if wrong else 'ok  '} accounts: {wrong or accounts}", *machine, *waits]
+    silent = f": {one.wrong['http']}" if "http" in one.wrong else ""
+    said += [f"  {'FAIL' if silent else 'ok  '} http {one.http}{silent}"] if one.http else []
+    return [head, *said, f"  {'FAIL' if wrong else 'ok  '} accounts: {wrong or accounts}", *ill, *waits]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from popbox.hosts.base import SERVICES, Host
-from popbox.hosts.readiness import greets
+from popbox.hosts.readiness import greets, machine
 from popbox.printable import plain
 from popbox.serve.errors import ApiError
 from popbox.serve.live import Live
@@ -42,12 +42,13 @@ class Recording(BaseModel):
 
 
 class Ready(Answer):
-    """Both services have just spoken their protocol."""
+    """Both services have just spoken their protocol, and no disk of mail is full."""
 
     ready: Literal[True] = True
     smtp: str = Field(description="where SMTP is spoken, HOST:PORT")
     pop3: str = Field(description="where POP3 is spoken, HOST:PORT")
     recorder: Recording = Field(description="whether what happens on the host is being recorded")
+    late: list[str] = Field(description="a certificate near its end, a full disk of accounts or logs: a line each")
 
 
 class Explained(Answer):
@@ -83,9 +84,15 @@ def reads(live: Live) -> APIRouter:
 
     @router.get("/readyz", operation_id="readyz")
     def readyz() -> Ready:
-        """200 only when ``220`` and ``+OK`` were spoken just now; 503 says which was not. ``recorder`` tells more."""
+        """200 only when ``220`` and ``+OK`` were spoken just now, and no disk is full: 503 says what is not so.
+
+        ``recorder`` tells more, and ``late`` what is not right and stops no mail yet.
+        """
         if silent := [f"{service}: {why}" for service in SERVICES if (why := greets(host, service))]:
             raise ApiError(503, "the mail host is not ready", "popbox status", (*silent, *host.ailments()))
+        wrong, late = machine(host)
+        if wrong:
+            raise ApiError(503, "the mail host takes no mail", "popbox status", tuple(wrong))
         state = live.state
         recorder = Recording(
             cursor=state.cursor,
@@ -94,7 +101,8 @@ def reads(live: Live) -> APIRouter:
             failed=state.failed,
             retry_at=state.retry_at,
         )
-        return Ready(**world, smtp=str(host.address("smtp")), pop3=str(host.address("pop3")), recorder=recorder)
+        smtp, pop3 = (str(host.address(service)) for service in ("smtp", "pop3"))
+        return Ready(**world, smtp=smtp, pop3=pop3, recorder=recorder, late=late)
 
     @router.get("/v1/explain", operation_id="explain")
     def explain(address: Address, space: Within) -> Explained:

@@ -190,8 +190,8 @@ def raised(stack: Stack) -> set[str]:
 @pytest.mark.timeout(900)
 def test_prometheus_sees_all_pages_and_a_rule_fires_for_a_stopped_service(stack: Stack) -> None:
     until(lambda: values(stack, "max by (job) (up)") == {"smtp": 1, "pop3": 1, "console": 1}, "three targets", 120)
-    five = {"control", "users", "alias", "queue", "popboxes"}
-    until(lambda: set(values(stack, 'popbox_volume_size_bytes{job="smtp"}')) == five, "the gauges of `mailhost follow`")
+    six = {"control", "users", "alias", "queue", "popboxes", "log"}
+    until(lambda: set(values(stack, 'popbox_volume_size_bytes{job="smtp"}')) == six, "the gauges of `mailhost follow`")
     assert values(stack, "popbox_accounts_governed") == {"smtp": 0}
     assert not {rule["health"] for group in prometheus(stack, "rules")["groups"] for rule in group["rules"]} - {"ok"}
     scraped = {name for name in prometheus(stack, "label/__name__/values") if name.startswith("popbox_")}

@@ -71,9 +71,9 @@ def test_the_health_check_says_that_tls_is_off_and_fails_where_it_is_required(pl
     chain, key = place / "tls/fullchain.pem", place / "tls/privkey.pem"
     for missing in (chain, chain, key):
         said = f"no TLS: {missing} is missing"
-        assert run(place, "mailhost/healthy-pop3") == (0, [said, f"roomy {place}/popboxes"])
+        assert run(place, "mailhost/healthy-pop3") == (0, [said, f"roomy {place}/popboxes /var/log/popbox"])
         assert run(place, "mailhost/healthy-pop3", POPBOX_REQUIRE_TLS="yes") == (1, [said])
         chain.touch() if chain.parent.exists() else chain.parent.mkdir()
     key.touch()
-    whole = (0, [f"roomy {place}/popboxes", "certificate-late"])
+    whole = (0, [f"roomy {place}/popboxes /var/log/popbox", "certificate-late"])
     assert run(place, "mailhost/healthy-pop3", POPBOX_REQUIRE_TLS="yes") == whole

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import datetime
+import itertools
+import json
 import os
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import trustme
+from tests.exposition import parsed
 from tests.mailhost.cli.support import Host
+from tests.popbox import ROOT
 
 from mailhost.accounts.layout import layout
 from mailhost.accounts.lint import lint
 from mailhost.system import expiry
+from mailhost.system.gauges import volumes
 
+ROOMY = str(ROOT / "images/mailhost/roomy")
 GIB = 1 << 30
 
 
@@ -87,3 +96,48 @@ def test_a_certificate(howto: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert found(howto).get("certificate-missing") == ("warning", str(chain))
     monkeypatch.setattr(expiry, "CHAIN", tmp_path / "no-tls/fullchain.pem")
     assert "certificate-missing" not in found(howto)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of 256 KiB and 60 inodes in its place."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=60", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def filled(folder: Path, what: str) -> None:
+    """To the last octet, or to the last inode."""
+    with suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+        while what == "octets":
+            filler.write(b"x" * 512)
+    with suppress(OSError):
+        for number in itertools.count():
+            (folder / f"filler{number}").touch()
+
+
+@pytest.mark.needs("mount namespace")
+@pytest.mark.parametrize("what", ["octets", "inodes"])
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [("queue", "error"), ("popboxes", "error"), ("users", "warning"), ("control", "warning"), ("alias", "warning")],
+)
+def test_all_that_look_agree_on_a_disk_that_is_really_full(host: Host, name: str, level: str, what: str) -> None:
+    folder = host.home / name
+    folder.mkdir(exist_ok=True)
+    with small_disk(folder):
+        before = host.run("lint", "--machine")
+        assert (before.exit_code, before.output) == (0, "nothing wrong\n")
+        filled(folder, what)
+        (said,) = json.loads(host.run("lint", "--machine", "--json").output)["findings"]
+        assert (said["level"], said["rule"], said["file"]) == (level, "disk-full", name)
+        assert host.run("lint", "--machine").exit_code == (level == "error")
+        whole = json.loads(host.run("lint", "--json").output)["findings"]
+        assert [one for one in whole if one["rule"] == "disk-full"] == [said]
+        roomy = subprocess.run(["sh", ROOMY, str(folder)], capture_output=True, text=True, check=False)
+        assert (roomy.returncode, "disk full" in roomy.stdout) == (1, True)
+        gauges = parsed(volumes([folder]))
+        left = gauges[f'popbox_volume_free_{"bytes" if what == "octets" else "inodes"}{{volume="{name}"}}']
+        assert left == 0

@@ -33,7 +33,7 @@ def test_ready_says_where_the_services_are(port: int, host: Host) -> None:
         200,
         {
             "host": "local", "mta": "stand-in", "ready": True,
-            "smtp": str(host.address("smtp")), "pop3": str(host.address("pop3")),
+            "smtp": str(host.address("smtp")), "pop3": str(host.address("pop3")), "late": [],
         },
     )  # fmt: skip
     assert (headers["popbox-world"], headers["x-content-type-options"]) == ("local/stand-in", "nosniff")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mailhost.accounts.governed import Governed
 from mailhost.system import expiry
-from mailhost.system.gauges import VOLUMES, certificate, gauge, volumes
+from mailhost.system.gauges import LOG, VOLUMES, certificate, gauge, volumes
 
 
 def text(home: Path, governed: Governed | None, now: float) -> str:
@@ -22,7 +22,7 @@ def text(home: Path, governed: Governed | None, now: float) -> str:
             gauge("popbox_accounts_looked_timestamp_seconds", "When accounts.toml was looked at last.", [("", now)]),
             gauge("popbox_accounts_governed", "1 where accounts.toml governs.", [("", governed is not None)]),
             _of_file(governed) if governed is not None else "",
-            volumes(home / name for name in VOLUMES),
+            volumes([*(home / name for name in VOLUMES), LOG]),
             certificate("popbox_smtp_certificate_end_timestamp_seconds", expiry.CHAIN),
         )
     )

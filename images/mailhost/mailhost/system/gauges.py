@@ -6,10 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mailhost.system.expiry import not_after
+from mailhost.system.expiry import PEM_OCTETS, not_after
+from mailhost.system.reading import read_given
 
 VOLUMES = ("control", "users", "alias", "queue", "popboxes")
 """Of a mail host, as compose.yaml has them."""
+
+LOG = Path("/var/log/popbox")
+"""The one outside of its home."""
 
 Samples = Iterable[tuple[str, float]]
 """Labels in braces, or empty; the value."""
@@ -29,7 +33,7 @@ def volumes(folders: Iterable[Path]) -> str:
     found: dict[str, os.statvfs_result] = {}
     for folder in folders:
         try:
-            found[f'{{volume="{folder.name}"}}'] = os.statvfs(folder)
+            found[f'{{volume="{"log" if folder == LOG else folder.name}"}}'] = os.statvfs(folder)
         except OSError:
             continue
     counted = {label: disk for label, disk in found.items() if disk.f_files}
@@ -48,7 +52,7 @@ def volumes(folders: Iterable[Path]) -> str:
 def certificate(name: str, chain: Path) -> str:
     """When the first certificate of a file ends, seconds since 1970; nothing where there is none that can be read."""
     try:
-        end = not_after(chain.read_bytes())
+        end = not_after(read_given(chain, PEM_OCTETS))
     except (OSError, ValueError):
         return ""
     return gauge(name, "When the certificate file's first one ends.", [("", end)])

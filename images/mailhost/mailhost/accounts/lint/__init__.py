@@ -27,15 +27,18 @@ RULES: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
 )
 
 
-def lint(layout: Layout) -> list[Finding]:
-    """Every finding, errors first, then by file and line.
+def lint(layout: Layout, *, machine: bool = False) -> list[Finding]:
+    """Every finding, errors first, then by file and line; with ``machine`` none of accounts, and none is read.
 
     Raises:
         BusyError: there is no such home.
     """
     require(layout.home)
-    facts = gather(layout)
-    found = [finding for rule in RULES for finding in rule(facts)]
+    if machine:
+        found = state.state(layout)
+    else:
+        facts = gather(layout)
+        found = [finding for rule in RULES for finding in rule(facts)]
     return sorted(found, key=lambda f: (f.level != "error", f.file, f.line, f.rule))
 
 

@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mailhost.accounts.lint.facts import Facts, Finding
+from mailhost.accounts.layout import Layout
+from mailhost.accounts.lint.facts import Finding
 from mailhost.system import expiry
+from mailhost.system.gauges import LOG
 
 FULL_OCTETS, FULL_INODES, FULL_SHARE = 16 << 20, 64, 20
 """As in images/mailhost/roomy: less than 16 MiB, or less than 64 inodes, and less than a twentieth of them."""
@@ -22,23 +24,25 @@ IDLE_S = 60
 """A busy one has moved something in queue/info since."""
 
 
-def disks(facts: Facts) -> Iterator[Finding]:
-    """File systems that take no message, no delivery or no change of an account."""
-    seen: set[int] = set()
-    home = facts.layout.home
-    for folder in (home / "queue", facts.layout.popboxes, home / "control", home / "users", home / "alias"):
+def disks(layout: Layout) -> Iterator[Finding]:
+    """File systems that take no message or no delivery: errors. No change of an account, no line of a log: warnings."""
+    seen: set[tuple[int, int]] = set()
+    home = layout.home
+    mail, rest = (home / "queue", layout.popboxes), (home / "users", home / "control", home / "alias", LOG)
+    for folder in (*mail, *rest):
         try:
             device, found = folder.stat().st_dev, os.statvfs(folder)
         except OSError:
             continue  # a missing folder is another rule's
-        if device in seen:
+        read_only = found.f_flag & os.ST_RDONLY
+        if (device, read_only) in seen:
             continue
-        seen.add(device)
-        shown = facts.shown(folder)
+        seen.add((device, read_only))
+        level, shown = "error" if folder in mail else "warning", layout.shown(folder)
         if full := _full(found):
-            yield _state("error", "disk-full", shown, f"disk full: {full}")
-        if found.f_flag & os.ST_RDONLY:
-            yield _state("error", "disk-read-only", shown, "read-only file system")
+            yield _state(level, "disk-full", shown, f"disk full: {full}")
+        if read_only:
+            yield _state(level, "disk-read-only", shown, "read-only file system")
 
 
 def _full(found: os.statvfs_result) -> str:
@@ -51,9 +55,9 @@ def _full(found: os.statvfs_result) -> str:
     return ""
 
 
-def sender(facts: Facts) -> Iterator[Finding]:
+def sender(layout: Layout) -> Iterator[Finding]:
     """Messages that qmail-send has not looked at for minutes, while it does nothing else either."""
-    queue = facts.layout.home / "queue"
+    queue = layout.home / "queue"
     now = time.time()
     waiting = [path for path, date in _dates(queue / "todo", deep=True) if now - date > WAITS_S]
     if waiting and all(now - date > IDLE_S for _, date in _dates(queue / "info", deep=False)):
@@ -63,7 +67,7 @@ def sender(facts: Facts) -> Iterator[Finding]:
         yield _state("error", "sender-frozen", "queue/todo", text)
 
 
-def certificate(_: Facts) -> Iterator[Finding]:
+def certificate(_: Layout) -> Iterator[Finding]:
     """A certificate that should have been renewed by now, or put there."""
     said = expiry.late(expiry.CHAIN, time.time()).partition(": ")[2]
     if said:
@@ -86,4 +90,9 @@ def _state(level: str, rule: str, file: str, text: str) -> Finding:
     return Finding(level, rule, file, 0, text)
 
 
-RULES = (disks, sender, certificate)
+def state(layout: Layout) -> list[Finding]:
+    """All of it; no file of accounts is read."""
+    return [finding for rule in (disks, sender, certificate) for finding in rule(layout)]
+
+
+RULES = (lambda facts: state(facts.layout),)

@@ -17,12 +17,15 @@ from mailhost.cli.terminal import say
 @click.command()
 @click.option("--fix", "mend", is_flag=True, help="Mend what has one right answer, after showing it.")
 @click.option("--strict", is_flag=True, help="Take warnings for errors.")
+@click.option("--machine", is_flag=True, help="Only disks, sender and certificate: quick, however many accounts.")
 @json_option
 @click.option("--dry-run", is_flag=True, help="With --fix: show what it would mend, and mend nothing.")
 @newu_option
 @click.pass_obj
 @guarded
-def lint(home: Path, newu: str | None, *, mend: bool, strict: bool, as_json: bool, dry_run: bool) -> None:
+def lint(
+    home: Path, newu: str | None, *, mend: bool, strict: bool, machine: bool, as_json: bool, dry_run: bool
+) -> None:
     """Check all files as one set: what would lose mail, refuse it, or let the wrong people in.
 
     Exit 0: nothing wrong (perhaps warnings). Exit 1: something is wrong, or with --strict doubtful.
@@ -32,8 +35,10 @@ def lint(home: Path, newu: str | None, *, mend: bool, strict: bool, as_json: boo
       mailhost lint
       mailhost lint --fix
     """
+    if machine and mend:
+        raise click.UsageError("--fix mends files; --machine looks at none")
     place = layout(home)
-    found = rules.lint(place)
+    found = rules.lint(place, machine=machine)
     mended: list[Finding] = []
     if mend:
         for finding in (f for f in found if f.fixable and not as_json):

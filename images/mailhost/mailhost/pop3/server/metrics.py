@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mailhost.pop3.auth.shared_tables import Shared
 from mailhost.pop3.auth.throttle import ENTRANCES
-from mailhost.system.gauges import VOLUMES, certificate, gauge, volumes
+from mailhost.system.gauges import LOG, VOLUMES, certificate, gauge, volumes
 
 
 class Count(enum.IntEnum):
@@ -100,4 +100,4 @@ def machine(home: Path, chain: Path | None, canary: Path | None) -> bytes:
             at = canary.stat().st_mtime
             what = "When the canary's box was opened last."
             text += gauge("popbox_pop3_canary_success_timestamp_seconds", what, [("", at)])
-    return (text + volumes(home / name for name in VOLUMES)).encode("ascii")
+    return (text + volumes([*(home / name for name in VOLUMES), LOG])).encode("ascii")
