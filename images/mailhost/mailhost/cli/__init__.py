@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class LazyGroup(click.Group):
             with contextlib.suppress(OSError):
                 click.echo(f"mailhost: {why.filename or 'output'}: {why.strerror or why}", err=True)
             sys.exit(NOT_NOW)
+        finally:
+            _drop_unwritten()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All verbs, sorted, without importing one."""
@@ -78,6 +81,19 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{module}.{cmd_name} is not a click command")
         return command
+
+
+def _drop_unwritten() -> None:
+    """Let go of what cannot be written: Python would say so again at its end, and end with a code of its own (120)."""
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, number)
+                os.close(nothing)
 
 
 @click.group(cls=LazyGroup, verbs=VERBS, context_settings={"help_option_names": ["-h", "--help"]})

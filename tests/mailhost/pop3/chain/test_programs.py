@@ -220,6 +220,18 @@ def test_pop3d_leaves_all_as_it_was_when_the_client_vanishes(box: Box) -> None:
     assert box.files() == ["new/1.h"]
 
 
+@pytest.mark.parametrize("redirected", ["<&-", "<&- >&-", ">&-", ">/dev/full", "</dev/null", "2>&- <&-"])
+@pytest.mark.parametrize(("name", "code"), [("popup", 1), ("pop3d", 0)])
+def test_descriptors_that_cannot_be_used_end_it_as_a_client_that_has_gone(
+    box: Box, name: str, code: int, redirected: str
+) -> None:
+    argument = "mx /bin/true" if name == "popup" else f"{box.maildir}"
+    line = f"exec {program(box.home, name)} {argument} {redirected}"
+    ids = dict(zip(("user", "group"), owner(), strict=True), extra_groups=[]) if os.geteuid() == 0 else {}
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False, timeout=60, **ids)  # type: ignore[call-overload]
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
 @pytest.mark.needs("root")  # who is refused
 def test_pop3d_refuses_root(box: Box) -> None:
     client, process = converse([program(box.home, "pop3d"), "./Maildir"], cwd=box.box)

@@ -6,10 +6,9 @@ Synopsis: ``pop3d MAILDIR [--profile rfc1939|qmail]``; exit 0 whatever happened 
 from __future__ import annotations
 
 import os
-import select
 import sys
 
-from mailhost.pop3.chain.stdio import write
+from mailhost.pop3.chain.stdio import read, write
 from mailhost.pop3.maildrop.errors import MaildropError
 from mailhost.pop3.maildrop.maildrop import Maildrop
 from mailhost.pop3.maildrop.open_maildrops import apply
@@ -18,6 +17,7 @@ from mailhost.pop3.protocol.events import Close, Event, Reply, Transmit, Update
 from mailhost.pop3.protocol.profiles import PROFILES, QMAIL, Profile
 from mailhost.pop3.protocol.session import Session
 
+READ_OCTETS = 4_096
 HIGH_OCTETS = 65_536
 """So much is prepared for a client that does not read, and one reply more."""
 
@@ -66,8 +66,7 @@ def parse_arguments(arguments: list[str]) -> tuple[bytes, Profile]:
 def serve(drop: Maildrop, session: Session, idle_s: float) -> None:
     """The session, until QUIT, end of file or too long a silence; only QUIT changes the Maildir."""
     while True:
-        ready, _, _ = select.select([0], [], [], idle_s)
-        data = os.read(0, 4096) if ready else b""
+        data = read(READ_OCTETS, idle_s)
         if not data:
             return
         session.receive(data)

@@ -7,11 +7,10 @@ Synopsis: ``popup HOSTNAME SUBPROGRAM [ARG...]``; the client is on descriptors 0
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 
-from mailhost.pop3.chain.stdio import write
+from mailhost.pop3.chain.stdio import read, write
 from mailhost.pop3.protocol.events import Authenticate, Close, Event, Reply
 from mailhost.pop3.protocol.profiles import QMAIL, err
 from mailhost.pop3.protocol.session import Session
@@ -19,6 +18,9 @@ from mailhost.pop3.protocol.state import Features
 
 READ_OCTETS = 128
 """What is read at once and lost behind PASS (E-80): the chain's next program reads the socket itself."""
+
+ENDS = 1
+"""The exit code of qmail-popup, whatever happened."""
 
 _USAGE = err(b"usage: popup hostname subprogram")
 _REFUSED = err(b"authorization failed")
@@ -31,24 +33,23 @@ def main() -> None:
     """The program; exit code 1, as qmail-popup's, whatever the child's was."""
     arguments = sys.argv[1:]
     if len(arguments) < 2:
-        write(_USAGE.data)
-        sys.exit(1)
+        write(_USAGE.data, ENDS)
+        sys.exit(ENDS)
     hostname, *subprogram = arguments
     stamp = b"<%d.%d@%b>" % (os.getpid(), time.time(), os.fsencode(hostname))
     claim = converse(Session(QMAIL, Features(), stamp))
     if claim is not None:
         reply = hand_over(claim, stamp, subprogram)
         if reply is not None:
-            write(reply.data)
-    sys.exit(1)
+            write(reply.data, ENDS)
+    sys.exit(ENDS)
 
 
 def converse(session: Session) -> Authenticate | None:
     """Talk to the client until it claims a login; None when it leaves or is silent for 20 minutes."""
-    write(session.greeting().data)
+    write(session.greeting().data, ENDS)
     while True:
-        ready, _, _ = select.select([0], [], [], QMAIL.idle_s)
-        data = os.read(0, READ_OCTETS) if ready else b""
+        data = read(READ_OCTETS, QMAIL.idle_s)
         if not data:
             return None
         session.receive(data)
@@ -61,10 +62,10 @@ def converse(session: Session) -> Authenticate | None:
 def answer(event: Event) -> None:
     """Send a reply; QUIT ends the program."""
     if isinstance(event, Reply):
-        write(event.data)
+        write(event.data, ENDS)
     if isinstance(event, Close):
-        write(event.reply.data)
-        sys.exit(1)
+        write(event.reply.data, ENDS)
+        sys.exit(ENDS)
 
 
 def hand_over(claim: Authenticate, stamp: bytes, subprogram: list[str]) -> Reply | None:
