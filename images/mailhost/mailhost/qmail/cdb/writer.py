@@ -117,6 +117,8 @@ def _tables(slots: list[array[int]]) -> Generator[bytes]:
 
 def _table(slots: array[int]) -> bytes:
     """The hash table of these slots: twice as many places, filled in order, each key in the next free place."""
+    if not slots:  # of a small host nearly all 256 are empty
+        return b""
     places = 2 * len(slots)
     table = array("Q", bytes(PAIR.size * places))
     taken = bytearray(places)
