@@ -24,7 +24,8 @@ from popbox.scenario.load import load
 
 TEXT = "Subject: hi\\nFrom: <a@b.org>\\n\\nhello\\n.a dot\\nand the last line\\n"
 FETCH = "[[step]]\nwithin-s = 30\nexpect-retrieved = { message = 'hello', login = 'testid', password = 'testpw' }\n"
-IN_VAIN = FETCH.replace("30", "6")
+IN_VAIN = FETCH.replace("30", "3")
+LATE_S = 0.2
 SEND = f"""
 title = "there and back"
 [[step]]
@@ -52,8 +53,8 @@ S: .
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here comes later than a second after it was sent."""
-    monkeypatch.setattr("popbox.ledger.reconcile.REMOTE_LATE_S", 1.5)
+    """Nothing here comes later than ``LATE_S`` after it was sent."""
+    monkeypatch.setattr("popbox.ledger.reconcile.REMOTE_LATE_S", LATE_S + 0.2)
 
 
 def tried(mail: FakeMail, tmp_path: Path, text: str = SEND + FETCH) -> Result:
@@ -94,11 +95,12 @@ def test_qmail_pop3d_with_its_extra_line_and_its_sizes_is_sound(tmp_path: Path) 
 
 
 Change = Callable[[bytes], bytes]
+ENDLESS = "no CR LF at the end"
 WIRE: dict[str, tuple[FakeMail, str]] = {
     "bare LF": (FakeMail(hand_out=lambda m: stuffed(m).replace(b"\r\n", b"\n")), "line 1 ends in a bare LF"),
     "one bare LF": (FakeMail(hand_out=lambda m: stuffed(m).replace(b"hello\r\n", b"hello\n")), "ends in a bare LF"),
     "bare LF at the end": (FakeMail(hand_out=lambda m: stuffed(m)[:-3] + b".\n"), "ends in a bare LF"),
-    "no CR LF at the end": (FakeMail(hand_out=lambda m: stuffed(m[:-2])), "closed the connection|timeout|waited"),
+    ENDLESS: (FakeMail(hand_out=lambda m: stuffed(m[:-2])), "closed the connection|timeout|waited"),
     "CR CR LF": (FakeMail(hand_out=lambda m: stuffed(m.replace(b"hello\r", b"hello\r\r"))), "octets that were sent"),
     "bare CR": (FakeMail(hand_out=lambda m: stuffed(m.replace(b"hello\r\n", b"hello\r"))), "octets that were sent"),
     "bare CR before": (FakeMail(hand_out=lambda m: stuffed(b"X-A: b\rc\r\n" + m)), "not those that|announces"),
@@ -119,22 +121,28 @@ WIRE: dict[str, tuple[FakeMail, str]] = {
 
 @pytest.mark.parametrize("fault", WIRE)
 @pytest.mark.parametrize("how", [IN_VAIN, TELNET], ids=["expect-retrieved", "telnet"])
-def test_what_is_wrong_on_the_wire_fails_the_run(fault: str, how: str, tmp_path: Path) -> None:
+def test_what_is_wrong_on_the_wire_fails_the_run(
+    fault: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mail, why = WIRE[fault]
     mail.box.clear()
-    result = tried(mail, tmp_path, SEND + how.replace("[[step]]", "[[step]]\n", 1))
+    if fault == ENDLESS:  # waited for until each deadline
+        for name in ("boxes.LOOK_S", "pickup.FETCH_S"):
+            monkeypatch.setattr(f"popbox.ledger.{name}", 2.0)
+        how = how.replace(TELNET, TELNET.replace("telnet", "within-s = 2\ntelnet"))
+    result = tried(mail, tmp_path, SEND + how)
     assert result.verdict is Verdict.FAILED
     said = result.reason + "".join(message.why for message in result.messages)
-    if how is IN_VAIN:
+    if how == IN_VAIN:
         assert re.search(why, said), said
 
 
 COPIES: dict[str, Callable[[bytes], list[tuple[float, bytes]]]] = {
     "the same again": lambda m: [(0, m), (0, b"X-Second: yes\r\n" + m)],
-    "a second late": lambda m: [(0, m), (1.0, b"X-Second: yes\r\n" + m)],
+    "late": lambda m: [(0, m), (LATE_S, b"X-Second: yes\r\n" + m)],
     "another token": lambda m: [(0, m), (0, re.sub(rb"Token: pb-....", b"Token: pb-0000", m))],
     "no token": lambda m: [(0, m), (0, re.sub(rb"X-Popbox-Token: [^\r]*\r\n", b"", m))],
-    "no token, and late": lambda m: [(0, m), (1.0, re.sub(rb"X-Popbox-Token: [^\r]*\r\n", b"", m))],
+    "no token, and late": lambda m: [(0, m), (LATE_S, re.sub(rb"X-Popbox-Token: [^\r]*\r\n", b"", m))],
     "no token, and changed": lambda m: [(0, m), (0, re.sub(rb"X-Popbox-[^\r]*\r\n", b"", m) + b"-- \r\na footer\r\n")],
     "no token, no header": lambda m: [(0, m), (0, m.partition(b"\r\n\r\n")[2])],
 }
