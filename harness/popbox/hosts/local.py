@@ -27,7 +27,7 @@ from popbox.hosts.local_files import LocalFiles
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
-from popbox.hosts.warm import Warm
+from popbox.hosts.warm import Warm, join, leave
 from popbox.scenario.names import Disk
 
 PYTHON = [sys.executable, "-P"]  # no module is taken from the directory that the caller happens to be in
@@ -99,6 +99,7 @@ class LocalHost(LocalFiles):
         (self._root / "log").mkdir()
         if own_disk:
             self._no_disk = self._mount()
+        self._warm = join(self._record.id, [*PYTHON, "-m", "mailhost"], of_programs(self._environ))
         made = self.run("init", "--me", "mail.popbox.invalid")
         if made.code:
             raise HostError(f"mailhost init ended with {made.code}", tail(made.stderr))
@@ -355,7 +356,7 @@ class LocalHost(LocalFiles):
             self._take_away()
 
     def _take_away(self) -> None:
-        self._warm.close()
+        leave(self._record.id, self._warm)
         for process in self._record.processes.values():
             _signal(process, signal.SIGTERM)
             _signal(process, signal.SIGCONT)  # a frozen one gets TERM only then

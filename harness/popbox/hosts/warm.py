@@ -98,13 +98,18 @@ class _Helper:
 
 
 class Warm:
-    """Warm Pythons of one mail host: as many as there are commands at the same time, started when first needed."""
+    """Warm Pythons of one place: as many as there are commands at the same time, started when first needed."""
 
-    def __init__(self, mailhost: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
-        """``mailhost`` is the command line that runs the command of that name on the mail host."""
+    def __init__(
+        self, mailhost: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, *, more: bool = False
+    ) -> None:
+        """``mailhost`` is the command line that runs the command of that name on the mail host.
+
+        ``more``: it is known that several commands come, so that the first one, too, is worth a warm Python.
+        """
         self._mailhost, self._cwd, self._env = mailhost, cwd, env
         self._lock, self._idle, self._closed = threading.Lock(), list[_Helper](), False
-        self._asked = 0
+        self._asked = 1 if more else 0
 
     def run(self, argv: list[str], stdin: bytes, within_s: float) -> tuple[int, bytes, bytes]:
         """Exit code, stdout and stderr of ``mailhost ARGV``.
@@ -170,3 +175,35 @@ class Warm:
             idle, self._idle = self._idle, []
         for helper in idle:
             helper.end()
+
+
+_of_this_machine: dict[tuple[str, ...], tuple[Warm, set[str]]] = {}  # each with the hosts that use it, by their ids
+_changing = threading.Lock()
+os.register_at_fork(after_in_child=_of_this_machine.clear)  # a fork cannot ask its parent's
+
+
+def join(host: str, mailhost: list[str], env: Mapping[str, str]) -> Warm:
+    """The warm Pythons of all hosts of this process that lie on this machine, for one more host that has come up.
+
+    A scenario's own host would pay 0.2 s of processor time for one of its own, most of what its commands cost.
+    """
+    with _changing:
+        made = _of_this_machine.setdefault(_key(mailhost, env), (Warm(mailhost, env=env, more=True), set()))
+        made[1].add(host)
+        return made[0]
+
+
+def leave(host: str, warm: Warm) -> None:
+    """End what a host has used that has gone, unless other hosts of this process use it. Harmless when done twice."""
+    with _changing:
+        for key, (one, hosts) in [*_of_this_machine.items()]:
+            hosts.discard(host)
+            if one is warm and hosts:
+                return
+            if one is warm:
+                del _of_this_machine[key]
+    warm.close()
+
+
+def _key(mailhost: list[str], env: Mapping[str, str]) -> tuple[str, ...]:
+    return (*mailhost, *(f"{name}={value}" for name, value in sorted(env.items())))

@@ -95,6 +95,11 @@ def run(tree: Tree, place: Place, _: int) -> float:
     return cpu_of(tree.module("popbox", "run", "--host", "local", scenario), TMPDIR=str(place.folder))
 
 
+def scenarios(tree: Tree, place: Place, _: int) -> float:
+    """``popbox run`` of all scenarios, more than twenty of them on hosts of their own."""
+    return cpu_of(tree.module("popbox", "run", "--host", "local", ROOT / "scenarios"), TMPDIR=str(place.folder))
+
+
 def version(tree: Tree, _: Place, __: int) -> float:
     """``popbox --version``, ten times."""
     return sum(cpu_of(tree.module("popbox", "--version")) for _ in range(10)) / 10
@@ -105,5 +110,6 @@ WORKS: dict[str, Callable[[Tree, Place, int], float]] = {
     f"apply of {BOXES:,} mailboxes": apply,
     "import of 10,000 messages": copy,
     "run of the HOWTO's session": run,
+    "run of all scenarios": scenarios,
     "popbox --version": version,
 }

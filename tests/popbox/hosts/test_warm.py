@@ -13,7 +13,7 @@ import pytest
 from tests.popbox.crowd import crowded
 
 from popbox.errors import HostError
-from popbox.hosts.warm import Cold, Warm
+from popbox.hosts.warm import Cold, Warm, join, leave
 
 
 @pytest.fixture
@@ -121,3 +121,29 @@ def test_after_close_it_is_cold(warm: Warm) -> None:
     warm.close()
     with pytest.raises(Cold, match="the host is gone"):
         warm.run(["--version"], b"", 30)
+
+
+def test_hosts_of_this_machine_share_what_ends_with_the_last_of_them() -> None:
+    argv = [sys.executable, "-c", FAKE]
+    one, two, other = join("1", argv, {}), join("2", argv, {}), join("3", argv, {"A": "b"})
+    try:
+        assert one is two is not other
+        pid = one.run(["x"], b"", 30)[0]  # the first one, too: a host asks more than once
+        leave("1", one)
+        leave("1", one)
+        assert two.run(["x"], b"", 30)[0] == pid
+        leave("2", two)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        assert other.run(["x"], b"", 30)[0] != pid
+    finally:
+        leave("3", other)
+    with pytest.raises(Cold, match="the host is gone"):
+        other.run(["x"], b"", 30)
+
+
+def test_one_that_is_no_hosts_of_this_machine_ends_by_itself(fake: Warm) -> None:
+    pid = fake.run(["x"], b"", 30)[0]
+    leave("1", fake)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
