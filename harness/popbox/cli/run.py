@@ -15,7 +15,7 @@ from popbox.cli.options import allow_writes, opened_store, read_remote, remote_o
 from popbox.cli.output import echo
 from popbox.errors import HostError
 from popbox.hosts.base import Host, closing
-from popbox.hosts.choose import Choice, HostName, MtaName, choose, start
+from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
 from popbox.hosts.remote import Remote, RemoteHost
 from popbox.operate import serving
 from popbox.operate.target import kept_here
@@ -24,7 +24,7 @@ from popbox.report.live import Screen, screen
 from popbox.report.text import checklist, summary, wrong
 from popbox.result import Report, Result, Verdict
 from popbox.run.runner import run as run_scenario
-from popbox.run.suite import JOBS, run_all
+from popbox.run.suite import JOBS, LOCAL_JOBS, MOST_JOBS, run_all
 from popbox.scenario.load import ScenarioFile, load, load_all
 from popbox.settings import Settings
 
@@ -42,7 +42,7 @@ class Options:
     host: HostName
     mta: MtaName
     keep: bool
-    jobs: int
+    jobs: int | None
     report: Path | None
     json: Path | None
     html: Path | None
@@ -81,7 +81,11 @@ def demo(settings: Settings, /, allow_writes: bool, **given: Any) -> int:
 
 @click.command()
 @click.argument("scenarios", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--jobs", "-j", type=click.IntRange(1, 64), default=JOBS, show_default=True, help="Scenarios at a time.")
+@click.option(
+    *("--jobs", "-j"),
+    type=click.IntRange(1, MOST_JOBS),
+    help=f"Scenarios at a time. [default: {LOCAL_JOBS} on host local, otherwise {JOBS}]",
+)
 @click.option("--host", type=click.Choice(["auto", "local", "docker", "remote"]), default="auto", show_default=True)
 @remote_options
 @click.option("--store", type=FILE, metavar="FILE", help="Keep journeys there; with --keep `popbox serve` goes on.")
@@ -153,7 +157,9 @@ def _results(
 ) -> Generator[Result]:
     """One file, or a host that is kept: one after the other on one host; otherwise as many at a time as asked for."""
     if len(files) > 1 and not wish.keep:
-        yield from run_all(files, lambda own_disk: _start(choice, wish, settings, own_disk), wish.jobs, shown)
+        prepare(choice, settings)  # once, and not by each host that starts beside others
+        jobs = wish.jobs or (LOCAL_JOBS if choice.host == "local" else JOBS)
+        yield from run_all(files, lambda own_disk: _start(choice, wish, settings, own_disk), jobs, shown)
         return
     own_disk = any(file.scenario.needs.own_disk for file in files)
     with contextlib.ExitStack() as stack:

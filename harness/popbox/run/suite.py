@@ -13,9 +13,11 @@ from popbox.result import Result
 from popbox.run.runner import Watcher, run
 from popbox.scenario.load import ScenarioFile
 
-# Our choice: a scenario waits three times as long as it computes, mostly for copies that come late. 64 is the most that
-# can be asked for.
-JOBS = min(64, max(8, 4 * (os.cpu_count() or 1)))
+MOST_JOBS = 64  # our choice
+# Our choice: an engine that brings up more projects at a time than that may be too slow to answer.
+JOBS = min(MOST_JOBS, max(4, 2 * (os.cpu_count() or 1)))
+# Our choice: a scenario waits three times as long as it computes, mostly for copies that come late.
+LOCAL_JOBS = min(MOST_JOBS, 2 * JOBS)
 
 
 def run_all(

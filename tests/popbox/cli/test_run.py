@@ -10,24 +10,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 from tests.popbox.cli.test_cli import popbox
 from tests.popbox.cli.test_interrupt import WAITS
 from tests.popbox.report.test_report import a_result
 
+from popbox.cli.main import cli
 from popbox.errors import HostError
+from popbox.hosts.choose import Choice
 from popbox.journey.model import Disposition
 from popbox.journey.store import Filters, Store
 from popbox.report import run_report
 from popbox.report.live import LiveScreen, Screen
 from popbox.report.text import wrong
 from popbox.result import Report, Result, Verdict
-from popbox.run.suite import run_all
+from popbox.run.suite import JOBS, LOCAL_JOBS, run_all
 from popbox.scenario.load import ScenarioFile, load
 
 WITHIN_S = 30
@@ -127,6 +131,25 @@ def test_results_come_in_the_order_of_the_files(tmp_path: Path, faked: Callable[
     assert [result.title for result in results] == ["0", "1", "2", "3", "4"]
     assert len(hosts) == 3, "one shared, two of their own"
     assert all(host.closed for host in hosts)
+
+
+@pytest.mark.parametrize(("host", "jobs"), [("local", LOCAL_JOBS), ("docker", JOBS)])
+def test_images_are_built_once_and_before_any_host_starts(
+    host: Literal["local", "docker"], jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def run_none(_files: object, _start: object, at_a_time: int, _watcher: object) -> Iterator[Result]:
+        asked.append(at_a_time)
+        return iter(())
+
+    monkeypatch.setattr("popbox.cli.run.choose", lambda *_: Choice(host, "stand-in", ""))
+    monkeypatch.setattr("popbox.cli.run.prepare", lambda choice, _settings: asked.append(choice.host))
+    monkeypatch.setattr("popbox.cli.run.run_all", run_none)
+    files(tmp_path, (False, True))
+    for more in ([], ["--jobs", "3"]):
+        CliRunner().invoke(cli, ["run", str(tmp_path), *more], catch_exceptions=False)
+    assert asked == [host, jobs, host, 3]
 
 
 def test_no_more_than_jobs_run_at_a_time(tmp_path: Path, faked: Callable[..., list[FakeHost]]) -> None:
