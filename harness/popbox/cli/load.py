@@ -89,7 +89,7 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     from popbox.load.plan.read import from_table
     from popbox.load.report.live import screen
     from popbox.load.stage.accounts import given as read_given
-    from popbox.load.stage.run import Wish
+    from popbox.load.stage.run import Wish, never_began
     from popbox.load.stage.run import run as run_load
 
     if given["worker"]:
@@ -103,11 +103,20 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
         address(given["master"])
     boxes = read_given(given["accounts"]) if given["accounts"] else ()
     wish = Wish(given["processes"], given["budgets"], given["master"] or "", boxes, _loopback(given["web"]))
-    with _host(settings, given, own_disk=plan.breaks_disks) as host, _folder(given["report"]) as folder:
-        echo(f"{host.describe()}")
-        with screen(echo, plan.lasts) as shown:
-            outcome = run_load(host, table, folder, wish, settings.environ, shown, _write)
-        _show(outcome)
+    with _folder(given["report"]) as folder:
+        begun = False
+        try:
+            with _host(settings, given, own_disk=plan.breaks_disks) as host:
+                begun = True
+                echo(f"{host.describe()}")
+                with screen(echo, plan.lasts) as shown:
+                    outcome = run_load(host, table, folder, wish, settings.environ, shown, _write)
+                _show(outcome)
+        except KeyboardInterrupt:
+            if begun or not given["report"]:
+                raise
+            outcome = never_began(table, folder, wish, (given["host"], given["mta"]), _write)
+            _show(outcome)
         if not given["report"] and outcome.exit_code:
             kept = Path(tempfile.mkdtemp(prefix="popbox-load-"))
             shutil.copytree(folder, kept, dirs_exist_ok=True)

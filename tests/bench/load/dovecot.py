@@ -1,7 +1,7 @@
-"""``popbox load`` on Dovecot behind the plainest MTA: ``python -m tests.bench.load.dovecot FILE.toml BOXES DIR``.
+"""``popbox load`` on Dovecot with a plain MTA: ``python -m tests.bench.load.dovecot FILE.toml BOXES DIR [OPTION]...``
 
 The MTA is aiosmtpd with a Maildir write that keeps the promise of 250: file synced, renamed, directory synced. Needs
-root, for Dovecot. Prints what `popbox load` prints; DIR has its report.
+root, for Dovecot. An OPTION is one of `popbox load`. Prints what `popbox load` prints; DIR has its report.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def boxes(root: Path, many: int) -> list[str]:
     return names
 
 
-def main(file: str, many: int, out: str) -> int:
+def main(file: str, many: int, out: str, *more: str) -> int:
     from aiosmtpd.controller import Controller
 
     with tempfile.TemporaryDirectory() as folder:
@@ -79,11 +79,11 @@ def main(file: str, many: int, out: str) -> int:
             with dovecot(place, root, "mail_max_userip_connections = 1000\n") as pop3:
                 where = ["--smtp", f"127.0.0.1:{smtp.port}", "--pop3", f"127.0.0.1:{pop3.port}"]
                 argv = [sys.executable, "-m", "popbox", "load", file, "--accounts", str(place / "boxes.csv"), *where]
-                argv += ["--host", "remote", "--allow-writes", "--report", out]
+                argv += ["--host", "remote", "--allow-writes", "--report", out, *more]
                 return subprocess.run(argv, check=False).returncode
         finally:
             smtp.stop()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

@@ -18,15 +18,17 @@ class Written:
     """The journals of one worker and of the stage. Times are in seconds from the begin of the run."""
 
     folder: Path
+    stages: str = "stage"  # the name of the journal of faults
     worker: Journal = field(init=False)
     stage: Journal = field(init=False)
 
     def __post_init__(self) -> None:
-        self.worker, self.stage = Journal(self.folder, "worker"), Journal(self.folder, "stage")
+        self.worker, self.stage = Journal(self.folder, "worker"), Journal(self.folder, self.stages)
         (self.folder / WRITERS).write_text("worker\n")
 
     def sent(self, token: str, box: str = "joe@a", at: float = 1.0, said: str = "accept", digest: str = "d") -> None:
-        self.worker.write(said, at_ns=ns(at), token=token, box=box, digest=digest, octets=9, took_us=1_000, late_us=0)
+        common = {"token": token, "box": box, "digest": digest, "octets": 9, "took_us": 1_000, "late_us": 0}
+        self.worker.write(said, at_ns=ns(at), note="250 ok", **common)
 
     def fetched(
         self, token: str, uidl: str, box: str = "joe@a", at: float = 2.0, digest: str = "d", session: int = 1
@@ -36,9 +38,11 @@ class Written:
             "fetch", at_ns=ns(at), token=token, box=box, uidl=uidl, digest=digest, octets=9, session=session
         )
 
-    def deleted(self, uidl: str, box: str = "joe@a", at: float = 2.5, session: int = 1, ended: str = "commit") -> None:
+    def deleted(
+        self, uidl: str, box: str = "joe@a", at: float = 2.5, session: int = 1, ended: str = "commit", why: str = ""
+    ) -> None:
         self.worker.write("delete", at_ns=ns(at), box=box, uidl=uidl, session=session)
-        self.worker.write(ended, at_ns=ns(at), box=box, session=session, took_us=1_000)
+        self.worker.write(ended, at_ns=ns(at), box=box, session=session, took_us=1_000, note=why)
 
     def broke(self, kind: str, target: str, at: float, until: float) -> None:
         self.stage.write("fault", at_ns=ns(at), token=f"f{at}", box=target, note=kind)

@@ -59,6 +59,8 @@ class Peer:
     numbers: count[int] = field(default_factory=lambda: count(1))
     open: set[asyncio.StreamWriter] = field(default_factory=set)
     touched: set[str] = field(default_factory=set)  # tokens of messages that a fault was done to
+    getting: dict[asyncio.StreamWriter, list[tuple[Message, str]]] = field(default_factory=dict)  # RETR, no QUIT yet
+    cut: list[tuple[Message, str]] = field(default_factory=list)  # those of sessions that the crash ended
 
     def hits(self, fault: str) -> bool:
         """Whether it is time for a fault; then it is done now."""
@@ -144,10 +146,12 @@ class Peer:
         self.open.discard(writer)
 
     def _crash(self) -> None:
-        """All connections end."""
+        """All connections end. What a POP3 session had got, and could not delete, may be handed out again."""
         for one in self.open:
             one.close()
         self.open.clear()
+        self.cut = [got for some in self.getting.values() for got in some if got[0].token not in self.touched]
+        self.touched |= {message.token for message, _ in self.cut}
 
     async def pop3(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open.add(writer)
@@ -171,6 +175,7 @@ class Peer:
                 continue
             elif verb == "RETR":
                 one = self._handed_out(there[int(word) - 1], name)
+                self.getting.setdefault(writer, []).append((one, name))
                 writer.write(b"+OK\r\n" + (b"\r\n" + one.octets).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n")
                 await writer.drain()
                 continue
@@ -188,9 +193,12 @@ class Peer:
             writer.write(b"+OK\r\n")
         writer.close()
         self.open.discard(writer)
+        self.getting.pop(writer, None)
 
     def _handed_out(self, wanted: Message, name: str) -> Message:
         """What RETR hands out."""
+        if (wanted, name) in self.cut:
+            self.must("crash", ("doubled", wanted.token, name))
         others = [m for other, one in self.boxes.items() if other != name for m in one.messages]
         fresh = [m for m in others if not m.read and m.token not in self.touched]
         if not wanted.read and wanted.token not in self.touched and fresh and self.hits("other box"):

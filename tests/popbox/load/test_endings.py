@@ -21,6 +21,7 @@ import pytest
 from tests.popbox.load.broken import expected
 
 from popbox.load.stage import run as stage
+from popbox.load.stage.interrupts import Interrupts
 
 PLAN = """
 title = "until something happens"
@@ -198,7 +199,7 @@ def test_an_interrupt_before_the_first_box_is_read_is_one_of_the_last_fetch(
     monkeypatch.setattr(stage, "Drain", Read)
     one = SimpleNamespace(
         screen=SimpleNamespace(say=interrupt), folder=tmp_path, spec=SimpleNamespace(run="l1"), interrupted="",
-        wish=SimpleNamespace(listen=""), plan=SimpleNamespace(drain=60.0), troubles=[], host=None,
+        heard=Interrupts(), wish=SimpleNamespace(listen=""), plan=SimpleNamespace(drain=60.0), troubles=[], host=None,
     )  # fmt: skip
     stage._drain(cast(Any, one))
     assert (one.interrupted, hurried) == (stage.INTERRUPTED, [True])

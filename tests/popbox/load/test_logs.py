@@ -10,6 +10,7 @@ from tests.popbox.fakehost import FakeHost
 from popbox.hosts.base import Service
 from popbox.journey.feeds.shown import ShownLog
 from popbox.load.books.judge import EVIDENCE, Case
+from popbox.load.books.recorded import BEGAN
 from popbox.load.stage.logs import evidence
 
 LOG = """\
@@ -46,6 +47,7 @@ def test_each_line_of_the_message_is_kept_and_none_of_another(tmp_path: Path) ->
             "info msg 8: bytes 2300 from <a@b> qp 1077 uid 888",
             "starting delivery 2: msg 8 to local joe@a",
             "info msg 8: bytes 2300 from <a@b> qp 1077 uid 888",
+            BEGAN,
             "starting delivery 1: msg 8 to local joe@a",
             "delivery 1: success: did_0+0+1/",
             "end msg 8",

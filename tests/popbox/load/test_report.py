@@ -8,10 +8,11 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from tests.popbox.load.books import Written
+from tests.popbox.load.books import Written, ns
 
 from popbox.load.books.outcome import SCHEMA, Outcome, outcome, schema
 from popbox.load.books.samples import FILE, Sample
+from popbox.load.books.series import KINDS, OTHERS
 from popbox.load.books.world import World
 from popbox.load.plan.budgets import Budgets
 from popbox.load.report.html import render
@@ -48,7 +49,7 @@ def test_the_page_has_no_live_text_from_outside_and_fetches_nothing(judged: tupl
         "http://www.w3.org/1999/xlink",
     }
     assert not {one for one in outside if f'href="{one}"' in page or f'src="{one}"' in page}
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 7
     assert "qmail" not in page
 
 
@@ -58,11 +59,55 @@ def test_the_page_is_alike_for_the_same_run(judged: tuple[Outcome, Path]) -> Non
 
 def test_behind_each_picture_there_is_a_table(judged: tuple[Outcome, Path]) -> None:
     sections = re.findall(r"<section.*?</section>", render(*judged), re.DOTALL)
-    assert len(sections) == 5
+    assert len(sections) == 7
     assert all("<svg" in one and "<table" in one for one in sections)
     heat = next(one for one in sections if "How late" in one)
     assert re.findall(r"<th>(.*?)</th>", heat) == ["Second", "up to 512 ms", "up to 8.19 s"]
     assert re.findall(r"<td>(.*?)</td>", heat) == ["0", "1", "", "3", "", "1"]
+
+
+def section_of(page: str, title: str) -> str:
+    [found] = [one for one in re.findall(r"<section.*?</section>", page, re.DOTALL) if f">{title}" in one]
+    return str(found)
+
+
+def test_errors_are_shown_by_reply_over_time_and_the_rare_ones_together(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1", at=1.0)
+    books.fetched("t1", "u1", at=8.0)
+    full = "SMTP message: 451 full $1$"
+    replies = [full, full, *(f"POP3 clients: -ERR {number}" for number in range(9))]
+    for at, note in enumerate(replies, 1):
+        books.worker.write("error", at_ns=ns(at), note=note)
+    books.ended()
+    found = outcome(tmp_path, Budgets(()).limits(()))
+    kinds = {one.kind: one.counts for one in found.series.errors}
+    assert len(kinds) == KINDS
+    assert kinds[full] == ((0, 1), (1, 1))
+    assert kinds["POP3 clients: -ERR 0"] == ((2, 1),)
+    assert kinds[OTHERS] == ((8, 1), (9, 1), (10, 1))
+    assert [one.kind for one in found.series.errors][:: KINDS - 1] == [full, OTHERS]
+    section = section_of(render(found, tmp_path), "Errors")
+    rows = re.findall(r"<tr><td>(\d+)</td>(.*?)</tr>", section.partition("Table over time")[2])
+    places = [(at, re.findall(r"<td>(\d*)</td>", cells).index("1")) for at, cells in rows]
+    assert places[:3] == [("0", 0), ("1", 0), ("2", 1)]
+
+
+def test_the_backlog_is_shown_by_journal_and_by_queue(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1", "joe@a", at=1.0)
+    books.sent("t1", "ann@a", at=1.0)
+    for at, many in ((1.2, 1), (1.8, 3), (3.0, 0)):
+        books.stage.write("depth", at_ns=ns(at), octets=many)
+    books.fetched("t1", "u1", at=4.0)
+    books.ended()
+    found = outcome(tmp_path, Budgets(()).limits(()))
+    assert [(one.backlog, one.queue) for one in found.series.bins] == [(2, 3), (2, None), (2, 0), (1, None)]
+    section = section_of(render(found, tmp_path), "Backlog")
+    assert re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", section) == [
+        ("0", "2", "3"), ("1", "2", ""), ("2", "2", "0"), ("3", "1", "")
+    ]  # fmt: skip
+    assert "in the queue" in section
 
 
 def test_verbs_are_measured_from_what_the_users_noted(tmp_path: Path) -> None:

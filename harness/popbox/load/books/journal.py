@@ -16,6 +16,7 @@ from typing import Any, Self
 from popbox.printable import plain
 
 SUFFIX = ".journal"
+FETCH_ENDED = "the fetch itself was ended"  # note of an uncommit: nothing of the host's has failed
 NOTE_LENGTH = 200  # our choice: of a reply or an error
 # name -> type of DuckDB. Times are nanoseconds since 1970 by a clock that never steps back, see ``Journal``.
 COLUMNS = {
@@ -37,12 +38,14 @@ COLUMNS = {
 #   accept, refuse, unsure  the host said 250, 4xx or 5xx, or nothing, to a message; one line for each recipient.
 #                           took_us counts from the intended moment, late_us is how late it was begun
 #   login, list, fetch, delete, commit, uncommit   POP3: a session's parts. list: a UIDL seen for the first time;
-#                           commit: QUIT was answered with +OK, uncommit: it was not, and deletions are unknown
+#                           commit: QUIT was answered with +OK, uncommit: it was not, and deletions are unknown;
+#                           its note says how the session ended
 #   verb                    how long UIDL or QUIT took: note is the verb; RETR's time is that of fetch, DELE's of delete
 #   vanish                  a box that only this process opens lacks a UIDL that was not deleted
 #   error                   a connection or a reply failed; the note says how, without numbers
 #   lag                     took_us of the generator's own lateness in the last second
 #   fault, healed           the host was broken, and mended: box holds the target, note the kind
+#   depth                   octets: how many messages the MTA's queue held
 #   bounce                  a report that holds the token lay in a box
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MEMORY = "384MB"  # our choice: with Python and the rest 512 MiB are not reached with 2,000,000 messages
+INTERRUPTED = "Query interrupted"  # DuckDB's RuntimeError where a signal's handler raised while it worked
 SCRATCH = "books.scratch"
 _FORM = "delim='\t', header=false, auto_detect=false, ignore_errors=true, quote='', escape='', nullstr=''"
 WRITERS = "writers"  # a file: the names of the journals that there must be, one a line
@@ -61,6 +62,7 @@ def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
 
     Raises:
         HostError: the disk is full, or memory.
+        KeyboardInterrupt: also where DuckDB heard of it first.
     """
     import duckdb
 
@@ -79,6 +81,10 @@ def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
         duckdb.OutOfMemoryException,
     ) as error:
         raise HostError(f"{folder}: not judged: {str(error).splitlines()[0]}") from error
+    except RuntimeError as error:
+        if str(error) == INTERRUPTED:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         connection.close()
         _forget(scratch)
@@ -109,7 +115,7 @@ def unread(books: DuckDBPyConnection) -> list[str]:
 
 
 # accepted   token, box -> when, digest, octets, took (from the intended moment)
-# copies     box, token, uidl -> a message that POP3 handed out, however often: first time, first time listed, digests
+# copies     box, token, uidl -> a message that POP3 handed out, first time, first time listed, digests, how often
 # taken      box, uidl -> when its deletion was committed
 TABLES = (
     """CREATE TABLE accepted AS SELECT token, box, min(at_ns) AS at_ns, any_value(digest) AS digest,
@@ -120,7 +126,8 @@ TABLES = (
     """CREATE TABLE listed AS SELECT box, uidl, min(at_ns) AS at_ns FROM rows
        WHERE event IN ('list', 'fetch') GROUP BY box, uidl""",
     """CREATE TABLE copies AS SELECT f.box, f.token, f.uidl, min(f.at_ns) AS first_ns,
-       min(l.at_ns) AS seen_ns, count(DISTINCT f.digest) AS kinds, any_value(f.digest) AS digest
+       min(l.at_ns) AS seen_ns, count(DISTINCT f.digest) AS kinds, any_value(f.digest) AS digest,
+       count(*) AS fetches
        FROM rows f JOIN listed l ON f.box = l.box AND f.uidl = l.uidl
        WHERE f.event = 'fetch' GROUP BY f.box, f.token, f.uidl""",
     """CREATE TABLE taken AS SELECT d.box, d.uidl, min(c.at_ns) AS at_ns FROM rows d JOIN rows c

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from popbox.load.books.figures import Figures, Recovery
 from popbox.load.books.samples import Sample
 from popbox.load.books.series import LATENCIES, Series
+from popbox.printable import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PROGRAMS = ("smtp ", "pop3 ")  # of a service's programs the table tells
 LEAST = 1e-5  # seconds: the left end of a scale without a zero
+SHORT = 70  # characters of an error beside its colour; the table has all of it
 SIZE = (9.0, 2.6)  # inches; the page scales it
 FAULT, ACCEPTED, SEEN, BACKLOG = "#d9480f", "#1864ab", "#2b8a3e", "#868e96"
 
@@ -53,6 +56,44 @@ def flow(series: Series, recoveries: tuple[Recovery, ...]) -> str:
         other.set_ylabel("not yet seen")
         faults_on(axes, recoveries)
         axes.legend(loc="upper left", frameon=False)
+
+    return drawn(draw)
+
+
+def backlog(series: Series, recoveries: tuple[Recovery, ...]) -> str:
+    """What waits: by the journals for a POP3 session that lists it, and in the MTA's queue."""
+
+    def draw(axes: Axes) -> None:
+        axes.step(
+            [one.at for one in series.bins], [one.backlog for one in series.bins], color=SEEN, label="not yet seen"
+        )
+        seen = [(one.at, one.queue) for one in series.bins if one.queue is not None]
+        axes.plot([at for at, _ in seen], [many for _, many in seen], color=ACCEPTED, ls="--", label="in the queue")
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("messages")
+        axes.set_ylim(bottom=0)
+        faults_on(axes, recoveries)
+        axes.legend(loc="upper left", frameon=False)
+
+    return drawn(draw)
+
+
+def errors(series: Series, recoveries: tuple[Recovery, ...]) -> str:
+    """How often each kind of error or reply came, one above the other."""
+
+    def draw(axes: Axes) -> None:
+        below: Counter[int] = Counter()
+        for one in series.errors:
+            places = [at * series.width for at, _ in one.counts]
+            heights = [many for _, many in one.counts]
+            under = [below[at] for at, _ in one.counts]
+            axes.bar(places, heights, series.width, under, align="edge", label=plain(one.kind)[:SHORT])
+            below.update(dict(one.counts))
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("errors")
+        faults_on(axes, recoveries)
+        for text in axes.legend(loc="upper left", frameon=False, fontsize=6).get_texts():
+            text.set_parse_math(False)
 
     return drawn(draw)
 

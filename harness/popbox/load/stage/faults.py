@@ -18,6 +18,7 @@ from popbox.load.stage.beside import Beside
 
 MEND_S = 60.0  # our choice: a service starts within two seconds on an idle machine
 AGAIN_S = 1.0
+TRIES = 3  # our choice
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,15 +79,27 @@ class Breaking(Beside):
         self.now = f"{one.kind} {one.target}"
         self._say(words)
         self._journal.write("fault", token=id_, box=one.target, note=one.kind)
-        try:
-            harm(self._host, "stop" if one.kind == "restart" else one.kind, one.target)
-        except (PopboxError, OSError) as error:
-            self.failed.append(f"{words}: {str(error).splitlines()[0]}")
+        if failed := self._harm(one):
+            self.failed.append(f"{words}: {failed}")
         if one.kind != "restart":
             self._over.wait(one.lasts)
         self._heal(one, words)
         self.now = ""
         self._journal.write("healed", token=id_, box=one.target, note=one.kind)
+
+    def _harm(self, one: Planned) -> str:
+        """Break it; on a busy machine an engine may fail to freeze a container at first. Returns why it cannot."""
+        why = ""
+        for _ in range(TRIES):
+            try:
+                harm(self._host, "stop" if one.kind == "restart" else one.kind, one.target)
+            except (PopboxError, OSError) as error:
+                why = str(error).splitlines()[0]
+                if self._over.wait(AGAIN_S):
+                    break
+            else:
+                return ""
+        return why
 
     def _heal(self, one: Planned, words: str) -> None:
         deadline = time.monotonic() + MEND_S

@@ -7,11 +7,7 @@ from contextlib import suppress
 
 from popbox.errors import PopboxError
 from popbox.hosts.base import SERVICES, Ability, Host
-
-LOOKS = {
-    "files in tmp/": "find popboxes -path '*/tmp/*' -type f",
-    "messages in the queue": "find queue/mess -type f",
-}
+from popbox.load.stage.mta_queue import depth
 
 
 def leftovers(host: Host) -> dict[str, int]:
@@ -21,9 +17,13 @@ def leftovers(host: Host) -> dict[str, int]:
         with suppress(PopboxError):
             found[f"KiB in the log of {service}"] = len(host.log(service)) >> 10
     for name, look in () if host.cannot(Ability.SHELL) else LOOKS.items():
-        try:
-            ran = host.shell(f"cd {shlex.quote(host.home())} && {look} | wc -l")
-            found[name] = int(ran.stdout)
-        except (PopboxError, ValueError):
-            continue
+        with suppress(PopboxError, ValueError):
+            found[name] = look(host)
     return found
+
+
+def _unfinished(host: Host) -> int:
+    return int(host.shell(f"cd {shlex.quote(host.home())} && find popboxes -path '*/tmp/*' -type f | wc -l").stdout)
+
+
+LOOKS = {"files in tmp/": _unfinished, "messages in the queue": depth}

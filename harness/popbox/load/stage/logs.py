@@ -14,6 +14,7 @@ from popbox.hosts.base import Ability, Host
 from popbox.hosts.following import Follower
 from popbox.journey.join.maillog import Did, Ended, Info, Started, parse
 from popbox.load.books.judge import EVIDENCE, Case
+from popbox.load.books.recorded import BEGAN
 
 WITHIN_S = 60.0  # our choice: for reading the whole log of a run
 QUIET_S = 3.0  # our choice: a log of which nothing has come for so long has ended
@@ -30,6 +31,8 @@ class _Reading:
     found: dict[str, list[str]] = field(default_factory=dict)
     queued: dict[str, list[Case]] = field(default_factory=dict)
     running: dict[str, list[Case]] = field(default_factory=dict)
+    lives: int = 1  # of the MTA: in each it counts its deliveries from 1
+    seen_in: dict[str, int] = field(default_factory=dict)  # token -> the life of its last line
 
     def take(self, text: str) -> None:
         """One line of the log."""
@@ -39,6 +42,7 @@ class _Reading:
                 same = self.wanted.get(int(queued_as), ())
                 about = self.queued[number] = [one for one in same if 0 <= octets - one.octets < TRACE_OCTETS]
             case Started(delivery, number):
+                self.lives += delivery == "1"
                 about = self.running[delivery] = self.queued.get(number, [])
             case Did(delivery):
                 about = self.running.pop(delivery, [])
@@ -47,7 +51,9 @@ class _Reading:
         for token in {one.token for one in about}:  # one of several recipients is a case of its own
             lines = self.found.setdefault(token, [])
             if len(lines) < MOST_LINES:
+                lines += [BEGAN] if lines and self.seen_in[token] != self.lives else []
                 lines.append(text)
+            self.seen_in[token] = self.lives
 
 
 def _read(log: Follower, reading: _Reading) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,10 +13,9 @@ from typing import Any, Protocol
 from popbox.clients.wire import Address
 from popbox.errors import HostError, UnusableError
 from popbox.hosts.base import Ability, Host
-from popbox.hosts.process import undisturbed
 from popbox.load.books.journal import Journal
 from popbox.load.books.outcome import Outcome, outcome
-from popbox.load.books.tables import incomplete_run, opened
+from popbox.load.books.tables import WRITERS, incomplete_run, opened
 from popbox.load.books.world import World
 from popbox.load.plan.budgets import Budget
 from popbox.load.plan.model import Mover, Plan
@@ -25,12 +24,14 @@ from popbox.load.plan.spec import SPEC, Spec
 from popbox.load.stage.accounts import declare
 from popbox.load.stage.drain import Drain
 from popbox.load.stage.faults import Breaking, cannot
+from popbox.load.stage.interrupts import Interrupts
 from popbox.load.stage.leftovers import leftovers
 from popbox.load.stage.logs import evidence
 from popbox.load.stage.mover import Moving
+from popbox.load.stage.mta_queue import Depth
 from popbox.load.stage.processes import Processes, Tick, watch
 from popbox.load.stage.sampler import Sampler
-from popbox.load.stage.search import search
+from popbox.load.stage.search import explain, search
 
 STAGE = "stage"  # the writer of the journal of faults; others of its name are of the mover and the last fetch
 INTERRUPTED = "interrupted: judged so far"
@@ -69,6 +70,7 @@ class _Run:
     wish: Wish
     folder: Path
     screen: Screen
+    heard: Interrupts
     broke: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     interrupted: str = ""
@@ -89,63 +91,115 @@ def run(
 ) -> Outcome:
     """Run the load of a file's ``table`` on a host; all that it leaves is in ``folder``, which must be new or empty.
 
-    ``report`` writes the report there: once the judging begins no interrupt comes before its end.
+    ``report`` writes the report there. The first interrupt ends what the run does at the moment, and it is judged so
+    far; one while it is judged is noted in the report, and a second one then ends all at once.
 
     Raises:
         UnusableError: the plan, a budget or the folder cannot be used; nothing was done.
         HostError: the host does not answer, or cannot be broken as the plan wants it; or the folder's disk is full.
+        KeyboardInterrupt: the second interrupt while the run was judged.
     """
+    import duckdb  # noqa: F401 - before an interrupt could leave half of it
+
     plan = from_table(table, "the load file")
     limits = limits_of(plan, wish.budgets)
     _check(host, plan, wish)
     _empty(folder)
-    spec = Spec(
+    spec = _spec(table, folder, wish, host.address("smtp"), host.address("pop3"))
+    try:
+        with Interrupts() as heard:
+            one = _Run(host, spec, wish, folder, screen, heard)
+            spec.write(folder / SPEC)
+            _all_of_it(one, environ)
+            return _judged(one, limits, report)
+    except OSError as error:
+        raise HostError(f"{folder}: {error.strerror or error}: what it lacks cannot be judged") from error
+
+
+def never_began(
+    table: dict[str, Any], folder: Path, wish: Wish, where: tuple[str, str], report: Callable[[Outcome, Path], None]
+) -> Outcome:
+    """The report of a run that an interrupt ended before its host was there; ``where``: the host and MTA wanted.
+
+    Raises:
+        UnusableError: the plan, a budget or the folder cannot be used.
+    """
+    plan = from_table(table, "the load file")
+    limits = limits_of(plan, wish.budgets)
+    _empty(folder)
+    with Interrupts(), Journal(folder, STAGE) as journal:
+        _spec(table, folder, wish, Address("", 0), Address("", 0)).write(folder / SPEC)
+        journal.end()
+        (folder / WRITERS).touch()
+        host, mta = where
+        World(host, mta, plan.title, plan.seed, plan.users, wish.processes, interrupted=INTERRUPTED).write(folder)
+        judged = outcome(folder, limits)
+        report(judged, folder)
+    return judged
+
+
+def _spec(table: dict[str, Any], folder: Path, wish: Wish, smtp: Address, pop3: Address) -> Spec:
+    return Spec(
         run=f"l{secrets.token_hex(3)}",
         table=table,
-        smtp=host.address("smtp"),
-        pop3=host.address("pop3"),
+        smtp=smtp,
+        pop3=pop3,
         password=secrets.token_urlsafe(12),
         journals=str(folder.resolve()),
         processes=wish.processes,
         given=wish.given,
     )
-    one = _Run(host, spec, wish, folder, screen)
-    try:
-        spec.write(folder / SPEC)
-        _all_of_it(one, environ)
-        with undisturbed():
-            _note(one)
-            judged = outcome(folder, limits)
-            logs = {} if one.interrupted else evidence(host, judged.verdict.cases, folder)
-            judged = replace(judged, verdict=judged.verdict.with_logs(logs))
-            report(judged, folder)
-    except OSError as error:
-        raise HostError(f"{folder}: {error.strerror or error}: what it lacks cannot be judged") from error
-    return judged
 
 
 def _all_of_it(one: _Run, environ: Mapping[str, str]) -> None:
     """All that a run does before it is judged."""
-    host, spec, folder, screen = one.host, one.spec, one.folder, one.screen
-    with _interruptible(one), Journal(folder, STAGE, run=spec.run, host=host.name, mta=host.mta) as journal:
-        screen.say(f"{spec.boxes} mailboxes")
+    _cut(one, lambda: _begin(one, environ))
+    _cut(one, lambda: _collect(one))
+    _drain(one)
+    _cut(one, lambda: _search(one))
+
+
+def _cut(one: _Run, part: Callable[[], None]) -> None:
+    """An interrupt ends this part; what follows is done shortly, and the run is judged so far."""
+    try:
+        with one.heard.cuttable():
+            part()
+    except KeyboardInterrupt:
+        one.interrupted = INTERRUPTED
+
+
+def _begin(one: _Run, environ: Mapping[str, str]) -> None:
+    """Mailboxes, then the load with its faults."""
+    host, spec = one.host, one.spec
+    with Journal(one.folder, STAGE, run=spec.run, host=host.name, mta=host.mta) as journal:
+        one.screen.say(f"{spec.boxes} mailboxes")
         if not spec.given:
             declare(host, spec)
         _load(one, environ, journal)
-    with _interruptible(one):
-        _collect(one)
-    _drain(one)
-    with _interruptible(one):
-        one.troubles += [why for why in (search(host, missing(folder), folder), *_full(host)) if why]
 
 
-@contextmanager
-def _interruptible(one: _Run) -> Iterator[None]:
-    """An interrupt ends this part; what follows is done shortly, and the run is judged so far."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        one.interrupted = INTERRUPTED
+def _search(one: _Run) -> None:
+    lost = missing(one.folder)
+    if why := search(one.host, sorted({token for token, _ in lost}), one.folder):
+        one.troubles.append(why)
+    if lost:
+        explain(one.host, (box for _, box in lost), one.folder)
+    one.troubles += _full(one.host)
+
+
+def _judged(one: _Run, limits: tuple[Budget, ...], report: Callable[[Outcome, Path], None]) -> Outcome:
+    """The verdict, in a report; an interrupt before it is written is one of the run."""
+    world = _world(one)
+    world.write(one.folder)
+    judged = outcome(one.folder, limits)
+    if not one.interrupted and evidence(one.host, judged.verdict.cases, one.folder):
+        judged = outcome(one.folder, limits)
+    report(judged, one.folder)
+    if one.heard.taken() and not one.interrupted:
+        replace(world, interrupted=INTERRUPTED).write(one.folder)
+        judged = outcome(one.folder, limits)
+        report(judged, one.folder)
+    return judged
 
 
 def limits_of(plan: Plan, more: tuple[str, ...]) -> tuple[Budget, ...]:
@@ -192,10 +246,17 @@ def _load(one: _Run, environ: Mapping[str, str], journal: Journal) -> None:
                 own = stack.enter_context(Journal(folder, f"{STAGE}-mover-{name}", run=spec.run))
                 movers.append(Moving(host, spec, mover.every, own))
         sampler = Sampler(host, folder, one.plan.lasts, processes.workers)
-        work = (sampler, breaking, *movers)
-        with _interruptible(one), processes.running(one.wish.processes, one.wish.listen, one.wish.web) as master:
-            why = watch(master, processes.gone, work, lambda tick: one.screen.tick(replace(tick, broken=breaking.now)))
-            one.interrupted = f"interrupted: {why}: judged so far" if why else ""
+        depth = Depth(host, stack.enter_context(Journal(folder, f"{STAGE}-queue", run=spec.run)), one.plan.lasts)
+        work = (sampler, depth, breaking, *movers)
+
+        def load() -> None:
+            with processes.running(one.wish.processes, one.wish.listen, one.wish.web) as master:
+                why = watch(
+                    master, processes.gone, work, lambda tick: one.screen.tick(replace(tick, broken=breaking.now))
+                )
+                one.interrupted = f"interrupted: {why}: judged so far" if why else ""
+
+        _cut(one, load)
         for moving in movers:
             moving.last()
         one.broke, one.troubles = breaking.told, breaking.failed + [each.trouble for each in work if each.trouble]
@@ -221,15 +282,17 @@ def _lacking(one: _Run) -> tuple[str, ...]:
 
 
 def _drain(one: _Run) -> None:
-    complete = False
-    with _interruptible(one):
-        one.screen.say("reading all boxes")
-        complete = not one.wish.listen or not _lacking(one)
+    _cut(one, lambda: one.screen.say("reading all boxes"))
+    complete = not one.wish.listen or not _lacking(one)
     hurried = one.interrupted == INTERRUPTED
     within_s = INTERRUPTED_S if one.interrupted else one.plan.drain
-    with _interruptible(one), Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal:
-        drain = Drain(one.spec, journal, lambda: _flush(one.host))
-        one.troubles += drain.run(one.folder, within_s, complete=complete, hurried=hurried)
+
+    def read() -> None:
+        with Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal:
+            drain = Drain(one.spec, journal, lambda: _flush(one.host))
+            one.troubles += drain.run(one.folder, within_s, complete=complete, hurried=hurried)
+
+    _cut(one, read)
 
 
 def _full(host: Host) -> list[str]:
@@ -246,15 +309,15 @@ def _flush(host: Host) -> None:
             host.run("queue", "flush")
 
 
-def missing(folder: Path) -> list[str]:
-    """Tokens of messages that were accepted and that no POP3 session handed out."""
+def missing(folder: Path) -> list[tuple[str, str]]:
+    """Token and box of the messages that were accepted and that no POP3 session handed out."""
     with opened(folder) as books:
-        query = "SELECT DISTINCT token FROM (SELECT token, box FROM accepted EXCEPT SELECT token, box FROM copies)"
-        return [str(one) for (one,) in books.execute(query).fetchall()]
+        query = "SELECT token, box FROM accepted EXCEPT SELECT token, box FROM copies"
+        return [(str(token), str(box)) for token, box in books.execute(query).fetchall()]
 
 
-def _note(one: _Run) -> None:
-    World(
+def _world(one: _Run) -> World:
+    return World(
         host=one.host.name,
         mta=one.host.mta,
         title=one.plan.title,
@@ -267,4 +330,4 @@ def _note(one: _Run) -> None:
         leftovers=leftovers(one.host),
         troubles=one.troubles,
         interrupted=one.interrupted,
-    ).write(one.folder)
+    )

@@ -1,0 +1,206 @@
+"""What a signal does to a run at each stage of it, exactly there: it is sent by what the stage calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from tests.popbox.fakehost import FakeHost
+from tests.popbox.load.books import Written
+
+from popbox.clients.wire import Address
+from popbox.load.books.outcome import Outcome
+from popbox.load.books.tables import INTERRUPTED as BY_DUCKDB
+from popbox.load.books.tables import opened
+from popbox.load.stage import run as stage
+from popbox.load.stage.drain import Drain
+from popbox.load.stage.interrupts import Interrupts
+from popbox.load.stage.processes import Processes
+
+TABLE = {"title": "a run", "for": "60s", "drain": "1s", "user": {"office": {"kind": "sender", "rate": 1.0}}}
+
+
+class Screen:
+    """Shows nothing."""
+
+    def say(self, line: str) -> None:
+        pass
+
+    def tick(self, tick: object) -> None:
+        pass
+
+
+class Run:
+    """A run without a host and without Locust, in which one message came. ``at`` gives what happens at each stage."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.reports = folder / "out", list[str]()
+        self.at: dict[str, Callable[[], None]] = {}
+        self._real = stage.outcome
+        for name, what in (("declare", "mailboxes"), ("search", "search"), ("leftovers", "leftovers")):
+            monkeypatch.setattr(stage, name, self._stub(what))
+        monkeypatch.setattr(stage, "outcome", self._outcome)
+        monkeypatch.setattr(Processes, "running", self._running)
+        monkeypatch.setattr(stage, "watch", self._watch)
+        monkeypatch.setattr(Drain, "run", self._drain)
+
+    def hit(self, what: str) -> None:
+        self.at.pop(what, lambda: None)()
+
+    def _stub(self, what: str) -> Callable[..., Any]:
+        def stub(*_: object) -> dict[str, int]:
+            self.hit(what)
+            return {}
+
+        return stub
+
+    @contextmanager
+    def _running(self, *_: object) -> Iterator[None]:
+        self.hit("spawning")
+        yield
+        self.hit("ending")
+
+    def _watch(self, *_: object) -> str:
+        books = Written(self.folder, "stage-more")
+        books.sent("t1")
+        books.fetched("t1", "u1")
+        books.ended()
+        self.hit("load")
+        return ""
+
+    def _drain(self, *_: object, **__: object) -> list[str]:
+        self.hit("last fetch")
+        return []
+
+    def _outcome(self, *given: Any) -> Outcome:
+        judged = self._real(*given)
+        self.hit("judging")
+        return judged
+
+    def report(self, outcome: Outcome, folder: Path) -> None:
+        (folder / "load.json").write_text(outcome.as_json())
+        self.reports.append(outcome.world.interrupted)
+        self.hit("report")
+
+    def go(self) -> Outcome:
+        host = FakeHost(serves={"smtp": Address("127.0.0.1", 1), "pop3": Address("127.0.0.1", 1)})
+        return stage.run(host, TABLE, self.folder, stage.Wish(), os.environ, Screen(), self.report)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run(tmp_path, monkeypatch)
+
+
+def send(number: signal.Signals) -> Callable[[], None]:
+    return lambda: signal.raise_signal(number)
+
+
+STAGES = ["mailboxes", "spawning", "load", "ending", "last fetch", "search", "leftovers", "judging", "report"]
+
+
+@pytest.mark.parametrize("at", STAGES)
+def test_a_signal_at_any_stage_leaves_a_report_that_says_so(run: Run, at: str) -> None:
+    run.at[at] = send(signal.SIGINT)
+    judged = run.go()
+    assert not run.at, "the stage did not come"
+    kept = json.loads((run.folder / "load.json").read_text())
+    for world in (kept["world"], json.loads((run.folder / "world.json").read_text())):
+        assert world["interrupted"] == "interrupted: judged so far"
+    assert (judged.exit_code, kept["exit_code"]) == (3, 3)
+    assert "interrupted: judged so far" in kept["not_judged"]
+    assert kept["verdict"]["counts"]["once"] == (1 if at not in ("mailboxes", "spawning") else 0)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_a_supervisor_or_a_closed_terminal_sends_is_heard_as_well(run: Run, number: signal.Signals) -> None:
+    run.at["judging"] = send(number)
+    assert run.go().world.interrupted == "interrupted: judged so far"
+
+
+def test_without_a_signal_nothing_is_interrupted(run: Run) -> None:
+    assert run.go().world.interrupted == ""
+    assert run.reports == [""]
+
+
+@pytest.mark.parametrize("at", ["judging", "report"])
+def test_a_second_signal_while_it_is_judged_ends_it_at_once(run: Run, at: str) -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    run.at[at] = twice
+    with pytest.raises(KeyboardInterrupt):
+        run.go()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+HOST = """
+import contextlib, os, signal, sys
+from popbox.cli import load
+from popbox.cli.main import main
+
+@contextlib.contextmanager
+def host(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+    yield
+
+load._host = host
+sys.exit(main())
+"""
+
+
+def test_a_signal_before_the_host_is_there_leaves_a_report_too(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(tomli_w.dumps(TABLE))
+    words = ["load", str(tmp_path / "plan.toml"), "--host", "local", "--report", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", HOST, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "not judged: interrupted: judged so far" in done.stdout
+    assert json.loads((tmp_path / "out/load.json").read_text())["world"]["interrupted"] == "interrupted: judged so far"
+    assert "interrupted: judged so far" in (tmp_path / "out/load.html").read_text()
+
+
+def test_a_signal_between_two_parts_ends_the_next_one() -> None:
+    with Interrupts() as heard:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), heard.cuttable():
+            raise AssertionError("it was not ended")
+        with heard.cuttable():
+            pass
+        assert not heard.taken()
+
+
+def test_what_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as heard:
+            signal.raise_signal(signal.SIGHUP)
+            assert not heard.taken()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_interrupt_that_duckdb_hears_first_is_one(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1")
+    books.ended()
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path):
+        raise RuntimeError(BY_DUCKDB)
+    with pytest.raises(RuntimeError, match="else"), opened(tmp_path):
+        raise RuntimeError("something else")
+
+
+def test_a_load_that_a_signal_ended_is_judged_without_the_second_one_that_ended_the_fetch(run: Run) -> None:
+    run.at["load"] = run.at["last fetch"] = send(signal.SIGINT)
+    assert run.go().world.interrupted == "interrupted: judged so far"
+    assert run.reports == ["interrupted: judged so far"]
