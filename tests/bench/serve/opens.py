@@ -83,14 +83,14 @@ def main() -> None:
         fill_log(host)
         with served(state, "--store", str(store)) as (at, pid):
             gauge, some, took = Gauge(pid), paths(asked.journeys), list[float]()
-            print(f"load average {os.getloadavg()[0]:.1f}; {gauge.rss():.0f} MiB at first", flush=True)
+            print(f"load average {os.getloadavg()[0]:.1f}; {gauge.rss():.0f} MiB at first")
+            print(f"MiB after each {asked.opens // PARTS} pages, {asked.at_once} at once:", end="", flush=True)
             for _ in range(PARTS):
                 asyncio.run(opened(at, some, asked.opens // PARTS, asked.at_once))
                 took.append(gauge.rss())
-    shown = " ".join(f"{one:.0f}" for one in took)
-    print(f"MiB after each {asked.opens // PARTS} pages, {asked.at_once} at once: {shown}")
+                print(f" {took[-1]:.0f}", end="", flush=True)
     early, late = (statistics.median(took[at : at + PARTS // 4]) for at in (PARTS // 4, PARTS * 3 // 4))
-    print(f"second quarter {early:.1f} MiB, last {late:.1f} MiB: {late / early:.3f}")
+    print(f"\nsecond quarter {early:.1f} MiB, last {late:.1f} MiB: {late / early:.3f}")
     sys.exit(1 if late > early * GROWTH else 0)
 
 
