@@ -41,7 +41,21 @@ def main() -> NoReturn:
             with suppress(OSError):
                 stream.flush()
         os._exit(INTERRUPTED)  # Python itself would end by SIGINT, where an exec() of a library was interrupted
+    _drop_unwritten()
     sys.exit(code)
+
+
+def _drop_unwritten() -> None:
+    """Let go of what cannot be written: Python would say so again at its end, and end with a code of its own (120)."""
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            if stream is not None:  # a descriptor that was closed at the start
+                stream.flush()
+        except OSError:
+            with suppress(OSError):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, number)
+                os.close(nothing)
 
 
 def _ignore_signals() -> None:

@@ -6,6 +6,7 @@ Exit codes: 0 passed, 1 failed, 2 unusable input, 3 host unavailable.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import click
 
@@ -57,7 +58,8 @@ def main() -> int:
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return getattr(error, "unusable", UNUSABLE)  # a command may have an exit code of its own for that
     except click.Abort:  # click's name for an interrupt
         raise KeyboardInterrupt from None
@@ -86,5 +88,6 @@ def _lacking(error: ModuleNotFoundError) -> str:
 
 
 def _say(error: object, code: int) -> int:
-    echo(f"popbox: {error}", err=True)
+    with suppress(OSError):  # nor can that be said
+        echo(f"popbox: {error}", err=True)
     return code

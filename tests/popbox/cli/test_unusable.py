@@ -40,3 +40,19 @@ def test_it_ends_with_2_and_one_line(tmp_path: Path, argv: list[str], said: str)
     code, stderr = ended(*(word.format(folder=tmp_path) for word in argv))
     assert (code, len(stderr.splitlines())) == (2, 1), stderr
     assert said.format(folder=tmp_path) in stderr
+
+
+@pytest.mark.parametrize(
+    ("redirected", "argv", "code"),
+    [
+        (">/dev/full", "migrate plan --old a --new b", 1),
+        (">/dev/full 2>/dev/full", "schema accounts", 1),
+        ("2>/dev/full", "run --nonsense", 2),
+        ("<&- >&- 2>&-", "schema accounts", 0),
+    ],
+)
+def test_output_that_cannot_be_written_does_not_change_the_exit_code(redirected: str, argv: str, code: int) -> None:
+    """Python's own was 120, with a line of its own: it tries to write what is left once more."""
+    line = f"exec {sys.executable} -m popbox {argv} {redirected}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, redirected == ">/dev/full"), done.stderr
