@@ -15,7 +15,7 @@ IMAGES = ROOT / "images"
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A home, no folder for the certificate, and programs that report how they were started."""
-    for name in ("control/me", "users/poppasswd"):
+    for name in ("control/me", "users/poppasswd", "log/pop3"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     (tmp_path / "bin").mkdir()
@@ -34,6 +34,7 @@ def program(place: Path, name: str, text: str) -> None:
 def run(place: Path, script: str, *words: str, **environ: str) -> tuple[int, list[str]]:
     """Run a script of an image, with this home and folder in place of the image's."""
     text = (IMAGES / script).read_text().replace("/var/qmail", str(place)).replace("/etc/popbox/tls", f"{place}/tls")
+    text = text.replace("/var/log/popbox", f"{place}/log")
     path = place / "script"
     path.write_text(text)
     env = {"PATH": f"{place}/bin:{os.environ['PATH']}", **environ}
@@ -71,9 +72,9 @@ def test_the_health_check_says_that_tls_is_off_and_fails_where_it_is_required(pl
     chain, key = place / "tls/fullchain.pem", place / "tls/privkey.pem"
     for missing in (chain, chain, key):
         said = f"no TLS: {missing} is missing"
-        assert run(place, "mailhost/healthy-pop3") == (0, [said, f"roomy {place}/popboxes /var/log/popbox"])
+        assert run(place, "mailhost/healthy-pop3") == (0, [said, f"roomy {place}/popboxes", f"roomy {place}/log"])
         assert run(place, "mailhost/healthy-pop3", POPBOX_REQUIRE_TLS="yes") == (1, [said])
         chain.touch() if chain.parent.exists() else chain.parent.mkdir()
     key.touch()
-    whole = (0, [f"roomy {place}/popboxes /var/log/popbox", "certificate-late"])
+    whole = (0, [f"roomy {place}/popboxes", f"roomy {place}/log", "certificate-late"])
     assert run(place, "mailhost/healthy-pop3", POPBOX_REQUIRE_TLS="yes") == whole
