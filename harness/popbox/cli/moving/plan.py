@@ -42,7 +42,7 @@ class _Name(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name as it was given: it is pasted into commands, so that nothing else may stand in it."""
         try:
-            if self._addresses and ipaddress.ip_address(value):
+            if self._addresses and "%" not in value and ipaddress.ip_address(value):  # a zone may be any text
                 return value
         except ValueError:
             pass

@@ -151,7 +151,20 @@ def test_the_commands_of_the_sheet_have_the_options_that_it_gives_them() -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "old host", "old;reboot", "$(id)", "old..example", "-old.example", "1.2.3", "a/b", "x" * 64]
+    "name",
+    [
+        "",
+        " ",
+        "old host",
+        "old;reboot",
+        "$(id)",
+        "fe80::1%$(id)",
+        "old..example",
+        "-old.example",
+        "1.2.3",
+        "a/b",
+        "x" * 64,
+    ],
 )
 @pytest.mark.parametrize("option", ["--old", "--new", "--domain"])
 def test_names_that_are_no_hosts_are_refused(option: str, name: str) -> None:
