@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from popbox.errors import ConnectionFailed, HostError
 from popbox.hosts.choose import Choice, choose
@@ -104,8 +106,84 @@ def test_an_engine_by_tcp_is_reached_at_the_address_at_which_it_answers(engine: 
     assert reached_at({"DOCKER_HOST": engine}) == "127.0.0.1"
     with socket.create_server(("127.0.0.2", 0)) as other:
         assert reached_at({"DOCKER_HOST": f"tcp://127.0.0.2:{other.getsockname()[1]}"}) == "127.0.0.2"
-    with pytest.raises(HostError, match=r"the engine does not answer \(Connection refused\)"):
+        assert reached_at({"DOCKER_HOST": f"127.0.0.2:{other.getsockname()[1]}"}) == "127.0.0.2", "as docker reads it"
+    with pytest.raises(HostError, match=r"the engine does not answer \(Connection refused\): tcp://127.0.0.1:1"):
         reached_at({"DOCKER_HOST": "tcp://127.0.0.1:1"})
+
+
+@pytest.mark.parametrize(
+    ("named", "whole"),
+    [
+        ("tcp://docker", "tcp://docker:2375"),
+        ("docker:2375", "tcp://docker:2375"),
+        ("[fd00::1]", "tcp://[fd00::1]:2375"),
+        (" unix:///run/docker.sock ", "unix:///run/docker.sock"),
+    ],
+)
+def test_an_address_is_read_as_docker_reads_it(named: str, whole: str) -> None:
+    assert endpoint({"DOCKER_HOST": named}).host == whole
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "npipe:////./pipe/docker_engine",
+        "fd://",
+        "tcp://",
+        "tcp://127.0.0.1:99999",
+        "tcp://here:x",
+        "tcp://::1:2375",
+        "/a.sock",
+    ],
+)
+def test_what_is_no_address_is_refused_with_what_one_looks_like(named: str) -> None:
+    why = unavailable({**PATH, "DOCKER_HOST": named})
+    assert why.endswith(f"{named} is no address of an engine: unix:///PATH is one, or tcp://HOST:PORT")
+
+
+def test_an_empty_docker_host_names_nothing(tmp_path: Path) -> None:
+    environ = {**PATH, "DOCKER_CONFIG": str(tmp_path), "DOCKER_HOST": ""}
+    assert endpoint(environ) == endpoint({**PATH, "DOCKER_CONFIG": str(tmp_path)})
+
+
+@pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "unix:///nowhere.sock"])
+@pytest.mark.parametrize("variable", ["DOCKER_TLS_VERIFY", "DOCKER_TLS"])
+def test_tls_without_its_files_is_refused_and_the_file_is_named(host: str, variable: str, tmp_path: Path) -> None:
+    environ = {**PATH, "HOME": str(tmp_path), "DOCKER_HOST": host, variable: "1"}
+    assert unavailable(environ) == (
+        f"{variable} asks for TLS, and {tmp_path}/.docker/ca.pem cannot be read (DOCKER_CERT_PATH names its folder)"
+    )
+    assert f"{tmp_path}/certs/ca.pem" in unavailable({**environ, "DOCKER_CERT_PATH": f"{tmp_path}/certs"})
+    assert f"{tmp_path}/config/ca.pem" in unavailable({**environ, "DOCKER_CONFIG": f"{tmp_path}/config"})
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # as DOCKER_TLS wants it
+def test_an_engine_with_tls_is_asked_with_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As GitLab's docker:dind has it: a folder with the three files."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)  # the docker library's own library prefers it
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    ours, names = trustme.CA(), ("ca.pem", "cert.pem", "key.pem")
+    pair = ours.issue_cert("127.0.0.1")
+    for name, blob in zip(names, (ours.cert_pem, pair.cert_chain_pems[0], pair.private_key_pem), strict=True):
+        blob.write_to_path(tmp_path / name)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.verify_mode = ssl.CERT_REQUIRED
+    ours.configure_trust(context)
+    pair.configure_cert(context)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        named = {**PATH, "DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}", "DOCKER_CERT_PATH": str(tmp_path)}
+        said = {unavailable({**named, variable: "1"}) for variable in ("DOCKER_TLS_VERIFY", "DOCKER_TLS")}
+        server.shutdown()
+    assert said == {"what answers is Podman Engine, which has no BuildKit for `docker compose build`"}, "it was asked"
+
+
+@pytest.mark.docker
+@pytest.mark.needs("host docker")
+def test_what_the_program_docker_cannot_do_with_its_settings_is_its_own_words() -> None:
+    why = unavailable({**os.environ, "DOCKER_API_VERSION": "9.99"})
+    assert why.startswith("`docker compose ls`: Error response from daemon: client version 9.99 is too new")
 
 
 def test_podman_is_refused_at_once(engine: str, tmp_path: Path) -> None:

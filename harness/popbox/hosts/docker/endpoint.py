@@ -6,6 +6,7 @@ The docker program knows contexts, the docker library does not: both are told th
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from docker.models.containers import Container
 from docker.tls import TLSConfig
@@ -31,9 +32,12 @@ CONTAINER = re.compile(r"^(?:\S+ ){3}\S*/containers/([0-9a-f]{64})/\S+ /etc/host
 DAEMON_HINT = "popbox needs an engine whose published ports it can reach"
 
 
+TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An engine's address as docker writes it, and the folder with its TLS files where a context has some."""
+    """An engine's address as docker writes it, and the folder with its TLS files where it has some."""
 
     host: str
     tls: Path | None = None
@@ -43,11 +47,15 @@ class Endpoint:
 def endpoint(environ: Mapping[str, str]) -> Endpoint:
     """The engine that `docker` takes: DOCKER_HOST, DOCKER_CONTEXT, or the context in use.
 
+    An address without a scheme is one of TCP, as docker has it. DOCKER_TLS_VERIFY and DOCKER_TLS ask for TLS, with the
+    files in DOCKER_CERT_PATH or, without it, in DOCKER_CONFIG or ``~/.docker``.
+
     Raises:
-        HostError: the context cannot be read.
+        HostError: the context or a file of TLS cannot be read.
     """
-    if named := environ.get("DOCKER_HOST"):
-        return Endpoint(named)
+    if named := environ.get("DOCKER_HOST", "").strip():
+        tls = _tls(environ)
+        return Endpoint(_whole(named, 2376 if tls else 2375), tls, bool(environ.get("DOCKER_TLS_VERIFY")))
     asked = ["docker", "context", "inspect"]
     try:
         done = subprocess.run(asked, env=of_docker(environ), capture_output=True, text=True, check=False, timeout=ASK_S)
@@ -67,16 +75,29 @@ def endpoint(environ: Mapping[str, str]) -> Endpoint:
     )
 
 
+def _tls(environ: Mapping[str, str]) -> Path | None:
+    """The folder with the files of TLS, where the variables ask for it."""
+    if not (environ.get("DOCKER_TLS_VERIFY") or environ.get("DOCKER_TLS")):
+        return None
+    config = environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or Path.home(), ".docker")
+    folder = Path(environ.get("DOCKER_CERT_PATH") or config)
+    for name in TLS_FILES:
+        if not os.access(folder / name, os.R_OK):
+            asked = "DOCKER_TLS_VERIFY" if environ.get("DOCKER_TLS_VERIFY") else "DOCKER_TLS"
+            raise HostError(
+                f"{asked} asks for TLS, and {folder / name} cannot be read (DOCKER_CERT_PATH names its folder)"
+            )
+    return folder
+
+
 def client(environ: Mapping[str, str], timeout_s: int = 30) -> docker.DockerClient:
-    """A client of that engine; connects to nothing yet.
+    """A client of that engine.
 
     Raises:
         HostError: the endpoint cannot be used.
-        DockerException: docker refuses its settings.
+        DockerException: the engine does not answer, or docker refuses its settings.
     """
     at = endpoint(environ)
-    if "DOCKER_HOST" in environ:
-        return docker.from_env(timeout=timeout_s, environment=dict(environ))
     if at.tls is None:
         return docker.DockerClient(base_url=at.host, timeout=timeout_s)
     pair = (str(at.tls / "cert.pem"), str(at.tls / "key.pem"))
@@ -98,20 +119,39 @@ def reached_at(environ: Mapping[str, str]) -> str:
     Raises:
         HostError: no published port of that engine can be reached from here.
     """
-    at = urlsplit(endpoint(environ).host)
-    if at.scheme in ("unix", ""):
+    named = endpoint(environ)
+    at = urlsplit(named.host)
+    if at.scheme == "unix":
         return HERE
-    if at.scheme not in ("tcp", "http", "https") or not at.hostname:
+    if at.scheme == "ssh":
         raise HostError(
-            f"the engine is on another machine, {at.geturl()}, and no way leads from here to ports published there;"
+            f"the engine is on another machine, {named.host}, and no way leads from here to ports published there;"
             f" {DAEMON_HINT}: one here, or DOCKER_HOST=tcp://HOST:PORT"
         )
+    port = _port(at)
+    if at.scheme != "tcp" or not at.hostname or not port:
+        raise HostError(f"{named.host} is no address of an engine: unix:///PATH is one, or tcp://HOST:PORT")
     try:
-        with socket.create_connection((at.hostname, at.port or 2375), CONNECT_S) as peer:
+        with socket.create_connection((at.hostname, port), CONNECT_S) as peer:
             address: str = peer.getpeername()[0]
     except OSError as error:
-        raise HostError(f"the engine does not answer ({error.strerror or error})") from error
+        raise HostError(f"the engine does not answer ({error.strerror or error}): {named.host}") from error
     return address
+
+
+def _whole(named: str, port: int) -> str:
+    """An address with scheme and port: TCP where it names no scheme, and there ``port`` where it names none."""
+    whole = named if "://" in named else f"tcp://{named}"
+    at = urlsplit(whole)
+    return f"{whole}:{port}" if at.scheme == "tcp" and at.hostname and not at.path and _port(at) is None else whole
+
+
+def _port(at: SplitResult) -> int | None:
+    """Its port, 0 for one that is no number or too large; None where it names none."""
+    try:
+        return at.port
+    except ValueError:
+        return 0
 
 
 def beside_us(engine: docker.DockerClient) -> str:

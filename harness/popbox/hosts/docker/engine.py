@@ -14,7 +14,8 @@ import docker
 from popbox.clients.wire import Address
 from popbox.environment import NOTHING, of_docker
 from popbox.errors import HostError
-from popbox.hosts.docker.endpoint import ASK_S, Filters, beside_us, client, containers, reached_at
+from popbox.hosts.base import tail
+from popbox.hosts.docker.endpoint import ASK_S, Filters, beside_us, client, containers, endpoint, reached_at
 from popbox.settings import Settings
 
 LOCAL_BASE = "qmail-base:local"
@@ -37,13 +38,20 @@ def unavailable(environ: Mapping[str, str] = NOTHING) -> str:
     except HostError as error:
         return error.what
     except (DockerException, OSError) as error:
-        return f"the engine does not answer ({_reason(error)})"
+        return f"the engine does not answer ({_reason(error)}): {endpoint(environ).host}"
+    return _no_compose(environ)
+
+
+def _no_compose(environ: Mapping[str, str]) -> str:
+    """Compose asks that engine with the program's own settings, which the docker library does not all know."""
+    argv = ["docker", "compose", "ls"]
     try:
-        argv = ["docker", "compose", "version"]
-        done = subprocess.run(argv, env=of_docker(environ), capture_output=True, check=False, timeout=ASK_S)
+        done = subprocess.run(argv, env=of_docker(environ), capture_output=True, text=True, check=False, timeout=ASK_S)
     except FileNotFoundError:
         return "the program `docker` is not installed"
-    return "" if done.returncode == 0 else "`docker compose` (Compose v2) is not installed"
+    if "is not a docker command" in done.stderr or "unknown command" in done.stderr:
+        return "`docker compose` (Compose v2) is not installed"
+    return "" if done.returncode == 0 else f"`{' '.join(argv)}`: {tail(done.stderr, 1).strip()}"
 
 
 def _not_docker(engine: docker.DockerClient) -> str:
