@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 from tests.needs import require
 from tests.popbox import ROOT
 
@@ -65,6 +68,46 @@ def test_an_image_gets_what_its_programs_import_pinned_by_hash(
     assert not names(unwanted) & names(blocks)
     assert all("==" in block and "--hash=sha256:" in block for block in blocks)
     assert "://" not in pinned
+
+
+def removed() -> set[str]:
+    """Python's modules that the images are without, by the script that removes them."""
+    (words,) = re.findall(r'^unused="([^"]+)"', (IMAGES / "mailhost/runtime").read_text(), re.MULTILINE)
+    return set(words.replace("\\\n", " ").split())
+
+
+def imported(source: bytes) -> set[str]:
+    """The first names of the modules that a file imports, in functions too."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.partition(".")[0] for name in names}
+
+
+# A helper of the package's own tests, which nothing of it imports.
+OF_TESTS = {"uvloop/_testbase.py"}
+
+
+def test_nothing_in_an_image_imports_a_module_that_it_is_without() -> None:
+    files = [*IMAGES.rglob("*.py"), *(ROOT / "harness/popbox").rglob("*.py")]
+    files = [path for path in files if "load" not in path.parts and path.name not in ("pytest_plugin.py", "testing.py")]
+    lines = (IMAGES / "mailhost/requirements-box.txt").read_text().splitlines()
+    wanted = list(map(Requirement, (line.rstrip(" \\") for line in lines if re.match("[a-z0-9]", line))))
+    for one in wanted:
+        if one.marker is None or one.marker.evaluate():
+            named = [file for file in distribution(one.name).files or () if file.suffix == ".py"]
+            files += [Path(str(file.locate())) for file in named if str(file) not in OF_TESTS]
+    assert len(files) > 700
+    assert {"unittest", "pydoc"} <= removed()
+    found = {str(path): imported(path.read_bytes()) & removed() for path in files}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_an_import_of_a_removed_module_is_found() -> None:
+    assert imported(b"def f():\n    import unittest.mock, os\n    from doctest import x\n") & removed() == {
+        "unittest",
+        "doctest",
+    }
 
 
 def shell_scripts() -> list[Path]:

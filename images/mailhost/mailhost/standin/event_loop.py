@@ -1,4 +1,4 @@
-"""The event loop: uvloop where it is installed, because it halves the CPU time for each message."""
+"""The event loop: uvloop where it is installed, because it takes a tenth of each message's CPU time away."""
 
 from __future__ import annotations
 
