@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tests.needs import program
 from tests.places import open_to_others
 from tests.popbox import ROOT
 
@@ -93,6 +94,13 @@ def place() -> Iterator[Path]:
         yield Path(name)
 
 
+def shown(where: Path, *names: str) -> list[str]:
+    """The files that man(1) finds with these programs first on PATH, below the environment that has them."""
+    env = {"PATH": f"{where}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run([program("man"), "-w", *names], env=env, capture_output=True, text=True, check=True)
+    return [str(Path(one).relative_to(where.parent)) for one in done.stdout.split()]
+
+
 @pytest.fixture(scope="module")
 def harness(place: Path, wheels: Path) -> Installed:
     (place / "harness").mkdir()
@@ -112,6 +120,13 @@ def test_a_mail_host_gets_its_programs_and_nothing_of_the_harness(place: Path, w
     done = alone.run("mailhost", "--home", home, "serve", "standin", "--listen", "127.0.0.1:0")
     said = "mailhost: mail cannot be sent on without aiosmtplib and dnspython: pip install 'popbox-mailhost[standin]'\n"
     assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_man_finds_the_pages_of_what_is_installed(harness: Installed) -> None:
+    names = ("popbox", "mailhost", "popup", "checkpoppasswd", "pop3d", "accounts.toml")
+    pages = ["man1/popbox.1", *(f"man8/{name}.8" for name in names[1:5]), "man5/accounts.toml.5"]
+    assert shown(harness.bin, *names) == [f"share/man/{one}" for one in pages]
+    assert ".SS MAILHOST DOMAIN ADD" in (harness.bin.parent / "share/man/man8/mailhost.8").read_text().upper()
 
 
 def test_the_harness_runs_without_the_checkout(harness: Installed) -> None:
