@@ -18,7 +18,7 @@ from popbox.migrate.oldhost.mboxes.split import Split
 from popbox.migrate.oldhost.mboxes.survey import Choice, survey
 
 HEAD_OCTETS = 64 << 10  # our choice: where the Return-Path is looked for
-SENDER_OCTETS = 800  # our choice: a From_ line of ours stays below the 1,000 octets that are read as one
+SENDER_OCTETS = 800  # our choice: a From_ line of ours stays below the 1,000 octets that `index` reads as one
 LATEST_S = 253_402_300_799  # the end of the year 9999
 NS = 1_000_000_000
 AS_WRITTEN = Choice("rd", "blank")

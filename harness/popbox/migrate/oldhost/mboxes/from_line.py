@@ -2,6 +2,7 @@
 
 The forms are those of c-client's VALID macro (osdep/unix/unix.h), of mutt's is_from (from.c), of RFC 4155, of Eudora
 (``From ???@???``), of pipermail (``joe at example.org``) and of UUCP mail (``remote from``). A sender may hold blanks.
+Patches begin as git format-patch, public-inbox (``mboxrd@z``) and b4 (``git@z``) write it, with one date for all.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import calendar
 import re
 from typing import Literal, NamedTuple
 
-LINE_OCTETS = 1_000  # our choice: no From_ line is longer
+LINE_OCTETS = 4_096  # our choice: no From_ line is longer; qmail's senders have up to 1,002 octets (Q-QUEUE-3)
 
 Kind = Literal["dated", "loose", "git", "undated"]
-"""``loose``: it holds a time and a year, in no form that is known; ``git``: as git format-patch writes it."""
+"""``loose``: it holds a time and a year, in no form that is known; ``git``: as tools for patches write it."""
 
 
 class FromLine(NamedTuple):
@@ -44,7 +45,7 @@ _FORMS = (
 _TAIL = rb"(?:[ \t]+remote[ \t]+from[ \t]+\S+)*[ \t]*\r?\n?"
 _DATED = [re.compile(rb"From [^\r\n]*?(?<![^ \t])" + form + _TAIL, re.I) for form in _FORMS]
 _LOOSE = re.compile(rb"From [^\r\n]*\d:\d\d[^\r\n]*\d{4}[^\r\n]*\r?\n?")
-_GIT = re.compile(rb"From (?:[0-9a-f]{40}|[0-9a-f]{64}|no[a-z]{4}) Mon Sep 17 00:00:00 2001\r?\n?")
+_GIT = re.compile(rb"From (?:[^@\s]+ Mon Sep 17 00:00:00 2001|(?:mboxrd|git)@z Thu Jan  1 00:00:00 1970)\r?\n?")
 _HOURS = {b"est": -5, b"edt": -4, b"cst": -6, b"cdt": -5, b"mst": -7, b"mdt": -6, b"pst": -8, b"pdt": -7,
           b"cet": 1, b"met": 1, b"mez": 1, b"cest": 2, b"mest": 2, b"mesz": 2, b"met dst": 2, b"cet dst": 2,
           b"eet": 2, b"eest": 3, b"msk": 3, b"jst": 9}  # fmt: skip
@@ -53,7 +54,7 @@ _HOURS = {b"est": -5, b"edt": -4, b"cst": -6, b"cdt": -5, b"mst": -7, b"mdt": -6
 def parse(line: bytes) -> FromLine | None:
     """What a line is that begins with ``From ``; None where nothing in it looks like a date."""
     if _GIT.fullmatch(line):
-        return FromLine("git", _MAGIC)
+        return FromLine("git", _MAGIC if b" 2001" in line else 0)
     for form in _DATED:
         found = form.fullmatch(line)
         if found and (when := _when(found.groupdict(default=b""))) is not None:

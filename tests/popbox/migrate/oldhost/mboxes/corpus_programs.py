@@ -53,6 +53,7 @@ def damaged() -> list[Case]:
     """What crashes and odd octets leave."""
     latin, nul = [mail(1, bytes(range(0xA0, 0x100)), b"\xff\xfe")], [mail(1, b"a\0b"), PLAIN[1]]
     long_line = [mail(1, b"x" * 200_000), PLAIN[1]]
+    long_sender = b"From " + b"a" * 1_002 + b" " + ASCTIME
     hole = mail(1, b"one") + b"\0" * 5_000
     return [
         Case("empty", QMAIL, b"", [], "empty"),
@@ -65,6 +66,7 @@ def damaged() -> list[Case]:
              [hole, *PLAIN], OPEN, doubts=(6,), note="NUL"),
         Case("NULs first", "Dovecot mbox, after a crash", b"\0" * 700 + mbox(PLAIN), PLAIN, OPEN, doubts=(1, 1)),
         Case("a very long line", QMAIL, mbox(long_line), long_line, OPEN),
+        Case("the longest sender", "Q-QUEUE-3", mbox(PLAIN[:1]) + mbox(PLAIN[1:], start=long_sender), PLAIN, OPEN),
         Case("no newline at the end", "Q-MBOX-3", mbox(PLAIN)[:-3], [*PLAIN[:2], mail(3, b"three")[:-1]], OPEN, note="cut off"),
         Case("cut off in a header", "Q-MBOX-4", mbox(PLAIN[:1]) + A + b"From: Sue <sue", [PLAIN[0], b"From: Sue <sue"], OPEN,
              note="cut off"),
