@@ -112,6 +112,7 @@ CASES: list[tuple[str, Break, str, int, bool]] = [
     ("domain-without-part", add("control/virtualdomains", "x.example:x\n"), "control/virtualdomains", 2, False),
     ("assign-stale", write("users/assign", ".\n"), "users/assign", 0, True),
     ("assign-stale", lambda h: write("users/assign", h.text(PART))(h), "users/assign", 0, True),
+    ("assign-stale", remove("users/assign"), "users/assign", 0, True),
     ("assign-refused", lambda h: write("users/assign", h.text(PART))(h), "users/assign", 2, True),
     ("cdb-stale", write("users/cdb", "x"), "users/cdb", 0, True),
     ("cdb-missing", remove("users/cdb"), "users/cdb", 0, True),
@@ -130,6 +131,9 @@ CASES: list[tuple[str, Break, str, int, bool]] = [
     ("qmail-unusable", chmod(BOX + "/.qmail", 0o646), PART, 1, False),
     ("qmail-writable", chmod(BOX + "/.qmail", 0o620), BOX + "/.qmail", 0, True),
     ("qmail-program", add(BOX + "/.qmail", "|cat\n"), BOX + "/.qmail", 2, False),
+    ("qmail-fails", chmod(BOX + "/.qmail", 0o700), BOX + "/.qmail", 1, True),
+    ("qmail-fails", write(BOX + "/.qmail", "\n./Maildir/\n"), BOX + "/.qmail", 1, False),
+    ("qmail-fails", write(BOX + "/.qmail", "+list\n./Maildir/\n"), BOX + "/.qmail", 2, False),
     ("qmail-device", add(BOX + "/.qmail", "/dev/null\n"), BOX + "/.qmail", 2, False),
     ("qmail-no-slash", write(BOX + "/.qmail", "./Maildir\n"), BOX + "/.qmail", 1, False),
     ("maildir-incomplete", lambda h: (h.home / BOX / "Maildir/tmp").rmdir(), BOX + "/Maildir", 0, True),
@@ -228,6 +232,21 @@ def test_good_relayclients_are_a_warning_only(howto: Host) -> None:
 def test_warnings_fail_only_when_strict(howto: Host) -> None:
     assert "users/poppasswd: line 1: warning: testid has a des hash" in howto.ok("lint")
     assert howto.run("lint", "--strict").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [remove("users/assign"), remove("users/cdb"), write("users/cdb", "x"), edit(PART, ":::", "::x:")],
+    ids=["no assign", "no cdb", "a broken cdb", "a part that was changed"],
+)
+def test_each_command_that_is_advised_ends_well_and_helps(howto: Host, wrong: Break) -> None:
+    wrong(howto)
+    advice = howto.run("lint").output + howto.run("explain", "joe@domain.com").output
+    commands = set(re.findall(r"`mailhost ([^`]+)`", advice))
+    assert commands
+    for command in commands:
+        howto.ok(*command.split())
+    assert howto.run("lint").exit_code == 0
 
 
 def test_fix_shows_what_it_does(howto: Host) -> None:

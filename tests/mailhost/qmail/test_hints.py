@@ -80,6 +80,7 @@ TRAPS: list[tuple[str, Trap, str, str]] = [
     ("joe@domain.com", control("virtualdomains", "domain.com:p\r\n"), "E-10", "part of the prefix"),
     ("joe@domain.com", assign(JOE, "rubbish", build=False), "H-21", "users/assign:2"),
     ("joe@domain.com", assign("=x:IDS:/h:::", build=False), "H-20", "has no line for it any more"),
+    ("joe@domain.com", lambda host: (host.path / "users/assign").unlink(), "H-20", "missing: users/cdb decides"),
     ("new@domain.com", assign(JOE, "=domain-com-new:IDS:BOX/joe:::", build=False), "H-20", "run `mailhost newu`"),
     ("joe@domain.com", assign(JOE, "=x:IDS:/h:::", build=False), "H-20", "makes no difference"),
     ("nobody@domain.com", assign(JOE), "H-6", "no such mailbox"),

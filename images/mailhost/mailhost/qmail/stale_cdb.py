@@ -20,7 +20,7 @@ class StaleCdb:
     """``line``: the users/assign line of the assignment in force, 0 when no line has it any more.
 
     ``stale``: the two files differ. ``fresh``, ``fresh_line``: who gets the local part when users/cdb is made again.
-    ``error``: why it cannot be made.
+    ``error``: why it cannot be made. ``missing``: there is no users/assign to make it from.
     """
 
     line: int = 0
@@ -28,6 +28,7 @@ class StaleCdb:
     fresh: Assignment | None = None
     fresh_line: int = 0
     error: NewuError | None = None
+    missing: bool = False
 
 
 class Comparison:
@@ -44,7 +45,8 @@ class Comparison:
             OSError: a file exists and cannot be read.
         """
         if self._text is None:
-            return StaleCdb(stale=self._cdb is not None)
+            there = self._cdb is not None
+            return StaleCdb(stale=there, missing=there)
         line = _line_of(self._text, local, current)
         if isinstance(self._new, NewuError):
             return StaleCdb(line, stale=True, error=self._new)

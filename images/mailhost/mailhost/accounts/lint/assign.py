@@ -126,15 +126,18 @@ def _is_domain(name: str) -> bool:
 def stale_assign(facts: Facts) -> Iterator[Finding]:
     """users/assign is not what the parts give, or does not end in its dot (H-19, H-20)."""
     joined = b"".join(facts.parts[name] for name in sorted(facts.parts, key=str.encode)) + END
+    missing = False
     try:
         there = read_file(facts.layout.home / ASSIGN)
-    except OSError:
-        there = b""
+    except OSError as why:
+        there, missing = b"", isinstance(why, FileNotFoundError)
     if there == joined:
         return
     line = next(iter(_foreign(facts, there)), 0)
     rebuild = not facts.broken and not line
-    if not there.endswith(END):
+    if missing:
+        text = "is missing, so users/cdb cannot be made anew; run `mailhost rebuild`"
+    elif not there.endswith(END):
         text = "does not end in a line with a single dot: qmail-newu refuses it"
     elif line:
         text = "is in no file of users/domains: put it into the one of its domain, then run `mailhost rebuild`"
@@ -164,6 +167,8 @@ def stale_cdb(facts: Facts) -> Iterator[Finding]:
     try:
         with open_bounded(assign) as source:
             make(source, wanted)
+    except FileNotFoundError:
+        return  # `stale_assign` says so
     except (OSError, NewuError) as why:
         yield Finding(
             "error", "assign-refused", ASSIGN, getattr(why, "line", 0), f"cannot be made into users/cdb: {why}"

@@ -81,6 +81,11 @@ def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Find
         mend = functools.partial(_shut, facts, _name(name), 0o600) if facts.own_box(name) else None
         text = f"has mode {mode:04o}: others can write it"
         yield Finding("error", "qmail-writable", facts.shown(_name(name)), 0, text, "chmod 0600", mend)
+    for instruction in parse(found.text, found.executable):
+        if instruction.failure is not None:
+            mend = functools.partial(_shut, facts, _name(name), 0o600) if mode & 0o100 and facts.own_box(name) else None
+            text = f"mail is put off: {instruction.failure.text}"
+            yield Finding("error", "qmail-fails", facts.shown(_name(name)), instruction.line, text, "chmod 0600", mend)
     for instruction in parse(found.text):
         place = os.path.join(line.entry.home, c_string(instruction.argument))
         if instruction.kind is Kind.PROGRAM:

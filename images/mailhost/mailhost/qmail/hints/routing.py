@@ -105,9 +105,12 @@ def _prefix(controls: Controls, route: Route) -> Iterator[Hint]:
         yield Hint("E-10", f"control/virtualdomains:{line.number} ends in a carriage return, now part of the prefix")
 
 
-def _stale(_controls: Controls, route: Route) -> Iterator[Hint]:
+def _stale(controls: Controls, route: Route) -> Iterator[Hint]:
     cdb = route.stale_cdb
-    if cdb.error is not None:
+    if cdb.missing:
+        cure = "; `mailhost rebuild` makes it of users/domains" if (controls.home / "users/domains").is_dir() else ""
+        yield Hint("H-20", f"users/assign is missing: users/cdb decides as it stands{cure}")
+    elif cdb.error is not None:
         yield Hint("H-21", f"users/assign:{cdb.error.line}: qmail-newu would refuse the file: {cdb.error.rule}")
     elif cdb.fresh == _of_cdb(route):
         return
@@ -122,7 +125,8 @@ def _stale(_controls: Controls, route: Route) -> Iterator[Hint]:
 
 
 def _stale_elsewhere(_controls: Controls, route: Route) -> Iterator[Hint]:
-    if route.stale_cdb.stale and route.stale_cdb.error is None and route.stale_cdb.fresh == _of_cdb(route):
+    cdb = route.stale_cdb
+    if cdb.stale and not cdb.missing and cdb.error is None and cdb.fresh == _of_cdb(route):
         yield Hint("H-20", "users/cdb was made from another users/assign; for this address it makes no difference")
 
 
