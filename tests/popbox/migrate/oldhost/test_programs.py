@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,17 @@ KNOWN: dict[str, tuple[list[str], list[str], list[str]]] = {
     "qmail-autoresponder message.txt /var/auto": ([], [], ["qmail-autoresponder"]),
     "autorespond 10000 5 /a/message /a": ([], [], ["autorespond"]),
     "true": ([], [], []),
+    "": ([], [], []),
+    "# a note": ([], [], []),
+    "deliverquota ./Maildir  # ann's quota": (MAILDIR, [], ["quota"]),
+    "deliverquota ~/Maildir": (MAILDIR, [], ["quota"]),
+    "deliverquota 'a'#'b' # c": (["/home/ann/a#b"], [], ["quota"]),
+    "deliverquota '~/Maildir'": (["/home/ann/~/Maildir"], [], ["quota"]),
     "vdelivermail '' ann@v.example": ([], ["ann@v.example"], []),
 }  # fmt: skip
 UNKNOWN = [
-    "", "|", "spamc |", "| deliverquota ./Maildir", "spamc || deliverquota ./Maildir", "a; deliverquota ./Maildir",
+    "|", "deliverquota $HOMES/Maildir", "exit 99; # x",
+    "spamc |", "| deliverquota ./Maildir", "spamc || deliverquota ./Maildir", "a; deliverquota ./Maildir",
     "unknown | deliverquota ./Maildir", "spamc -c | deliverquota ./Maildir", "cat > file", "deliverquota ./Maildir &",
     "forward $DEFAULT@a.example", "forward", "forward ann", "if true; then exit 99; fi", "`x`", "deliverquota 'x",
     "condredirect x@a.example true | cat x", "/usr/bin/ezmlm/ezmlm-send /home/list", "exit 1 2", "exit 256", "vdeliver",
@@ -75,9 +83,25 @@ CODES = {
 def test_the_code_of_a_program_decides(does: str, code: int, tmp_path: Path) -> None:
     """Q-PROG-2."""
     put(tmp_path / "etc/passwd", "")
-    found = meaning(open_source(str(tmp_path)), HOME, b"exit %d" % code)
+    for command in (b"exit %d" % code, b"exit %d # note" % code):
+        found = meaning(open_source(str(tmp_path)), HOME, command)
+        assert found is not None
+        assert [name for name in ("ends", "refuses", "defers") if getattr(found, name)] == ([does] if does else [])
+
+
+def test_a_hostile_line_takes_no_long_time(tmp_path: Path) -> None:
+    """Each of 100,000 blanks was the beginning of another search for a redirection: minutes."""
+    put(tmp_path / "etc/passwd", "")
+    began = time.process_time()
+    assert meaning(open_source(str(tmp_path)), HOME, b"x" + b" " * 100_000 + b"'") is None
+    assert time.process_time() < began + 2
+
+
+def test_a_number_sign_that_is_quoted_begins_no_comment(tmp_path: Path) -> None:
+    put(tmp_path / "etc/passwd", "")
+    found = meaning(open_source(str(tmp_path)), HOME, b"bouncesaying '#5.1.1 no such user'")
     assert found is not None
-    assert [name for name in ("ends", "refuses", "defers") if getattr(found, name)] == ([does] if does else [])
+    assert found.refuses
 
 
 @pytest.mark.parametrize("line", ["false", "/bin/false", "exit no", "exit -1", "cat | exit 111"])

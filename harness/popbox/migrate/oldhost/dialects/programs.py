@@ -18,10 +18,13 @@ from popbox.migrate.oldhost.model import MAILDIR, MBOX, Store
 from popbox.migrate.oldhost.tree import OldHostError, OldHostTree, look, read_text
 
 SHELL_ONLY = re.compile(r"[;<>&()|`$]+")
+UNCOMMENTED = re.compile(r"""(?:(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\#])#*|\s(?!#))*""")
+"""What is before a comment of the shell: a # that begins a word and is not quoted."""
+HOME = re.compile(r"\$(?:\{HOME\}|HOME\b)|(?<!\S)~(?=/)")
 DEFAULT = re.compile(r"\s*DEFAULT\s*=\s*[\"']?([^\"'\s#]+)[\"']?\s*(?:#.*)?")
 TO = re.compile(r"\s*to\s+[\"']?([^\"'\s#|!]+)[\"']?\s*(?:#.*)?")
 HARMLESS = re.compile(r"\s*(?:#.*|[A-Z_]+\s*=\s*[\"']?[^`|$]*(?:\$(?:HOME|DEFAULT|MAILDIR)[^`|$]*)*)?")
-SILENT = re.compile(r"(?:\s*(?:[12&]?>>?\s*/dev/null|2>&1))+\s*$")
+SILENT = re.compile(r"(?<!\s)(?:\s*(?:[12&]?>>?\s*/dev/null|2>&1))+\s*$")
 """Redirections at the end of a command that say nothing of mail."""
 WITH_VALUE = {"procmail": ("-a", "-d"), "maildrop": ("-d", "-f", "-V", "-M", "-w"), "deliverquota": ("-w",)}
 RULES = {"procmail": (b".procmailrc", b"/etc/procmailrc"), "maildrop": (b".mailfilter", b"/etc/maildroprc")}
@@ -62,7 +65,12 @@ class Meaning:
 
 def meaning(tree: OldHostTree, home: bytes, command: bytes) -> Meaning | None:
     """What a program line does with mail; None where it is not all known."""
-    stages = _stages(SILENT.sub("", command.decode("latin-1")))
+    text = command.decode("latin-1")
+    if (before := UNCOMMENTED.match(text)) and text[before.end() :].lstrip()[:1] in ("", "#"):
+        text = before[0]
+    if not text.strip():  # sh does nothing, and ends with 0
+        return Meaning()
+    stages = _stages(SILENT.sub("", text))
     if not stages or not all(stages):
         return None
     *before, (name, arguments) = [_unwrapped(words) for words in stages]
@@ -83,7 +91,7 @@ def meaning(tree: OldHostTree, home: bytes, command: bytes) -> Meaning | None:
 def _stages(text: str) -> list[list[str]]:
     """The words of each command of a pipeline; empty where the shell has anything else to do."""
     try:
-        lexer = shlex.shlex(text.replace("${HOME}", ".").replace("$HOME", "."), posix=True, punctuation_chars=True)
+        lexer = shlex.shlex(HOME.sub(".", text), posix=True, punctuation_chars=True)
         lexer.whitespace_split, lexer.commenters = True, ""
         words = list(lexer)
     except ValueError:
@@ -92,7 +100,7 @@ def _stages(text: str) -> list[list[str]]:
     for word in words:
         if word == "|":
             stages.append([])
-        elif SHELL_ONLY.search(word) or word.startswith("#"):
+        elif SHELL_ONLY.search(word):
             return []
         else:
             stages[-1].append(word)
