@@ -236,8 +236,8 @@ def test_warnings_fail_only_when_strict(howto: Host) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [remove("users/assign"), remove("users/cdb"), write("users/cdb", "x"), edit(PART, ":::", "::x:")],
-    ids=["no assign", "no cdb", "a broken cdb", "a part that was changed"],
+    [remove("users/assign"), remove("users/cdb"), write("users/cdb", "x")],
+    ids=["no assign", "no cdb", "a broken cdb"],
 )
 def test_each_command_that_is_advised_ends_well_and_helps(howto: Host, wrong: Break) -> None:
     wrong(howto)
@@ -316,7 +316,7 @@ def test_q_perm_fix_follows_no_link_that_popuser_puts_there_after_the_look(
         (howto.home / swapped).symlink_to(out)
 
     looked, look = itertools.count(1), rules.lint
-    monkeypatch.setattr(rules, "lint", lambda layout: (look(layout), swap() if next(looked) == 2 else None)[0])
+    monkeypatch.setattr(rules, "lint", lambda *a, **k: (look(*a, **k), swap() if next(looked) == 2 else None)[0])
     before = {path: path.stat().st_uid for path in (out, out / "new")}
     assert howto.run("lint", "--fix").exit_code == 111
     assert {path: path.stat().st_uid for path in before} == before

@@ -66,8 +66,8 @@ class Meaning:
 def meaning(tree: OldHostTree, home: bytes, command: bytes) -> Meaning | None:
     """What a program line does with mail; None where it is not all known."""
     text = command.decode("latin-1")
-    if (before := UNCOMMENTED.match(text)) and text[before.end() :].lstrip()[:1] in ("", "#"):
-        text = before[0]
+    if (code := UNCOMMENTED.match(text)) and text[code.end() :].lstrip()[:1] in ("", "#"):
+        text = code[0]
     if not text.strip():  # sh does nothing, and ends with 0
         return Meaning()
     stages = _stages(SILENT.sub("", text))

@@ -136,7 +136,7 @@ def stale_assign(facts: Facts) -> Iterator[Finding]:
     line = next(iter(_foreign(facts, there)), 0)
     rebuild = not facts.broken and not line
     if missing:
-        text = "is missing, so users/cdb cannot be made anew; run `mailhost rebuild`"
+        text = "is missing, so users/cdb cannot be made again; run `mailhost rebuild`"
     elif not there.endswith(END):
         text = "does not end in a line with a single dot: qmail-newu refuses it"
     elif line:
