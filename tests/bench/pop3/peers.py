@@ -157,10 +157,11 @@ def popbox(home: Path, port: int, name: str = "popbox", *more: str) -> Peer:
     return Peer(name, port, [sys.executable, "-m", "mailhost", "--home", str(home), *serve])
 
 
-def floor(home: Path, port: int, mode: str, messages: int, octets: int) -> Peer:
-    """Canned answers on popbox's loop: what no server on it can go below."""
-    command = [sys.executable, "-m", "tests.bench.pop3.floor", home, port, mode, messages, octets]
-    return Peer("floor", port, [str(part) for part in command], {"PYTHONPATH": str(Path(__file__).parents[3])})
+def floor(home: Path, port: int, mode: str, messages: int, octets: int, *more: str) -> Peer:
+    """Canned answers on popbox's loop: what no server on it can go below; with ``--files`` as ``floor-files``."""
+    command = [sys.executable, "-m", "tests.bench.pop3.floor", home, port, mode, messages, octets, *more]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[3])}
+    return Peer("floor-files" if more else "floor", port, [str(part) for part in command], environment)
 
 
 def dovecot(home: Path, port: int, run: Path, *, best: bool) -> Peer | None:
