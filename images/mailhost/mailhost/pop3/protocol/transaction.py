@@ -11,7 +11,8 @@ from mailhost.pop3.protocol.profiles import err
 from mailhost.pop3.protocol.state import SessionState, State
 
 _UTF8_FIRST = err(b"[UTF8] this message has UTF-8 in its header: say UTF8 before the login")
-_STRICT = re.compile(rb"[0-9]{1,10}\Z")
+STRICT_DIGITS = 10
+"""The longest number that ``rfc1939`` takes (our choice): no maildrop has so many messages."""
 _LEADING = re.compile(rb"([0-9]+) *([0-9]+)?")
 
 
@@ -41,7 +42,7 @@ def retr(context: SessionState, argument: bytes) -> Event:
         return number
     message = context.listing.messages[number - 1]
     head = b"+OK %d octets\r\n" % message.size
-    return Transmit(message, None, head, context.profile.texts.missing, refusal=_unless_asked(context))
+    return Transmit(message, None, head, context.profile.texts.missing, -1, _unless_asked(context))
 
 
 def top(context: SessionState, argument: bytes) -> Event:
@@ -55,9 +56,10 @@ def top(context: SessionState, argument: bytes) -> Event:
     else:
         first, _, second = argument.rstrip(b" ").partition(b" ")
         number = _number(context, first)
-        if not isinstance(number, Reply) and not _STRICT.match(second):
+        strict = second.isdigit() and len(second) <= STRICT_DIGITS
+        if not isinstance(number, Reply) and not strict:
             return texts.bad_number
-        lines = int(second) if _STRICT.match(second) else None
+        lines = int(second) if strict else None
         head = b"+OK top of message follows\r\n"
     if isinstance(number, Reply):
         return number
@@ -141,11 +143,14 @@ def _number(context: SessionState, argument: bytes) -> int | Reply:
 
     ``rfc1939`` takes 1 to 10 digits and nothing else; ``qmail`` leading digits, whatever follows (Q-POP3-10).
     """
-    texts = context.profile.texts
-    match = _LEADING.match(argument) if context.profile.qmail_quirks else _STRICT.match(argument)
-    if match is None:
+    texts, digits = context.profile.texts, argument
+    if context.profile.qmail_quirks:
+        match = _LEADING.match(argument)
+        digits = match[1] if match else b""
+    elif len(digits) > STRICT_DIGITS:
         return texts.bad_number
-    digits = match[1] if context.profile.qmail_quirks else argument
+    if not digits.isdigit():
+        return texts.bad_number
     number = int(digits) if len(digits) <= 20 else 1 << 64  # int() of a 100 kB number would hold the loop up
     if number == 0:
         return texts.zero_number
