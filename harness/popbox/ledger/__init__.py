@@ -10,7 +10,7 @@ import re
 import secrets
 
 TOKEN_FIELD = "X-Popbox-Token"  # noqa: S105 - a header field's name, no secret
-_TOKEN_LINE = re.compile(rb"\n%b: ([^\n]*)\n" % TOKEN_FIELD.encode())
+_TOKEN_LINE = re.compile(rb"(?<=\n)%b: ([^\n]*)(?=\n)" % TOKEN_FIELD.encode())
 _issued: set[str] = set()  # by this process: scenarios run side by side, and may share a box
 
 
@@ -23,7 +23,12 @@ def new_token() -> str:
 
 def issued(header: bytes) -> bool:
     """Whether a header, between two newlines, carries a token that this process gave to a message."""
-    return any(token.decode("ascii", "replace") in _issued for token in _TOKEN_LINE.findall(header))
+    return not _issued.isdisjoint(tokens_of(header))
+
+
+def tokens_of(lines: bytes) -> set[str]:
+    """The tokens that stand on lines of their own in a text that begins and ends with a newline."""
+    return {token.decode("ascii", "replace") for token in _TOKEN_LINE.findall(lines)}
 
 
 def stamp(message: bytes, token: str) -> bytes:

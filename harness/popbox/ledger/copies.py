@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,7 +43,7 @@ class Stored:
         )
 
 
-def copies(found: list[Found], token: str) -> Iterator[Stored]:
+def copies(found: Iterable[Found], token: str) -> Iterator[Stored]:
     """The copies of one message among files. An unfinished delivery (tmp/) is none."""
     for one in found:
         at = IN_MAILDIR.fullmatch(one.entry.path)

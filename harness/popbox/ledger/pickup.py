@@ -19,7 +19,7 @@ from popbox.clients.wire import Logged, Wire
 from popbox.errors import ConnectionFailed, HostError, StepTimeout
 from popbox.hosts.base import Host
 from popbox.journey.join.rules import logins
-from popbox.ledger import TOKEN_FIELD
+from popbox.ledger import tokens_of
 from popbox.ledger.proof import Retrieved
 
 MOST_MESSAGES = 200  # our choice: the newest of a maildrop; a scenario's own are among them
@@ -48,10 +48,9 @@ class RetrievedMessage:
         """What is wrong with how it came over the wire; empty when nothing is."""
         return next(self.body.faults(self.listed), "")
 
-    def holds(self, token: str) -> bool:
-        """Whether it is the message with that token, and not a bounce of it."""
-        header = b"\n" + self.octets.partition(b"\n\n")[0] + b"\n"
-        return f"\n{TOKEN_FIELD}: {token}\n".encode() in header
+    def tokens(self) -> set[str]:
+        """Those of the message that it is: a bounce has none in its header."""
+        return tokens_of(b"\n" + self.octets.partition(b"\n\n")[0] + b"\n")
 
     def shown(self) -> Retrieved:
         """For the report: octets and digest as they went over the wire."""
@@ -154,14 +153,15 @@ def fetch(host: Host, login: str, password: str, tokens: set[str]) -> list[Retri
 
     Gives the reason in words where that cannot be done.
     """
-    got: list[RetrievedMessage] = []
+    got, missing = list[RetrievedMessage](), set(tokens)
     try:
         with Pop3(host.address("pop3"), FETCH_S) as session:
             session.login(login, password)
             count, _octets = session.stat()
             for number in range(count, max(0, count - MOST_MESSAGES), -1):
                 got.append(RetrievedMessage("popbox", login, number, session.body(number), time.time()))
-                if all(any(one.holds(token) for one in got) for token in tokens):
+                missing -= got[-1].tokens()
+                if not missing:
                     break
             with suppress(Pop3Refused, ConnectionFailed, StepTimeout, ValueError):
                 sizes = sizes_of(session)

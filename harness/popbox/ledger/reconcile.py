@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import cached_property
+from typing import Protocol, TypeVar
 
 from popbox.clients.wire import Wire
 from popbox.errors import HostError
 from popbox.hosts.base import Found, Host
 from popbox.hosts.readiness import wait_until
 from popbox.journey.model import Message as Queued
-from popbox.ledger import TOKEN_FIELD, boxes, issued
+from popbox.ledger import TOKEN_FIELD, boxes, issued, tokens_of
 from popbox.ledger.boxes import Login, Names
 from popbox.ledger.copies import Stored, copies
 from popbox.ledger.expectation import Expectation, Taken, expectation
@@ -28,6 +30,8 @@ DRAIN_S = 10.0  # our choice: a message that is neither delivered nor put off by
 LATE_S = 1.5  # our choice: the boxes are looked at no sooner after a copy came; one that comes a second later is seen
 REMOTE_LATE_S = 3.0  # our choice: the same after the last step, on a host whose clock and queue are not ours
 
+T = TypeVar("T")
+
 
 class Run(Protocol):
     """What the ledger asks of a run: its host, its mail, and what was looked at before."""
@@ -41,7 +45,7 @@ class Run(Protocol):
     tracker: Tracker
 
 
-@dataclass(slots=True)
+@dataclass
 class Seen:
     """What was looked at once, for all messages of the run."""
 
@@ -55,6 +59,35 @@ class Seen:
     unknown: list[tuple[str, bytes]] = field(
         default_factory=list
     )  # new in a box, and no message of ours: where, octets
+
+    @cached_property
+    def files(self) -> dict[str, list[Found]]:
+        """Token -> the files that hold it, in their order."""
+        return _by_token((one, tokens_of(b"\n" + one.octets + b"\n")) for one in self.found)
+
+    @cached_property
+    def retrieved(self) -> dict[str, list[RetrievedMessage]]:
+        """Token -> what was handed out of that message."""
+        return _by_token((one, one.tokens()) for one in self.handed)
+
+    @cached_property
+    def unreadable(self) -> tuple[str, ...]:
+        """Files of which it cannot be said what they hold."""
+        return tuple(one.entry.path for one in self.found if not one.readable)
+
+    @cached_property
+    def served(self) -> dict[str, set[str]]:
+        """Box -> the tokens that popbox itself got there."""
+        boxes = {box: got for box, got in self.fetched.items() if isinstance(got, list)}
+        return {box: set().union(*(one.tokens() for one in got)) for box, got in boxes.items()}
+
+
+def _by_token(each: Iterable[tuple[T, set[str]]]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
+    for one, tokens in each:
+        for token in tokens:
+            found.setdefault(token, []).append(one)
+    return found
 
 
 def reconcile(run: Run, taken: list[Taken]) -> tuple[Message, ...]:
@@ -125,10 +158,11 @@ def _ask_pop3(run: Run, seen: Seen) -> None:
     seen.handed = [one for conversation in heard for one in conversation.handed()]
     if run.logins and any(sent.accepted for sent in run.offered):
         time.sleep(REMOTE_LATE_S)
+        tokens = {sent.token for sent in run.offered}
         for login, known in run.logins.items():
             got = seen.fetched[login] = boxes.new_in(run.host, login, known)
             new = got if isinstance(got, list) else []
-            seen.handed += [one for one in new if any(one.holds(sent.token) for sent in run.offered)]
+            seen.handed += [one for one in new if not tokens.isdisjoint(one.tokens())]
             if known.before is not None:
                 others = [one for one in new if not _ours(one.octets)]
                 seen.unknown += [(f"RETR {one.number} of {one.login}", one.octets) for one in others]
@@ -141,7 +175,7 @@ def _pick_up(run: Run, seen: Seen) -> None:
     tokens: dict[str, set[str]] = {}
     newest = 0.0
     for sent in run.offered:
-        for one in copies(seen.found, sent.token):
+        for one in copies(seen.files.get(sent.token, ()), sent.token):
             if one.kind == "maildir" and one.place.endswith("/Maildir"):
                 tokens.setdefault(one.place.removesuffix("/Maildir"), set()).add(sent.token)
                 newest = max(newest, one.entry.mtime)
@@ -176,7 +210,7 @@ def _message(run: Run, seen: Seen, sent: Sent, taken: list[Taken]) -> Message:
 
 
 def _evidence(run: Run, seen: Seen, sent: Sent, right: Expectation) -> Evidence:
-    stored = list(copies(seen.found, sent.token))
+    stored = list(copies(seen.files.get(sent.token, ()), sent.token))
     kept = [one for one in stored if one.kind != "bounce"]
     family = run.tracker.family(sent)
     return Evidence(
@@ -184,7 +218,7 @@ def _evidence(run: Run, seen: Seen, sent: Sent, right: Expectation) -> Evidence:
         family=family,
         stored=kept,
         bounces=[one for one in stored if one.kind == "bounce"],
-        handed=[one for one in seen.handed if one.holds(sent.token)],
+        handed=seen.retrieved.get(sent.token, []),
         expected=tuple(place for route in sent.routes for place in route.places) if right.bound else None,
         uid=run.host.uid,
         no_log=seen.no_log,
@@ -192,7 +226,7 @@ def _evidence(run: Run, seen: Seen, sent: Sent, right: Expectation) -> Evidence:
         dead=run.host.alive("smtp"),
         unserved=tuple(_unserved(kept, seen, sent.token)),
         lines=run.tracker.lines(family),
-        unreadable=tuple(one.entry.path for one in seen.found if not one.readable),
+        unreadable=seen.unreadable,
         twins=tuple(where for where, octets in seen.unknown if boxes.is_copy(octets, sent.octets)),
     )
 
@@ -201,9 +235,10 @@ def _unserved(kept: list[Stored], seen: Seen, token: str) -> list[str]:
     """Boxes that hold the message, into which popbox logged in, and which did not hand it out."""
     said = []
     for one in kept:
-        got = seen.fetched.get(one.place.removesuffix("/Maildir"))
-        if isinstance(got, list) and not any(handed.holds(token) for handed in got):
-            said.append(f"it lies in {one.entry.path}, but POP3 lists {len(got)} messages there and none is it")
+        box = one.place.removesuffix("/Maildir")
+        if box in seen.served and token not in seen.served[box]:
+            listed = len(seen.fetched[box])
+            said.append(f"it lies in {one.entry.path}, but POP3 lists {listed} messages there and none is it")
     return said
 
 

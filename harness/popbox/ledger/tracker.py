@@ -112,9 +112,14 @@ class Tracker:
         for event in events:
             if event.source == MAIL and event.kind in LINES and event.place:
                 number = self._number[event.place]
-                found += _new(self._texts[:number], event.fields["number"]) if event.kind is Kind.QUEUED else []
+                found += self._new(number, event.fields["number"]) if event.kind is Kind.QUEUED else []
                 found.append(self._texts[number])
         return tuple(found)
+
+    def _new(self, before: int, number: str) -> list[str]:
+        """The line ``new msg`` of the message whose ``info msg`` follows; none where the log begins between them."""
+        above = (self._texts[at] for at in range(before - 1, -1, -1))
+        return next(([text] for text in above if parse(text) == New(number)), [])
 
     def attempts(self, sent: Sent) -> list[Attempt]:
         """Delivery attempts of a message itself, oldest first."""
@@ -160,8 +165,3 @@ def _family(journey: Journey, of: int) -> list[Message]:
         if one.id == of or (one.relation == "forward" and one.parent in found):
             found[one.id] = one
     return list(found.values())
-
-
-def _new(before: list[str], number: str) -> list[str]:
-    """The line ``new msg`` of the message whose ``info msg`` follows; none where the log begins between them."""
-    return next(([text] for text in reversed(before) if parse(text) == New(number)), [])

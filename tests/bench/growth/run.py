@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.growth import works
+from tests.bench.growth.curves import Curve, drawn
+from tests.bench.growth.proofs import proofs
 from tests.bench.pop3.run import FOLDER, HERE
 
 LIMIT = 1.25  # n log n between 10^4 and 10^5 is 1.1, and a measurement is not exact
@@ -38,8 +40,9 @@ GROWTHS = (
     Growth("mailboxes", (100, 1_000, 10_000, 100_000), works.mailboxes),
     Growth("rows of poppasswd", (100, 1_000, 10_000, 100_000, 1_000_000), works.rows),
     Growth("messages in a box", (100, 1_000, 10_000, 100_000), works.messages),
-    Growth("idle connections", (1, 100, 1_000, 9_000), works.idle),
+    Growth("idle connections", (1, 100, 1_000, 10_000), works.idle),
     Growth("domains", (10, 50, 500, 5_000, 50_000), works.domains),
+    Growth("proofs of messages", (10, 100, 1_000, 10_000), proofs),
 )
 
 
@@ -66,6 +69,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="rows whose name begins so, with commas between them")
+    parser.add_argument("--svg", type=Path, help="a folder for a picture of each: the curves, both scales logarithmic")
     parser.add_argument("--most", type=int, default=10**9, help="no size above this one")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers are stopped and the folders removed then too
@@ -77,7 +81,11 @@ def main() -> None:
             sizes = tuple(size for size in growth.sizes if size <= given.most)
             if growth.name.startswith(tuple(given.only.split(","))):
                 found = [growth.cost(Path(folder), size) for size in sizes]
-                print(f"\nload {os.getloadavg()[0]:.1f}\n", *table(growth, sizes, found), sep="\n", flush=True)
+                load = f"load {os.getloadavg()[0]:.1f}"
+                print(f"\n{load}\n", *table(growth, sizes, found), sep="\n", flush=True)
+                if given.svg:
+                    curves = [Curve(name, [one[name] for one in found]) for name in found[0]]
+                    (given.svg / f"{growth.name.replace(' ', '-')}.svg").write_text(drawn(growth.name, sizes, curves))
 
 
 if __name__ == "__main__":

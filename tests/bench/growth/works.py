@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.bench.check.works import cpu_of
@@ -16,6 +17,17 @@ from tests.bench.pop3.run import HASH, Work, forget, load, make_boxes
 
 PORT = 21_170
 SESSIONS = 200
+AGAIN = 50
+COMMANDS = {
+    "UIDL": b"UIDL",
+    "LIST of one": b"LIST #",
+    "UIDL of one": b"UIDL #",
+    "TOP": b"TOP # 0",
+    "RETR": b"RETR #",
+    "DELE": b"DELE #",
+    "STAT": b"STAT",
+    "NOOP": b"NOOP",
+}
 MAILHOST = [sys.executable, "-m", "mailhost", "--home"]
 
 
@@ -100,7 +112,15 @@ def messages(folder: Path, size: int) -> dict[str, float]:
             cost["STAT, after a restart"] = spent(peer, lambda: say(b"STAT"))
             cost["DELE of one, QUIT"] = spent(peer, lambda: say(b"DELE 1"))
             cost["STAT, with one gone"] = spent(peer, lambda: say(b"STAT"))
+            for name, line in COMMANDS.items():
+                cost[f"{name}, warm"] = spent(peer, partial(warm, line, size), AGAIN)
         return cost
+
+
+def warm(line: bytes, size: int) -> None:
+    """A session that says a command `AGAIN` times, of messages all over the box where it takes a number."""
+    numbers = [1 + at * (size - 2) // AGAIN for at in range(AGAIN)]
+    say(*(line.replace(b"#", b"%d" % number) for number in numbers), b"RSET")
 
 
 def logged_in(user: bytes) -> socket.socket:
@@ -115,7 +135,7 @@ def logged_in(user: bytes) -> socket.socket:
 
 
 def say(*commands: bytes) -> None:
-    """A session of the first user; each reply is +OK."""
+    """A session of the first user; each reply is +OK, and read to its end."""
     with socket.create_connection(("127.0.0.1", PORT), 60) as client, client.makefile("rwb") as lines:
         for line in (b"", b"USER u0000", b"PASS testpw", *commands, b"QUIT"):
             if line:
@@ -124,6 +144,9 @@ def say(*commands: bytes) -> None:
             reply = lines.readline()
             if not reply.startswith(b"+OK"):
                 raise SystemExit(f"growth: {line!r} was answered with {reply!r}")
+            if line in (b"LIST", b"UIDL") or line[:4] in (b"RETR", b"TOP "):
+                while lines.readline() != b".\r\n":
+                    pass
 
 
 def idle(folder: Path, size: int) -> dict[str, float]:

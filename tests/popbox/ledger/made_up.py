@@ -75,7 +75,8 @@ class Clock:
 def sent(accepted: bool = True, route: Foretold = GOOD, **more: Any) -> Sent:
     reply = Reply(250, ("ok 1 qp 9",)) if accepted else Reply(553, ("no",))
     receipt = Receipt(accepted, "DATA" if accepted else "RCPT", reply, ())
-    return Sent("one", "pb-1", SENT, "a@b", ("joe@c",), (route,), 1, NOW - 90, 0.5, **{"receipt": receipt, **more})
+    said = {"id": "one", "token": "pb-1", "octets": SENT, "receipt": receipt, **more}
+    return Sent(sender="a@b", recipients=("joe@c",), routes=(route,), step=1, at=NOW - 90, took_s=0.5, **said)
 
 
 class Run:
