@@ -27,13 +27,13 @@ class LocalReading:
     def find(self, maildir: str, needle: str) -> list[Found]:
         """See Host."""
         top = Path(self.home(), maildir)
-        found = _holding([*top.glob("new/*"), *top.glob("cur/*")], top, (needle,))
+        found = _holding([*_files(top / "new", deep=False), *_files(top / "cur", deep=False)], top, (needle,))
         return [one for one in found if one.readable or not needle]
 
     def search(self, needles: tuple[str, ...]) -> list[Found]:
         """See Host."""
         home = Path(self.home())
-        return list(_holding((home / "popboxes").rglob("*"), home, needles))
+        return list(_holding(_files(home / "popboxes"), home, needles))
 
     @contextmanager
     def _place(self, verb: str, path: str) -> Iterator[Path]:
@@ -81,6 +81,14 @@ class LocalFiles(LocalReading):
                 shutil.rmtree(place)
             else:
                 place.unlink()
+
+
+def _files(top: Path, *, deep: bool = True) -> Iterator[Path]:
+    """What is in a folder and is none itself. One that has vanished since is empty; ``Path.rglob`` would raise."""
+    for folder, _, names in os.walk(top):
+        yield from (Path(folder, name) for name in names)
+        if not deep:
+            return
 
 
 def _holding(paths: Iterable[Path], top: Path, needles: tuple[str, ...]) -> Iterator[Found]:
