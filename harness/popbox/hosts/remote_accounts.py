@@ -18,7 +18,7 @@ from popbox.scenario.names import HOWTO_HASH, HOWTO_PASSWORD
 
 Run = Callable[..., Ran]
 Domains = dict[str, dict[str, Any]]
-READS = ("explain", "export", "plan", "lint", "governed", "queue", "mkpasswd", "--version", "--help")
+READS = ("accounts", "explain", "export", "plan", "lint", "governed", "queue", "mkpasswd", "--version", "--help")
 LOOKS = ("list", "show")
 KINDS = {"mailboxes": "mailbox", "forwards": "forward"}
 KNOWN = (HOWTO_HASH, HOWTO_PASSWORD)

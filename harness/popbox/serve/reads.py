@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from popbox.hosts.base import SERVICES, Host
+from popbox.hosts.base import SERVICES, Host, Ran
 from popbox.hosts.readiness import greets, machine
 from popbox.printable import plain
 from popbox.serve.errors import ApiError
@@ -18,6 +18,8 @@ from popbox.serve.space import Space, Within
 Address = Annotated[
     str, Query(max_length=1_000, pattern=r"^[^\x00-\x1f\x7f]+$", description="an address, joe@domain.com")
 ]
+
+LISTS = {"domain": "domains", "mailbox": "mailboxes", "forward": "forwards"}  # verb of mailhost -> what it lists
 
 
 class Answer(BaseModel):
@@ -114,10 +116,8 @@ def reads(live: Live) -> APIRouter:
     @router.get("/v1/accounts", operation_id="accounts")
     def accounts(space: Within) -> Accounts:
         """Domains, mailboxes and forwards, as they are declared."""
-        domains, mailboxes, forwards = (
-            [one for one in asked(host, kind, "list", "--json") if _is_of(space, one)]
-            for kind in ("domain", "mailbox", "forward")
-        )
+        said = declared(host)
+        domains, mailboxes, forwards = ([one for one in said[name] if _is_of(space, one)] for name in LISTS.values())
         return Accounts(**world, domains=domains, mailboxes=mailboxes, forwards=forwards)
 
     @router.get("/v1/lint", operation_id="lint")
@@ -153,6 +153,26 @@ def _has_recipients(space: Space | None, message: dict[str, Any]) -> bool:
     return space is None or bool(message["recipients"])
 
 
+def declared(host: Host, *, lint: bool = False) -> dict[str, Any]:
+    """What ``mailhost accounts`` says, with ``--lint`` or without; of an older mailhost by its verbs one by one.
+
+    Raises:
+        ApiError: the lists cannot be read; that there is no lint is no error.
+        HostError: the host does not answer, or cannot lint.
+    """
+    ran = host.run("accounts", *(["--lint"] if lint else []))
+    if ran.code != 2 or "No such command" not in ran.stderr:
+        known: dict[str, Any] = _json(ran, "accounts")
+        return known
+    said = {name: asked(host, kind, "list", "--json") for kind, name in LISTS.items()}
+    if lint:
+        try:
+            said |= {"findings": asked(host, "lint", "--json", codes=(0, 1))["findings"], "unlinted": ""}
+        except ApiError as error:
+            said |= {"findings": [], "unlinted": "; ".join((error.error, *error.evidence))}
+    return said
+
+
 def asked(host: Host, *argv: str, codes: tuple[int, ...] = (0,)) -> Any:
     """What ``mailhost ARGV`` prints as JSON.
 
@@ -160,9 +180,12 @@ def asked(host: Host, *argv: str, codes: tuple[int, ...] = (0,)) -> Any:
         ApiError: it did not end with one of ``codes``.
         HostError: the host does not answer.
     """
-    ran = host.run(*argv)
+    return _json(host.run(*argv), argv[0], codes)
+
+
+def _json(ran: Ran, verb: str, codes: tuple[int, ...] = (0,)) -> Any:
     if ran.code not in codes:
         said = (ran.stderr or ran.stdout).strip().splitlines()[-5:]
         status = 422 if ran.code == 2 else 503
-        raise ApiError(status, f"mailhost {argv[0]} ended with {ran.code}", "", tuple(said))
+        raise ApiError(status, f"mailhost {verb} ended with {ran.code}", "", tuple(said))
     return json.loads(ran.stdout)

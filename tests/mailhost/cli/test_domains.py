@@ -118,6 +118,7 @@ def test_without_rcpthosts_nothing_is_added(host: Host) -> None:
 
 
 READING = [
+    "accounts", "accounts --lint",
     "apply a.toml", "plan a.toml", "export", "lint", "lint --json", "lint --fix", "explain joe@domain.com",
     "domain list", "domain list --json", "domain show domain.com", "mailbox list", "mailbox list domain.com",
     "mailbox show joe@domain.com", "forward list", "catchall list", "alias list",

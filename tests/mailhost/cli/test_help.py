@@ -20,6 +20,7 @@ from mailhost.cli import main
 ROOT = Path(__file__).parents[3]
 
 OURS = (
+    "accounts",
     "init",
     "newmrh",
     "newu",

@@ -43,7 +43,8 @@ def test_what_cannot_be_seen_is_made_visible_and_the_rest_stays() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["lint", "lint --fix --dry-run", "lint --json", "domain list", "domain list --json", "mailbox list", "forward list",
+    ["accounts --lint",
+     "lint", "lint --fix --dry-run", "lint --json", "domain list", "domain list --json", "mailbox list", "forward list",
      "export", "explain joe@domain.com", "mailbox show joe@domain.com", "domain show domain.com", "lint --fix"],
 )  # fmt: skip
 def test_no_verb_hands_it_to_the_terminal(host: Host, verb: str) -> None:

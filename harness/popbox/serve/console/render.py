@@ -67,10 +67,14 @@ class Pages:
 
     def rows(self, journeys: Iterable[Journey]) -> list[str]:
         """Rows of the table of journeys, as markup: of the first ones, as many as a page holds."""
-        row = _templates().get_template("parts.html.j2").make_module(self._shared).row  # type: ignore[attr-defined]
-        made, left = list[str](), ROWS_OCTETS
-        for journey in journeys:
-            text = row(journey)
+        return self.fitting("parts.html.j2", "row", ((journey,) for journey in journeys), ROWS_OCTETS)
+
+    def fitting(self, template: str, macro: str, each: Iterable[tuple[Any, ...]], octets: int) -> list[str]:
+        """What a macro makes of the values, as markup: of the first ones, as many as have room, and one at least."""
+        row = getattr(_templates().get_template(template).make_module(self._shared), macro)
+        made, left = list[str](), octets
+        for values in each:
+            text = row(*values)
             left -= len(text.encode())
             if left < 0 and made:
                 break

@@ -11,9 +11,12 @@ import click
 from mailhost.cli.terminal import UNSEEN, say, visible
 
 
-def print_json(value: Any) -> None:
-    """One JSON document on stdout; what cannot be seen is escaped as JSON escapes it."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """One JSON document on stdout; what cannot be seen is escaped as JSON escapes it.
+
+    Without an ``indent`` it is one line, made in a quarter of the time (by C).
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
     click.echo(UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -76,11 +77,12 @@ def safe(ext: bytes) -> bytes:
     return ext.lower().replace(b".", b":")
 
 
-def _candidates(dash: bytes, ext: bytes) -> list[tuple[bytes, bytes | None]]:
+@functools.lru_cache(maxsize=256)  # of most boxes both are empty
+def _candidates(dash: bytes, ext: bytes) -> tuple[tuple[bytes, bytes | None], ...]:
     """(file name, DEFAULT) in the order tried (Q-DOT-1, -2, -10)."""
     name = safe(ext)
     exact = ext[len(name) - len(_DEFAULT) :] if name.endswith(_DEFAULT) else None
-    return list(zip(names(dash, ext), [exact, *(ext[end:] for end in _cuts(name))], strict=True))
+    return tuple(zip(names(dash, ext), [exact, *(ext[end:] for end in _cuts(name))], strict=True))
 
 
 def _cuts(name: bytes) -> Iterator[int]:
@@ -160,10 +162,10 @@ def search(dash: bytes, ext: bytes, open_one: Callable[[bytes], Opened]) -> Foun
 def _leads_elsewhere(home_dir: bytes, name: bytes) -> bool:
     """Whether it is a link, or has a second name and another owner than the directory."""
     try:
-        found, home = os.lstat(home_dir + b"/" + name), os.stat(home_dir)
+        found = os.lstat(home_dir + b"/" + name)
+        return stat.S_ISLNK(found.st_mode) or (found.st_nlink > 1 and found.st_uid != os.stat(home_dir).st_uid)
     except OSError:
         return False
-    return stat.S_ISLNK(found.st_mode) or (found.st_nlink > 1 and found.st_uid != home.st_uid)
 
 
 def _open(home_dir: bytes, name: bytes, follow: bool) -> Opened:
@@ -196,10 +198,12 @@ def not_opened(name: bytes, error: OSError) -> Failure | None:
 
 def content(fd: int, name: bytes) -> bytes | Failure:
     """The text of an open .qmail file, or that it is too large for us to read."""
-    with os.fdopen(fd, "rb", closefd=False) as file:
-        text = file.read(MOST_OCTETS + 1)
-    if len(text) <= MOST_OCTETS:
-        return text
+    pieces, left = [], MOST_OCTETS + 1
+    while left and (piece := os.read(fd, min(left, 1 << 16))):
+        pieces.append(piece)
+        left -= len(piece)
+    if left:
+        return b"".join(pieces)
     return Failure(permanent=False, text=f"{os.fsdecode(name)} is larger than {MOST_OCTETS} octets, and not read.")
 
 

@@ -93,21 +93,9 @@ class Beneath:
         finally:
             os.close(descriptor)
 
-    @contextlib.contextmanager
-    def _parent(self, path: str) -> Iterator[tuple[int, str]]:
+    def _parent(self, path: str) -> _Parent:
         """The directory that holds a name, and the name; errors in between get the whole path."""
-        parts = path.split("/")
-        self._check(path, parts)
-        descriptor = self._walk(parts[:-1]) if len(parts) > 1 else self._top
-        try:
-            yield descriptor, parts[-1]
-        except OSError as why:
-            if os.fsdecode(why.filename or "").startswith("/"):
-                raise  # it has its path
-            raise OSError(why.errno, why.strerror, self._shown(path)) from why
-        finally:
-            if descriptor != self._top:
-                os.close(descriptor)
+        return _Parent(self, path)
 
     def _reach(self, path: str) -> int:
         """A descriptor of a directory, for the caller to close."""
@@ -122,14 +110,15 @@ class Beneath:
         if self._held is None or self._held[0] != parts[0]:
             self._let_go()
             self._held = parts[0], self._down(self._top, parts[0], parts[0])
-        descriptor = os.dup(self._held[1])
+        held = descriptor = self._held[1]
         for number, name in enumerate(parts[1:], start=2):
             try:
                 below = self._down(descriptor, name, "/".join(parts[:number]))
             finally:
-                os.close(descriptor)
+                if descriptor != held:
+                    os.close(descriptor)
             descriptor = below
-        return descriptor
+        return os.dup(held) if descriptor == held else descriptor
 
     def _check(self, path: str, parts: list[str]) -> None:
         """Neither an empty component nor one that leads elsewhere."""
@@ -305,6 +294,29 @@ class Beneath:
             elif found is not None:
                 remove_directory(directory, name)
         self._let_go()
+
+
+class _Parent:
+    """A name and its directory; by `contextlib` it costs as much as a call of the system, twice for each box."""
+
+    __slots__ = ("descriptor", "name", "path", "tree")
+
+    def __init__(self, tree: Beneath, path: str) -> None:
+        self.tree, self.path = tree, path
+
+    def __enter__(self) -> tuple[int, str]:
+        parts = self.path.split("/")
+        self.tree._check(self.path, parts)
+        self.descriptor = self.tree._walk(parts[:-1]) if len(parts) > 1 else self.tree._top
+        return self.descriptor, parts[-1]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.descriptor != self.tree._top:
+            os.close(self.descriptor)
+        if isinstance(error, OSError) and not os.fsdecode(error.filename or "").startswith("/"):
+            raise OSError(error.errno, error.strerror, self.tree._shown(self.path)) from error
 
 
 def _lstat(directory: int, name: str) -> os.stat_result | None:

@@ -250,6 +250,7 @@ VERBS = {
 OTHERS = {
     *("alias list", "catchall list", "domain list", "domain show", "forward list", "mailbox list", "mailbox show"),
     *(
+        "accounts",
         "apply",
         "commands",
         "explain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ class DotQmail:
         return "".join(f"{line}\n" for line in [*lines, *("&" + target for target in self.forwards)]).encode()
 
 
+@functools.lru_cache(maxsize=8)  # the .qmail of nearly all boxes has the same text
 def parse(text: bytes) -> DotQmail | int:
     """Read a ``.qmail`` of ours; or the number of the first line that is none of ours (a program, a comment, ...)."""
     delivery: Delivery | None = None

@@ -15,7 +15,10 @@ from mailhost.accounts.lint.facts import AssignLine, Facts, Finding
 from mailhost.accounts.model import Delivery
 from mailhost.accounts.nodes import NODES
 from mailhost.qmail.controlfile import c_string
-from mailhost.qmail.dotqmail import NOT_FOLLOWED, Found, Kind, find, parse
+from mailhost.qmail.dotqmail import NOT_FOLLOWED, Found, Kind, find
+from mailhost.qmail.dotqmail import parse as parse_anew
+
+parse = functools.lru_cache(maxsize=8)(parse_anew)  # the .qmail of nearly all boxes has the same text
 
 
 def homes(facts: Facts) -> Iterator[Finding]:
@@ -25,22 +28,21 @@ def homes(facts: Facts) -> Iterator[Finding]:
             text = f"{_path(line)} lies outside {facts.layout.home}: another host's box, if this one is a copy of it"
             yield Finding("error", "home-outside", line.file, line.number, text)
             continue
-        try:
-            status = os.stat(line.entry.home)
-        except OSError as why:
+        home = facts.home(line.entry.home)
+        if home.missing:
             path = _path(line)
             mend = functools.partial(_make, facts, path, _identity(line)) if facts.own_box(path) else None
-            text = f"{path}: {why.strerror}: mail for {_shown(line)} is put off until it bounces"
+            text = f"{path}: {home.missing}: mail for {_shown(line)} is put off until it bounces"
             yield Finding("error", "home-missing", line.file, line.number, text, "make the box", mend)
             continue
-        mode = stat.S_IMODE(status.st_mode)
-        if mode == 0o700 and status.st_uid == _identity(line).uid:
+        mode = stat.S_IMODE(home.mode)
+        if mode == 0o700 and home.uid == _identity(line).uid:
             continue
         path = _path(line)
         shown, own = facts.shown(path), facts.own_box(path)
-        if status.st_uid != _identity(line).uid:
+        if home.uid != _identity(line).uid:
             give = functools.partial(_give, facts, path, _identity(line)) if own else None
-            text = f"belongs to uid {status.st_uid}, {line.file} line {line.number} delivers as {_identity(line).uid}"
+            text = f"belongs to uid {home.uid}, {line.file} line {line.number} delivers as {_identity(line).uid}"
             yield Finding("error", "home-owner", shown, 0, text, "give it to that uid", give)
         if mode != 0o700:
             wrong = mode & (stat.S_IWOTH | stat.S_ISVTX)
@@ -56,7 +58,7 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
     for line in facts.entries:
         wild = line.entry.wild
         key = (line.entry.home, line.entry.dash)
-        if key in seen or not os.path.isdir(line.entry.home):
+        if key in seen or not facts.home(line.entry.home).is_directory:
             continue
         seen.add(key)
         found = find(line.entry.home, line.entry.dash, b"anything" if wild else line.entry.ext, follow=False)
@@ -75,7 +77,7 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
 
 def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Finding]:
     """The lines of one .qmail."""
-    name = os.path.join(line.entry.home, found.name or b"")
+    name = line.entry.home + b"/" + (found.name or b"")
     mode = stat.S_IMODE(os.lstat(name).st_mode)
     if mode & 0o022:
         mend = functools.partial(_shut, facts, _name(name), 0o600) if facts.own_box(name) else None
@@ -87,6 +89,8 @@ def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Find
             text = f"mail is put off: {instruction.failure.text}"
             yield Finding("error", "qmail-fails", facts.shown(_name(name)), instruction.line, text, "chmod 0600", mend)
     for instruction in parse(found.text):
+        if instruction.kind is Kind.FORWARD:
+            continue
         place = os.path.join(line.entry.home, c_string(instruction.argument))
         if instruction.kind is Kind.PROGRAM:
             text = "runs a program as the user of all boxes, so it can read them all (H-36)"
@@ -120,9 +124,10 @@ def _is_special(path: bytes) -> bool:
 def _maildir(facts: Facts, line: AssignLine, maildir: bytes) -> Iterator[Finding]:
     """tmp, new and cur, each of the line's uid (H-34)."""
     identity = _identity(line)
-    owners = {name: _owner(os.path.join(maildir, os.fsencode(name))) for name in ("tmp", "new", "cur")}
-    if all(uid == identity.uid for uid in owners.values()):
+    found = [_owner(os.path.join(maildir, name)) for name in (b"tmp", b"new", b"cur")]
+    if found == [identity.uid] * 3:
         return
+    owners = dict(zip(("tmp", "new", "cur"), found, strict=True))
     path = _name(maildir)
     missing = [name for name, uid in owners.items() if uid is None]
     if missing:

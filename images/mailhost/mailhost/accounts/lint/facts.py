@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,21 @@ class AssignLine:
         return self.entry.address.lower()
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What stands at a home: whether the path is a link, and mode and uid of what it leads to; or why it is missing."""
+
+    is_link: bool
+    mode: int = 0
+    uid: int = 0
+    missing: str = ""
+
+    @property
+    def is_directory(self) -> bool:
+        """True where mail can be led there."""
+        return stat.S_ISDIR(self.mode)
+
+
 @dataclass(slots=True)
 class Facts:
     """Everything, read once. ``parts``: domain -> text; ``entries``: what can be read in them, ``broken`` the rest.
@@ -77,6 +93,14 @@ class Facts:
     broken: list[tuple[str, int, str]]
     rows: list[Row]
     bad_rows: list[tuple[int, str]]
+    _homes: dict[bytes, Home] = field(default_factory=dict)
+
+    def home(self, path: bytes) -> Home:
+        """What stands at a home; it is looked at once for all rules."""
+        found = self._homes.get(path)
+        if found is None:
+            found = self._homes[path] = _look_at(path)
+        return found
 
     def shown(self, path: Path) -> str:
         """A path as findings name it."""
@@ -90,7 +114,7 @@ class Facts:
     def outside(self, home: bytes) -> bool:
         """True where the directory of a line, links followed, is not below this home."""
         here = os.fsencode(self.layout.home)
-        if home.startswith(here + b"/") and b"/../" not in home + b"/" and not os.path.islink(home):
+        if home.startswith(here + b"/") and b"/../" not in home + b"/" and not self.home(home).is_link:
             return False
         return not os.path.realpath(home).startswith(os.path.realpath(here) + b"/")
 
@@ -104,6 +128,17 @@ class Facts:
             for line in table.lines
             if line.value and line.key and b"@" not in line.key and not line.key.startswith(b".")
         ]
+
+
+def _look_at(path: bytes) -> Home:
+    is_link = False
+    try:
+        status = os.lstat(path)
+        is_link = stat.S_ISLNK(status.st_mode)
+        status = os.stat(path) if is_link else status
+    except OSError as why:
+        return Home(is_link, missing=why.strerror or str(why))
+    return Home(is_link, status.st_mode, status.st_uid)
 
 
 def gather(layout: Layout) -> Facts:

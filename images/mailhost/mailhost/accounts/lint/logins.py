@@ -129,12 +129,12 @@ def homes(facts: Facts) -> Iterator[Finding]:
         if row.home not in led:
             text = f"{_text(row.login)}: no address leads to {_text(row.home)}, so this login never gets mail"
             yield Finding("warning", "row-without-address", FILE, row.line, text)
-        if not os.path.isdir(os.path.join(row.home, b"Maildir")):
+        if not facts.home(row.home + b"/Maildir").is_directory:
             text = f"{_text(row.login)}: {_text(row.home)} has no Maildir: this login never works"
             yield Finding("error", "row-without-maildir", FILE, row.line, text)
     for line in facts.entries:
         home = line.entry.home
-        if home not in rows and os.path.isdir(os.path.join(home, b"Maildir")):
+        if home not in rows and facts.home(home + b"/Maildir").is_directory:
             text = f"{_text(line.entry.address)} has a Maildir at {_text(home)}, but no login reads it"
             yield Finding("warning", "box-without-login", line.file, line.number, text)
 

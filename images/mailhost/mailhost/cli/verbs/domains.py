@@ -176,14 +176,18 @@ def show_all(home: Path, *, as_json: bool) -> None:
     Example:
       mailhost domain list --json
     """
-    accounts = home_state(home)
-    found = [_facts(accounts, name) for name in accounts.domains]
+    found = domains_listed(home_state(home))
     if as_json:
         print_json(found)
         return
     head = ("domain", "prefix", "mailboxes", "forwards", "catchall", "alias of")
     keys = ("domain", "prefix", "mailboxes", "forwards", "catchall", "alias_of")
     print_table(head, [["-" if fact[key] is None else fact[key] for key in keys] for fact in found])
+
+
+def domains_listed(accounts: Accounts) -> list[dict[str, Any]]:
+    """Every domain for a list, in the order of the files."""
+    return [_facts(accounts, name) for name in accounts.domains]
 
 
 def _facts(accounts: Accounts, name: str) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mailhost.accounts import names
 from mailhost.accounts.errors import InputError
+from mailhost.accounts.model import Accounts
 from mailhost.accounts.operations import forwards, mailboxes
 from mailhost.accounts.sources.accounts_toml import domain_table
 from mailhost.cli.common import change, dry_run_option, guarded, hands, home_state, json_option, newu_option
@@ -69,17 +71,21 @@ def forward_list(home: Path, domain: str | None, *, as_json: bool) -> None:
     Example:
       mailhost forward list domain.com
     """
-    accounts = home_state(home, only=names.domain(domain) if domain else None)
-    found = [
+    found = forwards_listed(home_state(home, only=names.domain(domain) if domain else None))
+    if as_json:
+        print_json(found)
+        return
+    rows = [(f["address"], " ".join(f["targets"]), "yes" if f["keeps_copy"] else "") for f in found]
+    print_table(("address", "to", "keeps a copy"), rows)
+
+
+def forwards_listed(accounts: Accounts) -> list[dict[str, Any]]:
+    """Every forward for a list, in the order of the files."""
+    return [
         {"address": f"{local}@{name}", "targets": list(targets), "keeps_copy": local in declared.mailboxes}
         for name, declared in accounts.domains.items()
         for local, targets in declared.forwards.items()
     ]
-    if as_json:
-        print_json(found)
-        return
-    rows = [(f["address"], " ".join(f["targets"]), "yes" if f["keeps_copy"] else "") for f in found]  # type: ignore[arg-type]
-    print_table(("address", "to", "keeps a copy"), rows)  # type: ignore[arg-type]
 
 
 @click.group()

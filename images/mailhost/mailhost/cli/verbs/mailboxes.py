@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import click
 
 from mailhost.accounts import governed, names
 from mailhost.accounts.errors import InputError
-from mailhost.accounts.layout import layout
+from mailhost.accounts.layout import Layout, layout
 from mailhost.accounts.model import Accounts, Delivery, Mailbox
 from mailhost.accounts.operations import logins, mailboxes
 from mailhost.accounts.sources.accounts_toml import mailbox_table
@@ -205,7 +206,7 @@ def show_all(home: Path, domain: str | None, *, as_json: bool) -> None:
       mailhost mailbox list domain.com --json
     """
     accounts = home_state(home, only=names.domain(domain) if domain else None)
-    found = [_facts(home, accounts, name, local, box) for name, local, box in addresses(accounts)]
+    found = mailboxes_listed(layout(home), accounts)
     if as_json:
         print_json(found)
         return
@@ -223,18 +224,23 @@ def show_all(home: Path, domain: str | None, *, as_json: bool) -> None:
     print_table(("address", "login", "state", "hash", "extensions", "aliases"), rows)
 
 
-def _facts(home: Path, accounts: Accounts, domain: str, local: str, box: Mailbox) -> dict[str, Any]:
+def mailboxes_listed(files: Layout, accounts: Accounts) -> list[dict[str, Any]]:
+    """Every mailbox for a list, in the order of the files."""
+    return [_facts(files, accounts, name, local, box) for name, local, box in addresses(accounts)]
+
+
+def _facts(files: Layout, accounts: Accounts, domain: str, local: str, box: Mailbox) -> dict[str, Any]:
     """One mailbox for a list; the hash itself is not shown."""
     crypt = (box.crypt or "").encode("latin-1")
     scheme = hashing.scheme_of(crypt.removeprefix(logins.LOCK))
-    usable = hashing.scheme_of(crypt) is not None
+    usable = scheme is not None and not crypt.startswith(logins.LOCK)
     declared = accounts.domains[domain]
     return {
         "address": f"{local}@{domain}",
         "login": box.login,
         "state": "no login" if box.login is None else "enabled" if usable else "disabled",
         "scheme": scheme,
-        "directory": str(layout(home).box(declared.prefix, local)),
+        "directory": os.fsdecode(files.home_of(declared.prefix, local)),
         "delivery": box.delivery.value,
         "extensions": box.extensions,
         "aliases": [f"{name}@{domain}" for name in box.aliases],
@@ -261,7 +267,7 @@ def show(home: Path, address: str, *, as_json: bool) -> None:
     box = accounts.domains[domain].mailboxes.get(local)
     if box is None:
         raise InputError("is not a mailbox; `mailhost explain` says what happens to its mail", field=address)
-    facts = _facts(home, accounts, domain, local, box)
+    facts = _facts(layout(home), accounts, domain, local, box)
     if as_json:
         print_json(facts)
         return
