@@ -60,7 +60,7 @@ def test_help_has_a_sentence_and_an_example(verb: tuple[str, ...]) -> None:
     assert "--password " not in done.output, "no password on a command line"
 
 
-NO_CHANGE = {"schema", "list", "show", "plan", "export", "mkpasswd", "measure", "governed"}
+NO_CHANGE = {"accounts", "schema", "list", "show", "plan", "export", "mkpasswd", "measure", "governed"}
 WHOLE = {"follow", "newu", "newmrh", "forget"}
 """They make one thing from a file that the operator has written: `plan` and `lint` say what it would be."""
 
