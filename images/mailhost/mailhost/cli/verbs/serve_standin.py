@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -88,7 +86,4 @@ def standin(
         raise click.UsageError(f"--proxy-from: {error}") from error
     limits = (sessions, sessions_per_address)
     options = Options(home, listen, allow_programs, remote, sink, cert, key, *limits, proxy_from, (uid, gid))
-    code = serve(options, Log())
-    with suppress(OSError):  # it has no reader any more
-        sys.stdout.flush()
-    os._exit(code)  # all is in order; Python would first take its modules apart, which costs a fifth of a start
+    sys.exit(serve(options, Log()))
