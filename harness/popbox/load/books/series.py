@@ -21,7 +21,7 @@ LATENCIES = tuple(0.001 * 2**power for power in range(20))  # upper ends of bins
 class Bin:
     """``width`` seconds of a run from ``at`` on: messages accepted, first seen by POP3, and not seen yet.
 
-    ``queue`` is how many the MTA's queue held at most, one for all recipients; None where it was not looked at.
+    ``queue`` is how many the MTA's queue held at most, one for all recipients; null where it was not looked at.
     """
 
     at: float
