@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -17,7 +15,6 @@ import click
 
 from popbox.cli.options import address, read_remote, remote_options
 from popbox.cli.output import echo
-from popbox.environment import of_programs
 from popbox.errors import UnusableError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import choose, start
@@ -165,14 +162,15 @@ def _host(settings: Settings, given: dict[str, Any], *, own_disk: bool) -> Itera
 
 def _work(settings: Settings, spec: Path, master: str, journals: Path | None) -> int:
     """Be a worker; the journal stands in ``journals`` or here, and belongs into the master's folder afterwards."""
+    from popbox.load.stage.processes import work
+
     at = address(master)
     folder = (journals or Path()).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    words = [str(spec.resolve()), "worker", f"{at.host}:{at.port}", str(folder)]
-    argv = [sys.executable, "-m", "popbox.load.users", *words]
-    code = subprocess.run(argv, env=of_programs(settings.environ), check=False).returncode
-    echo(f"copy the journal in {folder} to the folder of the master, then: popbox load judge DIR")
-    return code
+    try:
+        return work(spec, f"{at.host}:{at.port}", folder, settings.environ)
+    finally:
+        echo(f"copy the journal in {folder} to the folder of the master, then: popbox load judge DIR")
 
 
 def _write(outcome: Outcome, folder: Path) -> None:

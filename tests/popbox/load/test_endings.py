@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 import pytest
 from tests.popbox.load.broken import expected
 
+from popbox.load.books.journal import unfinished
 from popbox.load.stage import run as stage
 from popbox.load.stage.interrupts import Interrupts
 
@@ -157,6 +158,27 @@ def test_workers_of_other_machines_write_journals_that_are_copied_and_then_judge
     assert code == expected(0, said), said
     table = json.loads((out / "load.json").read_text())
     assert table["verdict"]["counts"]["once"] == table["verdict"]["accepted"] > 20
+
+
+def test_an_interrupted_worker_of_another_machine_ends_its_journal(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    out, place, environ = tmp_path / "out", tmp_path / "one", {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    popbox = [sys.executable, "-m", "popbox", "load"]
+    at, pipe = f"127.0.0.1:{free_port()}", subprocess.PIPE
+    master = [*popbox, str(tmp_path / "plan.toml"), "--host", "local", "--master", at, "--processes", "1"]
+    with subprocess.Popen([*master, "--report", str(out)], stdout=pipe, text=True, env=environ) as program:
+        assert program.stdout is not None
+        assert any("mailboxes" in line for line in program.stdout)
+        words = [*popbox, str(out / "spec.json"), "--worker", at, "--report", str(place)]
+        worker = subprocess.Popen(words, stdout=pipe, text=True, env=environ, start_new_session=True)
+        assert any(re.search(r"accepted [1-9]", line) for line in program.stdout)
+        os.killpg(worker.pid, signal.SIGINT)  # as a terminal sends it
+        said, _ = worker.communicate(timeout=WITHIN_S)
+        program.send_signal(signal.SIGINT)
+        ended(program)
+    (journal,) = place.glob("*.journal")
+    assert (worker.returncode, "popbox load judge DIR" in said) == (130, True)
+    assert unfinished(journal) == ""
 
 
 def free_port() -> int:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -98,6 +98,30 @@ class Processes:
                 one.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 one.kill()
+
+
+def work(spec: Path, at: str, folder: Path, environ: Mapping[str, str]) -> int:
+    """Be a worker of the master ``at`` until the load ends; its exit code.
+
+    Raises:
+        KeyboardInterrupt: after the worker has ended in order, its journal too; a second one ends it at once.
+    """
+    argv = [sys.executable, "-m", PROGRAM, str(spec.resolve()), "worker", at, str(folder)]
+    begun = list[subprocess.Popen[bytes]]()
+    try:
+        with undisturbed():
+            begun.append(subprocess.Popen(argv, env=of_programs(environ), start_new_session=True))
+        return begun[0].wait()
+    except KeyboardInterrupt:
+        for worker in begun:
+            worker.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(END_S)
+        raise
+    finally:
+        for worker in begun:
+            worker.kill()
+            worker.wait()
 
 
 def how(code: int) -> str:
