@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import io
 from collections.abc import Iterator
@@ -70,12 +71,16 @@ def loose_plus(facts: Facts) -> Iterator[Finding]:
 def shadows(facts: Facts) -> Iterator[Finding]:
     """A + line of one part that takes the addresses of another part's domain (H-9)."""
     prefixes = {domain: prefix for domain, prefix, _ in facts.virtual()}
+    taken = sorted(((prefix.lower() + "-").encode(), domain) for domain, prefix in prefixes.items())
     for line in facts.entries:
         if not line.entry.wild:
             continue
         own = prefixes.get(Path(line.file).name)
-        for domain, prefix in prefixes.items():
-            if prefix != own and (prefix.lower() + "-").encode().startswith(line.address):
+        for at in range(bisect.bisect_left(taken, (line.address, "")), len(taken)):
+            address, domain = taken[at]
+            if not address.startswith(line.address):
+                break
+            if prefixes[domain] != own:
                 text = f"+{_shown(line.entry.address)} takes every address of {domain} that has no line of its own"
                 yield Finding("error", "plus-shadows-domain", line.file, line.number, text)
 
