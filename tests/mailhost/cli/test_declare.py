@@ -196,11 +196,11 @@ def test_dry_runs_make_no_password_up(host: Host, tmp_path: Path, monkeypatch: p
     ("text", "rule"),
     [
         ('[domains."mail.example.net"]', "control/locals: line 1"),
-        ('[domains."d.com"]\n[domains."d.com.br"]', 'a.toml: [domains."d.com.br"]: prefix: \'d-com-br\' and'),
+        ('[domains."d.com"]\n[domains."d.com.br"]', 'a.toml: line 2: [domains."d.com.br"]: prefix: \'d-com-br\' and'),
         ('[domains."d.com.br"]\n[domains."d.com"]', '\'d-com\' of [domains."d.com"] overlap'),
         ('[domains."a-b.com"]\n[domains."a.b.com"]', '[domains."a.b.com"]: prefix: \'a-b-com\' and'),
         ('[domains."a-b.com"]\n[domains."a.b.com"]', 'as in prefix = "a_b_com"'),
-        ('[domains."alias.com"]\nprefix="alias"', 'a.toml: [domains."alias.com"]: prefix: mail for unknown'),
+        ('[domains."alias.com"]\nprefix="alias"', 'a.toml: line 2: [domains."alias.com"]: prefix: mail for unknown'),
         ('[domains."d.com"]\nprefix = "other"', "delete it first"),
         ('[domains."d.com".mailboxes.a]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"\n'
          '[domains."d.com".mailboxes.b]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"',

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import NEW, Store
 
@@ -51,7 +49,6 @@ here.wait()
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 def test_many_threads_that_read_hold_little_of_the_store(tmp_path: Path) -> None:
     """Each has a connection of its own; a server's pages are read by dozens."""
     with Store.open(tmp_path / "journeys") as store:

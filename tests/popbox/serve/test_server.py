@@ -57,7 +57,6 @@ here.wait()
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has arenas")
 def test_threads_share_memory_as_each_keeps_what_its_greatest_answer_took() -> None:
     """glibc has an arena for each of 16 threads on two processors, and gives little of them back."""
     said = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True, timeout=60)

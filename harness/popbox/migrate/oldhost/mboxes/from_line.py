@@ -44,7 +44,7 @@ _FORMS = (
 )  # fmt: skip
 _TAIL = rb"(?:[ \t]+remote[ \t]+from[ \t]+\S+)*[ \t]*\r?\n?"
 _DATED = [re.compile(rb"From [^\r\n]*?(?<![^ \t])" + form + _TAIL, re.I) for form in _FORMS]
-_LOOSE = re.compile(rb"From [^\r\n]*\d:\d\d[^\r\n]*\d{4}[^\r\n]*\r?\n?")
+_CLOCK, _YEAR = re.compile(rb"\d:\d\d"), re.compile(rb"\d{4}")
 _GIT = re.compile(rb"From (?:[^@\s]+ Mon Sep 17 00:00:00 2001|(?:mboxrd|git)@z Thu Jan  1 00:00:00 1970)\r?\n?")
 _HOURS = {b"est": -5, b"edt": -4, b"cst": -6, b"cdt": -5, b"mst": -7, b"mdt": -6, b"pst": -8, b"pdt": -7,
           b"cet": 1, b"met": 1, b"mez": 1, b"cest": 2, b"mest": 2, b"mesz": 2, b"met dst": 2, b"cet dst": 2,
@@ -59,7 +59,13 @@ def parse(line: bytes) -> FromLine | None:
         found = form.fullmatch(line)
         if found and (when := _when(found.groupdict(default=b""))) is not None:
             return FromLine("dated", when)
-    return FromLine("loose", None) if _LOOSE.fullmatch(line) else None
+    return FromLine("loose", None) if _is_loose(line) else None
+
+
+def _is_loose(line: bytes) -> bool:
+    """A time with a year somewhere behind it; in two steps, as one expression would try each time with each year."""
+    clock = _CLOCK.search(line, len(b"From "))
+    return bool(clock and _YEAR.search(line, clock.end())) and b"\r" not in line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _when(said: dict[str, bytes]) -> int | None:
