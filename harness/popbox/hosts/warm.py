@@ -196,12 +196,13 @@ def join(host: str, mailhost: list[str], env: Mapping[str, str]) -> Warm:
 def leave(host: str, warm: Warm) -> None:
     """End what a host has used that has gone, unless other hosts of this process use it. Harmless when done twice."""
     with _changing:
-        for key, (one, hosts) in [*_of_this_machine.items()]:
-            hosts.discard(host)
-            if one is warm and hosts:
-                return
+        for key, (one, hosts) in _of_this_machine.items():
             if one is warm:
+                hosts.discard(host)
+                if hosts:
+                    return
                 del _of_this_machine[key]
+                break
     warm.close()
 
 

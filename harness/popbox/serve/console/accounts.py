@@ -67,11 +67,11 @@ def shown(pages: Pages, host: Host, asked: Asked) -> dict[str, Any]:
 def _section(pages: Pages, asked: Asked, name: str, rows: list[tuple[str, tuple[Any, ...]]], most: int) -> Section:
     """One list from where it was asked for, as much as fits."""
     after = _key(asked.after) if asked.show and asked.after else ("", "")
-    rest = sorted((_key(key), key, values) for key, values in rows if _key(key) > after)
-    made = pages.fitting("accounts_rows.html.j2", name, (values for _, _, values in rest[:PAGE]), most)
+    rest = sorted((row for row in rows if _key(row[0]) > after), key=lambda row: _key(row[0]))
+    made = pages.fitting("accounts_rows.html.j2", name, (values for _, values in rest[:PAGE]), most)
     if len(made) == len(rest):
         return Section(made, "")
-    query = {"of": asked.of, "show": name, "after": rest[len(made) - 1][1]}
+    query = {"of": asked.of, "show": name, "after": rest[len(made) - 1][0]}
     return Section(made, f"/accounts?{urlencode(query)}")
 
 
