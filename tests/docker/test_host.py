@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,13 +83,23 @@ def test_a_broken_host_is_named(fault: str, settings: Settings) -> None:
 
 def named(fault: str, mta: str, settings: Settings) -> None:
     file = load(FAULTS / f"{fault}.toml")
-    own_disk = file.scenario.needs.own_disk
+    own_disk, open_before = file.scenario.needs.own_disk, sockets()
     with closing(DockerHost.start(Registry(settings.state), settings, mta, own_disk=own_disk)) as host:
         result = run(file, host)
     want_said, want_hint = CAUSES[fault]
+    assert sockets() <= open_before, "connections to the engine outlive the host"
     assert result.verdict is Verdict.FAILED
     assert re.search(want_said, result.steps[-1].seen.said), story(result)
     assert re.search(want_hint, result.steps[-1].seen.hint, re.DOTALL), story(result)
+
+
+def sockets() -> set[Path]:
+    """Those that this process has open."""
+    found = set()
+    for fd in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the listing's own
+            found.add(fd.readlink())
+    return {link for link in found if link.name.startswith("socket:")}
 
 
 def test_a_container_that_dies_ends_the_wait_at_once_with_its_log(

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from select import select
+from multiprocessing.connection import wait
 
 import pytest
 from fastapi import FastAPI, Request, Response
@@ -126,7 +126,7 @@ def test_fifty_silent_clients_are_cut_and_nobody_waits_for_them(port: int) -> No
 def test_a_header_octet_by_octet_has_no_more_time(port: int) -> None:
     with closing(opened(port, GET[:-2])) as client:
         began = time.monotonic()
-        while not select([client], [], [], 0.1)[0]:
+        while not wait([client], 0.1):
             client.sendall(b"a")
             assert time.monotonic() - began < 60
         assert rest(client) == b""

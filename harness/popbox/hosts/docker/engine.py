@@ -6,7 +6,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from docker.errors import DockerException, ImageNotFound
 
@@ -31,10 +31,10 @@ def unavailable(environ: Mapping[str, str] = NOTHING) -> str:
     """Why no Docker engine with Compose v2 can be used from here; empty when one can."""
     try:
         reached_at(environ)
-        engine = client(environ, ANSWER_S)
-        engine.ping()
-        if why := _not_docker(engine) or beside_us(engine):
-            return why
+        with closing(client(environ, ANSWER_S)) as engine:
+            engine.ping()
+            if why := _not_docker(engine) or beside_us(engine):
+                return why
     except HostError as error:
         return error.what
     except (DockerException, OSError) as error:
@@ -69,7 +69,9 @@ def projects(environ: Mapping[str, str] = NOTHING) -> dict[str, str]:
     if unavailable(environ):
         return {}
     found = {}
-    for container in containers(client(environ, ANSWER_S), {"label": PROJECT_LABEL}):
+    with closing(client(environ, ANSWER_S)) as engine:
+        there = containers(engine, {"label": PROJECT_LABEL})
+    for container in there:
         title = container.labels.get("org.opencontainers.image.title")
         if title in ("popbox/qmail", "popbox/standin") and RUN_LABEL not in container.labels:
             found[container.labels[PROJECT_LABEL]] = "qmail" if title == "popbox/qmail" else "stand-in"
@@ -85,7 +87,9 @@ def consoles(environ: Mapping[str, str] = NOTHING) -> dict[str, str]:
         return {}
     wanted: Filters = {"label": [PROJECT_LABEL, "com.docker.compose.service=console"], "status": "running"}
     found = {}
-    for container in client(environ, ANSWER_S).containers.list(filters=wanted, ignore_removed=True):
+    with closing(client(environ, ANSWER_S)) as engine:
+        there = engine.containers.list(filters=wanted, ignore_removed=True)
+    for container in there:
         for at in container.attrs["NetworkSettings"]["Ports"].get(CONSOLE_PORT) or ():
             here = reached_at(environ) if at["HostIp"] in EVERYWHERE else at["HostIp"]
             found[container.labels[PROJECT_LABEL]] = f"http://{Address(here, int(at['HostPort']))}"
@@ -106,7 +110,8 @@ def no_qmail(settings: Settings) -> str:
     """Why no image with qmail is available; empty when one is."""
     base = settings.qmail_base or LOCAL_BASE
     try:
-        client(settings.environ, ANSWER_S).images.get(base)
+        with closing(client(settings.environ, ANSWER_S)) as engine:
+            engine.images.get(base)
     except ImageNotFound:
         return f"QMAIL_BASE names the image {base}, which is not here" if settings.qmail_base else _no_package()
     return ""
@@ -124,7 +129,7 @@ def qmail_base(settings: Settings) -> str:
     """The image with qmail that QMAIL_BASE of compose.yaml names; empty for the package."""
     if settings.qmail_base:
         return settings.qmail_base
-    with suppress(ImageNotFound):
-        client(settings.environ, ANSWER_S).images.get(LOCAL_BASE)
+    with suppress(ImageNotFound), closing(client(settings.environ, ANSWER_S)) as engine:
+        engine.images.get(LOCAL_BASE)
         return LOCAL_BASE
     return ""

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -90,21 +90,22 @@ class DockerHost:
         """
         name = f"images-{os.getpid()}"
         record = record or Record(name, DockerHost.name, mta, f"popbox-{name}", Process.of(os.getpid()))
-        stack, engine, base = Stack(settings, record), client(settings.environ), _base(settings, mta)
-        tag = images.tag(engine, settings.assets, base, settings.environ)
-        wanted = [f"popbox/{service}:{tag}" for service in (stack.smtp, "pop3")]
-        if images.here(engine, wanted):
-            return tag
-        began = time.monotonic()
-        settings.say(f"building the images popbox/{stack.smtp} and popbox/pop3, {tag}: a first time takes minutes")
-        stack.write(tag, base, HERE)
-        try:
-            stack.must("build", "--quiet", within_s=BUILD_S)
-        finally:
-            stack.labels_path.unlink(missing_ok=True)
-        settings.say(f"built in {time.monotonic() - began:.0f} s")
-        images.here(engine, wanted)
-        images.sweep(engine)
+        stack, base = Stack(settings, record), _base(settings, mta)
+        with closing(client(settings.environ)) as engine:
+            tag = images.tag(engine, settings.assets, base, settings.environ)
+            wanted = [f"popbox/{service}:{tag}" for service in (stack.smtp, "pop3")]
+            if images.here(engine, wanted):
+                return tag
+            began = time.monotonic()
+            settings.say(f"building the images popbox/{stack.smtp} and popbox/pop3, {tag}: a first time takes minutes")
+            stack.write(tag, base, HERE)
+            try:
+                stack.must("build", "--quiet", within_s=BUILD_S)
+            finally:
+                stack.labels_path.unlink(missing_ok=True)
+            settings.say(f"built in {time.monotonic() - began:.0f} s")
+            images.here(engine, wanted)
+            images.sweep(engine)
         return tag
 
     def _bring_up(self) -> None:
@@ -357,6 +358,7 @@ class DockerHost:
             left = remove(self._engine, self._record.id, cut_short=not self._record.up)
             self._stack.labels_path.unlink(missing_ok=True)
             self._registry.forget(self._record)
+            self._engine.close()  # the library keeps a connection for each address that it has asked
         if left:
             raise HostError(f"of {self._record.place} something is in use by others, and stays: {', '.join(left)}")
 
