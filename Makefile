@@ -11,9 +11,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check quick coverage docs browser picture bare lint wheels release-check lock bench bench-check mutants clean
 
+# For a person at a terminal the console follows, until Enter; MAKE_TERMOUT is set where make writes to a terminal.
+LOOK = $(if $(findstring --keep,$(ARGS)),,$(if $(MAKE_TERMOUT),$(shell test -t 0 && echo --console --allow-writes)))
 demo: $(VENV)/.run
-	$(VENV)/bin/popbox demo $(ARGS)
-	@$(if $(findstring --keep,$(ARGS)),:,echo "To see each message's way in a browser: $(VENV)/bin/popbox demo --keep, and open its link")
+	$(VENV)/bin/popbox demo $(LOOK) $(ARGS)
+	@$(if $(findstring --keep,$(ARGS))$(LOOK),:,echo "To see each message's way in a browser: $(VENV)/bin/popbox demo --console, and open its link")
 
 test: $(VENV)/.dev
 	$(PY) -m pytest $(SPREAD) $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from popbox.errors import HostError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
 from popbox.hosts.remote import Remote, RemoteHost
+from popbox.hosts.state import Registry
 from popbox.operate import serving
 from popbox.operate.target import kept_here
 from popbox.report import html, run_report
@@ -51,6 +53,7 @@ class Options:
     allow_empty: bool = False
     store: Path | None = None
     writes: bool = False
+    console: bool = False
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,13 +71,16 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.option("--host", type=click.Choice(["auto", "local", "docker"]), default="auto", show_default=True)
+@click.option("--console", is_flag=True, help="Then leave the host up for a browser, until Enter.")
 @allow_writes
 @options
 @click.pass_obj
 def demo(settings: Settings, /, allow_writes: bool, **given: Any) -> int:
     """Show the HOWTO at work: declare joe@domain.com, mail it, find it in the Maildir, fetch it by telnet."""
-    if allow_writes and not given["keep"]:
-        raise click.UsageError("--allow-writes is of `popbox serve`, which runs with --keep")
+    if given["keep"] and given["console"]:
+        raise click.UsageError("--keep leaves the host up until `popbox down`, --console until Enter: give one of them")
+    if allow_writes and not given["keep"] and not given["console"]:
+        raise click.UsageError("--allow-writes is of `popbox serve`, which runs with --keep and --console")
     file = load(settings.assets / "scenarios" / DEMO)
     return _go(settings, [file], Options(jobs=1, writes=allow_writes, **given), transcripts=True)
 
@@ -113,21 +119,24 @@ def _go(settings: Settings, files: list[ScenarioFile], wish: Options, transcript
     began, results = datetime.now(UTC), list[Result]()
     shown = screen(echo, len(files), steps=len(files) == 1 or wish.keep, transcripts=transcripts)
     echo(f"host {choice.host}, MTA {choice.mta}" + (f" ({choice.why})" if choice.why else ""))
-    try:
-        # an interrupt here, too, takes the hosts away at once, and not when the generator happens to be collected
-        with shown, contextlib.closing(_results(settings, files, choice, wish, shown)) as running:
-            for result in running:
-                shown.result(result)
-                results.append(result)
-    finally:  # also of a run that ended early: what is known is kept
-        _write(outputs, choice, began, results)
-    for line in (*checklist(results), *wrong(results)):
-        echo(line)
-    for path in outputs:
-        echo(f"report: {path}")
-    if wish.store:
-        echo(f"journeys: {wish.store}")
-    echo(f"{summary(results)}; host {choice.host}, MTA {choice.mta}")
+    with contextlib.ExitStack() as up:
+        try:
+            # an interrupt here, too, takes the hosts away at once, and not when the generator happens to be collected
+            with shown, contextlib.closing(_results(settings, files, choice, wish, shown, up)) as running:
+                for result in running:
+                    shown.result(result)
+                    results.append(result)
+        finally:  # also of a run that ended early: what is known is kept
+            _write(outputs, choice, began, results)
+        for line in (*checklist(results), *wrong(results)):
+            echo(line)
+        for path in outputs:
+            echo(f"report: {path}")
+        if wish.store:
+            echo(f"journeys: {wish.store}")
+        echo(f"{summary(results)}; host {choice.host}, MTA {choice.mta}")
+        if wish.console:
+            _show(settings, wish)
     return exit_code(results, wish)
 
 
@@ -153,9 +162,17 @@ def _start(choice: Choice, wish: Options, settings: Settings, own_disk: bool) ->
 
 
 def _results(
-    settings: Settings, files: list[ScenarioFile], choice: Choice, wish: Options, shown: Screen
+    settings: Settings,
+    files: list[ScenarioFile],
+    choice: Choice,
+    wish: Options,
+    shown: Screen,
+    up: contextlib.ExitStack,
 ) -> Generator[Result]:
-    """One file, or a host that is kept: one after the other on one host; otherwise as many at a time as asked for."""
+    """One file, or a host that is kept: one after the other on one host; otherwise as many at a time as asked for.
+
+    The host that a console is wanted of goes with ``up``.
+    """
     if len(files) > 1 and not wish.keep:
         prepare(choice, settings)  # once, and not by each host that starts beside others
         jobs = wish.jobs or (LOCAL_JOBS if choice.host == "local" else JOBS)
@@ -172,6 +189,8 @@ def _results(
             host.keep()
             for line in (*_kept_lines(host), *_served_lines(settings, wish), "`popbox down` removes it.\n"):
                 shown.say(line)
+        elif wish.console:
+            up.push(stack.pop_all())
 
 
 def _outputs(wish: Options) -> dict[Path, Form]:
@@ -215,3 +234,20 @@ def _served_lines(settings: Settings, wish: Options) -> Iterator[str]:
         yield from (f"  {line}" for line in serving.told(settings, kept_here(settings), token(wish.writes)))
     except HostError as error:
         yield f"  no HTTP: {error}"
+
+
+def _show(settings: Settings, wish: Options) -> None:
+    """The console of the host that this process has up, until Enter, or the end of standard input."""
+    if not serving.installed():
+        echo(f"no console: {serving.MISSING}")
+        return
+    [name] = [one.id for one in Registry(settings.state).mine()]
+    try:
+        serving.begin(settings, name, token=token(wish.writes))
+        echo("The host stays up, for you to look around in a browser. Enter takes it away.")
+        echo(f"console: {serving.console(settings, name)}")
+        sys.stdin.readline()
+    except HostError as error:
+        echo(f"no console: {error}")
+    finally:
+        serving.end(settings, name)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.popbox.serve.served import ask
 
 from popbox.cli.main import cli
 from popbox.clients.wire import Address
@@ -39,13 +40,19 @@ def settings(place: Path) -> Settings:
     return Settings(find_assets(), place / "popbox", None)
 
 
-def popbox(place: Path, *argv: str, code: int = 0) -> str:
-    """What a popbox prints whose state and hosts lie below that place."""
+def begun(place: Path, *argv: str) -> subprocess.Popen[str]:
+    """A popbox whose state and hosts lie below that place; what is said to it is of a pipe."""
     environ = {**os.environ, "XDG_STATE_HOME": str(place), "TMPDIR": str(place), "DOCKER_HOST": "unix:///nowhere.sock"}
-    command = [sys.executable, "-m", "popbox", *argv]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    command, pipe = [sys.executable, "-m", "popbox", *argv], subprocess.PIPE
+    return subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def popbox(place: Path, *argv: str, code: int = 0) -> str:
+    """What such a one prints until its end."""
+    with begun(place, *argv) as program:
+        said, _ = program.communicate(timeout=100)
+    assert program.returncode == code, said
+    return said
 
 
 def told(said: str) -> str:
@@ -56,12 +63,7 @@ def told(said: str) -> str:
 
 
 def ready(url: str) -> bool:
-    try:
-        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
+    return not serving.not_ready(url)
 
 
 @pytest.mark.parametrize("argv", [("up", "--serve", "--host", "local"), ("demo", "--keep", "--host", "local")])
@@ -77,6 +79,23 @@ def test_it_is_there_until_down(argv: tuple[str, ...], place: Path, settings: Se
     assert f"ended popbox serve on {url}\n" in popbox(place, "down")
     assert not ready(url)
     assert not served.process.group_lives()
+    assert list(settings.state.glob("serve/*")) == []
+
+
+def test_a_demo_shows_its_console_until_enter(place: Path, settings: Settings) -> None:
+    with begun(place, "demo", "--console", "--allow-writes", "--host", "local") as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        line = next(one for one in program.stdout if one.startswith("console: "))
+        url, _, invited = line.removeprefix("console: ").strip().partition("/enter?once=")
+        assert (ready(url), bool(invited)) == (True, True)
+        [journey] = ask(int(url.rpartition(":")[2]), "/v1/journeys?subject=the%20first%20message")[1]["journeys"]
+        assert journey["end"] == "delivered exactly once"
+        program.stdin.write("\n")
+        program.stdin.flush()
+        assert program.wait(100) == 0
+    assert not ready(url)
+    assert Registry(settings.state).all() == []
     assert list(settings.state.glob("serve/*")) == []
 
 
@@ -129,6 +148,11 @@ def test_a_token_that_was_chosen_is_handed_on(
 @pytest.mark.parametrize("argv", [("up", "--allow-writes"), ("demo", "--allow-writes")])
 def test_writes_need_a_server(argv: tuple[str, ...], place: Path) -> None:
     assert "--allow-writes is of `popbox serve`" in popbox(place, *argv, "--host", "local", code=2)
+
+
+def test_a_host_stays_up_until_down_or_until_enter() -> None:
+    done = CliRunner().invoke(cli, ["demo", "--keep", "--console"])
+    assert "--keep leaves the host up until `popbox down`, --console until Enter" in done.output
 
 
 def test_a_port_that_another_one_takes_in_that_moment_is_given_up(
