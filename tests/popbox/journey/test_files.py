@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.popbox.crowd import crowded
 from tests.popbox.journey.bench import BOX, Bench
 
+from popbox.journey.feeds import on_host
 from popbox.journey.feeds.maildirs import Maildirs
 from popbox.journey.metrics import metrics
 from popbox.journey.model import Disposition, Event, Kind, State
@@ -240,3 +242,13 @@ def test_what_is_owed_is_told_by_the_lines_of_a_pass_and_later_by_the_store(
     bench.put("2")
     recipient = bench.one(queue_id="41").message.recipients[0]
     assert (len(recipient.files), len(asked), recipient.end) == (2, 1, Disposition.ONCE)
+
+
+def test_what_looks_into_boxes_forgets_files_that_are_gone(tmp_path: Path) -> None:
+    """A box that mail comes into all the time is always looked into."""
+    for folder in ("new", "cur"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "cur/2.a:2,S").write_bytes(b"x")
+    known = {"1.gone", "2.a"}
+    assert on_host.look(str(tmp_path), 0.0, known) == []
+    assert known == {"2.a"}

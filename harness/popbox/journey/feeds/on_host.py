@@ -48,13 +48,14 @@ def fields(head: bytes) -> list[str]:
 
 
 def look(box: str, since: float, known: set[str]) -> list[list[object]]:
-    """Files in new/ and cur/ that are not older, one row each."""
-    rows = []
+    """Files in new/ and cur/ that are not older, one row each. What is not there any more is not ``known`` either."""
+    rows, there = [], set[str]()
     for folder in ("new", "cur"):
         at = os.open(os.path.join(box, folder), FOLDER)  # noqa: PTH118
         try:
             for name in os.listdir(at):
                 base = name.partition(":")[0]
+                there.add(base)
                 begun = base.partition(".")[0]
                 if base in known or (begun.isdigit() and int(begun) < since - 2) or not is_text(name):
                     continue
@@ -63,6 +64,7 @@ def look(box: str, since: float, known: set[str]) -> list[list[object]]:
                     rows.append([f"{folder}/{name}", base, *row])
         finally:
             os.close(at)
+    known &= there
     return rows
 
 
