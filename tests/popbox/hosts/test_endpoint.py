@@ -48,13 +48,17 @@ class Engine(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         body = json.dumps(self.said).encode() if path.endswith("/version") else b"OK"
+        if path.endswith("/info"):
+            time.sleep(0.3)  # longer than the client waits that asks for it
         if path.endswith(("/networks", "/volumes")):
             body = b"[]" if path.endswith("/networks") else b"{}"
         elif path.endswith("/containers/json"):
             body = b'[{"Id": "gone"}, {"Id": "here"}]'
         elif "/containers/" in path:
             body = json.dumps(HERE if "/here/" in path else {"message": "No such container: gone"}).encode()
-        self.send_response(404 if "/gone/" in path else 200)
+        elif "/broken/" in path:
+            body = b'{"message": "no space left"}'
+        self.send_response(404 if "/gone/" in path else 500 if "/broken/" in path else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -159,9 +163,9 @@ def test_tls_without_its_files_is_refused_and_the_file_is_named(host: str, varia
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # as DOCKER_TLS wants it
 def test_an_engine_with_tls_is_asked_with_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As GitLab's docker:dind has it: a folder with the three files."""
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)  # the docker library's own library prefers it
-    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    """As GitLab's docker:dind has it: a folder with the three files, whatever CA the shell has for other programs."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     ours, names = trustme.CA(), ("ca.pem", "cert.pem", "key.pem")
     pair = ours.issue_cert("127.0.0.1")
     for name, blob in zip(names, (ours.cert_pem, pair.cert_chain_pems[0], pair.private_key_pem), strict=True):
@@ -191,6 +195,22 @@ def test_podman_is_refused_at_once(engine: str, tmp_path: Path) -> None:
     assert unavailable(environ) == "what answers is Podman Engine, which has no BuildKit for `docker compose build`"
     chosen = choose("auto", "auto", Settings(tmp_path, tmp_path, None, environ))
     assert chosen == Choice("local", "stand-in", f"no Docker engine: {unavailable(environ)}")
+
+
+def test_an_engine_that_is_slow_or_fails_is_told_of_in_words(engine: str, tmp_path: Path) -> None:
+    asking = client({"DOCKER_HOST": engine})
+    with pytest.raises(HostError, match=r"^the engine fails at /v[0-9.]+/images/broken/json: no space left$"):
+        asking.images.get("broken")
+    asking.api.timeout = 0.05
+    with pytest.raises(HostError, match=rf"^the engine does not answer within 0.05 s: {engine}$"):
+        asking.info()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        named = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(HostError, match=rf"^the engine does not answer within 0.05 s: {named}$"):
+            client({"DOCKER_HOST": named}, 0.05)
+    gone = f"unix://{tmp_path}/gone.sock"
+    with pytest.raises(HostError, match=rf"^the engine does not answer \(No such file or directory\): {gone}$"):
+        client({"DOCKER_HOST": gone})
 
 
 def test_a_container_that_vanishes_while_it_is_looked_at_is_left_out(

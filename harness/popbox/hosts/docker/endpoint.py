@@ -22,6 +22,7 @@ from docker.tls import TLSConfig
 import docker
 from popbox.environment import of_docker
 from popbox.errors import HostError
+from popbox.hosts.docker.api import Client
 
 HERE = "127.0.0.1"
 Filters = dict[str, str | list[str] | bool]
@@ -79,7 +80,7 @@ def _tls(environ: Mapping[str, str]) -> Path | None:
     """The folder with the files of TLS, where the variables ask for it."""
     if not (environ.get("DOCKER_TLS_VERIFY") or environ.get("DOCKER_TLS")):
         return None
-    config = environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or Path.home(), ".docker")
+    config = environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker")
     folder = Path(environ.get("DOCKER_CERT_PATH") or config)
     for name in TLS_FILES:
         if not os.access(folder / name, os.R_OK):
@@ -90,19 +91,18 @@ def _tls(environ: Mapping[str, str]) -> Path | None:
     return folder
 
 
-def client(environ: Mapping[str, str], timeout_s: int = 30) -> docker.DockerClient:
+def client(environ: Mapping[str, str], timeout_s: float = 30) -> Client:
     """A client of that engine.
 
     Raises:
-        HostError: the endpoint cannot be used.
-        DockerException: the engine does not answer, or docker refuses its settings.
+        HostError: the endpoint cannot be used, or the engine does not answer.
     """
     at = endpoint(environ)
     if at.tls is None:
-        return docker.DockerClient(base_url=at.host, timeout=timeout_s)
+        return Client(base_url=at.host, timeout=timeout_s)
     pair = (str(at.tls / "cert.pem"), str(at.tls / "key.pem"))
     tls = TLSConfig(client_cert=pair, ca_cert=str(at.tls / "ca.pem"), verify=at.verify)
-    return docker.DockerClient(base_url=at.host, tls=tls, timeout=timeout_s)
+    return Client(base_url=at.host, tls=tls, timeout=timeout_s)
 
 
 def containers(engine: docker.DockerClient, filters: Filters) -> list[Container]:

@@ -8,14 +8,14 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import closing, suppress
 
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 
 import docker
 from popbox.clients.wire import Address
 from popbox.environment import NOTHING, of_docker
 from popbox.errors import HostError
 from popbox.hosts.base import tail
-from popbox.hosts.docker.endpoint import ASK_S, Filters, beside_us, client, containers, endpoint, reached_at
+from popbox.hosts.docker.endpoint import ASK_S, Filters, beside_us, client, containers, reached_at
 from popbox.settings import Settings
 
 LOCAL_BASE = "qmail-base:local"
@@ -37,8 +37,6 @@ def unavailable(environ: Mapping[str, str] = NOTHING) -> str:
                 return why
     except HostError as error:
         return error.what
-    except (DockerException, OSError) as error:
-        return f"the engine does not answer ({_reason(error)}): {endpoint(environ).host}"
     return _no_compose(environ)
 
 
@@ -49,6 +47,8 @@ def _no_compose(environ: Mapping[str, str]) -> str:
         done = subprocess.run(argv, env=of_docker(environ), capture_output=True, text=True, check=False, timeout=ASK_S)
     except FileNotFoundError:
         return "the program `docker` is not installed"
+    except subprocess.TimeoutExpired:
+        return f"`{' '.join(argv)}` did not end within {ASK_S:.0f} s"
     if "is not a docker command" in done.stderr or "unknown command" in done.stderr:
         return "`docker compose` (Compose v2) is not installed"
     return "" if done.returncode == 0 else f"`{' '.join(argv)}`: {tail(done.stderr, 1).strip()}"
@@ -94,16 +94,6 @@ def consoles(environ: Mapping[str, str] = NOTHING) -> dict[str, str]:
             here = reached_at(environ) if at["HostIp"] in EVERYWHERE else at["HostIp"]
             found[container.labels[PROJECT_LABEL]] = f"http://{Address(here, int(at['HostPort']))}"
     return found
-
-
-def _reason(error: BaseException) -> str:
-    """What the system said at the bottom of the libraries' errors, which hold one another as arguments and reasons."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    inner = [one for one in (*error.args, getattr(error, "reason", None)) if isinstance(one, BaseException)]
-    inner += [one for arg in error.args if isinstance(arg, tuple) for one in arg if isinstance(one, BaseException)]
-    found = inner or [one for one in (error.__cause__, error.__context__) if one is not None]
-    return _reason(found[0]) if found else (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def no_qmail(settings: Settings) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from docker.errors import APIError, DockerException, ImageNotFound
 
 import docker
+from popbox.errors import HostError
 
 OUR_LABEL = "popbox.images=harness"  # on each image that is built here; the Dockerfiles do not have it
 NAME = re.compile(r"popbox/(qmail|standin|pop3):run-[0-9a-f]{12}")
@@ -65,7 +66,7 @@ def sweep(engine: docker.DockerClient) -> None:
     hour. The engine refuses to remove an image in use, and another popbox may remove one first: neither is an error.
     """
     deadline = time.monotonic() + SWEEP_S
-    with suppress(DockerException, OSError):  # tidying never fails a start
+    with suppress(DockerException, OSError, HostError):  # tidying never fails a start
         found = engine.api.images(filters={"label": OUR_LABEL})
         for image in sorted(found, key=lambda one: -one["Created"]):
             names = [name for name in image["RepoTags"] or [] if name != "<none>:<none>"]

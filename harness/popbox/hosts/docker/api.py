@@ -1,0 +1,87 @@
+"""The docker library's client, with what goes wrong on the way to the engine in words for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from docker.api.client import APIClient
+from docker.errors import DockerException
+from requests import PreparedRequest, RequestException, Response, Timeout
+from requests.exceptions import JSONDecodeError
+
+import docker
+from popbox.errors import HostError
+
+
+class Api(APIClient):
+    """An engine's API. No answer, and a question that the engine itself fails at, are a HostError.
+
+    Other refusals stay the library's: who asks for what may have gone, or may be in use, looks at them.
+    """
+
+    def __init__(self, base_url: str, **settings: Any) -> None:
+        """``base_url`` is the address as docker writes it; ``settings`` are those of ``docker.DockerClient``."""
+        self.named = base_url
+        super().__init__(base_url, **settings)
+
+    def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
+        """Trust the CA of the engine's own files: the library beneath prefers REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE."""
+        return {**super().merge_environment_settings(*args, **kwargs), "verify": self.verify}
+
+    def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
+        """Send a request.
+
+        Raises:
+            HostError: the engine does not answer within the client's time, or answers a question with an error.
+        """
+        try:
+            answer = super().send(request, **kwargs)
+        except Timeout:
+            raise HostError(f"the engine does not answer within {self.timeout:g} s: {self.named}") from None
+        except RequestException as error:
+            raise HostError(f"the engine does not answer ({reason(error)}): {self.named}") from error
+        if request.method == "GET" and answer.status_code >= 500:
+            raise HostError(f"the engine fails at {request.path_url.partition('?')[0]}: {_said(answer)}")
+        return answer
+
+
+class Client(docker.DockerClient):
+    """The library's client on such an API."""
+
+    def __init__(self, base_url: str, **settings: Any) -> None:
+        """See ``Api``.
+
+        Raises:
+            HostError: the engine does not answer, or the library refuses the settings.
+        """
+        try:
+            self.api = Api(base_url, **settings)
+        except HostError:
+            raise
+        except (DockerException, OSError) as error:
+            raise _ours(error) or HostError(f"the engine cannot be asked ({reason(error)}): {base_url}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What the system said at the bottom of the libraries' errors, which hold one another as arguments and reasons."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    inner = [one for one in (*error.args, getattr(error, "reason", None)) if isinstance(one, BaseException)]
+    inner += [one for arg in error.args if isinstance(arg, tuple) for one in arg if isinstance(one, BaseException)]
+    found = inner or [one for one in (error.__cause__, error.__context__) if one is not None]
+    return reason(found[0]) if found else (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def _ours(error: BaseException) -> HostError | None:
+    """The error of ours that the library wrapped into its own."""
+    cause = error.__cause__ or error.__context__
+    return cause if cause is None or isinstance(cause, HostError) else _ours(cause)
+
+
+def _said(answer: Response) -> str:
+    try:
+        told = answer.json()
+    except JSONDecodeError:
+        told = None
+    return str(told.get("message", "") if isinstance(told, Mapping) else answer.text).strip()[:500] or answer.reason
