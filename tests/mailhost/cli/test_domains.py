@@ -11,7 +11,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
+
+from mailhost.cli import main
 
 
 def test_init_makes_what_is_missing_and_keeps_what_is_there(empty: Host) -> None:
@@ -132,19 +135,29 @@ def test_a_mistyped_home_is_no_empty_host(empty: Host, verb: str, tmp_path: Path
     done = empty.run(*words)
     assert (done.exit_code, done.stdout) == (111, "")
     assert f"{empty.home}" in done.stderr
-    assert "missing; `mailhost init` makes" in done.stderr
+    assert f"missing; `mailhost --home {empty.home} init` makes" in done.stderr
     assert not empty.home.exists()
     assert "Usage: " in empty.ok(words[0], "--help")
 
 
 def test_a_directory_without_control_is_no_empty_host_either(empty: Host) -> None:
     empty.home.mkdir()
-    assert f"{empty.home}/control: missing; `mailhost init` makes it" in empty.refused("export", code=111)
+    said = empty.refused("export", code=111)
+    assert f"{empty.home}/control: missing; `mailhost --home {empty.home} init` makes it" in said
+
+
+def test_advice_names_the_home_that_was_given_and_no_other(empty: Host) -> None:
+    """It is to be pasted: quoted for a shell, and without what the shell's own MAILHOST_HOME says."""
+    odd = empty.home.with_name("a b")
+    asked = CliRunner().invoke(main, ["--home", str(odd), "export"])
+    assert asked.stderr == f"mailhost: {odd}: missing; `mailhost --home '{odd}' init` makes it\n"
+    asked = CliRunner(env={"MAILHOST_HOME": str(odd)}).invoke(main, ["export"])
+    assert asked.stderr == f"mailhost: {odd}: missing; `mailhost init` makes it\n"
 
 
 def test_a_missing_tree_is_temporary(empty: Host) -> None:
     empty.home.mkdir()
-    assert "mailhost init" in empty.refused("domain", "add", "domain.com", code=111)
+    assert f"mailhost --home {empty.home} init" in empty.refused("domain", "add", "domain.com", code=111)
 
 
 @pytest.mark.parametrize("name", ["domain.com.", "a b", "../x", "x\ny.com", "1.2.3.4"])
@@ -273,8 +286,9 @@ def test_h20_a_line_added_by_hand_gets_mail_by_the_verb_that_the_hint_names(howt
     (hint,) = (
         h for h in howto.run("explain", "ann@domain.com").stdout.splitlines() if "users/assign:1 would take" in h
     )
-    assert "run `mailhost newu`" in hint
-    assert "take users/assign as it stands with `mailhost newu`" in howto.refused("rebuild", code=1)
+    assert f"run `mailhost --home {howto.home} newu`" in hint
+    said = howto.refused("rebuild", code=1)
+    assert f"take users/assign as it stands with `mailhost --home {howto.home} newu`" in said
     assert howto.ok("newu") == "users/cdb made from 3 lines of users/assign\n"
     assert re.search(r"assigned +users/assign:1 ", howto.run("explain", "ann@domain.com").stdout)
     assert assign.read_text().startswith(line)
@@ -310,7 +324,7 @@ def test_newu_that_cannot_leaves_the_old_state_and_later_verbs_alone(howto: Host
 
 def test_newmrh_makes_what_its_hint_says(howto: Host) -> None:
     (howto.home / "control/morercpthosts").write_text("more.example\n")
-    assert "run `mailhost newmrh`" in howto.run("explain", "joe@more.example").stdout
+    assert f"run `mailhost --home {howto.home} newmrh`" in howto.run("explain", "joe@more.example").stdout
     howto.ok("newmrh")
     after = howto.run("explain", "joe@more.example").stdout
     assert "control/morercpthosts.cdb" in after

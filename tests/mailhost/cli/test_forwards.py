@@ -97,7 +97,8 @@ def test_catchalls_that_cannot_be(howto: Host) -> None:
 @pytest.mark.parametrize("words", [("catchall", "set", "nodom.com"), ("alias", "add", "info@nodom.com")])
 def test_a_domain_that_is_not_declared_is_what_is_said(howto: Host, words: tuple[str, ...]) -> None:
     said = howto.refused(*words, "joe@domain.com")
-    assert said == "mailhost: domain nodom.com: is not declared; `mailhost domain add nodom.com` does\n"
+    advice = f"`mailhost --home {howto.home} domain add nodom.com` does"
+    assert said == f"mailhost: domain nodom.com: is not declared; {advice}\n"
 
 
 def test_aliases_lead_into_the_same_box(howto: Host) -> None:

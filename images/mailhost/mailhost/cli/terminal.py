@@ -6,11 +6,14 @@ Names of files in a box are its owner's, anyone can choose an envelope in the qu
 from __future__ import annotations
 
 import re
+import shlex
 
 import click
+from click.core import ParameterSource
 
 # Control characters but for TAB and LF; what turns the direction of text or ends a line unseen; halves of characters.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+ADVISED = "`mailhost "  # how every hint and refusal begins a command
 
 
 def visible(text: str) -> str:
@@ -27,4 +30,16 @@ def _shown(found: re.Match[str]) -> str:
 
 def say(text: object, *, err: bool = False) -> None:
     """Print a line or more, whoever has said it."""
-    click.echo(visible(str(text)), err=err)
+    click.echo(visible(fit_to_paste(str(text))), err=err)
+
+
+def fit_to_paste(text: str) -> str:
+    """Give each command of ours that a text advises the ``--home`` of this run, where one was given.
+
+    MAILHOST_HOME needs none: it counts for the next command of that shell too.
+    """
+    context = click.get_current_context(silent=True)
+    root = context and context.find_root()
+    if not root or root.get_parameter_source("home") != ParameterSource.COMMANDLINE:
+        return text
+    return text.replace(ADVISED, f"{ADVISED}--home {shlex.quote(str(root.obj))} ")

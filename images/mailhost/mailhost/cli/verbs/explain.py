@@ -12,7 +12,7 @@ import click
 
 from mailhost.accounts.layout import require
 from mailhost.cli.common import guarded
-from mailhost.cli.terminal import say, visible
+from mailhost.cli.terminal import fit_to_paste, say, visible
 from mailhost.qmail.dotqmail import Kind
 from mailhost.qmail.hints import hints
 from mailhost.qmail.hints.hint import shown
@@ -149,7 +149,7 @@ def _as_text(home: Path, way: Route) -> Iterator[str]:
         yield f"  {label:{widths[0]}}  {where:{widths[1]}}  {what}".rstrip()
     yield click.style(_verdict(way), fg="green" if way.arrives else "red")
     for hint in hints(home, way):
-        yield f"  hint: {_plain(hint.text.encode('utf-8', 'surrogateescape'))} [{hint.fact}]"
+        yield f"  hint: {_plain(fit_to_paste(hint.text).encode('utf-8', 'surrogateescape'))} [{hint.fact}]"
     for delivery in way.deliveries:
         if delivery.onward is not None:
             yield ""
