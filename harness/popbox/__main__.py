@@ -18,6 +18,7 @@ OURS = (signal.SIG_DFL, signal.default_int_handler)  # what is not ignored, as n
 
 def main() -> NoReturn:
     """Run popbox; SIGINT, SIGTERM and SIGHUP end it after its hosts are removed."""
+    _open_closed()
     heard: list[int] = []
     watched = [number for number in ENDS if signal.getsignal(number) in OURS]
     for number in watched:  # an import that is interrupted may end in any error, and leave half a module
@@ -45,12 +46,18 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _open_closed() -> None:
+    """Open descriptors that were closed at the start, as by ``>&-``: no file of ours, nor a child's, may take one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # the lowest number that is free
+
+
 def _drop_unwritten() -> None:
     """Let go of what cannot be written: Python would say so again at its end, and end with a code of its own (120)."""
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
-            if stream is not None:  # a descriptor that was closed at the start
-                stream.flush()
+            stream.flush()
         except OSError:
             with suppress(OSError):
                 nothing = os.open(os.devnull, os.O_WRONLY)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from popbox.environment import handed_on
+from popbox.errors import UnusableError
 
 HostName = Literal["auto", "local", "docker"]
 MtaName = Literal["auto", "qmail", "standin"]
@@ -29,8 +30,15 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], say: Callable[[str], None] = unsaid) -> Settings:
-        """Read XDG_STATE_HOME and QMAIL_BASE; everything has a default."""
-        state_home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        """Read XDG_STATE_HOME and QMAIL_BASE; everything has a default.
+
+        Raises:
+            UnusableError: there is no place for state: a user without a home, and none is named.
+        """
+        try:
+            state_home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        except RuntimeError:
+            raise UnusableError("this user has no home directory: set HOME or XDG_STATE_HOME") from None
         return cls(
             assets=find_assets(),
             state=state_home / "popbox",

@@ -69,8 +69,12 @@ def main() -> int:
         return _say(error, UNAVAILABLE)
     except ModuleNotFoundError as error:
         return _say(_lacking(error), UNUSABLE)
-    except (PopboxError, OSError) as error:  # OSError: our own output or state directory, say a full disk
+    except PopboxError as error:
         return _say(error, FAILED)
+    except OSError as error:  # of our own output, or of a file of ours: say a full disk
+        named = isinstance(error.filename, str | bytes)
+        what = error.strerror or error
+        return _say(f"{os.fsdecode(error.filename)}: {what}" if named else what, FAILED)
     return code if isinstance(code, int) else PASSED
 
 
@@ -88,6 +92,5 @@ def _lacking(error: ModuleNotFoundError) -> str:
 
 
 def _say(error: object, code: int) -> int:
-    with suppress(OSError):  # nor can that be said
-        echo(f"popbox: {error}", err=True)
+    echo(f"popbox: {error}", err=True)
     return code

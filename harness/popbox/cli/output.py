@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import click
@@ -10,8 +11,13 @@ from popbox.printable import plain
 
 
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
-    """Print to standard output, or with ``err`` to standard error; ``nl`` ends the line."""
-    click.echo(plain(text), err=err, nl=nl)
+    """Print to standard output, or with ``err`` to standard error; ``nl`` ends the line.
+
+    Raises:
+        OSError: the output cannot be written. That a remark cannot be changes nothing, least of all the exit code.
+    """
+    with suppress(OSError) if err else nullcontext():
+        click.echo(plain(text), err=err, nl=nl)
 
 
 def write(file: str, text: str) -> None:

@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,7 +22,7 @@ from popbox.hosts import disk
 from popbox.hosts import syslog as collector
 from popbox.hosts.base import CHAIN, POPUSER_UID, Ability, Command, Ran, Service, tail
 from popbox.hosts.following import FileFollower, end_of
-from popbox.hosts.local_files import LocalFiles
+from popbox.hosts.local_files import LocalFiles, scratch
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
@@ -81,7 +80,7 @@ class LocalHost(LocalFiles):
         host = None
         try:
             with undisturbed():  # the record first: what it names is found again, whatever happens to us
-                host = cls(registry, registry.new(cls.name, cls.mta, below=f"{tempfile.gettempdir()}/"), environ)
+                host = cls(registry, registry.new(cls.name, cls.mta, below=f"{scratch()}/"), environ)
                 host._listen = listen
             host._bring_up(time.monotonic() + within_s, own_disk)
         except BaseException:
@@ -160,7 +159,10 @@ class LocalHost(LocalFiles):
         return self._root / "log" / f"{service}.log"
 
     def _said(self, service: Service) -> str:
-        return (self._root / "log" / f"{service}.out").read_text()
+        try:
+            return (self._root / "log" / f"{service}.out").read_text()
+        except FileNotFoundError:  # its popbox was killed before
+            return ""
 
     def address(self, service: Service) -> Address:
         """See Host."""
@@ -301,8 +303,11 @@ class LocalHost(LocalFiles):
 
     def _process(self, service: Service) -> Process:
         """The service's process. Of a kept host another popbox may have started it again."""
-        if not self._record.processes[service].lives():
+        known = self._record.processes.get(service)
+        if not known or not known.lives():
             self._record = self._registry.now(self._record)
+        if service not in self._record.processes:
+            raise HostError(f"{service} on {self.describe()} was never started")
         return self._record.processes[service]
 
     def died(self) -> str:

@@ -5,12 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from popbox.errors import HostError
 from popbox.hosts.base import DirEntry, Found
+
+
+def scratch() -> str:
+    """The directory that temporary files are made in.
+
+    Raises:
+        HostError: there is none.
+    """
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise HostError(f"{error.strerror}: set TMPDIR to one") from error
 
 
 class LocalReading:

@@ -136,15 +136,32 @@ class Registry:
         name = secrets.token_hex(4)
         record = Record(name, host, mta, place or f"{below}popbox-{name}", self._owner, shared=self._shared)
         owned(record.id, True)
-        self.save(record)
+        try:
+            self.save(record)
+        except HostError:
+            owned(record.id, False)
+            raise
         return record
 
     def save(self, record: Record) -> None:
-        """Write a record, whole or not at all."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Write a record, whole or not at all; we can read it again, whatever the umask.
+
+        Raises:
+            HostError: it cannot be written.
+        """
         scratch = self._folder / f".{record.id}.{os.getpid()}"
-        scratch.write_text(json.dumps(asdict(record), indent=1))
-        scratch.replace(self._folder / f"{record.id}.json")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                scratch.touch()
+                scratch.chmod(0o600)
+                scratch.write_text(json.dumps(asdict(record), indent=1))
+                scratch.replace(self._folder / f"{record.id}.json")
+            finally:
+                scratch.unlink(missing_ok=True)
+        except OSError as error:
+            rule = f"the record of a host cannot be written ({error.strerror}); XDG_STATE_HOME names another place"
+            raise HostError(f"{self._folder}: {rule}") from error
 
     def forget(self, record: Record) -> None:
         """Remove a record and the host's journeys; harmless when they are gone."""
@@ -200,6 +217,8 @@ def _load(path: Path) -> Record:
         ours = record.id == path.stem and _PLACE.fullmatch(record.place)  # what a record names is removed
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HostError(f"{path} is no record of a host ({error}); look what it names, and remove it") from error
+    except PermissionError as error:
+        raise HostError(f"{path}: the record of a host cannot be read ({error.strerror})") from error
     if not ours:
         rule = "its id is not the file's name, or its place neither an absolute path nor a compose project"
         raise HostError(f"{path} is no record of a host ({rule}); look what it names, and remove it")

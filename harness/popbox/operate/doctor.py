@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from popbox.environment import of_docker
 from popbox.errors import HostError
 from popbox.hosts.choose import HostName, MtaName, choose, no_engine
+from popbox.hosts.local_files import scratch
 from popbox.hosts.state import Registry
 from popbox.settings import Settings
 
@@ -95,7 +95,10 @@ def _state(settings: Settings) -> Finding:
 
 
 def _room(_: Settings) -> Finding:
-    place = tempfile.gettempdir()
+    try:
+        place = scratch()
+    except HostError as error:
+        return Finding("room", False, error.what, "building images, large mailboxes", "free some, or set TMPDIR")
     free = shutil.disk_usage(place).free
     said = f"{free / (1 << 30):.1f} GiB free in {place}"
     how = f"free {FREE_OCTETS >> 30} GiB there, or set TMPDIR"
@@ -109,9 +112,13 @@ def _closed(*paths: Path) -> str:
 
 
 def _way(_: Settings) -> Finding:
-    said = _closed(Path(tempfile.gettempdir(), "home"))
+    try:
+        place = scratch()
+        said = _closed(Path(place, "home"))
+    except HostError as error:
+        place, said = "", error.what
     how = "set TMPDIR to a directory that others may enter"
-    return Finding("temporary directory", not said, said or tempfile.gettempdir(), "host local as root", how)
+    return Finding("temporary directory", not said, said or place, "host local as root", how)
 
 
 def _programs(_: Settings) -> Finding:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from popbox.errors import UnusableError
+from popbox.settings import Settings
+
 MEMORY = 2 << 30  # far more than popbox needs; a device read to its end takes all there is
 
 
@@ -48,6 +51,7 @@ def test_it_ends_with_2_and_one_line(tmp_path: Path, argv: list[str], said: str)
         (">/dev/full", "migrate plan --old a --new b", 1),
         (">/dev/full 2>/dev/full", "schema accounts", 1),
         ("2>/dev/full", "run --nonsense", 2),
+        ("2>/dev/full", "run /nonexistent --host local", 2),
         ("<&- >&- 2>&-", "schema accounts", 0),
     ],
 )
@@ -56,3 +60,27 @@ def test_output_that_cannot_be_written_does_not_change_the_exit_code(redirected:
     line = f"exec {sys.executable} -m popbox {argv} {redirected}"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, len(done.stderr.splitlines())) == (code, redirected == ">/dev/full"), done.stderr
+    assert "[Errno" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "program", ["from popbox.__main__ import _open_closed as opened", "from mailhost.cli import _open_closed as opened"]
+)
+def test_no_file_takes_the_number_of_a_descriptor_that_was_closed_at_the_start(program: str, tmp_path: Path) -> None:
+    """`popbox run` ended in a traceback for a closed output, and what a child says would have gone into a file."""
+    script = (
+        f"import os, sys; {program}; opened(); print('unseen'); print('unseen', file=sys.stderr)\n"
+        f"said = [os.open({str(tmp_path / 'file')!r}, os.O_CREAT | os.O_RDWR), sys.stdout.isatty(), sys.stdin.read()]\n"
+        "sys.exit(said != [3, False, ''])"
+    )
+    line = f'exec {sys.executable} -c "$0" <&- >&- 2>&-'
+    assert subprocess.run(["sh", "-c", line, script], check=False, timeout=120).returncode == 0
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    with pytest.raises(UnusableError, match="this user has no home directory: set HOME or XDG_STATE_HOME"):
+        Settings.from_environment({})
+    assert Settings.from_environment({"XDG_STATE_HOME": "/s"}).state == Path("/s/popbox")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from popbox.errors import HostError
 from popbox.hosts.choose import sweep
+from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Process, Registry, here, keep
+from popbox.operate.status import look
 from popbox.settings import Settings
 
 
@@ -42,6 +45,34 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     registry.save(record)
     assert registry.all() == [record]
     registry.forget(record)
+    assert registry.all() == []
+
+
+def test_a_record_that_is_left_can_be_read_whatever_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "hosts").mkdir()
+    before = os.umask(0o777)
+    try:
+        record = Registry(tmp_path).new("local", "stand-in", "/x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / f"hosts/{record.id}.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_directory_that_cannot_be_written_is_named_with_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = f"{tmp_path}/file/hosts: the record of a host cannot be written (Not a directory); XDG_STATE_HOME names"
+    with pytest.raises(HostError, match=re.escape(said)):
+        Registry(tmp_path / "file").new("local", "stand-in", "/x")
+
+
+def test_a_host_that_was_killed_before_it_was_made_is_looked_at_and_taken_away(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    record = replace(registry.new("local", "stand-in", str(tmp_path / "popbox-x")), owner=Process(1, 1))
+    registry.save(record)
+    seen = look(record.id, record, LocalHost(registry, record, {}))
+    assert seen.left_behind
+    assert set(seen.wrong) >= {"smtp", "pop3", "accounts"}
+    sweep(Settings(tmp_path, tmp_path, None))
     assert registry.all() == []
 
 

@@ -60,6 +60,7 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run it; that what it prints cannot be written, as on a full disk, is one line for whatever verb."""
+        _open_closed()
         try:
             return super().main(*args, **kwargs)
         except OSError as why:
@@ -84,12 +85,18 @@ class LazyGroup(click.Group):
         return command
 
 
+def _open_closed() -> None:
+    """Open descriptors that were closed at the start, as by ``>&-``: no file of ours, nor a child's, may take one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # the lowest number that is free
+
+
 def _drop_unwritten() -> None:
     """Let go of what cannot be written: Python would say so again at its end, and end with a code of its own (120)."""
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             with contextlib.suppress(OSError):
                 nothing = os.open(os.devnull, os.O_WRONLY)
