@@ -8,14 +8,15 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import closing, suppress
 
-from docker.errors import ImageNotFound
+from docker.errors import DockerException, ImageNotFound
 
 import docker
 from popbox.clients.wire import Address
 from popbox.environment import NOTHING, of_docker
 from popbox.errors import HostError
 from popbox.hosts.base import tail
-from popbox.hosts.docker.endpoint import ASK_S, Filters, beside_us, client, containers, reached_at
+from popbox.hosts.docker.api import reason
+from popbox.hosts.docker.endpoint import ASK_S, Filters, beside_us, client, containers, endpoint, reached_at
 from popbox.settings import Settings
 
 LOCAL_BASE = "qmail-base:local"
@@ -37,6 +38,8 @@ def unavailable(environ: Mapping[str, str] = NOTHING) -> str:
                 return why
     except HostError as error:
         return error.what
+    except (DockerException, OSError) as error:
+        return f"the engine cannot be asked ({reason(error)}): {endpoint(environ).host}"
     return _no_compose(environ)
 
 
