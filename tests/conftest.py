@@ -24,9 +24,14 @@ PROGRAMS = "real qmail's programs in /var/qmail"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """For tests outside of this folder too: scenarios. Hypothesis's deadlines judge the machine, not the code."""
+    """For tests outside of this folder too: scenarios. Hypothesis's deadlines judge the machine, not the code.
+
+    Ctrl-C counts in each test, and in each program that a test starts.
+    """
     settings.register_profile("popbox", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("popbox")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell without job control starts what ends with &
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Spread(config), "popbox-spread")
 
 
@@ -66,21 +71,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 @pytest.fixture
 def hup_counts() -> Iterator[None]:
     """HUP has its default action also below nohup(1), which has it ignored by every program that is started."""
-    yield from _counts(signal.SIGHUP)
-
-
-@pytest.fixture
-def ctrl_c_counts() -> Iterator[None]:
-    """So has INT in what a shell without job control starts by ``&``."""
-    yield from _counts(signal.SIGINT)
-
-
-def _counts(number: signal.Signals) -> Iterator[None]:
-    before = signal.getsignal(number)
+    before = signal.getsignal(signal.SIGHUP)
     if before is signal.SIG_IGN:
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(number, before)
+    signal.signal(signal.SIGHUP, before)
 
 
 def unheard() -> set[int]:

@@ -150,11 +150,11 @@ def say(*commands: bytes) -> None:
 
 
 def idle(folder: Path, size: int) -> dict[str, float]:
-    """Sessions that are logged in, each in a box of its own, and say nothing."""
+    """Sessions that are logged in, each in a box of its own, and say nothing. A session has two descriptors open."""
     with emptied(folder / "boxes") as home:
         make_boxes(home, Work("", "hold", size + 1, 1, 600, size, size, ""))
         more = ("--max-connections", str(size + 100), "--max-per-address", str(size + 100))
-        with server(home, "pop3", "--workers", "1", *more) as peer:
+        with server(home, "pop3", "--workers", "2", *more) as peer:
             before = peer.pss_mib()
             clients = [logged_in(b"u%04d" % number) for number in range(1, size + 1)]
             cost = {"memory of the server, MB more": peer.pss_mib() - before}

@@ -140,7 +140,6 @@ def test_the_state_file(place: Path, watched: Watched) -> None:
         watched()
 
 
-@pytest.mark.usefixtures("ctrl_c_counts")
 def test_interrupted_it_ends_at_once_and_goes_on_later(place: Path, hosts: Hosts, watched: Watched) -> None:
     argv = [sys.executable, "-m", "popbox", "migrate", "verify", "--old", str(hosts[0]), "--new", str(hosts[1])]
     argv += ["--accounts", str(accounts(place)), "--watch", "60", "--state", str(place / "state")]
