@@ -22,7 +22,7 @@ from popbox.hosts import disk
 from popbox.hosts import syslog as collector
 from popbox.hosts.base import CHAIN, POPUSER_UID, Ability, Command, Ran, Service, tail
 from popbox.hosts.following import FileFollower, end_of
-from popbox.hosts.local_files import LocalFiles, scratch
+from popbox.hosts.local_files import LocalFiles, loopback, scratch
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
@@ -37,7 +37,6 @@ DAEMONS: dict[Service, tuple[str, ...]] = {
     "smtp": ("serve", "standin"),
     "pop3": ("serve", "pop3", "--log-messages"),
 }
-LISTEN: Mapping[Service, str] = {"smtp": "127.0.0.1:0", "pop3": "127.0.0.1:0"}
 EVERYWHERE = ("0.0.0.0", "127.0.0.1")  # what listens there is reached from here  # noqa: S104 - not bound
 LISTENING = re.compile(r"^listening \S+ (\S+):(\d+)$", re.MULTILINE)
 
@@ -53,7 +52,7 @@ class LocalHost(LocalFiles):
         self._root = Path(record.place)
         self._children: dict[Service, subprocess.Popen[bytes]] = {}
         self._no_disk = "this host was started without a disk of its own"
-        self._environ, self._listen = of_programs(environ, record.id), LISTEN
+        self._environ, self._listen = of_programs(environ, record.id), dict[Service, str]()
         self._ended: set[Service] = set()  # by us, on purpose
         self._warm = Warm([*PYTHON, "-m", "mailhost"], env=self._environ)
         self.uid = POPUSER_UID if os.geteuid() == 0 else os.geteuid()
@@ -66,12 +65,12 @@ class LocalHost(LocalFiles):
         *,
         own_disk: bool = False,
         environ: Mapping[str, str] = NOTHING,
-        listen: Mapping[Service, str] = LISTEN,
+        listen: Mapping[Service, str] | None = None,
     ) -> LocalHost:
         """Make the directory tree, start both daemons, wait for their greetings.
 
         ``own_disk``: queue and popboxes on small file systems; where they cannot be mounted, ``cannot`` says why.
-        ``listen``: where each service listens, port 0 for a free one.
+        ``listen``: where each service listens; by default on loopback, at a free port.
 
         Raises:
             HostError: the host did not start; nothing of it is left behind.
@@ -81,7 +80,7 @@ class LocalHost(LocalFiles):
         try:
             with undisturbed():  # the record first: what it names is found again, whatever happens to us
                 host = cls(registry, registry.new(cls.name, cls.mta, below=f"{scratch()}/"), environ)
-                host._listen = listen
+                host._listen = dict(listen or {})
             host._bring_up(time.monotonic() + within_s, own_disk)
         except BaseException:
             if host:
@@ -140,7 +139,7 @@ class LocalHost(LocalFiles):
         now = self._registry.now(self._record)  # another popbox may have started the other service again, or kept it
         with (self._root / "log" / f"{service}.out").open("wb") as out, self._log_path(service).open("ab") as log:
             child = subprocess.Popen(
-                self._argv(*DAEMONS[service], "--listen", self._listen[service]),
+                self._argv(*DAEMONS[service], "--listen", self._listen.get(service) or f"{loopback()}:0"),
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -169,7 +168,7 @@ class LocalHost(LocalFiles):
         found = LISTENING.search(self._said(service))
         if not found:
             raise ConnectionFailed(f"{service} on {self.describe()} has no port: {self.alive(service) or 'it runs'}")
-        return Address(found.group(1).replace(*EVERYWHERE), int(found.group(2)))
+        return Address(found.group(1).strip("[]").replace(*EVERYWHERE), int(found.group(2)))
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         """See Host."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,16 @@ def scratch() -> str:
         return tempfile.gettempdir()
     except FileNotFoundError as error:
         raise HostError(f"{error.strerror}: set TMPDIR to one") from error
+
+
+def loopback() -> str:
+    """This machine's own address, for ADDR:PORT: 127.0.0.1, or [::1] where there is no IPv4."""
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", 0))
+        except OSError:
+            return "[::1]"
+    return "127.0.0.1"
 
 
 class LocalReading:

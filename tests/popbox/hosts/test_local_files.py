@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from popbox.hosts.local_files import LocalReading
+from popbox.clients.wire import Address
+from popbox.errors import HostError
+from popbox.hosts.local import LocalHost
+from popbox.hosts.local_files import LocalReading, loopback, scratch
+from popbox.hosts.state import Process, Record, Registry
 
 
 class Files(LocalReading):
@@ -40,3 +46,32 @@ def test_a_folder_that_vanishes_is_empty(tmp_path: Path, monkeypatch: pytest.Mon
     assert [one.entry.path for one in files.search(("needle",))] == wanted
     found = [one.entry.path for one in files.find("popboxes/a/joe", "needle")]
     assert [f"popboxes/a/joe/{name}" for name in found] == wanted
+
+
+class NoIpv4(socket.socket):
+    """On a host that has IPv6 alone."""
+
+    def bind(self, address: Any) -> None:
+        if self.family == socket.AF_INET:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        super().bind(address)
+
+
+def test_where_there_is_no_ipv4_a_host_is_on_the_loopback_of_ipv6(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`popbox demo` has passed in a network namespace with ::1 alone; it could not start there."""
+    assert loopback() == "127.0.0.1"
+    monkeypatch.setattr("socket.socket", NoIpv4)
+    assert loopback() == "[::1]"
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/smtp.out").write_text("listening smtp [::1]:2525\n")
+    host = LocalHost(Registry(tmp_path), Record("x", "local", "stand-in", str(tmp_path), Process(1, 1)), {})
+    assert host.address("smtp") == Address("::1", 2525)
+
+
+def test_no_place_for_temporary_files_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/nonexistent"])
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with pytest.raises(HostError, match=r"No usable temporary directory found in .*: set TMPDIR to one"):
+        scratch()

@@ -256,7 +256,7 @@ class _Server:
         Resumption(queue, self._sender, self._log).begin()
         server = await loop.create_server(lambda: Connection(self._reception), sock=listener)
         host, port = listener.getsockname()[:2]
-        print(f"listening smtp {host}:{port}", flush=True)
+        print(f"listening smtp {f'[{host}]' if ':' in host else host}:{port}", flush=True)
         await self._stop.wait()
         self._reception.closing = True
         server.close()
