@@ -8,7 +8,7 @@ import pytest
 from tests.popbox.peer import peer
 
 from popbox.clients.pop3 import Pop3, Pop3Refused
-from popbox.clients.smtp import commands, deliver
+from popbox.clients.smtp import Smtp, commands, deliver
 from popbox.clients.wire import Address, Wire
 from popbox.errors import ConnectionFailed, StepTimeout
 
@@ -54,6 +54,15 @@ def test_smtp_sends_whole_lines_dots_doubled_and_reads_every_reply() -> None:
     assert server.heard[4:9] == [b"..first\r\n", b"second\r\n", b"\r\n", b"...x\r\n", b".\r\n"]
     assert receipt.transcript[0] == "S: 220 x ESMTP"
     assert "C: ..first" in receipt.transcript
+
+
+def test_the_lines_of_a_large_message_need_not_be_logged() -> None:
+    with peer([b"220 x\r\n", b"", b"", b"250 ok\r\n"]) as server:
+        session = Smtp(server.address, 10)
+        with session.wire as wire:
+            assert session.data(b".first\nsecond\n", logged=False).ok
+    assert server.heard == [b"..first\r\n", b"second\r\n", b".\r\n"]
+    assert wire.transcript() == ("S: 220 x", "C: .", "S: 250 ok")
 
 
 def test_a_dialogue_is_told_without_the_message_and_a_long_one_without_its_middle() -> None:

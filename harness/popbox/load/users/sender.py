@@ -56,7 +56,7 @@ class SenderUser(Scheduled):
             session = self._session()
             taken, reply = self._envelope(session, sender, to)
             if taken and reply.ok:
-                reply = session.data(message)
+                reply = session.data(message, logged=False)
             said, note = ("accept" if taken and reply.ok else "refuse"), str(reply)
         except (ConnectionFailed, StepTimeout) as error:
             said, note = ("unsure" if self._begun else "refuse"), str(error)
