@@ -86,7 +86,7 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     from popbox.load.plan.read import from_table
     from popbox.load.report.live import screen
     from popbox.load.stage.accounts import given as read_given
-    from popbox.load.stage.run import Wish, never_began
+    from popbox.load.stage.run import Wish, never_began, ready
     from popbox.load.stage.run import run as run_load
 
     if given["worker"]:
@@ -96,11 +96,11 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
     changes = {"users": given["users"], "spawn-rate": given["spawn_rate"], "for": given["lasts"], "seed": given["seed"]}
     table |= {key: value for key, value in changes.items() if value is not None}
     plan = from_table(table, str(file), text)
-    if given["master"]:
-        address(given["master"])
+    listen = address(given["master"]) if given["master"] else None
     boxes = read_given(given["accounts"]) if given["accounts"] else ()
-    wish = Wish(given["processes"], given["budgets"], given["master"] or "", boxes, _loopback(given["web"]))
+    wish = Wish(given["processes"], given["budgets"], listen, boxes, _loopback(given["web"]))
     with _folder(given["report"]) as folder:
+        ready(plan, folder, wish)  # before a host is brought up for nothing
         begun = False
         try:
             with _host(settings, given, own_disk=plan.breaks_disks) as host:
@@ -162,15 +162,18 @@ def _host(settings: Settings, given: dict[str, Any], *, own_disk: bool) -> Itera
 
 def _work(settings: Settings, spec: Path, master: str, journals: Path | None) -> int:
     """Be a worker; the journal stands in ``journals`` or here, and belongs into the master's folder afterwards."""
-    from popbox.load.stage.processes import work
+    from popbox.load.books.journal import SUFFIX
+    from popbox.load.stage.machines import work
 
     at = address(master)
     folder = (journals or Path()).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return work(spec, f"{at.host}:{at.port}", folder, settings.environ)
+        work(spec, at, folder, settings.environ, echo)
     finally:
-        echo(f"copy the journal in {folder} to the folder of the master, then: popbox load judge DIR")
+        if any(folder.glob(f"*{SUFFIX}")):
+            echo(f"copy the journal in {folder} to the folder of the master, then: popbox load judge DIR")
+    return 0
 
 
 def _write(outcome: Outcome, folder: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from popbox.load.books.journal import Journal
 from popbox.load.books.judge import Verdict, judge
-from popbox.load.books.tables import WRITERS, opened
+from popbox.load.books.tables import DRAIN, STAGE, WRITERS, opened
+from popbox.load.books.world import World
 
 S = 1_000_000_000
 BEGAN = 1_700_000_000 * S
@@ -18,7 +19,7 @@ class Written:
     """The journals of one worker and of the stage. Times are in seconds from the begin of the run."""
 
     folder: Path
-    stages: str = "stage"  # the name of the journal of faults
+    stages: str = STAGE  # the name of the journal of faults
     worker: Journal = field(init=False)
     stage: Journal = field(init=False)
 
@@ -51,6 +52,9 @@ class Written:
     def ended(self) -> None:
         self.worker.end()
         self.stage.end()
+        if self.stages == STAGE:  # all that a run leaves
+            Journal(self.folder, DRAIN).end()
+            World().write(self.folder)
 
     def verdict(self) -> Verdict:
         self.ended()

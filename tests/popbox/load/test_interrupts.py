@@ -7,17 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+from duckdb import DuckDBPyConnection
 from tests.popbox.fakehost import FakeHost
 from tests.popbox.load.books import Written
 
 from popbox.clients.wire import Address
+from popbox.load.books import outcome as books
+from popbox.load.books.journal import Journal
+from popbox.load.books.judge import EVIDENCE, Case
 from popbox.load.books.outcome import Outcome
 from popbox.load.books.tables import INTERRUPTED as BY_DUCKDB
 from popbox.load.books.tables import opened
@@ -147,6 +151,36 @@ def test_a_second_signal_while_it_is_judged_ends_it_at_once(run: Run, at: str) -
     with pytest.raises(KeyboardInterrupt):
         run.go()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("at", ["", "report"])
+def test_a_run_whose_log_is_asked_is_joined_once_and_so_is_one_that_is_interrupted_then(
+    run: Run, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """The join of 2,000,000 messages takes a minute."""
+    joins = list[Path]()
+
+    def joined(folder: Path) -> AbstractContextManager[DuckDBPyConnection]:
+        joins.append(folder)
+        return opened(folder)
+
+    def unseen() -> None:
+        with Journal(run.folder, "stage-other") as journal:
+            journal.write("accept", token="t2", box="joe@a", digest="d", octets=9, took_us=1_000)
+
+    def logged(_host: object, cases: Sequence[Case], folder: Path) -> dict[str, list[str]]:
+        lines = {one.token: ["a line"] for one in cases}
+        (folder / EVIDENCE).write_text(json.dumps(lines))
+        return lines
+
+    monkeypatch.setattr(books, "opened", joined)
+    monkeypatch.setattr(stage, "evidence", logged)
+    run.at = {"load": unseen, **({at: send(signal.SIGINT)} if at else {})}
+    judged = run.go()
+    assert [(one.verdict, one.token, one.log) for one in judged.verdict.cases] == [("lost", "t2", ("a line",))]
+    assert len(joins) == 1
+    assert run.reports == ["", "interrupted: judged so far"][: len(run.reports)]
+    assert judged.exit_code == (3 if at else 1)
 
 
 HOST = """

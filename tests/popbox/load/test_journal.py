@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from popbox.load.books.journal import NOTE_LENGTH, Journal, unfinished
-from popbox.load.books.tables import incomplete, opened, unread
+from popbox.load.books.tables import WRITERS, incomplete, incomplete_run, opened, unread
 
 HOSTILE = ("a\tb", "a\nb", 'say "no"', "a\x00b", "\\N", "ä€𝄞", "x" * 5_000, "\x1b[31m")
 
@@ -53,3 +54,51 @@ def test_a_journal_that_lacks_a_line_is_none(tmp_path: Path) -> None:
 def test_a_journal_that_must_be_there_and_is_not_is_named(tmp_path: Path) -> None:
     Journal(tmp_path, "here").end()
     assert incomplete(tmp_path, ("here", "away")) == ("the journal away.journal is not here",)
+
+
+def test_a_journal_of_another_run_or_under_another_name_is_no_evidence(tmp_path: Path) -> None:
+    for name, run in (("stage", "l1"), ("w", "l1"), ("copy", "l1"), ("stage-drain", "l2")):
+        Journal(tmp_path, name, run=run).end()
+    (tmp_path / WRITERS).write_text("w\n")
+    assert incomplete_run(tmp_path) == (
+        "copy.journal is of none of the processes that this run had",
+        "journals of several runs are here: l1, l2",
+    )
+
+
+def test_a_line_that_is_missing_is_not_made_good_by_one_that_is_there_twice(tmp_path: Path) -> None:
+    with Journal(tmp_path, "w") as journal:
+        for token in "tuv":
+            journal.write("accept", token=token)
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    journal.path.write_bytes(b"".join([*lines[:2], lines[1], *lines[3:]]))
+    assert unfinished(journal.path) == ""
+    with opened(tmp_path) as books:
+        assert "one is there twice" in unread(books)[0]
+
+
+def test_lines_in_another_order_are_read_as_they_are_numbered(tmp_path: Path) -> None:
+    with Journal(tmp_path, "w") as journal:
+        for token in "tuv":
+            journal.write("accept", token=token)
+    first, *lines, last = journal.path.read_bytes().splitlines(keepends=True)
+    journal.path.write_bytes(b"".join([first, *reversed(lines), last]))
+    with opened(tmp_path) as books:
+        assert unread(books) == []
+
+
+@pytest.mark.parametrize("step_s", [-3_600, 0.001, 30])
+def test_a_clock_that_was_set_between_two_journals_of_a_machine_changes_no_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    with Journal(tmp_path, "a") as early:
+        early.write("error", note="first")
+        now_ns = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: now_ns() + int(step_s * 1e9))
+        with Journal(tmp_path, "b") as late:
+            late.write("error", note="second")
+    with opened(tmp_path) as books:
+        query = "SELECT note, at_ns FROM rows WHERE event = 'error' ORDER BY at_ns"
+        (first, at_ns), (second, then_ns) = books.execute(query).fetchall()
+    assert (first, second) == ("first", "second")
+    assert then_ns - at_ns < 1e9

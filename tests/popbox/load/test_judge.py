@@ -34,14 +34,21 @@ def test_a_message_that_is_nowhere_is_lost(books: Written) -> None:
 
 def test_a_message_that_the_queue_has_is_not_yet_there(books: Written, tmp_path: Path) -> None:
     books.sent("t1")
-    (tmp_path / FOUND).write_text(json.dumps({"t1": ["the queue"]}))
+    (tmp_path / FOUND).write_text(json.dumps({"t1 joe@a": ["the queue"]}))
     assert books.counts() == {"not yet": 1}
 
 
 def test_a_message_whose_report_came_back_is_bounced(books: Written) -> None:
     books.sent("t1")
-    books.worker.write("bounce", token="t1", box="bounces@a", uidl="u1", session=1)
+    books.worker.write("bounce", token="t1", box="bounces@a", uidl="u1", session=1, note="a-joe@a")
     assert books.counts() == {"bounced": 1}
+
+
+def test_a_report_on_one_recipient_excuses_no_other(books: Written) -> None:
+    books.sent("t1", "joe@a")
+    books.sent("t1", "ann@a")
+    books.worker.write("bounce", token="t1", box="bounces@a", uidl="u1", session=1, note="joe@a")
+    assert books.counts() == {"bounced": 1, "lost": 1}
 
 
 def test_one_of_two_recipients_who_lacks_it_is_lost_to(books: Written) -> None:

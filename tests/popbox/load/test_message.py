@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from popbox.load.books.message import digest_of, make, reported, seen
+from popbox.load.books.message import Report, delivered_to, digest_of, is_of, make, reported, seen
 
 SENT = make("run-0-1", "s@a", ("joe@a", "ann@a"), 4_096)
 TRACE = b"Return-Path: <s@a>\nDelivered-To: joe@a\nReceived: (qmail 7 invoked by uid 888); 1 Jan\n"
@@ -40,5 +40,44 @@ def test_two_bodies_are_never_alike() -> None:
 def test_a_report_is_none_of_them_and_names_its_message() -> None:
     report = b"From: <>\nSubject: failure notice\n\nHi. This is the qmail-send program.\n\n" + SENT
     assert seen(report) is None
-    assert reported(report) == "run-0-1"
-    assert reported(b"Subject: x\n\nno token here\n") == ""
+    assert reported(report) == Report("run-0-1", ())
+    assert reported(b"Subject: x\n\nno token here\n") is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"<joe@a.example>:\nSorry, no mailbox here by that name. (#5.1.1)\n",
+        b"Final-Recipient: rfc822; joe@a.example\nAction: failed\n",
+        b"To joe@a.example.\n",
+    ],
+)
+def test_a_report_names_the_addresses_that_it_tells_of_and_not_those_of_the_message(said: bytes) -> None:
+    report = b"From: <mailer@b.example>\nTo: s@a\n\nHi.\n\n" + said + b"\n--- Below is a copy.\n\n" + SENT
+    assert reported(report) == Report("run-0-1", ("joe@a.example",))
+
+
+def test_a_message_that_quotes_another_is_itself() -> None:
+    quoting = SENT + b"\n" + make("run-0-2", "s@a", ("joe@a",), 512)
+    found = seen(TRACE + quoting)
+    assert found is not None
+    assert (found.token, found.digest) == ("run-0-1", digest_of(quoting))
+
+
+def test_it_is_known_for_whom_a_file_was_delivered() -> None:
+    assert delivered_to(TRACE + SENT) == "joe@a"
+    assert delivered_to(SENT + b"Delivered-To: ann@a\n") == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "box", "same"),
+    [
+        ("joe@a", "joe@a", True),
+        ("a-joe@A", "Joe@a", True),
+        ("xjoe@a", "joe@a", False),
+        ("joe@a", "a-joe@a", False),
+        ("joe@aa", "joe@a", False),
+    ],
+)
+def test_an_address_is_a_boxs_as_it_stands_or_as_it_is_routed(address: str, box: str, same: bool) -> None:
+    assert is_of(address, box) is same

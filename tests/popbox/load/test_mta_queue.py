@@ -47,9 +47,9 @@ def test_each_message_of_either_queue_counts_once(host: Shell) -> None:
     assert leftovers(host)["messages in the queue"] == 3
 
 
-def test_a_message_is_found_in_either_queue(host: Shell) -> None:
-    assert sorted(held(host, ["t1", "t2", "t7"]).split()) == ["t1", "t2"]
-    assert held(host, ["t7"]) == ""
+def test_a_line_is_found_in_either_queue_where_it_is_a_whole_one(host: Shell) -> None:
+    assert held(host, [f"Subject: load t{number}" for number in (1, 2, 7)]) == {"Subject: load t1", "Subject: load t2"}
+    assert held(host, ["Subject: load t", "load t1"]) == set()
 
 
 def test_a_host_without_a_queue_has_none_of_depth_zero(tmp_path: Path) -> None:

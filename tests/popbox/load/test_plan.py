@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
+from popbox.cli import load
+from popbox.cli.main import main
 from popbox.errors import ScenarioError
 from popbox.load.plan.budgets import budget
 from popbox.load.plan.read import from_table, schema_text
@@ -124,3 +128,28 @@ def test_a_file_is_run_with_the_word_run_and_without(tmp_path: Path) -> None:
     said = [CliRunner().invoke(load, [*words, str(tmp_path / "x.toml")]) for words in ([], ["run"])]
     assert "x.toml: for: this key is required" in str(said[0].exception)
     assert str(said[0].exception) == str(said[1].exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--budget", "lots=0"], "--budget: 'lots' is not measured; known are lost, "),
+        (["--master", "192.0.2.1:5557"], "--master 192.0.2.1:5557: Cannot assign requested address"),
+        (["--worker", "127.0.0.1:5557"], "x.toml: is not as `popbox load run` wrote it"),
+        (["--report", "."], "not empty; a run has a folder of its own"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line_before_a_host_is_brought_up(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "x.toml").write_text(tomli_w.dumps(plan()))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["popbox", "load", "x.toml", "--report", "out", *words])
+    monkeypatch.setattr(load, "_host", None)  # it is not asked for one
+    assert main() == 2
+    error = capsys.readouterr().err
+    assert (said in error, error.count("\n")) == (True, 1), error

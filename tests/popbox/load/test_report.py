@@ -33,7 +33,7 @@ def judged(tmp_path: Path) -> tuple[Outcome, Path]:
     books.worker.write("error", note=HOSTILE)
     books.worker.write("lag", took_us=1_000)
     books.ended()
-    samples = [Sample(float(at), "pop3", 7, 1, 30_000, 9, 1, 0.1) for at in range(20)]
+    samples = [Sample(float(at), "pop3", 7, 1, 30_000, 20_000, 9, 1, 0.1) for at in range(20)]
     (tmp_path / FILE).write_text("".join(one.line() for one in samples))
     World(host="local", mta="stand-in", title=HOSTILE).write(tmp_path)
     return outcome(tmp_path, Budgets(()).limits(("visible_p99=1s",))), tmp_path
@@ -124,6 +124,23 @@ def test_verbs_are_measured_from_what_the_users_noted(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("first", "seen", "fairness"), [("login", 305.5, 1.0), ("error", 605.5, 0.503)])
+def test_fairness_counts_what_is_kept_from_visits_and_not_how_rare_they_are(
+    tmp_path: Path, first: str, seen: float, fairness: float
+) -> None:
+    """ann's box is visited each 300 s, joe's each 10 s; the first visit to ann's after 250 begins at 305 s."""
+    books = Written(tmp_path)
+    for token, box, uidl, at in (("t1", "joe@a", "u1", 10.0), ("t2", "ann@a", "u2", seen)):
+        books.sent(token, box, at=1.0)
+        books.fetched(token, uidl, box, at=at)
+    books.worker.write("login", at_ns=ns(9.5), box="joe@a", took_us=500_000)
+    books.worker.write(first, at_ns=ns(305.5), box="ann@a", took_us=500_000)
+    books.ended()
+    found = outcome(tmp_path, Budgets(()).limits(()))
+    assert found.figures.fairness == pytest.approx(fairness, abs=0.001)
+    assert {box: kept for box, _, kept in found.series.boxes} == {"joe@a": 1.0, "ann@a": seen - 305.0}
+
+
 def test_times_count_from_the_first_message_for_faults_as_for_mail(judged: tuple[Outcome, Path]) -> None:
     found, _ = judged
     assert [(one.from_s, one.until_s, one.took_s) for one in found.figures.recoveries] == [(1.5, 2.5, 0.5)]
@@ -195,6 +212,16 @@ def test_the_json_is_as_its_schema_says_and_the_schema_is_that_of_the_code(judge
     assert json.loads(SCHEMA.read_text()) == schema()
 
 
+def test_messages_that_were_seen_before_they_were_sent_are_no_verdict(tmp_path: Path) -> None:
+    books = Written(tmp_path)
+    books.sent("t1", at=5.0)
+    books.fetched("t1", "u1", at=2.0)
+    books.ended()
+    found = outcome(tmp_path, Budgets(()).limits(()))
+    said = "1 messages were seen before they were sent: the machines' clocks differ"
+    assert (found.exit_code, found.not_judged) == (3, (said,))
+
+
 def test_a_budget_that_was_not_measured_is_no_pass(tmp_path: Path) -> None:
     books = Written(tmp_path)
     books.sent("t1")
@@ -202,3 +229,22 @@ def test_a_budget_that_was_not_measured_is_no_pass(tmp_path: Path) -> None:
     books.ended()
     found = outcome(tmp_path, Budgets(()).limits(("rss_slope=1MB/h",)))
     assert (found.exit_code, found.not_judged) == (3, ("rss_slope was not measured",))
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ("stage.journal", "the journal stage.journal is not here"),
+        ("stage-drain.journal", "the journal stage-drain.journal is not here"),
+        ("world.json", "world.json is not here: the run was killed before it was judged"),
+    ],
+)
+def test_a_run_of_which_a_part_is_not_here_is_no_pass(tmp_path: Path, gone: str, said: str) -> None:
+    books = Written(tmp_path)
+    books.sent("t1")
+    books.fetched("t1", "u1")
+    books.ended()
+    assert outcome(tmp_path, Budgets(()).limits(())).exit_code == 0
+    (tmp_path / gone).unlink()
+    found = outcome(tmp_path, Budgets(()).limits(()))
+    assert (found.exit_code, found.not_judged) == (3, (said,))

@@ -10,6 +10,8 @@ import json
 import os
 import secrets
 import time
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,11 +44,13 @@ COLUMNS = {
 #                           its note says how the session ended
 #   verb                    how long UIDL or QUIT took: note is the verb; RETR's time is that of fetch, DELE's of delete
 #   vanish                  a box that only this process opens lacks a UIDL that was not deleted
-#   error                   a connection or a reply failed; the note says how, without numbers
+#   error                   a connection or a reply failed; the note says how, without numbers; of a visit it has box
+#                           and took_us
 #   lag                     took_us of the generator's own lateness in the last second
 #   fault, healed           the host was broken, and mended: box holds the target, note the kind
 #   depth                   octets: how many messages the MTA's queue held
-#   bounce                  a report that holds the token lay in a box
+#   bounce                  a report on the token lay in the sender's box; the note is an address that it names, a line
+#                           for each
 
 
 class Journal:
@@ -64,7 +68,7 @@ class Journal:
         self._zero_ns = time.time_ns() - time.monotonic_ns()
         self._file = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", 1 << 16)
         self._seq = 0
-        self.write("begin", note=json.dumps(who))
+        self.write("begin", note=json.dumps({**who, "boot": boot(), "zero_ns": self._zero_ns}))
 
     def __enter__(self) -> Self:
         """Return the journal."""
@@ -106,6 +110,24 @@ class Journal:
 
 
 _GIVEN = tuple(COLUMNS)[3:]
+
+
+@cache
+def boot() -> str:
+    """What the monotonic clock counts from: the same for all processes of this machine; empty where it is not known."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def begun(path: Path) -> dict[str, Any]:
+    """What a journal says at its begin of who wrote it; nothing where that is no begin."""
+    with path.open("rb") as file:
+        fields = file.readline(1 << 16).decode(errors="replace").rstrip("\n").split("\t")
+    with suppress(ValueError):
+        said = json.loads(fields[-1]) if fields[2:3] == ["begin"] else {}
+        return said if isinstance(said, dict) else {}
+    return {}
 
 
 def one_line(text: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from popbox.load.books.journal import FETCH_ENDED
 from popbox.load.books.journey import journeys
+from popbox.load.books.message import is_of
 from popbox.load.books.recorded import twice_in_one_life
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 EVIDENCE = "evidence.json"  # token -> lines of the MTA's log
 EXPLAINED = "explained.json"  # box -> what `mailhost explain` says of the address of a message that is nowhere
-FOUND = "found.json"  # token -> where a message that POP3 did not hand out was found
+FOUND = "found.json"  # "token box" -> where a message that POP3 did not hand out was found
 SHOWN = 200  # our choice: of each verdict so many messages are told of
 
 # Verdicts, the worst first. Those of FAULTS are faults of the host.
@@ -53,6 +54,8 @@ class Verdict:
     counts: dict[str, int]
     cases: tuple[Case, ...] = field(default=())
 
+
+Look = Callable[[Sequence[Case]], None]
 
 # Which faults of which service may explain a duplicate. The MTA makes a second file where it ended, or a disk of its
 # took no more, between the first delivery and its record. POP3 hands a file out again where the head, or the way to it,
@@ -126,14 +129,19 @@ INSERT INTO verdicts SELECT 'renumbered', min(token), box, min(first_ns),
 """
 
 
-def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
-    """The verdicts, by the journals and by what was found of messages that POP3 did not hand out (``FOUND``)."""
+def judge(books: DuckDBPyConnection, folder: Path, look: Look = lambda _: None) -> Verdict:
+    """The verdicts, by the journals and by what was found of messages that POP3 did not hand out (``FOUND``).
+
+    ``look`` hears of the cases before the MTA's log (``EVIDENCE``) is read, and may bring it.
+    """
     for statement in _VERDICTS.split(";\n"):
         if statement.strip():
             books.execute(statement)
     found, searched = _kept(folder / FOUND), (folder / FOUND).exists()
     explained = _kept(folder / EXPLAINED)
-    bounced = {one for (one,) in books.execute("SELECT token FROM rows WHERE event = 'bounce'").fetchall()}
+    bounced: dict[str, list[str]] = {}
+    for token, address in books.execute("SELECT token, note FROM rows WHERE event = 'bounce'").fetchall():
+        bounced.setdefault(token, []).append(address or "")
     accepted = _one(books, "SELECT count(*) FROM accepted")
     counted = "SELECT verdict, count(*) FROM verdicts WHERE verdict <> 'missing' GROUP BY verdict"
     counts = Counter({name: int(many) for name, many in books.execute(counted).fetchall()})
@@ -142,7 +150,8 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
     missing = books.execute("SELECT token, box, at_ns FROM verdicts WHERE verdict = 'missing' ORDER BY at_ns")
     while some := missing.fetchmany(10_000):
         for token, box, at_ns in some:
-            verdict, why = _where(token, found, bounced, searched=searched)
+            reported = any(is_of(one, box) for one in bounced.get(token, ()))
+            verdict, why = _where(found.get(f"{token} {box}"), reported=reported, searched=searched)
             if verdict == "lost" and box in explained:
                 why += f"; by `mailhost explain` mail for it is {': '.join(explained[box])}"
             counts[verdict] += 1
@@ -152,9 +161,11 @@ def judge(books: DuckDBPyConnection, folder: Path) -> Verdict:
         query = "SELECT verdict, token, box, why, at_ns FROM verdicts WHERE verdict = ? ORDER BY at_ns LIMIT ?"
         for name, token, box, why, at_ns in books.execute(query, [verdict, SHOWN]).fetchall():
             cases.append(Case(name, token, box, why, (at_ns - began) / 1e9))
+    told = list(_told(books, cases))
+    look(told)
     logs = _kept(folder / EVIDENCE)
     judged = []
-    for one in _told(books, cases):
+    for one in told:
         case = replace(one, log=tuple(logs.get(one.token, ())))
         if case.verdict == "explained" and twice_in_one_life(case.log, case.box):
             counts.subtract(["explained"])
@@ -169,18 +180,18 @@ def _told(books: DuckDBPyConnection, cases: list[Case]) -> Iterator[Case]:
     if not cases:
         return
     tokens = sorted({one.token for one in cases})
-    said = {token: (int(octets), int(qp or 0)) for token, octets, qp in books.execute(_SAID, [tokens]).fetchall()}
+    said = {token: (int(octets or 0), int(qp or 0)) for token, octets, qp in books.execute(_SAID, [tokens]).fetchall()}
     ways = journeys(books, [one for one in tokens if one])
     for one in cases:
         octets, qp = said.get(one.token, (0, 0))
         yield replace(one, octets=octets, qp=qp, journey=ways.get((one.token, one.box), ()))
 
 
-def _where(token: str, found: dict[str, list[str]], bounced: set[str], *, searched: bool) -> tuple[str, str]:
-    """The verdict on a message that no POP3 session handed out."""
-    if token in bounced:
+def _where(places: list[str] | None, *, reported: bool, searched: bool) -> tuple[str, str]:
+    """The verdict on a message that no POP3 session handed out, and that was found in ``places``."""
+    if reported:
         return "bounced", "its report lies in the sender's box"
-    if places := found.get(token):
+    if places:
         return "not yet", f"accepted, and found in {', '.join(places)}"
     nowhere = "found nowhere on the host" if searched else "its files cannot be searched"
     return "lost", f"accepted, not handed out by POP3, and {nowhere}"

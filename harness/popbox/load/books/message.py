@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from dataclasses import dataclass
 
 FIELD = b"X-Popbox-Load: "
+_ADDRESS = re.compile(rb"[^\s<>()\",:;@]+@[A-Za-z0-9.-]+")
 _LINES = tuple(random.Random(1).randbytes(48).hex().encode() + b"\n" for _ in range(64))  # noqa: S311 - filler
 
 
@@ -19,11 +21,24 @@ class Seen:
     octets: int
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A bounce: the token of the message that it tells of, and the addresses that it names."""
+
+    token: str
+    addresses: tuple[str, ...]
+
+
+def field_of(token: str) -> str:
+    """The line by which the message of a token is known, whatever else quotes the token."""
+    return f"{FIELD.decode()}{token}"
+
+
 def make(token: str, sender: str, recipients: tuple[str, ...], octets: int) -> bytes:
     """A message with LF line ends, of about ``octets`` octets, different in each line from that of another token."""
     to = ", ".join(recipients)
     fields = (f"From: <{sender}>", f"To: {to}", f"Subject: load {token}", f"Message-ID: <{token}@load.popbox>")
-    head = f"{FIELD.decode()}{token}\n{chr(10).join(fields)}\n\n"
+    head = f"{field_of(token)}\n{chr(10).join(fields)}\n\n"
     lines, size, number = [head.encode()], len(head), 0
     mark = f"{token} ".encode()
     while size < octets:
@@ -56,8 +71,25 @@ def seen(message: bytes) -> Seen | None:
     return Seen(token, digest_of(own), len(own))
 
 
-def reported(message: bytes) -> str:
-    """The token of a message that this one, a bounce, tells of; empty where there is none."""
+def reported(message: bytes) -> Report | None:
+    """What a bounce says; None where it tells of no message of a load run."""
     at = message.find(b"\n" + FIELD)
-    rest = message[at + 1 + len(FIELD) :] if at >= 0 else b""
-    return rest[: rest.find(b"\n")].decode("latin-1") if rest else ""
+    if at < 0:
+        return None
+    rest = message[at + 1 + len(FIELD) :]
+    named = _ADDRESS.findall(message, max(0, message.find(b"\n\n")), at)
+    addresses = tuple(sorted({one.decode("latin-1").rstrip(".") for one in named}))
+    return Report(rest[: rest.find(b"\n")].decode("latin-1"), addresses)
+
+
+def delivered_to(message: bytes) -> str:
+    """The address for which a file was delivered, as the delivery's own header says; empty where none does."""
+    head = message[: message.find(FIELD)]
+    line = next((one for one in head.split(b"\n") if one.lower().startswith(b"delivered-to:")), b"")
+    return line.partition(b":")[2].strip().decode("latin-1")
+
+
+def is_of(address: str, box: str) -> bool:
+    """Whether an address is that of a box, as it stands or as qmail routes it: ``domain-joe@domain``."""
+    address, box = address.lower(), box.lower()
+    return address == box or address.endswith(f"-{box}")

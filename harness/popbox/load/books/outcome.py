@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from popbox.load.books.figures import LATE_SHARE, Figures, figures
-from popbox.load.books.judge import Verdict, judge
+from popbox.load.books.figures import LATE_SHARE, Figures, figures, out_of_time
+from popbox.load.books.judge import Look, Verdict, judge
 from popbox.load.books.samples import Growth, growth, read
 from popbox.load.books.series import Series, series
-from popbox.load.books.tables import incomplete_run, opened, unread
+from popbox.load.books.tables import DRAIN, STAGE, incomplete_run, opened, unread
+from popbox.load.books.world import FILE as WORLD
 from popbox.load.books.world import World
 from popbox.load.plan.budgets import Budget
 
@@ -45,6 +46,11 @@ class Outcome:
     series: Series
     growth: tuple[Growth, ...]
 
+    def interrupted(self, why: str) -> Outcome:
+        """The same of a run that was ended while it was judged."""
+        world = replace(self.world, interrupted=why)
+        return replace(self, exit_code=NOT_JUDGED, world=world, not_judged=(*self.not_judged, why))
+
     def as_json(self) -> str:
         """For ``load.json``; ``load.schema.json`` describes it."""
         return TypeAdapter(Outcome).dump_json(self, indent=1).decode() + "\n"
@@ -58,19 +64,21 @@ def schema() -> dict[str, Any]:
     }
 
 
-def outcome(folder: Path, limits: tuple[Budget, ...]) -> Outcome:
-    """Judge a run by its journals, and what was noted beside them.
+def outcome(folder: Path, limits: tuple[Budget, ...], look: Look = lambda _: None) -> Outcome:
+    """Judge a run by its journals, and what was noted beside them; ``look`` as for ``judge``.
 
     Raises:
         UnusableError: there is no journal.
     """
     world = World.read(folder)
-    reasons = list(incomplete_run(folder))
+    reasons = list(incomplete_run(folder, (STAGE,) if world.interrupted else (STAGE, DRAIN)))
+    if not (folder / WORLD).exists():
+        reasons.append(f"{WORLD} is not here: the run was killed before it was judged")
     with opened(folder) as books:
-        verdict = judge(books, folder)
+        verdict = judge(books, folder, look)
         measured = figures(books)
         over_time = series(books)
-        reasons += unread(books)
+        reasons += unread(books) + out_of_time(books)
     reasons += world.troubles
     if world.interrupted:
         reasons.append(world.interrupted)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from popbox.load.books.message import is_of
+
 BEGAN = "the MTA began again"  # stands between the lines of a message before an end of the MTA and those after it
 _START = re.compile(r"\bstarting delivery (\d+): msg \d+ to \S+ (\S+)")
 _DONE = re.compile(r"\bdelivery (\d+): success: ")
@@ -25,7 +27,7 @@ def twice_in_one_life(log: Sequence[str], box: str) -> bool:
             running[start[1]] = start[2]
         elif done := _DONE.search(line):
             to = running.pop(done[1], "")
-            delivered += to == box or to.endswith(f"-{box}")
+            delivered += is_of(to, box)
         if delivered > 1:
             return True
     return False

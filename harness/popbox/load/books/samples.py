@@ -2,7 +2,8 @@
 
 A soak shows what an hour hides: memory, descriptors or threads that only grow. The slope is that of the lowest values,
 in the longest time for which a service had the same first process, without its first fifth: a program that has just
-begun grows anyway.
+begun grows anyway. It is that of memory which is no other's: a table that several processes share has a fixed size, and
+grows in each of them, page by page, for as long as there are places in it that none has touched yet.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Sample:
     pid: int  # of its first process
     processes: int
     rss_kib: int
+    own_kib: int  # of that, what is not shared with other processes or with a file
     descriptors: int  # -1: not to be seen by this user
     threads: int
     cpu_s: float
@@ -37,14 +39,14 @@ class Sample:
         return "\t".join(map(str, (self.at_s, self.who, self.pid, self.processes, *self._rest()))) + "\n"
 
     def _rest(self) -> tuple[float, ...]:
-        return self.rss_kib, self.descriptors, self.threads, self.cpu_s
+        return self.rss_kib, self.own_kib, self.descriptors, self.threads, self.cpu_s
 
     @classmethod
     def of(cls, line: str) -> Sample:
         """From a line of the file."""
         at_s, who, *rest, cpu_s = line.split("\t")
-        pid, processes, rss_kib, descriptors, threads = map(int, rest)
-        return cls(float(at_s), who, pid, processes, rss_kib, descriptors, threads, float(cpu_s))
+        pid, processes, rss_kib, own_kib, descriptors, threads = map(int, rest)
+        return cls(float(at_s), who, pid, processes, rss_kib, own_kib, descriptors, threads, float(cpu_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Growth:
 
     who: str
     over_s: float
-    rss_mb_h: float
+    rss_mb_h: float  # of memory of its own
     descriptors_h: float
     threads_h: float
     rss_mb: float  # the most
@@ -79,7 +81,7 @@ def growth(samples: Iterable[Sample]) -> Iterator[Growth]:
         yield Growth(
             who=who,
             over_s=warm[-1].at_s - warm[0].at_s,
-            rss_mb_h=_slope(warm, lambda one: one.rss_kib * 1_024 / 1e6),
+            rss_mb_h=_slope(warm, lambda one: one.own_kib * 1_024 / 1e6),
             descriptors_h=_slope(warm, lambda one: one.descriptors),
             threads_h=_slope(warm, lambda one: one.threads),
             rss_mb=max(one.rss_kib for one in seen) * 1_024 / 1e6,

@@ -50,7 +50,7 @@ class Series:
     bins: tuple[Bin, ...]
     heat: tuple[tuple[int, int, int], ...]
     errors: tuple[Failing, ...]  # the most frequent first, the rest as one
-    boxes: tuple[tuple[str, int, float], ...]  # the slowest: address, messages, mean seconds from 250 to seen
+    boxes: tuple[tuple[str, int, float], ...]  # the slowest: address, messages, mean seconds kept from visits
 
 
 _WIDTH = """SELECT min(at_ns), (max(t) - min(at_ns)) / 1e9 FROM (
@@ -69,7 +69,7 @@ _ERRORS = """WITH e AS (SELECT note, greatest(at_ns - ?, 0) // ? AS bin FROM row
     k AS (SELECT note, row_number() OVER (ORDER BY count(*) DESC, note) AS place FROM e GROUP BY note)
     SELECT CASE WHEN place < ? THEN note ELSE ? END AS kind, bin, count(*), min(place) FROM e JOIN k USING (note)
     GROUP BY kind, bin ORDER BY min(min(place)) OVER (PARTITION BY kind), bin"""
-_BOXES = """SELECT box, count(*), avg(greatest(seen_ns - at_ns, 0) / 1e9) AS mean FROM visible GROUP BY box
+_BOXES = """SELECT box, count(*), avg(coalesce(kept_ns, 0) / 1e9) AS mean FROM visible GROUP BY box
     ORDER BY mean DESC, box LIMIT 20"""
 
 

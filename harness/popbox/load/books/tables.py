@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from popbox.errors import HostError, UnusableError
-from popbox.load.books.journal import COLUMNS, SUFFIX, unfinished
+from popbox.load.books.journal import COLUMNS, SUFFIX, begun, unfinished
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -17,6 +17,9 @@ MEMORY = "384MB"  # our choice: with Python and the rest 512 MiB are not reached
 INTERRUPTED = "Query interrupted"  # DuckDB's RuntimeError where a signal's handler raised while it worked
 SCRATCH = "books.scratch"
 _FORM = "delim='\t', header=false, auto_detect=false, ignore_errors=true, quote='', escape='', nullstr=''"
+STAGE = "stage"  # the writer of the journal of faults; others of its name are of the queue, the mover, the last fetch
+DRAIN = f"{STAGE}-drain"  # of the last fetch
+STEP_NS = 10_000_000  # our choice: what the begin of a journal may be off, where its process had to wait
 WRITERS = "writers"  # a file: the names of the journals that there must be, one a line
 
 
@@ -44,16 +47,27 @@ def incomplete(folder: Path, writers: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(missing + [why for one in found if (why := unfinished(one))])
 
 
-def incomplete_run(folder: Path) -> tuple[str, ...]:
-    """The same by the list that the master left in the folder.
+def incomplete_run(folder: Path, stages: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The same by the list that the master left in the folder; ``stages`` must be there, too.
 
     Raises:
         UnusableError: there is no journal at all.
     """
     writers = folder / WRITERS
     if not writers.exists():
-        return (*incomplete(folder, ()), f"{WRITERS} is not here: which journals there must be is unknown")
-    return incomplete(folder, tuple(writers.read_text().split("\n")[:-1]))
+        return (*incomplete(folder, stages), f"{WRITERS} is not here: which journals there must be is unknown")
+    wanted = tuple(writers.read_text().split("\n")[:-1])
+    return (*incomplete(folder, (*wanted, *stages)), *_foreign(folder, wanted))
+
+
+def _foreign(folder: Path, writers: tuple[str, ...]) -> Iterator[str]:
+    """Journals that are none of this run's, in words."""
+    found = {one.name.removesuffix(SUFFIX): str(begun(one).get("run", "")) for one in journals(folder)}
+    for name in found:
+        if name not in writers and not name.startswith(STAGE):
+            yield f"{name}{SUFFIX} is of none of the processes that this run had"
+    if len(runs := sorted(set(found.values()) - {""})) > 1:
+        yield f"journals of several runs are here: {', '.join(runs)}"
 
 
 @contextmanager
@@ -98,20 +112,44 @@ def _forget(scratch: Path) -> None:
 def _tables(folder: Path) -> Iterator[str]:
     columns = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
     files = str(folder / f"*{SUFFIX}").replace("'", "''")
+    writer = "parse_filename(filename, true)"
+    steps = "".join(f" WHEN '{name}' THEN {step_ns}" for name, step_ns in _steps(folder))
+    at_ns = f" REPLACE (at_ns - CASE {writer}{steps} ELSE 0 END AS at_ns)" if steps else ""
     yield (
-        f"CREATE TABLE rows AS SELECT parse_filename(filename, true) AS writer, * EXCLUDE (filename) FROM read_csv("
+        f"CREATE TABLE rows AS SELECT {writer} AS writer, * EXCLUDE (filename){at_ns} FROM read_csv("
         f"'{files}', {_FORM}, filename=true, columns={{{columns}}})"
     )
     yield from TABLES
 
 
-UNREAD = "SELECT writer, count(*), max(seq) FROM rows GROUP BY writer HAVING count(*) <> max(seq)"
+def _steps(folder: Path) -> Iterator[tuple[str, int]]:
+    """By how much the wall clock was set, from the first journal of a machine to the begin of each later one.
+
+    Within a journal it changes nothing. By the monotonic clock all those of one machine stand in one order.
+    """
+    first: dict[str, int] = {}
+    for one in journals(folder):
+        said = begun(one)
+        boot, zero_ns = str(said.get("boot", "")), int(said.get("zero_ns", 0))
+        step_ns = zero_ns - first.setdefault(boot, zero_ns) if boot else 0
+        if abs(step_ns) > STEP_NS:
+            yield one.name.removesuffix(SUFFIX).replace("'", "''"), step_ns
+
+
+# Numbers of lines are 1, 2, 3 and so on: a line that is missing is not made good by another one that is there twice.
+UNREAD = """SELECT writer, count(*), max(seq) FROM rows GROUP BY writer HAVING count(*) <> max(seq)
+    OR sum(seq) <> max(seq)::HUGEINT * (max(seq) + 1) // 2
+    OR sum(seq::HUGEINT * seq) <> max(seq)::HUGEINT * (max(seq) + 1) * (2 * max(seq) + 1) // 6"""
 
 
 def unread(books: DuckDBPyConnection) -> list[str]:
-    """Journals of which a line could not be read, in words: of these the verdict knows less than was written."""
+    """Journals that are not read as they were written, in words: of these the verdict knows less, or other things."""
     found = books.execute(UNREAD).fetchall()
-    return [f"{writer}{SUFFIX}: {there} lines can be read, and {seq} were written" for writer, there, seq in found]
+    return [
+        f"{writer}{SUFFIX}: {there} lines can be read, and {seq} were written"
+        + ("; one is there twice, and another one is missing" if there == seq else "")
+        for writer, there, seq in found
+    ]
 
 
 # accepted   token, box -> when, digest, octets, took (from the intended moment)

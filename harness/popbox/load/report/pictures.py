@@ -156,13 +156,13 @@ def verbs(figures: Figures) -> str:
 
 
 def fairness(series: Series) -> str:
-    """The boxes whose mail was seen latest."""
+    """The boxes whose mail was kept from visits for longest."""
 
     def draw(axes: Axes) -> None:
         names = [box for box, _, _ in series.boxes]
         axes.barh(range(len(names)), [mean for _, _, mean in series.boxes], color=SEEN)
         axes.set_yticks(range(len(names)), names, fontsize=6)
         axes.invert_yaxis()
-        axes.set_xlabel("mean seconds to visible")
+        axes.set_xlabel("mean seconds from the first visit after 250 to the one that listed it")
 
     return drawn(draw)

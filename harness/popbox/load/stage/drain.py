@@ -14,6 +14,7 @@ from typing import Any
 from popbox.clients.bulk_pop3 import BulkPop3
 from popbox.errors import PopboxError
 from popbox.load.books.journal import Journal
+from popbox.load.books.message import is_of
 from popbox.load.books.tables import opened
 from popbox.load.plan.spec import Spec
 from popbox.load.users.boxes import Mailbox, fetch
@@ -22,7 +23,7 @@ TIMEOUT_S = 30.0
 PAUSE_S = 0.5  # our choice: between two looks at boxes that lack something
 PARALLEL = 8  # our choice
 HURRY_S = 10.0  # our choice: so often the host is told to try at once what it has put off
-Arrived = Callable[[str, str, bool], None]  # a token, the box, and whether only a report of it came
+Arrived = Callable[[str, str], None]  # a token, and the box that it came to, or the address that its report names
 
 
 class Drain:
@@ -48,8 +49,8 @@ class Drain:
         boxes = {one.address: Mailbox(one, had.get(one.address, set())) for one in every}
         wanted: Iterable[Mailbox] = boxes.values()
 
-        def arrived(token: str, box: str, reported: bool) -> None:
-            owed.get(token, set()).difference_update(boxes if reported else (box,))
+        def arrived(token: str, address: str) -> None:
+            owed[token] = {box for box in owed.get(token, ()) if not is_of(address, box)}
 
         while True:
             if time.monotonic() > hurry_at:
@@ -89,7 +90,7 @@ class Drain:
             notes = _Notes(self, box.box.address, arrived)
             for at, uidl in session.listing("UIDL"):
                 if uidl not in box.known:
-                    fetch(notes, session, box, at, uidl, number)
+                    fetch(notes, session, box, at, uidl, number, reports=box.box == self._spec.reports_to)
                     box.known.add(uidl)
             session.command("QUIT")
 
@@ -110,7 +111,7 @@ class _Notes:
     def note(self, event: str, **fields: Any) -> None:
         self.drain.write(event, **fields)
         if fields.get("token"):
-            self.arrived(str(fields["token"]), self.box, event == "bounce")
+            self.arrived(str(fields["token"]), str(fields["note"]) if event == "bounce" else self.box)
 
 
 def _books(folder: Path) -> tuple[dict[str, set[str]], dict[str, set[str]]]:

@@ -70,19 +70,18 @@ def _read(log: Follower, reading: _Reading) -> None:
             time.sleep(LOOK_S)
 
 
-def evidence(host: Host, cases: Iterable[Case], folder: Path) -> dict[str, list[str]]:
-    """Token -> the log's lines on it, kept for the judge too; a host without a log, or of another kind, has none."""
+def evidence(host: Host, cases: Iterable[Case], folder: Path) -> None:
+    """Keep the log's lines on each token for the judge; a host without a log, or of another kind, has none."""
     wanted: dict[int, list[Case]] = {}
     for one in cases:
         if one.qp:
             wanted.setdefault(one.qp, []).append(one)
     if not wanted or host.cannot(Ability.LOG):
-        return {}
+        return
     reading = _Reading(wanted)
     try:
         with closing(host.follow("smtp")) as log:
             _read(log, reading)
     except (PopboxError, OSError):
-        return {}  # the verdict does not need it
+        return  # the verdict does not need it
     (folder / EVIDENCE).write_text(json.dumps(reading.found))
-    return reading.found

@@ -80,7 +80,7 @@ class Moving(Beside):
             self.note("error", note=f"mailhost {' '.join(argv[:2])} ended with {ran.code}: {ran.stderr.strip()}")
 
     def _send(self, to: str, login: str) -> None:
-        token = f"{self._spec.run}-m-{next(self._tokens):x}"
+        token = f"{self._spec.run}-m-{next(self._tokens):08x}"
         message = make(token, self._spec.reports_to.address, (to,), OCTETS)
         began, said = time.monotonic(), "unsure"
         try:

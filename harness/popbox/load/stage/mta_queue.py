@@ -1,4 +1,4 @@
-"""What the MTA's queue holds, real qmail's or the stand-in's: how many messages, over time, and whether a token."""
+"""What the MTA's queue holds, real qmail's or the stand-in's: how many messages, over time, and which lines."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def depth(host: Host) -> int:
     return int(_look(host, 'find "$@" -type f | wc -l'))
 
 
-def held(host: Host, tokens: Sequence[str]) -> str:
-    """A text in which each of the tokens stands that a message of the queue holds.
+def held(host: Host, lines: Sequence[str]) -> set[str]:
+    """Those of the lines that a message of the queue has.
 
     Raises:
         HostError: as of ``depth``.
     """
-    wanted = " ".join(f"-e {shlex.quote(one)}" for one in tokens)
-    return _look(host, f'{{ grep -rhoF {wanted} "$@" || true; }}')
+    wanted = " ".join(f"-e {shlex.quote(one)}" for one in lines)
+    return set(_look(host, f'{{ grep -rhxF {wanted} "$@" || true; }}').splitlines())
 
 
 def _look(host: Host, script: str) -> str:

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from popbox.clients.wire import Address
 from popbox.environment import of_programs
 from popbox.errors import HostError
 from popbox.hosts.process import undisturbed
@@ -38,12 +39,12 @@ class Processes:
         return [one.pid for one in self._started[1:]]
 
     @contextmanager
-    def running(self, workers: int, listen: str = "", web: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    def running(self, workers: int, listen: Address | None = None, web: str = "") -> Iterator[subprocess.Popen[bytes]]:
         """The master; all have ended afterwards. ``listen``: where workers of other machines come, none are here.
 
         ``web``: where Locust's own page is.
         """
-        at = listen or f"127.0.0.1:{_free_port()}"
+        at = f"{listen.host}:{listen.port}" if listen else f"127.0.0.1:{_free_port()}"
         with (self._folder / LOG).open("ab") as log:
             try:
                 master = self._begin(log, "master", at, *([web] if web else []))
@@ -61,6 +62,10 @@ class Processes:
         one = subprocess.Popen(argv, stdout=out, stderr=log, env=environ, start_new_session=True)
         self._started.append(one)
         return one
+
+    def last_words(self) -> str:
+        """The last line that any of them has written to the log."""
+        return (self._folder / LOG).read_text(errors="replace").rstrip("\n").rpartition("\n")[2]
 
     def gone(self) -> str:
         """Which worker of this machine was killed, or failed; empty where none."""
@@ -100,30 +105,6 @@ class Processes:
                 one.kill()
 
 
-def work(spec: Path, at: str, folder: Path, environ: Mapping[str, str]) -> int:
-    """Be a worker of the master ``at`` until the load ends; its exit code.
-
-    Raises:
-        KeyboardInterrupt: after the worker has ended in order, its journal too; a second one ends it at once.
-    """
-    argv = [sys.executable, "-m", PROGRAM, str(spec.resolve()), "worker", at, str(folder)]
-    begun = list[subprocess.Popen[bytes]]()
-    try:
-        with undisturbed():
-            begun.append(subprocess.Popen(argv, env=of_programs(environ), start_new_session=True))
-        return begun[0].wait()
-    except KeyboardInterrupt:
-        for worker in begun:
-            worker.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                worker.wait(END_S)
-        raise
-    finally:
-        for worker in begun:
-            worker.kill()
-            worker.wait()
-
-
 def how(code: int) -> str:
     """How a process ended, by its exit code, in words."""
     return f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
@@ -156,9 +137,9 @@ class Tick:
 
 
 def watch(
-    master: subprocess.Popen[bytes], gone: Callable[[], str], beside: tuple[Beside, ...], tick: Callable[[Tick], None]
+    processes: Processes, master: subprocess.Popen[bytes], beside: tuple[Beside, ...], tick: Callable[[Tick], None]
 ) -> str:
-    """Until the master ends, or a worker is ``gone``; what works beside it begins and ends with the load.
+    """Until the master ends, or a worker is gone; what works beside it begins and ends with the load.
 
     Returns why the load ended before its time; empty where it did not.
 
@@ -174,7 +155,7 @@ def watch(
                 begun += 1
             at_s = time.monotonic() - began
             tick(Tick.of(line, at_s))
-            if why := gone():
+            if why := processes.gone():
                 return f"{why} at {at_s:.0f} s"
     finally:
         with undisturbed():  # what is broken is healed first
@@ -182,7 +163,7 @@ def watch(
                 one.end()
     code = master.wait()
     if not begun:
-        raise HostError(f"Locust's processes did not begin; {LOG} in the run's folder says why")
+        raise HostError(f"the load did not begin: {processes.last_words()}")
     if code == STOPPED:
         return f"the load was stopped at {at_s:.0f} s, on Locust's page or because no worker was left"
     return f"Locust's master {how(code)} at {at_s:.0f} s" if code else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +14,9 @@ from popbox.clients.wire import Address
 from popbox.errors import HostError, UnusableError
 from popbox.hosts.base import Ability, Host
 from popbox.load.books.journal import Journal
+from popbox.load.books.judge import Case
 from popbox.load.books.outcome import Outcome, outcome
-from popbox.load.books.tables import WRITERS, incomplete_run, opened
+from popbox.load.books.tables import DRAIN, STAGE, WRITERS, incomplete_run, opened
 from popbox.load.books.world import World
 from popbox.load.plan.budgets import Budget
 from popbox.load.plan.model import Mover, Plan
@@ -27,13 +28,13 @@ from popbox.load.stage.faults import Breaking, cannot
 from popbox.load.stage.interrupts import Interrupts
 from popbox.load.stage.leftovers import leftovers
 from popbox.load.stage.logs import evidence
+from popbox.load.stage.machines import can_listen
 from popbox.load.stage.mover import Moving
 from popbox.load.stage.mta_queue import Depth
 from popbox.load.stage.processes import Processes, Tick, watch
 from popbox.load.stage.sampler import Sampler
 from popbox.load.stage.search import explain, search
 
-STAGE = "stage"  # the writer of the journal of faults; others of its name are of the mover and the last fetch
 INTERRUPTED = "interrupted: judged so far"
 INTERRUPTED_S = 5.0  # our choice: the last fetch of a run that is not judged
 COLLECT_EACH_S = 1.0
@@ -51,11 +52,11 @@ class Screen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the command line says. ``listen`` is where workers of other machines come; empty: only those of this one."""
+    """What the command line says. ``listen`` is where workers of other machines come; None: only those of this one."""
 
     processes: int = 1
     budgets: tuple[str, ...] = ()
-    listen: str = ""
+    listen: Address | None = None
     given: tuple[tuple[str, str, str], ...] = ()  # mailboxes that are there already
     web: str = ""  # where Locust's own page is
     collect_s: float = 600.0  # how long the journals of other machines are waited for
@@ -102,9 +103,9 @@ def run(
     import duckdb  # noqa: F401 - before an interrupt could leave half of it
 
     plan = from_table(table, "the load file")
-    limits = limits_of(plan, wish.budgets)
+    limits = ready(plan, folder, wish)
     _check(host, plan, wish)
-    _empty(folder)
+    _make(folder)
     spec = _spec(table, folder, wish, host.address("smtp"), host.address("pop3"))
     try:
         with Interrupts() as heard:
@@ -125,8 +126,8 @@ def never_began(
         UnusableError: the plan, a budget or the folder cannot be used.
     """
     plan = from_table(table, "the load file")
-    limits = limits_of(plan, wish.budgets)
-    _empty(folder)
+    limits = ready(plan, folder, wish)
+    _make(folder)
     with Interrupts(), Journal(folder, STAGE) as journal:
         _spec(table, folder, wish, Address("", 0), Address("", 0)).write(folder / SPEC)
         journal.end()
@@ -180,7 +181,7 @@ def _begin(one: _Run, environ: Mapping[str, str]) -> None:
 
 def _search(one: _Run) -> None:
     lost = missing(one.folder)
-    if why := search(one.host, sorted({token for token, _ in lost}), one.folder):
+    if why := search(one.host, lost, one.folder):
         one.troubles.append(why)
     if lost:
         explain(one.host, (box for _, box in lost), one.folder)
@@ -189,17 +190,45 @@ def _search(one: _Run) -> None:
 
 def _judged(one: _Run, limits: tuple[Budget, ...], report: Callable[[Outcome, Path], None]) -> Outcome:
     """The verdict, in a report; an interrupt before it is written is one of the run."""
-    world = _world(one)
-    world.write(one.folder)
-    judged = outcome(one.folder, limits)
-    if not one.interrupted and evidence(one.host, judged.verdict.cases, one.folder):
-        judged = outcome(one.folder, limits)
+
+    def look(cases: Sequence[Case]) -> None:
+        if not one.interrupted:
+            evidence(one.host, cases, one.folder)
+
+    _world(one).write(one.folder)
+    judged = outcome(one.folder, limits, look)
     report(judged, one.folder)
     if one.heard.taken() and not one.interrupted:
-        replace(world, interrupted=INTERRUPTED).write(one.folder)
-        judged = outcome(one.folder, limits)
+        judged = judged.interrupted(INTERRUPTED)
+        judged.world.write(one.folder)
         report(judged, one.folder)
     return judged
+
+
+def ready(plan: Plan, folder: Path, wish: Wish) -> tuple[Budget, ...]:
+    """The budgets of a run that can begin, as far as that is known without its host; nothing is changed.
+
+    Raises:
+        UnusableError: a budget, the folder, or where workers of other machines come cannot be used.
+    """
+    limits = limits_of(plan, wish.budgets)
+    if wish.listen:
+        can_listen(wish.listen)
+    try:
+        if any(folder.iterdir()):
+            raise UnusableError(f"{folder}: not empty; a run has a folder of its own")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UnusableError(f"{folder}: {error.strerror or error}") from error
+    return limits
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UnusableError(f"{folder}: {error.strerror or error}") from error
 
 
 def limits_of(plan: Plan, more: tuple[str, ...]) -> tuple[Budget, ...]:
@@ -225,15 +254,6 @@ def _check(host: Host, plan: Plan, wish: Wish) -> None:
         raise HostError(f"{host.describe()} cannot have the faults of this plan: {'; '.join(faults)}")
 
 
-def _empty(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if any(folder.iterdir()):
-            raise UnusableError(f"{folder}: not empty; a run has a folder of its own")
-    except OSError as error:
-        raise UnusableError(f"{folder}: {error.strerror or error}") from error
-
-
 def _load(one: _Run, environ: Mapping[str, str], journal: Journal) -> None:
     """The load itself, and what works beside it; ``journal`` is that of the faults."""
     host, spec, folder = one.host, one.spec, one.folder
@@ -251,9 +271,7 @@ def _load(one: _Run, environ: Mapping[str, str], journal: Journal) -> None:
 
         def load() -> None:
             with processes.running(one.wish.processes, one.wish.listen, one.wish.web) as master:
-                why = watch(
-                    master, processes.gone, work, lambda tick: one.screen.tick(replace(tick, broken=breaking.now))
-                )
+                why = watch(processes, master, work, lambda tick: one.screen.tick(replace(tick, broken=breaking.now)))
                 one.interrupted = f"interrupted: {why}: judged so far" if why else ""
 
         _cut(one, load)
@@ -288,7 +306,7 @@ def _drain(one: _Run) -> None:
     within_s = INTERRUPTED_S if one.interrupted else one.plan.drain
 
     def read() -> None:
-        with Journal(one.folder, f"{STAGE}-drain", run=one.spec.run) as journal:
+        with Journal(one.folder, DRAIN, run=one.spec.run) as journal:
             drain = Drain(one.spec, journal, lambda: _flush(one.host))
             one.troubles += drain.run(one.folder, within_s, complete=complete, hurried=hurried)
 

@@ -79,12 +79,14 @@ def _name(one: psutil.Process) -> str:
 
 def _sum(who: str, family: list[psutil.Process], at_s: float) -> Sample:
     """The first of the family stands for it: by another pid it is another one, and pids begin again at low numbers."""
-    rss = descriptors = threads = 0
+    rss = own = descriptors = threads = 0
     cpu_s = 0.0
     for one in family:
         try:
             with one.oneshot():
-                rss += one.memory_info().rss
+                memory = one.memory_info()
+                rss += memory.rss
+                own += memory.rss - memory.shared
                 threads += one.num_threads()
                 cpu_s += sum(one.cpu_times()[:4])  # its own, and that of children that it has seen end
                 descriptors += one.num_fds()
@@ -92,4 +94,5 @@ def _sum(who: str, family: list[psutil.Process], at_s: float) -> Sample:
             continue  # a child that has ended since
         except psutil.AccessDenied:
             descriptors = -1_000_000  # below zero for all of them
-    return Sample(at_s, who, family[0].pid, len(family), rss // 1_024, max(descriptors, -1), threads, cpu_s)
+    kib = rss // 1_024, own // 1_024
+    return Sample(at_s, who, family[0].pid, len(family), *kib, max(descriptors, -1), threads, cpu_s)

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from popbox.errors import PopboxError
 from popbox.hosts.base import Ability, Host
 from popbox.load.books.judge import EXPLAINED, FOUND
+from popbox.load.books.message import delivered_to, field_of, is_of, seen
 from popbox.load.stage.mta_queue import held
 
 ASKED = 20  # our choice: addresses that are explained
 AT_ONCE = 200  # our choice: tokens in one search
 
 
-def search(host: Host, tokens: Sequence[str], folder: Path) -> str:
-    """Look for messages on the host and keep what was found for the judge; returns why a search failed.
+def search(host: Host, lost: Sequence[tuple[str, str]], folder: Path) -> str:
+    """Look for messages, by token and box, and keep what was found for the judge; returns why a search failed.
 
     A host that shows no files cannot be searched: there a message is lost that POP3 did not hand out in time.
     """
     if host.cannot(Ability.FILES):
         return ""
     found: dict[str, set[str]] = {}
+    boxes: dict[str, list[str]] = {}
+    for token, box in lost:
+        boxes.setdefault(token, []).append(box)
+    tokens = sorted(boxes)
     try:
         for at in range(0, len(tokens), AT_ONCE):
-            some = tuple(tokens[at : at + AT_ONCE])
-            for place, octets in _files(host, some):
-                for token in some:
-                    if token.encode() in octets:
-                        found.setdefault(token, set()).add(place)
+            for place, token, to in _files(host, tokens[at : at + AT_ONCE]):
+                for box in boxes.get(token, ()):
+                    # a box that gets another name is known by its login
+                    if not to or is_of(to, box) or "@" not in box:
+                        found.setdefault(f"{token} {box}", set()).add(place)
     except PopboxError as error:
         return str(error).splitlines()[0]
-    (folder / FOUND).write_text(json.dumps({token: sorted(places) for token, places in found.items()}))
+    (folder / FOUND).write_text(json.dumps({one: sorted(places) for one, places in found.items()}))
     return ""
 
 
@@ -49,8 +54,15 @@ def explain(host: Host, boxes: Iterable[str], folder: Path) -> None:
     (folder / EXPLAINED).write_text(json.dumps(told))
 
 
-def _files(host: Host, tokens: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    places = [(one.entry.path, one.octets) for one in host.search(tokens)]
+def _files(host: Host, tokens: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Where messages of these tokens are, the token of each, and for whom; empty where that is not known.
+
+    One that only quotes a token, as a report does, is none.
+    """
+    lines = {field_of(one): one for one in tokens}
+    for one in host.search(tuple(f"{line}\n" for line in lines)):
+        if message := seen(one.octets):
+            yield one.entry.path, message.token, delivered_to(one.octets)
     if not host.cannot(Ability.SHELL):
-        places.append(("the queue", held(host, tokens).encode()))
-    return places
+        for line in held(host, tuple(lines)):
+            yield "the queue", lines[line], ""

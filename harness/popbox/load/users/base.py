@@ -13,6 +13,7 @@ from locust import User, constant, task
 from popbox.clients.wire import Address
 from popbox.errors import PopboxError
 from popbox.load.books.figures import kind_of
+from popbox.load.users.boxes import since
 from popbox.load.users.process import Process
 
 IDLE_S = 1.0  # our choice: a user that has nothing to do looks again after this, so that it ends soon when told to
@@ -52,15 +53,16 @@ class Scheduled(User):
         raise NotImplementedError
 
     @contextmanager
-    def told(self, protocol: str, name: str) -> Iterator[None]:
+    def told(self, protocol: str, name: str, box: str = "") -> Iterator[None]:
         """Tell Locust of one request, and journal and Locust of its failure; only errors of ours are failures."""
         began, failed = time.monotonic(), None
         try:
             yield
         except PopboxError as error:
             failed = error
-            self.process.note("error", note=f"{protocol} {name}: {kind_of(str(error))}")
-        took_ms = (time.monotonic() - began) * 1_000
+            said = f"{protocol} {name}: {kind_of(str(error))}"
+            self.process.note("error", box=box, took_us=since(began), note=said)
+        took_ms = since(began) / 1_000
         self.environment.events.request.fire(
             request_type=protocol, name=name, response_time=took_ms, response_length=0, exception=failed, context={}
         )

@@ -53,15 +53,19 @@ def look(notes: Noter, session: BulkPop3, box: Mailbox, number: int) -> list[tup
     return rows
 
 
-def fetch(notes: Noter, session: BulkPop3, box: Mailbox, at: int, uidl: str, number: int) -> None:
-    """RETR, and what the message is: one of ours, a report, or a stranger's (an empty token)."""
+def fetch(
+    notes: Noter, session: BulkPop3, box: Mailbox, at: int, uidl: str, number: int, *, reports: bool = False
+) -> None:
+    """RETR, and what the message is: one of ours, a stranger's (an empty token), or where they come to, a report."""
     began = time.monotonic()
     octets = b"".join(session.retrieve(at)).replace(b"\r\n", b"\n")
-    common = {"box": box.box.address, "uidl": uidl, "session": number, "took_us": since(began)}
+    took_us, common = since(began), {"box": box.box.address, "uidl": uidl, "session": number}
     found = seen(octets)
     if found:
-        notes.note("fetch", token=clean(found.token), digest=found.digest, octets=found.octets, **common)
-    elif token := reported(octets):
-        notes.note("bounce", token=clean(token), **common)
+        said = {"token": clean(found.token), "digest": found.digest, "octets": found.octets}
+        notes.note("fetch", took_us=took_us, **said, **common)
+    elif reports and (report := reported(octets)):
+        for address in report.addresses:
+            notes.note("bounce", token=clean(report.token), note=address, **common)
     else:
-        notes.note("fetch", octets=len(octets), **common)
+        notes.note("fetch", took_us=took_us, octets=len(octets), **common)

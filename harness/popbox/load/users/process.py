@@ -89,7 +89,7 @@ class Process:
     def token(self) -> str:
         """A token for one more message of the run."""
         self._tokens += 1
-        return f"{self.spec.run}-{self.index}-{self._tokens:x}"
+        return f"{self.spec.run}-{self.index}-{self._tokens:08x}"  # none is the begin of another
 
     def note(self, event: str, **fields: Any) -> None:
         """A line of the journal."""

@@ -31,7 +31,7 @@ class ReaderUser(Scheduled):
         turns = min(self.process.turns, key=Turns.next_in)
         turn = turns.take()
         try:
-            with self.told("POP3", turns.name):
+            with self.told("POP3", turns.name, turn[2].box.address):
                 self._visit(turn[2], turns.plan.kind, time.monotonic())
         finally:
             turns.back(turn)

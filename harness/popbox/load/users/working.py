@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from typing import Any
 
@@ -24,7 +25,11 @@ def worker(spec: Spec, host: str, port: int) -> int:
     books = _Books(spec, environment)
     events.test_start.add_listener(books.begin)  # type: ignore[no-untyped-call]
     events.report_to_master.add_listener(books.report)  # type: ignore[no-untyped-call]
-    runner = environment.create_worker_runner(host, port)
+    try:
+        runner = environment.create_worker_runner(host, port)
+    except ConnectionError:  # Locust has tried for five minutes
+        print(f"no master answers at {host}:{port}", file=sys.stderr)
+        return 1
     gevent.signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to all; the master says when to end
     gevent.signal_handler(signal.SIGTERM, runner.quit)
     runner.greenlet.join()
