@@ -17,6 +17,8 @@ from popbox.serve.guard import App
 
 HEADER_OCTETS = 32_768  # our choice: request line and header fields
 COLLECT = (2_000, 10, 200)  # our choice, see gc.set_threshold: some 20 ms each few seconds
+COLLECT_ALL_S = 300  # our choice: by these numbers a full collection comes after hours, and pages leave cycles behind
+TICKS_A_S = 10  # of uvicorn's main loop
 ARENAS = 2  # our choice: of glibc's allocator, which has 8 a processor, each as large as the largest answer of a thread
 M_ARENA_MAX = -8  # of mallopt(3)
 KEEP_S = 5  # our choice: an idle connection is closed after that
@@ -63,6 +65,12 @@ class Server(uvicorn.Server):
         """Serve until the end."""
         settle()
         super().run(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Collect what is old too, now and then: what a page was made of, where it was being made at a collection."""
+        if counter and counter % (COLLECT_ALL_S * TICKS_A_S) == 0:
+            gc.collect()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let waits and streams answer before the drain, which is what remains of them."""
