@@ -151,7 +151,7 @@ class Registry:
         """
         scratch = self._folder / f".{record.id}.{os.getpid()}"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make_folder()
             try:
                 scratch.touch()
                 scratch.chmod(0o600)
@@ -171,19 +171,31 @@ class Registry:
 
     def journeys(self, name: str) -> Path:
         """Where the store of a host's journeys lies; of a host with a record it goes with that. Makes the folder."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_folder()
         return self._folder / f"{name}.journeys"
+
+    def _make_folder(self) -> None:
+        """With the folders above it, each open to us whatever the umask."""
+        for folder in reversed([one for one in (self._folder, *self._folder.parents) if not one.exists()]):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o700)
+
+    def _found(self, pattern: str) -> list[Path]:
+        try:
+            return sorted(self._folder.glob(pattern))
+        except PermissionError as error:
+            raise HostError(f"{self._folder}: the records of hosts cannot be read ({error.strerror})") from error
 
     def tidy(self) -> None:
         """Remove what killed processes were writing when they ended."""
-        for path in self._folder.glob(".*.*"):  # also what is no scratch file of ours: an editor's, a file server's
+        for path in self._found(".*.*"):  # also what is no scratch file of ours: an editor's, a file server's
             if path.suffix[1:].isdecimal() and not Process.of(int(path.suffix[1:])).lives():
                 path.unlink(missing_ok=True)
 
     def all(self) -> list[Record]:
         """All records, by id; one that another popbox removes while we read is left out."""
         found = []
-        for path in sorted(self._folder.glob("*.json")):
+        for path in self._found("*.json"):
             with suppress(FileNotFoundError):
                 found.append(_load(path))
         return found

@@ -146,6 +146,17 @@ def test_a_directory_without_control_is_no_empty_host_either(empty: Host) -> Non
     assert f"{empty.home}/control: missing; `mailhost --home {empty.home} init` makes it" in said
 
 
+def test_a_relative_home_needs_a_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was `mailhost: output: No such file or directory`."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for home in ("rel", "../rel"):
+        asked = CliRunner().invoke(main, ["--home", home, "export"])
+        assert asked.exit_code == 2
+        assert f"Invalid value for --home: {home} is relative, and the current directory is gone\n" in asked.stderr
+
+
 def test_advice_names_the_home_that_was_given_and_no_other(empty: Host) -> None:
     """It is to be pasted: quoted for a shell, and without what the shell's own MAILHOST_HOME says."""
     odd = empty.home.with_name("a b")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,13 +51,14 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_record_that_is_left_can_be_read_whatever_the_umask(tmp_path: Path) -> None:
-    (tmp_path / "hosts").mkdir()
     before = os.umask(0o777)
     try:
-        record = Registry(tmp_path).new("local", "stand-in", "/x")
+        record = Registry(tmp_path / "local/state").new("local", "stand-in", "/x")
     finally:
         os.umask(before)
-    assert (tmp_path / f"hosts/{record.id}.json").stat().st_mode & 0o777 == 0o600
+    modes = [one.stat().st_mode & 0o777 for one in sorted(tmp_path.rglob("*"))]
+    assert modes == [0o700, 0o700, 0o700, 0o600], "local, state, hosts and the record"
+    assert Registry(tmp_path / "local/state").all() == [record]
 
 
 def test_a_state_directory_that_cannot_be_written_is_named_with_what_to_set(tmp_path: Path) -> None:
@@ -63,6 +66,15 @@ def test_a_state_directory_that_cannot_be_written_is_named_with_what_to_set(tmp_
     said = f"{tmp_path}/file/hosts: the record of a host cannot be written (Not a directory); XDG_STATE_HOME names"
     with pytest.raises(HostError, match=re.escape(said)):
         Registry(tmp_path / "file").new("local", "stand-in", "/x")
+
+
+def test_records_that_cannot_be_read_are_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "glob", closed)
+    with pytest.raises(HostError, match=r"hosts: the records of hosts cannot be read \(Permission denied\)"):
+        sweep(Settings(tmp_path, tmp_path, None))
 
 
 def test_a_host_that_was_killed_before_it_was_made_is_looked_at_and_taken_away(tmp_path: Path) -> None:

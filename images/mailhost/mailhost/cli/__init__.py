@@ -118,4 +118,9 @@ def _drop_unwritten() -> None:
 def main(ctx: click.Context, home: Path) -> None:
     """Declare domains and mailboxes, ask how mail is routed, and serve POP3 on a single-uid mail host."""
     # `..` would be written into users/ and hold only as long as the directory before it; a link keeps its name
-    ctx.obj = home.resolve() if ".." in home.parts else home.absolute()
+    try:
+        ctx.obj = home.resolve() if ".." in home.parts else home.absolute()
+    except FileNotFoundError:
+        raise click.BadParameter(
+            f"{home} is relative, and the current directory is gone", param_hint="--home"
+        ) from None
