@@ -6,6 +6,7 @@ import ast
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -140,10 +141,17 @@ class Modules(Mapping[str, ast.Module]):
 MODULES = Modules()
 
 
+@cache
+def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """All of a module's, walked once: most tests here look at each module."""
+    return tuple(ast.walk(tree))
+
+
+@cache
 def imports(tree: ast.Module) -> set[str]:
     """Dotted names that a module imports, at any depth of its code."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -156,7 +164,7 @@ def imports(tree: ast.Module) -> set[str]:
 def programs(tree: ast.Module) -> list[ast.Module]:
     """The programs that a module holds in strings: what parses as Python and imports something of ours."""
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "import" in node.value:
             with contextlib.suppress(SyntaxError, ValueError):
                 found.append(ast.parse(node.value))
@@ -231,7 +239,7 @@ def test_only_the_front_doors_read_the_environment(name: str) -> None:
         and isinstance(node.value, ast.Name)
         and node.value.id == "os"
         and node.attr in ("environ", "environb", "getenv")
-        for node in ast.walk(MODULES[name])
+        for node in nodes(MODULES[name])
     )
     allowed = any(within(name, door) for door in (*READS_ENVIRONMENT, *HANDS_ENVIRONMENT_ON))
     assert allowed or not reads, f"{name} reads the environment"
@@ -274,5 +282,5 @@ def test_no_folder_has_too_many_modules_and_each_says_what_it_is_for() -> None:
 def test_no_statement_numbers_its_parameters() -> None:
     """``?1`` with a sequence is an error of sqlite3 from Python 3.14 on; ``:name`` with a mapping says the same."""
     for name, tree in MODULES.items():
-        texts = (one.value for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str))
+        texts = (one.value for one in nodes(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str))
         assert not [text for text in texts if re.search(r"[=(,] ?\?[0-9]", text)], name

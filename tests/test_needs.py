@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ pytest_plugins = ["pytester"]
 def sources() -> list[Path]:
     """All but the table itself and the benches, which are no part of `make test`."""
     return [path for path in HERE.rglob("*.py") if path.name != "needs.py" and "bench" not in path.parts]
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Its text, parsed once in a process."""
+    return ast.parse(path.read_text("utf-8"))
 
 
 def asked(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -41,11 +48,7 @@ def silent(branch: ast.stmt) -> bool:
 
 
 def test_no_test_asks_the_machine_itself() -> None:
-    found = [
-        f"{path.relative_to(HERE)}:{line}: {what}"
-        for path in sources()
-        for line, what in asked(ast.parse(path.read_text("utf-8")))
-    ]
+    found = [f"{path.relative_to(HERE)}:{line}: {what}" for path in sources() for line, what in asked(parsed(path))]
     assert found == [], "say it with pytest.mark.needs or tests.needs.require"
 
 
@@ -68,7 +71,7 @@ def test_every_need_of_the_table_is_somebodys() -> None:
     words = {
         node.value
         for path in [*sources(), HERE / "bench/pop3/test_load.py"]
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     pages = (path.read_text("utf-8").partition("\n")[0] for path in (HERE.parent / "harness/docs").glob("*.md"))

@@ -6,6 +6,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,14 @@ QUOTING = {"tests/test_words.py", "images/mailhost/mailhost/qmail/FACTS.md"}
 """These words themselves, and facts as they were noted."""
 
 
-def texts() -> list[str]:
-    """Documents and code, below the root."""
+@cache
+def texts() -> tuple[str, ...]:
+    """Documents and code, below the root; looked for once in a process."""
     found = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "Makefile", ROOT / "compose.yaml"]
     for folder in FOLDERS:
         found += [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix in SUFFIXES]
     names = sorted(str(path.relative_to(ROOT)) for path in found)
-    return [name for name in names if name not in QUOTING and "__pycache__" not in name and "/faults/" not in name]
+    return tuple(one for one in names if one not in QUOTING and "__pycache__" not in one and "/faults/" not in one)
 
 
 def sentences(path: Path) -> Iterator[tuple[int, str]]:

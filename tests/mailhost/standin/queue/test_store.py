@@ -69,6 +69,19 @@ def test_of_a_message_that_is_given_up_neither_file_nor_descriptor_stays(store: 
     assert not list((store.root / "tmp").iterdir())
 
 
+def test_after_an_error_a_message_makes_no_file_and_takes_none_away(store: Queue) -> None:
+    draft, folder = store.draft(b"", RECIPIENTS, Trace(b"x", 1)), store.root / "tmp"
+    other = folder / str(draft.number)
+    other.write_bytes(b"another's")
+    draft.write(b"y" * 300_000)
+    assert other.read_bytes() == b"another's"
+    other.unlink()
+    draft.write(b"y" * 300_000)
+    assert not list(folder.iterdir())
+    (result,) = store.commit([draft])
+    assert isinstance(result, FileExistsError)
+
+
 def open_files() -> set[str]:
     return {name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}  # noqa: PTH110
 
