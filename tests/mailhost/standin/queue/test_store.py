@@ -82,6 +82,19 @@ def test_after_an_error_a_message_makes_no_file_and_takes_none_away(store: Queue
     assert isinstance(result, FileExistsError)
 
 
+def test_a_large_message_that_fails_frees_its_space_at_once(store: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = store.draft(b"", RECIPIENTS, Trace(b"x", 1))
+    draft.write(b"y" * 300_000)
+    assert list((store.root / "tmp").iterdir())
+
+    def full(_fd: int, _octets: bytes) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "write", full)
+    draft.write(b"y" * 300_000)
+    assert not list((store.root / "tmp").iterdir()), "and not only when the client has sent the rest"
+
+
 def open_files() -> set[str]:
     return {name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}  # noqa: PTH110
 
