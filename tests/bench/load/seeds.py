@@ -48,7 +48,7 @@ def generator(seed: int, _span: int) -> str:
     """One run whose master or worker is killed; empty where it is named and the run is not judged."""
     draw = random.Random(seed)
     part, wait_s = draw.choice(["worker", "worker", "master"]), draw.uniform(0, MOST_S)
-    with tempfile.TemporaryDirectory() as folder, under_way(Path(folder)) as program:
+    with tempfile.TemporaryDirectory() as folder, under_way(Path(folder), processes="2") as program:
         time.sleep(wait_s)
         pids = [pid for pid, words in children(program.pid).items() if part in words]
         os.kill(draw.choice(pids), signal.SIGKILL)

@@ -47,7 +47,7 @@ def under_way(place: Path, until: str = r"accepted [1-9]", **how: str) -> Iterat
     """A run that has said a line like that; ``how``: options, ``lasts`` and ``boxes`` for those of the plan."""
     plan = PLAN.replace("120s", how.pop("lasts", "120s")).replace("mailboxes = 4", how.pop("boxes", "mailboxes = 4"))
     (place / "plan.toml").write_text(plan)
-    argv = [sys.executable, "-m", "popbox", "load", str(place / "plan.toml"), "--host", "local", "--processes", "2"]
+    argv = [sys.executable, "-m", "popbox", "load", str(place / "plan.toml"), "--host", "local"]
     argv += [word for name, value in how.items() for word in (f"--{name}", value)]
     environ = {**os.environ, "XDG_STATE_HOME": str(place)}
     pipe = subprocess.PIPE
@@ -96,7 +96,7 @@ def judged_so_far(place: Path, why: str) -> dict[str, int]:
 def test_an_interrupt_at_any_time_leaves_a_report_of_what_was_judged_so_far(
     tmp_path: Path, until: str, lasts: str
 ) -> None:
-    boxes = "mailboxes = 400" if until == "reading all boxes" else "mailboxes = 4"  # so that it takes its time
+    boxes = "mailboxes = 100" if until == "reading all boxes" else "mailboxes = 4"  # so that it takes its time
     with under_way(tmp_path, until, lasts=lasts, boxes=boxes) as program:
         program.send_signal(signal.SIGINT)
         code, said = ended(program)
@@ -108,7 +108,7 @@ def test_an_interrupt_at_any_time_leaves_a_report_of_what_was_judged_so_far(
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["worker", "master"])
 def test_a_generator_that_dies_ends_the_run_and_is_named(tmp_path: Path, part: str) -> None:
-    with under_way(tmp_path) as program:
+    with under_way(tmp_path, processes="2") as program:
         parts = [pid for pid, words in children(program.pid).items() if part in words]
         assert len(parts) == {"worker": 2, "master": 1}[part]
         os.kill(parts[0], signal.SIGKILL)

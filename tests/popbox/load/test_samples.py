@@ -33,9 +33,15 @@ def test_a_line_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 36.0, -5.0])
 def test_the_slope_is_that_of_the_memory(slope: float) -> None:
-    found = next(growth(taken([30 + slope * number * 10 / HOUR for number in range(360)])))
+    found = next(growth(taken([30 + slope * number * 10 / HOUR for number in range(900)])))
     assert found.rss_mb_h == pytest.approx(slope, abs=0.01)
-    assert found.over_s == pytest.approx(0.8 * 3_590, rel=0.01)
+    assert found.over_s == pytest.approx(0.8 * 8_990, rel=0.01)
+
+
+def test_of_less_than_an_hour_the_growth_is_what_was_seen() -> None:
+    found = next(growth(taken([30 + 10.0 * number * 10 / HOUR for number in range(90)])))
+    assert found.over_s == pytest.approx(720, abs=10)
+    assert found.rss_mb_h == pytest.approx(10.0 * found.over_s / HOUR, abs=0.01)
 
 
 def test_what_grows_only_at_its_start_has_no_slope() -> None:
