@@ -14,7 +14,7 @@ from tests.popbox.serve.mailing import until
 
 pytestmark = [pytest.mark.needs("Playwright", "chromium"), pytest.mark.slow]
 Browse = Callable[..., Watched]
-SHARES = 3  # so that a test is short on a slow machine too
+SHARES = 6  # so that a test is short on a slow machine too: a page takes it some 6 s
 SHOWN = {
     "now", "queue", "accounts", "explain-address", "box-maildir", "journeys-N", "find-q",
     "move", "move-show-different", "move-box-login", "file-path-of",
