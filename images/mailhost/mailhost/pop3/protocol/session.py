@@ -104,6 +104,10 @@ class Session:
             return Reply(b"+OK POP3 ready " + self.context.stamp + b"\r\n")
         return _READY  # a timestamp says that APOP is available (RFC 1939 §7), and some clients then try nothing else
 
+    def farewell(self, why: str) -> Reply:
+        """What a client is told that the server leaves by itself; later is another try (RFC 3206 §4)."""
+        return err((b"" if self.context.profile.qmail_quirks else b"[SYS/TEMP] ") + why.encode("ascii"))
+
     def receive(self, data: bytes) -> None:
         """Take octets from the peer: commands in lines (RFC 1939 §3)."""
         self._lines.feed(data)

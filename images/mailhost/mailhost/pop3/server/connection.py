@@ -364,6 +364,12 @@ class Connection(Channel):
         else:
             self._greet()
 
+    def dismiss(self, why: str) -> None:
+        """End it because the server wants that: the client is told why, where it listens for a reply."""
+        if self.fd >= 0 and self.proxied is None and not self.handshaking and not (self._rest or self._transfer):
+            self._send(self.session.farewell(why).data)
+        self.close(why)
+
     def close(self, why: str) -> None:
         """End it: descriptor, maildrop and log line; a second call does nothing."""
         if self.fd < 0:

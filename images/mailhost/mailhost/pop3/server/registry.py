@@ -86,10 +86,10 @@ class Registry:
             self._emptied()
 
     def close(self, why: str, *, waiting: bool = False) -> None:
-        """Close every connection, or with ``waiting`` only those that have not logged in."""
+        """Dismiss every connection, or with ``waiting`` only those that have not logged in."""
         for connection in list(self._connections):
             if not (waiting and connection.logged_in):
-                connection.close(why)
+                connection.dismiss(why)
 
     def when_empty(self, action: Callable[[], None]) -> None:
         """Call ``action`` when the last connection has ended; at once where there is none."""
@@ -98,16 +98,19 @@ class Registry:
             action()
 
     def _sweep(self) -> None:
-        """Close sessions that have been silent too long, and those that take too long to log in."""
+        """Close sessions that have been silent too long, and those that take too long to log in.
+
+        Silence after the login ends without a word (RFC 1939 §3).
+        """
         limits, now = self._options.limits, self._loop.now
         idle = limits.idle_s or self._options.profile.idle_s
         for connection in list(self._connections):
             if now - connection.last > idle:
-                connection.close("idle")
+                (connection.close if connection.logged_in else connection.dismiss)("idle")
             elif connection.proxied is not None and now - connection.started > HEADER_S:
                 connection.close("no PROXY header in time")
             elif not connection.logged_in and now - connection.started > limits.login_s:
-                connection.close("no login in time")
+                connection.dismiss("no login in time")
         self._sweeping = bool(self._connections)
         if self._sweeping:
             self._loop.later(SWEEP_S, self._sweep)
