@@ -59,6 +59,22 @@ def test_the_servers_are_told_where_it_will_be(place: Path, folder: bool) -> Non
     assert chain in next(line for line in said if line.startswith("maillog"))
 
 
+@pytest.mark.parametrize("word", ["true", "Yes", "yes ", "1"])
+@pytest.mark.parametrize("setting", ["POPBOX_REQUIRE_TLS", "POPBOX_LOG_MESSAGES"])
+def test_a_switch_that_is_neither_yes_nor_no_is_refused(place: Path, setting: str, word: str) -> None:
+    refused = f"start-pop3: {setting} must be yes or no, not '{word}'"
+    assert run(place, "mailhost/start-pop3", **{setting: word}) == (2, [refused])
+
+
+def test_the_console_is_found_among_the_profiles_as_compose_finds_it(place: Path) -> None:
+    (place / "log/pop3").unlink()
+    (place / "log/pop3").mkdir()
+    for profiles in ("console", "standin,console", "standin, console", " console ,x"):
+        for script in ("mailhost/start-pop3", "mailhost/start-standin"):
+            assert "--keep" in str(run(place, script, POPBOX_PROFILES=profiles)), (profiles, script)
+    assert "--keep" not in str(run(place, "mailhost/start-standin", POPBOX_PROFILES="standin,consoles"))
+
+
 def test_each_smtp_session_looks_whether_there_is_one(place: Path) -> None:
     words = (f"{place}/tls/fullchain.pem", f"{place}/tls/privkey.pem", "echo", "qmail-smtpd", "x y")
     assert run(place, "qmail/with-tls", *words) == (0, ["qmail-smtpd x y"])

@@ -82,3 +82,14 @@ def test_a_row_added_by_hand_at_that_moment_is_not_lost(
     assert (code, f"{rows}: it was changed by someone else in between" in said) == (111, True)
     assert "# mine\n" in rows.read_text()
     assert not rows.with_name("poppasswd.canary").exists()
+
+
+def test_a_switch_that_is_neither_yes_nor_no_is_refused(howto: Host, tmp_path: Path) -> None:
+    assert declare(howto, "yes", tmp_path) == (0, "")
+    before = howto.text("users/poppasswd")
+    for word in ("true", "YES", "no "):
+        assert declare(howto, word, tmp_path) == (
+            111,
+            f"declare-canary: POPBOX_CANARY must be yes or no, not '{word}'\n",
+        )
+    assert howto.text("users/poppasswd") == before
