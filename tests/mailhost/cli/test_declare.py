@@ -113,6 +113,14 @@ def test_a_domain_takes_over_the_prefix_of_one_that_goes(howto: Host, tmp_path: 
     assert howto.ok("lint").splitlines()[-1] in ("nothing wrong", "0 errors, 1 warning")
 
 
+def test_another_name_for_a_domain_may_stand_above_it(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "accounts.toml"
+    box = f'[domains."domain.com".mailboxes.joe]\nlogin = "joe"\ncrypt = "{HOWTO_CRYPT}"\n'
+    file.write_text(f'[domains."domain.net"]\nalias_of = "domain.com"\n{box}')
+    host.ok("apply", str(file))
+    assert "domain.net:domain-com" in host.text("control/virtualdomains").splitlines()
+
+
 def test_nothing_is_taken_away_unasked_without_a_terminal(howto: Host, tmp_path: Path) -> None:
     howto.ok("forward", "add", "sales@domain.com", "joe@domain.com")
     file = tmp_path / "a.toml"

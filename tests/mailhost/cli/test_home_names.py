@@ -7,7 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
+
+from mailhost.cli import main
 
 TALK = [
     ["init", "--me", "mail.example.net"],
@@ -69,3 +72,12 @@ def test_a_home_given_by_a_way_around_is_written_by_its_own_name(tmp_path: Path)
         text = (tmp_path / "home" / file).read_text()
         assert f":{tmp_path}/home/popboxes/domain-com/joe" in text
         assert ".." not in text
+
+
+def test_an_empty_name_makes_no_home_of_the_directory_that_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(main, ["--home", "", "init", "--me", "mail.example.net"])
+    assert (ran.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "its name is empty" in ran.output

@@ -32,8 +32,8 @@ def apply(
     _logins(edit, now, wanted)
     if delete:
         _remove(edit, now, wanted)
-    for name, domain in wanted.domains.items():
-        _make_domain(edit, now, name, domain, source)
+    for name, domain in sorted(wanted.domains.items(), key=lambda one: one[1].alias_of is not None):
+        _make_domain(edit, now, name, domain, source)  # a name for a domain may stand above it in the file
     for name, domain in wanted.domains.items():
         if domain.alias_of is None:
             _Boxes(edit, name, now.domains.get(name, Domain(domain.prefix)), domain, passwords, new, delete).make()

@@ -104,10 +104,19 @@ def _drop_unwritten() -> None:
                 os.close(nothing)
 
 
+class _Home(click.Path):
+    """A directory. An empty name is none: it is what is left of a variable that is not set."""
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("its name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.group(cls=LazyGroup, verbs=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=_Home(path_type=Path, file_okay=False),
     envvar="MAILHOST_HOME",
     default=DEFAULT_HOME,
     show_default=True,
