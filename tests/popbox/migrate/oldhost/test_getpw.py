@@ -14,6 +14,7 @@ from tests.popbox.migrate.oldhosts import HOSTS, QMAIL, audited, put
         ("ann", "home/ann", ".qmail-"),
         ("ann-foo", "home/ann", ".qmail-foo-"),
         ("ann-foo.bar", "home/ann", ".qmail-foo:bar-"),
+        ("ann-", "home/ann", ".qmail--"),
         ("alias-list", f"{QMAIL}/alias", ".qmail-list-"),
         ("nobody-here", f"{QMAIL}/alias", ".qmail-nobody-here-"),
     ],

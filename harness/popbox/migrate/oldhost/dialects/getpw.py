@@ -39,7 +39,7 @@ def virtual_routes(
             user, ext = _found(users, prefix, control.home + b"/alias")
             home = _home(tree, host, user)
             if home is not None:
-                _add(tree, host, name, home, ext + b"-" if ext else b"", taken)
+                _add(tree, host, name, home, ext, taken)
             elif user.home != control.home + b"/alias":  # without that one nothing else takes mail: it bounces
                 host.lose(user.where, f"addresses of {name}", f"the home {shown(user.home)} of their user is not there")
 
@@ -54,12 +54,12 @@ def _users(tree: OldHostTree, host: OldHost) -> dict[bytes, User]:
 
 
 def _found(users: dict[bytes, User], prefix: bytes, alias: bytes) -> tuple[User, bytes]:
-    """The account that gets ``prefix-anything``, and the part of the extension that the prefix gives (Q-GETPW-2)."""
+    """The account that gets ``prefix-anything``, and what stands before ``anything`` in its extension (Q-GETPW-2)."""
     cuts = [len(prefix), *(end for end in range(len(prefix) - 1, 0, -1) if prefix[end : end + 1] == b"-")]
     for end in cuts:
         if end < NAME_OCTETS and (prefix[:end] in users or prefix[:end] == b"alias"):
-            return users.get(prefix[:end], User(alias, Where(file_of(alias)))), prefix[end + 1 :]
-    return users.get(b"alias", User(alias, Where(file_of(alias)))), prefix
+            return users.get(prefix[:end], User(alias, Where(file_of(alias)))), (prefix + b"-")[end + 1 :]
+    return users.get(b"alias", User(alias, Where(file_of(alias)))), prefix + b"-"
 
 
 def _home(tree: OldHostTree, host: OldHost, user: User) -> bytes | None:
