@@ -59,7 +59,7 @@ def text_of(path: Path) -> str:
         ScenarioError: it cannot be read.
     """
     try:
-        return octets_of(path, MOST_OCTETS).decode("utf-8")
+        return octets_of(path, MOST_OCTETS).decode("utf-8-sig")
     except OSError as error:
         raise ScenarioError(str(path), "", error.strerror or str(error)) from error
     except UnicodeDecodeError as error:

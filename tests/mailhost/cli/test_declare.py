@@ -311,6 +311,13 @@ jim.extensions = true
     assert host.refused("plan", str(file)).count("\n") == len(said) - 2, "plan makes passwords up"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(host: Host, file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    host.ok("apply", str(file))
+    file.write_bytes(b'\xef\xbb\xbf[domains."domain.com"]\nprefix = "other"\n')
+    assert 'line 1: [domains."domain.com"]: is there' in host.refused("apply", str(file))
+
+
 def test_a_prefix_that_is_changed_is_told_with_its_line(howto: Host, tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text('\n[domains."domain.com"]\nprefix = "other"\n[domains."x.com".mailboxes.ann]\n')

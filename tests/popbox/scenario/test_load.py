@@ -224,6 +224,12 @@ def test_a_password_is_one_line(tmp_path: Path, said: str, rule: str | None) -> 
         parse(text, tmp_path)
 
 
+def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert load(path).scenario.title == "t"
+
+
 def test_the_finder_of_lines_is_the_one_of_mailhost() -> None:
     """popbox and mailhost import nothing of each other, and both name lines of TOML: one text, kept twice."""
     ours, theirs = "harness/popbox/scenario/toml_lines.py", "images/mailhost/mailhost/accounts/sources/toml_lines.py"

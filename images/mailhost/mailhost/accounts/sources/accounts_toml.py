@@ -89,7 +89,7 @@ def decode(octets: bytes, path: Path) -> Accounts:
         InputError: as `load`.
     """
     try:
-        return parse(octets.decode("utf-8"), str(path))
+        return parse(octets.decode("utf-8-sig"), str(path))
     except UnicodeDecodeError as why:
         raise InputError(f"is not UTF-8 at octet {why.start}", file=str(path)) from why
 

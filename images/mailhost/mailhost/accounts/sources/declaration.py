@@ -44,7 +44,7 @@ class Declaration:
 
     @functools.cached_property
     def _lines(self) -> dict[TomlPath, int]:
-        return {_folded(path): line for path, line in lines_of(self.octets.decode()).items()}
+        return {_folded(path): line for path, line in lines_of(self.octets.decode("utf-8-sig")).items()}
 
 
 def _folded(path: TomlPath) -> TomlPath:

@@ -84,7 +84,7 @@ class HelperClient:
         answer = self._exchange(question)
         verdict, fields = answer[len(question) : len(question) + 1], answer[len(question) + 1 :]
         if verdict == b"!":
-            raise OSError("the root helper cannot read the file")
+            raise OSError("the root helper cannot use the file, or the line of this login; `mailhost lint` says why")
         return unpack(fields) if verdict == b"+" else None
 
     def _exchange(self, question: bytes) -> bytes:
