@@ -79,7 +79,7 @@ def test_hup_and_term_under_load_lose_no_session(box: Box, serve: Serve, signum:
     clients, waiting = open_sessions(box, server), server.client()
     server.process.send_signal(signum)
     if signum == signal.SIGTERM:
-        assert waiting.end() == b"", "it has not logged in"
+        assert waiting.end() == b"-ERR server stopping\r\n", "it has not logged in"
         assert eventually(lambda: refused(server))
     else:
         assert eventually(lambda: server.log().count('"reloaded"') == 2)
