@@ -267,6 +267,27 @@ def test_an_unknown_login_is_hashed_too_and_never_passes(monkeypatch: pytest.Mon
     assert seen == [DUMMY_HASH]
 
 
+def test_a_hash_that_counts_for_a_time_is_not_remembered() -> None:
+    memory, said = Credentials(lambda work: work(), lambda work: work()), list[bool]()
+    for password in (b"testpw", b"wrong"):
+        memory.once(b"DmIMm9e5Hc8ic", password, said.append)
+    assert said == [True, False]
+    assert not memory.known(Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/"), b"testpw")
+
+
+def test_a_check_that_breaks_is_no_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread ends with an answer, or the client would wait without one."""
+
+    def breaks(_password: bytes, _stored: bytes) -> bool:
+        raise MemoryError
+
+    monkeypatch.setattr(password_check, "verify", breaks)
+    memory, said = Credentials(lambda work: work(), lambda work: work()), list[bool]()
+    assert not judged(memory, Row(b"joe", b"DmIMm9e5Hc8ic", b"popuser", b"/"), b"testpw")
+    memory.once(b"DmIMm9e5Hc8ic", b"testpw", said.append)
+    assert said == [False]
+
+
 def test_counters_of_all_workers_add_up() -> None:
     counters = Counters(3)
     for worker in range(3):
