@@ -89,9 +89,8 @@ class LocalHost(LocalFiles):
         return host
 
     def _bring_up(self, deadline: float, own_disk: bool) -> None:
-        self._root.mkdir(0o700)
-        Path(self.home()).mkdir()
         for path in (self._root, Path(self.home())):
+            path.mkdir(0o700)
             path.chmod(0o755)  # popuser must pass through when we are root, whatever the umask
         self._check_way()
         (self._root / "log").mkdir()
