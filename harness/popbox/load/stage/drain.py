@@ -50,7 +50,8 @@ class Drain:
         wanted: Iterable[Mailbox] = boxes.values()
 
         def arrived(token: str, address: str) -> None:
-            owed[token] = {box for box in owed.get(token, ()) if not is_of(address, box)}
+            waiting = owed.get(token, set())
+            waiting -= {box for box in list(waiting) if is_of(address, box)}  # in place: several threads do it at once
 
         while True:
             if time.monotonic() > hurry_at:
