@@ -81,6 +81,12 @@ def test_everything_that_compose_makes_carries_the_label(tmp_path: Path) -> None
             assert one["labels"]["popbox.run"] == "0123abcd", f"{kind}.{name}"
 
 
+@pytest.mark.needs("compose")
+def test_health_is_asked_seldom_in_hosts_of_a_run_by_the_images_own_checks(tmp_path: Path) -> None:
+    services = rendered(stack(tmp_path, {}))["services"]  # type: ignore[index]
+    assert [one["healthcheck"] for one in services.values()] == [{"interval": "30s"}] * 2
+
+
 def instead(place: Path, name: str, text: str) -> Path:
     """A program of that name."""
     place.mkdir(exist_ok=True)

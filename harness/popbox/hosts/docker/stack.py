@@ -21,6 +21,8 @@ from popbox.settings import Settings
 # What compose.yaml makes for one MTA. `default` is the network of a file that names none.
 NETWORKS = ("smtp", "pop", "default")
 VOLUMES = ("control", "users", "alias", "queue", "popboxes", "log", "accounts", "tls")
+SELDOM = {"healthcheck": {"interval": "30s"}}
+"""Of the images it is 5 s. A run asks the services itself, and each check starts a dozen programs beside its tests."""
 
 
 class Stack(DockerCompose):
@@ -61,7 +63,7 @@ class Stack(DockerCompose):
         disks = small_disks(self._record.mta) if self._own_disk else {}
         holder = {HOLDER: label | holds(disks)} if disks else {}
         return {
-            "services": dict.fromkeys((self.smtp, "pop3"), label | built) | holder,
+            "services": dict.fromkeys((self.smtp, "pop3"), {**label, **built, **SELDOM}) | holder,
             "networks": dict.fromkeys(NETWORKS, label),
             "volumes": {name: label | disks.get(name, {}) for name in VOLUMES},
         }
