@@ -62,8 +62,9 @@ class Stack(DockerCompose):
         built = {"build": {"labels": image}} if Path(self.context, "images").is_dir() else {}
         disks = small_disks(self._record.mta) if self._own_disk else {}
         holder = {HOLDER: label | holds(disks)} if disks else {}
+        service: dict[str, object] = {**label, **built, **SELDOM}
         return {
-            "services": dict.fromkeys((self.smtp, "pop3"), {**label, **built, **SELDOM}) | holder,
+            "services": dict.fromkeys((self.smtp, "pop3"), service) | holder,
             "networks": dict.fromkeys(NETWORKS, label),
             "volumes": {name: label | disks.get(name, {}) for name in VOLUMES},
         }
