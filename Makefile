@@ -2,8 +2,8 @@
 VENV   := .venv
 PY     := $(VENV)/bin/python
 PYTHON ?= python3
-# Tests wait more than they compute, so three processes a processor; JOBS=0 runs them in one (tests/spread.py).
-JOBS   ?= $(shell expr 3 \* $$(nproc))
+# Tests wait more than they compute, so two processes a processor; JOBS=0 runs them in one (tests/spread.py).
+JOBS   ?= $(shell expr 2 \* $$(nproc))
 SPREAD  = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 # A pytest in a fresh clone compiles hundreds of files, and so does each that a test starts, where none of it is kept.
