@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from popbox.cli.options import address, read_remote, remote_options
-from popbox.cli.output import echo
+from popbox.cli.output import FOLDER, echo
 from popbox.errors import UnusableError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import choose, start
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 NEEDED = ("duckdb", "locust")  # the extra `load` brings them
 MISSING = "popbox load needs Locust and DuckDB: pip install 'popbox[load]'"
-FOLDER = click.Path(path_type=Path, file_okay=False)
 budgets = click.option("--budget", "budgets", multiple=True, metavar="LIMIT", help="Such as accept_p99=250ms; repeat.")
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
 from popbox.printable import plain
+
+
+class _Folder(click.Path):
+    """A directory to write into. An empty name is none: it is what is left of a variable that is not set."""
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("its name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Folder(path_type=Path, file_okay=False)
 
 
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:

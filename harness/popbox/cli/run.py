@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from popbox.cli.options import allow_writes, opened_store, read_remote, remote_options, token
-from popbox.cli.output import echo
+from popbox.cli.output import FOLDER, echo
 from popbox.errors import HostError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
@@ -34,7 +34,6 @@ PASSED, FAILED, NOTHING_PROVED = 0, 1, 4
 DEMO = "howto-telnet.toml"
 Form = Callable[[Report], str]
 FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,3 +64,22 @@ def test_it_is_refused_at_once(way: str, kind: str, place: dict[str, str]) -> No
     assert named in str(done.exception)
     assert len(str(done.exception).splitlines()) == 1
     assert "Errno" not in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["migrate", "import", "HOME", "--to"],
+        ["migrate", "export", "HOME", "--to", "dovecot", "--out"],
+        ["run", "--report"],
+        ["load", "LOAD", "--report"],
+    ],
+)
+def test_an_empty_name_is_no_folder_to_write_into(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(cli, [*words, ""])
+    assert ended.exit_code == 2
+    assert "its name is empty" in ended.output
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import click
 
 from popbox.cli.moving.audit import read
 from popbox.cli.moving.import_report import report
+from popbox.cli.output import FOLDER
 from popbox.migrate.export.run import KINDS, Wish, run
 
 
@@ -23,7 +24,7 @@ def _owner(_ctx: click.Context, _param: click.Parameter, text: str) -> tuple[int
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True, metavar="DIR",
               help="The qmail home to leave, or a copy of it; it is only read.")  # fmt: skip
 @click.option("--to", "kind", type=click.Choice(KINDS), required=True, help="For which server.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR",
+@click.option("--out", type=FOLDER, required=True, metavar="DIR",
               help="Takes mail/, the files of the other server, and the state of the export.")  # fmt: skip
 @click.option("--as", "stands_for", metavar="PATH", help="What the copy is on its own host, such as /var/qmail.")
 @click.option("--profile", type=click.Choice(["rfc1939", "qmail"]), default="rfc1939", show_default=True,

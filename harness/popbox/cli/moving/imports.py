@@ -11,6 +11,7 @@ import click
 from popbox.cli.moving.audit import environ_of, read, source_options
 from popbox.cli.moving.import_pop3 import fetch, over_pop3, pop3_options
 from popbox.cli.moving.import_report import report
+from popbox.cli.output import FOLDER
 from popbox.migrate.copy import limits
 from popbox.migrate.copy.courier import as_courier
 from popbox.migrate.copy.destination import FILES, POP3, Place
@@ -40,7 +41,7 @@ def _arrange(_ctx: click.Context, _param: click.Parameter, form: str | None) -> 
 @click.pass_context
 @source_options(required=False)
 @pop3_options
-@click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR",
+@click.option("--to", type=FOLDER, required=True, metavar="DIR",
               help="Takes accounts.toml, not-carried.txt, the state of the import, and the mail.")  # fmt: skip
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
               help="Declare the accounts on this qmail home and put the mail into its boxes.")  # fmt: skip
