@@ -11,10 +11,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from tests.mailhost.cli.support import HOWTO_CRYPT, Host
-
-from mailhost.cli import main
 
 
 def test_init_makes_what_is_missing_and_keeps_what_is_there(empty: Host) -> None:
@@ -50,11 +47,6 @@ def test_init_does_not_change_the_hosts_name(host: Host) -> None:
 def test_init_remembers_how_logins_are_numbered(empty: Host) -> None:
     empty.ok("init", "--me", "m.example", "--logins", "pop00001")
     assert empty.text("users/logins") == "policy pop00001\n"
-
-
-@pytest.mark.parametrize("home", ["/tmp/a:b", "/tmp/a\nb", "/tmp/gr\udcf6\udcdfe"])
-def test_a_home_that_cannot_stand_in_users_assign(home: str) -> None:
-    assert "stands in users/assign" in Host(Path(home)).run("init").stderr
 
 
 def test_add_writes_the_howtos_lines(host: Host) -> None:
@@ -118,57 +110,6 @@ def test_q_getpw_5_a_prefix_that_is_an_account_is_refused(host: Host, monkeypatc
 def test_without_rcpthosts_nothing_is_added(host: Host) -> None:
     (host.home / "control/rcpthosts").unlink()
     assert "accepts mail for every domain" in host.refused("domain", "add", "domain.com", code=1)
-
-
-READING = [
-    "accounts", "accounts --lint",
-    "apply a.toml", "plan a.toml", "export", "lint", "lint --json", "lint --fix", "explain joe@domain.com",
-    "domain list", "domain list --json", "domain show domain.com", "mailbox list", "mailbox list domain.com",
-    "mailbox show joe@domain.com", "forward list", "catchall list", "alias list",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("verb", READING)
-def test_a_mistyped_home_is_no_empty_host(empty: Host, verb: str, tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text("")
-    words = [str(tmp_path / word) if word == "a.toml" else word for word in verb.split()]
-    done = empty.run(*words)
-    assert (done.exit_code, done.stdout) == (111, "")
-    assert f"{empty.home}" in done.stderr
-    assert f"missing; `mailhost --home {empty.home} init` makes" in done.stderr
-    assert not empty.home.exists()
-    assert "Usage: " in empty.ok(words[0], "--help")
-
-
-def test_a_directory_without_control_is_no_empty_host_either(empty: Host) -> None:
-    empty.home.mkdir()
-    said = empty.refused("export", code=111)
-    assert f"{empty.home}/control: missing; `mailhost --home {empty.home} init` makes it" in said
-
-
-def test_a_relative_home_needs_a_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was `mailhost: output: No such file or directory`."""
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
-    for home in ("rel", "../rel"):
-        asked = CliRunner().invoke(main, ["--home", home, "export"])
-        assert asked.exit_code == 2
-        assert f"Invalid value for --home: {home} is relative, and the current directory is gone\n" in asked.stderr
-
-
-def test_advice_names_the_home_that_was_given_and_no_other(empty: Host) -> None:
-    """It is to be pasted: quoted for a shell, and without what the shell's own MAILHOST_HOME says."""
-    odd = empty.home.with_name("a b")
-    asked = CliRunner().invoke(main, ["--home", str(odd), "export"])
-    assert asked.stderr == f"mailhost: {odd}: missing; `mailhost --home '{odd}' init` makes it\n"
-    asked = CliRunner(env={"MAILHOST_HOME": str(odd)}).invoke(main, ["export"])
-    assert asked.stderr == f"mailhost: {odd}: missing; `mailhost init` makes it\n"
-
-
-def test_a_missing_tree_is_temporary(empty: Host) -> None:
-    empty.home.mkdir()
-    assert f"mailhost --home {empty.home} init" in empty.refused("domain", "add", "domain.com", code=111)
 
 
 @pytest.mark.parametrize("name", ["domain.com.", "a b", "../x", "x\ny.com", "1.2.3.4"])

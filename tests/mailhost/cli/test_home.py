@@ -1,4 +1,4 @@
-"""The qmail home may lie below a directory with any name that a line of users/assign can hold."""
+"""The qmail home: any name that a line of users/assign can hold, one that is mistyped, one that is relative."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ TALK = [
     ["mailbox", "rename", "joe@domain.com", "jane@domain.com"],
     ["mailbox", "del", "jane@domain.com"],
 ]
+
+READING = [
+    "accounts", "accounts --lint",
+    "apply a.toml", "plan a.toml", "export", "lint", "lint --json", "lint --fix", "explain joe@domain.com",
+    "domain list", "domain list --json", "domain show domain.com", "mailbox list", "mailbox list domain.com",
+    "mailbox show joe@domain.com", "forward list", "catchall list", "alias list",
+]  # fmt: skip
 
 
 def spoken(home: Path) -> list[tuple[int, str]]:
@@ -81,3 +88,51 @@ def test_an_empty_name_makes_no_home_of_the_directory_that_one_is_in(
     ran = CliRunner().invoke(main, ["--home", "", "init", "--me", "mail.example.net"])
     assert (ran.exit_code, list(tmp_path.iterdir())) == (2, [])
     assert "its name is empty" in ran.output
+
+
+@pytest.mark.parametrize("home", ["/tmp/a:b", "/tmp/a\nb", "/tmp/gr\udcf6\udcdfe"])
+def test_a_home_that_cannot_stand_in_users_assign(home: str) -> None:
+    assert "stands in users/assign" in Host(Path(home)).run("init").stderr
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_a_mistyped_home_is_no_empty_host(empty: Host, verb: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("")
+    words = [str(tmp_path / word) if word == "a.toml" else word for word in verb.split()]
+    done = empty.run(*words)
+    assert (done.exit_code, done.stdout) == (111, "")
+    assert f"{empty.home}" in done.stderr
+    assert f"missing; `mailhost --home {empty.home} init` makes" in done.stderr
+    assert not empty.home.exists()
+    assert "Usage: " in empty.ok(words[0], "--help")
+
+
+def test_a_directory_without_control_is_no_empty_host_either(empty: Host) -> None:
+    empty.home.mkdir()
+    said = empty.refused("export", code=111)
+    assert f"{empty.home}/control: missing; `mailhost --home {empty.home} init` makes it" in said
+
+
+def test_a_relative_home_needs_a_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was `mailhost: output: No such file or directory`."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for home in ("rel", "../rel"):
+        asked = CliRunner().invoke(main, ["--home", home, "export"])
+        assert asked.exit_code == 2
+        assert f"Invalid value for --home: {home} is relative, and the current directory is gone\n" in asked.stderr
+
+
+def test_advice_names_the_home_that_was_given_and_no_other(empty: Host) -> None:
+    """It is to be pasted: quoted for a shell, and without what the shell's own MAILHOST_HOME says."""
+    odd = empty.home.with_name("a b")
+    asked = CliRunner().invoke(main, ["--home", str(odd), "export"])
+    assert asked.stderr == f"mailhost: {odd}: missing; `mailhost --home '{odd}' init` makes it\n"
+    asked = CliRunner(env={"MAILHOST_HOME": str(odd)}).invoke(main, ["export"])
+    assert asked.stderr == f"mailhost: {odd}: missing; `mailhost init` makes it\n"
+
+
+def test_a_missing_tree_is_temporary(empty: Host) -> None:
+    empty.home.mkdir()
+    assert f"mailhost --home {empty.home} init" in empty.refused("domain", "add", "domain.com", code=111)
