@@ -168,10 +168,8 @@ def test_a_run_whose_log_is_asked_is_joined_once_and_so_is_one_that_is_interrupt
         with Journal(run.folder, "stage-other") as journal:
             journal.write("accept", token="t2", box="joe@a", digest="d", octets=9, took_us=1_000)
 
-    def logged(_host: object, cases: Sequence[Case], folder: Path) -> dict[str, list[str]]:
-        lines = {one.token: ["a line"] for one in cases}
-        (folder / EVIDENCE).write_text(json.dumps(lines))
-        return lines
+    def logged(_host: object, cases: Sequence[Case], folder: Path) -> None:
+        (folder / EVIDENCE).write_text(json.dumps({one.token: ["a line"] for one in cases}))
 
     monkeypatch.setattr(books, "opened", joined)
     monkeypatch.setattr(stage, "evidence", logged)
