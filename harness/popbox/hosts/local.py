@@ -24,7 +24,7 @@ from popbox.hosts.base import CHAIN, POPUSER_UID, Ability, Command, Ran, Service
 from popbox.hosts.following import FileFollower, end_of
 from popbox.hosts.local_files import LocalFiles, loopback, scratch
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
-from popbox.hosts.readiness import wait_for, wait_ready
+from popbox.hosts.readiness import wait_for, wait_ready, wait_until
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
 from popbox.hosts.warm import Warm, join, leave
 from popbox.scenario.names import Disk
@@ -187,7 +187,12 @@ class LocalHost(LocalFiles):
 
     def pause(self, service: Service, on: bool) -> None:
         """See Host."""
-        _signal(self._process(service), signal.SIGSTOP if on else signal.SIGCONT)
+        process = self._process(service)
+        _signal(process, signal.SIGSTOP if on else signal.SIGCONT)
+        if on:
+            wait_until(lambda: process.stopped() or not process.lives(), time.monotonic() + STOP_S)
+            if not process.stopped():
+                raise HostError(self.alive(service) or f"{service} was sent SIGSTOP and runs on")
 
     def cut(self, service: Service, on: bool) -> None:
         """See Host."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from pathlib import Path
 
+import pytest
 from tests.popbox.standin import standin
 
+from popbox.errors import HostError
 from popbox.hosts.base import Host
 from popbox.hosts.choose import attach
 from popbox.hosts.local import LocalHost
@@ -58,3 +62,16 @@ def test_what_another_popbox_has_started_ends_in_order(tmp_path: Path) -> None:
         assert isinstance(host, LocalHost)
         assert host._children["pop3"].wait(60) == 0, "by TERM, and not by KILL"
         assert registry.all() == []
+
+
+def test_a_service_is_frozen_once_pause_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGSTOP takes its time on a busy machine: what looks next must not see a service that works."""
+    signalled = os.killpg
+    with standin(tmp_path) as host:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "killpg", lambda *of: threading.Timer(0.2, signalled, of).start())
+            host.pause("smtp", True)
+        assert host.ailments() == ["smtp: its process is stopped (SIGSTOP) and does not answer"]
+        host.kill("smtp")
+        with pytest.raises(HostError, match="its process was killed by signal 9"):
+            host.pause("smtp", True)

@@ -10,6 +10,7 @@ import pytest
 from tests.popbox.cli.test_cli import popbox
 from tests.popbox.load.broken import expected
 
+from popbox.load.books.journal import FETCH_ENDED
 from popbox.load.books.samples import read as samples
 
 SHORT = """
@@ -62,7 +63,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_each_message_that_was_accepted_is_fetched_once(ran: tuple[Path, str]) -> None:
     table = json.loads((ran[0] / "load.json").read_text())
     assert table["verdict"]["accepted"] >= 20
-    assert table["verdict"]["counts"]["once"] >= table["verdict"]["accepted"]
+    # What was delivered just before the kill may be delivered once more; what the end cut off is handed out again.
+    explained = [one for one in table["verdict"]["cases"] if one["verdict"] == "explained"]
+    assert not [one for one in explained if "kill smtp" not in one["why"] and FETCH_ENDED not in one["why"]]
+    assert table["verdict"]["counts"]["once"] + len(explained) >= table["verdict"]["accepted"]
     assert [text for text in table["world"]["faults"] if re.fullmatch(r"kill smtp at \d\.\d s", text)]
     assert (table["world"]["host"], table["world"]["mta"]) == ("local", "stand-in")
     assert {verb for verb, one in table["figures"]["verbs"] if one["count"]} == {"UIDL", "RETR", "DELE", "QUIT"}
