@@ -84,7 +84,10 @@ def test_e_37_h_16_q_dot_4_an_empty_dash_does_not_try_qmail_default(tmp_path: Pa
     (tmp_path / ".qmaildefault").write_text("./Maildir/\n")
     assert found(tmp_path, b"", b"").name == b".qmaildefault"
     (tmp_path / ".qmail").write_text("&a@b\n")
-    assert found(tmp_path, b"", b"") == Found(b".qmail", b"&a@b\n", executable=False, default=None, tried=())
+    (tmp_path / ".qmail").chmod(0o700)
+    there = found(tmp_path, b"", b"")
+    assert there == Found(b".qmail", b"&a@b\n", mode=0o100700, default=None, tried=())
+    assert there.executable
 
 
 def test_h_13_q_dot_5_an_extension_with_an_empty_dash_never_reaches_qmail(tmp_path: Path) -> None:
@@ -238,9 +241,10 @@ def test_e_44_h_15_q_local_3_4_5_modes_of_the_home(tmp_path: Path, mode: int, fa
 
 def test_q_local_5_a_home_that_can_only_be_searched_is_enough(host: Home) -> None:
     box = host.box("joe", dot_qmail="#\n")
+    (box / ".qmail").chmod(0o600)
     box.chmod(0o100)
     assert as_user(UID, GID, lambda: (check_home(path(box)), find(path(box), b"", b""))) == (
         None,
-        Found(b".qmail", b"#\n", executable=False, default=None, tried=()),
+        Found(b".qmail", b"#\n", mode=0o100600, default=None, tried=()),
     )
     box.chmod(0o700)

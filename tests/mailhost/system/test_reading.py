@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailhost.system.reading import Refused, TooLarge, open_given, read_given
+from mailhost.system.reading import CHUNK, Refused, TooLarge, open_given, read_at_most, read_given
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,15 @@ def test_a_pipe_is_refused_where_its_text_cannot_stand_still() -> None:
         open_given(f"/proc/self/fd/{reader}", pipes=False)
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize("octets", [0, 1, 11, CHUNK, CHUNK + 1, 3 * CHUNK])
+def test_a_file_is_read_whole_whatever_its_size_was_said_to_be(tmp_path: Path, octets: int) -> None:
+    """It may have grown since it was looked at; what lies in /proc has no size."""
+    (tmp_path / "f").write_bytes(bytes(octets))
+    descriptor = os.open(tmp_path / "f", os.O_RDONLY)
+    for size in (0, octets, octets + 1, max(0, octets - 1)):
+        for most in (1 << 30, 10):
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            assert len(read_at_most(descriptor, most, size)) == min(most, octets), (size, most)
+    os.close(descriptor)

@@ -45,30 +45,42 @@ def shown(pages: Pages, host: Host, asked: Asked) -> dict[str, Any]:
         said = {**declared(host), "findings": [], "unlinted": error.what}
     beside, loose = _placed(said)
     fits = _search(asked.of, said["domains"])
-    rows: dict[str, list[tuple[str, tuple[Any, ...]]]] = {
-        "lint": [(f"{number:09}", (one,)) for number, one in enumerate(loose)],
-        "domains": [(one["domain"], (one,)) for one in said["domains"] if fits(f"@{one['domain']}")],
-        "forwards": [(one["address"], (one,)) for one in said["forwards"] if fits(one["address"])],
+    rows: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        "lint": [(f"{number:09}", one) for number, one in enumerate(loose)],
+        "domains": [(one["domain"], one) for one in said["domains"] if fits(f"@{one['domain']}")],
+        "forwards": [(one["address"], one) for one in said["forwards"] if fits(one["address"])],
         "mailboxes": [
-            (one["address"], (one, below(_maildir(one), host.home()), beside.get(one["login"], ())))
+            (one["address"], one)
             for one in said["mailboxes"]
             if fits(one["address"], *one["aliases"], one["login"] or "")
         ],
     }
+
+    def of_mailbox(one: dict[str, Any]) -> tuple[Any, ...]:
+        return one, below(_maildir(one), host.home()), beside.get(one["login"], ())
+
     sections, left = dict[str, Section](), ROWS_OCTETS
     for name in SECTIONS if not asked.show else (asked.show,):
         most = left if name in (asked.show, SECTIONS[-1]) else BESIDE_OCTETS
-        sections[name] = _section(pages, asked, name, rows[name], most)
+        of_row = of_mailbox if name == "mailboxes" else lambda one: (one,)
+        sections[name] = _section(pages, asked, name, rows[name], of_row, most)
         left -= sum(len(row.encode()) for row in sections[name].rows)
     totals = {name: len(said[name]) for name in ("domains", "mailboxes", "forwards", "findings")}
     return {"sections": sections, "totals": totals, "unlinted": said["unlinted"]}
 
 
-def _section(pages: Pages, asked: Asked, name: str, rows: list[tuple[str, tuple[Any, ...]]], most: int) -> Section:
-    """One list from where it was asked for, as much as fits."""
+def _section(
+    pages: Pages,
+    asked: Asked,
+    name: str,
+    rows: list[tuple[str, dict[str, Any]]],
+    of_row: Callable[[dict[str, Any]], tuple[Any, ...]],
+    most: int,
+) -> Section:
+    """One list from where it was asked for, as much as fits; ``of_row``: what the macro of a row takes."""
     after = _key(asked.after) if asked.show and asked.after else ("", "")
     rest = sorted((row for row in rows if _key(row[0]) > after), key=lambda row: _key(row[0]))
-    made = pages.fitting("accounts_rows.html.j2", name, (values for _, values in rest[:PAGE]), most)
+    made = pages.fitting("accounts_rows.html.j2", name, (of_row(one) for _, one in rest[:PAGE]), most)
     if len(made) == len(rest):
         return Section(made, "")
     query = {"of": asked.of, "show": name, "after": rest[len(made) - 1][0]}

@@ -80,14 +80,17 @@ def row(line: bytes, number: int, file: str) -> Row:
     fields = line.split(b":")
     if len(fields) != 4:
         raise PoppasswdError(file, number, "line", f"login:crypt:realuser:home has four fields, this has {len(fields)}")
+    login, crypt, realuser, home = fields
+    if login and realuser and home.startswith(b"/") and b"\0" not in line and b"\r" not in line:
+        return Row(login, crypt, realuser, home, number)  # nearly all: nothing to name
     for name, value in zip(("login", "crypt", "realuser", "home"), fields, strict=True):
         if not value and name != "crypt":
             raise PoppasswdError(file, number, name, "is empty")
         if b"\0" in value or value.endswith(b"\r"):
             raise PoppasswdError(file, number, name, "holds a NUL or ends in a carriage return")
-    if not fields[3].startswith(b"/"):
+    if not home.startswith(b"/"):
         raise PoppasswdError(file, number, "home", "is not absolute")
-    return Row(fields[0], fields[1], fields[2], fields[3], number)
+    return Row(login, crypt, realuser, home, number)
 
 
 def find(path: str | os.PathLike[str], login: bytes) -> Row | None:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from mailhost.qmail.control import DEFAULT_DELIVERY
 from mailhost.qmail.failure import Failure, error_text, is_temporary
+from mailhost.system.reading import read_at_most
 
 WRITABLE = stat.S_IWOTH  # conf-patrn of the stock build; group-writable passes (Q-LOCAL-3, E-44)
 HOME_WRITABLE = Failure(permanent=False, text="Uh-oh: home directory is writable. (#4.7.0)")
@@ -32,8 +33,8 @@ _DEFAULT = b"default"
 MOST_OCTETS = 1 << 20
 """Our choice: 30,000 forwards. qmail reads any size, and defers when it runs out of memory; a sparse file of 64 GiB
 costs its owner nothing."""
-Opened: TypeAlias = "tuple[bytes, bool] | Failure | None"
-"""What stands under a name: (content, owner may execute), a refusal, or None when it counts as absent (Q-DOT-7..9)."""
+Opened: TypeAlias = "tuple[bytes, int] | Failure | None"
+"""What stands under a name: (content, st_mode), a refusal, or None when it counts as absent (Q-DOT-7..9)."""
 
 
 class Kind(Enum):
@@ -62,14 +63,20 @@ class Instruction:
 class Found:
     """The instructions to follow: ``name`` is the .qmail file, None for the default delivery that needs no file.
 
-    ``tried``: the names tried before it. ``default``: the value of DEFAULT; None: it is not set (Q-DOT-10).
+    ``mode`` is the file's st_mode. ``default``: the value of DEFAULT; None: it is not set (Q-DOT-10). ``tried``: the
+    names tried before it.
     """
 
     name: bytes | None
     text: bytes
-    executable: bool
+    mode: int
     default: bytes | None
     tried: tuple[bytes, ...]
+
+    @property
+    def executable(self) -> bool:
+        """Whether its owner may execute it."""
+        return bool(self.mode & stat.S_IXUSR)
 
 
 def safe(ext: bytes) -> bytes:
@@ -151,12 +158,12 @@ def search(dash: bytes, ext: bytes, open_one: Callable[[bytes], Opened]) -> Foun
         if isinstance(opened, Failure):
             return opened
         if opened is not None:
-            text, executable = opened
-            return Found(name, text, executable, default, tuple(tried))
+            text, mode = opened
+            return Found(name, text, mode, default, tuple(tried))
         tried.append(name)
     if dash:
         return NO_MAILBOX
-    return Found(None, b"", executable=False, default=None, tried=tuple(tried))
+    return Found(None, b"", mode=0, default=None, tried=tuple(tried))
 
 
 def _leads_elsewhere(home_dir: bytes, name: bytes) -> bool:
@@ -177,13 +184,13 @@ def _open(home_dir: bytes, name: bytes, follow: bool) -> Opened:
     except OSError as error:
         return not_opened(name, error)
     try:
-        mode = os.fstat(fd).st_mode
-        if not stat.S_ISREG(mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             return None
-        if mode & WRITABLE:
+        if status.st_mode & WRITABLE:
             return FILE_WRITABLE
-        text = content(fd, name)
-        return text if isinstance(text, Failure) else (text, bool(mode & stat.S_IXUSR))
+        text = read_at_most(fd, MOST_OCTETS + 1, status.st_size)
+        return too_large(name) if len(text) > MOST_OCTETS else (text, status.st_mode)
     finally:
         os.close(fd)
 
@@ -196,14 +203,8 @@ def not_opened(name: bytes, error: OSError) -> Failure | None:
     return None
 
 
-def content(fd: int, name: bytes) -> bytes | Failure:
-    """The text of an open .qmail file, or that it is too large for us to read."""
-    pieces, left = [], MOST_OCTETS + 1
-    while left and (piece := os.read(fd, min(left, 1 << 16))):
-        pieces.append(piece)
-        left -= len(piece)
-    if left:
-        return b"".join(pieces)
+def too_large(name: bytes) -> Failure:
+    """A .qmail file of more than MOST_OCTETS is not read."""
     return Failure(permanent=False, text=f"{os.fsdecode(name)} is larger than {MOST_OCTETS} octets, and not read.")
 
 

@@ -187,7 +187,7 @@ class Beneath:
                 return None
             if found.st_nlink > 1 and found.st_uid != owner:
                 raise Refused(errno.EPERM, _second_name(found), self._shown(path))
-            return read_bounded(descriptor, most, self._shown(path))
+            return read_bounded(descriptor, most, self._shown(path), found.st_size)
         finally:
             os.close(descriptor)
 

@@ -78,7 +78,7 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
 def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Finding]:
     """The lines of one .qmail."""
     name = line.entry.home + b"/" + (found.name or b"")
-    mode = stat.S_IMODE(os.lstat(name).st_mode)
+    mode = stat.S_IMODE(found.mode)
     if mode & 0o022:
         mend = functools.partial(_shut, facts, _name(name), 0o600) if facts.own_box(name) else None
         text = f"has mode {mode:04o}: others can write it"
@@ -124,7 +124,8 @@ def _is_special(path: bytes) -> bool:
 def _maildir(facts: Facts, line: AssignLine, maildir: bytes) -> Iterator[Finding]:
     """tmp, new and cur, each of the line's uid (H-34)."""
     identity = _identity(line)
-    found = [_owner(os.path.join(maildir, name)) for name in (b"tmp", b"new", b"cur")]
+    inside = os.path.join(maildir, b"")
+    found = [_owner(inside + name) for name in (b"tmp", b"new", b"cur")]
     if found == [identity.uid] * 3:
         return
     owners = dict(zip(("tmp", "new", "cur"), found, strict=True))

@@ -94,6 +94,11 @@ class Facts:
     rows: list[Row]
     bad_rows: list[tuple[int, str]]
     _homes: dict[bytes, Home] = field(default_factory=dict)
+    _here: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The home as paths in the files have it, encoded once and not for each line."""
+        self._here = os.fsencode(self.layout.home)
 
     def home(self, path: bytes) -> Home:
         """What stands at a home; it is looked at once for all rules."""
@@ -113,10 +118,9 @@ class Facts:
 
     def outside(self, home: bytes) -> bool:
         """True where the directory of a line, links followed, is not below this home."""
-        here = os.fsencode(self.layout.home)
-        if home.startswith(here + b"/") and b"/../" not in home + b"/" and not self.home(home).is_link:
+        if home.startswith(self._here + b"/") and b"/../" not in home + b"/" and not self.home(home).is_link:
             return False
-        return not os.path.realpath(home).startswith(os.path.realpath(here) + b"/")
+        return not os.path.realpath(home).startswith(os.path.realpath(self._here) + b"/")
 
     def virtual(self) -> list[tuple[str, str, int]]:
         """(domain, prefix, line) of each whole domain in virtualdomains, as qmail looks them up."""

@@ -21,6 +21,7 @@ from mailhost.qmail.dotqmail import (
     names,
     not_opened,
     search,
+    too_large,
 )
 from mailhost.qmail.failure import Failure, error_text
 
@@ -132,9 +133,8 @@ class TreeDisk:
         if status.st_mode & WRITABLE:
             return FILE_WRITABLE
         if len(text) > MOST_OCTETS:
-            shown = os.fsdecode(name)
-            return Failure(permanent=False, text=f"{shown} is larger than {MOST_OCTETS} octets, and not read.")
-        return text, bool(status.st_mode & stat.S_IXUSR)
+            return too_large(name)
+        return text, status.st_mode
 
     def maildir(self, path: bytes) -> Failure | None:
         """See Disk. One that the copy does not hold is taken for sound: only its place is known."""
