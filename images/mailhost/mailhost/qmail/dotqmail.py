@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from mailhost.qmail.control import DEFAULT_DELIVERY
 from mailhost.qmail.failure import Failure, error_text, is_temporary
-from mailhost.system.reading import read_at_most
 
 WRITABLE = stat.S_IWOTH  # conf-patrn of the stock build; group-writable passes (Q-LOCAL-3, E-44)
 HOME_WRITABLE = Failure(permanent=False, text="Uh-oh: home directory is writable. (#4.7.0)")
@@ -189,8 +188,8 @@ def _open(home_dir: bytes, name: bytes, follow: bool) -> Opened:
             return None
         if status.st_mode & WRITABLE:
             return FILE_WRITABLE
-        text = read_at_most(fd, MOST_OCTETS + 1, status.st_size)
-        return too_large(name) if len(text) > MOST_OCTETS else (text, status.st_mode)
+        text = _content(fd)
+        return too_large(name) if text is None else (text, status.st_mode)
     finally:
         os.close(fd)
 
@@ -201,6 +200,15 @@ def not_opened(name: bytes, error: OSError) -> Failure | None:
         text = f"Unable to open {os.fsdecode(name)}: {error_text(error.errno)}. (#4.3.0)"
         return Failure(permanent=False, text=text)
     return None
+
+
+def _content(fd: int) -> bytes | None:
+    """The text of an open .qmail file, None where it is too large for us to read."""
+    pieces, left = [], MOST_OCTETS + 1
+    while left and (piece := os.read(fd, min(left, 1 << 16))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces) if left else None
 
 
 def too_large(name: bytes) -> Failure:
