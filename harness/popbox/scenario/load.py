@@ -74,7 +74,7 @@ def table_of(text: str, path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also a number of more digits than Python takes
         raise ScenarioError(str(path), "", f"not TOML: {error}") from error
     except RecursionError as error:
         raise ScenarioError(str(path), "", "it is nested too deeply") from error

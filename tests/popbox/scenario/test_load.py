@@ -22,6 +22,9 @@ ONE_VERB = f"{{file}}: line 2: step 1: a step has exactly one verb of: {VERBS}"
 
 MALFORMED = {
     "title = ": "{file}: not TOML: Invalid value (at end of document)",
+    'title = "t"\nx = '
+    + "9" * 5000: "{file}: not TOML: Exceeds the limit (4300 digits) for integer string conversion: "
+    "value has 5000 digits; use sys.set_int_max_str_digits() to increase the limit",
     'title = "t"': "{file}: step: this key is required",
     'title = "t"\nstep = []': "{file}: line 2: step: List should have at least 1 item after validation, not 0",
     GOOD + "nmae = 1": "{file}: line 4: step 1.nmae: unknown key; did you mean 'name'? " + IN_A_STEP,

@@ -69,9 +69,9 @@ def earlier_hashes(path: Path) -> dict[str, str]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
+    except (OSError, ValueError, RecursionError) as why:
         raise PopboxError(f"{path}: an earlier run's file cannot be read: {why}") from why
-    boxes = [box for table in tables["domains"].values() for box in table.get("mailboxes", {}).values()]
+    boxes = [box for table in tables.get("domains", {}).values() for box in table.get("mailboxes", {}).values()]
     return {box["login"]: box["crypt"] for box in boxes if "login" in box}
 
 

@@ -36,6 +36,12 @@ def test_the_houses_own_example() -> None:
     assert accounts_toml.parse(accounts_toml.render(read), "again") == read
 
 
+@pytest.mark.parametrize("text", [f"x = {'9' * 5000}", f"x = {'[' * 5000}", "x = 1\0", "x = 1\ry = 2"])
+def test_what_no_reader_takes_is_a_mistake_of_the_file(text: str) -> None:
+    with pytest.raises(InputError, match=r"accounts\.toml: is not TOML: "):
+        accounts_toml.parse(text, "accounts.toml")
+
+
 SCHEMES = "des, md5, sha256, sha512, bcrypt, yescrypt"
 NO_HASH = f"is not a crypt(3) hash of a known scheme ({SCHEMES}); `mailhost mkpasswd` makes one"
 

@@ -106,9 +106,11 @@ class _Export:
         if not self.kind or text is None:
             raise OldHostError(f"{self.tree.name}: is no directory of `popbox migrate export`")
         try:
-            return _Accounts.model_validate(tomllib.loads(text.decode()))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
+            table = tomllib.loads(text.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as why:
             raise OldHostError(f"{self.where}: cannot be read: {why}") from why
+        try:
+            return _Accounts.model_validate(table)
         except ValidationError as why:
             first = why.errors(include_url=False, include_input=False)[0]
             at = ".".join(map(str, first["loc"]))

@@ -15,13 +15,15 @@ from mailhost.accounts.change.transaction import Transaction
 from mailhost.accounts.errors import BusyError
 from mailhost.accounts.files.control_lists import Lines
 from mailhost.accounts.layout import Layout, require
-from mailhost.accounts.lint import assign, boxes, control, logins, state
+from mailhost.accounts.lint import assign, boxes, control, forwards, logins, octets, state
 from mailhost.accounts.lint.facts import Facts, Finding, gather
 
 RULES: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
+    *octets.RULES,
     *control.RULES,
     *assign.RULES,
     *boxes.RULES,
+    *forwards.RULES,
     *logins.RULES,
     *state.RULES,
 )

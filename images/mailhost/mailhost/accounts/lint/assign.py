@@ -18,6 +18,7 @@ from mailhost.qmail.newu import make, open_bounded
 from mailhost.system.reading import TooLarge, read_file
 
 CDB_OCTETS = 1 << 32  # cdb(5): its positions are 32 bits
+DASH = ord("-")
 ASSIGN, CDB = "users/assign", "users/cdb"
 
 
@@ -83,6 +84,23 @@ def shadows(facts: Facts) -> Iterator[Finding]:
             if prefixes[domain] != own:
                 text = f"+{_shown(line.entry.address)} takes every address of {domain} that has no line of its own"
                 yield Finding("error", "plus-shadows-domain", line.file, line.number, text)
+
+
+def unreachable(facts: Facts) -> Iterator[Finding]:
+    """Lines of a domain that start with no prefix of virtualdomains: no mail of a virtual domain comes there."""
+    if facts.controls is None:
+        return
+    prefixes = {line.value.lower() + b"-" for line in facts.controls.virtualdomains.lines}
+    own = {domain: prefix for domain, prefix, _ in facts.virtual()}
+    told: set[str] = set()
+    for line in facts.entries:
+        domain = Path(line.file).name
+        if domain not in own or line.file in told:
+            continue
+        if not any(line.address[:end] in prefixes for end, octet in enumerate(line.address, start=1) if octet == DASH):
+            told.add(line.file)
+            text = f"{_shown(line.entry.address)} does not start with {own[domain]}-: no mail for {domain} comes here"
+            yield Finding("warning", "address-unreachable", line.file, line.number, text)
 
 
 def identity(facts: Facts) -> Iterator[Finding]:
@@ -188,4 +206,4 @@ def _shown(octets: bytes) -> str:
     return octets.decode("latin-1")
 
 
-RULES = (broken, twice, loose_plus, shadows, identity, lost_parts, stale_assign, stale_cdb)
+RULES = (broken, twice, loose_plus, shadows, unreachable, identity, lost_parts, stale_assign, stale_cdb)

@@ -11,11 +11,12 @@ from pathlib import Path
 from mailhost.accounts.files import box_directories
 from mailhost.accounts.files.removed import RECORDS, REMOVED
 from mailhost.accounts.layout import Identity
+from mailhost.accounts.lint import octets
 from mailhost.accounts.lint.facts import AssignLine, Facts, Finding
 from mailhost.accounts.model import Delivery
 from mailhost.accounts.nodes import NODES
 from mailhost.qmail.controlfile import c_string
-from mailhost.qmail.dotqmail import NOT_FOLLOWED, Found, Kind, find
+from mailhost.qmail.dotqmail import ADDRESS_OCTETS, NOT_FOLLOWED, Found, Kind, find
 from mailhost.qmail.dotqmail import parse as parse_anew
 
 parse = functools.lru_cache(maxsize=8)(parse_anew)  # the .qmail of nearly all boxes has the same text
@@ -83,13 +84,18 @@ def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Find
         mend = functools.partial(_shut, facts, _name(name), 0o600) if facts.own_box(name) else None
         text = f"has mode {mode:04o}: others can write it"
         yield Finding("error", "qmail-writable", facts.shown(_name(name)), 0, text, "chmod 0600", mend)
+    yield from octets.dot_qmail(facts.shown(_name(name)), found.text)
     for instruction in parse(found.text, found.executable):
         if instruction.failure is not None:
             mend = functools.partial(_shut, facts, _name(name), 0o600) if mode & 0o100 and facts.own_box(name) else None
             text = f"mail is put off: {instruction.failure.text}"
             yield Finding("error", "qmail-fails", facts.shown(_name(name)), instruction.line, text, "chmod 0600", mend)
+    seen: set[bytes] = set()
     for instruction in parse(found.text):
         if instruction.kind is Kind.FORWARD:
+            if wrong := _wrong_address(c_string(instruction.argument)):
+                level = "warning" if instruction.argument.isalnum() else "error"
+                yield Finding(level, "qmail-forward", facts.shown(_name(name)), instruction.line, wrong)
             continue
         place = os.path.join(line.entry.home, c_string(instruction.argument))
         if instruction.kind is Kind.PROGRAM:
@@ -98,11 +104,27 @@ def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Find
         elif instruction.kind is Kind.MBOX and _is_special(place):
             text = "is no file: it cannot be synced, so mail is put off until it bounces; only comments drop it (E-59)"
             yield Finding("error", "qmail-device", facts.shown(_name(name)), instruction.line, text)
-        elif instruction.kind is Kind.MBOX and place.endswith(b"Maildir"):
+        elif instruction.kind is Kind.MBOX and b"Maildir" in place.rsplit(b"/", 2)[1:]:
             text = "is an mbox file without the slash at the end: ./Maildir/ (H-33)"
             yield Finding("error", "qmail-no-slash", facts.shown(_name(name)), instruction.line, text)
+        elif instruction.kind is Kind.MAILDIR and place in seen:
+            text = "is the second line into this Maildir: each message comes twice"
+            yield Finding("error", "qmail-twice", facts.shown(_name(name)), instruction.line, text)
         elif instruction.kind is Kind.MAILDIR:
+            seen.add(place)
             yield from _maildir(facts, line, place)
+
+
+def _wrong_address(address: bytes) -> str:
+    """What is wrong with an address after ``&``, or in a line that is a forward for want of another first character."""
+    shown = repr(address[:80].decode("latin-1"))
+    if len(address) > ADDRESS_OCTETS:
+        return f"{shown}... is an address of more than {ADDRESS_OCTETS} octets: nothing is forwarded (Q-FWD-9)"
+    if b"@" not in address:
+        return f"{shown} counts as an address, and has no @: it gets one of this host (Q-SEND-20)"
+    if not address.isascii() or address != b"".join(address.split()):
+        return f"{shown} has a blank, or an octet that is no ASCII, in the address"
+    return ""
 
 
 def _default_is_maildir(facts: Facts) -> bool:

@@ -108,20 +108,6 @@ def account(facts: Facts) -> Iterator[Finding]:
                 yield Finding("error", "prefix-is-account", VIRTUALDOMAINS, number, text)
 
 
-def odd_lines(facts: Facts) -> Iterator[Finding]:
-    """Carriage returns and blanks that belong to the entry for qmail (Q-RCPT-5, Q-VDOM-5), and names that cannot be."""
-    if facts.controls is None:
-        return
-    tables = ((RCPTHOSTS, facts.controls.rcpthosts), (VIRTUALDOMAINS, facts.controls.virtualdomains))
-    for file, table in tables:
-        for line in table.lines if table is not None else ():
-            whole = line.key + b":" + line.value
-            if b"\r" in whole or line.key[:1] in (b" ", b"\t") or line.value[:1] == b" ":
-                yield Finding(
-                    "error", "odd-blank", file, line.number, "a blank or carriage return is part of this entry"
-                )
-
-
 def catch_alias(facts: Facts) -> Iterator[Finding]:
     """~alias/.qmail-default takes every unknown address of every virtual domain (H-6)."""
     path = facts.layout.alias / ".qmail-default"
@@ -166,7 +152,6 @@ RULES = (
     twice,
     overlap,
     account,
-    odd_lines,
     catch_alias,
     unfinished,
     relay_clients,

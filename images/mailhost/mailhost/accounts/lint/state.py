@@ -86,7 +86,7 @@ def _dates(folder: Path, *, deep: bool) -> Iterator[tuple[Path, float]]:
 
 
 def _state(level: str, rule: str, file: str, text: str) -> Finding:
-    """These come and go with the machine, not with a file: `tests/mailhost/cli/test_lint_state.py` has their cases."""
+    """These come and go with the machine, not with a file: `tests/mailhost/cli/lint/test_state.py` has their cases."""
     return Finding(level, rule, file, 0, text)
 
 

@@ -101,9 +101,10 @@ def parse(text: str, file: str) -> Accounts:
         InputError: as `load`; names all mistakes, each with its line.
     """
     try:
-        top = Table(Mistakes(file), (), tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as why:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as why:  # ValueError: also a number of more digits than Python takes
         raise InputError(f"is not TOML: {why}", file=file) from why
+    top = Table(Mistakes(file), (), table)
     accounts = _accounts(top)
     if top.mistakes.found:
         top.mistakes.check(lines_of(text))

@@ -69,7 +69,7 @@ def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
             return
         try:
             table = tomllib.loads(statement)
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             continue
         yield first, statement.lstrip().startswith("["), table
         lines.clear()
