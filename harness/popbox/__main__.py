@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from io import BufferedWriter, FileIO, TextIOWrapper
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -19,6 +20,7 @@ OURS = (signal.SIG_DFL, signal.default_int_handler)  # what is not ignored, as n
 def main() -> NoReturn:
     """Run popbox; SIGINT, SIGTERM and SIGHUP end it after its hosts are removed."""
     _open_closed()
+    _make_usable()
     heard: list[int] = []
     watched = [number for number in ENDS if signal.getsignal(number) in OURS]
     for number in watched:  # an import that is interrupted may end in any error, and leave half a module
@@ -51,6 +53,29 @@ def _open_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # the lowest number that is free
+
+
+class _Output(FileIO):
+    """Standard output, named by its errors, as a file is."""
+
+    def write(self, data: Any, /) -> int:
+        """See FileIO."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "standard output"
+            raise
+
+
+def _make_usable() -> None:
+    """Folders that we make are open to us whatever the umask, and what a terminal's encoding lacks is escaped."""
+    os.umask(os.umask(0o077) & 0o077)
+    out = sys.stdout
+    if isinstance(out, TextIOWrapper) and out is sys.__stdout__:
+        errors = out.errors if out.encoding.lower() == "utf-8" else "backslashreplace"  # which is stderr's
+        by_line = out.line_buffering or out.write_through
+        raw = BufferedWriter(_Output(out.fileno(), "w", closefd=False))
+        sys.stdout = TextIOWrapper(raw, out.encoding, errors, line_buffering=by_line)
 
 
 def _drop_unwritten() -> None:

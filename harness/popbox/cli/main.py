@@ -5,7 +5,9 @@ Exit codes: 0 passed, 1 failed, 2 unusable input, 3 host unavailable.
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 from contextlib import suppress
 
 import click
@@ -72,6 +74,8 @@ def main() -> int:
     except PopboxError as error:
         return _say(error, FAILED)
     except OSError as error:  # of our own output, or of a file of ours: say a full disk
+        if isinstance(error.__context__, KeyboardInterrupt):  # click could not end the line that ^C is in
+            raise error.__context__ from None
         named = isinstance(error.filename, str | bytes)
         what = error.strerror or error
         return _say(f"{os.fsdecode(error.filename)}: {what}" if named else what, FAILED)
@@ -93,4 +97,6 @@ def _lacking(error: ModuleNotFoundError) -> str:
 
 def _say(error: object, code: int) -> int:
     echo(f"popbox: {error}", err=True)
+    if os.strerror(errno.EMFILE) in str(error):
+        echo(f"popbox: ulimit -n is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} here", err=True)
     return code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import stat
 import subprocess
@@ -22,7 +21,7 @@ from popbox.hosts import disk
 from popbox.hosts import syslog as collector
 from popbox.hosts.base import CHAIN, POPUSER_UID, Ability, Command, Ran, Service, tail
 from popbox.hosts.following import FileFollower, end_of
-from popbox.hosts.local_files import LocalFiles, loopback, scratch
+from popbox.hosts.local_files import LocalFiles, loopback, remove_tree, scratch
 from popbox.hosts.process import converse, end_as_interrupted, run_bounded, undisturbed
 from popbox.hosts.readiness import wait_for, wait_ready, wait_until
 from popbox.hosts.state import Process, Record, Registry, keep, kill_marked
@@ -375,7 +374,7 @@ class LocalHost(LocalFiles):
             run_bounded(["umount", "--lazy", str(path)], within_s=COMMAND_S, env=self._environ)
         kill_marked(self._record.id)
         if self._is_ours():
-            shutil.rmtree(self._root, ignore_errors=True)
+            remove_tree(self._root)
         self._registry.forget(self._record)
 
     def _is_ours(self) -> bool:

@@ -8,7 +8,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from popbox.errors import HostError
@@ -35,6 +35,17 @@ def loopback() -> str:
         except OSError:
             return "[::1]"
     return "127.0.0.1"
+
+
+def remove_tree(top: Path) -> None:
+    """Remove a folder with all in it, also what was closed to its owner, as a scenario closes a Maildir."""
+    shutil.rmtree(top, ignore_errors=True)
+    for folder, inner, _ in os.walk(top):  # what is left; each before it is looked into
+        for path in (Path(folder, name) for name in inner):
+            if not path.is_symlink():
+                with suppress(OSError):
+                    path.chmod(0o700)
+    shutil.rmtree(top, ignore_errors=True)
 
 
 class LocalReading:

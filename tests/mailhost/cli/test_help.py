@@ -100,7 +100,7 @@ def test_output_that_cannot_be_written_is_one_line(argv: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, "-m", "mailhost", *argv]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (111, "mailhost: output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (111, "mailhost: standard output: No space left on device\n")
 
 
 def test_a_verb_whose_output_cannot_be_written_ends_with_its_own_code(tmp_path: Path) -> None:
@@ -108,5 +108,5 @@ def test_a_verb_whose_output_cannot_be_written_ends_with_its_own_code(tmp_path: 
     command = [sys.executable, "-m", "mailhost", "--home", str(tmp_path / "qmail")]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([*command, "init"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-        assert (done.returncode, done.stderr) == (111, "mailhost: No space left on device\n")
+        assert (done.returncode, done.stderr) == (111, "mailhost: standard output: No space left on device\n")
         assert subprocess.run([*command, "lint"], stdout=full, stderr=full, check=False).returncode == 111

@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 
+import pytest
 from tests.mailhost.standin.support import WITHIN_S, Home, Serve, Server, cli, wait_for
 
 from mailhost.accounts.change.hup import find
+from mailhost.standin.server import CannotStart, allow_descriptors
 
 
 def sent_until(server: Server, address: str, pattern: str) -> None:
@@ -65,6 +67,14 @@ def test_q_send_7_8_it_does_not_start_twice_or_without_controls(home: Home, serv
     third = serve()
     assert third.child.wait(WITHIN_S) == 111
     assert "alert: cannot start: unable to read controls" in third.log
+
+
+def test_too_few_open_files_are_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 20 it said that it listens, and deferred all mail: users/cdb could not be opened."""
+    monkeypatch.setattr("resource.getrlimit", lambda _which: (20, 20))
+    monkeypatch.setattr("resource.setrlimit", lambda _which, _limits: None)
+    with pytest.raises(CannotStart, match="ulimit -n is 20, at least 32 are needed"):
+        allow_descriptors(100)
 
 
 def test_q_send_12_term_waits_for_what_runs_and_keeps_the_rest(home: Home, serve: Serve) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import subprocess
 import sys
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from popbox.errors import UnusableError
+from popbox.cli import main
+from popbox.errors import HostError, UnusableError
 from popbox.settings import Settings
 
 MEMORY = 2 << 30  # far more than popbox needs; a device read to its end takes all there is
@@ -61,6 +64,32 @@ def test_output_that_cannot_be_written_does_not_change_the_exit_code(redirected:
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, len(done.stderr.splitlines())) == (code, redirected == ">/dev/full"), done.stderr
     assert "[Errno" not in done.stderr
+    assert redirected != ">/dev/full" or done.stderr == "popbox: standard output: No space left on device\n"
+
+
+def test_too_many_open_files_are_told_with_the_limit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def starved(**_: object) -> None:
+        raise HostError(f"smtp: {os.strerror(errno.EMFILE)}")
+
+    monkeypatch.setattr(main.cli, "main", starved)
+    assert main.main() == 3
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert capsys.readouterr().err == f"popbox: smtp: Too many open files\npopbox: ulimit -n is {limit} here\n"
+
+
+def test_an_interrupt_stays_one_where_stderr_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Click ends the line that ^C is in; where it could not, `popbox serve` ended with 1."""
+
+    def interrupted(**_: object) -> None:
+        error = OSError(errno.ENOSPC, "No space left on device")
+        error.__context__ = KeyboardInterrupt()
+        raise error
+
+    monkeypatch.setattr(main.cli, "main", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main.main()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +105,18 @@ def test_no_file_takes_the_number_of_a_descriptor_that_was_closed_at_the_start(p
     line = f'exec {sys.executable} -c "$0" <&- >&- 2>&-'
     assert subprocess.run(["sh", "-c", line, script], check=False, timeout=120).returncode == 0
     assert (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "program", ["from popbox.__main__ import _make_usable as usable", "from mailhost.cli import _make_usable as usable"]
+)
+def test_a_umask_that_shuts_out_ourselves_and_an_encoding_without_our_signs(program: str, tmp_path: Path) -> None:
+    """The one left a folder in /tmp, the other ended in a traceback."""
+    script = f"import os; {program}; usable(); os.mkdir('made'); print(oct(os.stat('made').st_mode & 0o777), chr(167))"
+    line = f'umask 777; exec {sys.executable} -c "$0"'
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(["sh", "-c", line, script], cwd=tmp_path, env=ascii_only, capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"0o700 \\xa7\n", b"")
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from popbox.clients.wire import Address
 from popbox.errors import HostError
 from popbox.hosts.local import LocalHost
-from popbox.hosts.local_files import LocalReading, loopback, scratch
+from popbox.hosts.local_files import LocalReading, loopback, remove_tree, scratch
 from popbox.hosts.state import Process, Record, Registry
 
 
@@ -75,3 +76,22 @@ def test_no_place_for_temporary_files_is_a_reason(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("tempfile.tempdir", None)
     with pytest.raises(HostError, match=r"No usable temporary directory found in .*: set TMPDIR to one"):
         scratch()
+
+
+def test_a_folder_that_is_closed_to_its_owner_goes_too() -> None:
+    """A plain user's host, in which a scenario had closed a Maildir, or whose umask was 777, stayed in /tmp."""
+    plain = os.geteuid() or 65534
+    with tempfile.TemporaryDirectory(prefix="popbox-closed-") as place:
+        os.chown(place, plain, -1)
+        child = os.fork()
+        if child == 0:
+            os.setuid(plain)
+            top = Path(place, "host")
+            (top / "joe/Maildir/new").mkdir(parents=True)
+            (top / "joe/Maildir/new/1").touch()
+            (top / "joe/away").symlink_to("/")
+            for closed in ("Maildir/new", "Maildir"):
+                (top / "joe" / closed).chmod(0)
+            remove_tree(top)
+            os._exit(top.exists())
+        assert os.waitpid(child, 0)[1] == 0

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import sys
+from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,14 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run it; that what it prints cannot be written, as on a full disk, is one line for whatever verb."""
         _open_closed()
+        _make_usable()
         try:
             return super().main(*args, **kwargs)
         except OSError as why:
+            from mailhost.cli.terminal import about, say
+
             with contextlib.suppress(OSError):
-                click.echo(f"mailhost: {why.filename or 'output'}: {why.strerror or why}", err=True)
+                say(f"mailhost: {about(why)}", err=True)
             sys.exit(NOT_NOW)
         finally:
             _drop_unwritten()
@@ -90,6 +94,29 @@ def _open_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # the lowest number that is free
+
+
+class _Output(FileIO):
+    """Standard output, named by its errors, as a file is."""
+
+    def write(self, data: Any, /) -> int:
+        """See FileIO."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "standard output"
+            raise
+
+
+def _make_usable() -> None:
+    """Folders that we make are open to us whatever the umask, and what a terminal's encoding lacks is escaped."""
+    os.umask(os.umask(0o077) & 0o077)
+    out = sys.stdout
+    if isinstance(out, TextIOWrapper) and out is sys.__stdout__:
+        errors = out.errors if out.encoding.lower() == "utf-8" else "backslashreplace"  # which is stderr's
+        by_line = out.line_buffering or out.write_through
+        raw = BufferedWriter(_Output(out.fileno(), "w", closefd=False))
+        sys.stdout = TextIOWrapper(raw, out.encoding, errors, line_buffering=by_line)
 
 
 def _drop_unwritten() -> None:

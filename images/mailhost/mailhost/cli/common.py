@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from mailhost.accounts.layout import layout
 from mailhost.accounts.model import Accounts
 from mailhost.accounts.operations import temporary
 from mailhost.accounts.sources import read_back
-from mailhost.cli.terminal import say
+from mailhost.cli.terminal import about, say
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,9 +47,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except BrokenPipeError:
             raise  # click's own: the reader of our stdout has gone
         except OSError as why:
-            named = isinstance(why.filename, str | bytes)  # a number is that of a descriptor
-            where = f"{os.fsdecode(why.filename)}: " if named else ""
-            say(f"mailhost: {where}{why.strerror or why}", err=True)
+            say(f"mailhost: {about(why)}", err=True)
             raise SystemExit(BusyError.exit_code) from why
 
     return run

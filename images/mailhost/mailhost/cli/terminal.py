@@ -5,11 +5,14 @@ Names of files in a box are its owner's, anyone can choose an envelope in the qu
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 
 import click
 from click.core import ParameterSource
+
+from mailhost.system.open_files import with_limit
 
 # Control characters but for TAB and LF; what turns the direction of text or ends a line unseen; halves of characters.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -30,7 +33,13 @@ def _shown(found: re.Match[str]) -> str:
 
 def say(text: object, *, err: bool = False) -> None:
     """Print a line or more, whoever has said it."""
-    click.echo(visible(fit_to_paste(str(text))), err=err)
+    click.echo(visible(fit_to_paste(with_limit(str(text)))), err=err)
+
+
+def about(error: OSError) -> str:
+    """What an error is about, where it says that, and what it is."""
+    named = isinstance(error.filename, str | bytes)  # a number is that of a descriptor
+    return (f"{os.fsdecode(error.filename)}: " if named else "") + (error.strerror or str(error))
 
 
 def fit_to_paste(text: str) -> str:

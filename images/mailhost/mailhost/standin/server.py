@@ -33,6 +33,7 @@ from mailhost.standin.smtp.connection import Connection, Reception
 from mailhost.standin.smtp.policy import Policies
 from mailhost.system import pem, tls
 from mailhost.system.connection_limits import ConnectionLimits
+from mailhost.system.open_files import limit, with_limit
 from mailhost.system.pem import WATCH_S, Marks, marks
 from mailhost.system.privileges import become
 from mailhost.system.proxy_protocol import Trusted
@@ -42,6 +43,7 @@ CANNOT = "alert: cannot start: "
 BACKLOG = 128
 HELD = (signal.SIGHUP, signal.SIGALRM)
 DELIVERY_DESCRIPTORS = 1024  # 120 local and 120 remote deliveries at most, four files each, and our own
+LEAST_DESCRIPTORS = 32  # our choice: 19 of an idle one, a session, a delivery, and some to spare
 CLOSE_S = 2.0  # our choice: a peer that does not read its 421 is cut off after this
 _LATER = (
     "concurrent.futures.thread", "encodings.idna", "uvloop", "aiosmtplib", "dns.asyncresolver", "dns._asyncio_backend",
@@ -68,14 +70,14 @@ def _serve(options: Options, log: Log) -> int:
         controls = read_controls(options.home)
         remote = remote_delivery(options, controls)
     except (CannotStart, OSError) as error:
-        log.line(CANNOT, str(error))
+        log.line(CANNOT, with_limit(str(error)))
         return 111
     os.umask(0o077)
     try:
         with listener, asyncio.Runner(loop_factory=factory()) as runner:
             return runner.run(_Server(options, controls, log).run(listener, root, tls, remote))
     except OSError as error:
-        log.line(CANNOT, because(error))
+        log.line(CANNOT, with_limit(because(error)))
         return 111
 
 
@@ -162,11 +164,17 @@ def renew(context: ssl.SSLContext, options: Options) -> None:
 
 
 def allow_descriptors(sessions: int) -> None:
-    """Raise the limit of open files, as far as allowed: a session may hold a socket and a file, a delivery four."""
+    """Raise the limit of open files, as far as allowed: a session may hold a socket and a file, a delivery four.
+
+    Raises:
+        CannotStart: it stays so low that no message could be taken and delivered.
+    """
     needed = 2 * sessions + DELIVERY_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard < 0 else min(needed, hard), hard))
+    if 0 <= limit() < LEAST_DESCRIPTORS:
+        raise CannotStart(f"too few files may be open: ulimit -n is {limit()}, at least {LEAST_DESCRIPTORS} are needed")
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ from mailhost.pop3.server.metrics import Count, Counters, machine
 from mailhost.pop3.server.recording import Recording
 from mailhost.pop3.server.registry import Registry
 from mailhost.pop3.server.threads import Threads
+from mailhost.system.open_files import limit
 from mailhost.system.proxy_protocol import Trusted
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Server:
         """A new connection: the banner, or first a PROXY header or a TLS handshake."""
         proxied = peer in self._trusted
         scarce = fd >= self._room.connection
-        refusal = _SCARCE if scarce else _NO_TLS if secure and self.tls is None else None
+        refusal = f"{_SCARCE}: ulimit -n is {limit()}" if scarce else _NO_TLS if secure and self.tls is None else None
         refusal = refusal or self.registry.refusal(peer, balancer=proxied)
         if refusal is not None:
             self._turn_away(fd, peer, refusal)
