@@ -41,7 +41,7 @@ def test_every_screen_on_a_desk_and_on_a_phone_in_the_dark_and_by_axe(
         page.emulate_media(color_scheme="dark")
         page.screenshot(path=pictures / f"{name}-dark.png", full_page=True)
         page.set_viewport_size({"width": 320, "height": 900})
-        wrong += tab.axe() + tab.sideways()
+        wrong += tab.axe() + tab.sideways() + tab.tables()
         page.screenshot(path=pictures / f"{name}-320.png", full_page=True)
         page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme="light")

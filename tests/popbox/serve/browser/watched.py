@@ -17,6 +17,8 @@ DEEPER = re.compile(r"'frame-src' was not explicitly set|in 'about:srcdoc'")
 FRAME = "in the frame, "
 AXE_BAD = ("serious", "critical")
 SIDEWAYS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+WIDE_TABLES = """() => [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth + 1)
+  .map((one) => one.getAttribute("aria-label"))"""
 WIDEST = """() => [...document.querySelectorAll("body *")].filter((one) => !one.closest(".scroll, pre, .source"))
   .map((one) => [one.getBoundingClientRect().right, one.outerHTML.slice(0, 120)]).sort((a, b) => b[0] - a[0])[0]"""
 
@@ -82,6 +84,10 @@ class Watched:
         """What makes the page wider than the window; empty where nothing does."""
         over = self.page.evaluate(SIDEWAYS)
         return [f"{self.page.url} scrolls {over} px sideways: {self.page.evaluate(WIDEST)}"] if over > 0 else []
+
+    def tables(self) -> list[str]:
+        """Which tables are wider than the window, and scroll for themselves."""
+        return [f"{self.page.url}: the table {name!r} scrolls sideways" for name in self.page.evaluate(WIDE_TABLES)]
 
     def axe(self, *rules: str) -> list[str]:
         """What axe finds that is serious or critical: by all of its rules, or by these."""

@@ -97,7 +97,7 @@ def test_a_box_has_its_sessions_failures_and_addresses(port: int, host: Host) ->
 
     def shown() -> Any:
         text = octets(port, "/box?maildir=popboxes/domain-com/joe/Maildir")[1].decode()
-        return re.search(r"<table data-refusals>.*?</table>", text, re.DOTALL) and text
+        return re.search(r"<table[^>]* data-refusals>.*?</table>", text, re.DOTALL) and text
 
     text = until(shown)
     assert "wrong password" in text

@@ -45,7 +45,7 @@ def test_a_service_is_broken_and_healed_by_forms(api: Api, browser: Browser) -> 
     page = browser.submit("/faults", "/faults", what="pause pop3", **{"for": ""}).text
     assert listed(page) == [("pause", "pop3")]
     assert "not by itself" in page
-    assert "<td>console</td>" in page
+    assert '<td data-of="by">console</td>' in page
     assert greets(api.host, "pop3")
     [fault] = api.get("/v1/faults")[1]["faults"]
     assert (fault["by"], fault["heals_at"]) == ("console", None)
@@ -57,7 +57,7 @@ def test_a_service_is_broken_and_healed_by_forms(api: Api, browser: Browser) -> 
 
 def test_what_heals_by_itself_says_when(api: Api, browser: Browser) -> None:
     page = browser.submit("/faults", "/faults", what="stop smtp", **{"for": "1500ms"}).text
-    assert re.search(r'<td>at <time datetime="[^"]+Z">[0-9:.]+</time>, in [0-9.]+ m?s', page), page
+    assert re.search(r'<td data-of="heals">at <time datetime="[^"]+Z">[0-9:.]+</time>, in [0-9.]+ m?s', page), page
     assert re.search(r"data-ill><li>smtp: ", page)
     assert until(lambda: not listed(browser.get("/faults").text))
     assert greets(api.host, "smtp") == ""
