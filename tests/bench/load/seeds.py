@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.popbox.load.broken import run
+from tests.popbox.load.broken import children, run
 from tests.popbox.load.test_broken_peers import PLAN
-from tests.popbox.load.test_endings import children, ended, under_way
+from tests.popbox.load.test_endings import ended, under_way
 
 RATE = 75  # messages a second of the plan
 MOST_S = 6.0  # from the first message to the kill
@@ -26,7 +26,7 @@ MOST_S = 6.0  # from the first message to the kill
 def host(seed: int, span: int) -> str:
     """One run on a broken host; empty where each fault was named and nothing else."""
     quick = span > 1_000
-    plan = PLAN.replace('for = "6s"', f'for = "{max(6, span * (1.3 if quick else 2.5) / RATE):.0f}s"')
+    plan = PLAN.replace('for = "90s"', f'for = "{max(90, span * 2.5 / RATE):.0f}s"')
     if quick:
         plan = plan.replace("rate = 25.0", "rate = 75.0").replace('["2KiB", "2KiB", "2KiB", "80KiB"]', SMALL)
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +48,7 @@ def generator(seed: int, _span: int) -> str:
     """One run whose master or worker is killed; empty where it is named and the run is not judged."""
     draw = random.Random(seed)
     part, wait_s = draw.choice(["worker", "worker", "master"]), draw.uniform(0, MOST_S)
-    with tempfile.TemporaryDirectory() as folder, under_way(Path(folder), processes="2") as program:
+    with tempfile.TemporaryDirectory() as folder, under_way(Path(folder), "--processes", "2") as program:
         time.sleep(wait_s)
         pids = [pid for pid, words in children(program.pid).items() if part in words]
         os.kill(draw.choice(pids), signal.SIGKILL)

@@ -1,8 +1,9 @@
 """A mail host of many boxes in memory, broken on purpose: what `popbox load` must find. Run it as a program.
 
 ``python -m tests.popbox.load.peer SEED SPAN BOXES`` does each of FAULTS once, at a message, session or RETR that the
-seed places among the first SPAN; with seed 0 none. It prints its two ports, SMTP and POP3, and ends with its input;
-then it prints as JSON what it has done: fault -> the verdicts that must be given, as ``[verdict, token, box]``.
+seed places among the first SPAN; with seed 0 none. It prints its two ports, SMTP and POP3, then ``done`` when it has
+done all of them, and ends with its input; then it prints as JSON what it has done: fault -> the verdicts that must be
+given, as ``[verdict, token, box]``.
 """
 
 from __future__ import annotations
@@ -231,12 +232,15 @@ async def main(peer: Peer, ready: Callable[[int, int], None]) -> None:
     servers = [await asyncio.start_server(one, "127.0.0.1", 0, limit=limit) for one in both]
     ready(*(one.sockets[0].getsockname()[1] for one in servers))
     over = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
-    last = -1
+    last, told = -1, False
     while not over.done():
         await asyncio.sleep(0.5)
         if last == peer.taken:
             peer.idle()
         last = peer.taken
+        if not told and not peer.due and not peer.held:
+            print("done", flush=True)
+            told = True
 
 
 if __name__ == "__main__":

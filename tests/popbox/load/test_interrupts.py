@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,19 +17,29 @@ from duckdb import DuckDBPyConnection
 from tests.popbox.fakehost import FakeHost
 from tests.popbox.load.books import Written
 
+from popbox.cli import load as command
+from popbox.cli.main import cli
 from popbox.clients.wire import Address
+from popbox.errors import ConnectionFailed
 from popbox.load.books import outcome as books
 from popbox.load.books.journal import Journal
 from popbox.load.books.judge import EVIDENCE, Case
 from popbox.load.books.outcome import Outcome
 from popbox.load.books.tables import INTERRUPTED as BY_DUCKDB
 from popbox.load.books.tables import opened
+from popbox.load.stage import drain
 from popbox.load.stage import run as stage
 from popbox.load.stage.drain import Drain
 from popbox.load.stage.interrupts import Interrupts
 from popbox.load.stage.processes import Processes
 
-TABLE = {"title": "a run", "for": "60s", "drain": "1s", "user": {"office": {"kind": "sender", "rate": 1.0}}}
+READ = Drain.run
+TABLE: dict[str, Any] = {
+    "title": "a run",
+    "for": "60s",
+    "drain": "1s",
+    "user": {"office": {"kind": "sender", "rate": 1.0}},
+}
 
 
 class Screen:
@@ -47,7 +56,7 @@ class Run:
     """A run without a host and without Locust, in which one message came. ``at`` gives what happens at each stage."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.reports = folder / "out", list[str]()
+        self.folder, self.reports, self.table = folder / "out", list[str](), TABLE
         self.at: dict[str, Callable[[], None]] = {}
         self._real = stage.outcome
         for name, what in (("declare", "mailboxes"), ("search", "search"), ("leftovers", "leftovers")):
@@ -97,7 +106,7 @@ class Run:
 
     def go(self) -> Outcome:
         host = FakeHost(serves={"smtp": Address("127.0.0.1", 1), "pop3": Address("127.0.0.1", 1)})
-        return stage.run(host, TABLE, self.folder, stage.Wish(), os.environ, Screen(), self.report)
+        return stage.run(host, self.table, self.folder, stage.Wish(), os.environ, Screen(), self.report)
 
 
 @pytest.fixture
@@ -181,27 +190,19 @@ def test_a_run_whose_log_is_asked_is_joined_once_and_so_is_one_that_is_interrupt
     assert judged.exit_code == (3 if at else 1)
 
 
-HOST = """
-import contextlib, os, signal, sys
-from popbox.cli import load
-from popbox.cli.main import main
+def test_a_signal_before_the_host_is_there_leaves_a_report_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def host(*_: object, **__: object) -> Iterator[None]:
+        signal.raise_signal(signal.SIGINT)
+        yield
 
-@contextlib.contextmanager
-def host(*_, **__):
-    os.kill(os.getpid(), signal.SIGINT)
-    yield
-
-load._host = host
-sys.exit(main())
-"""
-
-
-def test_a_signal_before_the_host_is_there_leaves_a_report_too(tmp_path: Path) -> None:
+    monkeypatch.setattr(command, "_host", host)
     (tmp_path / "plan.toml").write_text(tomli_w.dumps(TABLE))
     words = ["load", str(tmp_path / "plan.toml"), "--host", "local", "--report", str(tmp_path / "out")]
-    done = subprocess.run([sys.executable, "-c", HOST, *words], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 3, done.stderr
-    assert "not judged: interrupted: judged so far" in done.stdout
+    assert cli.main(words, standalone_mode=False) == 3
+    assert "not judged: interrupted: judged so far" in capsys.readouterr().out
     assert json.loads((tmp_path / "out/load.json").read_text())["world"]["interrupted"] == "interrupted: judged so far"
     assert "interrupted: judged so far" in (tmp_path / "out/load.html").read_text()
 
@@ -239,4 +240,35 @@ def test_an_interrupt_that_duckdb_hears_first_is_one(tmp_path: Path) -> None:
 def test_a_load_that_a_signal_ended_is_judged_without_the_second_one_that_ended_the_fetch(run: Run) -> None:
     run.at["load"] = run.at["last fetch"] = send(signal.SIGINT)
     assert run.go().world.interrupted == "interrupted: judged so far"
+    assert run.reports == ["interrupted: judged so far"]
+
+
+def test_a_signal_while_boxes_are_read_ends_the_fetch_and_no_further_box_is_opened(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, reading = list[object](), list[Drain]()
+
+    def read(self: Drain, *given: Any, **how: Any) -> list[str]:
+        reading.append(self)
+        return READ(self, *given, **how)
+
+    class Box:
+        """The first visit is interrupted, and none ends before the fetch has heard of it."""
+
+        def __init__(self, *_: object) -> None:
+            opened.append(self)
+            if len(opened) == 1:
+                os.kill(os.getpid(), signal.SIGINT)  # to the main thread, not to this one
+            deadline = time.monotonic() + 60
+            while reading[0]._until and time.monotonic() < deadline:
+                time.sleep(0.001)
+            raise ConnectionFailed("it has ended")
+
+    monkeypatch.setattr(Drain, "run", read)
+    monkeypatch.setattr(drain, "BulkPop3", Box)
+    run.table = {**TABLE, "accounts": {"mailboxes": 5 * drain.PARALLEL}}
+    judged = run.go()
+    assert judged.world.interrupted == "interrupted: judged so far"
+    assert 0 < len(opened) <= drain.PARALLEL
+    assert judged.exit_code == 3
     assert run.reports == ["interrupted: judged so far"]

@@ -10,8 +10,12 @@ import pytest
 from tests.popbox.cli.test_cli import popbox
 from tests.popbox.load.broken import expected
 
+from popbox.cli.main import cli
+from popbox.errors import UnusableError
 from popbox.load.books.journal import FETCH_ENDED
+from popbox.load.books.outcome import outcome
 from popbox.load.books.samples import read as samples
+from popbox.load.plan.budgets import Budgets
 
 SHORT = """
 title = "short"
@@ -83,25 +87,29 @@ def test_mailboxes_that_got_another_name_have_their_mail_from_before_and_after(r
     assert not [line for line in lines if line[2] == "error" and "ended with" in line[-1]]
 
 
-def test_a_message_that_was_not_fetched_is_lost_when_the_run_is_judged_again(ran: tuple[Path, str]) -> None:
+def test_a_message_that_was_not_fetched_is_lost_when_the_run_is_judged_again(
+    ran: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, _ = ran
-    again = popbox("load", "judge", str(folder), state=folder.parent)
-    assert again.returncode == expected(0, again.stdout), again.stdout
+    code = cli.main(["load", "judge", str(folder)], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert code == expected(0, said), said
     token = _forget_one(folder)
-    judged = popbox("load", "judge", str(folder), state=folder.parent)
-    assert judged.returncode == expected(1, judged.stdout), judged.stdout
-    assert f"lost: {token}" in judged.stdout
+    judged = outcome(folder, Budgets(()).limits(()))
+    assert judged.exit_code == expected(1, said), said
+    assert ("lost", token) in {(one.verdict, one.token) for one in judged.verdict.cases}
 
 
 def _forget_one(folder: Path) -> str:
-    """Let the journals say nothing of one message's arrival; its token."""
-    token = ""
-    for path in sorted(folder.glob("*.journal")):
-        lines = [line.split("\t") for line in path.read_text().splitlines()]
-        token = token or next((line[3] for line in lines if line[2] == "fetch" and line[3]), "")
+    """Let the journals say nothing of the arrival of a message that was accepted; its token."""
+    journals = {path: [line.split("\t") for line in path.read_text().splitlines()] for path in folder.glob("*.journal")}
+    accepted, fetched = (
+        {line[3] for lines in journals.values() for line in lines if line[2] == event} for event in ("accept", "fetch")
+    )
+    token = min(accepted & fetched)  # one that the kill left unsure would not be missed
+    for path, lines in journals.items():
         kept = [line for line in lines if line[2] != "fetch" or line[3] != token]
-        text = "\n".join("\t".join([str(number), *line[1:]]) for number, line in enumerate(kept, 1))
-        path.write_text(text + "\n")
+        path.write_text("\n".join("\t".join([str(number), *line[1:]]) for number, line in enumerate(kept, 1)) + "\n")
     return token
 
 
@@ -111,16 +119,15 @@ def test_a_journal_that_is_missing_is_no_verdict(ran: tuple[Path, str], tmp_path
         (tmp_path / path.name).write_bytes(path.read_bytes())
     gone = next(path for path in tmp_path.glob("*.journal") if not path.name.startswith("stage"))
     gone.unlink()
-    judged = popbox("load", "judge", str(tmp_path), state=tmp_path)
-    assert judged.returncode == 3, judged.stdout
-    assert f"not judged: the journal {gone.name} is not here" in judged.stdout
+    judged = outcome(tmp_path, Budgets(()).limits(()))
+    assert judged.exit_code == 3
+    assert f"the journal {gone.name} is not here" in judged.not_judged
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(ran: tuple[Path, str], tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_text("mine")
-    words = ("load", str(ran[0].parent / "short.toml"), "--report", str(tmp_path), "--host", "local")
-    done = popbox(*words, state=ran[0].parent)
-    assert done.returncode == 2
-    assert "not empty" in done.stderr
+    words = ["load", str(ran[0].parent / "short.toml"), "--report", str(tmp_path), "--host", "local"]
+    with pytest.raises(UnusableError, match="not empty"):
+        cli.main(words, standalone_mode=False)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]

@@ -32,6 +32,8 @@ def worker(spec: Spec, host: str, port: int) -> int:
         return 1
     gevent.signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to all; the master says when to end
     gevent.signal_handler(signal.SIGTERM, runner.quit)
+    # told to stop, Locust would sleep for STOP_S before it hears that it may end; no load begins again here
+    events.test_stop.add_listener(lambda **_: gevent.spawn(runner.quit))  # type: ignore[no-untyped-call]
     runner.greenlet.join()
     books.end()
     return 0
