@@ -29,7 +29,7 @@ def test_a_silent_peer_ends_in_a_timeout_that_says_what_was_last_seen() -> None:
         wire.send_line(b"NOOP")
         with pytest.raises(StepTimeout, match=r"the reply to NOOP .*last seen: C: NOOP"):
             wire.read_line("the reply to NOOP")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20, "some fraction of a second, on a busy machine too"
 
 
 def test_a_drip_of_octets_does_not_put_the_deadline_off() -> None:

@@ -214,7 +214,7 @@ def test_a_stranger_who_keeps_a_queue_full_keeps_no_client_from_elsewhere_out(bo
         owner = connect(server, f"127.0.0.{100 + number}")
         assert owner.login() == b"+OK maildrop ready\r\n"
         assert owner.ask(b"QUIT") == b"+OK bye\r\n"
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 15, "those in the queue wait for 40 s"
 
 
 def test_guesses_do_not_reach_the_health_check_which_is_no_open_door_either(box: Box, serve: Serve) -> None:
@@ -226,7 +226,7 @@ def test_guesses_do_not_reach_the_health_check_which_is_no_open_door_either(box:
     begun = time.monotonic()
     canary = server.client()
     assert canary.login(b"popbox-canary") == b"+OK maildrop ready\r\n"
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 15, "those in the queue wait for 40 s"
     guesses = Attack(server, "127.0.0.1", lambda client, password: client.login(b"popbox-canary", password))
     wait_for(lambda: guesses.count(LATER) >= AT_ONCE - MOST_FREE - 12, 60)
     assert guesses.count(REFUSED) <= MOST_FREE + 1 + (time.monotonic() - begun) / 4
@@ -241,7 +241,7 @@ def test_a_login_whose_check_takes_long_holds_one_thread(box: Box, serve: Serve)
         connect(server, f"127.3.0.{number + 1}").send(b"USER slow\r\nPASS x\r\n")
     begun = time.monotonic()
     assert server.client(60).login() == b"+OK maildrop ready\r\n"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15, "and not behind 40 checks"
 
 
 def test_a_secret_without_a_row_lets_no_client_in(box: Box, serve: Serve) -> None:

@@ -153,7 +153,7 @@ def test_the_end_of_serve_ends_waits_at_once(host: Host, tmp_path: Path) -> None
         program.terminate()
         answer = waiting.getresponse()
         assert (answer.status, json.loads(answer.read())["error"]) == (503, "popbox serve ends")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15, "and not after the 20 s of the wait"
 
 
 @pytest.mark.parametrize(
