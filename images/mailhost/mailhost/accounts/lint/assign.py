@@ -94,8 +94,12 @@ def unreachable(facts: Facts) -> Iterator[Finding]:
     own = {domain: prefix for domain, prefix, _ in facts.virtual()}
     told: set[str] = set()
     for line in facts.entries:
-        domain = Path(line.file).name
-        if domain not in own or line.file in told:
+        domain = line.file.rpartition("/")[2]
+        if (
+            domain not in own
+            or line.file in told
+            or line.address.startswith(own[domain].lower().encode("latin-1") + b"-")
+        ):
             continue
         if not any(line.address[:end] in prefixes for end, octet in enumerate(line.address, start=1) if octet == DASH):
             told.add(line.file)

@@ -12,14 +12,11 @@ from mailhost.accounts.files import box_directories
 from mailhost.accounts.files.removed import RECORDS, REMOVED
 from mailhost.accounts.layout import Identity
 from mailhost.accounts.lint import octets
-from mailhost.accounts.lint.facts import AssignLine, Facts, Finding
+from mailhost.accounts.lint.facts import AssignLine, Facts, Finding, instructions
 from mailhost.accounts.model import Delivery
 from mailhost.accounts.nodes import NODES
 from mailhost.qmail.controlfile import c_string
-from mailhost.qmail.dotqmail import ADDRESS_OCTETS, NOT_FOLLOWED, Found, Kind, find
-from mailhost.qmail.dotqmail import parse as parse_anew
-
-parse = functools.lru_cache(maxsize=8)(parse_anew)  # the .qmail of nearly all boxes has the same text
+from mailhost.qmail.dotqmail import ADDRESS_OCTETS, NOT_FOLLOWED, Found, Kind
 
 
 def homes(facts: Facts) -> Iterator[Finding]:
@@ -62,7 +59,7 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
         if key in seen or not facts.home(line.entry.home).is_directory:
             continue
         seen.add(key)
-        found = find(line.entry.home, line.entry.dash, b"anything" if wild else line.entry.ext, follow=False)
+        found = facts.dot_qmail(line.entry.home, line.entry.dash, b"anything" if wild else line.entry.ext)
         if found is NOT_FOLLOWED:
             text = f"{_shown(line)}: its .qmail in {_path(line)} is a link or a second name of another user's file"
             yield Finding("warning", "qmail-link", line.file, line.number, f"{text}: qmail follows it, lint does not")
@@ -84,14 +81,17 @@ def _instructions(facts: Facts, line: AssignLine, found: Found) -> Iterator[Find
         mend = functools.partial(_shut, facts, _name(name), 0o600) if facts.own_box(name) else None
         text = f"has mode {mode:04o}: others can write it"
         yield Finding("error", "qmail-writable", facts.shown(_name(name)), 0, text, "chmod 0600", mend)
-    yield from octets.dot_qmail(facts.shown(_name(name)), found.text)
-    for instruction in parse(found.text, found.executable):
+    if found.text.startswith(octets.MARKS):
+        yield Finding("error", "byte-order-mark", facts.shown(_name(name)), 1, octets.MARKED)
+    for number, what in octets.odd_in(found.text):
+        yield Finding("error", "qmail-odd", facts.shown(_name(name)), number, what)
+    for instruction in instructions(found.text, found.executable):
         if instruction.failure is not None:
             mend = functools.partial(_shut, facts, _name(name), 0o600) if mode & 0o100 and facts.own_box(name) else None
             text = f"mail is put off: {instruction.failure.text}"
             yield Finding("error", "qmail-fails", facts.shown(_name(name)), instruction.line, text, "chmod 0600", mend)
     seen: set[bytes] = set()
-    for instruction in parse(found.text):
+    for instruction in instructions(found.text):
         if instruction.kind is Kind.FORWARD:
             if wrong := _wrong_address(c_string(instruction.argument)):
                 level = "warning" if instruction.argument.isalnum() else "error"
@@ -131,7 +131,7 @@ def _default_is_maildir(facts: Facts) -> bool:
     """control/defaultdelivery puts mail of a box without .qmail where POP3 looks (Q-DEF-1)."""
     if facts.controls is None:
         return False
-    return any(one.kind is Kind.MAILDIR for one in parse(b"", default=facts.controls.defaultdelivery))
+    return any(one.kind is Kind.MAILDIR for one in instructions(b"", default=facts.controls.defaultdelivery))
 
 
 def _is_special(path: bytes) -> bool:

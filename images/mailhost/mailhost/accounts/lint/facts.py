@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -15,7 +16,11 @@ from mailhost.poppasswd.file import Row
 from mailhost.qmail.assign import AssignmentLine, NewuError, parse_line
 from mailhost.qmail.control import Controls, load
 from mailhost.qmail.controlfile import ControlError
+from mailhost.qmail.dotqmail import Found, find, parse
+from mailhost.qmail.failure import Failure
 from mailhost.system.reading import TooLarge, read_file
+
+instructions = functools.lru_cache(maxsize=8)(parse)  # the .qmail of nearly all boxes has the same text
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,8 @@ class Facts:
     rows: list[Row]
     bad_rows: list[tuple[int, str]]
     _homes: dict[bytes, Home] = field(default_factory=dict)
+    _dots: dict[tuple[bytes, bytes, bytes], Found | Failure] = field(default_factory=dict)
+    _alike: dict[Found | Failure, Found | Failure] = field(default_factory=dict)
     _here: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +112,15 @@ class Facts:
         found = self._homes.get(path)
         if found is None:
             found = self._homes[path] = _look_at(path)
+        return found
+
+    def dot_qmail(self, home: bytes, dash: bytes, ext: bytes) -> Found | Failure:
+        """The .qmail file that counts, no link followed; it is read once for all rules."""
+        asked = home, dash, ext
+        found = self._dots.get(asked)
+        if found is None:
+            found = find(home, dash, ext, follow=False)
+            found = self._dots[asked] = self._alike.setdefault(found, found)  # those of most boxes are alike
         return found
 
     def shown(self, path: Path) -> str:

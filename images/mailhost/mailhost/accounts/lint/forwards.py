@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailhost.accounts.lint.facts import Facts, Finding
+from mailhost.accounts.lint.facts import Facts, Finding, instructions
 from mailhost.qmail.cdb.reader import Cdb, CdbError
 from mailhost.qmail.control import Controls
 from mailhost.qmail.controlfile import c_string
-from mailhost.qmail.dotqmail import Found, Instruction, Kind, find, parse
+from mailhost.qmail.dotqmail import Found, Instruction, Kind
 from mailhost.qmail.failure import Failure
 from mailhost.qmail.lookup import CDB_FILE, PasswdLookup, accounts_of, getpw, lookup, split
 from mailhost.qmail.rewrite import Local, rewrite
@@ -28,6 +28,7 @@ Graph = dict[bytes, list[tuple[bytes, Instruction]]]
 class _Ways:
     """Where addresses of this host lead, by its files as they are; ``read``: file -> its forwards."""
 
+    facts: Facts
     controls: Controls
     cdb: Cdb
     accounts: PasswdLookup
@@ -35,12 +36,12 @@ class _Ways:
 
     def file(self, home: bytes, dash: bytes, ext: bytes) -> bytes | None:
         """The file that counts for (dash, ext) in a home, now read; None where there is none that may be read."""
-        found = find(home, dash, ext, follow=False)
+        found = self.facts.dot_qmail(home, dash, ext)
         if not isinstance(found, Found) or found.name is None:
             return None
         path = home + b"/" + found.name
         if path not in self.read:
-            lines = parse(found.text, found.executable)
+            lines = instructions(found.text, found.executable)
             forwards = [line for line in lines if line.kind is Kind.FORWARD]
             # After a line that fails nothing is forwarded (Q-FWD-1).
             self.read[path] = [] if any(line.failure is not None for line in lines) else forwards
@@ -58,13 +59,14 @@ class _Ways:
         return self.file(who.home, who.dash, who.ext)
 
     def graph(self) -> Graph:
-        """The forwards of all files that were read, and of those that they lead to."""
+        """The forwards of all files that were read, and of those that they lead to, into files that forward too."""
         graph: Graph = {}
-        left = list(self.read)
+        left = [path for path, forwards in self.read.items() if forwards]
         while left:
             path = left.pop()
             if path not in graph:
-                graph[path] = [(onto, line) for line in self.read[path] if (onto := self.onward(line)) is not None]
+                onward = [(self.onward(line), line) for line in self.read[path]]
+                graph[path] = [(onto, line) for onto, line in onward if onto is not None and self.read[onto]]
                 left += [onto for onto, _ in graph[path]]
         return graph
 
@@ -75,7 +77,7 @@ def loops(facts: Facts) -> Iterator[Finding]:
         return
     try:
         with Cdb(facts.layout.home / CDB_FILE) as cdb:
-            ways = _Ways(facts.controls, cdb, accounts_of(facts.layout.home))
+            ways = _Ways(facts, facts.controls, cdb, accounts_of(facts.layout.home))
             for home, dash, ext in _starts(facts):
                 ways.file(home, dash, ext)
             graph = ways.graph()

@@ -5,7 +5,9 @@ To qmail, and to whoever reads users/poppasswd, all of them are part of the line
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -32,6 +34,7 @@ MARKED = (
 )
 MOST_LOGIN_OCTETS = 500  # checkpassword takes 512 for login, password and banner together (Q-CPW-1)
 _PLAIN = bytes(range(33, 127)) + b"\n"
+_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 _Odd = tuple[int, str]  # a line, and what is odd about it
 
 
@@ -110,7 +113,7 @@ def logins(facts: Facts) -> Iterator[Finding]:
         login = row.login
         if login.startswith(UTF_8) and row.line > 1:
             what = "begins with a byte order mark"
-        elif login != login.strip() or any(octet < 32 or octet == 127 for octet in login):
+        elif login != login.strip() or _CONTROLS.search(login):
             what = "has a blank at its begin or end, or a control character"
         elif len(login) > MOST_LOGIN_OCTETS:
             what = f"is longer than {MOST_LOGIN_OCTETS} octets"
@@ -120,14 +123,12 @@ def logins(facts: Facts) -> Iterator[Finding]:
         yield Finding("error", "login-odd", POPPASSWD, row.line, text)
 
 
-def dot_qmail(file: str, text: bytes) -> Iterator[Finding]:
-    """One .qmail: a mark makes its first line a forward, a carriage return makes a Maildir an mbox."""
-    if text.startswith(MARKS):
-        yield Finding("error", "byte-order-mark", file, 1, MARKED)
+@functools.lru_cache(maxsize=8)
+def odd_in(text: bytes) -> tuple[_Odd, ...]:
+    """What is odd in a .qmail: a carriage return makes a Maildir an mbox."""
     lines = enumerate(text.split(b"\n"), start=1) if b"\r" in text or b"\0" in text else ()
     odd = ((number, _odd(line, listed=False, hosts=False)) for number, line in lines if not line.startswith(b"#"))
-    for number, what in _summed((number, what) for number, what in odd if what):
-        yield Finding("error", "qmail-odd", file, number, what)
+    return tuple(_summed((number, what) for number, what in odd if what))
 
 
 def _head(path: Path) -> bytes:
