@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -120,27 +119,31 @@ def _opened(host: Host, maildir: str) -> dict[str, Any]:
 
 
 def heard(log: str, names: list[str]) -> tuple[list[Session], list[Refusal]]:
-    """What the end of a POP3 log tells of logins, the newest first."""
+    """What the end of a POP3 log tells of logins, the newest first. Of a list that is full no further line is read."""
     sessions, refusals = list[Session](), list[Refusal]()
-    for one in _lines(log, names):
-        if one["event"] == "session" and len(sessions) < SESSIONS:
-            sessions.append(_session(one))
-        elif one["event"] in REFUSED and len(refusals) < SESSIONS:
-            refusals.append(Refusal(float(one["time"]), one["login"], str(one.get("peer", "")), _why(one)))
+    of_login = [f'"login": {json.dumps(one)}' for one in names]
+    of_session, of_refusal = ['"event": "session"'], [f'"event": {json.dumps(one)}' for one in REFUSED]
+    wanted = of_session + of_refusal
+    for line in reversed(log.splitlines()):
+        if not wanted:
+            break
+        if any(one in line for one in wanted) and any(one in line for one in of_login):
+            said = _said(line, names)
+            if said is not None and said["event"] == "session":
+                sessions.append(_session(said))
+            elif said is not None and said["event"] in REFUSED:
+                refusals.append(Refusal(float(said["time"]), said["login"], str(said.get("peer", "")), _why(said)))
+            wanted = of_session * (len(sessions) < SESSIONS) + of_refusal * (len(refusals) < SESSIONS)
     return sessions, refusals
 
 
-def _lines(log: str, names: list[str]) -> Iterator[dict[str, Any]]:
-    """Lines of these logins, from the last to the first; what is no such line is passed over."""
-    wanted = [f'"login": {json.dumps(one)}' for one in names]
-    for line in reversed(log.splitlines()):
-        if any(one in line for one in wanted):
-            try:
-                said = json.loads(line)
-                if said["login"] in names and float(said["time"]) >= 0 and isinstance(said["event"], str):
-                    yield said
-            except (ValueError, KeyError, TypeError):
-                continue
+def _said(line: str, names: list[str]) -> dict[str, Any] | None:
+    """A line of one of these logins; None where it is none."""
+    try:
+        said: dict[str, Any] = json.loads(line)
+        return said if said["login"] in names and float(said["time"]) >= 0 and isinstance(said["event"], str) else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _session(said: dict[str, Any]) -> Session:

@@ -86,6 +86,9 @@ def test_the_newest_sessions_and_refusals_of_a_login_are_told_and_nothing_else()
     assert [(one.at, one.peer, one.why) for one in refusals] == [(3.0, "q", "wrong password")]
     many = "\n".join(json.dumps({**lines[0], "time": at}) for at in range(100))
     assert [one.at for one in heard(many, ["joe"])[0]] == [float(at) for at in range(99, 79, -1)]
+    early = "\n".join(json.dumps({**lines[2], "time": at}) for at in range(30))
+    assert [one.at for one in heard(f"{early}\n{many}", ["joe"])[1]] == [float(at) for at in range(29, 9, -1)]
+    assert len(heard(f"{many}\n{early}", ["joe"])[0]) == 20, "what is older than a full list of the other kind"
 
 
 def test_a_box_has_its_sessions_failures_and_addresses(port: int, host: Host) -> None:
