@@ -197,6 +197,26 @@ def test_the_verb_says_each_thing_once_and_ends_with_a_change_finished(host: Hos
     assert len(lines) == 1
 
 
+UNLUCKY = """
+import os, signal, threading
+from mailhost.cli.verbs import follow as verbs
+from mailhost.cli import main
+
+def told(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Condition.wait = told  # it is called with the lock held that set() takes
+looked = []
+verbs.Follower.round = lambda _: looked.append(1) or (len(looked) > 1 and told())
+main()
+"""
+
+
+def test_a_signal_at_any_moment_ends_it(host: Host, file: Path) -> None:
+    verb = [sys.executable, "-P", "-c", UNLUCKY, "--home", str(host.home), "follow", str(file), "--every", "0.1"]
+    assert subprocess.run(verb, timeout=30, check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("kind", "why"),
     [

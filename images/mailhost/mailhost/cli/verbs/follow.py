@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -227,14 +227,28 @@ def follow(home: Path, file: Path, every_s: float, node: str | None, gauges: Pat
     if once:
         _safely(follower.begin)
         return
-    stop = threading.Event()  # a change that has begun is finished first
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    while not stop.is_set():
+    told = _told_to_end()
+    while True:  # a change that has begun is finished first
         _safely(follower.round)
         if gauges is not None:
             _show(follower.layout, gauges)
-        stop.wait(every_s)
+        if told.poll(every_s * 1000):
+            return
+
+
+def _told_to_end() -> select.poll:
+    """What has something to read once SIGTERM or SIGINT came, from now on for as long as the process lives.
+
+    A handler that sets a `threading.Event` waits for ever where it comes while the same thread waits for that Event.
+    """
+    signals, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    told = select.poll()
+    told.register(signals, select.POLLIN)
+    return told
 
 
 def named() -> bool:
