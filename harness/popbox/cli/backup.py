@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from popbox.cli.options import on
-from popbox.cli.output import echo
+from popbox.cli.output import PathName, echo
 from popbox.operate import backup as work
 from popbox.operate.target import target
 from popbox.settings import Settings
@@ -16,7 +16,7 @@ SHOWN = 20
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=PathName(path_type=Path, dir_okay=False))
 @on
 @click.pass_obj
 def backup(settings: Settings, file: Path, name: str | None) -> int:
@@ -38,7 +38,7 @@ def backup(settings: Settings, file: Path, name: str | None) -> int:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
+@click.argument("file", type=PathName(path_type=Path, exists=True, dir_okay=False), required=False)
 @click.option("--back", is_flag=True, help="Take back what a killed restore did: the host is as before.")
 @on
 @click.pass_obj

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from popbox.cli.output import echo
+from popbox.cli.output import NAME, echo
 from popbox.errors import HostError
 from popbox.hosts.choose import attach, said_of
 from popbox.hosts.state import Record, Registry
@@ -16,7 +16,7 @@ PASSED, UNAVAILABLE = 0, 3
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", type=NAME, metavar="[NAME]...", nargs=-1)
 @click.pass_obj
 def down(settings: Settings, names: tuple[str, ...]) -> int:
     """Remove hosts by NAME, as `popbox status` shows them; without a name, those that were kept or left behind.

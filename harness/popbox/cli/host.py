@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from popbox.cli.options import address, allow_writes, octets_of, on, token
-from popbox.cli.output import echo
+from popbox.cli.output import NAME, PathName, echo
 from popbox.clients.smtp import deliver
 from popbox.errors import ConnectionFailed, StepTimeout, UnusableError
 from popbox.hosts.base import SERVICES, Ran, Service, closing
@@ -138,7 +138,7 @@ def exec_(settings: Settings, name: str | None, argv: tuple[str, ...]) -> int:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=PathName(path_type=Path, exists=True, dir_okay=False))
 @click.option("--plan", is_flag=True, help="Print what would be done, as a table, and do nothing.")
 @click.option("--no-delete", is_flag=True, help="Keep what FILE does not name.")
 @click.option("--yes", is_flag=True, help="Do not ask before taking anything away.")
@@ -155,8 +155,8 @@ def provision(settings: Settings, file: Path, plan: bool, no_delete: bool, yes: 
 @click.command()
 @click.argument("sender", metavar="FROM")
 @click.argument("recipients", metavar="TO...", nargs=-1, required=True)
-@click.option("--file", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The message.")
-@click.option("--to-host", metavar="HOST:PORT", help="Any SMTP server, in place of a host that is up.")
+@click.option("--file", "path", type=PathName(path_type=Path, exists=True, dir_okay=False), help="The message.")
+@click.option("--to-host", type=NAME, metavar="HOST:PORT", help="Any SMTP server, in place of a host that is up.")
 @on
 @click.pass_obj
 def send(
@@ -183,7 +183,7 @@ def send(
 
 
 @click.command()
-@click.argument("where", metavar="[pop3|smtp|HOST:PORT]", default="pop3")
+@click.argument("where", type=NAME, metavar="[pop3|smtp|HOST:PORT]", default="pop3")
 @on
 @click.pass_obj
 def telnet(settings: Settings, where: str, name: str | None) -> int:

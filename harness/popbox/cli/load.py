@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from popbox.cli.options import address, read_remote, remote_options
-from popbox.cli.output import FOLDER, echo
+from popbox.cli.output import FOLDER, NAME, PathName, echo
 from popbox.errors import UnusableError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import choose, start
@@ -54,21 +54,23 @@ def load() -> None:
 
 
 @load.command(hidden=True)
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=PathName(path_type=Path, dir_okay=False))
 @click.option("--users", type=click.IntRange(1, 100_000), help="Instead of the file's.")
 @click.option("--spawn-rate", type=click.FloatRange(0, min_open=True), help="Users that begin in a second.")
 @click.option("--for", "lasts", metavar="TIME", help="How long, such as 30m, instead of the file's.")
 @click.option("--seed", type=int, help="Of schedules and random faults, instead of the file's.")
 @click.option("--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="Locust workers.")
-@click.option("--master", metavar="ADDR:PORT", help="Wait there for --processes workers of other machines.")
-@click.option("--worker", metavar="HOST:PORT", help="Be a worker of that master; FILE is its spec.json.")
+@click.option("--master", type=NAME, metavar="ADDR:PORT", help="Wait there for --processes workers of other machines.")
+@click.option("--worker", type=NAME, metavar="HOST:PORT", help="Be a worker of that master; FILE is its spec.json.")
 @click.option(
     "--accounts",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathName(path_type=Path, dir_okay=False),
     metavar="F.csv",
     help="Mailboxes that are there (address,login,password); the first sends. Else the run makes its own.",
 )
-@click.option("--web", metavar="ADDR:PORT", help="Show Locust's own page there; it has no login, so on loopback.")
+@click.option(
+    "--web", type=NAME, metavar="ADDR:PORT", help="Show Locust's own page there; it has no login, so on loopback."
+)
 @click.option("--report", type=FOLDER, metavar="DIR", help="Keep the journals, load.json and the report there.")
 @click.option("--host", type=click.Choice(["auto", "local", "docker", "remote"]), default="auto", show_default=True)
 @click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
@@ -121,7 +123,7 @@ def run(settings: Settings, /, file: Path, **given: Any) -> int:
 
 
 @load.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("folder", type=PathName(path_type=Path, file_okay=False, exists=True))
 @budgets
 def judge(folder: Path, budgets: tuple[str, ...]) -> int:
     """Judge a run again by its journals: after those of other machines were copied to DIR, or with other budgets."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from popbox import reading
+from popbox.cli.output import NAME, PathName
 from popbox.clients.wire import Address
 from popbox.errors import UnusableError
 from popbox.hosts.mounted import Mounts
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from popbox.journey.store import Store
 
 OPTIONS = {
-    "smtp": click.option("--smtp", metavar="HOST:PORT", help="Host remote, mounted: where it takes mail."),
-    "pop3": click.option("--pop3", metavar="HOST:PORT", help="Host remote, mounted: where it hands mail out."),
+    "smtp": click.option("--smtp", type=NAME, metavar="HOST:PORT", help="Host remote, mounted: where it takes mail."),
+    "pop3": click.option(
+        "--pop3", type=NAME, metavar="HOST:PORT", help="Host remote, mounted: where it hands mail out."
+    ),
     "log_command": click.option(
         "--log-command", default="", metavar="COMMAND", help="Host remote: prints its mail log, or the end of it."
     ),
@@ -42,7 +45,7 @@ OPTIONS = {
 MOUNTS = {
     "home": click.option(
         "--home",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=PathName(path_type=Path, file_okay=False),
         default=Path("/var/qmail"),
         show_default=True,
         metavar="DIR",
@@ -50,13 +53,13 @@ MOUNTS = {
     ),
     "smtp_log": click.option(
         "--smtp-log",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=PathName(path_type=Path, dir_okay=False),
         metavar="FILE",
         help="Host mounted: the log of qmail-send.",
     ),
     "pop3_log": click.option(
         "--pop3-log",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=PathName(path_type=Path, dir_okay=False),
         metavar="FILE",
         help="Host mounted: the log of `serve pop3 --log-messages`; without it who fetched what is unknown.",
     ),
@@ -65,7 +68,9 @@ OTHERS = ("remote", "mounted")  # hosts that are there, and that popbox neither 
 LONGEST_PASSWORD = 4096
 
 
-on = click.option("--on", "name", metavar="NAME", help="Which host, where several are up; `popbox status` has names.")
+on = click.option(
+    "--on", "name", type=NAME, metavar="NAME", help="Which host, where several are up; `popbox status` has names."
+)
 
 
 allow_writes = click.option(

@@ -12,16 +12,30 @@ import click
 from popbox.printable import plain
 
 
-class _Folder(click.Path):
-    """A directory to write into. An empty name is none: it is what is left of a variable that is not set."""
+class PathName(click.Path):
+    """A path. An empty one is none: it is left of a variable that is not set, and would be the current folder."""
 
     def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click does.
+
+        Raises:
+            click.BadParameter: it is empty, or click refuses it.
+        """
         if value == "":
             self.fail("its name is empty", param, ctx)
         return super().convert(value, param, ctx)
 
 
-FOLDER = _Folder(path_type=Path, file_okay=False)
+class _Name(click.types.StringParamType):
+    """What names something: an address, a host, a source, or a file where ``-`` is the standard stream."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "" or any(ord(character) < 32 or ord(character) == 127 for character in value):
+            self.fail("it is empty" if value == "" else f"{value!r} has a control character", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER, NAME = PathName(path_type=Path, file_okay=False), _Name()
 
 
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:

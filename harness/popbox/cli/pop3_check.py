@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from popbox.cli.options import address, password_in
-from popbox.cli.output import write
+from popbox.cli.output import NAME, PathName, write
 from popbox.conformance.box import Options
 from popbox.conformance.catalogue import CHECKS
 from popbox.conformance.profiles import PROFILES
@@ -48,22 +48,26 @@ def known(names: tuple[str, ...], option: str) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("server", metavar="HOST:PORT", required=False)
-@click.option("--login", help="A login of the server.")
-@click.option("--password-file", metavar="F", help="Its first line is the password; - for standard input.")
+@click.argument("server", type=NAME, metavar="HOST:PORT", required=False)
+@click.option("--login", type=NAME, help="A login of the server.")
+@click.option("--password-file", type=NAME, metavar="F", help="Its first line is the password; - for standard input.")
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), default="rfc1939", show_default=True)
 @click.option(
-    "--maildir", type=click.Path(path_type=Path), help="The box's Maildir: hard messages are put in for the run."
+    "--maildir", type=PathName(path_type=Path), help="The box's Maildir: hard messages are put in for the run."
 )
 @click.option("--allow-changes", is_flag=True, help="DELE and QUIT too: for a test box.")
-@click.option("--only", multiple=True, metavar="NAME", help="Only this check, area or deviation; more than once.")
-@click.option("--skip", multiple=True, metavar="NAME", help="Not this check, area or deviation; more than once.")
+@click.option(
+    "--only", multiple=True, type=NAME, metavar="NAME", help="Only this check, area or deviation; more than once."
+)
+@click.option(
+    "--skip", multiple=True, type=NAME, metavar="NAME", help="Not this check, area or deviation; more than once."
+)
 @click.option("--exact", is_flag=True, help="A deviation that the profile expects must show.")
 @click.option("--tls", is_flag=True, help="Connections begin with a handshake (POP3S).")
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(0.1, 600), default=10.0, show_default=True, help="Seconds."
 )
-@click.option("--json", "json_file", metavar="F", help="Write the findings here; - for standard output.")
+@click.option("--json", "json_file", type=NAME, metavar="F", help="Write the findings here; - for standard output.")
 @click.option("--list", "list_only", is_flag=True, help="Show the checks and make none.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the checks that passed as well.")
 def pop3_check(

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from popbox.cli.options import address, password_in
-from popbox.cli.output import echo
+from popbox.cli.output import NAME, PathName, echo
 from popbox.errors import PopboxError
 from popbox.operate.probe import Plan, Probed, Security, Service, probe
 from popbox.printable import plain
@@ -55,21 +55,29 @@ def _unknown(why: str) -> int:
 
 
 @click.command("probe", cls=_Plugin)
-@click.argument("host")
-@click.option("--smtp", "smtp_at", metavar="HOST:PORT", help="Where SMTP is, if not HOST:25.")
-@click.option("--pop3", "pop3_at", metavar="HOST:PORT", help="Where POP3 is, if not HOST:110 (HOST:995 with implicit).")
-@click.option("--to", required=True, metavar="ADDRESS", help="The address to send to; its box is the probe's alone.")
-@click.option("--from", "sender", metavar="ADDRESS", help="Envelope sender; the address itself if not given.")
-@click.option("--login", required=True, help="The box's POP3 login.")
-@click.option("--password-file", required=True, metavar="F", help="Its first line is the password; - for stdin.")
+@click.argument("host", type=NAME)
+@click.option("--smtp", "smtp_at", type=NAME, metavar="HOST:PORT", help="Where SMTP is, if not HOST:25.")
+@click.option(
+    "--pop3", "pop3_at", type=NAME, metavar="HOST:PORT", help="Where POP3 is, if not HOST:110 (HOST:995 with implicit)."
+)
+@click.option(
+    "--to", required=True, type=NAME, metavar="ADDRESS", help="The address to send to; its box is the probe's alone."
+)
+@click.option(
+    "--from", "sender", type=NAME, metavar="ADDRESS", help="Envelope sender; the address itself if not given."
+)
+@click.option("--login", required=True, type=NAME, help="The box's POP3 login.")
+@click.option(
+    "--password-file", required=True, type=NAME, metavar="F", help="Its first line is the password; - for stdin."
+)
 @click.option("--smtp-tls", type=click.Choice(["none", "starttls", "implicit"]), default="none", show_default=True)
 @click.option("--pop3-tls", type=click.Choice(["none", "starttls", "implicit"]), default="none", show_default=True)
-@click.option("--ca", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Certificates to trust (PEM).")
+@click.option("--ca", type=PathName(path_type=Path, dir_okay=False, exists=True), help="Certificates to trust (PEM).")
 @click.option("--within", type=click.FloatRange(1, 600), default=60.0, show_default=True, help="Seconds in all.")
 @click.option("--warn", type=click.FloatRange(0), default=10.0, show_default=True, help="Slower is a WARNING, seconds.")
 @click.option("--critical", type=click.FloatRange(0), default=30.0, show_default=True, help="Slower is CRITICAL.")
 @click.option("--format", "form", type=click.Choice(["nagios", "prometheus", "json"]), default="nagios")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Replace this file; nothing on stdout.")
+@click.option("--output", type=PathName(path_type=Path, dir_okay=False), help="Replace this file; nothing on stdout.")
 def probe_command(
     host: str,
     smtp_at: str | None,

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from popbox.cli.options import allow_writes, opened_store, read_remote, remote_options, token
-from popbox.cli.output import FOLDER, echo
+from popbox.cli.output import FOLDER, PathName, echo
 from popbox.errors import HostError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
@@ -33,7 +33,7 @@ from popbox.settings import Settings
 PASSED, FAILED, NOTHING_PROVED = 0, 1, 4
 DEMO = "howto-telnet.toml"
 Form = Callable[[Report], str]
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE = PathName(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def demo(settings: Settings, /, allow_writes: bool, **given: Any) -> int:
 
 
 @click.command()
-@click.argument("scenarios", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("scenarios", nargs=-1, type=PathName(path_type=Path))
 @click.option(
     *("--jobs", "-j"),
     type=click.IntRange(1, MOST_JOBS),

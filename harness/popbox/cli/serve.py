@@ -14,7 +14,7 @@ import click
 
 from popbox.cli.amounts import AGE, SIZE
 from popbox.cli.options import MOUNTS, OPTIONS, OTHERS, address, on, opened_store, read_mounts, read_remote
-from popbox.cli.output import echo
+from popbox.cli.output import NAME, PathName, echo
 from popbox.errors import UnusableError
 from popbox.hosts.base import closing
 from popbox.hosts.choose import HostName, MtaName, choose, start
@@ -45,20 +45,28 @@ PUBLIC = re.compile(
     help="Start a host; it goes at the end. remote: one that is there, by --smtp and --pop3. mounted: its files, too.",
 )
 @click.option("--mta", type=click.Choice(["auto", "qmail", "standin"]), default="auto", show_default=True)
-@click.option("--listen", default="127.0.0.1:8025", show_default=True, metavar="ADDR:PORT", help="Port 0: a free one.")
 @click.option(
-    "--public-url", "public", multiple=True, metavar="URL", help="Where a proxy shows it: https://NAME[:PORT][/PATH]."
+    "--listen", default="127.0.0.1:8025", show_default=True, type=NAME, metavar="ADDR:PORT", help="Port 0: a free one."
+)
+@click.option(
+    "--public-url",
+    "public",
+    multiple=True,
+    type=NAME,
+    metavar="URL",
+    help="Where a proxy shows it: https://NAME[:PORT][/PATH].",
 )
 @click.option(
     "--known-as",
     "names",
     multiple=True,
+    type=NAME,
     metavar="NAME",
     help="Serve requests to NAME, to IP addresses and to localhost, at any port: for a container that is published.",
 )
 @click.option(
     "--store",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathName(path_type=Path, dir_okay=False),
     help="Keep journeys in FILE. By default beside what popbox knows of the host; `popbox down` removes that.",
     metavar="FILE",
 )
@@ -67,26 +75,26 @@ PUBLIC = re.compile(
 @click.option("--allow-writes", is_flag=True, help="Serve what changes the host, to those who have the token.")
 @click.option(
     "--token-file",
-    type=click.Path(path_type=Path),
+    type=PathName(path_type=Path),
     metavar="FILE",
     help="Holds the token; made where it is not there, and removed at the end. Or POPBOX_TOKEN in the environment.",
 )
 @click.option(
     "--beside",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=PathName(path_type=Path, exists=True, file_okay=False),
     metavar="OLDHOME",
     help="The old host of a move: its qmail home, its root, or a copy of one. Explain shows addresses on both.",
 )
 @click.option(
     "--move",
     "proof",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathName(path_type=Path, dir_okay=False),
     metavar="STATE",
     help="Show `popbox migrate verify --state STATE` while it runs: boxes by verdict, messages that differ.",
 )
 @click.option(
     "--sheet",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=PathName(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
     help="Show the cut-over sheet of `popbox migrate plan --markdown FILE`; ticks are kept in it.",
 )

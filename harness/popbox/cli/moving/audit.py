@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from popbox.cli.output import NAME
 from popbox.environment import NOTHING
 from popbox.migrate.audit.audit import audit as run_audit
 from popbox.migrate.audit.report import as_json, table
@@ -27,13 +28,20 @@ def source_options(*, required: bool = True) -> Callable[[Callable[..., Any]], C
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in (
             click.option(
-                "--qmail-home", metavar="PATH", help=f"Where qmail is on the old host. [default: {os.fsdecode(QMAIL)}]"
+                "--qmail-home",
+                type=NAME,
+                metavar="PATH",
+                help=f"Where qmail is on the old host. [default: {os.fsdecode(QMAIL)}]",
             ),
             click.option(
-                "--as", "stands_for", metavar="PATH", help="What SOURCE is on the old host: /, /var/qmail, ..."
+                "--as",
+                "stands_for",
+                type=NAME,
+                metavar="PATH",
+                help="What SOURCE is on the old host: /, /var/qmail, ...",
             ),
             click.option("--dialect", type=click.Choice(list(READERS)), help="Do not find out, take this one."),
-            click.argument("source", metavar="SOURCE" if required else "[SOURCE]", required=required),
+            click.argument("source", type=NAME, metavar="SOURCE" if required else "[SOURCE]", required=required),
         ):
             command = option(command)
         return command

@@ -9,7 +9,7 @@ import click
 
 from popbox.cli.moving.audit import read
 from popbox.cli.moving.import_report import report
-from popbox.cli.output import FOLDER
+from popbox.cli.output import FOLDER, NAME, PathName
 from popbox.migrate.export.run import KINDS, Wish, run
 
 
@@ -21,17 +21,19 @@ def _owner(_ctx: click.Context, _param: click.Parameter, text: str) -> tuple[int
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True, metavar="DIR",
+@click.option("--home", type=PathName(path_type=Path, file_okay=False, exists=True), required=True, metavar="DIR",
               help="The qmail home to leave, or a copy of it; it is only read.")  # fmt: skip
 @click.option("--to", "kind", type=click.Choice(KINDS), required=True, help="For which server.")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR",
               help="Takes mail/, the files of the other server, and the state of the export.")  # fmt: skip
-@click.option("--as", "stands_for", metavar="PATH", help="What the copy is on its own host, such as /var/qmail.")
+@click.option(
+    "--as", "stands_for", type=NAME, metavar="PATH", help="What the copy is on its own host, such as /var/qmail."
+)
 @click.option("--profile", type=click.Choice(["rfc1939", "qmail"]), default="rfc1939", show_default=True,
               help="Of the POP3 server that clients know: how it orders and names messages.")  # fmt: skip
 @click.option("--owner", metavar="UID:GID", default="888:888", show_default=True, callback=_owner,
               help="Whose the mail is over there.")  # fmt: skip
-@click.option("--root", type=click.Path(path_type=Path), metavar="PATH",
+@click.option("--root", type=PathName(path_type=Path), metavar="PATH",
               help="Where mail/ will lie over there, if not in DIR.")  # fmt: skip
 @click.option(
     "--status-fields",
@@ -39,7 +41,7 @@ def _owner(_ctx: click.Context, _param: click.Parameter, text: str) -> tuple[int
     is_flag=True,
     help="mbox: add Status, X-Status and X-UIDL to messages, for servers that read them; this changes them.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="F",
+@click.option("--json", "json_file", type=PathName(path_type=Path, dir_okay=False), metavar="F",
               help="What this pass did and how long it took.")  # fmt: skip
 def export(
     home: Path,

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from popbox.cli.moving.pop3_hosts import host_options, the_host, warn
+from popbox.cli.output import NAME, PathName
 from popbox.migrate.copy.destination import Place
 from popbox.migrate.pop3 import accounts
 from popbox.migrate.pop3source.run import SLOWEST_OCTETS_S, Options, Outcome, run
@@ -33,11 +34,11 @@ def pop3_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--jobs", type=click.IntRange(1, 256), default=8, show_default=True,
                      help="With --pop3: connections to the old host."),
         host_options("old"),
-        click.option("--domain", metavar="DOMAIN", help="With --pop3: of logins that are no addresses."),
+        click.option("--domain", type=NAME, metavar="DOMAIN", help="With --pop3: of logins that are no addresses."),
         click.option("--accounts", "accounts_path", metavar="FILE.csv|DIR",
-                     type=click.Path(path_type=Path, exists=True),
+                     type=PathName(path_type=Path, exists=True),
                      help="With --pop3: logins and passwords, as for verify."),
-        click.option("--pop3", "old", metavar="HOST:PORT", help="Read the old host over POP3 alone."),
+        click.option("--pop3", "old", type=NAME, metavar="HOST:PORT", help="Read the old host over POP3 alone."),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -11,7 +11,7 @@ import click
 from popbox.cli.moving.audit import environ_of, read, source_options
 from popbox.cli.moving.import_pop3 import fetch, over_pop3, pop3_options
 from popbox.cli.moving.import_report import report
-from popbox.cli.output import FOLDER
+from popbox.cli.output import FOLDER, PathName
 from popbox.migrate.copy import limits
 from popbox.migrate.copy.courier import as_courier
 from popbox.migrate.copy.destination import FILES, POP3, Place
@@ -43,7 +43,7 @@ def _arrange(_ctx: click.Context, _param: click.Parameter, form: str | None) -> 
 @pop3_options
 @click.option("--to", type=FOLDER, required=True, metavar="DIR",
               help="Takes accounts.toml, not-carried.txt, the state of the import, and the mail.")  # fmt: skip
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
+@click.option("--home", type=PathName(path_type=Path, file_okay=False, exists=True), metavar="DIR",
               help="Declare the accounts on this qmail home and put the mail into its boxes.")  # fmt: skip
 @click.option("--final", is_flag=True, help="The last pass: follow moves and deletions of the old host too.")
 @click.option("--mbox-quoting", type=click.Choice(["rd", "o", "none"]),
@@ -57,7 +57,7 @@ def _arrange(_ctx: click.Context, _param: click.Parameter, form: str | None) -> 
               help="Whether UIDLs are those of courierpop3dsizelist; else yes where it lies in a Maildir without "
               "dovecot-uidlist.")  # fmt: skip
 @click.option("--max-rate", metavar="OCTETS/S", callback=_rate, help="Read no faster: 500K, 20M, ...")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="F",
+@click.option("--json", "json_file", type=PathName(path_type=Path, dir_okay=False), metavar="F",
               help="What this pass did and how long it took, for `migrate plan`.")  # fmt: skip
 @click.option("--max-files", type=click.FloatRange(0.1), metavar="N/S", help="Take no more messages in a second.")
 def import_(

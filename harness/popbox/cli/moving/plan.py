@@ -12,7 +12,7 @@ import idna
 from pydantic import BaseModel, ValidationError
 
 from popbox.cli.options import address
-from popbox.cli.output import write
+from popbox.cli.output import NAME, PathName, write
 from popbox.clients.wire import Address
 from popbox.migrate.copy.report import ImportReport
 from popbox.migrate.plan.machine import as_json
@@ -28,7 +28,7 @@ from popbox.reading import octets_of
 
 WRITTEN, TO_MEND, UNANSWERED = 0, 1, 3
 M = TypeVar("M", bound=BaseModel)
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE = PathName(path_type=Path, dir_okay=False)
 COUNT = click.IntRange(0)
 
 
@@ -64,7 +64,7 @@ DOMAIN = _Name("domain", addresses=False)
 @click.option("--new", required=True, metavar="HOST", type=HOST, help="Name of the new host.")
 @click.option("--domain", "domains", multiple=True, metavar="D", type=DOMAIN, help="A domain that moves; repeat.")
 @click.option("--ttl", "ttl_s", type=click.IntRange(1), metavar="S", help="The TTL of its records today, in seconds.")
-@click.option("--resolver", metavar="ADDR:PORT", help="Ask this DNS resolver; without it this machine's.")
+@click.option("--resolver", type=NAME, metavar="ADDR:PORT", help="Ask this DNS resolver; without it this machine's.")
 @click.option("--no-dns", is_flag=True, help="Ask no DNS. Else it is read for each --domain, and both hosts.")
 @click.option("--starttls", is_flag=True, help="Look at STARTTLS of the new host and each MX: EHLO, TLS, QUIT.")
 @click.option("--new-smtp-port", type=click.IntRange(1, 65_535), metavar="P", help="Of the new host; without it 25.")
@@ -78,7 +78,9 @@ DOMAIN = _Name("domain", addresses=False)
 @click.option("--import-report", "imports", multiple=True, type=FILE, metavar="F", help="Of import --json.")
 @click.option("--markdown", "markdown_file", type=FILE, metavar="F", help="Write the sheet as Markdown.")
 @click.option("--text", "text_file", type=FILE, metavar="F", help="Write it as plain text; without either: to stdout.")
-@click.option("--json", "json_file", metavar="F", help="Write what DNS and STARTTLS show, for programs; - for stdout.")
+@click.option(
+    "--json", "json_file", type=NAME, metavar="F", help="Write what DNS and STARTTLS show, for programs; - for stdout."
+)
 def plan(
     old: str,
     new: str,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from popbox.cli.options import address
-from popbox.cli.output import echo
+from popbox.cli.output import PathName, echo
 from popbox.migrate.pop3 import tls
 from popbox.migrate.pop3.host import Host
 
@@ -19,7 +19,7 @@ Side = Literal["old", "new"]
 
 def host_options(side: Side) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """What can be said of a host beside its address."""
-    certificates = click.Path(path_type=Path, dir_okay=False)
+    certificates = PathName(path_type=Path, dir_okay=False)
     options = (
         click.option(f"--{side}-accept-legacy-tls", is_flag=True, help="INSECURE: TLS 1.0, SHA-1, short keys."),
         click.option(f"--{side}-accept-any-certificate", is_flag=True, help="INSECURE: who answers is not checked."),

@@ -10,7 +10,7 @@ import click
 
 from popbox.cli.moving.audit import environ_of, read
 from popbox.cli.options import address
-from popbox.cli.output import echo, write
+from popbox.cli.output import NAME, PathName, echo, write
 from popbox.migrate.oldhost.dialects.detect import READERS, detect
 from popbox.migrate.routes.addresses import gather
 from popbox.migrate.routes.boxes import Boxes
@@ -21,8 +21,8 @@ from popbox.migrate.routes.side import Owners, Side, open_side
 from popbox.migrate.routes.work import Work
 
 SAME, DIFFERENT = 0, 1
-DIRECTORY = click.Path(path_type=Path, file_okay=False, exists=True)
-FILE = click.Path(path_type=Path, dir_okay=False)
+DIRECTORY = PathName(path_type=Path, file_okay=False, exists=True)
+FILE = PathName(path_type=Path, dir_okay=False)
 
 
 @click.command()
@@ -31,13 +31,15 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--new", "new_tree", metavar="TREE", type=DIRECTORY, required=True, help="The new one.")
 @click.option("--addresses", metavar="FILE", type=FILE, help="More addresses, one a line.")
 @click.option("--log", "logs", metavar="F", type=FILE, multiple=True, help="A log of the old qmail-send; repeatable.")
-@click.option("--json", "json_file", metavar="F", help="All of it; - for standard output.")
+@click.option("--json", "json_file", type=NAME, metavar="F", help="All of it; - for standard output.")
 @click.option("--all", "everything", is_flag=True, help="Show every difference, not only the first 50.")
 @click.option("--dialect", type=click.Choice(list(READERS)), help="Of the old host; without it the files decide.")
-@click.option("--old-as", metavar="PATH", help="What TREE is on the old host: /, /var/qmail, ...")
-@click.option("--new-as", metavar="PATH", help="The same for the new one.")
-@click.option("--old-qmail-home", metavar="PATH", help="Where qmail is on the old host. [default: /var/qmail]")
-@click.option("--new-qmail-home", metavar="PATH", help="The same for the new one.")
+@click.option("--old-as", type=NAME, metavar="PATH", help="What TREE is on the old host: /, /var/qmail, ...")
+@click.option("--new-as", type=NAME, metavar="PATH", help="The same for the new one.")
+@click.option(
+    "--old-qmail-home", type=NAME, metavar="PATH", help="Where qmail is on the old host. [default: /var/qmail]"
+)
+@click.option("--new-qmail-home", type=NAME, metavar="PATH", help="The same for the new one.")
 @click.option("--old-passwd", metavar="FILE", type=FILE, help="The old host's passwd, if TREE has no etc/passwd.")
 @click.option("--new-passwd", metavar="FILE", type=FILE, help="The same for the new one.")
 @click.option("--old-default-delivery", metavar="TEXT", help="What its qmail-start was given for a box without .qmail.")
@@ -45,7 +47,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "--sample", "count", type=click.IntRange(1, 100_000), metavar="N", help="Try N addresses on the new host."
 )
 @click.option("--seed", type=click.IntRange(0), help="With --sample: draw as an earlier run did, which said its seed.")
-@click.option("--new-smtp", metavar="HOST:PORT", help="With --sample: where the new host takes mail.")
+@click.option("--new-smtp", type=NAME, metavar="HOST:PORT", help="With --sample: where the new host takes mail.")
 @click.option("--qmail-local", "programs", metavar="DIR", type=DIRECTORY, help="With --sample: ask its qmail-local -n.")
 @click.option("--within", "within_s", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Seconds.")
 def routes(

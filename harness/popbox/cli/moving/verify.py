@@ -16,7 +16,7 @@ from popbox.cli.moving.audit import environ_of
 from popbox.cli.moving.pop3_hosts import host_options
 from popbox.cli.moving.verify_watch import Watch, watch
 from popbox.cli.moving.verify_ways import Key, Way, by_files, by_pop3
-from popbox.cli.output import write
+from popbox.cli.output import NAME, PathName, write
 from popbox.migrate.oldhost.dialects.detect import READERS
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.pop3.host import Unavailable
@@ -31,7 +31,7 @@ from popbox.migrate.verify.work import name_elsewhere
 
 EQUAL, DIFFERENT, UNUSABLE, UNAVAILABLE = 0, 1, 2, 3
 WHOLE = Shard(1, 1)
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE = PathName(path_type=Path, dir_okay=False)
 
 
 def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | None:
@@ -49,16 +49,20 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | 
 @click.group(invoke_without_command=True)
 @click.pass_context
 @host_options("old")
-@click.option("--old", metavar="HOST:PORT", help="The old host.")
+@click.option("--old", type=NAME, metavar="HOST:PORT", help="The old host.")
 @host_options("new")
-@click.option("--new", metavar="HOST:PORT", help="The new host.")
-@click.option("--accounts", "accounts_path", metavar="FILE.csv|DIR", type=click.Path(path_type=Path, exists=True))
-@click.option("--files", nargs=2, metavar="OLD NEW", help="No passwords: compare the hosts' files; see README.md.")
+@click.option("--new", type=NAME, metavar="HOST:PORT", help="The new host.")
+@click.option("--accounts", "accounts_path", metavar="FILE.csv|DIR", type=PathName(path_type=Path, exists=True))
+@click.option(
+    "--files", nargs=2, type=NAME, metavar="OLD NEW", help="No passwords: compare the hosts' files; see README.md."
+)
 @click.option("--dialect", type=click.Choice(list(READERS)), help="With --files: as for audit.")
-@click.option("--as", "stands_for", metavar="PATH", help="With --files: what OLD is on the old host.")
-@click.option("--home-as", "new_stands_for", metavar="PATH", help="With --files: what NEW is on the new host.")
-@click.option("--qmail-home", metavar="PATH", help="With --files: on the old host. [default: /var/qmail]")
-@click.option("--only", multiple=True, metavar="LOGIN", help="Only this box; more than once.")
+@click.option("--as", "stands_for", type=NAME, metavar="PATH", help="With --files: what OLD is on the old host.")
+@click.option(
+    "--home-as", "new_stands_for", type=NAME, metavar="PATH", help="With --files: what NEW is on the new host."
+)
+@click.option("--qmail-home", type=NAME, metavar="PATH", help="With --files: on the old host. [default: /var/qmail]")
+@click.option("--only", multiple=True, type=NAME, metavar="LOGIN", help="Only this box; more than once.")
 @click.option("--no-content", is_flag=True, help="No RETR: logins, UIDL, order and listed sizes alone.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=8, show_default=True, help="Connections to each host.")
 @click.option(
@@ -78,10 +82,10 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | 
 )
 @click.option("--rounds", type=click.IntRange(0), default=0, help="With --watch: end after so many; 1 for cron.")
 @click.option("--shard", callback=_shard, metavar="K/N", help="Only this part of the boxes; see merge.")
-@click.option("--json-lines", "lines_file", metavar="F", help="For merge: a line a box.")
-@click.option("--json", "json_file", metavar="F", help="All of it; - for standard output.")
-@click.option("--csv", "csv_file", metavar="F", help="A row a box; - for standard output.")
-@click.option("--html", "html_file", metavar="F", help="One file for a browser.")
+@click.option("--json-lines", "lines_file", type=NAME, metavar="F", help="For merge: a line a box.")
+@click.option("--json", "json_file", type=NAME, metavar="F", help="All of it; - for standard output.")
+@click.option("--csv", "csv_file", type=NAME, metavar="F", help="A row a box; - for standard output.")
+@click.option("--html", "html_file", type=NAME, metavar="F", help="One file for a browser.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the boxes that are equal as well.")
 def verify(
     ctx: click.Context,

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from popbox.cli.moving.verify import DIFFERENT, EQUAL, UNAVAILABLE, verify
+from popbox.cli.output import NAME, PathName
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify import text
 from popbox.migrate.verify.lines import streamed
@@ -23,9 +24,9 @@ SHOWN = 100  # our choice: boxes that are not equal, on a terminal; all are in t
 
 
 @verify.command()
-@click.argument("reports", metavar="REPORT...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "json_file", metavar="F", help="All of it, as verify --json; - for standard output.")
-@click.option("--csv", "csv_file", metavar="F", help="A row a box; - for standard output.")
+@click.argument("reports", metavar="REPORT...", nargs=-1, required=True, type=PathName(path_type=Path))
+@click.option("--json", "json_file", type=NAME, metavar="F", help="All of it, as verify --json; - for standard output.")
+@click.option("--csv", "csv_file", type=NAME, metavar="F", help="A row a box; - for standard output.")
 def merge(reports: tuple[Path, ...], json_file: str | None, csv_file: str | None) -> int:
     """Make one report of those that each shard wrote with --json-lines.
 

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from mailhost import __version__
+from mailhost.cli.paths import PathName
 
 DEFAULT_HOME = "/var/qmail"
 NOT_NOW = 111
@@ -131,19 +132,10 @@ def _drop_unwritten() -> None:
                 os.close(nothing)
 
 
-class _Home(click.Path):
-    """A directory. An empty name is none: it is what is left of a variable that is not set."""
-
-    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail("its name is empty", param, ctx)
-        return super().convert(value, param, ctx)
-
-
 @click.group(cls=LazyGroup, verbs=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--home",
-    type=_Home(path_type=Path, file_okay=False),
+    type=PathName(path_type=Path, file_okay=False),
     envvar="MAILHOST_HOME",
     default=DEFAULT_HOME,
     show_default=True,

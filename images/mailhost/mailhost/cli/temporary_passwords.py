@@ -18,6 +18,7 @@ from mailhost.accounts.operations import temporary
 from mailhost.accounts.sources.read_back import addresses
 from mailhost.cli.common import dry_run_option, guarded, hands, home_state, json_option
 from mailhost.cli.output import print_json, print_table
+from mailhost.cli.paths import PathName
 from mailhost.cli.terminal import say
 from mailhost.cli.verbs.passwords import generated, hashed
 from mailhost.poppasswd import crypt as hashing
@@ -29,7 +30,7 @@ from mailhost.system.durable import sync_directory
 @click.argument("address", nargs=-1)
 @click.option("--all", "everyone", is_flag=True, help="Every mailbox with a login that is enabled.")
 @click.option("--for", "lasts", metavar="TIME", help="How long: 90m, 2h, at most 24h.")
-@click.option("--to", "file", metavar="FILE.csv", type=click.Path(path_type=Path), help="Write login,password there.")
+@click.option("--to", "file", metavar="FILE.csv", type=PathName(path_type=Path), help="Write login,password there.")
 @click.option("--end", is_flag=True, help="Take them back now.")
 @dry_run_option
 @json_option

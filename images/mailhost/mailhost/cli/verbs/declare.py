@@ -25,6 +25,7 @@ from mailhost.cli import generated_passwords
 from mailhost.cli.agreement import Guard, guard_of
 from mailhost.cli.common import counted, guarded, hands, home_state, json_option, newu_option, note
 from mailhost.cli.output import print_json, print_table
+from mailhost.cli.paths import PathName
 from mailhost.cli.progress import change_many
 from mailhost.cli.verbs.lint import lint
 from mailhost.cli.verbs.passwords import generated, hashed
@@ -34,7 +35,7 @@ __all__ = ["apply", "export", "lint", "plan", "schema"]
 DEFAULT_FILE = Path("/etc/popbox/accounts/accounts.toml")
 """Where the images mount the operator's file."""
 HANDOUT = ("address", "password")
-FILE = click.argument("file", metavar="[FILE]", type=click.Path(path_type=Path), default=DEFAULT_FILE)
+FILE = click.argument("file", metavar="[FILE]", type=PathName(path_type=Path), default=DEFAULT_FILE)
 keep_option = click.option(
     "--no-delete", is_flag=True, help="Keep domains, mailboxes and forwards that FILE does not name."
 )
@@ -68,7 +69,7 @@ def _now(home: Path) -> Accounts:
 @click.option(
     "--generate",
     metavar="OUT",
-    type=click.Path(path_type=Path),
+    type=PathName(path_type=Path),
     help="Make up the passwords that are not given, and write address,password to this new file.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before taking anything away.")
@@ -169,7 +170,7 @@ def plan(home: Path, file: Path, *, no_delete: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file (0600: it holds hashes).")
+@click.option("-o", "--output", type=PathName(path_type=Path), help="Write to this file (0600: it holds hashes).")
 @click.pass_obj
 @guarded
 def export(home: Path, output: Path | None) -> None:

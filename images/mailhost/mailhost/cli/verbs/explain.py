@@ -12,6 +12,7 @@ import click
 
 from mailhost.accounts.layout import require
 from mailhost.cli.common import guarded
+from mailhost.cli.paths import PathName
 from mailhost.cli.terminal import fit_to_paste, say, visible
 from mailhost.qmail.dotqmail import Kind
 from mailhost.qmail.hints import hints
@@ -19,8 +20,8 @@ from mailhost.qmail.hints.hint import shown
 from mailhost.qmail.lookup import CDB_FILE, Assignment
 from mailhost.qmail.route import Delivery, Outcome, Route, Step, route
 
-DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+DIRECTORY = PathName(path_type=Path, exists=True, file_okay=False)
+FILE = PathName(path_type=Path, exists=True, dir_okay=False)
 _LABELS = {
     "rcpthosts": "accepted",
     "envnoathost": "host added",

@@ -25,6 +25,7 @@ from mailhost.accounts.nodes import Node
 from mailhost.accounts.sources import accounts_toml
 from mailhost.cli.common import guarded, json_option
 from mailhost.cli.output import print_facts, print_json
+from mailhost.cli.paths import PathName
 from mailhost.cli.terminal import say
 from mailhost.cli.verbs.declare import FILE
 from mailhost.system.reading import open_given
@@ -199,7 +200,7 @@ class Follower:
 @click.option("--once", is_flag=True, help="Apply it where it has stood still, and end: before the host takes mail.")
 @click.option("--every", "every_s", type=click.FloatRange(0.1), default=LOOK_S, show_default=True, metavar="SECONDS")
 @click.option("--node", metavar="NAME", help="This node's name, where several share popboxes; each has its own.")
-@click.option("--gauges", type=click.Path(path_type=Path), metavar="FILE", help="Keep what Prometheus may read there.")
+@click.option("--gauges", type=PathName(path_type=Path), metavar="FILE", help="Keep what Prometheus may read there.")
 @click.pass_obj
 @guarded
 def follow(home: Path, file: Path, every_s: float, node: str | None, gauges: Path | None, *, once: bool) -> None:

@@ -16,6 +16,7 @@ from mailhost.accounts.sources import csv_import
 from mailhost.accounts.sources.csv_import import Line
 from mailhost.cli import generated_passwords
 from mailhost.cli.common import dry_run_option, guarded, newu_option
+from mailhost.cli.paths import PathName
 from mailhost.cli.progress import change_many, progress
 from mailhost.cli.verbs.passwords import generated
 from mailhost.poppasswd import crypt as hashing
@@ -25,12 +26,12 @@ HANDOUT = ("address", "login", "password")
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PathName(path_type=Path))
 @click.option("--add-domains", is_flag=True, help="Declare domains that are not declared yet.")
 @click.option(
     "--generate",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PathName(path_type=Path),
     help="Make up the passwords that are not given, and write address,login,password to this new file.",
 )
 @click.option("--scheme", type=click.Choice(list(hashing.SCHEMES)), default=hashing.DEFAULT, show_default=True)

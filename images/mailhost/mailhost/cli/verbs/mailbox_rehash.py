@@ -9,13 +9,14 @@ import click
 from mailhost.accounts import governed, names
 from mailhost.accounts.operations import logins
 from mailhost.cli.common import change, dry_run_option, guarded, hands
+from mailhost.cli.paths import PathName
 from mailhost.cli.verbs.passwords import WAYS, read_password
 
 
 @click.command("rehash")
 @click.argument("login")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, one line.")
-@click.option("--password-file", type=click.Path(path_type=Path), help="Read the password from a file, one line.")
+@click.option("--password-file", type=PathName(path_type=Path), help="Read the password from a file, one line.")
 @dry_run_option
 @click.pass_obj
 @guarded

@@ -15,6 +15,7 @@ import click
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.operations.logins import UNMADE
 from mailhost.cli.common import guarded, note
+from mailhost.cli.paths import PathName
 from mailhost.poppasswd import crypt as hashing
 from mailhost.system.reading import read_given
 
@@ -38,7 +39,7 @@ def password_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The ways to give a password; without one of them it is asked for. The command gets ``secret``, a callable."""
 
     @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, one line.")
-    @click.option("--password-file", type=click.Path(path_type=Path), help="Read the password from a file, one line.")
+    @click.option("--password-file", type=PathName(path_type=Path), help="Read the password from a file, one line.")
     @click.option("--crypt", metavar="HASH", help="Take a hash made by crypt(3), for instance the HOWTO's.")
     @click.option("--generate", is_flag=True, help="Make a password up and show it once.")
     @click.option("--scheme", type=click.Choice(list(hashing.SCHEMES)), default=hashing.DEFAULT, show_default=True)
@@ -130,7 +131,7 @@ def generated() -> str:
 
 @click.command()
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, one line.")
-@click.option("--password-file", type=click.Path(path_type=Path), help="Read the password from a file, one line.")
+@click.option("--password-file", type=PathName(path_type=Path), help="Read the password from a file, one line.")
 @click.option("--scheme", type=click.Choice(list(hashing.SCHEMES)), default=hashing.DEFAULT, show_default=True)
 @guarded
 def mkpasswd(password_stdin: bool, password_file: Path | None, scheme: str) -> None:

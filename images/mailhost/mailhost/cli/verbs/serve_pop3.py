@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from mailhost.cli.addresses import host_and_port, shown
+from mailhost.cli.paths import PathName
 from mailhost.cli.terminal import say
 from mailhost.pop3.options import DEFAULT_LIMITS, Address, Limits, Options
 from mailhost.pop3.protocol.profiles import PROFILES
@@ -41,7 +42,7 @@ ADDRESS = AddressType()
 HOST_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 MOST_WORKERS = 8
 """Unless asked for: one worker serves thousands of sessions a second, and each takes some 20 MB."""
-FILE = click.Path(path_type=Path, readable=False)
+FILE = PathName(path_type=Path, readable=False)
 """Not looked at here: a key that is not readable yet is the log's to name, and no reason to keep POP3 in clear down."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from mailhost.cli.addresses import host_and_port
+from mailhost.cli.paths import PathName
 from mailhost.standin.log import Log
 from mailhost.standin.options import SESSIONS, SESSIONS_EACH, Options
 from mailhost.standin.server import serve
@@ -30,7 +31,7 @@ class Endpoint(click.ParamType[tuple[str, int]]):
 
 
 SENDS_WITH = {"aiosmtplib": "aiosmtplib", "dns": "dnspython"}  # module: distribution of the extra `standin`
-FILE = click.Path(path_type=Path, readable=False)
+FILE = PathName(path_type=Path, readable=False)
 """Not looked at here: one that cannot be read is the log's to name, and mail goes on."""
 
 
@@ -44,7 +45,7 @@ FILE = click.Path(path_type=Path, readable=False)
     show_default=True,
     help="Remote mail: by control/smtproutes only, or by MX records too.",
 )
-@click.option("--sink", type=click.Path(path_type=Path, file_okay=False), help="Keep remote mail in this Maildir.")
+@click.option("--sink", type=PathName(path_type=Path, file_okay=False), help="Keep remote mail in this Maildir.")
 @click.option("--cert", type=FILE, help="Certificate chain (PEM): offer STARTTLS.")
 @click.option("--key", type=FILE, help="Its private key, if not in the same file.")
 @click.option("--sessions", type=click.IntRange(1), default=SESSIONS, show_default=True, help="Sessions at once.")
