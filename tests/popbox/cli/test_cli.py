@@ -184,11 +184,13 @@ def test_an_interrupt_leaves_nothing(number: signal.Signals, after_s: float, ope
         [sys.executable, "-m", "popbox", "demo", "--host", "local"],
         env=environ,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     time.sleep(after_s)
     child.send_signal(number)
-    assert child.wait(20) in (130, 0, -number)
+    said = child.communicate(timeout=20)[1]
+    too_early = b"Fatal Python error: init_import_site" in said  # on a busy machine: Python itself had not begun yet
+    assert child.returncode in (130, 0, -number) or (child.returncode == 1 and too_early), said
     assert not list(open_tmp.glob("popbox-*"))
     assert not list(open_tmp.glob("popbox/hosts/*"))
     assert str(open_tmp).encode() not in b"".join(_command_lines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from mailhost.pop3.options import Options
     from mailhost.pop3.server.event_loop import Loop
     from mailhost.pop3.server.log import Log
+
+GAPS = 8
+"""Of the times in which this process stood still so many are remembered, each until no one is connected."""
 
 SWEEP_S = 1.0
 """How often idle sessions are looked for; no timer is kept for each of them."""
@@ -32,6 +36,8 @@ class Registry:
         self._connections: set[Connection] = set()
         self._unauthenticated = 0
         self._sweeping = False
+        self._due = 0.0
+        self._stood: collections.deque[tuple[float, float]] = collections.deque(maxlen=GAPS)
         self._emptied: Callable[[], None] | None = None
 
     def __len__(self) -> int:
@@ -54,7 +60,7 @@ class Registry:
         self._loop.add(connection.fd, select.EPOLLIN, connection.ready)
         if not self._sweeping:
             self._sweeping = True
-            self._loop.later(SWEEP_S, self._sweep)
+            self._next_sweep()
 
     def identify(self, connection: Connection, client: str) -> bool:
         """A balancer has named its client: count the connection for that address. False when it has too many."""
@@ -100,17 +106,31 @@ class Registry:
     def _sweep(self) -> None:
         """Close sessions that have been silent too long, and those that take too long to log in.
 
-        Silence after the login ends without a word (RFC 1939 §3).
+        Silence after the login ends without a word (RFC 1939 §3). Time in which this process stood still (SIGSTOP, a
+        frozen container, a virtual machine that was paused) is no silence of theirs: nothing could be read.
         """
         limits, now = self._options.limits, self._loop.now
+        if now - self._due > SWEEP_S:
+            self._stood.append((self._due, now - self._due))
         idle = limits.idle_s or self._options.profile.idle_s
         for connection in list(self._connections):
-            if now - connection.last > idle:
+            if self._longer(connection.last, idle):
                 (connection.close if connection.logged_in else connection.dismiss)("idle")
-            elif connection.proxied is not None and now - connection.started > HEADER_S:
+            elif connection.proxied is not None and self._longer(connection.started, HEADER_S):
                 connection.close("no PROXY header in time")
-            elif not connection.logged_in and now - connection.started > limits.login_s:
+            elif not connection.logged_in and self._longer(connection.started, limits.login_s):
                 connection.dismiss("no login in time")
         self._sweeping = bool(self._connections)
         if self._sweeping:
-            self._loop.later(SWEEP_S, self._sweep)
+            self._next_sweep()
+        else:
+            self._stood.clear()
+
+    def _next_sweep(self) -> None:
+        self._due = self._loop.now + SWEEP_S
+        self._loop.at(self._due, self._sweep)
+
+    def _longer(self, since: float, limit_s: float) -> bool:
+        """Whether this process has run for more than so many seconds since then."""
+        passed = self._loop.now - since
+        return passed > limit_s and passed - sum(lasted for began, lasted in self._stood if began >= since) > limit_s
