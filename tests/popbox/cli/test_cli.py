@@ -179,6 +179,7 @@ def test_a_kept_host_answers_until_down(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after_s", [0.3, 0.8, 1.3])
 def test_an_interrupt_leaves_nothing(number: signal.Signals, after_s: float, open_tmp: Path) -> None:
+    """On a busy machine it may come before Python itself has begun, which ends it with 1."""
     environ = {**os.environ, "XDG_STATE_HOME": str(open_tmp), "TMPDIR": str(open_tmp)}
     child = subprocess.Popen(
         [sys.executable, "-m", "popbox", "demo", "--host", "local"],
@@ -189,7 +190,7 @@ def test_an_interrupt_leaves_nothing(number: signal.Signals, after_s: float, ope
     time.sleep(after_s)
     child.send_signal(number)
     said = child.communicate(timeout=20)[1]
-    too_early = b"Fatal Python error: init_import_site" in said  # on a busy machine: Python itself had not begun yet
+    too_early = said.startswith((b"Fatal Python error: init_import_site", b"Could not import runpy module"))
     assert child.returncode in (130, 0, -number) or (child.returncode == 1 and too_early), said
     assert not list(open_tmp.glob("popbox-*"))
     assert not list(open_tmp.glob("popbox/hosts/*"))
