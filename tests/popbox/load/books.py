@@ -27,8 +27,17 @@ class Written:
         self.worker, self.stage = Journal(self.folder, "worker"), Journal(self.folder, self.stages)
         (self.folder / WRITERS).write_text("worker\n")
 
-    def sent(self, token: str, box: str = "joe@a", at: float = 1.0, said: str = "accept", digest: str = "d") -> None:
-        common = {"token": token, "box": box, "digest": digest, "octets": 9, "took_us": 1_000, "late_us": 0}
+    def sent(
+        self,
+        token: str,
+        box: str = "joe@a",
+        at: float = 1.0,
+        said: str = "accept",
+        digest: str = "d",
+        took_us: int = 1_000,
+        late_us: int = 0,
+    ) -> None:
+        common = {"token": token, "box": box, "digest": digest, "octets": 9, "took_us": took_us, "late_us": late_us}
         self.worker.write(said, at_ns=ns(at), note="250 ok", **common)
 
     def fetched(

@@ -124,15 +124,17 @@ def test_the_backlog_is_shown_by_journal_and_by_queue(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_verbs_are_measured_from_what_the_users_noted(tmp_path: Path) -> None:
+def test_verbs_and_the_dialogue_are_measured_from_what_the_users_noted(tmp_path: Path) -> None:
     books = Written(tmp_path)
-    books.sent("t1")
+    books.sent("t1", took_us=9_000_000, late_us=8_000_000)
     books.fetched("t1", "u1")
     for took_us in (1_000, 3_000):
         books.worker.write("verb", note="UIDL", took_us=took_us)
     books.worker.write("delete", box="joe@a", uidl="u1", session=1, took_us=7_000)
     books.ended()
-    found = dict(outcome(tmp_path, Budgets(()).limits(())).figures.verbs)
+    figures = outcome(tmp_path, Budgets(()).limits(())).figures
+    assert (figures.accept.p99, figures.dialogue.p99) == (9.0, 1.0)
+    found = dict(figures.verbs)
     assert {name: (one.count, one.most) for name, one in found.items()} == {
         "UIDL": (2, 0.003), "RETR": (0, 0.0), "DELE": (1, 0.007), "QUIT": (0, 0.0)
     }  # fmt: skip

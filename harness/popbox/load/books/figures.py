@@ -58,6 +58,7 @@ class Figures:
     accepted_rate: float  # a second
     handed_out: int
     accept: Times  # from the intended moment to 250
+    dialogue: Times  # of it, from connecting or MAIL; before, the message waited for what its user had to send first
     visible: Times  # from 250 to the first session that listed it
     login: Times  # connection, greeting, USER, PASS
     session: Times  # from the connection to the reply to QUIT
@@ -77,6 +78,7 @@ _VISIBLE = """CREATE OR REPLACE TEMP TABLE visible AS SELECT m.*, greatest(seen_
         WHERE event IN ('login', 'error') AND box IS NOT NULL) v ON v.box = m.box AND v.from_ns >= m.at_ns"""
 
 
+_DIALOGUE = """SELECT max(took_us - coalesce(late_us, 0)) / 1e6 AS t FROM rows WHERE event = 'accept' GROUP BY token"""
 _VERBS = {
     verb: f"SELECT took_us / 1e6 AS t FROM rows WHERE took_us IS NOT NULL AND {which}"
     for verb, which in {
@@ -111,6 +113,7 @@ def figures(books: DuckDBPyConnection) -> Figures:
         accepted_rate=accepted / lasted_s,
         handed_out=int(_row(books, "SELECT count(*) FROM copies")[0]),
         accept=_times(books, "SELECT max(took_us) / 1e6 AS t FROM rows WHERE event = 'accept' GROUP BY token"),
+        dialogue=_times(books, _DIALOGUE),
         visible=_times(books, "SELECT greatest(seen_ns - at_ns, 0) / 1e9 AS t FROM visible"),
         login=_times(books, "SELECT took_us / 1e6 AS t FROM rows WHERE event = 'login'"),
         session=_times(books, "SELECT took_us / 1e6 AS t FROM rows WHERE event = 'commit'"),
