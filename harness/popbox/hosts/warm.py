@@ -19,7 +19,7 @@ from pathlib import Path
 
 from popbox.clients.ready import comes
 from popbox.errors import HostError
-from popbox.hosts.process import run_bounded, undisturbed
+from popbox.hosts.process import allowed_s, run_bounded, undisturbed
 
 READY_S = 30.0  # our choice: a hundred times what the imports take on an idle machine
 MOST_IDLE = 8  # our choice: as many as scenarios run at a time
@@ -116,8 +116,9 @@ class Warm:
 
         Raises:
             Cold: the command was not started.
-            HostError: it did not end within ``within_s`` seconds, or its result is unknown.
+            HostError: it did not end within ``within_s`` seconds, and what ``stdin`` needs, or its result is unknown.
         """
+        within_s = allowed_s(within_s, stdin)
         helper = self._take()
         try:
             request = {"argv": argv, "stdin": base64.b64encode(stdin).decode()}

@@ -13,6 +13,7 @@ import pytest
 from tests.popbox.crowd import crowded
 
 from popbox.errors import HostError
+from popbox.hosts.process import run_bounded
 from popbox.hosts.warm import Cold, Warm, join, leave
 
 
@@ -147,3 +148,10 @@ def test_one_that_is_no_hosts_of_this_machine_ends_by_itself(fake: Warm) -> None
     leave("1", fake)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_command_has_more_time_for_more_that_it_is_given(fake: Warm) -> None:
+    """`mailhost apply` of 100,000 mailboxes takes half a minute of an idle machine."""
+    much = b"x" * (1 << 22)
+    assert fake.run(["x"], much, 0)[0]
+    assert run_bounded(["wc", "-c"], within_s=0, env=None, stdin=much).stdout.split() == [b"4194304"]
