@@ -121,6 +121,24 @@ def test_one_writer_at_a_time(howto: Host, monkeypatch: pytest.MonkeyPatch) -> N
     howto.ok("domain", "add", "x.example")
 
 
+def test_writers_at_once_make_each_its_change(howto: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailhost.accounts.change.transaction.LOCK_WAIT_S", 300.0)
+    names, children = ("ann", "bob", "cat"), []
+    for name in names:
+        children.append(os.fork())
+        if children[-1] == 0:
+            code = 1
+            try:
+                code = howto.run("mailbox", "add", f"{name}@domain.com", "--crypt", HOWTO_CRYPT).exit_code
+            finally:
+                os._exit(code)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
+    for name in names:
+        assert f"=domain-com-{name}:" in howto.text("users/assign")
+        assert f"/domain-com/{name}\n" in howto.text("users/poppasswd")
+    howto.ok("lint")
+
+
 @pytest.mark.parametrize(("holder", "found"), [("1", 1), ("0", None), ("-1", None)])
 def test_a_holder_outside_our_process_ids_is_never_signalled(tmp_path: Path, holder: str, found: int | None) -> None:
     """The kernel shows 0 for a process that this namespace does not see; ``kill(0)`` would reach our own group."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,32 @@ def test_what_a_hand_added_to_users_assign_is_not_lost(hands: HostEffects) -> No
     with pytest.raises(HostError, match="users/assign: line 1: is in no file of users/domains"):
         join(hands, a=entry(b"new"))
     assert path.read_bytes() == entry(b"mine") + ours
+
+
+def test_a_line_added_by_hand_that_a_part_gets_now_is_taken_over(hands: HostEffects) -> None:
+    ours = join(hands, a=entry(b"a"))
+    (hands.layout.users / "assign").write_bytes(entry(b"mine") + ours)
+    assert join(hands, mine=entry(b"mine")) == entry(b"a") + entry(b"mine") + b".\n"
+
+
+def test_a_line_longer_than_what_is_read_at_once_is_one_line(hands: HostEffects) -> None:
+    long = b"+x:popuser:888:888:/home:-:x-:" + b"y" * (5 << 19) + b"\n"
+    (hands.layout.parts / "b.com").write_bytes(long + b"+z:p:8\n")
+    with pytest.raises(InputError, match=r"b\.com: line 2: a line with 2 colons"):
+        join(hands, a=entry(b"a"))
+    (hands.layout.parts / "b.com").write_bytes(long + entry(b"b"))
+    assert join(hands, a=entry(b"a")) == entry(b"a") + long + entry(b"b") + b".\n"
+
+
+def test_a_part_larger_than_any_of_ours_is_not_read(hands: HostEffects, monkeypatch: pytest.MonkeyPatch) -> None:
+    (hands.layout.parts / "b.com").write_bytes(entry(b"b"))
+    monkeypatch.setattr(assign, "OWN_OCTETS", len(entry(b"b")))
+    join(hands, a=entry(b"a"))
+    opened = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(assign, "OWN_OCTETS", len(entry(b"b")) - 1)
+    with pytest.raises(InputError, match=r"b\.com: is larger than .* octets, and not read"):
+        join(hands, a=entry(b"new"))
+    assert len(os.listdir("/proc/self/fd")) == opened, "also of one that is refused nothing stays open"
 
 
 def test_without_users_domains_the_hint_is_init(hands: HostEffects) -> None:

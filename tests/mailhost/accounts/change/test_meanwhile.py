@@ -96,6 +96,29 @@ def test_a_file_that_came_meanwhile_is_not_written_over(hands: HostEffects) -> N
     assert path.read_text() == "theirs\n"
 
 
+@pytest.mark.parametrize("where", ["check", "sync_directory"])
+def test_what_ends_a_change_before_it_happens_takes_its_journal_along(
+    hands: HostEffects, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The journal stayed without its staged files, and the next command made half of the change."""
+    path = hands.layout.control / "virtualdomains"
+    was = path.read_bytes()
+
+    def interrupted(*_given: object) -> None:
+        if (hands.layout.work / journal.NAME).exists():
+            raise KeyboardInterrupt
+
+    with Transaction(hands) as change, monkeypatch.context() as patched:
+        change.put(path, b"new\n")
+        patched.setattr(journal if where == "check" else durable, where, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            change.commit()
+    assert sorted(os.listdir(hands.layout.work)) == ["lock"]
+    with Transaction(hands):
+        assert path.read_bytes() == was
+    assert sorted(os.listdir(hands.layout.control)) == ["virtualdomains"]
+
+
 def test_a_staged_text_that_somebody_removes_while_it_is_written_stops_the_change(hands: HostEffects) -> None:
     path = hands.layout.control / "locals"
 

@@ -5,7 +5,7 @@ The writes are audit events of the interpreter, and octets written (which are le
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import functools
 import importlib
 import itertools
@@ -31,23 +31,29 @@ from mailhost.qmail.dotqmail import find as find_qmail
 from mailhost.qmail.rewrite import Local, rewrite
 
 EVENTS = frozenset(f"os.{name}" for name in ("rename", "link", "mkdir", "remove", "rmdir", "chmod", "chown"))
+GROWING = frozenset(["os.link", "os.mkdir"])  # what a full disk refuses
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-def die_before(writes: int) -> None:
-    """From now on this process kills itself at its write number ``writes``, having done half of it where it can."""
+def die_before(writes: int, *, full: bool = False) -> None:
+    """From now on this process kills itself at its write number ``writes``, having done half of it where it can.
+
+    Or, with ``full``, from that write on the disk has no room, for as long as the process lives.
+    """
     left = writes
 
     def count(half: Callable[[], object] = lambda: None) -> None:
         nonlocal left
         if left == 0:
             half()
+            if full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.kill(os.getpid(), signal.SIGKILL)
         left -= 1
 
     def hook(event: str, args: tuple[object, ...]) -> None:
         opens = event == "open" and isinstance(args[2], int) and bool(args[2] & WRITING) and args[0] != os.devnull
-        if event in EVENTS or opens:
+        if event in (GROWING if full else EVENTS) or opens:
             count()
 
     real_write, real_copy, real_sync = os.write, os.copy_file_range, os.fsync
@@ -76,20 +82,28 @@ def load_all() -> None:
         importlib.import_module(module.name)
 
 
-def killed(host: Host, writes: int, words: list[str]) -> bool:
-    """Make the change in a child that dies before its write number ``writes``; False when it lived to its end."""
+def killed(host: Host, writes: int, words: list[str], *, full: bool = False) -> bool:
+    """Make the change in a child that dies before its write number ``writes``; False when it lived to its end.
+
+    With ``full`` it finds no room from there on, and has to say so (111).
+    """
     load_all()
     child = os.fork()
     if child == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        die_before(writes)
-        code = 1
-        with contextlib.suppress(SystemExit):
+        code: object = 1
+        try:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, 1)
+            os.dup2(nothing, 2 if full else 1)
+            die_before(writes, full=full)
             main(["--home", str(host.home), *words], standalone_mode=False)
             code = 0
-        os._exit(code)
+        except SystemExit as ended:
+            code = ended.code
+        finally:
+            os._exit(code if isinstance(code, int) else 1)
     _, status = os.waitpid(child, 0)
-    assert status in (0, signal.SIGKILL), status
+    assert status in (0, 111 << 8 if full else signal.SIGKILL), status
     return status != 0
 
 
@@ -140,12 +154,14 @@ def survey(
     tracked: Iterable[str] = (),
     *,
     again: bool = False,
+    full: bool = False,
     watch: Callable[[], object] = lambda: None,
 ) -> int:
     """Kill the change at each of its writes; how many those are. AssertionError where mail or state is lost.
 
     After each death the next writer (``rebuild``) finds the old state or makes the new; with ``again`` the same command
-    makes the new. ``watch`` looks at the host besides, right after the death and when that is done.
+    makes the new. ``full``: it is not killed, its disk is full. ``watch`` looks at the host besides, right after the
+    death and when that is done.
     """
     kept = host.home.parent / "kept"
     if host.home.exists():
@@ -159,7 +175,7 @@ def survey(
         shutil.rmtree(host.home, ignore_errors=True)
         if kept.exists():
             copy(kept, host.home)
-        if not killed(host, writes, words):
+        if not killed(host, writes, words, full=full):
             return writes
         for address in tracked:
             served = deliverable(host, address)

@@ -86,14 +86,14 @@ LOCALS = ("joe", "joe-x", "who", "old", "ann", "new", "any", "gone")
 TRACKED = [*(f"{local}@domain.com" for local in LOCALS), "x@other.example", "any@new.example"]
 
 
-def run(start: Path, place: Path, name: str) -> int:
+def run(start: Path, place: Path, name: str, *, full: bool = False) -> int:
     """Survey one of the changes."""
     texts = {"FILE": DECLARED, "FORWARD": FORWARD, "PASSWORD": "testpw\n"}
     for file, text in texts.items():
         (place / file).write_text(text)
     words = [str(place / word) if word in texts else word for word in CHANGES[name]]
     host = copied(start, place / "qmail")
-    return survey(host, words, TRACKED, watch=lambda: find_row(host))
+    return survey(host, words, TRACKED, full=full, watch=lambda: find_row(host))
 
 
 def find_row(host: Host) -> None:
@@ -105,6 +105,11 @@ def find_row(host: Host) -> None:
 @pytest.mark.parametrize("name", list(CHANGES))
 def test_killed_at_every_write(start: Path, tmp_path: Path, name: str) -> None:
     assert run(start, tmp_path, name) > 5, "the child must have been killed at its writes"
+
+
+@pytest.mark.slow
+def test_without_room_from_each_write_on(start: Path, tmp_path: Path) -> None:
+    assert run(start, tmp_path, "add a mailbox", full=True) > 5, "the disk must have been full at its writes"
 
 
 def test_the_survey_sees_a_wrong_order(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ def test_whatever_newu_ends_with_is_said_and_our_own_errors_keep_their_code(host
         journal.newu(hands(host.home, ValueError("no such line")))
     with pytest.raises(BusyError, match="not now"):
         journal.newu(hands(host.home, BusyError("not now")))
+    with pytest.raises(BusyError, match=r"the old one still counts: .*No space left on device"):
+        journal.newu(hands(host.home, OSError(errno.ENOSPC, "No space left on device")))
 
 
 def test_a_sender_that_may_not_be_signalled_is_named(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,7 +244,8 @@ def newu(hands: HostEffects) -> None:
     except AccountsError:
         raise
     except Exception as why:
-        raise HostError(f"users/cdb could not be made, the old one still counts: {why}") from why
+        kind = BusyError if isinstance(why.__cause__ or why, OSError) else HostError
+        raise kind(f"users/cdb could not be made, the old one still counts: {why}") from why
     sync_directory(hands.layout.users)
 
 

@@ -154,14 +154,16 @@ class Transaction:
             return
         read = [step for step in self._steps if step.kind != "put"] + self._first_puts()
         journal.check(self.layout, read)
-        journal.write(self.layout, self._steps)
+        staged, self._staged = self._staged, []  # while there is a journal they are its, or it would be half a change
         try:
+            journal.write(self.layout, self._steps)
             journal.check(self.layout, read)  # writing took a while, and nothing is done yet
-        except HostError:
+        except BaseException as why:  # also an interrupt, or a disk that cannot keep the journal
             journal.give_up(self.layout)
-            journal.check(self.layout, read)
+            self._staged = staged
+            if isinstance(why, HostError):
+                journal.check(self.layout, read)
             raise
-        self._staged.clear()
         if left := journal.replay(self._steps, self.hands):
             raise BusyError("; ".join(left))
 
