@@ -149,3 +149,17 @@ def test_a_holder_outside_our_process_ids_is_never_signalled(tmp_path: Path, hol
     name = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     (tmp_path / "locks").write_text(f"1: FLOCK  ADVISORY  WRITE {holder} {name} 0 EOF\n")
     assert hup.find(tmp_path, tmp_path / "locks") == found
+
+
+def test_a_sender_that_tells_when_it_has_read_its_controls_is_not_waited_for_longer(tmp_path: Path) -> None:
+    lock = tmp_path / hup.LOCK
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    os.utime(lock, ns=(999, 999))  # of an earlier HUP: the new virtualdomains may not have been there
+    started = time.monotonic()
+    hup.settle(tmp_path, 1_000, 0.02)
+    assert time.monotonic() - started >= 0.02
+    os.utime(lock, ns=(1_000, 1_000))
+    started = time.monotonic()
+    hup.settle(tmp_path, 1_000, 60)
+    assert time.monotonic() - started < 30

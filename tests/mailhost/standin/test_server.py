@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import pytest
 from tests.mailhost.standin.support import IDS, Home, Serve, cli, wait_for
+
+from mailhost.standin import server
+from mailhost.standin.options import Options
 
 
 def test_q_smtp_2_3_q_data_9_and_a1_a_message_arrives(home: Home, serve: Serve) -> None:
@@ -204,3 +208,25 @@ def test_queue_show_and_delete(home: Home, serve: Serve) -> None:
     assert cli(home, "queue", "delete", "abc").returncode == 2
     assert server.stop() == 0
     assert cli(home, "queue", "flush").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("remote", "route", "sink", "sends"),
+    [
+        ("routes", False, False, False),
+        ("routes", True, False, True),
+        ("mx", False, False, True),
+        ("mx", True, True, False),
+    ],
+)
+def test_what_sends_mail_on_is_imported_before_root_goes_where_mail_may_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: str, route: bool, sink: bool, sends: bool
+) -> None:
+    imported: list[str] = []
+    monkeypatch.setattr(server.importlib, "import_module", imported.append)
+    (tmp_path / "control").mkdir()
+    if route:
+        (tmp_path / "control/smtproutes").write_text(":127.0.0.1:2525\n")
+    server.preload(Options(tmp_path, ("127.0.0.1", 0), remote=remote, sink=tmp_path / "sink" if sink else None))
+    assert ("aiosmtplib" in imported, "dns.asyncresolver" in imported) == (sends, sends)
+    assert "uvloop" in imported

@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from tests.mailhost.standin.support import WITHIN_S, Home, Serve, Server, cli, wait_for
 
-from mailhost.accounts.change.hup import find
+from mailhost.accounts.change.hup import LOCK, find
 from mailhost.standin.server import CannotStart, allow_descriptors
 
 
@@ -34,8 +35,12 @@ def test_q_send_6_9_hup_and_e_15_e_16_e_17(home: Home, serve: Serve) -> None:
     home.control("locals", "other.org\n")
     server.send("joe@new.org")
     server.wait_log("to remote joe@new.org")
+    lock, began_ns = home.path / LOCK, time.time_ns()
+    assert lock.stat().st_mtime_ns < began_ns
     server.signal(signal.SIGHUP)
-    sent_until(server, "joe@new.org", "to local p-joe@new.org")
+    wait_for(lambda: lock.stat().st_mtime_ns >= began_ns, "the time of the reading on the lock's file")
+    server.send("joe@new.org")
+    server.wait_log("to local p-joe@new.org")
     server.send("joe@other.org")
     server.wait_log("to local joe@other.org")
     (home.path / "control/locals").unlink()
@@ -50,8 +55,10 @@ def test_q_send_10_a_failed_reread_keeps_the_tables(home: Home, serve: Serve) ->
     server = serve()
     (home.path / "control/virtualdomains").unlink()
     (home.path / "control/virtualdomains").mkdir()
+    before = (home.path / LOCK).stat().st_mtime_ns
     server.signal(signal.SIGHUP)
     server.wait_log("alert: unable to reread control/virtualdomains")
+    assert (home.path / LOCK).stat().st_mtime_ns == before, "nothing is told that was not read"
     server.send("joe@d.com")
     server.wait_log("delivery 1: success")
 

@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,8 +46,9 @@ HELD = (signal.SIGHUP, signal.SIGALRM)
 DELIVERY_DESCRIPTORS = 1024  # 120 local and 120 remote deliveries at most, four files each, and our own
 LEAST_DESCRIPTORS = 32  # our choice: 19 of an idle one, a session, a delivery, and some to spare
 CLOSE_S = 2.0  # our choice: a peer that does not read its 421 is cut off after this
-_LATER = (
-    "concurrent.futures.thread", "encodings.idna", "uvloop", "aiosmtplib", "dns.asyncresolver", "dns._asyncio_backend",
+_LATER = ("concurrent.futures.thread", "encodings.idna", "uvloop")
+_SENDING = (
+    "aiosmtplib", "dns.asyncresolver", "dns._asyncio_backend",
     "dns.rdtypes.ANY.MX", "dns.rdtypes.ANY.CNAME", "dns.rdtypes.ANY.SOA", "dns.rdtypes.IN.A", "dns.rdtypes.IN.AAAA",
 )  # fmt: skip
 
@@ -66,7 +68,7 @@ def _serve(options: Options, log: Log) -> int:
         listener = bind(options.listen)
         tls = first_context(options, log)
         allow_descriptors(options.sessions)
-        root = prepare(options)
+        root, lock = prepare(options)
         controls = read_controls(options.home)
         remote = remote_delivery(options, controls)
     except (CannotStart, OSError) as error:
@@ -75,7 +77,7 @@ def _serve(options: Options, log: Log) -> int:
     os.umask(0o077)
     try:
         with listener, asyncio.Runner(loop_factory=factory()) as runner:
-            return runner.run(_Server(options, controls, log).run(listener, root, tls, remote))
+            return runner.run(_Server(options, controls, log, lock).run(listener, root, tls, remote))
     except OSError as error:
         log.line(CANNOT, with_limit(because(error)))
         return 111
@@ -100,8 +102,8 @@ def bind(address: tuple[str, int]) -> socket.socket:
     return listener
 
 
-def prepare(options: Options) -> Path:
-    """Make the queue, give up root, take the lock; returns the queue's root.
+def prepare(options: Options) -> tuple[Path, int]:
+    """Make the queue, give up root, take the lock; returns the queue's root, and the lock's descriptor.
 
     Raises:
         CannotStart: the queue cannot be made or used, or another sender holds the lock.
@@ -111,7 +113,7 @@ def prepare(options: Options) -> Path:
         root = make(options.home, options.ids if as_root else None)
         fd = open_lock(options.home, options.ids if as_root else None)
         if as_root:
-            preload()
+            preload(options)
             become(*options.ids)
     except OSError as error:
         raise CannotStart(f"unable to use {error.filename or options.home}: {error.strerror}") from error
@@ -120,7 +122,7 @@ def prepare(options: Options) -> Path:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise CannotStart(f"{LOCK} is held: another sender is already running") from error
-    return root
+    return root, fd
 
 
 def tls_context(options: Options) -> ssl.SSLContext | None:
@@ -204,9 +206,15 @@ def remote_delivery(options: Options, controls: Controls) -> Remote:
     return Relays(controls, mx=options.remote == "mx")
 
 
-def preload() -> None:
-    """Import what is usually imported at first use, because popuser may not be able to read root's Python files."""
-    for name in _LATER:
+def preload(options: Options) -> None:
+    """Import what is usually imported at first use, because popuser may not be able to read root's Python files.
+
+    What sends mail on is half of all modules, and not needed where no mail leaves this host, neither by MX nor by a
+    route; routes are read at the start only.
+    """
+    by_route = os.path.lexists(options.home / "control/smtproutes")
+    sends = options.sink is None and (options.remote == "mx" or by_route)
+    for name in (*_LATER, *(_SENDING if sends else ())):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
@@ -243,8 +251,8 @@ def reread(controls: Controls) -> Controls:
 class _Server:
     """The running server, on one event loop."""
 
-    def __init__(self, options: Options, controls: Controls, log: Log) -> None:
-        self._options, self._controls, self._log = options, controls, log
+    def __init__(self, options: Options, controls: Controls, log: Log, lock: int) -> None:
+        self._options, self._controls, self._log, self._lock = options, controls, log, lock
         self._stop = asyncio.Event()
 
     async def run(self, listener: socket.socket, root: Path, tls: ssl.SSLContext | None, remote: Remote) -> int:
@@ -292,10 +300,14 @@ class _Server:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
     def _reread(self) -> None:
+        began_ns = time.time_ns()
         try:
             self._work.controls = reread(self._work.controls)
         except ControlError as error:
             self._log.line("alert: unable to reread ", error.file)  # the old tables stay (Q-SEND-10)
+            return
+        with contextlib.suppress(OSError):  # another user's file: who waits for this waits as for qmail-send
+            os.utime(self._lock, ns=(began_ns, began_ns))
 
     def _watch_certificate(self, before: Marks) -> None:
         now, tls = marks(self._options.certificate, self._options.key), self._reception.tls

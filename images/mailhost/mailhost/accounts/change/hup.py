@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 LOCK = "queue/lock/sendmutex"
+LOOK_S = 0.005
 
 
 def find(home: Path, locks: Path = Path("/proc/locks")) -> int | None:
@@ -45,3 +47,21 @@ def hup(home: Path) -> int | None:
     except ProcessLookupError:
         return None
     return pid
+
+
+def settle(home: Path, sent_ns: int, within_s: float) -> None:
+    """Wait until the sender has read its controls since a HUP that was sent at ``sent_ns`` (time of day).
+
+    The stand-in tells, by the time of change of the lock's file: when it began to read them. qmail-send does not, and
+    gets the whole of ``within_s``.
+    """
+    deadline = time.monotonic() + within_s
+    while (left := deadline - time.monotonic()) > 0 and _read_at(home) < sent_ns:
+        time.sleep(min(LOOK_S, left))
+
+
+def _read_at(home: Path) -> int:
+    try:
+        return (home / LOCK).stat().st_mtime_ns
+    except OSError:
+        return 0

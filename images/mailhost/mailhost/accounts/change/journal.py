@@ -44,7 +44,8 @@ from mailhost.system.reading import read_file
 NAME = "journal"
 POPBOXES = "popboxes/"
 SETTLE_S = 0.3
-"""How long a sender gets between HUP and the new rcpthosts: qmail-send reads its controls between two selects (T-7)."""
+"""How long a sender that does not tell when it has read its controls gets between HUP and the new rcpthosts:
+qmail-send reads them between two selects (T-7)."""
 SYNC_EACH = 64
 """Up to so many boxes are made durable one by one; more are with one sync of all disks, which takes seconds."""
 
@@ -171,7 +172,7 @@ def replay(steps: list[Step], hands: HostEffects) -> list[str]:
     """
     layout = hands.layout
     making = [step for step in steps if step.kind == "box"]
-    signalled = False
+    told_ns = 0
     left: list[str] = []
     for step in steps:
         if step.kind == "clear":
@@ -182,9 +183,9 @@ def replay(steps: list[Step], hands: HostEffects) -> list[str]:
         _make_boxes(making, hands)
     for step in steps:
         if step.kind == "put":
-            _put(step, layout, settle=signalled)
+            _put(step, layout, told_ns)
         elif step.kind == "hup":
-            signalled = _hup(layout)
+            told_ns = _hup(layout)
         elif step.kind == "newu":
             newu(hands)
         elif step.kind == "move":
@@ -219,13 +220,16 @@ def _sync_all() -> None:
     os.sync()
 
 
-def _put(step: Step, layout: Layout, *, settle: bool) -> None:
-    """Publish one staged text; a missing one was published before the crash."""
+def _put(step: Step, layout: Layout, told_ns: int) -> None:
+    """Publish one staged text, after a sender that was told has read its controls; a missing one was published before.
+
+    ``told_ns`` is the time of HUP, or 0.
+    """
     staged, path = layout.home / step.source, layout.home / step.path
     if not staged.exists():
         return
-    if settle:
-        time.sleep(SETTLE_S)
+    if told_ns:
+        hup.settle(layout.home, told_ns, SETTLE_S)
     check(layout, [step])
     try:
         files.publish(staged, path)
@@ -249,10 +253,11 @@ def newu(hands: HostEffects) -> None:
     sync_directory(hands.layout.users)
 
 
-def _hup(layout: Layout) -> bool:
-    """True where a sender was told."""
+def _hup(layout: Layout) -> int:
+    """The time at which a sender was told, 0 where none is."""
+    now_ns = time.time_ns()
     try:
-        return hup.hup(layout.home) is not None
+        return now_ns if hup.hup(layout.home) is not None else 0
     except PermissionError as why:
         raise HostError("the sender (queue/lock/sendmutex) may not be signalled by this user: send it HUP") from why
 
