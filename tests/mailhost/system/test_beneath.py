@@ -202,3 +202,34 @@ def test_nothing_is_overwritten_unless_that_is_said(tree: Beneath, tmp_path: Pat
         tree.write("box/b", b"x", 0o600, None, sync=False)
     tree.rename("box/a", "box/b", replace=True)
     assert (tmp_path / "top/box/b").read_text() == "a"
+
+
+def test_a_private_directory_is_this_users_whatever_the_umask(tree: Beneath, tmp_path: Path) -> None:
+    before = os.umask(0o277)
+    try:
+        tree.make_private("new").close()
+    finally:
+        os.umask(before)
+    made = (tmp_path / "top/new").stat()
+    assert (stat.S_IMODE(made.st_mode), made.st_uid) == (0o700, os.geteuid())
+    with pytest.raises(FileExistsError):
+        tree.make_private("new")
+
+
+def test_a_private_directory_that_was_exchanged_is_not_used(tree: Beneath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER + 1)  # so it looks as if someone else had made it
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(Refused, match="was exchanged"):
+        tree.make_private("new")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_name_goes_from_one_directory_of_the_first_level_to_another(tree: Beneath) -> None:
+    """The descriptor of the last one that was walked to is lent, not copied: two in one call stay apart."""
+    tree.write("box/a", b"a", 0o600, None, sync=False)
+    tree.make("other", 0o700)
+    assert tree.lstat("other/b") is None
+    tree.rename("box/a", "other/b")
+    tree.rename("other/b", "box/c")
+    tree.unlink("box/c")
+    assert tree.names("box") == tree.names("other") == []

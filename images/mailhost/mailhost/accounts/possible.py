@@ -37,14 +37,16 @@ def check(now: Accounts, wanted: Accounts, source: Declaration, *, generates: bo
             rule = f"is there with prefix {there.prefix!r}, alias of {there.alias_of}; delete it first to change that"
             mistakes.note(("domains", name), domain_table(name), rule)
         for local, box in domain.mailboxes.items():
-            path, table = ("domains", name, "mailboxes", local), mailbox_table(name, local)
+            path = ("domains", name, "mailboxes", local)
             if box.password_file is not None:
                 try:
                     passwords[box.password_file] = _password(source.file.parent / box.password_file)
                 except InputError as why:
+                    table = mailbox_table(name, local)
                     mistakes.note((*path, "password_file"), f"{table}: password_file: {why.file}", why.rule)
-            elif not generates and _lacks_password((there or Domain("")).mailboxes.get(local), box):
-                mistakes.note(path, table, "is new: say crypt or password_file, or run with --generate")
+            elif not generates and box.crypt is None and _lacks_password(there, local, box):
+                rule = "is new: say crypt or password_file, or run with --generate"
+                mistakes.note(path, mailbox_table(name, local), rule)
     source.refuse(mistakes)
     return passwords
 
@@ -64,10 +66,10 @@ def unchanged(there: Mailbox, box: Mailbox) -> bool:
     return said == there
 
 
-def _lacks_password(there: Mailbox | None, box: Mailbox) -> bool:
-    """Whether a login is made for the box, and nothing says its password."""
-    made = there is None or (there.login is None and not unchanged(there, box))
-    return made and box.crypt is None
+def _lacks_password(there: Domain | None, local: str, box: Mailbox) -> bool:
+    """Whether a login is made for a box of which nothing says the password."""
+    known = None if there is None else there.mailboxes.get(local)
+    return known is None or (known.login is None and not unchanged(known, box))
 
 
 def _overlaps(wanted: Accounts) -> Iterator[tuple[str, str]]:

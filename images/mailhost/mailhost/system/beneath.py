@@ -93,9 +93,12 @@ class Beneath:
         finally:
             os.close(descriptor)
 
-    def _parent(self, path: str) -> _Parent:
-        """The directory that holds a name, and the name; errors in between get the whole path."""
-        return _Parent(self, path)
+    def _parent(self, path: str, *, own: bool = False) -> _Parent:
+        """The directory that holds a name, and the name; errors in between get the whole path.
+
+        Unless the descriptor is its ``own``, no other path may be walked to before its end.
+        """
+        return _Parent(self, path, own=own)
 
     def _reach(self, path: str) -> int:
         """A descriptor of a directory, for the caller to close."""
@@ -107,10 +110,7 @@ class Beneath:
 
     def _walk(self, parts: list[str]) -> int:
         """The same, by components that are checked; at least one."""
-        if self._held is None or self._held[0] != parts[0]:
-            self._let_go()
-            self._held = parts[0], self._down(self._top, parts[0], parts[0])
-        held = descriptor = self._held[1]
+        held = descriptor = self._hold(parts[0])
         for number, name in enumerate(parts[1:], start=2):
             try:
                 below = self._down(descriptor, name, "/".join(parts[:number]))
@@ -119,6 +119,13 @@ class Beneath:
                     os.close(descriptor)
             descriptor = below
         return os.dup(held) if descriptor == held else descriptor
+
+    def _hold(self, name: str) -> int:
+        """A descriptor of a directory on the first level, ours until another one is asked for."""
+        if self._held is None or self._held[0] != name:
+            self._let_go()
+            self._held = name, self._down(self._top, name, name)
+        return self._held[1]
 
     def _check(self, path: str, parts: list[str]) -> None:
         """Neither an empty component nor one that leads elsewhere."""
@@ -191,6 +198,23 @@ class Beneath:
         finally:
             os.close(descriptor)
 
+    def make_private(self, name: str) -> Beneath:
+        """Make a directory of the top, 0700 and still this user's own, as a tree of its own: no other user is in it.
+
+        Raises:
+            FileExistsError: there is something of that name.
+        """
+        os.mkdir(name, 0o700, dir_fd=self._top)
+        made = Beneath(self._shown(name), self._down(self._top, name, name))
+        try:
+            if os.fstat(made.fileno()).st_uid != os.geteuid():
+                raise Refused(errno.EPERM, "was exchanged for another one as soon as it was made", made.top)
+            os.fchmod(made.fileno(), 0o700)
+        except OSError:
+            made.close()
+            raise
+        return made
+
     def make(self, path: str, mode: int, owner: tuple[int, int] | None = None) -> None:
         """Make a directory, and give it to ``owner`` where one is given.
 
@@ -232,7 +256,7 @@ class Beneath:
         Raises:
             FileExistsError: there is something of that name, and ``replace`` was not said.
         """
-        with self._parent(path) as (source, old), self._parent(target) as (directory, new):
+        with self._parent(path, own=True) as (source, old), self._parent(target) as (directory, new):
             if not replace and _lstat(directory, new) is not None:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._shown(target))
             os.rename(old, new, src_dir_fd=source, dst_dir_fd=directory)
@@ -299,21 +323,26 @@ class Beneath:
 class _Parent:
     """A name and its directory; by `contextlib` it costs as much as a call of the system, twice for each box."""
 
-    __slots__ = ("descriptor", "name", "path", "tree")
+    __slots__ = ("borrowed", "descriptor", "path", "tree")
 
-    def __init__(self, tree: Beneath, path: str) -> None:
-        self.tree, self.path = tree, path
+    def __init__(self, tree: Beneath, path: str, *, own: bool) -> None:
+        self.tree, self.path, self.borrowed = tree, path, not own
 
     def __enter__(self) -> tuple[int, str]:
-        parts = self.path.split("/")
-        self.tree._check(self.path, parts)
-        self.descriptor = self.tree._walk(parts[:-1]) if len(parts) > 1 else self.tree._top
+        tree, parts = self.tree, self.path.split("/")
+        tree._check(self.path, parts)
+        if len(parts) == 1:
+            self.descriptor, self.borrowed = tree._top, True
+        elif len(parts) == 2 and self.borrowed:
+            self.descriptor = tree._hold(parts[0])
+        else:
+            self.descriptor, self.borrowed = tree._walk(parts[:-1]), False
         return self.descriptor, parts[-1]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.descriptor != self.tree._top:
+        if not self.borrowed:
             os.close(self.descriptor)
         if isinstance(error, OSError) and not os.fsdecode(error.filename or "").startswith("/"):
             raise OSError(error.errno, error.strerror, self.tree._shown(self.path)) from error

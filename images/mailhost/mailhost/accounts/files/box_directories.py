@@ -86,18 +86,11 @@ def make(tree: Beneath, box: str, texts: dict[str, str], identity: Identity, *, 
     try:
         prefix, _, name = box.rpartition("/")
         with _opened(tree, prefix) as domain:
-            fresh = domain.lstat(name) is None
-            place = f".{name}{SUFFIX}" if fresh else name
-            if fresh:
-                _make_directory(domain, place)
-            with domain.below(place) as inside:
-                if maildir:
-                    _make_maildir(inside, identity, fresh=fresh, sync=sync)
-                for file, text in texts.items():
-                    _put(inside, file, text, identity, fresh=fresh, sync=sync)
-                _own(inside, "", identity)
-            if fresh:
-                domain.rename(place, name)
+            if domain.lstat(name) is None:
+                _make_fresh(domain, name, texts, _owner(identity), maildir=maildir, sync=sync)
+            else:
+                with domain.below(name) as inside:
+                    _mend(inside, texts, _owner(identity), maildir=maildir, sync=sync)
             for path in (name, "") if sync else ():
                 domain.sync(path)
     except OSError as why:
@@ -113,15 +106,6 @@ def _opened(tree: Beneath, prefix: str) -> Beneath:
         return tree.below(prefix)
 
 
-def _make_directory(domain: Beneath, name: str) -> None:
-    """Make one directory, 0700, again where a crash left one."""
-    try:
-        domain.make(name, 0o700)
-    except FileExistsError:
-        domain.remove(name)
-        domain.make(name, 0o700)
-
-
 def make_prefix(tree: Beneath, prefix: str) -> None:
     """Make the directory of a domain's boxes, which everybody may search, whatever the umask (Q-PERM-6)."""
     staged = f".{prefix}{SUFFIX}"
@@ -131,25 +115,46 @@ def make_prefix(tree: Beneath, prefix: str) -> None:
     tree.sync("")
 
 
-def _make_maildir(box: Beneath, identity: Identity, *, fresh: bool, sync: bool) -> None:
-    """Make what is missing of the Maildir."""
-    for path in _MAILDIR:
+def _make_fresh(
+    domain: Beneath, name: str, texts: dict[str, str], owner: tuple[int, int] | None, *, maildir: bool, sync: bool
+) -> None:
+    """Make a whole box beside its place, in a directory that is still root's: what is in it is told by names alone."""
+    staged = f".{name}{SUFFIX}"
+    try:
+        inside = domain.make_private(staged)
+    except FileExistsError:
+        domain.remove(staged)  # a crash left it
+        inside = domain.make_private(staged)
+    with inside:
+        top = inside.fileno()
+        for path in _MAILDIR if maildir else ():
+            os.mkdir(path, 0o700, dir_fd=top)
+            os.chmod(path, 0o700, dir_fd=top)  # whatever the umask
+            if owner:
+                os.chown(path, *owner, dir_fd=top)
+            if sync:
+                inside.sync(path)
+        for file, text in texts.items():
+            inside.write(file, text.encode(), 0o600, owner, sync=sync)
+        if owner:
+            os.fchown(top, *owner)
+    domain.rename(staged, name)
+
+
+def _mend(box: Beneath, texts: dict[str, str], owner: tuple[int, int] | None, *, maildir: bool, sync: bool) -> None:
+    """Make what is missing of a box that is there, and replace its files."""
+    for path in _MAILDIR if maildir else ():
         try:
-            box.make(path, 0o700, _owner(identity))
+            box.make(path, 0o700, owner)
         except FileExistsError:
-            _own(box, path, identity)
+            _own(box, path, owner)
         if sync:
-            box.sync(path if fresh else path.rpartition("/")[0])
-
-
-def _put(box: Beneath, name: str, text: str, identity: Identity, *, fresh: bool, sync: bool) -> None:
-    """Replace one file of a box."""
-    staged = name if fresh else SUFFIX  # no mail is led into a fresh box yet
-    if not fresh:
-        box.remove(staged)
-    box.write(staged, text.encode(), 0o600, _owner(identity), sync=sync)
-    if not fresh:
-        box.rename(staged, name, replace=True)
+            box.sync(path.rpartition("/")[0])
+    for file, text in texts.items():
+        box.remove(SUFFIX)
+        box.write(SUFFIX, text.encode(), 0o600, owner, sync=sync)
+        box.rename(SUFFIX, file, replace=True)
+    _own(box, "", owner)
 
 
 def _owner(identity: Identity) -> tuple[int, int] | None:
@@ -157,9 +162,8 @@ def _owner(identity: Identity) -> tuple[int, int] | None:
     return (identity.uid, identity.gid) if os.geteuid() == 0 else None
 
 
-def _own(box: Beneath, path: str, identity: Identity) -> None:
-    """Give a directory that root made, now or before a crash, to the identity; one that has an owner keeps it."""
-    owner = _owner(identity)
+def _own(box: Beneath, path: str, owner: tuple[int, int] | None) -> None:
+    """Give a directory that root made, now or before a crash, to the owner; one that has an owner keeps it."""
     with box.directory(path) as descriptor:
         if owner and os.fstat(descriptor).st_uid == 0:
             os.fchown(descriptor, *owner)

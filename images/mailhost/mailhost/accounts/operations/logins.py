@@ -47,14 +47,16 @@ def check_crypt(crypt: str) -> None:
     Raises:
         InputError: it cannot, or its check would cost too much; the text does not show it.
     """
-    costly = hashing.excess(crypt.removeprefix("!").encode("utf-8", "replace"))
+    stored = crypt.removeprefix("!").encode("utf-8", "replace")
+    if hashing.scheme_of(stored) is not None:
+        return
+    costly = hashing.excess(stored)
     if costly is not None:
         raise InputError(f"{costly}: each login attempt would hold a thread of the POP3 server", field="crypt")
-    if hashing.scheme_of(crypt.removeprefix("!").encode("utf-8", "replace")) is None:
-        known = ", ".join(hashing.SCHEMES)
-        raise InputError(
-            f"is not a crypt(3) hash of a known scheme ({known}); `mailhost mkpasswd` makes one", field="crypt"
-        )
+    known = ", ".join(hashing.SCHEMES)
+    raise InputError(
+        f"is not a crypt(3) hash of a known scheme ({known}); `mailhost mkpasswd` makes one", field="crypt"
+    )
 
 
 def rows_of(edit: Edit, local: str, domain: str) -> list[Row]:

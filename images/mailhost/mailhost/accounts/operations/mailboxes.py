@@ -72,9 +72,9 @@ def _back(edit: Edit, part: Part, wanted: MailboxRequest) -> tuple[str | None, s
     Another owner's mail stays where it is: an address may have a new owner.
     """
     kept = edit.kept_of(f"{wanted.local}@{edit.owner(wanted.domain)}")
-    place = edit.layout.box(part.prefix, wanted.local)
     if not kept:
         return None, ""
+    place = edit.layout.box(part.prefix, wanted.local)
     for one in kept:
         unsaid = wanted.login is None and not wanted.known
         login = None if unsaid else one.owner.login_of(wanted.login, wanted.crypt, wanted.password)

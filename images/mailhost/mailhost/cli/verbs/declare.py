@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,14 +48,27 @@ def _edit(
 ) -> Iterator[Edit]:
     source = Declaration(file, accounts_toml.octets_of(file))
     guard.read(source.octets)
-    wanted = source.accounts()
-    with change_many(home, newu, table=None, dry_run=dry) as edit:
+    with _uncollected():
+        wanted = source.accounts()
+    with change_many(home, newu, table=None, dry_run=dry) as edit, _uncollected():
         now = _now(home)
         guard.planned(now, wanted, deletes=not keep)
         apply_to(edit, now, wanted, source, new, delete=not keep)
         yield edit
     if not dry and not keep:
         guard.applied(source.octets)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles, which looks at a large host over and over: a tenth more."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _now(home: Path) -> Accounts:
@@ -156,8 +170,9 @@ def plan(home: Path, file: Path, *, no_delete: bool, as_json: bool) -> None:
       mailhost plan accounts.toml
     """
     source = Declaration(file, accounts_toml.octets_of(file))
-    wanted = source.accounts()
-    with editing(hands(home, None)) as edit:
+    with _uncollected():
+        wanted = source.accounts()
+    with editing(hands(home, None)) as edit, _uncollected():
         apply_to(edit, _now(home), wanted, source, lambda address: UNMADE, delete=not no_delete)
     changes = [(c.action, c.kind, c.name, c.detail) for c in edit.changes]
     if as_json:
