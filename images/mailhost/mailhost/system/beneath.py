@@ -198,14 +198,15 @@ class Beneath:
         finally:
             os.close(descriptor)
 
-    def make_private(self, name: str) -> Beneath:
-        """Make a directory of the top, 0700 and still this user's own, as a tree of its own: no other user is in it.
+    def make_private(self, path: str) -> Beneath:
+        """Make a directory, 0700 and still this user's own, as a tree of its own: no other user gets into it.
 
         Raises:
             FileExistsError: there is something of that name.
         """
-        os.mkdir(name, 0o700, dir_fd=self._top)
-        made = Beneath(self._shown(name), self._down(self._top, name, name))
+        with self._parent(path) as (directory, name):
+            os.mkdir(name, 0o700, dir_fd=directory)
+            made = Beneath(self._shown(path), self._down(directory, name, path))
         try:
             if os.fstat(made.fileno()).st_uid != os.geteuid():
                 raise Refused(errno.EPERM, "was exchanged for another one as soon as it was made", made.top)

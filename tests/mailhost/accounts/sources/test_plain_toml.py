@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 from typing import Any
 
@@ -73,6 +74,14 @@ def test_the_plain_form_is_read_without_tomllib(end: str, monkeypatch: pytest.Mo
 @example('a = """\n[b]\nc = "x"\n"""\n')
 def test_anything_else_is_as_tomllib_says(text: str) -> None:
     assert read(plain_toml.loads, text) == read(tomllib.loads, text)
+
+
+@pytest.mark.parametrize("text", ["{}= 1", "a = [{}x]", 'a = ["b"{}x]', 'a = ["b",{}x]', "a = 1{}x", "[a]{}x", "[a{}]"])
+@pytest.mark.parametrize("blank", [" ", "\n", '"', "a.", '"b",'])
+def test_no_run_of_octets_is_tried_in_many_ways(text: str, blank: str) -> None:
+    began = time.process_time()
+    assert read(plain_toml._plain, text.format(blank * 50_000)) in ("None", None)
+    assert time.process_time() - began < 2
 
 
 @given(st.integers(0, len(PLAIN)), st.integers(0, 3), st.sampled_from(["", *PIECES]))

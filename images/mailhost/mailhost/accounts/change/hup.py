@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 LOCK = "queue/lock/sendmutex"
-LOOK_S = 0.005
+LOOK_S = 0.005  # our choice: the stand-in reads its controls within a few of these
 
 
 def find(home: Path, locks: Path = Path("/proc/locks")) -> int | None:
@@ -53,10 +53,10 @@ def settle(home: Path, sent_ns: int, within_s: float) -> None:
     """Wait until the sender has read its controls since a HUP that was sent at ``sent_ns`` (time of day).
 
     The stand-in tells, by the time of change of the lock's file: when it began to read them. qmail-send does not, and
-    gets the whole of ``within_s``.
+    gets the whole of ``within_s``; so does one whose file has a time to come, of before the clock was set back.
     """
     deadline = time.monotonic() + within_s
-    while (left := deadline - time.monotonic()) > 0 and _read_at(home) < sent_ns:
+    while (left := deadline - time.monotonic()) > 0 and not sent_ns <= _read_at(home) <= time.time_ns():
         time.sleep(min(LOOK_S, left))
 
 

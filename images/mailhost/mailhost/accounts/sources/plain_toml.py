@@ -13,11 +13,11 @@ from typing import Any
 
 _STRING = r'"[^"\\\x00-\x08\x0a-\x1f\x7f]*"'
 _BARE = r"[A-Za-z0-9_-]+"
-_LIST = rf"\[\s*(?:{_STRING}\s*(?:,\s*{_STRING}\s*)*,?\s*)?\]".replace(r"\s", r"[ \t\n]")
+_BLANK = r"[ \t\n]*+"  # possessive: two of them side by side would try each way to share a long run of blanks
+_LIST = rf"\[{_BLANK}(?:{_STRING}{_BLANK}(?:,{_BLANK}{_STRING}{_BLANK})*,?{_BLANK})?\]"
 _NAME = rf"(?:{_STRING}|{_BARE})"
 _STATEMENT = re.compile(
-    r"[ \t\n]*"
-    rf"(?:({_BARE})[ \t]*=[ \t]*(?:({_STRING})|(true|false)|(0|[1-9][0-9]{{0,17}})|({_LIST}))"
+    rf"{_BLANK}(?:({_BARE})[ \t]*=[ \t]*(?:({_STRING})|(true|false)|(0|[1-9][0-9]{{0,17}})|({_LIST}))"
     rf"|\[({_NAME}(?:\.{_NAME})*)\])?"
     r"[ \t]*(?:#[^\x00-\x08\x0a-\x1f\x7f]*)?(?:\n|\Z)"
 )
