@@ -32,13 +32,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import tomli
+
 from mailhost.accounts import names
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.files.login_numbers import POLICIES
 from mailhost.accounts.model import Accounts, Delivery, Domain, Mailbox
 from mailhost.accounts.operations.forwards import TRIO
 from mailhost.accounts.operations.logins import check_crypt
-from mailhost.accounts.sources import plain_toml
 from mailhost.accounts.sources.accounts_schema import accounts_schema
 from mailhost.accounts.sources.tables import Mistakes, Table, bare
 from mailhost.accounts.sources.toml_lines import lines_of
@@ -101,7 +102,7 @@ def parse(text: str, file: str) -> Accounts:
         InputError: as `load`; names all mistakes, each with its line.
     """
     try:
-        table = plain_toml.loads(text)
+        table = tomli.loads(text)
     except (ValueError, RecursionError) as why:  # ValueError: also a number of more digits than Python takes
         raise InputError(f"is not TOML: {why}", file=file) from why
     top = Table(Mistakes(file), (), table)
