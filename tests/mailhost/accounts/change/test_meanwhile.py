@@ -307,9 +307,9 @@ def test_a_hand_edit_while_the_sender_is_given_time_is_not_lost(
 ) -> None:
     path = host.layout.control / "rcpthosts"
     step = journal.Step("put", "control/rcpthosts", str(durable.stage(path, b"new\n", 0o644)), durable.mark(path))
-    monkeypatch.setattr(journal.time, "sleep", lambda _s: in_place(path))
+    monkeypatch.setattr(journal.hup, "settle", lambda *_: in_place(path))
     with pytest.raises(HostError, match="control/rcpthosts: it was changed by someone else"):
-        journal._put(step, host.layout, settle=True)
+        journal._put(step, host.layout, told_ns=1)
     assert path.read_text() == "a.example\nmine.example:mine\n"
 
 
