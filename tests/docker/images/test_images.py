@@ -120,7 +120,8 @@ def test_qmails_programs_are_who_they_should_be(qmail: Stack) -> None:
 @pytest.mark.parametrize("service", ["qmail-send", "smtpd"])
 def test_a_killed_service_comes_back(qmail: Stack, service: str) -> None:
     pid = f"s6-svstat -o pid /run/service/{service}"
-    before = qmail.sh("qmail", f"{pid}; kill -9 $({pid})").strip()
+    before = until(lambda: (now := qmail.sh("qmail", pid).strip()) != "-1" and now, service)  # kill -9 -1 kills all
+    qmail.sh("qmail", f"kill -9 {before}")
     until(lambda: qmail.sh("qmail", pid).strip() not in (before, "-1"), f"a new {service}")
     subject = f"after {service}".encode()
     qmail.send(subject)
