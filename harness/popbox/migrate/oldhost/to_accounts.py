@@ -282,14 +282,44 @@ class _Conversion:
             name: {*entry.forwards, *(local for box in entry.boxes.values() for local in (box.local, *box.aliases))}
             for name, entry in self.accounts.domains.items()
         }
+        lost: list[str] = []
         for route in self.host.routes:
             there = route.local in taken[route.domain]
             if not there and route.local != CATCHALL:  # catchall-lost names that one
                 what = f"address {route.local}@{route.domain}"
                 self.host.lose(route.where, what, "what its .qmail does cannot be declared; its mail will bounce")
+                lost.append(f"{route.local}@{route.domain}")
             elif route.guessed and not route.stores:
                 what = f"what a program does with mail for {route.local}@{route.domain}"
                 self.host.lose(route.where, what, "nothing is known of it; on the new host only the forwards remain")
+
+        self._forwards_to(lost)
+
+    def _forwards_to(self, lost: list[str]) -> None:
+        """Name each forward to an address that is lost. One that forwards to nothing else is lost with it."""
+        sends: dict[str, list[tuple[Route, set[str]]]] = {}  # target -> routes, each with its targets that are left
+        for route in self.host.routes:
+            left = {self._of_its_domain(target) for target in route.forwards}
+            for target in left:
+                sends.setdefault(target, []).append((route, left))
+        work = list(lost)
+        while work:
+            target = work.pop()
+            for route, left in sends.pop(target, ()):
+                own = f"{route.local}@{route.domain}"
+                from_ = f"the catchall of {route.domain}" if route.local == CATCHALL else f"mail for {own}"
+                self.host.lose(
+                    route.where, f"{from_} to {target}", "that address is lost, so what is sent on to it is too"
+                )
+                left.discard(target)
+                if not left and not route.stores:
+                    work.append(own)
+
+    def _of_its_domain(self, address: str) -> str:
+        """The address in lower case, in the domain that its own is another name of."""
+        local, _, name = address.lower().rpartition("@")
+        entry = self.accounts.domains.get(name)
+        return f"{local}@{entry.alias_of or name}" if entry else address.lower()
 
     def catchall(self, route: Route) -> None:
         """Everything else of a domain goes into one mailbox or forward of it."""

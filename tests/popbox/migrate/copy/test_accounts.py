@@ -159,6 +159,31 @@ def test_nothing_is_silently_dropped(tmp_path: Path) -> None:
     ]
 
 
+def test_what_forwards_to_a_lost_address_is_named_to_the_end_of_the_chain(tmp_path: Path) -> None:
+    old, new = HOSTS["howto"](tmp_path / "old"), tmp_path / "new"
+    home = "/var/qmail/popboxes/domain-com"
+    texts = {
+        "far": "&near@domain.com\n",
+        "near": "&Gone@domain.com\n",
+        "gone": "|program\n",
+        "safe": "&joe@domain.com\n",
+    }
+    texts["both"] = "&safe@domain.com\n&far@domain.com\n"
+    texts["round"] = "&round@domain.com\n&near@domain.com\n"
+    for name, text in texts.items():
+        put(old / home[1:] / name / ".qmail", text)
+    lines = [f"=domain-com-{name}:popuser:888:888:{home}/{name}:::" for name in ("joe", *texts)]
+    assign(old / QMAIL, *lines)
+    declared(old, new, code=1)
+    told = [line.split(": ")[1] for line in left(new) if "that address is lost" in line]
+    assert sorted(told) == [
+        "mail for both@domain.com to far@domain.com",
+        "mail for far@domain.com to near@domain.com",
+        "mail for near@domain.com to gone@domain.com",
+        "mail for round@domain.com to near@domain.com",
+    ]
+
+
 def test_prefixes_that_mailhost_refuses_become_others(tmp_path: Path) -> None:
     old = HOSTS["howto"](tmp_path / "old")
     for name, prefix in (("domain.com.br", "domain-com-br"), ("alias.example", "alias-example")):
