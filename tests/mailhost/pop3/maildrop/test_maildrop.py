@@ -89,6 +89,19 @@ def test_sizes_are_octets_as_sent_or_as_on_disk(box: Box, text: bytes, octets: i
     assert scanned(box, qmail_quirks=True).messages[0].size == len(text)
 
 
+@pytest.mark.timeout(30)
+def test_a_sparse_file_is_measured_without_its_holes(box: Box) -> None:
+    """It costs its owner no disk; read octet by octet it would hold the thread that scans for hours."""
+    path = box.put("1.h", b"a: b\n\n")
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), b"\r\n.x\r", 1 << 41)
+        os.truncate(file.fileno(), 1 << 42)
+    assert scanned(box).messages[0].size == (1 << 42) + 2 + 2, "two bare newlines, and no line end at the end"
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), b"\n", (1 << 42) - 1)
+    assert scanned(box).messages[0].size == (1 << 42) + 3
+
+
 def test_order_is_by_time_and_the_newest_second_is_hidden_in_qmail_only(box: Box) -> None:
     box.put("3", b"", age_s=10)
     box.put("1", b"", age_s=30, folder="cur")

@@ -48,6 +48,12 @@ class Measure:
             self._dot = True
         self._last = chunk[-1:]
 
+    def skip(self, octets: int) -> None:
+        """So many NULs more."""
+        if octets:
+            self._octets += octets
+            self._last = b"\0"
+
     def result(self) -> tuple[int, int]:
         """Octets as sent, and the content flags of ``listing`` (KNOWN, HAS_CR, HAS_DOT, PARTIAL)."""
         partial = self._last != b"\n"
