@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from popbox.clients.bulk_pop3 import BulkPop3
+from popbox.clients.bulk_pop3 import BulkPop3, Garbled
 from popbox.clients.listing import is_number
 from popbox.clients.pop3 import Pop3Refused
 from popbox.migrate.pop3 import faults
+
+MUCH_MORE, SPARE_OCTETS = 16, 64 << 20  # our choice: a message so far above what LIST says has no end
+UNLISTED_OCTETS = 1 << 32  # our choice: the same where LIST says nothing of it
 
 
 class Entry(NamedTuple):
@@ -22,6 +26,22 @@ class Entry(NamedTuple):
     uidl: str
     size: int
     listed: str = ""
+
+
+def bounded(pieces: Iterable[bytes], size: int | None, host: object) -> Iterator[bytes]:
+    """The pieces of a message of ``size`` octets by LIST (None: it does not say), as long as it can have an end.
+
+    Raises:
+        Garbled: it is longer by far: the host would go on for ever.
+    """
+    most = UNLISTED_OCTETS if size is None else max(size, 0) * MUCH_MORE + SPARE_OCTETS
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        if total > most:
+            said = "no known size" if size is None else str(size)
+            raise Garbled(f"{host} sends more than {most} octets of a message of {said}")
+        yield piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from popbox.migrate.oldhost.mboxes.header import date_of
 from popbox.migrate.pop3.accounts import Account
 from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Profile, for_now
-from popbox.migrate.pop3.listing import Entry, Listing, read_listing
+from popbox.migrate.pop3.listing import Entry, Listing, bounded, read_listing
 from popbox.migrate.pop3source.content import Content
 from popbox.migrate.pop3source.listed import Listed, Listings
 from popbox.migrate.pop3source.names import Wanted, by_content, hashed, wanted
@@ -27,7 +27,6 @@ from popbox.migrate.pop3source.pace import Pace
 from popbox.migrate.verify.digest import Digest
 
 MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each time
-MUCH_MORE, SPARE_OCTETS = 16, 64 << 20  # our choice: a message so far above what LIST says has no end
 AT_ONCE = 24  # messages of a batch: boxes are copied side by side, and each holds two batches of open files
 
 
@@ -218,13 +217,11 @@ class _Session:
         """
         taken = Digest()
         content, size = Content(), -1 if entry.listed else entry.size
-        most = max(size, 0) * MUCH_MORE + SPARE_OCTETS if size >= 0 else None
-        for piece in self.stream.retrieve(entry.number):
+        known = None if entry.listed else entry.size
+        for piece in bounded(self.stream.retrieve(entry.number), known, self.box.host.address):
             self.box.pace.read(len(piece))
             staged.write(content.feed(piece))
             taken.feed(piece)
-            if most is not None and content.octets > most:
-                raise Garbled(f"{self.box.host.address} sends more than {most} octets of a message of {size}")
         staged.write(content.end(self.box.profile(content, size), size))
         text = taken.done()
         found = Listed(max(size, 0), content.octets, (text.bare + text.body).hex())

@@ -11,7 +11,7 @@ from popbox.clients.pop3 import Pop3Refused
 from popbox.errors import ConnectionFailed, PopboxError
 from popbox.migrate.pop3.attempts import Attempts
 from popbox.migrate.pop3.host import BROKEN, Host, Unavailable, for_now
-from popbox.migrate.pop3.listing import Listing, read_listing
+from popbox.migrate.pop3.listing import Listing, bounded, read_listing
 from popbox.migrate.verify.digest import digest
 from popbox.migrate.verify.message import Message
 
@@ -129,7 +129,8 @@ class _Reading:
         elif isinstance(reply, Pop3Refused):
             message.trouble = f"RETR {message.number}: {reply.reply}"
         else:
-            message.content = digest(reply)
+            size = None if message.listed else message.size
+            message.content = digest(bounded(reply, size, self.host.address))
 
     def _distrust(self, asked: list[Message]) -> None:
         """Forget what one session gave: where replies are missing, which command each was for is not known."""
@@ -161,7 +162,7 @@ def read_fields(host: Host, login: str, password: str, wanted: dict[int, str]) -
             stream.login(login, password)
             now = dict(stream.lenient_listing("UIDL")[0])
             for number in (number for number, uidl in wanted.items() if now.get(number) == uidl):
-                found[number] = digest(stream.top(number)).fields
+                found[number] = digest(bounded(stream.top(number), 0, host.address)).fields
     except Pop3Refused as refusal:
         return found, f"{refusal.reply} to {refusal.command}" if not found else ""
     except BROKEN:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 from tests.popbox.migrate.pop3source.liar import Said, liar, sent
 from tests.popbox.migrate.pop3source.support import DOMAIN, files, run
+
+from popbox.clients.bulk_pop3 import Garbled
+from popbox.migrate.pop3 import listing
+from popbox.migrate.pop3.host import Host
+from popbox.migrate.verify.mailbox import read_box
 
 A, B, C = (f"Subject: {name}\n\nbody of {name}\n{name * 20 * n}\n" for n, name in enumerate("ABC", start=1))
 
@@ -92,3 +98,20 @@ def test_a_note_that_was_cut_off_is_no_note(place: Path) -> None:
         listed.write_bytes(listed.read_bytes()[:-20] + b"\xff 1 2 3 4\nx y z\n")
         code, said = run(address, place, ["joe"], "--final")
         assert (code, texts(place)) == (0, [A, B]), said
+
+
+def test_a_message_without_an_end_is_left_out_of_verify_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "SPARE_OCTETS", 100_000)
+    endless = Said("endless", b"Subject: x\r\n\r\n" + b"more\r\n" * 100_000 + b".\r\n", 18)
+    with liar([Said("good", sent(A)), endless]) as address:
+        side = read_box(Host("old", address, wait_s=0.0), "joe", "pw", content=True)
+    good, bad = side.messages
+    assert (good.read, good.trouble) == (True, "")
+    assert "sends more than 100288 octets of a message of 18" in bad.trouble
+    assert not bad.read
+
+
+def test_what_list_does_not_tell_is_bounded_too() -> None:
+    with pytest.raises(Garbled, match="octets of a message of no known size"):
+        for _ in listing.bounded(itertools.repeat(bytes(1 << 24)), None, "mx:110"):
+            pass

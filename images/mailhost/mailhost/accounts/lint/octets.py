@@ -114,7 +114,7 @@ def logins(facts: Facts) -> Iterator[Finding]:
         if login.startswith(UTF_8) and row.line > 1:
             what = "begins with a byte order mark"
         elif login != login.strip() or _CONTROLS.search(login):
-            what = "has a blank at its begin or end, or a control character"
+            what = "has a blank at its beginning or end, or a control character"
         elif len(login) > MOST_LOGIN_OCTETS:
             what = f"is longer than {MOST_LOGIN_OCTETS} octets"
         else:
