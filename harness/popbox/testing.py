@@ -353,9 +353,9 @@ class MailHost:
             yield f"popbox: POP3 session {number}, login {login}", "\n".join(session.wire.transcript())
         queue_ids = {sent.queued_as for sent in self._run.context.offered if sent.queued_as}
         smtp = mail_lines(self.log("smtp"), self._domains(), queue_ids)
-        yield "popbox: log of smtp, on this test's messages", tail("\n".join(smtp), SHOWN_LINES)
+        yield "popbox: log of smtp, on this test's messages", tail("\n".join(smtp), SHOWN_LINES) or "nothing"
         pop3 = pop3_lines(self.log("pop3"), self._logins())
-        yield "popbox: log of pop3, on this test's logins", tail("\n".join(pop3), SHOWN_LINES)
+        yield "popbox: log of pop3, on this test's logins", tail("\n".join(pop3), SHOWN_LINES) or "nothing"
 
     def _domains(self) -> set[str]:
         """The domains that this test has named to the mail host."""

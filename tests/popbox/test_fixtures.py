@@ -85,12 +85,14 @@ def test_a_failure_shows_the_verdict_the_steps_and_the_logs(project: pytest.Pyte
             "*popbox: log of smtp*",
             "starting delivery * to local t*-example-ann@t*.example",
             "*popbox: log of pop3*",
+            "nothing",
         ]
     )
 
 
 FAILING = """
 import pytest
+from popbox.message import parse
 
 def test_refused(mailbox, pop3):
     with pop3(mailbox) as session:
@@ -132,18 +134,23 @@ def test_wrong_use(module_mailbox, mailhost, use):
 def test_fault_of_popbox(mailhost, monkeypatch):
     monkeypatch.setattr(mailhost._run, "take", lambda step: 1 / 0)
     mailhost.domain()
+
+@pytest.mark.parametrize("ask", [lambda mail: mail.code, lambda mail: mail.link("reset")])
+def test_not_in_the_mail(mailhost, ask):
+    ask(parse(b"Subject: hello\\n\\nHello.\\n"))
 """
 
 
 def test_a_failure_ends_at_the_line_of_the_test_and_shows_its_sessions_and_no_others(project: pytest.Pytester) -> None:
     project.makepyfile(FAILING)
     done = project.runpytest_subprocess("--popbox-report=report")
-    done.assert_outcomes(failed=26)
+    done.assert_outcomes(failed=28)
     text = done.stdout.str()
     by_test = dict(zip(*[iter(re.split(r"\n_{3,} (test_\S+) _{3,}\n", text)[1:])] * 2, strict=True))
-    assert len(by_test) == 26
+    assert len(by_test) == 28
     for name, shown in by_test.items():
-        assert ("popbox/testing.py:" in shown) is (name == "test_fault_of_popbox"), shown
+        ours = "popbox/testing.py:" in shown or "popbox/message/" in shown
+        assert ours is (name == "test_fault_of_popbox"), shown
         if name.startswith("test_wrong_use"):
             assert re.search(r"^E +popbox\.errors\.(UnusableError|HostError): ", shown, re.MULTILINE), shown
     refused, wanted = by_test["test_refused"], by_test["test_wanted"]

@@ -63,6 +63,7 @@ class Mail:
         Raises:
             LookupError: there is none.
         """
+        __tracebackhide__ = True  # a test that asks for one fails at its own line
         if not self.codes:
             raise LookupError(f"the message {self.subject!r} has nothing that looks like a one-time code")
         return self.codes[0]
@@ -73,6 +74,7 @@ class Mail:
         Raises:
             LookupError: there is none; names those there are.
         """
+        __tracebackhide__ = True
         for one in self.links:
             if holding in one.href or holding in one.text:
                 return one.href

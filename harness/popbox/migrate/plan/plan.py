@@ -77,6 +77,10 @@ def sections(facts: Facts) -> Iterator[Section]:
                 "exit code 0",
             ),
             Step(
+                "Write boxes.csv: a line login,password, and one for each box. "
+                "Whose password is not known: `mailhost mailbox temporary` gives a second one."
+            ),
+            Step(
                 "Try the proof on it: extra and missing ones are those of the meantime, all else must be equal.",
                 _verify(facts, "trial.json"),
             ),
@@ -122,7 +126,7 @@ def sections(facts: Facts) -> Iterator[Section]:
             Step(f"Change MX, and the name that clients use, of {names} to {facts.new}."),
             Step(
                 "Send a message from outside to one box of each domain, and fetch it.",
-                f"popbox probe {facts.new}",
+                f"popbox probe {facts.new} --to ADDRESS --login LOGIN --password-file FILE",
                 "exit code 0",
             ),
             Step(

@@ -80,3 +80,6 @@ def _notes(outcome: Outcome) -> Iterator[str]:
             yield f"note: {label}: owners of files are not counted: it is a copy that has lost them, or not root's"
         if label == "old" and host.get("default_delivery"):
             yield f"note: old: a box without .qmail delivers to {_plain(host['default_delivery'])}"
+        answers = (one.old if label == "old" else one.new for one in outcome.differences)
+        if any("its passwd is not known" in end.text for answer in answers for end in answer.ends):
+            yield f"note: {label}: which accounts it has is not known: --{label}-passwd FILE names its /etc/passwd"

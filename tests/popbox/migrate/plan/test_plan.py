@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from popbox.cli.main import cli
 from popbox.cli.migrate import migrate
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify.judge.compare import compare
@@ -65,6 +67,22 @@ def test_without_reports_nothing_looks_measured(tmp_path: Path) -> None:
         assert "no verification given. Do not switch." in written
         assert " measured:" not in written.replace("not measured:", "")
         assert written.count("not measured") >= 6
+
+
+def test_each_command_of_the_sheet_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("boxes.csv", "FILE", "current"):
+        Path(name).touch()
+    sheet("--text", "s.txt")
+    written = Path("s.txt").read_text().replace("/mnt/oldhost/var/log/qmail", ".").replace("/mnt/oldhost", ".")
+    typed = re.findall(r"^ +popbox (.*)$", written, re.MULTILINE)
+    assert len(typed) == 9
+    for line in typed:
+        words, command = line.split(), cli
+        while isinstance(command, click.Group) and words[0][0] != "-":
+            command = command.get_command(click.Context(command), words.pop(0))
+        assert command
+        command.make_context(command.name, words)  # raises where an option is unknown or missing
 
 
 def test_times_are_those_of_the_reports(tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ def test_a_copy_of_the_home_alone_needs_passwd(moved: tuple[Path, Path]) -> None
     old, new = moved
     code, report, text = routes(old / "var/qmail", new)
     assert (code, report["not_judged"] > 0) == (1, True), text
+    assert "note: old: which accounts it has is not known: --old-passwd FILE names its /etc/passwd\n" in text
+    assert "--new-passwd" not in text
     code, _, text = routes(old / "var/qmail", new, "--old-passwd", str(old / "etc/passwd"))
     assert code == 0, text
 
