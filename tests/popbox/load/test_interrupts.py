@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import tomli_w
 from duckdb import DuckDBPyConnection
@@ -20,13 +21,14 @@ from tests.popbox.load.books import Written
 from popbox.cli import load as command
 from popbox.cli.main import cli
 from popbox.clients.wire import Address
-from popbox.errors import ConnectionFailed
+from popbox.errors import ConnectionFailed, HostError
 from popbox.load.books import outcome as books
 from popbox.load.books.journal import Journal
 from popbox.load.books.judge import EVIDENCE, Case
 from popbox.load.books.outcome import Outcome
 from popbox.load.books.tables import INTERRUPTED as BY_DUCKDB
 from popbox.load.books.tables import opened
+from popbox.load.report import pictures
 from popbox.load.stage import drain
 from popbox.load.stage import run as stage
 from popbox.load.stage.drain import Drain
@@ -199,6 +201,7 @@ def test_a_signal_before_the_host_is_there_leaves_a_report_too(
         yield
 
     monkeypatch.setattr(command, "_host", host)
+    monkeypatch.setattr(pictures, "drawn", lambda _: "<svg></svg>")
     (tmp_path / "plan.toml").write_text(tomli_w.dumps(TABLE))
     words = ["load", str(tmp_path / "plan.toml"), "--host", "local", "--report", str(tmp_path / "out")]
     assert cli.main(words, standalone_mode=False) == 3
@@ -235,6 +238,16 @@ def test_an_interrupt_that_duckdb_hears_first_is_one(tmp_path: Path) -> None:
         raise RuntimeError(BY_DUCKDB)
     with pytest.raises(RuntimeError, match="else"), opened(tmp_path):
         raise RuntimeError("something else")
+
+
+def test_a_disk_that_is_full_before_the_first_table_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: str) -> None:
+        raise duckdb.IOException("IO Error: Could not write file: No space left on device")
+
+    Written(tmp_path).ended()
+    monkeypatch.setattr(duckdb, "connect", full)
+    with pytest.raises(HostError, match="not judged: IO Error: Could not write file"), opened(tmp_path):
+        raise AssertionError("it was opened")
 
 
 def test_a_load_that_a_signal_ended_is_judged_without_the_second_one_that_ended_the_fetch(run: Run) -> None:

@@ -16,6 +16,7 @@ from popbox.load.books.journal import FETCH_ENDED
 from popbox.load.books.outcome import outcome
 from popbox.load.books.samples import read as samples
 from popbox.load.plan.budgets import Budgets
+from popbox.load.report import pictures
 
 SHORT = """
 title = "short"
@@ -88,9 +89,10 @@ def test_mailboxes_that_got_another_name_have_their_mail_from_before_and_after(r
 
 
 def test_a_message_that_was_not_fetched_is_lost_when_the_run_is_judged_again(
-    ran: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+    ran: tuple[Path, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = ran
+    monkeypatch.setattr(pictures, "drawn", lambda _: "<svg></svg>")  # those of the run itself were drawn
     code = cli.main(["load", "judge", str(folder)], standalone_mode=False)
     said = capsys.readouterr().out
     assert code == expected(0, said), said

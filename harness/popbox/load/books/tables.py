@@ -82,8 +82,9 @@ def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
 
     scratch = folder / SCRATCH
     _forget(scratch)
-    connection = duckdb.connect(str(scratch))
+    connection = None
     try:
+        connection = duckdb.connect(str(scratch))
         connection.execute(f"SET memory_limit='{MEMORY}'; SET threads=2; SET preserve_insertion_order=false")
         for statement in _tables(folder):
             connection.execute(statement)
@@ -100,7 +101,8 @@ def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
             raise KeyboardInterrupt from error
         raise
     finally:
-        connection.close()
+        if connection:
+            connection.close()
         _forget(scratch)
 
 
