@@ -34,6 +34,15 @@ def test_others_do_not_wait() -> None:
     assert turns.take([("b", 2), ("z", 1)], lambda: None)
 
 
+def test_each_of_two_gives_its_own_turn_back() -> None:
+    turns, two = Turns(), [("a", 2)]
+    assert turns.take(two, lambda: None)
+    assert turns.take(two, lambda: None)
+    turns.give_back(two)
+    assert turns.take(two, lambda: None)
+    assert not turns.take(two, lambda: None)
+
+
 def test_who_is_refused_holds_nothing() -> None:
     turns = Turns()
     assert turns.take([("x", 1)], lambda: None)
