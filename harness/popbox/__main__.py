@@ -38,10 +38,10 @@ def main() -> NoReturn:
         _ignore_signals()
         hosts = sys.modules.get("popbox.hosts.process")
         left = hosts.left_behind() if hosts else ""
-        with suppress(OSError):  # the terminal may be what has gone
-            sys.stderr.write(f"popbox: interrupted{'; ' if left else ''}{left}\n")
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):
+        said = f"popbox: interrupted{'; ' if left else ''}{left}\n"
+        for stream, last in ((sys.stdout, ""), (sys.stderr, said)):  # what was printed comes before it in a log of both
+            with suppress(OSError):  # the terminal may be what has gone
+                stream.write(last)
                 stream.flush()
         os._exit(INTERRUPTED)  # Python itself would end by SIGINT, where an exec() of a library was interrupted
     _drop_unwritten()

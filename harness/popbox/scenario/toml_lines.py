@@ -1,15 +1,16 @@
 """Where the tables and keys of a TOML text stand, for errors that name the line. Pure.
 
-`tomllib` tells no lines of what it has read. A statement of TOML ends at the end of a line, and no shorter piece of it
+`tomli` tells no lines of what it has read. A statement of TOML ends at the end of a line, and no shorter piece of it
 is TOML, so that the statements of a text are found by reading its lines one after the other.
 """
 
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+import tomli
 
 TomlPath = tuple[str | int, ...]
 _ENDS = ("]", "}", '"""', "'''")  # one of these is in the last line of whatever goes over several
@@ -55,7 +56,7 @@ def meant(key: str, known: Iterable[str]) -> list[str]:
 
 
 def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
-    """Line, whether it is the header of a table, and what `tomllib` makes of it, for each statement."""
+    """Line, whether it is the header of a table, and what `tomli` makes of it, for each statement."""
     left = _WORK * (len(text) + 1_000)
     first, lines = 1, list[str]()
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
@@ -68,7 +69,7 @@ def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
         if left < 0:
             return
         try:
-            table = tomllib.loads(statement)
+            table = tomli.loads(statement)
         except (ValueError, RecursionError):
             continue
         yield first, statement.lstrip().startswith("["), table

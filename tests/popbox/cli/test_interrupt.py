@@ -107,6 +107,19 @@ def test_what_is_said_of_hosts_is_true(open_tmp: Path) -> None:
     assert runs.communicate(timeout=60)[0].splitlines()[-1] == "popbox: interrupted; nothing was left behind"
 
 
+def test_that_it_was_interrupted_is_the_last_word_in_a_log_of_both_outputs() -> None:
+    """Also where the signal came between a line's writing and its way out."""
+    code = """if True:
+        import popbox.__main__ as program, popbox.cli.main as cli
+        def run():
+            print("a line that waits", end="")
+            raise KeyboardInterrupt
+        cli.main = run
+        program.main()"""
+    ran = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert (ran.returncode, ran.stdout) == (130, "a line that waitspopbox: interrupted\n")
+
+
 def test_a_host_that_stays_up_is_not_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_ours", "_ever", "_kept"):
         monkeypatch.setattr(process, name, set())

@@ -134,7 +134,7 @@ def test_a_subject_that_makes_half_a_character_stops_no_recording(port: int, hos
     at = host.address("smtp")
     with smtplib.SMTP(at.host, at.port, timeout=60) as smtp:
         smtp.sendmail("a@b.example", ["joe@domain.com"], raw.replace(b"\n", b"\r\n"))
-    whole = journey_of(port, "to=joe@domain.com", since)
+    whole = journey_of(port, "to=joe@domain.com&sender=a@b.example", since)
     status, body, _ = ask(port, f"/v1/messages/{filed(whole)}")
     assert (status, body["message"]["text"].strip()) == (200, "?")
     assert ask(port, "/readyz")[1]["recorder"]["error"] == ""
