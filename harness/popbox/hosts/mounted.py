@@ -69,8 +69,7 @@ class MountedHost(LocalReading, RemoteHost):
         Raises:
             NotPossibleError: `lint`, where the home is read-only here: it tries what can be written and read.
         """
-        lints = argv[:1] == ("lint",) or argv == ("accounts", "--lint")
-        if lints and not os.access(self._mounts.home / "users", os.W_OK):
+        if argv[:1] == ("lint",) and not os.access(self._mounts.home / "users", os.W_OK):
             raise NotPossibleError(LINTED)
         by_modes = ("explain", "--by-modes") if argv[:2] == ("explain", "--json") else argv[:1]
         words = ["--home", self.home(), *by_modes, *argv[1:]]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from popbox.errors import NotPossibleError
 from popbox.hosts.base import SERVICES, Host, Ran
 from popbox.hosts.readiness import greets, machine
 from popbox.printable import plain
@@ -154,23 +156,36 @@ def _has_recipients(space: Space | None, message: dict[str, Any]) -> bool:
 
 
 def declared(host: Host, *, lint: bool = False) -> dict[str, Any]:
-    """What ``mailhost accounts`` says, with ``--lint`` or without; of an older mailhost by its verbs one by one.
+    """What ``mailhost accounts`` says, of an older mailhost its verbs one by one; what it says of them with ``lint``.
+
+    With ``lint`` also ``findings``, as ``mailhost lint --json`` has them, and ``unlinted``: why there are none, or "".
 
     Raises:
-        ApiError: the lists cannot be read; that there is no lint is no error.
-        HostError: the host does not answer, or cannot lint.
+        ApiError: the lists cannot be read.
+        HostError: the host does not answer.
     """
-    ran = host.run("accounts", *(["--lint"] if lint else []))
+    if not lint:
+        return _listed(host)
+    with ThreadPoolExecutor(1) as beside:  # both read every mailbox, each on a processor of its own
+        judged = beside.submit(_judged, host)
+        return {**_listed(host), **judged.result()}
+
+
+def _listed(host: Host) -> dict[str, Any]:
+    ran = host.run("accounts")
     if ran.code != 2 or "No such command" not in ran.stderr:
         known: dict[str, Any] = _json(ran, "accounts")
         return known
-    said = {name: asked(host, kind, "list", "--json") for kind, name in LISTS.items()}
-    if lint:
-        try:
-            said |= {"findings": asked(host, "lint", "--json", codes=(0, 1))["findings"], "unlinted": ""}
-        except ApiError as error:
-            said |= {"findings": [], "unlinted": "; ".join((error.error, *error.evidence))}
-    return said
+    return {name: asked(host, kind, "list", "--json") for kind, name in LISTS.items()}
+
+
+def _judged(host: Host) -> dict[str, Any]:
+    try:
+        return {"findings": asked(host, "lint", "--json", codes=(0, 1))["findings"], "unlinted": ""}
+    except ApiError as error:
+        return {"findings": [], "unlinted": "; ".join((error.error, *error.evidence))}
+    except NotPossibleError as error:
+        return {"findings": [], "unlinted": error.what}
 
 
 def asked(host: Host, *argv: str, codes: tuple[int, ...] = (0,)) -> Any:

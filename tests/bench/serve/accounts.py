@@ -43,7 +43,7 @@ def main() -> None:
             one = asyncio.run(took(at, server, path))
             faults += one.faults()
             print(f"{path:50} {one.cpu_ms:6.1f} ms of processor, {one.octets / 1024:5.1f} KiB")
-        for words in (*((*each, "--json") for each in COMMANDS), ("accounts", "--lint"), ("accounts",)):
+        for words in (*((*each, "--json") for each in COMMANDS), ("accounts",)):
             each = [cpu_ms(here, lambda words=words: host.run(*words)) for _ in range(ROUNDS + 1)][1:]  # type: ignore[misc]
             print(f"mailhost {' '.join(words):41} {statistics.median(each):6.1f} ms of processor")
     sys.exit("\n".join(faults) if boxes <= 1_000 else 0)

@@ -29,7 +29,7 @@ TALK = [
 ]
 
 READING = [
-    "accounts", "accounts --lint",
+    "accounts",
     "apply a.toml", "plan a.toml", "export", "lint", "lint --json", "lint --fix", "explain joe@domain.com",
     "domain list", "domain list --json", "domain show domain.com", "mailbox list", "mailbox list domain.com",
     "mailbox show joe@domain.com", "forward list", "catchall list", "alias list",

@@ -43,7 +43,7 @@ def test_what_cannot_be_seen_is_made_visible_and_the_rest_stays() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["accounts --lint",
+    ["accounts",
      "lint", "lint --fix --dry-run", "lint --json", "domain list", "domain list --json", "mailbox list", "forward list",
      "export", "explain joe@domain.com", "mailbox show joe@domain.com", "domain show domain.com", "lint --fix"],
 )  # fmt: skip

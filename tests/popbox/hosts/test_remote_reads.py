@@ -11,7 +11,6 @@ from popbox.hosts.remote_accounts import Changes
 @pytest.mark.parametrize(
     "argv",
     [
-        ("accounts", "--lint"),
         ("accounts",),
         ("lint", "--json"),
         ("mailbox", "list", "--json"),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from popbox.errors import NotPossibleError
 from popbox.hosts.base import Host
 from popbox.serve.console.render import ROWS_OCTETS, Pages
 from popbox.serve.console.words import below
@@ -39,10 +38,7 @@ class Section:
 
 def shown(pages: Pages, host: Host, asked: Asked) -> dict[str, Any]:
     """What the page shows of the host's accounts."""
-    try:
-        said = declared(host, lint=True)
-    except NotPossibleError as error:
-        said = {**declared(host), "findings": [], "unlinted": error.what}
+    said = declared(host, lint=True)
     beside, loose = _placed(said)
     fits = _search(asked.of, said["domains"])
     rows: dict[str, list[tuple[str, dict[str, Any]]]] = {

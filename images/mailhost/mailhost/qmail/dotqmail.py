@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import stat
@@ -144,7 +145,7 @@ def find(home_dir: bytes, dash: bytes, ext: bytes, *, follow: bool = True) -> Fo
     """
 
     def open_one(name: bytes) -> Opened:
-        return NOT_FOLLOWED if not follow and _leads_elsewhere(home_dir, name) else _open(home_dir, name, follow)
+        return _open(home_dir, name, follow)
 
     return search(dash, ext, open_one)
 
@@ -165,11 +166,10 @@ def search(dash: bytes, ext: bytes, open_one: Callable[[bytes], Opened]) -> Foun
     return Found(None, b"", mode=0, default=None, tried=tuple(tried))
 
 
-def _leads_elsewhere(home_dir: bytes, name: bytes) -> bool:
-    """Whether it is a link, or has a second name and another owner than the directory."""
+def _owns(directory: bytes, status: os.stat_result) -> bool:
+    """Whether a file is its directory's owner's."""
     try:
-        found = os.lstat(home_dir + b"/" + name)
-        return stat.S_ISLNK(found.st_mode) or (found.st_nlink > 1 and found.st_uid != os.stat(home_dir).st_uid)
+        return os.stat(directory).st_uid == status.st_uid
     except OSError:
         return False
 
@@ -181,11 +181,13 @@ def _open(home_dir: bytes, name: bytes, follow: bool) -> Opened:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
         fd = os.open(home_dir + b"/" + name, flags)
     except OSError as error:
-        return not_opened(name, error)
+        return NOT_FOLLOWED if error.errno == errno.ELOOP and not follow else not_opened(name, error)
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return None
+        if not follow and status.st_nlink > 1 and not _owns(home_dir, status):
+            return NOT_FOLLOWED
         if status.st_mode & WRITABLE:
             return FILE_WRITABLE
         text = _content(fd)

@@ -1,4 +1,4 @@
-"""`mailhost lint`; and `accounts`, which reads the lists once and judges them."""
+"""`mailhost lint`, which judges; and `accounts`, which lists."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from mailhost.accounts import lint as rules
-from mailhost.accounts.errors import AccountsError
-from mailhost.accounts.layout import Layout, layout
+from mailhost.accounts.layout import layout
 from mailhost.accounts.lint.facts import Finding
 from mailhost.cli.common import counted, guarded, hands, home_state, json_option, newu_option
 from mailhost.cli.output import print_json
@@ -80,33 +79,21 @@ def _summary(found: list[Finding], mended: list[Finding]) -> str:
 
 
 @click.command()
-@click.option("--lint", "judged", is_flag=True, help="With the findings of `lint`, or why there are none.")
 @click.pass_obj
 @guarded
-def accounts(home: Path, *, judged: bool) -> None:
+def accounts(home: Path) -> None:
     """Print all domains, mailboxes and forwards as JSON on one line, from one reading.
 
-    {"domains": [...], "mailboxes": [...], "forwards": [...]}, each as its `list --json` has it. With --lint also
-    "findings", as `lint --json` has them, and "unlinted": why there are none, or "".
+    {"domains": [...], "mailboxes": [...], "forwards": [...]}, each as its `list --json` has it.
 
     \b
     Example:
-      mailhost accounts --lint
+      mailhost accounts
     """
     place, declared = layout(home), home_state(home)
-    said: dict[str, object] = {
+    said = {
         "domains": domains_listed(declared),
         "mailboxes": mailboxes_listed(place, declared),
         "forwards": forwards_listed(declared),
     }
-    if judged:
-        found, unlinted = _findings(place)
-        said |= {"findings": found, "unlinted": unlinted}
     print_json(said, indent=None)
-
-
-def _findings(place: Layout) -> tuple[list[dict[str, object]], str]:
-    try:
-        return [_facts(finding) for finding in rules.lint(place)], ""
-    except AccountsError as why:
-        return [], str(why)
