@@ -28,7 +28,7 @@ STANDIN = (
     "mailhost.standin.log",
 )
 QUEUE, DELIVERY, SENDING, SMTP = (f"mailhost.standin.{name}" for name in ("queue", "delivery", "sending", "smtp"))
-BASE = ("popbox.environment", "popbox.errors", "popbox.printable", "popbox.reading", "popbox.replacing")
+BASE = tuple(f"popbox.{name}" for name in ("environment", "errors", "printable", "reading", "replacing", "scratch"))
 CLIENTS, SCENARIO, HOSTS = "popbox.clients", "popbox.scenario", "popbox.hosts"
 JOURNEY, LEDGER, RESULT = "popbox.journey", "popbox.ledger", "popbox.result"
 RUN, REPORT = "popbox.run", "popbox.report"

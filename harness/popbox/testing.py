@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SENDER = "sender@popbox.invalid"  # RFC 2606: a name that no one can own
 SHOWN_LINES = 40  # our choice: of each log, for a test that failed
+SLOW_S = 1.0  # our choice: by so much a wait may outlast its limit unsaid
 
 
 class Unproved(AssertionError):
@@ -285,7 +286,8 @@ class MailHost:
 
         ``to`` is compared exactly, also where a box takes mail for several addresses. ``subject`` is the whole Subject,
         or a compiled pattern to search it with; ``from_`` the address in From. ``since``: what lay there when that mark
-        was taken does not count.
+        was taken does not count. ``within_s`` counts from the call; the last look at the box may end later, and the
+        text of a failure says so.
 
         Raises:
             Unproved: none came in time; the text says what came instead, and where the mail is stuck and why.
@@ -298,17 +300,21 @@ class MailHost:
         be("from_", from_, str | None, "an address")
         be("since", since, Mark | None, "what `mark()` gave")
         be("within_s", within_s, float | int, SECONDS)
+        began = time.monotonic()
         box, wanted = arrival.Box.of(self._host, str(to)), arrival.Wanted(subject, from_)
         known = since.names if since else frozenset[str]()
         found: list[Mail] = []
 
         def look() -> Observation:
-            mail = arrival.wait(box, wanted, known, time.monotonic() + within_s)
+            mail = arrival.wait(box, wanted, known, began + within_s)
             if mail is not None:
                 found.append(mail)
                 return Observation(passed=True, said=f"{mail.subject!r}, {len(mail.raw)} octets")
+            took_s = time.monotonic() - began
             hint = [arrival.where_it_is(box, known, self._run.context.log("smtp")), *self._host.ailments()]
             said = f"no message{f' with {wanted}' if str(wanted) else ''} came to {to} in {within_s:g} s"
+            if took_s > within_s + SLOW_S:
+                said += f"; the host answers slowly: {took_s:.1f} s had passed when the last look at the box ended"
             return Observation(passed=False, said=said, hint="\n".join(hint))
 
         taken = self._run.see("wait", "wait", f"mail for {to}, {within_s:g} s at most", look)

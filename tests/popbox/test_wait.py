@@ -14,7 +14,7 @@ import pytest
 from tests.popbox.standin import standin
 
 from popbox.errors import HostError
-from popbox.hosts.base import Host
+from popbox.hosts.base import Found, Host
 from popbox.hosts.readiness import wait_until
 from popbox.testing import MailHost, Unproved
 
@@ -86,6 +86,24 @@ def test_a_failure_says_what_came_instead(mail: MailHost) -> None:
     box.wait(within_s=60)
     with pytest.raises(Unproved, match=r"came instead: 'Welcome' From: Shop <no-reply@shop.example>, \d+ octets"):
         box.wait(subject="Reset", within_s=0.1)
+
+
+def test_after_its_limit_a_wait_looks_no_more_and_says_what_a_slow_host_took(
+    mail: MailHost, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, find, looks = mail.mailbox(), host.find, list[str]()
+
+    def slow(maildir: str, needle: str) -> list[Found]:
+        looks.append(maildir)
+        return find(maildir, needle)
+
+    monkeypatch.setattr(host, "find", slow)
+    with pytest.raises(Unproved, match=r"in 0 s\n"):
+        box.wait(within_s=0)
+    assert len(looks) == 1
+    monkeypatch.setattr("popbox.testing.SLOW_S", 0.0)
+    with pytest.raises(Unproved, match=r"in 0 s; the host answers slowly: \d+\.\d s had passed when the last look"):
+        box.wait(within_s=0)
 
 
 def test_a_failure_says_where_the_mail_is_stuck_and_why(mail: MailHost, host: Host) -> None:

@@ -79,6 +79,10 @@ class Box:
             name = base(one)
             if name not in known and name not in self._read and one.readable:
                 self._read[name] = parse(one.octets)
+        return self.seen(known)
+
+    def seen(self, known: frozenset[str]) -> list[Mail]:
+        """The same as of the last look, without another."""
         return [mail for name, mail in self._read.items() if name not in known and self._is_for_us(mail)]
 
     def _is_for_us(self, mail: Mail) -> bool:
@@ -89,20 +93,24 @@ class Box:
 
 
 def wait(box: Box, wanted: Wanted, known: frozenset[str], deadline: float) -> Mail | None:
-    """The oldest message of the box that is not ``known`` and is wanted; None where none came, or the MTA has ended."""
+    """The oldest message of the box that is not ``known`` and is wanted; None where none came, or the MTA has ended.
+
+    There is one look at least, and none after one that has ended past the deadline.
+    """
     found: list[Mail] = []
 
-    def came() -> bool:
+    def over() -> bool:
+        ended = bool(box.host.alive("smtp"))  # asked first: the look then shows what it has delivered before it ended
         found.extend([mail for mail in box.mails(known) if wanted.takes(mail)][:1])
-        return bool(found)
+        return bool(found) or ended
 
-    wait_until(lambda: came() or bool(box.host.alive("smtp")), deadline)
-    return found[0] if found or came() else None
+    wait_until(over, deadline)
+    return found[0] if found else None
 
 
 def where_it_is(box: Box, known: frozenset[str], log: str) -> str:
-    """Why no message came, as far as box and log show it: what came instead, what waits and why, what the MTA took."""
-    lines = [f"came instead: {_shown(mail)}" for mail in box.mails(known)[-MOST_TOLD:]]
+    """Why no message came, as far as last look and log show it: what came instead, what waits, what was taken."""
+    lines = [f"came instead: {_shown(mail)}" for mail in box.seen(known)[-MOST_TOLD:]]
     told = messages(log)
     ours = [line for one in told for line in _of_address(one, box.route.routed)]
     lines += ours[-MOST_TOLD:]

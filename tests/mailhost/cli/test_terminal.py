@@ -61,5 +61,17 @@ def test_json_has_the_same_value_and_columns_their_width(capsys: pytest.CaptureF
     assert UNSEEN.search(said) is None
     assert "Grüße" in said
     assert json.loads(said) == [PAINT, "Grüße"]
-    print_table(("name", "is"), [("\x1b", "a"), ("longer", "b")])
-    assert capsys.readouterr().out.splitlines()[1:] == [r"\x1b    a", "longer  b"]
+    print_table(("name", "is"), [("\x1b", "a"), ("a\n\tb", "b")])
+    assert capsys.readouterr().out.splitlines()[1:] == [r"\x1b    a", r"a\n\tb  b"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["removed", "restore"], ["removed", "purge", "--yes"], ["nodes", "forget"], ["apply"]]
+)
+def test_a_name_that_is_given_begins_no_line_of_its_own(tmp_path: Path, argv: list[str]) -> None:
+    made = Host(tmp_path / "qmail")
+    made.ok("init", "--me", "mail.example.net")
+    done = made.run(*argv, "x\nmailhost: all is well")
+    assert done.exit_code in (2, 111)
+    assert r"x\nmailhost: all is well" in done.output
+    assert done.output.count("\n") == 1

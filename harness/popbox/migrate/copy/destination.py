@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from popbox.migrate.copy.folder import Folder
 from popbox.migrate.copy.maildir import Target
 from popbox.migrate.oldhost.accounts import Box
 from popbox.migrate.units import size
+from popbox.scratch import scratch
 
 APPLY_S = 3_600.0  # our choice: 100,000 mailboxes take about 90 s
 SPARE_OCTETS = 64 << 20  # our choice: a disk is never filled to its last block
@@ -129,9 +129,9 @@ class Place:
         """
         if self.home is not None:
             return self._mailhost(self.home, "apply", "--no-delete", str(self.to / ACCOUNTS))
-        with tempfile.TemporaryDirectory(prefix="popbox-import-") as scratch:
-            self._mailhost(Path(scratch), "init", "--me", "mail.popbox.invalid")
-            return self._mailhost(Path(scratch), "plan", str(self.to / ACCOUNTS))
+        with scratch("popbox-import-") as home:
+            self._mailhost(home, "init", "--me", "mail.popbox.invalid")
+            return self._mailhost(home, "plan", str(self.to / ACCOUNTS))
 
     def measure(self) -> str:
         """Have the sizes in large mailboxes learned before a client asks for them; a line that says what came of it.

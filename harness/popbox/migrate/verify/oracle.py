@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from popbox.migrate.pop3.host import Host
 from popbox.migrate.verify.report import Oracle
 from popbox.migrate.verify.result import Box
 from popbox.migrate.verify.work import Work
+from popbox.scratch import scratch
 
 CLIENTS = ("getmail", "fetchmail")
 RUN_S = 600  # our choice: one run of a mail program on one box
@@ -50,9 +50,9 @@ def ask(client: str, work: Work, account: Account, expected: int) -> Oracle:
     Raises:
         Unusable: the client did not end well.
     """
-    with read_only_proxy() as between, tempfile.TemporaryDirectory(prefix="popbox-oracle-") as place:
-        first = _fetch(client, between, work.old, account.old_login, account.old_password, Path(place))
-        again = _fetch(client, between, work.new, account.new_login, account.new_password, Path(place))
+    with read_only_proxy() as between, scratch("popbox-oracle-") as place:  # the client's file in it has a password
+        first = _fetch(client, between, work.old, account.old_login, account.old_password, place)
+        again = _fetch(client, between, work.new, account.new_login, account.new_password, place)
     return Oracle(client=client, login=account.old_login, first=first, again=again, expected=expected)
 
 

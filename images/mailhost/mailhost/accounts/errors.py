@@ -17,11 +17,13 @@ class InputError(AccountsError):
     exit_code = 2
 
     def __init__(self, rule: str, *, file: str = "", line: int = 0, field: str = "") -> None:
-        """``file`` as the operator knows it (relative to the home, or his own file); ``line`` from 1, 0 for none."""
-        where = [file] if file else []
-        where += [f"line {line}"] if line else []
-        where += [field] if field else []
-        super().__init__(": ".join([*where, rule]))
+        """``file`` as the operator knows it (relative to the home, or his own file); ``line`` from 1, 0 for none.
+
+        Names of files and fields are one line in the text, whatever is in them: a line that someone else made up would
+        pass for one of ours.
+        """
+        where = [file, f"line {line}" if line else "", field]
+        super().__init__(": ".join([*(part.replace("\n", r"\n") for part in where if part), rule]))
         self.rule, self.file, self.line, self.field = rule, file, line, field
 
     @classmethod

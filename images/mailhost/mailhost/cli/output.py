@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mailhost.cli.terminal import UNSEEN, say, visible
+from mailhost.cli.terminal import UNSEEN, on_a_line, say
 
 
 def print_json(value: Any, indent: int | None = 2) -> None:
@@ -22,7 +22,7 @@ def print_json(value: Any, indent: int | None = 2) -> None:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns, each as wide as its widest cell; nothing at all for no rows."""
-    lines = [[visible(str(cell)) for cell in row] for row in rows]
+    lines = [[on_a_line(str(cell)) for cell in row] for row in rows]
     if not lines:
         return
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]

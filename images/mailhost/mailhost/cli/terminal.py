@@ -24,6 +24,11 @@ def visible(text: str) -> str:
     return UNSEEN.sub(_shown, text)
 
 
+def on_a_line(text: str) -> str:
+    """The same for what is a name or a cell of a table: the ends of lines and tabs, too, are made visible."""
+    return visible(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
 def _shown(found: re.Match[str]) -> str:
     code = ord(found.group())
     if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode's form of an octet
@@ -39,7 +44,7 @@ def say(text: object, *, err: bool = False) -> None:
 def about(error: OSError) -> str:
     """What an error is about, where it says that, and what it is."""
     named = isinstance(error.filename, str | bytes)  # a number is that of a descriptor
-    return (f"{os.fsdecode(error.filename)}: " if named else "") + (error.strerror or str(error))
+    return (f"{on_a_line(os.fsdecode(error.filename))}: " if named else "") + (error.strerror or str(error))
 
 
 def fit_to_paste(text: str) -> str:

@@ -83,8 +83,8 @@ def host() -> Iterator[LocalHost]:
 
 
 def tokens(home: str) -> Counter[str]:
-    """What lies in the boxes, by token."""
-    files = Path(home).glob("popboxes/*/*/Maildir/???/*")
+    """What lies in the boxes, by token; not what is on its way into one, which has a name in tmp/ and one in new/."""
+    files = (file for part in ("new", "cur") for file in Path(home).glob(f"popboxes/*/*/Maildir/{part}/*"))
     return Counter(found[1].decode() for file in files if (found := TOKEN.search(file.read_bytes())))
 
 
