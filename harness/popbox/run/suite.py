@@ -10,6 +10,7 @@ from threading import Lock
 from popbox.hosts.base import Host, closing
 from popbox.hosts.process import undisturbed
 from popbox.result import Result
+from popbox.run.needs import unmet
 from popbox.run.runner import Watcher, run
 from popbox.scenario.load import ScenarioFile
 
@@ -46,14 +47,18 @@ def _in_order(
     for number, file in own.items():
         running[number] = pool.submit(_on_its_own, file, hosts, watcher)
     if len(own) < len(files):
-        shared = hosts.start(own_disk=False)
+        shared = hosts.shared = hosts.start(own_disk=False)
         running |= {n: pool.submit(run, file, shared, watcher) for n, file in enumerate(files) if n not in own}
     for number in range(len(files)):
         yield running[number].result()
 
 
 def _on_its_own(file: ScenarioFile, hosts: _Hosts, watcher: Watcher | None) -> Result:
-    with closing(hosts.start(file.scenario.needs.own_disk)) as host:
+    """On a host that is brought up for it. None is where the shared one, alike but for its disks, cannot run it."""
+    own_disk = file.scenario.needs.own_disk
+    if hosts.shared is not None and not own_disk and unmet(file.scenario, hosts.shared):
+        return run(file, hosts.shared, watcher)
+    with closing(hosts.start(own_disk)) as host:
         return run(file, host, watcher)
 
 
@@ -63,6 +68,7 @@ class _Hosts:
     def __init__(self, start: Callable[[bool], Host]) -> None:
         self._start, self._lock, self._closed = start, Lock(), False
         self._up: list[Host] = []
+        self.shared: Host | None = None
 
     def __enter__(self) -> _Hosts:
         return self

@@ -161,8 +161,10 @@ def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str
             for peer in peers[number % len(peers) :] + peers[: number % len(peers)]:
                 if fresh:
                     make_boxes(home, work)
-                elif number == 0 and not first:
-                    load(programs / "load", peer, work, octets, max(work.users, 1))
+                if number == 0 and not first:  # a first login hashes the password, in a thread; later ones do not
+                    load(programs / "load", peer, work, octets, work.users)
+                    if fresh:
+                        make_boxes(home, work)
                 if first:
                     forget(home)
                 if work.name.endswith("measure"):

@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jsonschema
 import pytest
@@ -81,12 +82,16 @@ class FakeHost:
     def close(self) -> None:
         self.closed += 1
 
+    def cannot(self, _ability: object) -> str:
+        return ""
 
-def files(tmp_path: Path, own: tuple[bool, ...]) -> list[ScenarioFile]:
+
+def files(tmp_path: Path, own: tuple[bool, ...], of_qmail: int = -1) -> list[ScenarioFile]:
     loaded = []
     for number, alone in enumerate(own):
         path = tmp_path / f"{number}.toml"
-        needs = "needs = { own-host = true }\n" if alone else ""
+        mta = ', mta = ["qmail"]' if number == of_qmail else ""
+        needs = f"needs = {{ own-host = true{mta} }}\n" if alone else ""
         path.write_text(f'title = "{number}"\n{needs}[[step]]\nhup = "smtp"\n')
         loaded.append(load(path))
     return loaded
@@ -131,6 +136,24 @@ def test_results_come_in_the_order_of_the_files(tmp_path: Path, faked: Callable[
     assert [result.title for result in results] == ["0", "1", "2", "3", "4"]
     assert len(hosts) == 3, "one shared, two of their own"
     assert all(host.closed for host in hosts)
+
+
+def test_no_host_is_brought_up_for_what_the_shared_one_cannot_run(
+    tmp_path: Path, faked: Callable[..., list[FakeHost]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared_is_up = threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, work: Any, file: ScenarioFile, *rest: Any) -> Any:  # type: ignore[override]
+            if not file.scenario.needs.own_host:
+                shared_is_up.set()
+            return super().submit(work, file, *rest)
+
+    monkeypatch.setattr("popbox.run.suite.ThreadPoolExecutor", Pool)
+    hosts = faked(lambda _: None if shared_is_up.wait(WITHIN_S) else pytest.fail("no shared host"))
+    results = run_all(files(tmp_path, (True, True, False), of_qmail=1), started(hosts), jobs=1)  # type: ignore[arg-type]
+    assert [result.title for result in results] == ["0", "1", "2"]
+    assert len(hosts) == 2, "one shared, one for the first"
 
 
 @pytest.mark.parametrize(("host", "jobs"), [("local", LOCAL_JOBS), ("docker", JOBS)])

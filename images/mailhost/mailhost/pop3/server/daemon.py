@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -124,6 +125,8 @@ def run(options: Options) -> int:
         bind(options.metrics) if options.metrics else None,
     )
     raise_descriptor_limit()
+    gc.collect()  # before the forks: each child would do it, and copy the pages of all that is imported
+    gc.freeze()
     sources: list[Source | None] = [None] * options.workers
     if os.geteuid() == 0:
         users, files = options.home / "users", _files(options)
