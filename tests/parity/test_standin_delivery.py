@@ -78,7 +78,7 @@ def box(rng: random.Random, number: int) -> dict[str, Any]:
     return {
         "name": f"b{number:03}",
         "files": {name: (pack(dot_qmail(rng)), rng.choice(modes)) for name in names},
-        "mode": rng.choice([0o700] * 16 + [0o755, 0o770, 0o777, 0o1700]),
+        "mode": rng.choice([0o700] * 16 + [0o755, 0o770, 0o777, 0o1700, 0o300]),
     }
 
 

@@ -52,3 +52,13 @@ def sync_directory(directory: bytes | str | Path) -> None:
             os.fsync(fd)
     finally:
         shut(fd)
+
+
+def sync_readable(directory: bytes | str | Path) -> None:
+    """As `sync_directory`, but one that may be written and not read (mode 0300) is left: only open files can be synced.
+
+    Raises:
+        OSError: it cannot be opened for another reason, or synced.
+    """
+    with contextlib.suppress(PermissionError):
+        sync_directory(directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -104,6 +105,23 @@ def test_q_mdir_4_errors(bench: Bench) -> None:
     (bench.box / "Maildir/new").rmdir()
     assert bench.deliver() == Report(Outcome.DEFERRAL, b"Temporary error on maildir delivery. (#4.3.0)\n")
     assert not list((bench.box / "Maildir/tmp").iterdir())
+
+
+@pytest.mark.parametrize("line", ["./Maildir/\n", "./Mailbox\n"])
+def test_a_directory_that_may_be_written_and_not_read_takes_mail(
+    line: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mode 0300, as qmail-local opens no directory; root may read all of them, so the open is refused here."""
+    opened = os.open
+
+    def unreadable(path: bytes, flags: int, *more: int) -> int:
+        if flags & os.O_DIRECTORY:
+            raise PermissionError(errno.EACCES, "no", path)
+        return opened(path, flags, *more)
+
+    bench.qmail(line)
+    monkeypatch.setattr(os, "open", unreadable)
+    assert bench.deliver() == Report(Outcome.SUCCESS, b"did 1+0+0\n")
 
 
 def test_q_mbox_2_quoting_and_e_56_57(bench: Bench) -> None:

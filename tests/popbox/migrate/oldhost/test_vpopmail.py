@@ -36,6 +36,16 @@ def run(old: Path) -> tuple[Result, dict[str, Any], str, int]:
     return result, table, (to / "not-carried.txt").read_text(), len(list(to.glob("popboxes/*/*/Maildir/[cn]*/*")))
 
 
+def test_a_password_as_it_is_typed_may_hold_colons(old: Path) -> None:
+    """The last field of vpasswd goes to the end of the line (vcdb.c of vpopmail 5.4, vgetent)."""
+    with (old / TOP[1:] / "vpasswd").open("a") as out:
+        out.write(f"tom:{HASH}:1:0:Tom:{TOP}/tom:NOQUOTA:a:b::c\n")
+    maildir(old / TOP[1:] / "tom/Maildir", 2)
+    _, domain, _, messages = run(old)
+    assert domain["mailboxes"]["tom"] == {"login": "tom@v.example", "crypt": HASH}
+    assert messages == 8
+
+
 def test_a_user_that_only_forwards_keeps_login_and_old_mail_and_no_copy(old: Path) -> None:
     put(old / TOP[1:] / "joe/.qmail", ELSEWHERE)
     result, domain, left, messages = run(old)

@@ -55,6 +55,8 @@ def detect(tree: OldHostTree, home: bytes) -> str:
     for path in (home + b"/users/poppasswd", b"/etc/poppasswd"):
         if _there(tree, path):
             return "dtc" if _dtc(_text(tree, path)) else "howto"
+    if not _there(tree, home + b"/users/domains") and _by_pw2u(assign, _text(tree, b"/etc/passwd"), home):
+        return "system"
     if assign.strip(b".\n") or _there(tree, home + b"/users/domains"):
         return "howto"
     tree.prepare([top + b"/domains" for top in tops])
@@ -78,6 +80,13 @@ def _text(tree: OldHostTree, path: bytes) -> bytes:
 def _there(tree: OldHostTree, path: bytes) -> bool:
     entry = look(tree, path)[1]
     return entry is not None and entry.kind != OUTSIDE
+
+
+def _by_pw2u(assign: bytes, passwd: bytes, home: bytes) -> bool:
+    """Whether each line leads to the home of an account or to ~alias, as those that qmail-pw2u(8) makes of passwd."""
+    homes = {fields[5] for line in passwd.split(b"\n") if len(fields := line.split(b":")) == 7}
+    lines = [line.split(b":") for line in assign.split(b"\n") if line.count(b":") >= 7]
+    return bool(lines) and all(fields[4] in homes | {home + b"/alias"} for fields in lines)
 
 
 def _dtc(poppasswd: bytes) -> bool:

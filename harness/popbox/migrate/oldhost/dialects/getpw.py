@@ -8,12 +8,12 @@ from typing import NamedTuple
 from popbox.migrate.oldhost.dialects.assign import Assigned
 from popbox.migrate.oldhost.dialects.control import Control
 from popbox.migrate.oldhost.dialects.dotqmail import dotqmails, follow, home_of
+from popbox.migrate.oldhost.dialects.passwd import PASSWD
 from popbox.migrate.oldhost.dialects.text import file_of, local_part, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, OldHost, Route
 from popbox.migrate.oldhost.tree import DIRECTORY, OldHostTree, look
 
-PASSWD = b"/etc/passwd"
 NAME_OCTETS = 32  # Q-GETPW-1: shorter than this
 ANY = b"popbox=audit"  # no address has it
 
@@ -29,7 +29,7 @@ def virtual_routes(
     tree: OldHostTree, host: OldHost, control: Control, rows: Iterable[Assigned], taken: dict[tuple[str, str], Route]
 ) -> None:
     """Add to ``taken`` what the addresses of each virtual domain do that no ``+`` line of users/assign takes."""
-    users = _users(tree, host)
+    users = accounts(tree, host)
     wild = [row.address for row in rows if row.wild]
     for name, there in host.domains.items():
         prefix = control.virtual.get(name.encode(), (b"", there.where))[0].lower()
@@ -44,7 +44,8 @@ def virtual_routes(
                 host.lose(user.where, f"addresses of {name}", f"the home {shown(user.home)} of their user is not there")
 
 
-def _users(tree: OldHostTree, host: OldHost) -> dict[bytes, User]:
+def accounts(tree: OldHostTree, host: OldHost) -> dict[bytes, User]:
+    """All of passwd but those of uid 0, by their names."""
     rows = ((number, line.split(b":")) for number, line in numbered(text_of(tree, host, PASSWD) or b""))
     return {
         fields[0]: User(fields[5], Where(file_of(PASSWD), number))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import NamedTuple
 
+from popbox.migrate.oldhost.dialects import getpw
 from popbox.migrate.oldhost.dialects.assign import Assigned, read_assign
 from popbox.migrate.oldhost.dialects.control import Control, read_control
 from popbox.migrate.oldhost.dialects.dotqmail import dotqmails, follow, home_of
 from popbox.migrate.oldhost.dialects.folders import scan
-from popbox.migrate.oldhost.dialects.getpw import virtual_routes
+from popbox.migrate.oldhost.dialects.passwd import FILES, LOCKS, PASSWD, absent, read_hashes, read_rows
 from popbox.migrate.oldhost.dialects.poppasswd import judged
 from popbox.migrate.oldhost.dialects.text import domain, file_of, local_part, login, numbered, text_of
 from popbox.migrate.oldhost.findings import Where, shown
@@ -18,12 +19,12 @@ from popbox.migrate.oldhost.opened import holds_mail
 from popbox.migrate.oldhost.same_file import identity, one_of_each
 from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OldHostTree, hidden, look
 
-PASSWD, SHADOW = b"/etc/passwd", b"/etc/shadow"
 SPOOLS = (b"/var/spool/mail/", b"/var/mail/")
 FIRST_PERSON = 500  # our choice: Red Hat began there, Debian at 1000; below are daemons, unless they have mail
 OTHER_FILES = (b".forward", b".procmailrc", b".mailfilter")
 ASSIGN = (b"assign", b"cdb")
-ONLY_ACCOUNTS = "the dialect system reads lines for one local address; try the dialect howto into another --to"
+ONLY_ACCOUNTS = "the dialect system reads lines for one local address: declare these by hand on the new host"
+VIRTUAL_TOO = "the dialect system reads lines for one local address; try the dialect howto into another --to"
 TRIO = ("postmaster", "mailer-daemon", "root")
 
 
@@ -45,7 +46,7 @@ def user_names(tree: OldHostTree, host: OldHost) -> set[bytes] | None:
 
 def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     """Read the accounts; their domain is the first of control/locals, the others are names for it."""
-    tree.prepare([PASSWD, SHADOW, home + b"/control", home + b"/alias", home + b"/users", *(s[:-1] for s in SPOOLS)])
+    tree.prepare([*FILES, home + b"/control", home + b"/alias", home + b"/users", *(s[:-1] for s in SPOOLS)])
     control = read_control(tree, host, home)
     name = _local_domain(host, control)
     accounts = _accounts(tree, host)
@@ -57,25 +58,33 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
     for person in people:
         person.beside()
     rows = read_assign(tree, host, home) if any(look(tree, home + b"/users/" + file)[1] for file in ASSIGN) else []
-    _assigned(tree, host, rows, name, accounts)
+    rows = _beside_pw2u(tree, host, rows, control)
+    _assigned(tree, host, rows, control, name)
     virtual: dict[tuple[str, str], Route] = {}
-    virtual_routes(tree, host, control, rows, virtual)
+    getpw.virtual_routes(tree, host, control, rows, virtual)
     host.routes += virtual.values()
     read_aliases(tree, host, control, name, {account.name for account in accounts})
     _join_places(tree, host, people)
 
 
-def _assigned(tree: OldHostTree, host: OldHost, rows: list[Assigned], name: str, accounts: list[Account]) -> None:
-    """Lines of users/assign beside those that qmail-pw2u(8) makes of passwd; a line decides before passwd does."""
-    usual = {(account.name.encode(), False, b"", b""): account.home for account in accounts}
-    usual |= {(account.name.encode() + b"-", True, b"-", b""): account.home for account in accounts}
+def _beside_pw2u(tree: OldHostTree, host: OldHost, rows: list[Assigned], control: Control) -> list[Assigned]:
+    """The lines that say something else than passwd: those that qmail-pw2u(8) makes of it change nothing."""
+    homes = {name: user.home for name, user in getpw.accounts(tree, host).items()}
+    usual = {(name, False, b"", b""): home for name, home in homes.items()}
+    alias = {b"alias": control.home + b"/alias"}
+    usual |= {(name + b"-", True, b"-", b""): home for name, home in (alias | homes).items()}
+    usual[b"", True, b"-", b""] = alias[b"alias"]  # all other addresses, as without the line (Q-GETPW-3)
+    return [row for row in rows if usual.get((row.address, row.wild, row.dash, row.ext)) != row.home]
+
+
+def _assigned(tree: OldHostTree, host: OldHost, rows: list[Assigned], control: Control, name: str) -> None:
+    """Lines of users/assign for a local address; a line decides before passwd does."""
     prefixes = [there.prefix.encode("latin-1") + b"-" for there in host.domains.values()]
     for row in rows:
-        if usual.get((row.address, row.wild, row.dash, row.ext)) == row.home:
-            continue
         local, home = local_part(row.address), home_of(tree, host, row.home, row.where)
         if row.wild or local is None or row.address.startswith(tuple(prefixes)) or home is None:
-            host.lose(row.where, f"addresses {shown(row.address)}{'...' if row.wild else ''}", ONLY_ACCOUNTS)
+            why = VIRTUAL_TOO if control.virtual else ONLY_ACCOUNTS
+            host.lose(row.where, f"addresses {shown(row.address)}{'...' if row.wild else ''}", why)
             continue
         said = follow(tree, host, home, row.dash, row.ext)
         host.routes = [route for route in host.routes if (route.domain, route.local) != (name, local)]
@@ -113,19 +122,16 @@ def _accounts(tree: OldHostTree, host: OldHost) -> list[Account]:
     if octets is None:
         host.wrong("unreadable", Where(file_of(PASSWD)), "there is no such file")
         return []
-    shadow = _shadow(tree, host) if b":x:" in octets else {}
-    accounts, seen = [], dict[bytes, int]()
+    hashes = read_hashes(tree, host, octets)
+    accounts, seen = [], dict[bytes, int | None]()
     weak: list[Where] = []
-    for number, line in numbered(octets):
-        where, fields = Where(file_of(PASSWD), number), line.split(b":")
-        if len(fields) != 7 or not fields[2].isdigit() or b"\0" in line:
-            host.wrong("poppasswd-fields", where, f"{shown(fields[0])!r}: 7 fields must be, the third a number")
-            continue
+    locks = 0
+    for where, fields in read_rows(tree, host, octets):
         name, crypt, uid, home = fields[0], fields[1], int(fields[2][:10]), fields[5]
         if name in seen:
             host.wrong("login-twice", where, f"{shown(name)} stands in line {seen[name]} already")
             continue
-        seen[name] = number
+        seen[name] = where.line
         if uid == 0 or name == b"nobody":
             if _has_mail(tree, name, home):
                 host.lose(where, f"mail of {shown(name)}", "mailhost makes no mailbox of a system user's")
@@ -136,22 +142,15 @@ def _accounts(tree: OldHostTree, host: OldHost) -> list[Account]:
             host.wrong("name-not-usable", where, f"account {shown(name)!r}")
             host.lose(where, f"account {shown(name)!r}", "mailhost takes no such name")
             continue
-        if crypt == b"x" and shadow is not None:
-            crypt, where = shadow.get(name, (b"", where))
+        if crypt == hashes.mark and hashes.rows is not None:
+            crypt, where = hashes.rows.get(name, (b"", where))
+        locks += crypt in LOCKS
         accounts.append(Account(name.decode("ascii"), judged(host, shown(name), crypt, where, weak), uid, home, where))
+    if accounts and locks == len(accounts) and hashes.mark == b"x":
+        absent(host, PASSWD, "it has no hash, and there is no etc/shadow or etc/master.passwd that has them")
     if weak:
         host.wrong("login-des", weak[0], f"{len(weak)} accounts, this one first")
     return accounts
-
-
-def _shadow(tree: OldHostTree, host: OldHost) -> dict[bytes, tuple[bytes, Where]] | None:
-    octets = text_of(tree, host, SHADOW)
-    if octets is None:
-        host.wrong("shadow-absent", Where(file_of(SHADOW)), "there is no such file")
-        host.lose(Where(file_of(SHADOW)), "the passwords of the accounts", "there is no such file; they come locked")
-        return None
-    rows = ((number, line.split(b":")) for number, line in numbered(octets))
-    return {fields[0]: (fields[1], Where(file_of(SHADOW), number)) for number, fields in rows if len(fields) > 1}
 
 
 def _has_mail(tree: OldHostTree, name: bytes, home: bytes) -> bool:

@@ -107,7 +107,8 @@ class VpopmailDomain:
         octets = text_of(self.tree, self.host, path)
         for number, line in numbered(octets or b""):
             if line.strip() and not self.sql.of(self.name):
-                self._row(line.split(b":"), Where(file_of(path), number), weak)
+                # The last field ends with the line: a password as it is typed may hold colons (vcdb.c: vgetent).
+                self._row(line.split(b":", FIELDS[1] - 1), Where(file_of(path), number), weak)
         for fields, where in self.sql.of(self.name):
             self._row(fields, where, weak)
         if weak:

@@ -10,7 +10,7 @@ import time
 
 from mailhost.standin.delivery.report import Stopped
 from mailhost.standin.queue.message_reader import Stored
-from mailhost.system.durable import naming, sync_directory, write_all
+from mailhost.system.durable import naming, sync_readable, write_all
 
 TRIES = 3  # names tried when one is taken (Q-MDIR-2)
 NO_MAILDIR = "Unable to chdir to maildir. (#4.2.1)"
@@ -55,7 +55,7 @@ def _deliver(directory: bytes, header: bytes, message: Stored) -> None:
 def _settle(new: bytes, name: bytes) -> None:
     """Make the link durable, or remove it and raise OSError: the next try makes another."""
     try:
-        sync_directory(new)
+        sync_readable(new)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(new + b"/" + name)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from mailhost.standin.delivery.report import Stopped, unable
 from mailhost.standin.queue.message_reader import Stored
-from mailhost.system.durable import naming, shut, sync_directory, write_all
+from mailhost.system.durable import naming, shut, sync_readable, write_all
 
 LOCK_S = 30.0  # Q-MBOX-1
 LOCK_POLL_S = 0.05  # our choice: flock cannot be interrupted in a thread, so it is asked for repeatedly
@@ -38,7 +38,7 @@ def deliver(path: bytes, name: bytes, head: bytes, message: Stored, lock_s: floa
             with naming(path):
                 _append(fd, head, message)
             if not before:
-                sync_directory(os.path.dirname(path))
+                sync_readable(os.path.dirname(path))
         except BaseException:  # half a message would damage the next one
             if locked:
                 with contextlib.suppress(OSError):
