@@ -1,4 +1,4 @@
-"""A place that popuser may enter: pytest's own directories are root's alone."""
+"""A place that popuser may enter: pytest's own directories are root's alone; and `mailhost` quicker than a program."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from tests.places import in_memory, open_to_others
+from tests.popbox.migrate.programs import bounded, kept
 
 from popbox.cli.migrate import migrate
 from popbox.clients.wire import Address
@@ -24,6 +25,18 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
     """The trees stand for hosts as they are; for a test and all its fixtures, a module's too."""
     with open_to_others():
         return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs() -> Iterator[None]:
+    with kept():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _quick_mailhost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For an import in this process. Imports that are programs of their own, to be killed say, start the real one."""
+    monkeypatch.setattr("popbox.migrate.copy.destination.run_bounded", bounded)
 
 
 @pytest.fixture

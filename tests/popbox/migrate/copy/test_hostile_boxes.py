@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from tests.mailhost.pop3.support import new_home, remove
+from tests.popbox.migrate.programs import mailhost
 
 from popbox.cli.migrate import migrate
 from popbox.migrate.copy.batch import Batch
@@ -89,11 +88,7 @@ KINDS: dict[str, Callable[[Path, Path], object]] = {
 @pytest.mark.parametrize("name", ["Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"])
 def test_nothing_is_written_through_what_its_owner_has_put_there(place: Path, kind: str, name: str) -> None:
     old_host(place / "old")
-    subprocess.run(
-        [sys.executable, "-m", "mailhost", "--home", place / "qmail", "init", "--me", "new.example.net"],
-        check=True,
-        capture_output=True,
-    )
+    mailhost(place / "qmail", "init", "--me", "new.example.net")
     assert imported(place)[0] == 0
     (place / "old" / PREFIX / "joe/Maildir/new/2.x.old").write_text("Subject: later\n\nx\n")
     (place / "old" / PREFIX / "ann/Maildir/new/2.x.old").write_text("Subject: later\n\nx\n")

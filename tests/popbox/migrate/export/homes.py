@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from tests.popbox.conformance.servers import DOVECOT_LISTENS, HASH, POPUSER, child, free_port, greeted, wait_for
 from tests.popbox.migrate.matrix import fill
+from tests.popbox.migrate.programs import mailhost
 
 from popbox.cli.migrate import migrate
 from popbox.clients.wire import Address
@@ -53,11 +53,6 @@ def home_of(place: Path, names: list[str] | None = None) -> Path:
 def maildir(home: Path, name: str) -> Path:
     """A user's Maildir in a home."""
     return home / "popboxes" / DOMAIN.replace(".", "-") / name / "Maildir"
-
-
-def mailhost(home: Path, *argv: str) -> None:
-    """Run a verb of ours."""
-    subprocess.run([MAILHOST, "--home", str(home), *argv], check=True, capture_output=True)
 
 
 def run(*argv: str) -> tuple[int, str]:

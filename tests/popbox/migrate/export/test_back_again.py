@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.popbox.migrate.export.homes import mailhost, run
+from tests.popbox.migrate.export.homes import run
 from tests.popbox.migrate.oldhosts import HASH, HOSTS, LONG_AGO, message, put
+from tests.popbox.migrate.programs import mailhost
 
 KINDS = ("dovecot", "courier", "maildir++", "mbox")
 OTHER = HASH.replace("x", "y")

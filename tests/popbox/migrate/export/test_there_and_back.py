@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tests.popbox.conformance.servers import POPUSER
 from tests.popbox.migrate.conftest import Verify
-from tests.popbox.migrate.export.homes import DOMAIN, dovecot, export, home_of, maildir, mailhost, run, served
+from tests.popbox.migrate.export.homes import DOMAIN, dovecot, export, home_of, maildir, run, served
 from tests.popbox.migrate.houses import DOVECOT_NEEDS, NOW, csv, text
+from tests.popbox.migrate.programs import mailhost
 
 FORMATS = ["%08Xu%08Xv", "%v.%u", "%f", "UID%03u-%4v"]
 USERS = [f"user{number}" for number in range(5)]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from tests.popbox.migrate.conftest import Verify
-from tests.popbox.migrate.export.homes import DOMAIN, export, home_of, maildir, mailhost, run, served
+from tests.popbox.migrate.export.homes import DOMAIN, export, home_of, maildir, run, served
 from tests.popbox.migrate.houses import NOW, ON_DISK, csv, own, text
 from tests.popbox.migrate.matrix import ASPECTS
 from tests.popbox.migrate.oldhosts import tree_of
+from tests.popbox.migrate.programs import mailhost
 
 from popbox.migrate.oldhost.courier_sizelist import parse
 

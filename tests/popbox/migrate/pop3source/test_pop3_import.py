@@ -18,6 +18,7 @@ from tests.popbox.migrate.matrix import ASPECTS
 from tests.popbox.migrate.matrix import fill as fill_odd
 from tests.popbox.migrate.meddler import Trouble, meddler
 from tests.popbox.migrate.pop3source.support import DOMAIN, boxes, files, run
+from tests.popbox.migrate.programs import mailhost
 
 from popbox.clients.wire import Address
 from popbox.migrate.copy.journal import Journal
@@ -196,8 +197,7 @@ def test_a_message_without_end_or_that_ends_the_session_is_named(place: Path) ->
 def test_on_a_home_users_keep_logging_in(place: Path, verify: Verify) -> None:
     box(place / "old", "joe", 5)
     home = place / "home"
-    mailhost = str(Path(sys.executable).with_name("mailhost"))
-    subprocess.run([mailhost, "--home", str(home), "init", "--me", "mail.popbox.invalid"], check=True)
+    mailhost(home, "init", "--me", "mail.popbox.invalid")
     with ours(place, place / "old", "rfc1939") as one:
         code, said = run(one, place, ["joe"], "--home", str(home))
         assert code == 0, said

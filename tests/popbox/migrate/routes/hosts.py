@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -15,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from tests.popbox.migrate.oldhosts import HASH, put
 
-from mailhost.cli import main
+from mailhost.cli import VERBS, main
 from mailhost.qmail.assign import newu
 from popbox.cli.migrate import migrate
 from popbox.migrate.copy.destination import Place
@@ -229,7 +230,9 @@ def routes(old: Path, new: Path, *more: str) -> tuple[int, dict[str, Any], str]:
 
 
 def in_forks(patch: pytest.MonkeyPatch) -> None:
-    """Let what `migrate` runs of `mailhost` run in forks."""
+    """Let what `migrate` runs of `mailhost` run in forks, which do not import it each for itself."""
+    for verb in VERBS.values():
+        importlib.import_module(verb)
 
     def place(_self: Place, home: Path, *argv: str) -> str:
         code, out = forked(["--home", str(home), *argv])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -18,6 +16,7 @@ from tests.popbox.migrate.conftest import Verify
 from tests.popbox.migrate.damage import DAMAGES, lost
 from tests.popbox.migrate.houses import box, csv, logins, moved, ours, put
 from tests.popbox.migrate.oldhosts import HOSTS, message, tree_of
+from tests.popbox.migrate.programs import mailhost
 
 from popbox.cli.migrate import migrate
 from popbox.migrate.verify.files.wire import sent
@@ -47,8 +46,7 @@ def imported(old: Path, place: Path) -> Path:
     """A home with all of it."""
     home = place / "home"
     home.mkdir(mode=0o755)
-    argv = [sys.executable, "-m", "mailhost", "--home", str(home), "init", "--me", "new.example.net"]
-    subprocess.run(argv, check=True, capture_output=True)
+    mailhost(home, "init", "--me", "new.example.net")
     argv = ["import", str(old), "--to", str(place / "move"), "--home", str(home)]
     assert CliRunner().invoke(migrate, argv, standalone_mode=False).exception is None
     return home
