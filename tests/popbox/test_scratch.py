@@ -1,16 +1,14 @@
-"""A temporary directory of a killed program goes when the next one starts; that of a living one stays."""
+"""A temporary directory of a killed program goes when the next one starts; a living one's, or another's, stays."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from popbox.scratch import scratch
+from popbox.scratch import MARK, WORK, scratch
 
 
 @pytest.fixture
@@ -40,30 +38,27 @@ def test_what_a_killed_program_left_goes_at_the_next_start_and_nothing_else_does
         left = {path.name for path in temporary.iterdir()}
         assert len(left) == 6
         with scratch("popbox-x-") as place:
-            assert (place.parent, place.stat().st_mode & 0o777) == (temporary, 0o700)
-            there = {path.name for path in temporary.iterdir()} - {place.name}
+            assert place.parent.stat().st_mode & 0o777 == 0o700
+            there = {path.name for path in temporary.iterdir()} - {place.parent.name}
         gone = left - there
         assert [name[:9] for name in gone] == ["popbox-x-"]
         assert living.is_dir()
-    assert not living.exists()
+    assert not living.parent.exists()
     assert (outside / "kept").is_dir()
 
 
-@pytest.mark.parametrize(("module", "name"), [(tempfile, "mkdtemp"), (fcntl, "flock")])
-def test_one_that_was_taken_for_left_before_it_was_locked_is_made_again(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
-) -> None:
-    call, taken = getattr(module, name), list[Path]()
-
-    def swept_then(*args: object, **kwargs: object) -> object:
-        done = call(*args, **kwargs)
-        if not taken:
-            taken.extend(temporary.iterdir())
-            taken[0].rmdir()
-        return done
-
-    monkeypatch.setattr(module, name, swept_then)
-    with scratch("popbox-x-") as place:
-        assert place.is_dir()
-        assert [place] != taken
-    assert not list(temporary.iterdir())
+def test_nothing_is_removed_that_may_be_someones_own(temporary: Path) -> None:
+    """Such as the target of an import that someone gave such a name: each of these lacks one sign of ours."""
+    for name in ("of-mine", "withmail"):
+        killed_in("popbox-y-")
+        (made,) = temporary.glob("popbox-y-*")
+        made.rename(temporary / f"popbox-x-{name}")
+    (temporary / "popbox-x-withmail/mail").touch()
+    (temporary / "popbox-x-12345678" / WORK).mkdir(parents=True)
+    (temporary / "popbox-x-12345678" / MARK).touch()
+    (temporary / "popbox-x-abcdefgh").mkdir()
+    before = sorted(temporary.rglob("*"))
+    with scratch("popbox-x-"):
+        pass
+    assert len(before) == 13
+    assert sorted(temporary.rglob("*")) == before

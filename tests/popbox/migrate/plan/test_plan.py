@@ -74,7 +74,7 @@ def test_each_command_of_the_sheet_is_whole(tmp_path: Path, monkeypatch: pytest.
     for name in ("boxes.csv", "FILE", "current"):
         Path(name).touch()
     sheet("--text", "s.txt")
-    written = Path("s.txt").read_text().replace("/mnt/oldhost/var/log/qmail", ".").replace("/mnt/oldhost", ".")
+    written = re.sub(r"/mnt/oldhost(?:/var/log/qmail)?|/var/qmail", ".", Path("s.txt").read_text())
     typed = re.findall(r"^ +popbox (.*)$", written, re.MULTILINE)
     assert len(typed) == 9
     for line in typed:
