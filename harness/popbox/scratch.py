@@ -20,7 +20,7 @@ def scratch(prefix: str) -> Iterator[Path]:
     """A directory of our own below the system's temporary one, gone at the end; the upper one's name has ``prefix``.
 
     Beside it lies a mark, whose lock says that we live. What killed programs of that prefix have left goes first: a
-    directory of this user with such a mark that nobody holds, and with nothing else beside it.
+    directory of this user with such a mark that no one holds, and with nothing else beside it.
 
     Raises:
         OSError: it cannot be made.
@@ -30,7 +30,7 @@ def scratch(prefix: str) -> Iterator[Path]:
     try:
         with (place / MARK).open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            lock.write(_SAID)  # after the lock: a mark without it is nobody's to remove
+            lock.write(_SAID)  # after the lock: one without it is not removed
             lock.flush()
             (place / WORK).mkdir()
             yield place / WORK
