@@ -72,6 +72,32 @@ def test_first_tries_at_one_login_are_bounded_whatever_number_of_addresses() -> 
     assert again.count(0.0) == int((WINDOW_S + 1) / SLOT_S) - 10, "a pause gives back one in 4 s, not the burst"
 
 
+def test_who_is_told_to_come_back_has_had_a_try_there() -> None:
+    throttle = Throttle(Limits())
+    fail(throttle, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    peers = [f"198.51.{n}.1" for n in range(3)]
+    for peer in peers:
+        for _ in range(TRIES):
+            throttle.refused(peer, b"joe", 0.0)
+    assert [throttle.wait(peer, b"joe", 1.0) for peer in peers] == [0.0, SLOT_S, 2 * SLOT_S], "no longer a first try"
+
+
+def test_a_right_password_gives_all_free_failures_back() -> None:
+    throttle = Throttle(Limits())
+    fail(throttle, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    throttle.succeeded("192.0.2.1", b"joe", 1.0)
+    fail(throttle, "192.0.2.1", b"joe", FREE_FAILURES, 2.0)
+    assert [throttle.wait("192.0.2.1", b"joe", 3.0) for _ in range(3)] == [0.0] * 3
+
+
+def test_failures_are_forgotten_when_their_window_is_over_to_the_second() -> None:
+    throttle = Throttle(Limits())
+    fail(throttle, "192.0.2.1", b"joe", FREE_FAILURES + 1)
+    fail(throttle, "198.51.100.9", b"ann", FREE_FAILURES + 1, 1.0)  # so that someone must wait then
+    assert [throttle.wait("192.0.2.1", b"joe", WINDOW_S - 0.5) for _ in range(2)] == [0.0, SLOT_S]
+    assert [throttle.wait("192.0.2.1", b"joe", WINDOW_S) for _ in range(2)] == [0.0] * 2
+
+
 def test_who_waits_for_a_first_try_has_had_it_though_he_hangs_up() -> None:
     throttle = Throttle(Limits())
     fail(throttle, "192.0.2.1", b"joe", FREE_FAILURES + 1)
