@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import stat
@@ -14,17 +15,25 @@ from pathlib import Path
 from popbox.errors import HostError
 from popbox.hosts.base import DirEntry, Found
 
+_ASSIGNABLE = re.compile(r"[^:\x00-\x1f\x7f\ud800-\udfff]+")  # as mailhost asks of a home
+
 
 def scratch() -> str:
-    """The directory that temporary files are made in.
+    """The directory that hosts of this machine are made in.
 
     Raises:
-        HostError: there is none.
+        HostError: there is none, or its path cannot stand in users/assign.
     """
     try:
-        return tempfile.gettempdir()
+        place = str(Path(tempfile.gettempdir()).absolute())  # Python leaves `.` as it is
     except FileNotFoundError as error:
         raise HostError(f"{error.strerror}: set TMPDIR to one") from error
+    if not _ASSIGNABLE.fullmatch(place):
+        raise HostError(
+            f"{place!a} has ':', a control character or no UTF-8 in it, and a host's path stands in users/assign: "
+            "set TMPDIR to another directory"
+        )
+    return place
 
 
 def loopback() -> str:

@@ -78,6 +78,23 @@ def test_no_place_for_temporary_files_is_a_reason(monkeypatch: pytest.MonkeyPatc
         scratch()
 
 
+@pytest.mark.parametrize("name", ["a:b", "a\nb", "a\x7f", os.fsdecode(b"a\xffb")])
+def test_a_place_that_users_assign_cannot_name_is_refused_with_what_to_set(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / name))
+    with pytest.raises(HostError, match=r"^'\S+' has ':', .* set TMPDIR to another directory$"):
+        scratch()
+
+
+def test_the_place_of_hosts_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By TMPDIR=. a host recorded a place that popbox itself then called none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", ".")
+    assert scratch() == str(tmp_path)
+
+
 def test_a_folder_that_is_closed_to_its_owner_goes_too() -> None:
     """A plain user's host, in which a scenario had closed a Maildir, or whose umask was 777, stayed in /tmp."""
     plain = os.geteuid() or 65534

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,6 +185,17 @@ def test_one_process_writes(desk: Desk, tmp_path: Path) -> None:
         assert reader.cursor() == desk.store.cursor()
         with pytest.raises(StoreError, match="for reading only"):
             reader.append([])
+
+
+def test_a_store_that_is_no_file_or_no_database_is_refused(tmp_path: Path) -> None:
+    """`serve --store /dev/null` waited 10 s, left /dev/null.lock, and both ended in a traceback of SQLite's."""
+    (tmp_path / "text").write_text("no database, and longer than the mark that one begins with\n" * 4)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    for name, why in (("text", "file is not a database"), ("fifo", "it is no file"), ("link", "it is no file")):
+        with pytest.raises(StoreError, match=why):
+            Store.open(tmp_path / name)
+    assert not list(tmp_path.glob("[fl]*.lock"))
 
 
 def test_the_same_place_is_stored_once(desk: Desk) -> None:

@@ -47,18 +47,22 @@ class Store(Reading):
         """
         if not write and not path.exists():
             raise StoreError(f"{path}: there is no such store")
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: it is no file")
         lock = _locked(path) if write else None
         if write:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # subjects and addresses of others
-        connection = connect(str(path), write=write)
+        connection = None
         try:
+            connection = connect(str(path), write=write)
             version = prepare(connection) if write else connection.execute("PRAGMA user_version").fetchone()[0]
             why = "" if version == VERSION else f"its version is {version}, and this popbox reads version {VERSION}"
         except sqlite3.Error as error:
             why = str(error)
         if not why:
             return cls(str(path), connection if write else None, lock)
-        connection.close()
+        if connection is not None:
+            connection.close()
         if lock is not None:
             os.close(lock)
         raise StoreError(f"{path}: {why}")
