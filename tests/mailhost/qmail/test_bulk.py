@@ -73,6 +73,7 @@ def told(way: Route) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.needs("root")  # for another user owners say nothing to the tree, and modes do to route()
 def test_answers_are_those_of_route_on_hosts_with_odd_files_and_modes() -> None:
     chance, seen = random.Random(SEED), dict[str, int]()
@@ -149,6 +150,7 @@ def build_crowd(chance: random.Random, host: Home) -> list[bytes]:
     return asked
 
 
+@pytest.mark.slow
 @pytest.mark.needs("root")  # its hosts have files that their owner may not read
 def test_what_is_remembered_is_what_is_worked_out() -> None:
     chance, seen = random.Random(SEED), dict[str, int]()

@@ -254,6 +254,7 @@ def test_e_52_a_failing_line_keeps_forwards_from_being_sent(howto: Home) -> None
     assert go(howto, "a@domain.com").deliveries[0].onward is None
 
 
+@pytest.mark.slow
 def test_forwards_that_fan_out_without_end_are_followed_so_far_and_no_further(howto: Home) -> None:
     names = [f"b{number}" for number in range(14)]
     boxes = {name: "".join(f"&{other}@domain.com\n" for other in names if other != name) for name in names}
