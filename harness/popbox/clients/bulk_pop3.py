@@ -16,7 +16,7 @@ from typing import Self
 from popbox.clients.listing import Rows, rows
 from popbox.clients.pop3 import Pop3Refused
 from popbox.clients.secret import MASK
-from popbox.clients.wire import Address, readable
+from popbox.clients.wire import Address, connected, readable
 from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 
 RECEIVE_OCTETS = 65_536  # more would come from mmap(2) each time, and go back
@@ -42,11 +42,7 @@ class BulkPop3:
         self._buffer, self._at = b"", 0  # what was received, and how far it has been read
         self._secret = ""
         self.odd: list[str] = []  # replies that not every client reads, in words, each once
-        try:
-            self._socket = socket.create_connection(address, timeout=timeout_s)
-        except OSError as error:
-            raise ConnectionFailed(f"cannot connect to {address}: {error.strerror or error}") from error
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connected(address, timeout_s)
         try:
             self._let_the_kernel_wait()
             if tls is not None:

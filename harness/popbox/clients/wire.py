@@ -49,6 +49,22 @@ def readable(octets: bytes) -> str:
     return octets.decode("utf-8", "backslashreplace")
 
 
+def connected(address: Address, timeout_s: float) -> socket.socket:
+    """A TCP connection made within ``timeout_s``, without Nagle's delay.
+
+    Raises:
+        ConnectionFailed: the peer refused or did not answer, or its name cannot be looked up.
+    """
+    try:
+        connection = socket.create_connection(address, timeout=timeout_s)
+    except UnicodeError as error:  # Python's, before it asks for a label that is empty or longer than 63 octets
+        raise ConnectionFailed(f"cannot connect to {address}: that is no name of a host") from error
+    except OSError as error:
+        raise ConnectionFailed(f"cannot connect to {address}: {error.strerror or error}") from error
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
 class Wire:
     """One connection. Its log shows no password."""
 
@@ -58,11 +74,7 @@ class Wire:
         Raises:
             ConnectionFailed: the peer refused or did not answer.
         """
-        try:
-            connection = socket.create_connection(address, timeout=timeout_s)
-        except OSError as error:
-            raise ConnectionFailed(f"cannot connect to {address}: {error.strerror or error}") from error
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = connected(address, timeout_s)
         self._begin(connection, str(address), timeout_s, lambda: None)
 
     @classmethod

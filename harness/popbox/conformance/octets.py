@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from popbox.clients.ready import comes
-from popbox.clients.wire import LINE_OCTETS, Address, Logged
+from popbox.clients.wire import LINE_OCTETS, Address, Logged, connected
 from popbox.errors import ConnectionFailed, StepTimeout
 
 SHOWN_OCTETS = 160  # our choice: a transcript is for reading, a 1 MB line is not
@@ -25,11 +25,7 @@ class Octets:
         self.log: list[Logged] = []
         self._began = time.monotonic()
         self._buffer = bytearray()
-        try:
-            self._socket = socket.create_connection(address, timeout=timeout_s)
-        except OSError as error:
-            raise ConnectionFailed(f"cannot connect to {address}: {error.strerror or error}") from error
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connected(address, timeout_s)
         if tls is not None:
             self.secure(tls)
 

@@ -9,7 +9,7 @@ import selectors
 import socket
 from typing import IO
 
-from popbox.clients.wire import Address
+from popbox.clients.wire import Address, connected
 from popbox.errors import ConnectionFailed
 from popbox.printable import plain
 
@@ -28,12 +28,7 @@ def converse(address: Address, source: IO[str], sink: IO[str]) -> None:
     Raises:
         ConnectionFailed: the peer cannot be reached, or breaks the connection.
     """
-    try:
-        peer = socket.create_connection(address, timeout=CONNECT_S)
-    except OSError as error:
-        raise ConnectionFailed(f"cannot connect to {address}: {error.strerror or error}") from error
-    with peer:
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with connected(address, CONNECT_S) as peer:
         try:
             (_typed if source.isatty() else _piped)(peer, source, sink)
         except OSError as error:

@@ -9,7 +9,7 @@ from tests.popbox.peer import peer
 
 from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.clients.smtp import Smtp, commands, deliver
-from popbox.clients.wire import Address, Wire
+from popbox.clients.wire import Address, Wire, connected
 from popbox.errors import ConnectionFailed, StepTimeout
 
 ACCEPTS = [b"220 x ESMTP\r\n", b"250-x\r\n250 8BITMIME\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"]
@@ -105,3 +105,10 @@ def test_pop3_takes_nothing_but_ok_for_success(reply: bytes) -> None:
 
 def test_ipv6_addresses_are_written_with_brackets() -> None:
     assert str(Address("::1", 110)) == "[::1]:110"
+
+
+@pytest.mark.parametrize("name", ["a..example", "a" * 64 + ".example"])
+def test_a_name_that_cannot_be_looked_up_is_a_failed_connection(name: str) -> None:
+    """Python refuses it by UnicodeError: `popbox probe a..example` said that popbox has a fault."""
+    with pytest.raises(ConnectionFailed, match="is no name of a host"):
+        connected(Address(name, 25), 1.0)
