@@ -47,6 +47,16 @@ def test_it_says_what_the_lists_and_lint_say(host: Host) -> None:
     assert [one["rule"] for one in findings] == ["hash-weak", "hash-weak"]
 
 
+def test_files_that_lint_cannot_judge_do_not_hide_the_lists(host: Host) -> None:
+    (host.home / "users/assign").write_bytes(b"")
+    os.truncate(host.home / "users/domains/domain.com", (1 << 30) + 1)
+    (host.home / "control/virtualdomains").write_text("")
+    assert said(host, "accounts")["mailboxes"] == []
+    judged = host.run("lint", "--json")
+    assert judged.exit_code == 111
+    assert "is larger than" in judged.output
+
+
 @pytest.mark.parametrize(
     ("work", "most"), [(lambda home: lint.lint(layout(home)), 7), (lambda home: read_back.read(layout(home)), 3)]
 )

@@ -143,11 +143,7 @@ def find(home_dir: bytes, dash: bytes, ext: bytes, *, follow: bool = True) -> Fo
     a link, or a second name of another user's file, is NOT_FOLLOWED: root can read files that the owner of the
     directory cannot.
     """
-
-    def open_one(name: bytes) -> Opened:
-        return _open(home_dir, name, follow)
-
-    return search(dash, ext, open_one)
+    return search(dash, ext, lambda name: _open(home_dir, name, follow))
 
 
 def search(dash: bytes, ext: bytes, open_one: Callable[[bytes], Opened]) -> Found | Failure:

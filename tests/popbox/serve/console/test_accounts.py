@@ -48,18 +48,21 @@ def domain(name: str) -> dict[str, Any]:
 
 @dataclass
 class Declared(FakeHost):
-    """Says what is declared; an ``old`` one has no verb `accounts`, a ``read_only`` one refuses to lint."""
+    """Says what is declared. ``old``: without `accounts`; ``read_only``: refuses to lint; ``unjudged``: fails at it."""
 
     said: dict[str, list[Any]] = field(default_factory=lambda: {"domains": [], "mailboxes": [], "forwards": []})
     findings: list[Any] = field(default_factory=list)
     old: bool = False
     read_only: bool = False
+    unjudged: bool = False
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     def run(self, *argv: str, stdin: bytes = b"") -> Ran:
         self.asked.append(argv)
         if self.read_only and argv[0] == "lint":
             raise NotPossibleError("read-only here")
+        if self.unjudged and argv[0] == "lint":
+            return Ran(argv, 111, "", "mailhost: users/domains/a.example: is larger than 1 GiB\n")
         if argv[0] == "accounts" and self.old:
             return Ran(argv, 2, "", "Error: No such command 'accounts'.\n")
         if argv[0] == "accounts":
@@ -155,3 +158,11 @@ def test_a_host_that_cannot_lint_says_why(old: bool) -> None:
     assert addresses(text) == ["joe@a.example"]
     assert "data-unlinted>No lint findings: read-only here" in text
     assert 'data-count="findings"' not in text
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_host_whose_files_lint_cannot_judge_shows_its_lists(old: bool) -> None:
+    told = {"domains": [], "mailboxes": [box("joe@a.example")], "forwards": []}
+    text = page(Declared(said=told, old=old, unjudged=True))
+    assert addresses(text) == ["joe@a.example"]
+    assert "mailhost lint ended with 111; mailhost: users/domains/a.example: is larger than 1 GiB" in text

@@ -84,9 +84,9 @@ def _there(tree: OldHostTree, path: bytes) -> bool:
 
 def _by_pw2u(assign: bytes, passwd: bytes, home: bytes) -> bool:
     """Whether each line leads to the home of an account or to ~alias, as those that qmail-pw2u(8) makes of passwd."""
-    homes = {fields[5] for line in passwd.split(b"\n") if len(fields := line.split(b":")) == 7}
+    homes = {fields[5] for line in passwd.split(b"\n") if len(fields := line.split(b":")) == 7} | {home + b"/alias"}
     lines = [line.split(b":") for line in assign.split(b"\n") if line.count(b":") >= 7]
-    return bool(lines) and all(fields[4] in homes | {home + b"/alias"} for fields in lines)
+    return bool(lines) and all(fields[4] in homes for fields in lines)
 
 
 def _dtc(poppasswd: bytes) -> bool:

@@ -57,8 +57,9 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
         person.add()
     for person in people:
         person.beside()
-    rows = read_assign(tree, host, home) if any(look(tree, home + b"/users/" + file)[1] for file in ASSIGN) else []
-    rows = _beside_pw2u(tree, host, rows, control)
+    rows = list[Assigned]()
+    if any(look(tree, home + b"/users/" + file)[1] for file in ASSIGN):
+        rows = _beside_pw2u(tree, host, read_assign(tree, host, home), control)
     _assigned(tree, host, rows, control, name)
     virtual: dict[tuple[str, str], Route] = {}
     getpw.virtual_routes(tree, host, control, rows, virtual)
