@@ -24,7 +24,7 @@ NOT_NOW = 111
 
 # verb -> module that defines a click command of that name; loaded only when the verb is used or help is asked for.
 VERBS: dict[str, str] = {
-    "accounts": "mailhost.cli.verbs.lint",
+    "accounts": "mailhost.cli.verbs.mailboxes",
     "apply": "mailhost.cli.verbs.declare",
     "catchall": "mailhost.cli.verbs.mailboxes",
     "commands": "mailhost.cli.verbs.programs",

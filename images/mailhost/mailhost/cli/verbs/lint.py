@@ -1,4 +1,4 @@
-"""`mailhost lint`, which judges; and `accounts`, which lists."""
+"""`mailhost lint`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import click
 from mailhost.accounts import lint as rules
 from mailhost.accounts.layout import layout
 from mailhost.accounts.lint.facts import Finding
-from mailhost.cli.common import counted, guarded, hands, home_state, json_option, newu_option
+from mailhost.cli.common import counted, guarded, hands, json_option, newu_option
 from mailhost.cli.output import print_json
 from mailhost.cli.terminal import say
-from mailhost.cli.verbs.domains import domains_listed
-from mailhost.cli.verbs.forwards import forwards_listed
-from mailhost.cli.verbs.mailboxes import mailboxes_listed
 
 
 @click.command()
@@ -76,24 +73,3 @@ def _summary(found: list[Finding], mended: list[Finding]) -> str:
     if not found:
         return f"{done}nothing wrong"
     return f"{done}{counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}"
-
-
-@click.command()
-@click.pass_obj
-@guarded
-def accounts(home: Path) -> None:
-    """Print all domains, mailboxes and forwards as JSON on one line, from one reading.
-
-    {"domains": [...], "mailboxes": [...], "forwards": [...]}, each as its `list --json` has it.
-
-    \b
-    Example:
-      mailhost accounts
-    """
-    place, declared = layout(home), home_state(home)
-    said = {
-        "domains": domains_listed(declared),
-        "mailboxes": mailboxes_listed(place, declared),
-        "forwards": forwards_listed(declared),
-    }
-    print_json(said, indent=None)

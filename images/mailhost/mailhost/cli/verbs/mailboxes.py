@@ -1,4 +1,4 @@
-"""`mailhost mailbox`: an address, a directory and a POP3 login. `forward`, `catchall` and `alias` are beside."""
+"""`mailhost mailbox`: an address, a directory and a POP3 login; and `accounts`. `forward` and others are beside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from mailhost.accounts.sources.read_back import addresses
 from mailhost.cli.common import change, dry_run_option, guarded, hands, home_state, json_option, newu_option
 from mailhost.cli.output import print_facts, print_json, print_table
 from mailhost.cli.temporary_passwords import temporary_
-from mailhost.cli.verbs.forwards import alias, catchall, forward
+from mailhost.cli.verbs.domains import domains_listed
+from mailhost.cli.verbs.forwards import alias, catchall, forward, forwards_listed
 from mailhost.cli.verbs.mailbox_import import import_
 from mailhost.cli.verbs.mailbox_measure import measure
 from mailhost.cli.verbs.mailbox_rehash import rehash
@@ -291,3 +292,24 @@ def _sentences(facts: dict[str, Any], prefix: str, local: str) -> list[tuple[str
     told += [("forwards to", target) for target in facts["forwards"]]
     told += [("catchall", "for the whole domain")] if facts["catchall"] else []
     return told
+
+
+@click.command()
+@click.pass_obj
+@guarded
+def accounts(home: Path) -> None:
+    """Print all domains, mailboxes and forwards as JSON on one line, from one reading.
+
+    {"domains": [...], "mailboxes": [...], "forwards": [...]}, each as its `list --json` has it.
+
+    \b
+    Example:
+      mailhost accounts
+    """
+    place, declared = layout(home), home_state(home)
+    said = {
+        "domains": domains_listed(declared),
+        "mailboxes": mailboxes_listed(place, declared),
+        "forwards": forwards_listed(declared),
+    }
+    print_json(said, indent=None)
