@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -111,64 +110,65 @@ IMPORTS_DOCKER = "popbox.hosts.docker"  # a package of that name, and nothing be
 FRONT_DOORS = ("popbox.cli.main", "popbox.pytest_plugin", "popbox.container")  # __main__ is the cli itself
 
 
-class Modules(Mapping[str, ast.Module]):
-    """Every module of ours by dotted name; parsed when it is asked for, not in each process that collects tests."""
-
-    def __init__(self) -> None:
-        self._paths: dict[str, Path] = {}
-        self._parsed: dict[str, ast.Module] = {}
-        for package, folder in PACKAGES.items():
-            for path in sorted(folder.rglob("*.py")):
-                name = ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__")
-                self._paths[name] = path
-
-    def __getitem__(self, name: str) -> ast.Module:
-        if name not in self._parsed:
-            path = self._paths[name]
-            self._parsed[name] = ast.parse(path.read_text(), str(path))
-        return self._parsed[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._paths
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
+PATHS = {
+    ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
+    for package, folder in PACKAGES.items()
+    for path in sorted(folder.rglob("*.py"))
+}
+"""Every module of ours, by dotted name."""
 
 
-MODULES = Modules()
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the tests ask of a module. Its tree is not kept: all trees together slow down every later test."""
+
+    imports: frozenset[str]  # dotted names, at any depth of its code; a relative one begins with a dot
+    in_strings: frozenset[str]  # what the programs import that it holds in strings
+    reads_environment: bool
+    numbered: tuple[str, ...]  # statements that number their parameters
 
 
-@cache
-def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
-    """All of a module's, walked once: most tests here look at each module."""
-    return tuple(ast.walk(tree))
-
-
-@cache
-def imports(tree: ast.Module) -> set[str]:
-    """Dotted names that a module imports, at any depth of its code."""
+def facts(tree: ast.Module) -> Facts:
+    """In one walk."""
     names: set[str] = set()
-    for node in nodes(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide the direction"
-            base = node.module or ""
-            names |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names}
-    return names
-
-
-def programs(tree: ast.Module) -> list[ast.Module]:
-    """The programs that a module holds in strings: what parses as Python and imports something of ours."""
-    found = []
-    for node in nodes(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "import" in node.value:
+    inner: set[str] = set()
+    texts: list[str] = []
+    reads = False
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                names |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                base = "." * node.level + (node.module or "")
+                names |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in PATHS else base for alias in node.names}
+            case ast.Attribute(value=ast.Name(id="os"), attr="environ" | "environb" | "getenv"):
+                reads = True
+            case ast.Constant(value=str(text)):
+                texts.append(text)
+    for text in texts:
+        if "import" in text:
             with contextlib.suppress(SyntaxError, ValueError):
-                found.append(ast.parse(node.value))
+                inner |= facts(ast.parse(text)).imports
+    numbered = tuple(text for text in texts if re.search(r"[=(,] ?\?[0-9]", text))
+    return Facts(frozenset(names), frozenset(inner), reads, numbered)
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[str, Facts]:
+    """All of ours, read once: a module's tests stay in one process where it has such a fixture (spread.py)."""
+    return {name: facts(ast.parse(path.read_bytes(), str(path))) for name, path in PATHS.items()}
+
+
+def users(modules: dict[str, Facts], *packages: str) -> set[str]:
+    """The modules that import one of these packages; there are some, or nothing was read."""
+    found = {name for name, one in modules.items() if {name.split(".")[0] for name in one.imports} & {*packages}}
+    assert found
     return found
+
+
+def ours(names: frozenset[str]) -> set[str]:
+    """Of imported names those of our packages."""
+    return {name for name in names if name.split(".")[0] in PACKAGES}
 
 
 def within(name: str, part: str) -> bool:
@@ -181,72 +181,65 @@ def part_of(name: str) -> str:
     return max((part for part in MAY_IMPORT if within(name, part)), key=len)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_imports_only_what_its_part_may(name: str) -> None:
-    part = part_of(name)
-    ours = {one for one in imports(MODULES[name]) if one.split(".")[0] in PACKAGES}
-    allowed = (*MAY_IMPORT[part], part)
-    wrong = {one for one in ours if not any(within(one, may) for may in allowed)}
-    assert not wrong, f"{name} ({part}) may import {allowed}, not {sorted(wrong)}"
+def test_a_module_imports_only_what_its_part_may(modules: dict[str, Facts]) -> None:
+    wrong = [
+        f"{name} ({part}) may import {allowed}, not {imported}"
+        for name, one in modules.items()
+        for part in [part_of(name)]
+        for allowed in [(*MAY_IMPORT[part], part)]
+        for imported in sorted(ours(one.imports))
+        if not any(within(imported, may) for may in allowed)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_program_in_a_string_imports_us(name: str) -> None:
-    ours = {one for tree in programs(MODULES[name]) for one in imports(tree) if one.split(".")[0] in PACKAGES}
-    assert not ours, f"{name} holds a program that imports {sorted(ours)}: make it a verb"
+def test_no_import_is_relative(modules: dict[str, Facts]) -> None:
+    """It would hide the direction."""
+    assert not [name for name, one in modules.items() for imported in one.imports if imported.startswith(".")]
+    assert facts(ast.parse("from . import names")).imports == {"."}
+
+
+def test_no_program_in_a_string_imports_us(modules: dict[str, Facts]) -> None:
+    wrong = {name: ours(one.in_strings) for name, one in modules.items() if ours(one.in_strings)}
+    assert not wrong, "these hold a program that imports what is ours: make it a verb"
 
 
 def test_the_check_sees_a_program_in_a_string() -> None:
-    [program] = programs(ast.parse("PROGRAM = 'import sys\\nfrom mailhost.cli import main\\n'"))
-    assert "mailhost.cli" in imports(program)
+    found = facts(ast.parse("PROGRAM = 'import sys\\nfrom mailhost.cli import main\\n'"))
+    assert "mailhost.cli" in found.in_strings
+    assert not found.imports
 
 
-def test_only_serve_imports_the_web_framework() -> None:
-    users = {
-        name
-        for name, tree in MODULES.items()
-        if any(one.split(".")[0] in ("fastapi", "starlette", "uvicorn") for one in imports(tree))
+def test_only_serve_imports_the_web_framework(modules: dict[str, Facts]) -> None:
+    found = users(modules, "fastapi", "starlette", "uvicorn")
+    assert all(name.startswith("popbox.serve") for name in found), found
+
+
+def test_only_the_docker_host_imports_docker(modules: dict[str, Facts]) -> None:
+    found = users(modules, "docker", "testcontainers")
+    assert all(within(name, IMPORTS_DOCKER) for name in found), found
+
+
+def test_only_the_command_lines_import_click(modules: dict[str, Facts]) -> None:
+    found = users(modules, "click")
+    assert all(any(within(name, door) for door in IMPORTS_CLICK) for name in found), found
+
+
+def test_nothing_imports_the_front_doors(modules: dict[str, Facts]) -> None:
+    found = {name for name, one in modules.items() if one.imports & {*FRONT_DOORS}}
+    assert found == {"popbox.__main__"}
+
+
+def test_only_the_front_doors_read_the_environment(modules: dict[str, Facts]) -> None:
+    found = {name for name, one in modules.items() if one.reads_environment}
+    assert found
+    assert all(any(within(name, door) for door in (*READS_ENVIRONMENT, *HANDS_ENVIRONMENT_ON)) for name in found), found
+
+
+def test_there_are_no_import_cycles(modules: dict[str, Facts]) -> None:
+    graph = {
+        name: {after for after in one.imports if after in PATHS and after != name} for name, one in modules.items()
     }
-    assert users
-    assert all(name.startswith("popbox.serve") for name in users), users
-
-
-def test_only_the_docker_host_imports_docker() -> None:
-    users = {
-        name
-        for name, tree in MODULES.items()
-        if any(one.split(".")[0] in ("docker", "testcontainers") for one in imports(tree))
-    }
-    assert users
-    assert all(f"{name}.".startswith(f"{IMPORTS_DOCKER}.") for name in users), users
-
-
-def test_only_the_command_lines_import_click() -> None:
-    users = {name for name, tree in MODULES.items() if any(within(one, "click") for one in imports(tree))}
-    assert users
-    assert all(any(within(name, door) for door in IMPORTS_CLICK) for name in users), users
-
-
-def test_nothing_imports_the_front_doors() -> None:
-    for name, tree in MODULES.items():
-        assert name == "popbox.__main__" or not imports(tree) & set(FRONT_DOORS), name
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_only_the_front_doors_read_the_environment(name: str) -> None:
-    reads = any(
-        isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "os"
-        and node.attr in ("environ", "environb", "getenv")
-        for node in nodes(MODULES[name])
-    )
-    allowed = any(within(name, door) for door in (*READS_ENVIRONMENT, *HANDS_ENVIRONMENT_ON))
-    assert allowed or not reads, f"{name} reads the environment"
-
-
-def test_there_are_no_import_cycles() -> None:
-    graph = {name: {one for one in imports(tree) if one in MODULES and one != name} for name, tree in MODULES.items()}
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -261,13 +254,13 @@ def test_there_are_no_import_cycles() -> None:
 
 
 def test_the_check_sees_an_import_inside_a_function() -> None:
-    tree = ast.parse("def f():\n    from mailhost.qmail import control\n")
-    assert imports(tree) & {"mailhost.qmail", "mailhost.qmail.control"}
+    found = facts(ast.parse("def f():\n    from mailhost.qmail import control\n"))
+    assert found.imports & {"mailhost.qmail", "mailhost.qmail.control"}
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if within(name, PROTOCOL)])
-def test_the_protocol_does_no_io(name: str) -> None:
-    assert not {one.split(".")[0] for one in imports(MODULES[name])} & {"os", "socket", "time", "select", "ssl"}
+def test_the_protocol_does_no_io(modules: dict[str, Facts]) -> None:
+    found = users(modules, "os", "socket", "time", "select", "ssl")
+    assert not [name for name in found if within(name, PROTOCOL)]
 
 
 def test_no_folder_has_too_many_modules_and_each_says_what_it_is_for() -> None:
@@ -279,8 +272,7 @@ def test_no_folder_has_too_many_modules_and_each_says_what_it_is_for() -> None:
                 assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
 
 
-def test_no_statement_numbers_its_parameters() -> None:
+def test_no_statement_numbers_its_parameters(modules: dict[str, Facts]) -> None:
     """``?1`` with a sequence is an error of sqlite3 from Python 3.14 on; ``:name`` with a mapping says the same."""
-    for name, tree in MODULES.items():
-        texts = (one.value for one in nodes(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str))
-        assert not [text for text in texts if re.search(r"[=(,] ?\?[0-9]", text)], name
+    assert not [name for name, one in modules.items() if one.numbered]
+    assert facts(ast.parse("SQL = 'SELECT x FROM t WHERE y = ?1'")).numbered

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import shlex
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from tests import needs
@@ -23,10 +23,26 @@ def sources() -> list[Path]:
     return [path for path in HERE.rglob("*.py") if path.name != "needs.py" and "bench" not in path.parts]
 
 
-@cache
-def parsed(path: Path) -> ast.Module:
-    """Its text, parsed once in a process."""
-    return ast.parse(path.read_text("utf-8"))
+class Looked(NamedTuple):
+    """What the tests read in the text of others; no tree is kept."""
+
+    asked: list[str]  # where and what
+    words: set[str]
+
+
+@pytest.fixture(scope="module")
+def looked() -> Looked:
+    """Each file parsed once, in one process of all that run tests (spread.py)."""
+    found = Looked([], set())
+    for path in sources():
+        tree = ast.parse(path.read_bytes())
+        found.asked.extend(f"{path.relative_to(HERE)}:{line}: {what}" for line, what in asked(tree))
+        found.words.update(strings(tree))
+    return found
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    return (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def asked(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -47,9 +63,8 @@ def silent(branch: ast.stmt) -> bool:
     return any(isinstance(node, ast.Attribute) and node.attr in LOOKING for node in ast.walk(branch.test))
 
 
-def test_no_test_asks_the_machine_itself() -> None:
-    found = [f"{path.relative_to(HERE)}:{line}: {what}" for path in sources() for line, what in asked(parsed(path))]
-    assert found == [], "say it with pytest.mark.needs or tests.needs.require"
+def test_no_test_asks_the_machine_itself(looked: Looked) -> None:
+    assert looked.asked == [], "say it with pytest.mark.needs or tests.needs.require"
 
 
 @pytest.mark.parametrize(
@@ -67,13 +82,8 @@ def test_it_is_found_when_one_does(text: str) -> None:
     assert len(list(asked(ast.parse(text)))) == 1
 
 
-def test_every_need_of_the_table_is_somebodys() -> None:
-    words = {
-        node.value
-        for path in [*sources(), HERE / "bench/pop3/test_load.py"]
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+def test_every_need_of_the_table_is_somebodys(looked: Looked) -> None:
+    words = looked.words.union(strings(ast.parse((HERE / "bench/pop3/test_load.py").read_bytes())))
     pages = (path.read_text("utf-8").partition("\n")[0] for path in (HERE.parent / "harness/docs").glob("*.md"))
     named = {name for line in pages if line.startswith("<!-- needs: ") for name in line[12:-4].split(", ")}
     above = {name for need in needs.NEEDS.values() for name in need.on}

@@ -10,6 +10,7 @@ import subprocess
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -185,16 +186,20 @@ def test_the_page_says_all_that_the_result_says() -> None:
 
 
 browser = pytest.mark.needs("chromium")
-LOOK = """<!doctype html><title></title><iframe width="{width}" height="800" srcdoc="{page}"></iframe><script>
+WIDTHS = (360, 768, 1280)
+FRAME = """<iframe width="{width}" height="800" srcdoc="{page}"></iframe>"""
+LOOK = """<!doctype html><title></title>{frames}<script>
 onload = () => {{
-  const inner = document.querySelector("iframe").contentWindow, doc = inner.document, body = doc.body;
   const seen = (one) => one.getBoundingClientRect().width > 0;
-  document.title = JSON.stringify({{
-    over: doc.documentElement.scrollWidth - doc.documentElement.clientWidth,
-    paper: inner.getComputedStyle(body).backgroundColor, ink: inner.getComputedStyle(body).color,
-    circles: [...doc.querySelectorAll("svg.way circle")].filter(seen).map((one) => inner.getComputedStyle(one).fill),
-    open: doc.querySelectorAll("details.scenario[open]").length,
-  }});
+  document.title = JSON.stringify([...document.querySelectorAll("iframe")].map((frame) => {{
+    const inner = frame.contentWindow, doc = inner.document, body = doc.body;
+    return {{
+      over: doc.documentElement.scrollWidth - doc.documentElement.clientWidth,
+      paper: inner.getComputedStyle(body).backgroundColor, ink: inner.getComputedStyle(body).color,
+      circles: [...doc.querySelectorAll("svg.way circle")].filter(seen).map((one) => inner.getComputedStyle(one).fill),
+      open: doc.querySelectorAll("details.scenario[open]").length,
+    }};
+  }}));
 }};
 </script>"""
 
@@ -208,39 +213,48 @@ def chromium(tmp_path: Path, *argv: str) -> str:
     return done.stdout
 
 
-def look(tmp_path: Path, text: str, width: int, *flags: str) -> dict[str, object]:
-    """What a browser makes of the page at a width: measured from outside, as the page itself may run no script."""
+def look(tmp_path: Path, pages: list[tuple[str, int]], *flags: str) -> list[dict[str, Any]]:
+    """What a browser makes of pages at widths: measured from outside, as a page itself may run no script."""
+    frames = "".join(FRAME.format(width=width, page=escaping.escape(text)) for text, width in pages)
     around = tmp_path / "look.html"
-    around.write_text(LOOK.format(width=width, page=escaping.escape(text)))
+    around.write_text(LOOK.format(frames=frames))
     found = re.search(r"<title>(.*?)</title>", chromium(tmp_path, *flags, "--dump-dom", around.as_uri()))
     assert found
-    seen: dict[str, object] = json.loads(escaping.unescape(found.group(1)))
+    seen: list[dict[str, Any]] = json.loads(escaping.unescape(found.group(1)))
     return seen
 
 
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """All in one start of the browser, which takes a second."""
+    page, wide = html.render(a_report()), html.render(a_report(WORD))
+    pages = {str(width): (wide, width) for width in WIDTHS} | {
+        "broken": (page.replace("</main>", "<div style='width:900px'>x</div></main>"), 360),
+        "day": (page, 800),
+    }
+    return dict(zip(pages, look(tmp_path_factory.mktemp("browser"), [*pages.values()]), strict=True))
+
+
 @browser
-@pytest.mark.parametrize("width", [360, 768, 1280])
-def test_a_browser_shows_it_without_a_sideways_scroll(width: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_browser_shows_it_without_a_sideways_scroll(width: int, seen: dict[str, dict[str, Any]]) -> None:
     """On a phone, a tablet and a desk; with words that have no place to break, and the failed scenario unfolded."""
-    seen = look(tmp_path, html.render(a_report(WORD)), width)
-    assert seen["over"] == 0
-    assert seen["open"] == 1
-    assert len(set(seen["circles"])) == 3, "passed, failed and not looked at differ"  # type: ignore[call-overload]
+    found = seen[str(width)]
+    assert found["over"] == 0
+    assert found["open"] == 1
+    assert len(set(found["circles"])) == 3, "passed, failed and not looked at differ"
 
 
 @browser
-def test_the_check_for_a_sideways_scroll_can_fail(tmp_path: Path) -> None:
-    broken = html.render(a_report()).replace("</main>", "<div style='width:900px'>x</div></main>")
-    assert look(tmp_path, broken, 360)["over"] != 0
+def test_the_check_for_a_sideways_scroll_can_fail(seen: dict[str, dict[str, Any]]) -> None:
+    assert seen["broken"]["over"] != 0
 
 
 @browser
-def test_dark_mode_turns_paper_and_ink(tmp_path: Path) -> None:
-    page = html.render(a_report())
-    day = look(tmp_path, page, 800)
-    night = look(tmp_path, page, 800, "--blink-settings=preferredColorScheme=0")
+def test_dark_mode_turns_paper_and_ink(tmp_path: Path, seen: dict[str, dict[str, Any]]) -> None:
+    [night] = look(tmp_path, [(html.render(a_report()), 800)], "--blink-settings=preferredColorScheme=0")
     light = {
-        name: [sum(map(int, re.findall(r"\d+", str(seen[name]))[:3])) for seen in (day, night)]
+        name: [sum(map(int, re.findall(r"\d+", found[name])[:3])) for found in (seen["day"], night)]
         for name in ("paper", "ink")
     }
     assert light["paper"][0] > 600 > 200 > light["paper"][1]

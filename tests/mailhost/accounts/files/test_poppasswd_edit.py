@@ -45,6 +45,7 @@ def test_edits_are_what_a_dictionary_would_give(
     path = tmp_path_factory.getbasetemp() / "rows"
     start = [row(login) for login in (sorted(logins) if ordered else logins)]
     path.write_bytes(b"".join(map(line, start)))
+    os.utime(path, (0, 0))  # a file of just now would be waited for, one tick of the clock
     text = edited(path, {login: None if crypt is None else row(login, crypt) for login, crypt in edits.items()})
     wanted = {one.login: one for one in start}
     for login, crypt in edits.items():
