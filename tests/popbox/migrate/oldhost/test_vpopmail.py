@@ -46,6 +46,17 @@ def test_a_password_as_it_is_typed_may_hold_colons(old: Path) -> None:
     assert messages == 8
 
 
+def test_a_row_without_a_quota_opens_its_mailbox(old: Path) -> None:
+    """What a row lacks behind the directory is empty (vcdb.c of vpopmail 5.4, vauth_getpw)."""
+    with (old / TOP[1:] / "vpasswd").open("a") as out:
+        out.write(f"tom:{HASH}:1:0:Tom:{TOP}/tom\nana:{HASH}:1:0:Ana\n")
+    maildir(old / TOP[1:] / "tom/Maildir", 2)
+    _, domain, left, messages = run(old)
+    assert domain["mailboxes"]["tom"] == {"login": "tom@v.example", "crypt": HASH}
+    assert messages == 8
+    assert "'ana' of v.example: its line cannot be read" in left
+
+
 def test_a_user_that_only_forwards_keeps_login_and_old_mail_and_no_copy(old: Path) -> None:
     put(old / TOP[1:] / "joe/.qmail", ELSEWHERE)
     result, domain, left, messages = run(old)

@@ -1,6 +1,6 @@
 """One domain of vpopmail: its users, and what qmail-local and then vdelivermail do with each address.
 
-vpasswd: ``user:crypt:uid:flags:gecos:directory:quota[:clear]``. qmail-local takes ``.qmail-NAME`` before
+vpasswd: ``user:crypt:uid:flags:gecos:directory[:quota[:clear]]``. qmail-local takes ``.qmail-NAME`` before
 ``.qmail-default``, so such a file decides for a box too. ``.qmail-default`` calls vdelivermail, which goes by the
 user's own .qmail, else to the user's Maildir; its last word says what happens to unknown addresses. Source:
 vdelivermail.c of vpopmail 5.4 (checkuser, check_forward_deliver, usernotfound).
@@ -21,7 +21,7 @@ from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Login, OldHost, Route, Said, Store
 from popbox.migrate.oldhost.tree import DIRECTORY, FILE, DirEntry, OldHostTree, look
 
-FIELDS = (7, 8)
+FIELDS = (6, 7, 8)
 NO_POP, BOUNCE_MAIL = 0x02, 0x10
 DELIVER = re.compile(rb"\|\s*(?P<before>.*?)(?:\S*/)?vdelivermail\s+(?:''|\"\"|-)?\s*(?P<rest>[^\s|]+)\s*")
 NOT_BOXES = (b"lost+found",)
@@ -108,7 +108,7 @@ class VpopmailDomain:
         for number, line in numbered(octets or b""):
             if line.strip() and not self.sql.of(self.name):
                 # The last field ends with the line: a password as it is typed may hold colons (vcdb.c: vgetent).
-                self._row(line.split(b":", FIELDS[1] - 1), Where(file_of(path), number), weak)
+                self._row(line.split(b":", FIELDS[-1] - 1), Where(file_of(path), number), weak)
         for fields, where in self.sql.of(self.name):
             self._row(fields, where, weak)
         if weak:
@@ -138,14 +138,14 @@ class VpopmailDomain:
         broken = len(fields) not in FIELDS or any(b"\0" in cell or b"\n" in cell for cell in fields)
         if broken or name is None or login(fields[0]) is None:
             rule = "poppasswd-fields" if broken else "name-not-usable"
-            self.host.wrong(rule, where, f"{shown(fields[0])!r}: {len(fields)} fields where 7 or 8 must be")
+            self.host.wrong(rule, where, f"{shown(fields[0])!r}: {len(fields)} fields where 6 to 8 must be")
             note = self.host.lose if rule == "name-not-usable" else self.host.leave
             note(where, f"box {shown(fields[0])!r} of {self.name}", "its line cannot be read")
             return
         if name in self.users:
             self.host.wrong("login-twice", where, f"{name} stands in this file already")
             return
-        crypt, flags, directory, quota = fields[1], fields[3], fields[5], fields[6]
+        crypt, flags, directory, quota = fields[1], fields[3], fields[5], b"".join(fields[6:7])
         plain = fields[7] if len(fields) > 7 and fields[7] and not crypt else None
         if len(fields) > 7 and fields[7]:
             self.host.wrong("login-plain", where, f"login {name}@{self.name}")
