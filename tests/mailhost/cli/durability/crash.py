@@ -25,7 +25,7 @@ import mailhost.cli
 from mailhost.cli import main
 from mailhost.qmail.assign import lookup
 from mailhost.qmail.cdb.reader import Cdb
-from mailhost.qmail.control import accepts, load
+from mailhost.qmail.control import Controls, accepts, load
 from mailhost.qmail.dotqmail import Found
 from mailhost.qmail.dotqmail import find as find_qmail
 from mailhost.qmail.rewrite import Local, rewrite
@@ -107,11 +107,10 @@ def killed(host: Host, writes: int, words: list[str], *, full: bool = False) -> 
     return status != 0
 
 
-def deliverable(host: Host, address: str) -> bool:
+def deliverable(host: Host, controls: Controls, address: str) -> bool:
     """As qmail sees it now: accepted, virtual, and led to a box whose .qmail counts, or to a directory that is missing
     (put off).
     """
-    controls = load(host.home)
     if not accepts(controls, address.encode()).accepted:
         return False
     routed = rewrite(controls, address.encode())
@@ -128,9 +127,9 @@ def deliverable(host: Host, address: str) -> bool:
     return isinstance(instructions, Found) and bool(instructions.text)
 
 
-def refused(host: Host, address: str) -> bool:
+def refused(controls: Controls, address: str) -> bool:
     """Whether SMTP refuses it: the sender keeps the mail and knows."""
-    return not accepts(load(host.home), address.encode()).accepted
+    return not accepts(controls, address.encode()).accepted
 
 
 def copy(tree: Path, other: Path) -> None:
@@ -166,9 +165,15 @@ def survey(
     kept = host.home.parent / "kept"
     if host.home.exists():
         copy(host.home, kept)
-    state = lambda: (comparable(host), {address: deliverable(host, address) for address in tracked})  # noqa: E731
+    tracked = list(tracked)
+
+    def state() -> tuple[dict[str, tuple[int, int, bytes]], dict[str, bool]]:
+        controls = load(host.home)
+        return comparable(host), {address: deliverable(host, controls, address) for address in tracked}
+
     old, had = state()
-    open_ = {address for address in tracked if not refused(host, address)}
+    controls = load(host.home)
+    open_ = {address for address in tracked if not refused(controls, address)}
     assert not killed(host, 10_000, words), "untouched, the change is made"
     new, has = state()
     for writes in itertools.count():
@@ -177,11 +182,12 @@ def survey(
             copy(kept, host.home)
         if not killed(host, writes, words, full=full):
             return writes
+        controls = load(host.home)
         for address in tracked:
-            served = deliverable(host, address)
+            served = deliverable(host, controls, address)
             assert served or not (had[address] and has[address]), f"{address} is lost after {writes} writes"
             if has[address] and address not in open_:
-                assert served or refused(host, address), f"{address} would bounce after {writes} writes"
+                assert served or refused(controls, address), f"{address} would bounce after {writes} writes"
         watch()
         host.ok(*(words if again else ["rebuild"]))
         assert comparable(host) in ([new] if again else [old, new]), f"neither the old nor the new: {writes} writes"
