@@ -39,6 +39,8 @@ def _beside_homes(tree: OldHostTree, host: OldHost) -> None:
     found = [(path + b"/Maildir", entry) for path in beside if (entry := tree.lstat(path + b"/Maildir"))]
     found += _listed(tree, sorted(host.homes))
     found = [(path, entry) for path, entry in found if path not in host.box_paths and path not in host.homes]
+    for path in [path for path, _ in found if path.rpartition(b"/")[2] == b"passwd.cdb"]:  # vmailmgr(7)
+        host.lose(Where(file_of(path)), "virtual users of vmailmgr", "no dialect reads them, nor the mail in users/")
     tree.prepare([path for path, entry in found if entry.kind == DIRECTORY], deep=False)
     for path, entry in found:
         if _is_mail(tree, path, entry):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.popbox.migrate.oldhosts import HOSTS, QMAIL, assign, audited
+from tests.popbox.migrate.oldhosts import HOSTS, QMAIL, assign, audited, put
 
-from mailhost.qmail.assign import newu
+from mailhost.qmail.assign import newmrh, newu
 from popbox.migrate.oldhost.dialects.cdb import records
 
 BOXES = f"/{QMAIL}/popboxes/domain-com"
@@ -61,8 +61,12 @@ def test_records_are_the_lines_that_newu_was_given_and_torn_files_are_refused(tm
     for cut in (0, 100, 2047, 2048, 2060, 2100):
         with pytest.raises(ValueError, match="cut off"):
             list(records(octets[:cut]))
-    with pytest.raises(ValueError, match="no users/cdb"):
+    with pytest.raises(ValueError, match="no cdb"):
         list(records(b"\xff" * 4096))
+    put(home / "control/morercpthosts", "domain.com\n")
+    newmrh(home)
+    with pytest.raises(ValueError, match="not users/cdb"):
+        list(records((home / "control/morercpthosts.cdb").read_bytes()))
 
 
 def test_a_torn_users_cdb_is_lost_by_name_where_nothing_else_says_it(tmp_path: Path) -> None:
@@ -72,4 +76,24 @@ def test_a_torn_users_cdb_is_lost_by_name_where_nothing_else_says_it(tmp_path: P
     (old / QMAIL / "users/cdb").write_bytes(octets[:2100])
     (old / QMAIL / "users/assign").unlink()
     lost = [str(one) for one in audited(old, "howto").lost]
-    assert f"/{QMAIL}/users/cdb: what it holds: it is cut off, or no users/cdb" in lost
+    assert f"/{QMAIL}/users/cdb: what it holds: it is cut off, or no cdb" in lost
+
+
+def test_domains_beyond_rcpthosts_are_those_of_morercpthosts_cdb(tmp_path: Path) -> None:
+    """The text has no effect until qmail-newmrh has read it (Q-RCPT-10)."""
+    old = HOSTS["howto"](tmp_path)
+    control = old / QMAIL / "control"
+    (control / "virtualdomains").write_text("domain.com:domain-com\n")
+    (control / "rcpthosts").write_text("mail.example.net\n")
+    put(control / "morercpthosts", "domain.com\nelsewhere.example\n")
+    refused = "domain-not-in-rcpthosts"
+    assert refused in [one.rule for one in audited(old).findings]
+    newmrh(old / QMAIL)
+    (control / "morercpthosts").unlink()
+    found = audited(old)
+    assert refused not in [one.rule for one in found.findings]
+    assert f"/{QMAIL}/control/morercpthosts.cdb" in [str(one.where) for one in found.lost]
+    (control / "morercpthosts.cdb").write_bytes(b"torn")
+    assert f"/{QMAIL}/control/morercpthosts.cdb: what it holds: it is cut off" in [
+        str(one) for one in audited(old).lost
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.popbox.migrate.oldhosts import HASH, HOSTS, audited, maildir, put
+from tests.popbox.migrate.oldhosts import HASH, HOSTS, QMAIL, audited, maildir, put
 
 MBOX = "From a@b.example Sat Jan  3 01:05:34 1998\nSubject: one\n\ntext\n\n"
 SPOOL = "mail of a hashed spool or of another server"
@@ -68,3 +68,12 @@ def test_logins_of_another_server_are_lost_by_name(
 def test_logins_that_are_known_are_no_loss(old: Path) -> None:
     put(old / "etc/dovecot/users", "".join(f"{name}:{HASH}:::::\n" for name in ("ann", "ben", "cat")))
     assert lost(old) == []
+
+
+def test_accounts_of_qmail_ldap_and_vmailmgr_are_lost_by_name(old: Path) -> None:
+    put(old / QMAIL / "control/ldapserver", "ldap.example.net\n")
+    put(old / "home/ann/passwd.cdb", b"")
+    assert lost(old) == [
+        "/home/ann/passwd.cdb virtual users of vmailmgr: no dialect reads them, nor the mail in users/",
+        "/var/qmail/control/ldapserver accounts of qmail-ldap: they are not in SOURCE",
+    ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from popbox.migrate.oldhost.dialects.cdb import pairs
 from popbox.migrate.oldhost.dialects.text import domain, entries, file_of, text_of
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import Domain, OldHost
-from popbox.migrate.oldhost.tree import OldHostTree
+from popbox.migrate.oldhost.tree import FILE, OldHostError, OldHostTree, look
 
 
 @dataclass(slots=True)
@@ -24,9 +25,8 @@ def read_control(tree: OldHostTree, host: OldHost, home: bytes) -> Control:
     """Read the files and say what does not fit together; the domains go to ``host.domains``."""
     control = Control(home)
     control.rcpthosts = _names(tree, host, home + b"/control/rcpthosts")
-    for more in (b"/control/morercpthosts",):
-        if control.rcpthosts is not None:
-            control.rcpthosts |= _names(tree, host, home + more) or {}
+    if control.rcpthosts is not None:  # Q-RCPT-1
+        control.rcpthosts |= _more_names(tree, host, home + b"/control/morercpthosts.cdb")
     locals_ = _names(tree, host, home + b"/control/locals")
     if locals_ is None:
         locals_ = dict(list((_names(tree, host, home + b"/control/me") or {}).items())[:1])
@@ -40,6 +40,9 @@ def read_control(tree: OldHostTree, host: OldHost, home: bytes) -> Control:
     _judge(host, control)
     for key, where in (_names(tree, host, home + b"/control/percenthack") or {}).items():
         host.lose(where, f"addresses NAME%DOMAIN@{shown(key)}", "mailhost has no percenthack (Q-SEND-2)")
+    if _first_line(tree, host, home + b"/control/ldapserver"):
+        where = Where(file_of(home + b"/control/ldapserver"))
+        host.lose(where, "accounts of qmail-ldap", "they are not in SOURCE: declare them by hand, or import by --pop3")
     return control
 
 
@@ -55,6 +58,17 @@ def _names(tree: OldHostTree, host: OldHost, path: bytes) -> dict[bytes, Where] 
             host.wrong("carriage-return", where, f"{shown(line)!r} ends in CR")
         found.setdefault(line.rstrip(b"\r").lower(), where)
     return found
+
+
+def _more_names(tree: OldHostTree, host: OldHost, path: bytes) -> dict[bytes, Where]:
+    """The keys of morercpthosts.cdb; the text that it is made of has no effect itself (Q-RCPT-10)."""
+    path, entry = look(tree, path)
+    where = Where(file_of(path))
+    try:
+        return {key: where for key, _ in pairs(tree.read(path))} if entry is not None and entry.kind == FILE else {}
+    except (OldHostError, ValueError) as why:
+        host.unreadable(where, str(why))
+        return {}
 
 
 def _first_line(tree: OldHostTree, host: OldHost, path: bytes) -> bytes:
