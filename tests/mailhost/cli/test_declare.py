@@ -208,7 +208,9 @@ def test_dry_runs_make_no_password_up(host: Host, tmp_path: Path, monkeypatch: p
         ('[domains."d.com.br"]\n[domains."d.com"]', '\'d-com\' of [domains."d.com"] overlap'),
         ('[domains."a-b.com"]\n[domains."a.b.com"]', '[domains."a.b.com"]: prefix: \'a-b-com\' and'),
         ('[domains."a-b.com"]\n[domains."a.b.com"]', 'as in prefix = "a_b_com"'),
-        ('[domains."alias.com"]\nprefix="alias"', 'a.toml: line 2: [domains."alias.com"]: prefix: mail for unknown'),
+        ('[domains."alias.com"]\nprefix="alias"',
+         'a.toml: line 2: [domains."alias.com"]: prefix \'alias\' of alias.com: mail for unknown'),
+        ('[domains."alias.com"]\nprefix="alias"', 'as in prefix = "alias_mail" in [domains."alias.com"] of'),
         ('[domains."d.com"]\nprefix = "other"', "delete it first"),
         ('[domains."d.com".mailboxes.a]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"\n'
          '[domains."d.com".mailboxes.b]\nlogin="x"\ncrypt="DmIMm9e5Hc8ic"',
@@ -309,6 +311,38 @@ jim.extensions = true
     ]
     assert host.refused("apply", str(file)) == "mailhost: " + "".join(f"{file}: {line}\n" for line in said)
     assert host.refused("plan", str(file)).count("\n") == len(said) - 2, "plan makes passwords up"
+
+
+def test_all_that_stands_in_the_way_on_the_host_is_told_at_once(host: Host, tmp_path: Path) -> None:
+    """A local domain, logins of others, another's line for an address; not what only follows from these."""
+    host.ok("domain", "add", "d.com")
+    host.ok("mailbox", "add", "joe@d.com", "--login", "joe", "--crypt", HOWTO_CRYPT)
+    rows = host.home / "users/poppasswd"
+    rows.write_text(f"{rows.read_text()}ann:x:u:/home/ann\nbob:x:u:/home/bob\n")
+    file = tmp_path / "a.toml"
+    file.write_text(f"""[domains."mail.example.net".mailboxes.one]
+crypt = "{HOWTO_CRYPT}"
+[domains."other.net"]
+alias_of = "mail.example.net"
+[domains."d.com"]
+catchall = "bob"
+[domains."d.com".mailboxes]
+joe = {{ login = "ann" }}
+bob = {{ login = "bob", crypt = "{HOWTO_CRYPT}", aliases = ["robert"] }}
+[domains."e.com"]
+prefix = "alias"
+""")
+    before = host.tree()
+    said = host.refused("apply", str(file)).splitlines()
+    assert [line.partition("a.toml: ")[2].partition(" (")[0].partition(". Give")[0] for line in said] == [
+        'line 1: [domains."mail.example.net"]: control/locals: line 1: domain mail.example.net: the domain is local '
+        "there, so its mail would go to system accounts",
+        'line 8: [domains."d.com".mailboxes.joe]: users/poppasswd: login ann: is taken, by /home/ann',
+        'line 9: [domains."d.com".mailboxes.bob]: users/poppasswd: login bob: is taken, by /home/bob',
+        "line 11: [domains.\"e.com\"]: prefix 'alias' of e.com: mail for unknown addresses would go to the system "
+        "account 'alias'",
+    ]
+    assert host.tree() == before
 
 
 def test_a_byte_order_mark_is_no_part_of_the_file(host: Host, file: Path) -> None:

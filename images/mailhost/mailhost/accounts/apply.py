@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mailhost.accounts.change.edit import Edit
-from mailhost.accounts.errors import InputError
 from mailhost.accounts.model import Accounts, Domain, Mailbox
 from mailhost.accounts.operations import domains, forwards, logins, mailboxes
 from mailhost.accounts.operations.mailboxes import MailboxRequest
 from mailhost.accounts.possible import Passwords, check, unchanged
-from mailhost.accounts.sources.accounts_toml import domain_table
+from mailhost.accounts.sources.accounts_toml import domain_table, mailbox_table
 from mailhost.accounts.sources.declaration import Declaration
+from mailhost.accounts.sources.tables import Mistakes, bare
 from mailhost.poppasswd import crypt as hashing
 
 NewPassword = Callable[[str], str]
@@ -26,20 +27,29 @@ def apply(
     ``source`` is what declares ``wanted``.
 
     Raises:
-        InputError: something declared is not possible; the transaction then changes nothing.
+        InputError: something declared is not possible; the transaction then changes nothing. Names every table that is
+            in the way, each with its line.
     """
     passwords = check(now, wanted, source, generates=new is not None)
+    refused = Mistakes(str(source.file))
     _logins(edit, now, wanted)
     if delete:
         _remove(edit, now, wanted)
+    made: set[str] = set()
     for name, domain in sorted(wanted.domains.items(), key=lambda one: one[1].alias_of is not None):
-        _make_domain(edit, now, name, domain, source)  # a name for a domain may stand above it in the file
+        if domain.alias_of is None or domain.alias_of in made:  # a name for a domain may stand above it in the file
+            with refused.noting(("domains", name, "prefix"), domain_table(name)):
+                _make_domain(edit, now, name, domain, source)
+                made.add(name)
     for name, domain in wanted.domains.items():
-        if domain.alias_of is None:
-            _Boxes(edit, name, now.domains.get(name, Domain(domain.prefix)), domain, passwords, new, delete).make()
+        if domain.alias_of is None and name in made:
+            there = now.domains.get(name, Domain(domain.prefix))
+            _Boxes(edit, name, there, domain, passwords, new, delete, refused).make()
     for name in forwards.TRIO:
         if name in wanted.system or (delete and name in now.system):
-            forwards.set_system(edit, name, wanted.system.get(name, ()))
+            with refused.noting(("system", name), f"[system]: {name}"):
+                forwards.set_system(edit, name, wanted.system.get(name, ()))
+    source.refuse(refused)
 
 
 def _logins(edit: Edit, now: Accounts, wanted: Accounts) -> None:
@@ -64,47 +74,48 @@ def _make_domain(edit: Edit, now: Accounts, name: str, domain: Domain, source: D
     """Declare the domain where it is new."""
     there = now.domains.get(name)
     if there is None and domain.alias_of is None:
-        try:
-            domains.add(edit, name, domain.prefix, way=f'prefix = "{{}}" in {domain_table(name)} of {source.file}')
-        except InputError as why:
-            if why.file:
-                raise
-            raise source.refusal(("domains", name, "prefix"), f"{domain_table(name)}: prefix", why.rule) from why
+        domains.add(edit, name, domain.prefix, way=f'prefix = "{{}}" in {domain_table(name)} of {source.file}')
     elif there is None and domain.alias_of is not None:
         domains.add_alias(edit, name, domain.alias_of)
 
 
+@dataclass
 class _Boxes:
     """The addresses of one domain, from what is there to what is wanted."""
 
-    def __init__(
-        self,
-        edit: Edit,
-        name: str,
-        there: Domain,
-        wanted: Domain,
-        passwords: Passwords,
-        new: NewPassword | None,
-        delete: bool,
-    ) -> None:
-        self.edit, self.name, self.there, self.wanted = edit, name, there, wanted
-        self.passwords, self.new, self.delete = passwords, new, delete
+    edit: Edit
+    name: str
+    there: Domain
+    wanted: Domain
+    passwords: Passwords
+    new: NewPassword | None
+    delete: bool
+    refused: Mistakes
 
     def make(self) -> None:
         """Take away first, so that an address or a login can come back as something else."""
         if self.delete:
             self._take_away()
+        before = len(self.refused.found)
         for local, box in self.wanted.mailboxes.items():
             there = self.there.mailboxes.get(local)
-            if there is None:
-                self._add(local, box)
-            elif not self._same(there, box):
-                self._change(local, there, box)
+            with self.refused.noting(("domains", self.name, "mailboxes", local), mailbox_table(self.name, local)):
+                if there is None:
+                    self._add(local, box)
+                elif not self._same(there, box):
+                    self._change(local, there, box)
         for local, targets in self.wanted.forwards.items():
-            if local not in self.there.forwards:
-                forwards.add(self.edit, local, self.name, list(targets))
-            elif self.there.forwards[local] != targets:
-                forwards.replace(self.edit, local, self.name, targets)
+            path = ("domains", self.name, "forwards", local)
+            with self.refused.noting(path, f"[domains.{bare(self.name)}.forwards]: {bare(local)}"):
+                if local not in self.there.forwards:
+                    forwards.add(self.edit, local, self.name, list(targets))
+                elif self.there.forwards[local] != targets:
+                    forwards.replace(self.edit, local, self.name, targets)
+        if len(self.refused.found) == before:  # what leads to an address that is refused tells nothing more
+            self._lead()
+
+    def _lead(self) -> None:
+        """Aliases and the catchall, to what is there now."""
         for local, box in self.wanted.mailboxes.items():
             for alias in box.aliases:
                 if alias not in self._aliases(local):

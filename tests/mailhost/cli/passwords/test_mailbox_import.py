@@ -84,6 +84,27 @@ def test_generate_takes_no_file_that_is_not_its_own(host: Host, tmp_path: Path, 
     assert f"{out}: --generate: " in host.refused(*words)
 
 
+def test_all_rows_that_are_wrong_are_named_at_once(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text('address,crypt\njoe,\nann@d.com,DmIMm9e5Hc8ic,x\nbob@d.com,DmIMm9e5Hc8ic\njim@d.com,no\n"')
+    said = host.refused("mailbox", "import", str(file), "--add-domains").splitlines()
+    assert [line.partition("in.csv: ")[2].partition(":")[0] for line in said] == [
+        "line 2", "line 3", "line 5", "line 6",
+    ]  # fmt: skip
+    file.write_text("address\njoe@d.com\nann@d.com\n")
+    said = host.refused("mailbox", "import", str(file), "--add-domains").splitlines()
+    assert [line.partition("in.csv: ")[2] for line in said] == [
+        f"line {number}: has neither password nor crypt; --generate makes one up" for number in (2, 3)
+    ]
+    file.write_text(
+        "address,crypt\njoe@a-b.com,DmIMm9e5Hc8ic\nann@a.b.com,DmIMm9e5Hc8ic\njim@mail.example.net,DmIMm9e5Hc8ic\n"
+    )
+    said = host.refused("mailbox", "import", str(file), "--add-domains")
+    assert "2 of 3 rows refused, nothing written:\n  line 3: " in said
+    assert "overlap" in said
+    assert "\n  line 4: control/locals: line 1: domain mail.example.net" in said
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [

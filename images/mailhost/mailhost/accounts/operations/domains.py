@@ -34,8 +34,8 @@ def add(edit: Edit, domain: str, prefix: str | None = None, *, way: str = "--pre
 
 
 def other_prefix(prefix: str) -> str:
-    """A prefix that overlaps nothing which has the HOWTO's."""
-    return prefix.replace("-", "_")
+    """A prefix that overlaps nothing which has the HOWTO's, and is another one."""
+    return prefix.replace("-", "_") if "-" in prefix else f"{prefix}_mail"
 
 
 def add_alias(edit: Edit, domain: str, target: str) -> None:

@@ -18,6 +18,7 @@ from mailhost.accounts import names
 from mailhost.accounts.errors import InputError
 from mailhost.accounts.operations.logins import check_crypt
 from mailhost.accounts.operations.mailboxes import MailboxRequest
+from mailhost.accounts.sources.tables import MOST_SHOWN
 from mailhost.poppasswd import crypt as hashing
 from mailhost.system.reading import read_given
 
@@ -38,18 +39,27 @@ def read(path: Path) -> list[Line]:
     """All rows of a file.
 
     Raises:
-        InputError: the file cannot be read, the header or a row is not as it must be.
+        InputError: the file cannot be read, the header or rows are not as they must be: names each of them.
     """
     try:
         text = read_given(path).decode("utf-8-sig")
-        return list(_lines(csv.reader(io.StringIO(text, newline=""), strict=True), str(path)))
     except OSError as why:
         raise InputError(f"cannot be read: {why.strerror}", file=str(path)) from why
     except UnicodeDecodeError as why:
         raise InputError(f"is not UTF-8 at octet {why.start}", file=str(path)) from why
+    refused: list[InputError] = []
+    lines = list(_lines(csv.reader(io.StringIO(text, newline=""), strict=True), str(path), refused))
+    if refused:
+        raise InputError.of(refused, MOST_SHOWN)
+    return lines
 
 
-def _lines(reader: Iterator[list[str]], file: str) -> Iterator[Line]:
+def _lines(reader: Iterator[list[str]], file: str, refused: list[InputError]) -> Iterator[Line]:
+    """The rows; one that is not as it must be goes to ``refused``.
+
+    Raises:
+        InputError: there is no header, or not the right one.
+    """
     header: list[str] | None = None
     number = 1
     try:
@@ -58,9 +68,13 @@ def _lines(reader: Iterator[list[str]], file: str) -> Iterator[Line]:
             if header is None:
                 header = _header(row, file)
             elif row:
-                yield _line(header, row, file, start)
+                try:
+                    yield _line(header, row, file, start)
+                except InputError as why:
+                    refused.append(why)
     except csv.Error as why:
-        raise InputError(f"is not CSV: {why}", file=file, line=number) from why
+        refused.append(InputError(f"is not CSV: {why}", file=file, line=number))
+        return
     if header is None:
         raise InputError("is empty; it starts with a header such as address,login,password", file=file)
 

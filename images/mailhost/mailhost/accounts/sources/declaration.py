@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailhost.accounts import names
-from mailhost.accounts.errors import InputError
 from mailhost.accounts.model import Accounts
 from mailhost.accounts.sources import accounts_toml
 from mailhost.accounts.sources.tables import Mistakes
-from mailhost.accounts.sources.toml_lines import TomlPath, line_of, lines_of
+from mailhost.accounts.sources.toml_lines import TomlPath, lines_of
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,6 @@ class Declaration:
         """
         if mistakes.found:
             mistakes.check(self._lines)
-
-    def refusal(self, path: TomlPath, field: str, rule: str) -> InputError:
-        """The error of one table or key."""
-        return InputError(rule, file=str(self.file), line=line_of(path, self._lines), field=field)
 
     @functools.cached_property
     def _lines(self) -> dict[TomlPath, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,14 @@ class Mistakes:
     def note(self, path: TomlPath, at: str, rule: str) -> None:
         """One more: the ``path`` of a table or key, how that is called in words, and the rule."""
         self.found.append((path, at, rule))
+
+    @contextlib.contextmanager
+    def noting(self, path: TomlPath, at: str) -> Iterator[None]:
+        """Note what is refused within, and go on behind it."""
+        try:
+            yield
+        except InputError as why:
+            self.note(path, at, str(why))
 
     def check(self, lines: dict[TomlPath, int]) -> None:
         """Go on only where there are none; ``lines`` are those of the file (`lines_of`).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -58,11 +57,9 @@ def import_(
     lines = [_completed(line, known, made_up.get(line.line)) for line in lines]
     with progress("hashing", sum(line.password is not None for line in lines)) as bar:
         crypts = csv_import.hash_all(lines, scheme, bar) if not dry_run else {}
-    logins: dict[int, str] = {}
     with change_many(home, newu, table="[domains]", dry_run=dry_run) as edit:
-        if add_domains:
-            _add_domains(edit, lines)
-        _add_all(edit, lines, file, lambda line: crypts.get(line.line, line.wanted.crypt) or UNMADE, logins)
+        hashes = {line.line: crypts.get(line.line, line.wanted.crypt) or UNMADE for line in lines}
+        logins = _add_all(edit, lines, file, hashes, add_domains=add_domains)
         if generate is not None and not dry_run:
             made = [line for line in lines if line.line in made_up]
             rows = [(line.wanted.address, logins[line.line], made_up[line.line].decode()) for line in made]
@@ -88,23 +85,24 @@ def _without_password(lines: list[Line], file: Path, generate: bool) -> list[Lin
     """The rows for which a password is to be made up."""
     bare = [line for line in lines if line.password is None and not line.wanted.crypt]
     if bare and not generate:
-        raise InputError("has neither password nor crypt; --generate makes one up", file=str(file), line=bare[0].line)
+        rule = "has neither password nor crypt; --generate makes one up"
+        raise InputError.of([InputError(rule, file=str(file), line=line.line) for line in bare], SHOWN_ERRORS)
     return bare
 
 
-def _add_domains(edit: Edit, lines: list[Line]) -> None:
-    for name in dict.fromkeys(line.wanted.domain for line in lines):
-        if name not in edit.prefixes:
-            domains.add(edit, name)
+def _add_all(edit: Edit, lines: list[Line], file: Path, hashes: dict[int, str], *, add_domains: bool) -> dict[int, str]:
+    """Declare every row, with the hash of its line; all refusals together, the first of them in full.
 
-
-def _add_all(edit: Edit, lines: list[Line], file: Path, crypt: Callable[[Line], str], logins: dict[int, str]) -> None:
-    """Declare every row; all refusals together, the first of them in full."""
+    Returns the login of each line.
+    """
+    logins: dict[int, str] = {}
     refused: list[str] = []
     for line in lines:
         try:
+            if add_domains and line.wanted.domain not in edit.prefixes:
+                domains.add(edit, line.wanted.domain)
             there = mailboxes.login_of(edit, line.wanted, line.password)
-            wanted = dataclasses.replace(line.wanted, crypt=crypt(line))
+            wanted = dataclasses.replace(line.wanted, crypt=hashes[line.line])
             logins[line.line] = there or mailboxes.add(edit, wanted)
         except InputError as why:
             refused.append(f"line {line.line}: {why}")
@@ -112,3 +110,4 @@ def _add_all(edit: Edit, lines: list[Line], file: Path, crypt: Callable[[Line], 
         more = f"\n  and {len(refused) - SHOWN_ERRORS} more" if len(refused) > SHOWN_ERRORS else ""
         rule = f"{len(refused)} of {len(lines)} rows refused, nothing written:\n  "
         raise InputError(rule + "\n  ".join(refused[:SHOWN_ERRORS]) + more, file=str(file))
+    return logins
