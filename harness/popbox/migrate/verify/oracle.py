@@ -67,7 +67,8 @@ def _fetch(client: str, between: ReadOnlyProxy, host: Host, login: str, password
 
     between.behind, between.failed = entered, ""
     before = len(between.fetched)
-    argv, good = _getmail(between, place) if client == "getmail" else _fetchmail(between, place)
+    words, good = _getmail(between, place) if client == "getmail" else _fetchmail(between, place)
+    argv = [shutil.which(client) or client, *words]  # where our PATH has it, which the client does not get
     environment = {"PATH": os.defpath, "HOME": str(place), "LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=RUN_S, check=False)
@@ -80,20 +81,20 @@ def _fetch(client: str, between: ReadOnlyProxy, host: Host, login: str, password
 
 
 def _getmail(between: ReadOnlyProxy, place: Path) -> tuple[list[str], tuple[int, ...]]:
-    """getmail6, which remembers UIDLs by server, port and login. It delivers to a program that keeps nothing."""
+    """getmail6's arguments: it remembers UIDLs by server, port and login, and delivers to what keeps nothing."""
     rc = place / "getmailrc"
     rc.write_text(
         f"[retriever]\ntype = SimplePOP3Retriever\nserver = {between.address.host}\nport = {between.address.port}\n"
         f"username = {ANY_LOGIN}\npassword = {ANY_LOGIN}\n"
-        f"[destination]\ntype = MDA_external\npath = {shutil.which('sh')}\n"
+        f"[destination]\ntype = MDA_external\npath = {shutil.which('sh', path=os.defpath)}\n"
         f"arguments = ('-c', '{ONCE_WAITED_FOR}')\nignore_stderr = true\n"
         "allow_root_commands = true\n[options]\nread_all = false\ndelete = false\nmax_messages_per_session = 0\n"
     )
-    return ["getmail", "--getmaildir", str(place), "--rcfile", str(rc)], (0,)
+    return ["--getmaildir", str(place), "--rcfile", str(rc)], (0,)
 
 
 def _fetchmail(between: ReadOnlyProxy, place: Path) -> tuple[list[str], tuple[int, ...]]:
-    """fetchmail in its UIDL mode, keeping mail. Exit 1 says that there was none."""
+    """fetchmail's, in its UIDL mode, keeping mail. Exit 1 says that there was none."""
     rc = place / "fetchmailrc"
     rc.touch(0o600)
     rc.write_text(
@@ -101,4 +102,4 @@ def _fetchmail(between: ReadOnlyProxy, place: Path) -> tuple[list[str], tuple[in
         f'  username {ANY_LOGIN} password {ANY_LOGIN} keep no rewrite sslproto "" mda "cat >/dev/null"\n'
     )
     files = ["--idfile", str(place / "ids"), "--pidfile", str(place / "pid")]
-    return ["fetchmail", "-f", str(rc), "--nosyslog", *files], (0, 1)
+    return ["-f", str(rc), "--nosyslog", *files], (0, 1)
