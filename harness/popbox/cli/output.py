@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
+from popbox.errors import UnusableError
 from popbox.printable import plain
 
 
@@ -35,7 +38,30 @@ class _Name(click.types.StringParamType):
         return super().convert(value, param, ctx)
 
 
-FOLDER, NAME = PathName(path_type=Path, file_okay=False), _Name()
+class _Output(_Name):
+    """A file to write, ``-`` for standard output; one that cannot be is known before the work of hours begins."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name = super().convert(value, param, ctx)
+        if name != "-" and (why := _unwritable(Path(name))):
+            self.fail(f"{name}: cannot be written: {why}", param, ctx)
+        return name
+
+
+def _unwritable(path: Path) -> str:
+    """Why there can be no such file, as far as a look can tell; empty where there can."""
+    try:
+        if path.is_dir():
+            return os.strerror(errno.EISDIR)
+        if not stat.S_ISDIR(path.parent.stat().st_mode):
+            return os.strerror(errno.ENOTDIR)
+        there = path if path.exists() else path.parent
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(there, os.W_OK) else os.strerror(errno.EACCES)
+
+
+FOLDER, NAME, OUTPUT = PathName(path_type=Path, file_okay=False), _Name(), _Output()
 
 
 def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
@@ -52,9 +78,13 @@ def write(file: str, text: str) -> None:
     """Write a machine's text to a file, ``-`` for standard output.
 
     Raises:
-        OSError: the file cannot be written.
+        UnusableError: the file cannot be written.
+        OSError: standard output cannot be.
     """
     if file == "-":
         click.echo(text, nl=False)
-    else:
+        return
+    try:
         Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UnusableError(f"{file}: cannot be written: {error.strerror}") from error

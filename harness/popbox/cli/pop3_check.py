@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from popbox.cli.options import address, password_in
-from popbox.cli.output import NAME, PathName, write
+from popbox.cli.output import NAME, OUTPUT, PathName, write
 from popbox.conformance.box import Options
 from popbox.conformance.catalogue import CHECKS
 from popbox.conformance.profiles import PROFILES
@@ -67,7 +67,7 @@ def known(names: tuple[str, ...], option: str) -> tuple[str, ...]:
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(0.1, 600), default=10.0, show_default=True, help="Seconds."
 )
-@click.option("--json", "json_file", type=NAME, metavar="F", help="Write the findings here; - for standard output.")
+@click.option("--json", "json_file", type=OUTPUT, metavar="F", help="Write the findings here; - for standard output.")
 @click.option("--list", "list_only", is_flag=True, help="Show the checks and make none.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the checks that passed as well.")
 def pop3_check(
@@ -112,15 +112,8 @@ def pop3_check(
     findings = run(options, chosen_profile, rows, exact=exact)
     if json_file is not None:
         text = json.dumps(as_json(server, tls, chosen_profile, began, findings), indent=1) + "\n"
-        _write(json_file, text)
+        write(json_file, text)
     if json_file != "-":
         click.echo("\n".join(table(findings, chosen_profile, verbose)))
         click.echo(summary(findings, chosen_profile))
     return FAILED if any(finding.status is Status.FAILED for finding in findings) else PASSED
-
-
-def _write(file: str, text: str) -> None:
-    try:
-        write(file, text)
-    except OSError as error:
-        raise click.BadParameter(f"--json {file}: {error}") from error

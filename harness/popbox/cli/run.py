@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from popbox.cli.options import allow_writes, opened_store, read_remote, remote_options, token
-from popbox.cli.output import FOLDER, PathName, echo
+from popbox.cli.output import FOLDER, PathName, echo, write
 from popbox.errors import HostError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import Choice, HostName, MtaName, choose, prepare, start
@@ -213,7 +213,7 @@ def _outputs(wish: Options) -> dict[Path, Form]:
 def _write(outputs: dict[Path, Form], choice: Choice, began: datetime, results: list[Result]) -> None:
     report = run_report.make(choice.host, choice.mta, choice.why, began, results)
     for path, form in outputs.items():
-        path.write_text(form(report), encoding="utf-8")
+        write(str(path), form(report))
 
 
 def _kept_lines(host: Host) -> Iterator[str]:

@@ -214,23 +214,23 @@ def _named(where: str) -> str:
 
 @contextmanager
 def _keys(wanted: Path | None, default: Path) -> Iterator[tuple[Keys, str]]:
-    """What a write must say, and where that stands. A file that was made goes at the end.
+    """What a write must say, and where that stands. A file that was made goes at the end, with the folders of it.
 
     Raises:
         UnusableError: the token cannot be used.
     """
-    from popbox.serve.keys import given, keys_in
+    from popbox.serve.keys import given, keys_in, take_away
 
     if not wanted and (chosen := os.environ.get(serving.VARIABLE)):
         yield given(chosen, serving.VARIABLE), f"writes with the token of {serving.VARIABLE}"
         return
     file = wanted or default
+    default.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # another serve may be about to use it: it stays
     keys, made = keys_in(file)
     try:
         yield keys, f"writes with the token in {file}"
     finally:
-        if made:
-            file.unlink(missing_ok=True)
+        take_away(made)
 
 
 def _check(urls: tuple[str, ...]) -> None:

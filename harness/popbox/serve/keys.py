@@ -10,7 +10,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,18 +63,29 @@ class Tries:
         self._left -= 1
 
 
-def keys_in(path: Path) -> tuple[Keys, bool]:
-    """The keys of a file; where there is none, it is made with a new token, for its owner alone. True: it was made.
+def keys_in(path: Path) -> tuple[Keys, tuple[Path, ...]]:
+    """The keys of a file; where there is none, it is made with a new token, for its owner alone.
+
+    What was made is told, the file before its folders: see `take_away`.
 
     Raises:
-        UnusableError: it holds no token, others can read it, or it cannot be made.
+        UnusableError: it holds no token, others can read it, or it cannot be made; then nothing is left.
     """
+    made: list[Path] = []
     try:
         with suppress(FileExistsError):
-            return _made(path), True
-        return _read(path), False
+            return _made(path, made), tuple(made)
+        return _read(path), ()
     except OSError as error:
+        take_away(made)
         raise UnusableError(f"--token-file {path}: {error.strerror}") from error
+
+
+def take_away(made: Sequence[Path]) -> None:
+    """Remove a file and folders that were made, where others have put nothing there."""
+    for path in made:
+        with suppress(OSError):
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 def given(token: str, where: str) -> Keys:
@@ -88,16 +99,16 @@ def given(token: str, where: str) -> Keys:
     return Keys(token)
 
 
-def _made(path: Path) -> Keys:
+def _made(path: Path, made: list[Path]) -> Keys:
+    """A new token in a new file; ``made`` gets the file and the folders above it that were not there."""
     keys = Keys(secrets.token_urlsafe(32))
+    made += [folder for folder in path.absolute().parents if not folder.exists()]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    made.insert(0, path)
     try:
         os.fchmod(fd, 0o600)  # whatever the umask
         os.write(fd, f"{keys.token}\n".encode())
-    except OSError:
-        path.unlink()
-        raise
     finally:
         os.close(fd)
     return keys

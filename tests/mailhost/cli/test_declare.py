@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -252,6 +253,21 @@ def test_export_keeps_hashes_private_and_foreign_lines_out(howto: Host, tmp_path
     assert howto.ok("export") == (tmp_path / "out.toml").read_text()
     assert howto.ok("apply", str(tmp_path / "out.toml")) == "nothing to change\n"
     assert "/home/joe" in part.read_text()
+
+
+def test_export_replaces_nothing_that_is_no_file_and_keeps_links(howto: Host, tmp_path: Path) -> None:
+    """As root, /dev/null was a file of ours then."""
+    fifo, link, folder = tmp_path / "fifo", tmp_path / "link", tmp_path / "folder"
+    os.mkfifo(fifo)
+    folder.mkdir()
+    link.symlink_to("there")
+    assert f"{fifo}: is no regular file; without -o" in howto.refused("export", "-o", str(fifo))
+    assert f"{folder}: is no regular file" in howto.refused("export", "-o", str(folder))
+    assert "cannot be written: its folder is not there" in howto.refused("export", "-o", str(tmp_path / "none/x"))
+    howto.ok("export", "-o", str(link))
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+    assert link.is_symlink()
+    assert (tmp_path / "there").read_text() == howto.ok("export")
 
 
 @SLOW

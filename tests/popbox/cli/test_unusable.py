@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from popbox.cli import main
+from popbox.cli.migrate import migrate
+from popbox.cli.output import _unwritable
 from popbox.errors import HostError, UnusableError
 from popbox.settings import Settings
 
@@ -46,6 +49,70 @@ def test_it_ends_with_2_and_one_line(tmp_path: Path, argv: list[str], said: str)
     code, stderr = ended(*(word.format(folder=tmp_path) for word in argv))
     assert (code, len(stderr.splitlines())) == (2, 1), stderr
     assert said.format(folder=tmp_path) in stderr
+
+
+OUTPUTS = {
+    "plan": ["plan", "--old", "a", "--new", "b", "--markdown"],
+    "plan as text": ["plan", "--old", "a", "--new", "b", "--text"],
+    "import": ["import", "{folder}/old", "--to", "{folder}/to", "--json"],
+    "export": ["export", "--home", "{folder}/old", "--to", "mbox", "--out", "{folder}/to", "--json"],
+    "routes": ["routes", "--old", "{folder}/old", "--new", "{folder}", "--json"],
+    "verify": ["verify", "--files", "{folder}/old", "{folder}/new", "--html"],
+}
+
+
+@pytest.mark.parametrize("argv", OUTPUTS.values(), ids=OUTPUTS)
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("{folder}", "Is a directory"),
+        ("{folder}/none/x", "No such file or directory"),
+        ("{folder}/f/x", "Not a directory"),
+    ],
+)
+def test_an_output_that_cannot_be_is_known_before_the_work(tmp_path: Path, argv: list[str], bad: str, why: str) -> None:
+    """An import of hours ended with 1 and no report."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "f").touch()
+    words = [word.format(folder=tmp_path) for word in (*argv, bad)]
+    done = CliRunner().invoke(migrate, words)
+    assert (done.exit_code, done.stderr.splitlines()[-1].rpartition(": ")[2]) == (2, why), done.output
+    assert f"{words[-1]}: cannot be written" in done.stderr
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.needs("root")
+def test_an_output_where_another_user_may_not_write_is_known_too(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    child = os.fork()
+    if child == 0:
+        os.seteuid(65534)
+        os._exit(_unwritable(tmp_path / "x") != "Permission denied")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_an_output_that_is_full_is_named(tmp_path: Path) -> None:
+    done = CliRunner().invoke(migrate, ["plan", "--old", "a", "--new", "b", "--markdown", "/dev/full"])
+    assert str(done.exception) == "/dev/full: cannot be written: No space left on device"
+    assert isinstance(done.exception, UnusableError)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["plan", "--old", "a.example", "--new", "A.Example."],
+        ["verify", "--old", "127.0.0.1:1", "--new", "127.0.0.1:1", "--accounts", "{folder}/a.csv"],
+        ["verify", "--files", "{folder}", "{folder}/f/.."],
+        ["routes", "--old", "{folder}", "--new", "{folder}"],
+    ],
+)
+def test_a_host_is_not_compared_with_itself(tmp_path: Path, argv: list[str]) -> None:
+    """It is always equal: a slip of the hand was a proof."""
+    (tmp_path / "f").mkdir()
+    (tmp_path / "a.csv").write_text("login,password\njoe,pw\n")
+    done = CliRunner().invoke(migrate, [word.format(folder=tmp_path) for word in argv])
+    assert done.exit_code == 2
+    assert " are one " in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from popbox.errors import UnusableError
-from popbox.serve.keys import Keys, given, keys_in
+from popbox.serve.keys import Keys, given, keys_in, take_away
 
 
 def test_a_file_is_made_for_its_owner_alone_and_used_again(tmp_path: Path) -> None:
@@ -18,13 +18,26 @@ def test_a_file_is_made_for_its_owner_alone_and_used_again(tmp_path: Path) -> No
         keys, made = keys_in(tmp_path / "new/token")
     finally:
         os.umask(before)
-    assert made
+    assert made == (tmp_path / "new/token", tmp_path / "new")
     assert len(keys.token) >= 32
     assert stat.S_IMODE((tmp_path / "new/token").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
-    assert keys_in(tmp_path / "new/token") == (keys, False)
+    assert keys_in(tmp_path / "new/token") == (keys, ())
     assert keys.token not in repr(keys)
     assert keys_in(tmp_path / "other")[0].token != keys.token
+    take_away(made)
+    assert [one.name for one in tmp_path.iterdir()] == ["other"]
+
+
+def test_folders_of_a_file_that_cannot_be_made_go(tmp_path: Path) -> None:
+    """A name that is too long, below two folders that are not there; a folder that others use by then stays."""
+    with pytest.raises(UnusableError, match="File name too long"):
+        keys_in(tmp_path / "new/er" / ("x" * 300))
+    assert list(tmp_path.iterdir()) == []
+    _, made = keys_in(tmp_path / "new/token")
+    (tmp_path / "new/other").touch()
+    take_away(made)
+    assert [one.name for one in (tmp_path / "new").iterdir()] == ["other"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import click
 
 from popbox.cli.moving.audit import read
 from popbox.cli.moving.import_report import report
-from popbox.cli.output import FOLDER, NAME, PathName
+from popbox.cli.output import FOLDER, NAME, OUTPUT, PathName
 from popbox.migrate.export.run import KINDS, Wish, run
 
 
@@ -41,8 +41,8 @@ def _owner(_ctx: click.Context, _param: click.Parameter, text: str) -> tuple[int
     is_flag=True,
     help="mbox: add Status, X-Status and X-UIDL to messages, for servers that read them; this changes them.",
 )
-@click.option("--json", "json_file", type=PathName(path_type=Path, dir_okay=False), metavar="F",
-              help="What this pass did and how long it took.")  # fmt: skip
+@click.option("--json", "json_file", type=OUTPUT, metavar="F",
+              help="What this pass did and how long it took; - for standard output.")  # fmt: skip
 def export(
     home: Path,
     kind: str,
@@ -52,7 +52,7 @@ def export(
     owner: tuple[int, int],
     root: Path | None,
     fields: bool,
-    json_file: Path | None,
+    json_file: str | None,
 ) -> int:
     """Move away: copy all mailboxes and logins of a qmail home for another server, with their UIDLs and order.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from popbox.cli.output import echo
+from popbox.cli.output import echo, write
 from popbox.migrate.copy.destination import ACCOUNTS, LEFT
 from popbox.migrate.copy.report import SCHEMA, ImportReport
 from popbox.migrate.copy.work import Tally
@@ -33,18 +33,18 @@ class Outcome(Protocol):
         """A line for each."""
 
 
-def report(outcome: Outcome, to: Path, home: Path | None, final: bool, json_file: Path | None) -> int:
+def report(outcome: Outcome, to: Path, home: Path | None, final: bool, json_file: str | None) -> int:
     """Print what came of it, and the exit code."""
-    for line in _lines(outcome, to, home):
+    for line in _lines(outcome, to, home) if json_file != "-" else ():
         echo(line)
     if json_file is not None:
-        _write(json_file, outcome, final)
+        write(json_file, _as_json(outcome, final))
     if outcome.unavailable:
         return UNAVAILABLE
     return NOT_ALL if outcome.tally.problems or outcome.losses else DONE
 
 
-def _write(file: Path, outcome: Outcome, final: bool) -> None:
+def _as_json(outcome: Outcome, final: bool) -> str:
     tally = outcome.tally
     report = ImportReport(
         schema=SCHEMA,
@@ -62,7 +62,7 @@ def _write(file: Path, outcome: Outcome, final: bool) -> None:
             for one in tally.mboxes
         ],
     )
-    file.write_text(report.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
+    return report.model_dump_json(indent=1, by_alias=True) + "\n"
 
 
 def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:

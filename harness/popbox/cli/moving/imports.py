@@ -11,7 +11,7 @@ import click
 from popbox.cli.moving.audit import environ_of, read, source_options
 from popbox.cli.moving.import_pop3 import fetch, over_pop3, pop3_options
 from popbox.cli.moving.import_report import report
-from popbox.cli.output import FOLDER, PathName
+from popbox.cli.output import FOLDER, OUTPUT, PathName
 from popbox.migrate.copy import limits
 from popbox.migrate.copy.courier import as_courier
 from popbox.migrate.copy.destination import FILES, POP3, Place
@@ -57,8 +57,8 @@ def _arrange(_ctx: click.Context, _param: click.Parameter, form: str | None) -> 
               help="Whether UIDLs are those of courierpop3dsizelist; else yes where it lies in a Maildir without "
               "dovecot-uidlist.")  # fmt: skip
 @click.option("--max-rate", metavar="OCTETS/S", callback=_rate, help="Read no faster: 500K, 20M, ...")
-@click.option("--json", "json_file", type=PathName(path_type=Path, dir_okay=False), metavar="F",
-              help="What this pass did and how long it took, for `migrate plan`.")  # fmt: skip
+@click.option("--json", "json_file", type=OUTPUT, metavar="F",
+              help="What this pass did and how long it took, for `migrate plan`; - for standard output.")  # fmt: skip
 @click.option("--max-files", type=click.FloatRange(0.1), metavar="N/S", help="Take no more messages in a second.")
 def import_(
     ctx: click.Context,
@@ -75,7 +75,7 @@ def import_(
     courier_uidl: str | None,
     max_rate: int | None,
     max_files: float | None,
-    json_file: Path | None,
+    json_file: str | None,
     **pop3: Any,
 ) -> int:
     """Turn an old mail host into accounts.toml and Maildirs, in as many passes as you like; the last one is --final.

@@ -12,7 +12,7 @@ import idna
 from pydantic import BaseModel, ValidationError
 
 from popbox.cli.options import address
-from popbox.cli.output import NAME, PathName, write
+from popbox.cli.output import NAME, OUTPUT, PathName, write
 from popbox.clients.wire import Address
 from popbox.migrate.copy.report import ImportReport
 from popbox.migrate.plan.machine import as_json
@@ -76,11 +76,9 @@ DOMAIN = _Name("domain", addresses=False)
 @click.option("--audit-report", type=FILE, metavar="F", help="Of audit --json: boxes and mail where not given.")
 @click.option("--verify-report", "verifies", multiple=True, type=FILE, metavar="F", help="Of verify --json.")
 @click.option("--import-report", "imports", multiple=True, type=FILE, metavar="F", help="Of import --json.")
-@click.option("--markdown", "markdown_file", type=FILE, metavar="F", help="Write the sheet as Markdown.")
-@click.option("--text", "text_file", type=FILE, metavar="F", help="Write it as plain text; without either: to stdout.")
-@click.option(
-    "--json", "json_file", type=NAME, metavar="F", help="Write what DNS and STARTTLS show, for programs; - for stdout."
-)
+@click.option("--markdown", "markdown_file", type=OUTPUT, metavar="F", help="Write the sheet as Markdown.")
+@click.option("--text", "text_file", type=OUTPUT, metavar="F", help="As plain text; without either: to stdout.")
+@click.option("--json", "json_file", type=OUTPUT, metavar="F", help="What DNS and STARTTLS show; - for stdout.")
 def plan(
     old: str,
     new: str,
@@ -98,8 +96,8 @@ def plan(
     audit_report: Path | None,
     verifies: tuple[Path, ...],
     imports: tuple[Path, ...],
-    markdown_file: Path | None,
-    text_file: Path | None,
+    markdown_file: str | None,
+    text_file: str | None,
     json_file: str | None,
 ) -> int:
     """Write the cut-over sheet: TTL, presync, freeze, final pass, verify, switch, roll back.
@@ -114,6 +112,8 @@ def plan(
       popbox migrate plan --old old.example.net --new new.example.net --ttl 86400 \\
           --import-report presync.json --import-report final.json --verify-report verify.json --markdown sheet.md
     """
+    if old.rstrip(".").lower() == new.rstrip(".").lower():
+        raise click.UsageError(f"--old and --new are one host, {old}: a move has two")
     ask = bool(domains) and not no_dns
     _fitting(ask, starttls, new_smtp_port, json_form=json_file is not None)
     reports = tuple(_read(file, Report) for file in verifies)
@@ -129,9 +129,9 @@ def plan(
     facts = Facts(old, new, domains, ttl_s, reports, passes, found, load if load.given else None)
     for file_, form in ((markdown_file, markdown), (text_file, text)):
         if file_ is not None:
-            _write(file_, form(facts))
+            write(file_, form(facts))
     if json_file is not None:
-        _write_json(json_file, facts)
+        write(json_file, as_json(facts))
     if markdown_file is None and text_file is None and json_file != "-":
         click.echo(text(facts), nl=False)
     if found is None or not (found.unanswered or found.errors):
@@ -184,22 +184,3 @@ def _read(file: Path, model: type[M]) -> M:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise Unusable(file, f"{where}: {first['msg']}") from error
-
-
-def _write_json(file: str, facts: Facts) -> None:
-    """The machine form.
-
-    Raises:
-        Unusable: it cannot be written.
-    """
-    try:
-        write(file, as_json(facts))
-    except OSError as error:
-        raise Unusable(Path(file), f"cannot be written: {error.strerror}") from error
-
-
-def _write(file: Path, content: str) -> None:
-    try:
-        file.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise Unusable(file, f"cannot be written: {error.strerror}") from error

@@ -10,7 +10,7 @@ import click
 
 from popbox.cli.moving.audit import environ_of, read
 from popbox.cli.options import address
-from popbox.cli.output import NAME, PathName, echo, write
+from popbox.cli.output import NAME, OUTPUT, PathName, echo, write
 from popbox.migrate.oldhost.dialects.detect import READERS, detect
 from popbox.migrate.routes.addresses import gather
 from popbox.migrate.routes.boxes import Boxes
@@ -31,7 +31,7 @@ FILE = PathName(path_type=Path, dir_okay=False)
 @click.option("--new", "new_tree", metavar="TREE", type=DIRECTORY, required=True, help="The new one.")
 @click.option("--addresses", metavar="FILE", type=FILE, help="More addresses, one a line.")
 @click.option("--log", "logs", metavar="F", type=FILE, multiple=True, help="A log of the old qmail-send; repeatable.")
-@click.option("--json", "json_file", type=NAME, metavar="F", help="All of it; - for standard output.")
+@click.option("--json", "json_file", type=OUTPUT, metavar="F", help="All of it; - for standard output.")
 @click.option("--all", "everything", is_flag=True, help="Show every difference, not only the first 50.")
 @click.option("--dialect", type=click.Choice(list(READERS)), help="Of the old host; without it the files decide.")
 @click.option("--old-as", type=NAME, metavar="PATH", help="What TREE is on the old host: /, /var/qmail, ...")
@@ -79,6 +79,9 @@ def routes(
       popbox migrate routes --old /mnt/oldhost --new / --log /mnt/oldhost/var/log/qmail/current
     """
     draw = _draw(count, seed, new_smtp, programs)
+    differ = (options[f"old_{name}"] != options[f"new_{name}"] for name in ("as", "qmail_home", "passwd"))
+    if draw is None and old_tree.resolve() == new_tree.resolve() and not any(differ):
+        raise click.UsageError("--old and --new are one host, on which each address is always the same")
     sample = Sample(*draw, address(new_smtp), within_s) if draw and new_smtp else None
     program = program_in(programs) if draw and programs else None
     began = time.monotonic()

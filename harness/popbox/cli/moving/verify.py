@@ -16,9 +16,8 @@ from popbox.cli.moving.audit import environ_of
 from popbox.cli.moving.pop3_hosts import host_options
 from popbox.cli.moving.verify_watch import Watch, watch
 from popbox.cli.moving.verify_ways import Key, Way, by_files, by_pop3
-from popbox.cli.output import NAME, PathName, write
+from popbox.cli.output import NAME, OUTPUT, PathName, write
 from popbox.migrate.oldhost.dialects.detect import READERS
-from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.pop3.host import Unavailable
 from popbox.migrate.verify import oracle, text
 from popbox.migrate.verify.html import as_html
@@ -82,10 +81,10 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | 
 )
 @click.option("--rounds", type=click.IntRange(0), default=0, help="With --watch: end after so many; 1 for cron.")
 @click.option("--shard", callback=_shard, metavar="K/N", help="Only this part of the boxes; see merge.")
-@click.option("--json-lines", "lines_file", type=NAME, metavar="F", help="For merge: a line a box.")
-@click.option("--json", "json_file", type=NAME, metavar="F", help="All of it; - for standard output.")
-@click.option("--csv", "csv_file", type=NAME, metavar="F", help="A row a box; - for standard output.")
-@click.option("--html", "html_file", type=NAME, metavar="F", help="One file for a browser.")
+@click.option("--json-lines", "lines_file", type=OUTPUT, metavar="F", help="For merge: a line a box.")
+@click.option("--json", "json_file", type=OUTPUT, metavar="F", help="All of it; - for standard output.")
+@click.option("--csv", "csv_file", type=OUTPUT, metavar="F", help="A row a box; - for standard output.")
+@click.option("--html", "html_file", type=OUTPUT, metavar="F", help="One file for a browser.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the boxes that are equal as well.")
 def verify(
     ctx: click.Context,
@@ -140,7 +139,7 @@ def verify(
     ]
     for file, form in forms:
         if file is not None:
-            _write(file, form(report))
+            write(file, form(report))
     if "-" not in (json_file, csv_file, html_file, lines_file):
         text.show(report, Console(highlight=False), verbose)
     if state is not None:
@@ -252,10 +251,3 @@ def _report(
         boxes=tuple(boxes),
         oracles=tuple(oracles),
     )
-
-
-def _write(file: str, content: str) -> None:
-    try:
-        write(file, content)
-    except OSError as error:
-        raise Unusable(file, f"cannot be written: {error}") from error

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from popbox.cli.moving.verify import DIFFERENT, EQUAL, UNAVAILABLE, verify
-from popbox.cli.output import NAME, PathName
+from popbox.cli.output import OUTPUT, PathName
 from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.verify import text
 from popbox.migrate.verify.lines import streamed
@@ -25,8 +25,8 @@ SHOWN = 100  # our choice: boxes that are not equal, on a terminal; all are in t
 
 @verify.command()
 @click.argument("reports", metavar="REPORT...", nargs=-1, required=True, type=PathName(path_type=Path))
-@click.option("--json", "json_file", type=NAME, metavar="F", help="All of it, as verify --json; - for standard output.")
-@click.option("--csv", "csv_file", type=NAME, metavar="F", help="A row a box; - for standard output.")
+@click.option("--json", "json_file", type=OUTPUT, metavar="F", help="As verify --json; - for standard output.")
+@click.option("--csv", "csv_file", type=OUTPUT, metavar="F", help="A row a box; - for standard output.")
 def merge(reports: tuple[Path, ...], json_file: str | None, csv_file: str | None) -> int:
     """Make one report of those that each shard wrote with --json-lines.
 
@@ -42,7 +42,7 @@ def merge(reports: tuple[Path, ...], json_file: str | None, csv_file: str | None
     try:
         _forms(found, report, json_file, csv_file)
     except OSError as error:
-        raise Unusable(json_file or csv_file or "", f"cannot be written: {error}") from error
+        raise Unusable(json_file or csv_file or "", f"cannot be written: {error.strerror}") from error
     if "-" not in (json_file, csv_file):
         shown = tuple(_first(box for box in found.boxes() if not box.equal))
         text.show(report.model_copy(update={"boxes": shown}), Console(highlight=False), every=False)

@@ -13,7 +13,6 @@ import click
 
 from popbox.cli.moving.verify_ways import Key, Way
 from popbox.cli.output import write
-from popbox.migrate.pop3.accounts import Unusable
 from popbox.migrate.pop3.host import Unavailable
 from popbox.migrate.verify.naming import clean
 from popbox.migrate.verify.text import person
@@ -79,10 +78,7 @@ def _round(way: Way, work: Work, keys: list[Key], memory: Memory, json_file: str
     if json_file is not None:
         found = {login: [one.model_dump() for one in messages] for login, messages in sorted(late.items())}
         report = {"schema": SCHEMA, "at": at, "boxes": len(keys), "late": found, "unavailable": unavailable}
-        try:
-            write(json_file, json.dumps(report, indent=1) + "\n")
-        except OSError as error:
-            raise Unusable(json_file, f"cannot be written: {error}") from error
+        write(json_file, json.dumps(report, indent=1) + "\n")
     return UNREACHED if unavailable else LATE if late else NONE
 
 

@@ -200,7 +200,12 @@ def export(home: Path, output: Path | None) -> None:
         click.echo(text, nl=False)
         return
     try:
-        durable.publish(durable.stage(output.absolute(), text.encode(), 0o600), output.absolute())
+        place = output.resolve()  # a link stays
+        if place.exists() and not place.is_file():  # as root, a rename to /dev/null would remove that device
+            raise InputError("is no regular file; without -o it goes to standard output", file=str(output))
+        if not place.parent.is_dir():
+            raise InputError("cannot be written: its folder is not there", file=str(output))
+        durable.publish(durable.stage(place, text.encode(), 0o600), place)
     except OSError as why:
         raise InputError(f"cannot be written: {why.strerror}", file=str(output)) from why
 
