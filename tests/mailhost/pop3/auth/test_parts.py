@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +79,25 @@ def test_a_fault_while_asking_is_an_answer(tmp_path: Path) -> None:
 
     with pytest.raises(PassdbError):
         known(Passdb(users(tmp_path), Broken(tmp_path)), b"joe")
+
+
+def test_a_fault_is_forgotten_once_it_is_answered(tmp_path: Path) -> None:
+    """A missing certificate is one every two seconds: each was kept, with its frames, until a garbage collection."""
+    kept: list[weakref.ref[object]] = []
+
+    def question() -> None:
+        raise PassdbError("missing")
+
+    def done(answer: object) -> None:
+        assert isinstance(answer, PassdbError)
+        kept.append(weakref.ref(answer))
+
+    gc.disable()
+    try:
+        Passdb(users(tmp_path)).ask(question, done)
+        assert [one() for one in kept] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_line_that_is_no_row_is_the_hosts_fault_for_that_login_only(tmp_path: Path) -> None:

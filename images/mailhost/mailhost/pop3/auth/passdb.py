@@ -90,6 +90,20 @@ class Files:
         rehash.start(os.fspath(self._users.parent), login, password)
 
 
+def _answered(question: Callable[[], T]) -> T | PassdbError:
+    """The answer; whatever goes wrong is one too, as a session waits for it.
+
+    An exception has no name here but while it is handled: it knows this frame, and a frame that knew it would keep both
+    until a garbage collection. A certificate that is missing is asked for every two seconds.
+    """
+    try:
+        return question()
+    except PassdbError as error:
+        return error
+    except Exception as error:
+        return PassdbError(repr(error))
+
+
 Known = tuple[Row | None, bytes | None]
 """The row of a login, and its APOP secret where that was asked for."""
 
@@ -114,11 +128,7 @@ class Passdb:
         """Put ``question``, one of the methods below, to the source; ``done`` gets the answer on the loop."""
 
         def work() -> None:
-            try:
-                answer: T | PassdbError = question()
-            except Exception as error:  # whatever it is, a session waits for an answer
-                answer = error if isinstance(error, PassdbError) else PassdbError(repr(error))
-            self._post(partial(done, answer))
+            self._post(partial(done, _answered(question)))
 
         self._run(work)
 

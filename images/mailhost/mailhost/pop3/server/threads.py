@@ -28,8 +28,7 @@ class Threads:
 
     def _serve(self) -> None:
         while True:
-            work = self._queue.get()
             try:
-                work()
+                self._queue.get()()  # no name for it: until the next work it would keep a session and all it had listed
             except Exception:
                 sys.excepthook(*sys.exc_info())
