@@ -35,6 +35,7 @@ every = "1s"
 [user.keepers]
 kind = "hoarder"
 every = "1s"
+keep = 2
 [user.rude]
 kind = "rude"
 count = 1

@@ -72,9 +72,12 @@ class Fetcher(Reader):
 
 
 class Hoarder(Reader):
-    """Takes what is new and leaves all on the server."""
+    """Takes what is new and leaves it on the server; with ``keep`` no more than so much of it."""
 
     kind: Literal["hoarder"]
+    keep: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="so many messages stay, the oldest go; without it all stay"
+    )
 
 
 class Rude(User):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from popbox.clients.bulk_pop3 import BulkPop3
 from popbox.load.books.journal import one_line
 from popbox.load.books.message import reported, seen
+from popbox.load.plan.model import AnyReader
 from popbox.load.plan.spec import Box
 
 
@@ -25,6 +26,7 @@ class Mailbox:
 
     box: Box
     known: set[str] = field(default_factory=set)  # listed, and not deleted by us
+    had: set[str] = field(default_factory=set)  # fetched whole, and there when last looked
     unsure: set[str] = field(default_factory=set)  # deleted in a session whose end is unknown
 
 
@@ -69,3 +71,35 @@ def fetch(
             notes.note("bounce", token=clean(report.token), note=address, **common)
     else:
         notes.note("fetch", took_us=took_us, octets=len(octets), **common)
+
+
+def handle(notes: Noter, session: BulkPop3, box: Mailbox, plan: AnyReader, number: int) -> None:
+    """What a reader of this plan does in a session, to the reply to QUIT.
+
+    A hoarder fetches what it has not had whole, also where an earlier session broke off: nothing goes unseen.
+    """
+    rows = look(notes, session, box, number)
+    box.had &= {uidl for _, uidl in rows}
+    leaving = _leaving(plan, len(rows))
+    for nth, (at, uidl) in enumerate(rows):
+        if plan.kind == "fetcher" or (plan.kind == "hoarder" and uidl not in box.had):
+            fetch(notes, session, box, at, uidl, number)
+            box.had.add(uidl)
+        if nth < leaving:
+            asked = time.monotonic()
+            session.command(f"DELE {at}")
+            notes.note("delete", box=box.box.address, uidl=uidl, session=number, took_us=since(asked))
+            box.known.discard(uidl)
+            box.unsure.add(uidl)  # until QUIT is answered
+    asked = time.monotonic()
+    session.command("QUIT")
+    notes.note("verb", note="QUIT", box=box.box.address, session=number, took_us=since(asked))
+    box.unsure.clear()
+
+
+def _leaving(plan: AnyReader, there: int) -> int:
+    """How many of the messages in a box its reader deletes: the oldest, which POP3 lists first."""
+    if plan.kind == "fetcher":
+        return there
+    keep = plan.keep if plan.kind == "hoarder" else None
+    return 0 if keep is None else max(0, there - keep)

@@ -11,8 +11,9 @@ import time
 from popbox.errors import PopboxError
 from popbox.load.books.figures import kind_of
 from popbox.load.books.journal import FETCH_ENDED
+from popbox.load.plan.model import AnyReader
 from popbox.load.users.base import TIMEOUT_S, Scheduled
-from popbox.load.users.boxes import Mailbox, fetch, look, since
+from popbox.load.users.boxes import Mailbox, handle, since
 from popbox.load.users.pop3 import GreenPop3
 from popbox.load.users.process import Turns
 
@@ -32,38 +33,21 @@ class ReaderUser(Scheduled):
         turn = turns.take()
         try:
             with self.told("POP3", turns.name, turn[2].box.address):
-                self._visit(turn[2], turns.plan.kind, time.monotonic())
+                self._visit(turn[2], turns.plan, time.monotonic())
         finally:
             turns.back(turn)
 
-    def _visit(self, box: Mailbox, kind: str, began: float) -> None:
+    def _visit(self, box: Mailbox, plan: AnyReader, began: float) -> None:
         number, address = self.process.session(), box.box.address
         with GreenPop3(self.pop3, TIMEOUT_S) as session:
             session.login(box.box.login, box.box.password)
             self.process.note("login", box=address, session=number, took_us=since(began))
             ended, why = "uncommit", FETCH_ENDED
             try:
-                self._handle(session, box, kind, number)
+                handle(self.process, session, box, plan, number)
                 ended, why = "commit", ""
             except PopboxError as error:
                 why = kind_of(str(error))
                 raise
             finally:
                 self.process.note(ended, box=address, session=number, took_us=since(began), note=why)
-
-    def _handle(self, session: GreenPop3, box: Mailbox, kind: str, number: int) -> None:
-        """What is done in a session, to the reply to QUIT."""
-        address, known = box.box.address, set(box.known)
-        for at, uidl in look(self.process, session, box, number):
-            if kind == "fetcher" or (kind == "hoarder" and uidl not in known):
-                fetch(self.process, session, box, at, uidl, number)
-            if kind == "fetcher":
-                asked = time.monotonic()
-                session.command(f"DELE {at}")
-                self.process.note("delete", box=address, uidl=uidl, session=number, took_us=since(asked))
-                box.known.discard(uidl)
-                box.unsure.add(uidl)  # until QUIT is answered
-        asked = time.monotonic()
-        session.command("QUIT")
-        self.process.note("verb", note="QUIT", box=address, session=number, took_us=since(asked))
-        box.unsure.clear()
