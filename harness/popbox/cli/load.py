@@ -15,7 +15,7 @@ import click
 
 from popbox.cli.options import address, read_remote, remote_options
 from popbox.cli.output import FOLDER, NAME, PathName, echo
-from popbox.errors import UnusableError
+from popbox.errors import HostError, UnusableError
 from popbox.hosts.base import Host, closing
 from popbox.hosts.choose import choose, start
 from popbox.hosts.remote import RemoteHost
@@ -131,8 +131,12 @@ def judge(folder: Path, budgets: tuple[str, ...]) -> int:
     from popbox.load.plan.spec import SPEC, Spec
     from popbox.load.stage.run import limits_of
 
-    found = outcome(folder, limits_of(Spec.read(folder / SPEC).plan, budgets))
-    _write(found, folder)
+    limits = limits_of(Spec.read(folder / SPEC).plan, budgets)
+    try:
+        found = outcome(folder, limits)
+        _write(found, folder)
+    except OSError as error:
+        raise HostError(f"{error.filename or folder}: {error.strerror or error}: not judged") from error
     _show(found)
     return found.exit_code
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from popbox.errors import UnusableError
+from popbox.load.books import samples
 from popbox.load.books.journal import NOTE_LENGTH, Journal, unfinished
+from popbox.load.books.judge import FOUND, judge
 from popbox.load.books.tables import WRITERS, incomplete, incomplete_run, opened, unread
+from popbox.load.books.world import FILE as WORLD
+from popbox.load.books.world import World
+from popbox.load.plan.spec import SPEC, Spec
 
 HOSTILE = ("a\tb", "a\nb", 'say "no"', "a\x00b", "\\N", "ä€𝄞", "x" * 5_000, "\x1b[31m")
 
@@ -102,3 +110,44 @@ def test_a_clock_that_was_set_between_two_journals_of_a_machine_changes_no_order
         (first, at_ns), (second, then_ns) = books.execute(query).fetchall()
     assert (first, second) == ("first", "second")
     assert then_ns - at_ns < 1e9
+
+
+@pytest.mark.parametrize("damage", [b"{", b"\xff", b"null", b"[" * 100_000, b'{"seed": ' + b"9" * 5_000 + b"}", None])
+@pytest.mark.parametrize("name", [SPEC, WORLD, FOUND, samples.FILE, WRITERS])
+def test_a_note_of_a_run_that_was_damaged_is_named(tmp_path: Path, name: str, damage: bytes | None) -> None:
+    """None: a FIFO stands in its place, as what is read without end."""
+    Journal(tmp_path, "w").end()
+    note = tmp_path / name
+    os.mkfifo(note) if damage is None else note.write_bytes(damage)
+    with opened(tmp_path) as books:
+        readers: dict[str, Callable[[], object]] = {
+            SPEC: lambda: Spec.read(note),
+            WORLD: lambda: World.read(tmp_path),
+            FOUND: lambda: judge(books, tmp_path),
+            samples.FILE: lambda: samples.read(tmp_path),
+            WRITERS: lambda: incomplete_run(tmp_path),
+        }
+        if name == WRITERS and damage not in (None, b"\xff"):
+            assert readers[name]()  # names of other journals
+            return
+        with pytest.raises(UnusableError, match=name):
+            readers[name]()
+
+
+@pytest.mark.parametrize("begin", [b"x", b'{"zero_ns": "1"}', b'{"zero_ns": []}', b"[" * 60_000])
+def test_a_journal_whose_begin_or_end_is_damaged_is_none(tmp_path: Path, begin: bytes) -> None:
+    Journal(tmp_path, "w").end()
+    path = tmp_path / "w.journal"
+    first, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"\t".join([*first.split(b"\t")[:-1], begin + b"\n"]) + last)
+    assert "damaged begin" in unfinished(path)
+    with opened(tmp_path):
+        pass
+    path.write_bytes(first + b"x" + last)
+    assert "its end says x2" in unfinished(path)
+
+
+def test_a_journal_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "w.journal")
+    with pytest.raises(UnusableError, match=r"no file: w\.journal"):
+        incomplete_run(tmp_path)

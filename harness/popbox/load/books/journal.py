@@ -124,7 +124,7 @@ def begun(path: Path) -> dict[str, Any]:
     """What a journal says at its begin of who wrote it; nothing where that is no begin."""
     with path.open("rb") as file:
         fields = file.readline(1 << 16).decode(errors="replace").rstrip("\n").split("\t")
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         said = json.loads(fields[-1]) if fields[2:3] == ["begin"] else {}
         return said if isinstance(said, dict) else {}
     return {}
@@ -149,4 +149,6 @@ def unfinished(path: Path) -> str:
         return f"{path.name} has no end: its process was killed, or its disk was full"
     with path.open("rb") as file:
         lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
-    return "" if lines == int(fields[0]) else f"{path.name} has {lines} lines, and its end says {int(fields[0])}"
+    if str(lines).encode() != fields[0]:
+        return f"{path.name} has {lines} lines, and its end says {one_line(fields[0].decode(errors='replace'))}"
+    return "" if isinstance(begun(path).get("zero_ns"), int) else f"{path.name} has a damaged begin"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from popbox.load.books.journal import FETCH_ENDED
 from popbox.load.books.journey import journeys
 from popbox.load.books.message import is_of
 from popbox.load.books.recorded import twice_in_one_life
+from popbox.load.plan.noted import read_back
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -198,7 +200,7 @@ def _where(places: list[str] | None, *, reported: bool, searched: bool) -> tuple
 
 
 def _kept(path: Path) -> dict[str, list[str]]:
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    return read_back(path, TypeAdapter(dict[str, list[str]]).validate_json) or {}
 
 
 def _one(books: DuckDBPyConnection, query: str) -> int:

@@ -14,6 +14,8 @@ from itertools import groupby
 from pathlib import Path
 from statistics import linear_regression
 
+from popbox.load.plan.noted import read_back
+
 FILE = "samples.tsv"
 FEWEST = 8  # our choice: of fewer samples there is no slope
 WARM_UP = 0.2
@@ -67,9 +69,12 @@ class Growth:
 
 
 def read(folder: Path) -> list[Sample]:
-    """The samples of a run; none where there is no such file."""
-    path = folder / FILE
-    return [Sample.of(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The samples of a run; none where there is no such file.
+
+    Raises:
+        UnusableError: the file is damaged.
+    """
+    return read_back(folder / FILE, lambda text: [Sample.of(line) for line in text.splitlines()]) or []
 
 
 def growth(samples: Iterable[Sample]) -> Iterator[Growth]:

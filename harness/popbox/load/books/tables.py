@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from popbox.errors import HostError, UnusableError
 from popbox.load.books.journal import COLUMNS, SUFFIX, begun, unfinished
+from popbox.load.plan.noted import read_back
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -27,11 +28,13 @@ def journals(folder: Path) -> list[Path]:
     """The journals in a folder.
 
     Raises:
-        UnusableError: there is none.
+        UnusableError: there is none, or one is no file.
     """
     found = sorted(folder.glob(f"*{SUFFIX}"))
     if not found:
         raise UnusableError(f"{folder}: no journal here (*{SUFFIX})")
+    if others := [one.name for one in found if not one.is_file()]:  # a FIFO or a device is read without end
+        raise UnusableError(f"{folder}: no file: {', '.join(others)}")
     return found
 
 
@@ -53,10 +56,9 @@ def incomplete_run(folder: Path, stages: tuple[str, ...] = ()) -> tuple[str, ...
     Raises:
         UnusableError: there is no journal at all.
     """
-    writers = folder / WRITERS
-    if not writers.exists():
+    wanted = read_back(folder / WRITERS, lambda text: tuple(text.split("\n")[:-1]))
+    if wanted is None:
         return (*incomplete(folder, stages), f"{WRITERS} is not here: which journals there must be is unknown")
-    wanted = tuple(writers.read_text().split("\n")[:-1])
     return (*incomplete(folder, (*wanted, *stages)), *_foreign(folder, wanted))
 
 
@@ -132,7 +134,9 @@ def _steps(folder: Path) -> Iterator[tuple[str, int]]:
     first: dict[str, int] = {}
     for one in journals(folder):
         said = begun(one)
-        boot, zero_ns = str(said.get("boot", "")), int(said.get("zero_ns", 0))
+        boot, zero_ns = str(said.get("boot", "")), said.get("zero_ns", 0)
+        if not isinstance(zero_ns, int):
+            continue  # a damaged begin, which ``unfinished`` tells
         step_ns = zero_ns - first.setdefault(boot, zero_ns) if boot else 0
         if abs(step_ns) > STEP_NS:
             yield one.name.removesuffix(SUFFIX).replace("'", "''"), step_ns

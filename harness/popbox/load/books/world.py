@@ -6,6 +6,10 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from popbox.load.plan.noted import read_back
+
 FILE = "world.json"
 
 
@@ -28,9 +32,12 @@ class World:
 
     @classmethod
     def read(cls, folder: Path) -> World:
-        """As it was noted; unknown where it was not, as of a run that was killed."""
-        path = folder / FILE
-        return cls(**json.loads(path.read_text())) if path.exists() else cls()
+        """As it was noted; unknown where it was not, as of a run that was killed.
+
+        Raises:
+            UnusableError: the note is damaged.
+        """
+        return read_back(folder / FILE, TypeAdapter(cls).validate_json) or cls()
 
     def write(self, folder: Path) -> None:
         """Note it."""

@@ -12,6 +12,8 @@ from popbox.scenario.faults import DISKS
 from popbox.scenario.fields import Identifier, Table
 from popbox.scenario.names import Disk, Service
 
+SLOWEST = 1e-6  # our choice: once in the longest time that a load may have, about
+
 
 def _length(value: object) -> float:
     if not isinstance(value, str):
@@ -26,6 +28,7 @@ def _size(value: object) -> int:
 
 
 Length = Annotated[float, BeforeValidator(_length, json_schema_input_type=str)]
+Time = Annotated[Length, Field(gt=0)]  # one that is to pass
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=str), Field(ge=256)]
 Range = Annotated[list[Length], Field(min_length=2, max_length=2)]
 Manner = Literal["hang-up", "wrong-password", "slow-reader", "half-command", "nonsense"]
@@ -42,7 +45,7 @@ class Sender(User):
     """Hands mail over by SMTP, by a schedule that does not wait for answers."""
 
     kind: Literal["sender"]
-    rate: float = Field(gt=0, le=1_000, description="bursts a second for one user")
+    rate: float = Field(ge=SLOWEST, le=1_000, description="bursts a second for one user")
     arrivals: Literal["poisson", "even"] = Field(default="poisson", description="how the moments are spread")
     burst: int = Field(default=1, ge=1, le=1_000, description="messages at each of these moments")
     sizes: list[Size] = Field(default=[4_096], min_length=1, description="one is drawn for each message")
@@ -55,8 +58,10 @@ class Sender(User):
 class Reader(User):
     """Opens boxes in turn by POP3; each box is opened once in ``every``."""
 
-    every: Length = Field(description="how often a box is opened")
-    share: float = Field(default=1.0, gt=0, description="share of the boxes, beside the other classes of readers")
+    every: Time = Field(description="how often a box is opened")
+    share: float = Field(
+        default=1.0, ge=0.001, le=1_000, description="share of the boxes, beside the other classes of readers"
+    )
 
 
 class Poller(Reader):
@@ -84,7 +89,7 @@ class Rude(User):
     """Behaves badly at POP3 and SMTP, at any moment."""
 
     kind: Literal["rude"]
-    rate: float = Field(default=1.0, gt=0, le=1_000, description="bad deeds a second for one user")
+    rate: float = Field(default=1.0, ge=SLOWEST, le=1_000, description="bad deeds a second for one user")
     manners: list[Manner] = Field(default=["hang-up", "wrong-password", "slow-reader", "half-command", "nonsense"])
 
 
@@ -92,7 +97,7 @@ class Mover(Table):
     """Makes mailboxes and gives them other names, one after the other, and mails to each. One, beside the host."""
 
     kind: Literal["mover"]
-    every: Length = Field(description="how often a mailbox is made")
+    every: Time = Field(description="how often a mailbox is made")
 
 
 AnyReader = Poller | Fetcher | Hoarder
@@ -103,7 +108,7 @@ class Phase(Table):
     """From a moment on, all that senders and rude users do comes ``pace`` times as fast."""
 
     at: Length
-    pace: float = Field(gt=0, le=1_000)
+    pace: float = Field(ge=0.001, le=1_000)
 
 
 class Break(Table):
@@ -171,8 +176,10 @@ class Plan(Table):
 
     title: str = Field(min_length=1, max_length=200)
     users: int = Field(default=10, ge=1, le=100_000, description="all classes together")
-    spawn_rate: float = Field(default=100.0, gt=0, alias="spawn-rate", description="users that begin in a second")
-    lasts: Length = Field(alias="for", description="how long there is load")
+    spawn_rate: float = Field(
+        default=100.0, ge=SLOWEST, le=100_000, alias="spawn-rate", description="users that begin in a second"
+    )
+    lasts: Time = Field(alias="for", description="how long there is load")
     drain: Length = Field(default=60.0, description="how long what was accepted may take to be visible afterwards")
     seed: int = 1
     accounts: Accounts = Accounts()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -9,9 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from popbox.clients.wire import Address
 from popbox.errors import UnusableError
 from popbox.load.plan.model import Plan
+from popbox.load.plan.noted import read_back
 from popbox.load.plan.read import from_table
 
 SPEC = "spec.json"  # a run, in the folder of its journals
@@ -52,14 +56,9 @@ class Spec:
         Raises:
             UnusableError: it is not there, or no spec.
         """
-        try:
-            kept: dict[str, Any] = json.loads(path.read_text())
-            kept |= {"smtp": Address(*kept["smtp"]), "pop3": Address(*kept["pop3"])}
-            return cls(**(kept | {"given": tuple(tuple(one) for one in kept["given"])}))
-        except OSError as error:
-            raise UnusableError(f"{path}: {error.strerror}: this is no folder of `popbox load run`") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UnusableError(f"{path}: is not as `popbox load run` wrote it") from error
+        if (spec := read_back(path, TypeAdapter(cls).validate_json)) is None:
+            raise UnusableError(f"{path}: {os.strerror(errno.ENOENT)}: this is no folder of `popbox load run`")
+        return spec
 
     def write(self, path: Path) -> None:
         """Make a new file, for this user's processes alone: it has the boxes' password."""
