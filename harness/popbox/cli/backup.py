@@ -10,6 +10,7 @@ from popbox.cli.options import on
 from popbox.cli.output import PathName, echo
 from popbox.operate import backup as work
 from popbox.operate.target import target
+from popbox.printable import counted
 from popbox.settings import Settings
 
 SHOWN = 20
@@ -32,7 +33,8 @@ def backup(settings: Settings, file: Path, name: str | None) -> int:
     if len(saved.remarks) > SHOWN:
         echo(f"... and {len(saved.remarks) - SHOWN} more", err=True)
     echo(
-        f"{file}: {saved.messages} messages, {saved.octets} octets; the services stood still for {saved.frozen_s:.2f} s"
+        f"{file}: {counted(saved.messages, 'message')}, {saved.octets} octets; "
+        f"the services stood still for {saved.frozen_s:.2f} s"
     )
     return 0
 
@@ -56,5 +58,5 @@ def restore(settings: Settings, file: Path | None, back: bool, name: str | None)
         echo(f"{host.describe()} is what it was")
         return 0
     manifest = work.restore(host, file)
-    echo(f"{host.describe()} is what it was on {manifest['made']}: {manifest['messages']} messages")
+    echo(f"{host.describe()} is what it was on {manifest['made']}: {counted(manifest['messages'], 'message')}")
     return 0

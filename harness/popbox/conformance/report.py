@@ -9,6 +9,7 @@ from typing import Any
 from popbox.conformance.check import Check
 from popbox.conformance.profiles import Profile
 from popbox.conformance.verdict import Finding, Status
+from popbox.printable import counted
 
 SCHEMA = "popbox.pop3-check/1"
 WORDS = {Status.PASSED: "passed", Status.DEVIATION: "deviation", Status.FAILED: "FAILED", Status.SKIPPED: "skipped"}
@@ -23,8 +24,8 @@ def summary(findings: Sequence[Finding], profile: Profile) -> str:
     """The last line."""
     found = count(findings)
     return (
-        f"{len(findings)} checks, profile {profile.name}: {found['passed']} passed, {found['deviation']} expected "
-        f"deviations, {found['failed']} failed, {found['skipped']} skipped"
+        f"{counted(len(findings), 'check')}, profile {profile.name}: {found['passed']} passed, "
+        f"{counted(found['deviation'], 'expected deviation')}, {found['failed']} failed, {found['skipped']} skipped"
     )
 
 

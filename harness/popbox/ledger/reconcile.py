@@ -25,6 +25,7 @@ from popbox.ledger.pickup import RetrievedMessage, fetch, hear, known_logins
 from popbox.ledger.proof import Disposition, LegStatus, Message
 from popbox.ledger.sent import Sent
 from popbox.ledger.tracker import Tracker
+from popbox.printable import counted
 
 DRAIN_S = 10.0  # our choice: a message that is neither delivered nor put off by then is stuck in the queue
 LATE_S = 1.5  # our choice: the boxes are looked at no sooner after a copy came; one that comes a second later is seen
@@ -237,8 +238,8 @@ def _unserved(kept: list[Stored], seen: Seen, token: str) -> list[str]:
     for one in kept:
         box = one.place.removesuffix("/Maildir")
         if box in seen.served and token not in seen.served[box]:
-            listed = len(seen.fetched[box])
-            said.append(f"it lies in {one.entry.path}, but POP3 lists {listed} messages there and none is it")
+            listed = counted(len(seen.fetched[box]), "message")
+            said.append(f"it lies in {one.entry.path}, but POP3 lists {listed} there and none is it")
     return said
 
 

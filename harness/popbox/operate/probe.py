@@ -25,6 +25,7 @@ from popbox.clients.wire import Address
 from popbox.errors import ConnectionFailed, PopboxError, StepTimeout
 from popbox.ledger.boxes import is_copy
 from popbox.ledger.copies import whole
+from popbox.printable import counted
 
 PROBE_FIELD = "X-Popbox-Probe"
 LOOK_AT = 200  # our choice: the probe's box is its own; newest messages are last (H-35)
@@ -173,7 +174,7 @@ def _wait_for(plan: Plan, token: str, deadline: float) -> tuple[Pop3, int]:
             numbers = _own(session, token)
             if numbers:
                 return session, numbers[0]
-            seen = f"the box holds {session.stat()[0]} messages, not this one"
+            seen = f"the box holds {counted(session.stat()[0], 'message')}, not this one"
             session.quit()
             session.wire.close()
         if time.monotonic() + pause_s >= deadline:

@@ -10,6 +10,7 @@ from popbox.hosts.base import SERVICES, Host
 from popbox.hosts.readiness import greets, machine
 from popbox.hosts.state import Record
 from popbox.operate.serving import not_ready
+from popbox.printable import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def lines(one: Status) -> list[str]:
         f"{': ' + one.wrong[service] if service in one.wrong else ''}"
         for service in SERVICES
     ]
-    accounts = f"{one.domains} domains, {one.mailboxes} mailboxes"
+    accounts = f"{counted(one.domains or 0, 'domain')}, {counted(one.mailboxes or 0, 'mailbox', 'mailboxes')}"
     wrong = one.wrong.get("accounts")
     ill = [f"  FAIL machine: {one.wrong['machine']}"] if "machine" in one.wrong else []
     ill += [f"  late machine: {one.late}"] if one.late else []

@@ -143,7 +143,7 @@ def test_alias_of_nothing_is_refused(host: Host) -> None:
 def test_del_keeps_the_mail_aside(howto: Host) -> None:
     mail = howto.home / "popboxes/domain-com/joe/Maildir/new/1"
     mail.write_text("kept")
-    assert "1 boxes, 1 logins, mail kept" in howto.ok("domain", "del", "domain.com")
+    assert "boxes: 1, logins: 1, mail kept" in howto.ok("domain", "del", "domain.com")
     for file in ("control/rcpthosts", "control/virtualdomains", "users/poppasswd"):
         assert howto.text(file) == ""
     assert howto.text("users/assign") == ".\n"

@@ -138,7 +138,7 @@ def test_list_says_whose_queue_and_how_old(queue: Queue, monkeypatch: pytest.Mon
         "71  2023-11-14 22:13:20Z  2 h old  18 octets  from <a@b.org>  bouncing",
         "    local  done      joe@d.com",
         "    remote waiting   ann@far.org",
-        "1 messages in the queue",
+        "1 message in the queue",
     ]
 
 

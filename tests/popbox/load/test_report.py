@@ -234,7 +234,7 @@ def test_messages_that_were_seen_before_they_were_sent_are_no_verdict(tmp_path: 
     books.fetched("t1", "u1", at=2.0)
     books.ended()
     found = outcome(tmp_path, Budgets(()).limits(()))
-    said = "1 messages were seen before they were sent: the machines' clocks differ"
+    said = "seen before sent: 1 message; the machines' clocks differ"
     assert (found.exit_code, found.not_judged) == (3, (said,))
 
 

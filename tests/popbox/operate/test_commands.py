@@ -113,7 +113,7 @@ def test_a_sender_that_stands_still_is_a_failure_of_the_machine(state: Path) -> 
     os.utime(todo / "4711", (time.time() - 300,) * 2)
     code, said = popbox("status")
     assert code == 1
-    assert "FAIL machine: queue/todo: 1 messages have waited for more than 120 s" in said
+    assert "FAIL machine: queue/todo: 1 waiting for more than 120 s" in said
 
 
 def test_a_host_that_a_file_governs_says_so_and_what_waits(state: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from popbox.migrate.copy.report import SCHEMA, ImportReport
 from popbox.migrate.copy.work import Tally
 from popbox.migrate.oldhost.mboxes.text import described, reading_as_json
 from popbox.migrate.units import duration, size
+from popbox.printable import counted
 
 DONE, NOT_ALL, UNAVAILABLE = 0, 1, 3
 SHOWN = 20
@@ -75,9 +76,8 @@ def _lines(outcome: Outcome, to: Path, home: Path | None) -> list[str]:
     mboxes = [f"mbox {one.file}: {described(one.reading)}" for one in tally.mboxes]
     lines += _first(mboxes, " mbox files; --json names all")
     rate = f"{tally.copied / seconds:.0f} messages/s, {size(tally.octets / seconds)}/s"
-    lines.append(
-        f"copied {tally.copied} messages, {size(tally.octets)} in {duration(seconds)} ({rate}), each read back"
-    )
+    done = f"copied {counted(tally.copied, 'message')}, {size(tally.octets)} in {duration(seconds)}"
+    lines.append(f"{done} ({rate}), each read back")
     lines.append(f"there from earlier passes {tally.known}; moved {tally.moved}; removed {tally.removed}")
     if tally.later:
         lines.append(f"{tally.later} were moved, fetched or written to during the pass: the next pass copies them")

@@ -48,7 +48,7 @@ def merge(reports: tuple[Path, ...], json_file: str | None, csv_file: str | None
         text.show(report.model_copy(update={"boxes": shown}), Console(highlight=False), every=False)
         unequal = report.totals.boxes - report.totals.equal
         if unequal > len(shown):
-            click.echo(f"{unequal - len(shown)} more boxes are not equal: --json and --csv have all")
+            click.echo(f"not equal, and not shown: {unequal - len(shown)} more; --json and --csv have all")
     return UNAVAILABLE if report.totals.unavailable else EQUAL if report.equal else DIFFERENT
 
 

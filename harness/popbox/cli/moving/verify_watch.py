@@ -19,6 +19,7 @@ from popbox.migrate.verify.text import person
 from popbox.migrate.verify.watch.memory import Memory
 from popbox.migrate.verify.watch.round import Looked, Round
 from popbox.migrate.verify.work import Work
+from popbox.printable import counted
 
 SCHEMA = "popbox.migrate-verify-watch/1"
 NONE, LATE, UNREACHED, INTERRUPTED = 0, 1, 3, 130
@@ -74,7 +75,8 @@ def _round(way: Way, work: Work, keys: list[Key], memory: Memory, json_file: str
     for login, why in sorted(unavailable.items()):
         click.echo(f"{clean(login)}: could not be asked: {clean(why)}")
     count = sum(map(len, late.values()))
-    click.echo(f"{at}: {len(keys)} boxes, {count} late messages in {len(late)}, {len(unavailable)} could not be asked")
+    boxes, messages = counted(len(keys), "box", "boxes"), counted(count, "late message")
+    click.echo(f"{at}: {boxes}, {messages} in {len(late)}, {len(unavailable)} could not be asked")
     if json_file is not None:
         found = {login: [one.model_dump() for one in messages] for login, messages in sorted(late.items())}
         report = {"schema": SCHEMA, "at": at, "boxes": len(keys), "late": found, "unavailable": unavailable}

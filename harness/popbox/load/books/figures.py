@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from popbox.printable import counted
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -94,7 +96,7 @@ def out_of_time(books: DuckDBPyConnection) -> list[str]:
     """Why the journals do not fit in time, in words, after ``figures`` has made its table ``visible``."""
     query = "SELECT count(*) FROM visible WHERE seen_ns + ? < at_ns - coalesce(took_us, 0) * 1000"
     many = int(_row(books, query, [SLACK_NS])[0])
-    return [f"{many} messages were seen before they were sent: the machines' clocks differ"] if many else []
+    return [f"seen before sent: {counted(many, 'message')}; the machines' clocks differ"] if many else []
 
 
 def figures(books: DuckDBPyConnection) -> Figures:

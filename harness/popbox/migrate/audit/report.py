@@ -10,6 +10,7 @@ from popbox.migrate.oldhost.accounts import DomainAccounts
 from popbox.migrate.oldhost.findings import Finding, Left, shown
 from popbox.migrate.oldhost.mboxes.text import described, reading_as_json
 from popbox.migrate.units import size
+from popbox.printable import counted
 
 COLUMNS = ("domain", "boxes", "logins", "forwards", "catchall", "messages", "octets")
 SHOWN = 50  # findings and things left; --all shows the rest
@@ -49,10 +50,10 @@ def summary(audit: Audit) -> str:
     errors = sum(finding.level == "error" for finding in audit.findings)
     octets = sum(held.octets for held in audit.held)
     messages = sum(held.messages or 0 for held in audit.held)
-    there = f"{len(audit.held)} boxes, {messages} messages, {size(octets)}"
+    there = f"{counted(len(audit.held), 'box', 'boxes')}, {counted(messages, 'message')}, {size(octets)}"
     warnings = len(audit.findings) - errors
-    wrong = f"{errors} errors, {warnings} warnings" if audit.findings else "nothing wrong"
-    return f"{there}; {wrong}; {len(audit.left)} things cannot be carried over"
+    wrong = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}" if audit.findings else "nothing wrong"
+    return f"{there}; {wrong}; {counted(len(audit.left), 'thing')} cannot be carried over"
 
 
 def _row(name: str, entry: DomainAccounts, held: list[Held]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from popbox.migrate.plan.preflight.judge import LOW_TTL_S, Preflight
 from popbox.migrate.plan.sizing import Load
 from popbox.migrate.units import duration, size
 from popbox.migrate.verify.report import Report
+from popbox.printable import counted
 
 NOT_MEASURED = "not measured"
 
@@ -199,7 +200,7 @@ def _pass(done: ImportReport | None) -> str:
     if done is None:
         return NOT_MEASURED
     problems = f", {done.problems} PROBLEMS" if done.problems else ""
-    return f"{duration(done.took_s)} measured: {done.copied} messages, {size(done.octets)}{problems}"
+    return f"{duration(done.took_s)} measured: {counted(done.copied, 'message')}, {size(done.octets)}{problems}"
 
 
 def _proof(facts: Facts) -> str:
@@ -207,7 +208,8 @@ def _proof(facts: Facts) -> str:
     if done is None:
         return NOT_MEASURED
     how = "" if done.content else ", without content"
-    return f"{duration(done.took_s)} measured: {done.totals.boxes} boxes, {done.totals.messages_old} messages{how}"
+    read = f"{counted(done.totals.boxes, 'box', 'boxes')}, {counted(done.totals.messages_old, 'message')}"
+    return f"{duration(done.took_s)} measured: {read}{how}"
 
 
 def silence(facts: Facts) -> str:
@@ -226,9 +228,9 @@ def state(facts: Facts) -> str:
     if not done.content:
         return "content was not compared. Do not switch."
     if done.equal:
-        return f"all {done.totals.boxes} boxes were equal in the verification of {done.began}."
+        return f"all of {counted(done.totals.boxes, 'box', 'boxes')} equal in the verification of {done.began}."
     return (
-        f"{done.totals.different} boxes were different and {done.totals.unavailable} could not be judged in the "
+        f"{counted(done.totals.different, 'box', 'boxes')} different, {done.totals.unavailable} not judged in the "
         f"verification of {done.began}. Do not switch."
     )
 
@@ -244,11 +246,12 @@ def clients(facts: Facts) -> Iterator[tuple[str, str]]:
     found = done.totals
     yield (
         "keeps mail, goes by UIDL (Outlook, Thunderbird, getmail, fetchmail --uidl, mpop)",
-        f"{found.uidl_known} messages a second time, {found.uidl - found.uidl_known} new ones, in all boxes together",
+        f"{counted(found.uidl_known, 'message')} a second time, {found.uidl - found.uidl_known} new ones, "
+        "in all boxes together",
     )
     yield (
         "keeps mail, goes by the last number",
-        f"{found.number_again} messages a second time and {found.number_missed} never; at worst "
+        f"{counted(found.number_again, 'message')} a second time and {found.number_missed} never; at worst "
         f"{found.worst_again} and {found.worst_missed}",
     )
     yield "is open during the freeze", "a refused connection; it tries again"

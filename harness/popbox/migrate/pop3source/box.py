@@ -25,6 +25,7 @@ from popbox.migrate.pop3source.listed import Listed, Listings
 from popbox.migrate.pop3source.names import Wanted, by_content, hashed, wanted
 from popbox.migrate.pop3source.pace import Pace
 from popbox.migrate.verify.digest import Digest
+from popbox.printable import counted
 
 MESSAGE_TRIES = 3  # our choice: RETR of one message that ends the session each time
 AT_ONCE = 24  # messages of a batch: boxes are copied side by side, and each holds two batches of open files
@@ -132,7 +133,8 @@ class _Session:
                 self.box.is_known(there)
                 self._judge_length(one, self.box.listings.get(one.key))
         if dates.displaced:
-            self._problem(f"{dates.displaced} messages are not in the old host's order: it numbers them otherwise now")
+            moved = counted(dates.displaced, "message")
+            self._problem(f"not in the old host's order: {moved}; it numbers them otherwise now")
         if self.box.final and self.whole:
             self._follow()
 
@@ -144,7 +146,7 @@ class _Session:
         for verb, lines in listing.malformed.items():
             self.whole = False
             self._problem(
-                f"{verb} has {len(lines)} lines that are none of a listing, such as {shown(lines[0].encode())!r}"
+                f"{verb} has {counted(len(lines), 'line')} outside of a listing, such as {shown(lines[0].encode())!r}"
             )
         for fault in listing.wrong:
             self.whole = False

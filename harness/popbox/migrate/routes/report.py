@@ -9,6 +9,7 @@ from typing import Any
 from popbox.migrate.oldhost.findings import shown
 from popbox.migrate.routes.compare import Answer, Difference
 from popbox.migrate.routes.work import Outcome
+from popbox.printable import counted
 
 SCHEMA = "popbox.migrate.routes/1"
 SHOWN = 50
@@ -69,7 +70,7 @@ def as_text(outcome: Outcome, seconds: float, *, everything: bool = False) -> It
         sum(outcome.asked.values()), outcome.count("changed"), outcome.count("not judged"), outcome.count("added")
     )  # fmt: skip
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.asked.items()))
-    yield f"{total} addresses in {seconds:.1f} s ({kinds})"
+    yield f"{counted(total, 'address', 'addresses')} in {seconds:.1f} s ({kinds})"
     more = f"; {added} are known to the new host alone, which the old one refused" if added else ""
     yield f"{total - changed - unjudged - added} the same, {changed} changed, {unjudged} not judged{more}"
 

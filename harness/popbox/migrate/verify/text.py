@@ -14,6 +14,7 @@ from rich.text import Text
 from popbox.migrate.verify.naming import clean
 from popbox.migrate.verify.report import Report, SideReport
 from popbox.migrate.verify.result import ASPECTS, Box, Finding, Named, Verdict
+from popbox.printable import counted
 
 FILES = "Files were compared: what these servers hand out by their rules. That logins are taken is NOT proved."
 NAMED_EACH = 5  # our choice: findings of one kind a box; all are in JSON and HTML
@@ -97,17 +98,19 @@ def summary(report: Report) -> Iterator[str]:
     if not report.content:
         yield "Content was NOT compared (--no-content)."
     if report.resumed:
-        yield f"{report.resumed} boxes are from the state file of an earlier run."
+        yield f"From the state file of an earlier run: {counted(report.resumed, 'box', 'boxes')}."
     if noted := [box for box in report.boxes if box.equal and box.findings]:
         kinds = ", ".join(sorted({finding.kind for box in noted for finding in box.findings}))
-        yield f"{len(noted)} equal boxes have notes ({kinds}), which are no differences: -v and the reports show them"
+        boxes = counted(len(noted), "equal box", "equal boxes")
+        yield f"{boxes} with notes ({kinds}), which are no differences: -v and the reports show them"
     yield from clients(report)
     for o in report.oracles:
         right = "as foreseen" if o.again == o.expected else f"WRONG: {o.expected} were foreseen"
         yield f"oracle {o.client}, {clean(o.login)}: {o.first} from the old host, then {o.again} from the new: {right}"
     yield (
-        f"{found.boxes} boxes in {report.took_s:.1f} s: {found.equal} equal, {found.different} different, "
-        f"{found.unavailable} could not be judged; {found.messages_old} messages on the old host, "
+        f"{counted(found.boxes, 'box', 'boxes')} in {report.took_s:.1f} s: {found.equal} equal, "
+        f"{found.different} different, {found.unavailable} could not be judged; "
+        f"{counted(found.messages_old, 'message')} on the old host, "
         f"{found.messages_new} on the new; {found.read_octets} octets read"
     )
 
@@ -122,12 +125,13 @@ def clients(report: Report) -> Iterator[str]:
     """What clients that leave mail on the server will do."""
     found = report.totals
     yield (
-        f"clients that go by UIDL (getmail, fetchmail --uidl, Outlook, Thunderbird, mpop) will download {found.uidl} "
-        f"messages, {found.uidl_known} of them again"
+        f"clients that go by UIDL (getmail, fetchmail --uidl, Outlook, Thunderbird, mpop) will download "
+        f"{counted(found.uidl, 'message')}, {found.uidl_known} of them again"
     )
     yield (
-        f"clients that go by the last number will download {found.number_again} messages again and never see "
-        f"{found.number_missed}; at worst, had they fetched only a part, {found.worst_again} and {found.worst_missed}"
+        f"clients that go by the last number will download {counted(found.number_again, 'message')} again and never "
+        f"see {found.number_missed}; at worst, had they fetched only a part, {found.worst_again} and "
+        f"{found.worst_missed}"
     )
 
 

@@ -13,6 +13,7 @@ from popbox.hosts.readiness import left
 from popbox.journey.join.rules import ask
 from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.sent import Sent
+from popbox.printable import counted
 from popbox.result import Observation
 from popbox.run.context import Context
 from popbox.run.verbs.play import play
@@ -57,7 +58,7 @@ def dialogue(context: Context, name: str, transcript: str, token: str, deadline:
         context.offered.append(sent)
         if sent.accepted:
             context.sent[name] = sent
-    said = differs or f"{len(wire.log)} lines as expected; the last answer: {submitted.reply}"
+    said = differs or f"{counted(len(wire.log), 'line')} as expected; the last answer: {submitted.reply}"
     evidence = {"token": token, "decided at": submitted.command}
     return Observation(passed=not differs, said=said, hint=hint, transcript=wire.transcript(), evidence=evidence)
 

@@ -12,6 +12,7 @@ from popbox.hosts.base import CHAIN
 from popbox.hosts.readiness import left, wait_until
 from popbox.ledger import TOKEN_FIELD
 from popbox.ledger.pickup import sizes_of
+from popbox.printable import counted
 from popbox.result import Observation
 from popbox.run.context import Context
 from popbox.run.verbs.play import play
@@ -32,7 +33,7 @@ def telnet(context: Context, spec: Telnet, deadline: float) -> Observation:
         if not spec.session or spec.hang_up:
             wire.hang_up()
     said = differs or _in_time(spec, time.monotonic() - began)
-    whole = f"{len(wire.log) - before} lines as expected"
+    whole = f"{counted(len(wire.log) - before, 'line')} as expected"
     return Observation(passed=not said, said=said or whole, hint=hint, transcript=wire.transcript()[before:])
 
 

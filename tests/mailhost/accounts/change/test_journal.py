@@ -255,6 +255,13 @@ def test_a_box_comes_back_only_to_a_place_that_is_free_and_is_no_link(hands: Hos
     assert tree(hands.layout.popboxes) == before
 
 
+def test_a_box_comes_back_beside_others_of_its_domain(hands: HostEffects) -> None:
+    kept = old_box(hands, "ann").rename(hands.layout.popboxes / "kept")
+    old_box(hands)
+    journal.replay([Step("bring", f"popboxes/{kept.name}", "popboxes/d-com/ann")], hands)
+    assert sorted(one.name for one in (hands.layout.popboxes / "d-com").iterdir()) == ["ann", "joe"]
+
+
 def test_directories_above_a_box_that_is_purged_go_where_they_are_empty(hands: HostEffects) -> None:
     old_box(hands)
     old_box(hands, "ann")

@@ -75,7 +75,7 @@ def test_mail_that_comes_between_the_passes(old: Path, tmp_path: Path) -> None:
     message(box, f"{LONG_AGO}.99.old.example.net", 99)
     arrived = message(here, "1700000000.1.new.example.net", 500)
     (here / f"cur/{LONG_AGO - 1}.1.old.example.net:2,S").unlink()  # fetched and deleted on the new host
-    assert "copied 1 messages" in passed(old, new)
+    assert "copied 1 message" in passed(old, new)
     assert (here / f"new/{LONG_AGO - 2}.2.old.example.net").exists(), "only the final pass moves"
     assert (here / f"new/{LONG_AGO - 4}.4.old.example.net").exists(), "only the final pass removes"
     said = passed(old, new, "--final")
@@ -221,7 +221,7 @@ def test_a_message_that_changes_while_it_is_read_waits_for_the_next_pass(
     assert final.return_value == 1
     assert re.search(r"not done: joe@domain.com: /\S+: \d+ octets came, \d+ were announced", final.output)
     monkeypatch.undo()
-    assert "copied 1 messages" in passed(old, tmp_path / "new")
+    assert "copied 1 message" in passed(old, tmp_path / "new")
     assert same_mail(old / OLD_JOE, tmp_path / "new" / NEW_JOE)
 
 

@@ -58,7 +58,7 @@ def test_an_mbox_becomes_a_maildir_and_follows_the_old_one(tmp_path: Path) -> No
     start = MBOX.index("From tim")
     third = "From x@y Sun Sep  9 01:46:40 2001\nSubject: third, and older\n\nthree\n\n"
     (old / "home/ben/Mailbox").write_text(MBOX[start:] + third)
-    assert "copied 1 messages" in passed(old, new)
+    assert "copied 1 message" in passed(old, new)
     assert names < set(tree_of(new / "popboxes/users-example/ben")), "names stay, and nothing goes before --final"
     os.utime(old / "home/ben/Mailbox")
     assert "removed 1" in passed(old, new, "--final")

@@ -106,7 +106,7 @@ def test_a_second_run_follows_until_courier_has_been_at_work(place: Path) -> Non
     gone.unlink()
     code, said = export(place, "courier")
     assert code == 0, said
-    assert "copied 1 messages" in said
+    assert "copied 1 message" in said
     assert "removed 1" in said
     second = parse(file.read_bytes())
     assert (second.after, second.validity, len(second.rows)) == (first.after, first.validity, len(first.rows))

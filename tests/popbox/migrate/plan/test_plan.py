@@ -95,16 +95,14 @@ def test_times_are_those_of_the_reports(tmp_path: Path) -> None:
     text = sheet("--ttl", "86400", *(str(word) for pair in reports for word in pair))
     assert "1:00:00 measured: 9 messages, 2.0 KiB]" in text
     assert "0:45 measured: 9 messages, 2.0 KiB, 2 PROBLEMS" in text
-    assert "1:15 measured: 1 boxes, 2 messages" in text
+    assert "1:15 measured: 1 box, 2 messages" in text
     assert "2:00 of copying and comparing as measured" in text
     assert "24:00:00 (the TTL given)" in text
-    assert "all 1 boxes were equal" in text
+    assert "all of 1 box equal" in text
     assert "Do not switch" not in text
 
 
-@pytest.mark.parametrize(
-    ("equal", "content", "said"), [(False, True, "1 boxes were different"), (True, False, "content")]
-)
+@pytest.mark.parametrize(("equal", "content", "said"), [(False, True, "1 box different"), (True, False, "content")])
 def test_it_says_not_to_switch(tmp_path: Path, equal: bool, content: bool, said: str) -> None:
     text = " ".join(sheet("--verify-report", str(verified(tmp_path / "v", equal, content))).split())
     assert said in text

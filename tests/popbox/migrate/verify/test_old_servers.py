@@ -275,7 +275,7 @@ def test_odd_replies_that_lose_nothing_are_named_and_are_no_difference(against: 
     assert (code, box["verdicts"]) == (0, RIGHT)
     assert [f["kind"] for f in box["findings"]] == ["reply"]
     assert said in box["findings"][0]["said"]
-    assert "1 equal boxes have notes (reply)" in report["output"]
+    assert "1 equal box with notes (reply)" in report["output"]
 
 
 def test_a_new_host_that_refuses_stat_is_named(against: Against) -> None:

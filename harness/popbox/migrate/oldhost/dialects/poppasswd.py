@@ -11,6 +11,7 @@ from popbox.migrate.oldhost.dialects.text import file_of, login, numbered, text_
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import Login, OldHost
 from popbox.migrate.oldhost.tree import FILE, OldHostTree, look
+from popbox.printable import counted
 
 FOR_OTHERS = 0o004
 # The hashes that mailhost takes: des, md5, sha256, sha512, bcrypt, yescrypt, with its bounds on the work of one check
@@ -40,7 +41,7 @@ def read_poppasswd(tree: OldHostTree, host: OldHost, path: bytes, users: set[byt
         if line.strip() and not line.startswith(b"#"):
             _row(host, line.rstrip(b"\r"), Where(file_of(path), number), users, seen, weak)
     if weak:
-        host.wrong("login-des", weak[0], f"{len(weak)} logins of this file, this one first")
+        host.wrong("login-des", weak[0], f"{counted(len(weak), 'login')} of this file, this one first")
 
 
 def _row(

@@ -20,6 +20,7 @@ from popbox.migrate.oldhost.dialects.vpopmail_sql import SqlUsers
 from popbox.migrate.oldhost.findings import Where, shown
 from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, Login, OldHost, Route, Said, Store
 from popbox.migrate.oldhost.tree import DIRECTORY, FILE, DirEntry, OldHostTree, look
+from popbox.printable import counted
 
 FIELDS = (6, 7, 8)
 NO_POP, BOUNCE_MAIL = 0x02, 0x10
@@ -112,7 +113,7 @@ class VpopmailDomain:
         for fields, where in self.sql.of(self.name):
             self._row(fields, where, weak)
         if weak:
-            self.host.wrong("login-des", weak[0], f"{len(weak)} logins of this file, this one first")
+            self.host.wrong("login-des", weak[0], f"{counted(len(weak), 'login')} of this file, this one first")
         self._judge_mode(path)
         if self.sql.of(self.name):
             return True

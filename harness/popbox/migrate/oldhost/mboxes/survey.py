@@ -156,7 +156,7 @@ class _Survey:
         if not tight.spaced and not self.end.blank:
             return tight, tight.torn.all()
         if tight.tight > tight.spaced:
-            told = f"{tight.tight} messages begin without an empty line before, {tight.spaced} behind one"
+            told = f"without an empty line before them begin {tight.tight} messages of {tight.tight + tight.spaced}"
             return tight, [Doubt(0, told), *tight.torn.all()]
         return spaced, spaced.torn.all()
 

@@ -61,9 +61,7 @@ def sender(layout: Layout) -> Iterator[Finding]:
     now = time.time()
     waiting = [path for path, date in _dates(queue / "todo", deep=True) if now - date > WAITS_S]
     if waiting and all(now - date > IDLE_S for _, date in _dates(queue / "info", deep=False)):
-        text = (
-            f"{len(waiting)} messages have waited for more than {WAITS_S} s: qmail-send does not run, or stands still"
-        )
+        text = f"{len(waiting)} waiting for more than {WAITS_S} s: qmail-send does not run, or stands still"
         yield _state("error", "sender-frozen", "queue/todo", text)
 
 

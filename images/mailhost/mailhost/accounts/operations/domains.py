@@ -84,7 +84,7 @@ def remove(edit: Edit, domain: str, *, purge: bool = False) -> None:
     _unlist(edit, domain)
     edit.set_aside(edit.layout.popboxes / prefix, owners, purge=purge)
     fate = "removed" if purge else "kept in popboxes/.removed"
-    edit.say("remove", "domain", domain, f"{len(boxes)} boxes, {len(logins)} logins, mail {fate}")
+    edit.say("remove", "domain", domain, f"boxes: {len(boxes)}, logins: {len(logins)}, mail {fate}")
 
 
 def _list(edit: Edit, domain: str, prefix: str) -> None:

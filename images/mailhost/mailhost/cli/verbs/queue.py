@@ -19,6 +19,7 @@ import click
 
 from mailhost.accounts.change import hup
 from mailhost.cli import queued
+from mailhost.cli.common import counted
 from mailhost.cli.terminal import say, visible
 from mailhost.qmail import queue as real
 from mailhost.standin.queue.format import Damaged
@@ -86,7 +87,7 @@ def list_(home: Path, as_json: bool) -> None:
         return
     for message in messages:
         say(queued.lines(message))
-    say(f"{len(messages)} messages in the queue")
+    say(f"{counted(len(messages), 'message')} in the queue")
 
 
 def _number(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[int, ...]:
@@ -191,4 +192,4 @@ def _delete(store: Queue, numbers: tuple[int, ...]) -> None:
             _no_such(number)
     for number in numbers:
         store.remove(number)
-    say(f"deleted {len(numbers)} messages")
+    say(f"deleted {counted(len(numbers), 'message')}")
