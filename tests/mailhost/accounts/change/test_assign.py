@@ -108,6 +108,15 @@ def test_a_part_larger_than_any_of_ours_is_not_read(hands: HostEffects, monkeypa
     assert len(os.listdir("/proc/self/fd")) == opened, "also of one that is refused nothing stays open"
 
 
+@pytest.mark.parametrize("name", ["domain.com~", "Domain.com", "folder.example"])
+def test_what_is_no_part_of_a_domain_is_named(hands: HostEffects, name: str) -> None:
+    """It would count twice, or end the change in the middle."""
+    path = hands.layout.parts / name
+    path.mkdir() if name == "folder.example" else path.touch()
+    with pytest.raises(InputError, match=f"^users/domains/{name}: is not a file named like a domain"):
+        assign.part_files(hands.layout)
+
+
 def test_without_users_domains_the_hint_is_init(hands: HostEffects) -> None:
     hands.layout.parts.rmdir()
     with pytest.raises(BusyError, match=r"missing; `mailhost init` makes it"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +166,12 @@ def test_a_sender_that_may_not_be_told_is_named(hands: HostEffects, monkeypatch:
     monkeypatch.setattr(hup, "hup", refused)
     with pytest.raises(HostError, match="may not be signalled by this user: send it HUP"):
         journal.replay([Step("hup")], hands)
+
+
+def test_a_sender_whose_lock_is_gone_is_given_the_whole_time(tmp_path: Path) -> None:
+    began = time.monotonic()
+    hup.settle(tmp_path, 1, 0.02)
+    assert time.monotonic() - began >= 0.02
 
 
 def because(why: Exception, cause: Exception | None = None) -> Exception:
