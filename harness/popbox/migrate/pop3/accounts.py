@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
@@ -14,6 +14,7 @@ from popbox.migrate.pop3.twice import Once
 from popbox.reading import opened
 
 LOGIN_OCTETS, PASSWORD_OCTETS = 1024, 4096  # our choice: far beyond what any server takes
+MOST_SHOWN = 50  # our choice: of more rows that cannot be used only the number is told
 MOST_OCTETS = 4 << 30  # our choice: a file of accounts is read a row at a time
 SIDES = ("old", "new")
 COLUMNS = ("login", "password", "old_login", "old_password", "new_login", "new_password")
@@ -36,13 +37,20 @@ class Unusable(UnusableError):
         """``where`` may end with a line number."""
         super().__init__(f"{where}: {rule}")
 
+    @classmethod
+    def of(cls, shown: Sequence[Unusable], more: int) -> Unusable:
+        """One error for several of a file: a line for each that is shown, and how many ``more`` there are."""
+        made = cls("", "")
+        made.args = ("\n".join([*(str(one.args[0]) for one in shown), *([f"and {more:,} more"] if more else [])]),)
+        return made
+
 
 def load(path: Path, wanted: Callable[[str], bool] = lambda _: True) -> list[Account]:
     """Accounts in the order of the file, or of the names in the directory; those whose old login is ``wanted``.
 
     Raises:
-        Unusable: a file or line cannot be used, or a login stands twice, also among those that are not wanted here;
-            names it and the rule.
+        Unusable: a file or lines cannot be used, or a login stands twice, also among those that are not wanted here;
+            names each line and its rule.
     """
     try:
         accounts, rows = _from_directory(path, wanted) if path.is_dir() else _from_csv(path, wanted)
@@ -89,19 +97,24 @@ def _rows(path: Path, file: Iterable[str], wanted: Callable[[str], bool]) -> tup
     header = [name.strip() for name in next(rows, [])]
     _check_header(path, header)
     accounts: list[Account] = []
-    once = Once()
+    once, shown, more = Once(), list[Unusable](), 0
     for row in rows:
         if not row:
             continue
         where = f"{path}: line {rows.line_num}"
-        if len(row) != len(header):
-            raise Unusable(where, f"{len(row)} fields where the header has {len(header)}")
         count += 1
-        account = _account(where, dict(zip(header, row, strict=True)).get)
+        try:
+            account = _account(where, header, row)
+        except Unusable as error:
+            more += len(shown) == MOST_SHOWN
+            shown += [error] if len(shown) < MOST_SHOWN else []
+            continue
         for new, login in enumerate((account.old_login, account.new_login)):
             once.note((SIDES[new], login), 2 * rows.line_num + new)
         if wanted(account.old_login):
             accounts.append(account)
+    if shown:
+        raise Unusable.of(shown, more)
     if double := once.twice():
         (first, _), (line, new) = (divmod(place, 2) for place in double)
         raise Unusable(f"{path}: line {line}", f"the {SIDES[new]} login stands in line {first} already")
@@ -120,9 +133,11 @@ def _check_header(path: Path, header: list[str]) -> None:
             raise Unusable(where, f"needs the column {what}, or old_{what} and new_{what}")
 
 
-def _account(where: str, value: Callable[[str], str | None]) -> Account:
+def _account(where: str, header: list[str], row: list[str]) -> Account:
     """The fields of a row; ``login`` and ``password`` stand in for what a side does not have of its own."""
-    found = []
+    if len(row) != len(header):
+        raise Unusable(where, f"{len(row)} fields where the header has {len(header)}")
+    value, found = dict(zip(header, row, strict=True)).get, []
     for what, most in (("login", LOGIN_OCTETS), ("password", PASSWORD_OCTETS)):
         for side in SIDES:
             text = value(f"{side}_{what}") or value(what) or ""

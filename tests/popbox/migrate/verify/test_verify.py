@@ -315,6 +315,20 @@ def test_bad_accounts_are_refused_by_line_and_rule(tmp_path: Path, content: str)
         load(tmp_path / "a.csv")
 
 
+def test_all_rows_that_cannot_be_used_are_named_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("login,password\nann\nbob,x\n,y\njim,\n" + "x\n" * 49)
+    with pytest.raises(Unusable) as refused:
+        load(file)
+    said = str(refused.value).splitlines()
+    assert said[:3] == [
+        f"{file}: line 2: 1 fields where the header has 2",
+        f"{file}: line 4: the old login is empty",
+        f"{file}: line 5: the old password is empty",
+    ]
+    assert (len(said), said[-1]) == (51, "and 2 more")
+
+
 def test_accounts_with_sides_of_their_own_and_from_a_directory(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("\ufefflogin,password,new_login\r\nann,pw,ann@d.example\r\n\r\nbob,p w,\r\n")
