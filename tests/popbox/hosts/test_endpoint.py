@@ -138,6 +138,7 @@ def test_an_address_is_read_as_docker_reads_it(named: str, whole: str) -> None:
         "tcp://here:x",
         "tcp://::1:2375",
         "/a.sock",
+        "tcp://[::1",
     ],
 )
 def test_what_is_no_address_is_refused_with_what_one_looks_like(named: str) -> None:
@@ -181,6 +182,28 @@ def test_an_engine_with_tls_is_asked_with_its_files(tmp_path: Path, monkeypatch:
         said = {unavailable({**named, variable: "1"}) for variable in ("DOCKER_TLS_VERIFY", "DOCKER_TLS")}
         server.shutdown()
     assert said == {"what answers is Podman Engine, which has no BuildKit for `docker compose build`"}, "it was asked"
+
+
+def test_a_name_that_python_does_not_look_up_is_no_engine() -> None:
+    why = unavailable({**PATH, "DOCKER_HOST": f"tcp://{'a' * 64}:1"})
+    assert why == f"the engine does not answer ({'a' * 64} is no name of a host)"
+
+
+@pytest.mark.parametrize("said", ["", "null", "[{}]", '[{"Endpoints": {"docker": null}}]', "\\377"])
+def test_a_context_without_an_engine_is_named(said: str, tmp_path: Path) -> None:
+    (tmp_path / "docker").write_text(f"#!/bin/sh\nprintf '{said}'\n")
+    (tmp_path / "docker").chmod(0o755)
+    why = unavailable({"PATH": f"{tmp_path}:{PATH['PATH']}"})
+    assert why == "`docker context inspect` names no engine: the context in use has no endpoint of docker"
+
+
+@pytest.mark.parametrize("said", [{}, [], "x", None, {"ApiVersion": "x.y"}])
+def test_what_answers_as_no_engine_does_is_called_so(
+    engine: str, said: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "said", said)
+    why = unavailable({**PATH, "DOCKER_HOST": engine})
+    assert why == f"the engine cannot be asked (what answers is no engine): {engine}"
 
 
 @pytest.mark.docker

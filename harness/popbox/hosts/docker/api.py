@@ -13,6 +13,8 @@ from requests.exceptions import JSONDecodeError
 import docker
 from popbox.errors import HostError
 
+_STRANGE = (ValueError, LookupError, TypeError)  # what the library says of an answer that it does not understand
+
 
 class Api(APIClient):
     """An engine's API. No answer, and a question that the engine itself fails at, are a HostError.
@@ -59,8 +61,10 @@ class Client(docker.DockerClient):
             self.api = Api(base_url, **settings)
         except HostError:
             raise
-        except (DockerException, OSError) as error:
-            raise _ours(error) or HostError(f"the engine cannot be asked ({reason(error)}): {base_url}") from error
+        except (DockerException, OSError, ValueError) as error:
+            strange = isinstance(error.__cause__ or error, _STRANGE)
+            why = "what answers is no engine" if strange else reason(error)
+            raise _ours(error) or HostError(f"the engine cannot be asked ({why}): {base_url}") from error
 
 
 def reason(error: BaseException) -> str:

@@ -31,8 +31,7 @@ CONNECT_S = 5.0
 CONTAINER = re.compile(r"^(?:\S+ ){3}\S*/containers/([0-9a-f]{64})/\S+ /etc/hosts ", re.MULTILINE)
 """In mountinfo(5), where a container's own /etc/hosts comes from; the engine's machine mounts other parts of it."""
 DAEMON_HINT = "popbox needs an engine whose published ports it can reach"
-
-
+NO_ADDRESS = "{} is no address of an engine: unix:///PATH is one, or tcp://HOST:PORT"
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 
 
@@ -52,21 +51,28 @@ def endpoint(environ: Mapping[str, str]) -> Endpoint:
     files in DOCKER_CERT_PATH or, without it, in DOCKER_CONFIG or ``~/.docker``.
 
     Raises:
-        HostError: the context or a file of TLS cannot be read.
+        HostError: it is no address, or the context or a file of TLS cannot be read.
     """
     if named := environ.get("DOCKER_HOST", "").strip():
         tls = _tls(environ)
         return Endpoint(_whole(named, 2376 if tls else 2375), tls, bool(environ.get("DOCKER_TLS_VERIFY")))
     asked = ["docker", "context", "inspect"]
     try:
-        done = subprocess.run(asked, env=of_docker(environ), capture_output=True, text=True, check=False, timeout=ASK_S)
+        done = subprocess.run(asked, env=of_docker(environ), capture_output=True, check=False, timeout=ASK_S)
     except FileNotFoundError:
         raise HostError("the program `docker` is not installed") from None
     except subprocess.TimeoutExpired:
         raise HostError(f"`{' '.join(asked)}` did not end within {ASK_S:.0f} s") from None
     if done.returncode:
-        raise HostError(f"`{' '.join(asked)}`: {done.stderr.strip()}")
-    (context,) = json.loads(done.stdout)
+        raise HostError(f"`{' '.join(asked)}`: {done.stderr.decode(errors='replace').strip()}")
+    try:
+        return _of_context(json.loads(done.stdout))
+    except (ValueError, LookupError, TypeError):  # a context of Kubernetes alone, or another program of that name
+        raise HostError(f"`{' '.join(asked)}` names no engine: the context in use has no endpoint of docker") from None
+
+
+def _of_context(said: Any) -> Endpoint:
+    (context,) = said
     found: dict[str, Any] = context["Endpoints"]["docker"]
     has_tls = bool(context.get("TLSMaterial", {}).get("docker"))
     return Endpoint(
@@ -120,7 +126,7 @@ def reached_at(environ: Mapping[str, str]) -> str:
         HostError: no published port of that engine can be reached from here.
     """
     named = endpoint(environ)
-    at = urlsplit(named.host)
+    at = _parts(named.host)
     if at.scheme == "unix":
         return HERE
     if at.scheme == "ssh":
@@ -130,20 +136,29 @@ def reached_at(environ: Mapping[str, str]) -> str:
         )
     port = _port(at)
     if at.scheme != "tcp" or not at.hostname or not port:
-        raise HostError(f"{named.host} is no address of an engine: unix:///PATH is one, or tcp://HOST:PORT")
+        raise HostError(NO_ADDRESS.format(named.host))
     try:
         with socket.create_connection((at.hostname, port), CONNECT_S) as peer:
             address: str = peer.getpeername()[0]
     except OSError as error:
         raise HostError(f"the engine does not answer ({error.strerror or error}): {named.host}") from error
+    except UnicodeError as error:  # Python's, before it asks for a label that is empty or longer than 63 octets
+        raise HostError(f"the engine does not answer ({at.hostname[:80]} is no name of a host)") from error
     return address
 
 
 def _whole(named: str, port: int) -> str:
     """An address with scheme and port: TCP where it names no scheme, and there ``port`` where it names none."""
     whole = named if "://" in named else f"tcp://{named}"
-    at = urlsplit(whole)
+    at = _parts(whole)
     return f"{whole}:{port}" if at.scheme == "tcp" and at.hostname and not at.path and _port(at) is None else whole
+
+
+def _parts(named: str) -> SplitResult:
+    try:
+        return urlsplit(named)
+    except ValueError:  # a bracket that is not closed
+        raise HostError(NO_ADDRESS.format(named)) from None
 
 
 def _port(at: SplitResult) -> int | None:
