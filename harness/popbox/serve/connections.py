@@ -103,6 +103,9 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event))
+        if self.cycle:  # its body was no HTTP: what the application says of the request is not sent as well
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()
 
 

@@ -222,3 +222,12 @@ def test_the_limit_of_open_files_is_raised_or_respected(soft: int, hard: int, ro
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, preexec_fn=limit, timeout=120
     )
     assert done.stdout.split() == [str(room), str(after)]
+
+
+def test_a_body_that_is_no_http_is_refused_once_and_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """The application may answer at the same moment: it is not asked whether the body can be read."""
+    with serving(Connection) as port, socket.create_connection(("127.0.0.1", port), 60) as peer:
+        peer.sendall(b"POST /ok HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        said = b"".join(iter(lambda: peer.recv(4_096), b""))
+    assert (said.count(b"HTTP/1.1 "), said[:12]) == (1, b"HTTP/1.1 400")
+    assert not [one for one in caplog.records if one.exc_info]
