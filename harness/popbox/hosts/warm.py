@@ -1,7 +1,7 @@
-"""``mailhost commands`` kept running on the mail host: it has imported everything, and forks for each command.
+"""``mailhost commands`` kept running on the mail host: it imports what a verb needs once, and forks for each command.
 
 A scenario asks ``mailhost`` some ten times. Each call as a program of its own costs 110 ms, nearly all of it imports,
-and more through ``docker compose exec``; this way 10 ms, with the same code in a process of its own.
+and more through ``docker exec``; this way 10 ms, with the same code in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -101,13 +101,19 @@ class Warm:
     """Warm Pythons of one place: as many as there are commands at the same time, started when first needed."""
 
     def __init__(
-        self, mailhost: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, *, more: bool = False
+        self,
+        mailhost: list[str] | Callable[[], list[str]],
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        more: bool = False,
     ) -> None:
-        """``mailhost`` is the command line that runs the command of that name on the mail host.
+        """``mailhost`` is the command line that runs the command of that name on the mail host, or finds it out.
 
         ``more``: it is known that several commands come, so that the first one, too, is worth a warm Python.
         """
-        self._mailhost, self._cwd, self._env = mailhost, cwd, env
+        self._mailhost = mailhost if callable(mailhost) else lambda: mailhost
+        self._cwd, self._env = cwd, env
         self._lock, self._idle, self._closed = threading.Lock(), list[_Helper](), False
         self._asked = 1 if more else 0
 
@@ -144,7 +150,7 @@ class Warm:
         try:
             return self.run(argv, stdin, within_s)
         except Cold:
-            done = run_bounded([*self._mailhost, *argv], within_s=within_s, env=self._env, stdin=stdin, cwd=self._cwd)
+            done = run_bounded([*self._mailhost(), *argv], within_s=within_s, env=self._env, stdin=stdin, cwd=self._cwd)
             return done.returncode, done.stdout, done.stderr
 
     def _take(self) -> _Helper:
@@ -158,7 +164,7 @@ class Warm:
                     return helper
                 helper.end()
         try:
-            return _Helper(self._mailhost, self._cwd, self._env)
+            return _Helper(self._mailhost(), self._cwd, self._env)
         except (OSError, TimeoutError) as error:
             raise Cold(str(error)) from error
 

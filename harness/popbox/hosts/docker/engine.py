@@ -118,11 +118,11 @@ def _no_package() -> str:
         return f"there is no image {LOCAL_BASE}, and the notqmail package repository does not answer"
 
 
-def qmail_base(settings: Settings) -> str:
+def qmail_base(engine: docker.DockerClient, settings: Settings) -> str:
     """The image with qmail that QMAIL_BASE of compose.yaml names; empty for the package."""
     if settings.qmail_base:
         return settings.qmail_base
-    with suppress(ImageNotFound), closing(client(settings.environ, ANSWER_S)) as engine:
+    with suppress(ImageNotFound):
         engine.images.get(LOCAL_BASE)
         return LOCAL_BASE
     return ""
