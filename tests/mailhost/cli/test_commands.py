@@ -52,6 +52,15 @@ def test_each_line_is_a_command_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert listed[0] == 0, "an earlier command's failure has changed nothing for this one"
 
 
+def test_what_a_verb_needs_is_imported_once_and_of_no_other_verb(tmp_path: Path) -> None:
+    listed = line("--home", str(tmp_path), "domain", "list")
+    told = [sys.executable, "-X", "importtime", "-m", "mailhost", "commands"]
+    done = subprocess.run(told, input=b"\n".join([listed, listed]), capture_output=True, check=True)
+    imported = [each.split()[-1] for each in done.stderr.splitlines()]
+    assert imported.count(b"mailhost.cli.common") == 1
+    assert b"mailhost.accounts.exposed" not in imported, "only `follow` needs it"
+
+
 def test_a_short_question_to_the_rules_is_answered_as_the_program_does_from_files_read_now(tmp_path: Path) -> None:
     home, asked = str(tmp_path / "home"), b"joe@a.example\nann@a.example\n@\n\xff\nno newline"
     explain = line("--home", home, "explain", "--batch", stdin=asked)
