@@ -21,7 +21,7 @@ from popbox.hosts.remote import Remote, RemoteHost
 from popbox.hosts.state import Registry
 from popbox.operate import serving
 from popbox.operate.target import kept_here
-from popbox.report import html, run_report
+from popbox.report import run_report
 from popbox.report.live import Screen, screen
 from popbox.report.text import checklist, summary, wrong
 from popbox.result import Report, Result, Verdict
@@ -199,8 +199,8 @@ def _outputs(wish: Options) -> dict[Path, Form]:
         click.UsageError: a folder cannot be made.
     """
     folder = wish.report
-    wanted: list[tuple[Path | None, Form]] = [(wish.json, run_report.as_json), (wish.html, html.render)]
-    wanted += [(folder / "report.json", run_report.as_json), (folder / "report.html", html.render)] if folder else []
+    wanted: list[tuple[Path | None, Form]] = [(wish.json, run_report.as_json), (wish.html, _html)]
+    wanted += [(folder / "report.json", run_report.as_json), (folder / "report.html", _html)] if folder else []
     paths = {path: form for path, form in wanted if path}
     for path in paths:
         try:
@@ -208,6 +208,12 @@ def _outputs(wish: Options) -> dict[Path, Form]:
         except OSError as error:
             raise click.UsageError(f"{path}: {error.strerror}") from error
     return paths
+
+
+def _html(report: Report) -> str:
+    from popbox.report import html  # it brings jinja2, a tenth of all that a run imports
+
+    return html.render(report)
 
 
 def _write(outputs: dict[Path, Form], choice: Choice, began: datetime, results: list[Result]) -> None:

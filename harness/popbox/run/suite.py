@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from threading import Lock
 
 from popbox.hosts.base import Host, closing
@@ -31,7 +33,7 @@ def run_all(
     """
     with _Hosts(start) as hosts, ThreadPoolExecutor(jobs, "scenario") as pool:
         try:
-            yield from _in_order(files, hosts, pool, watcher)
+            yield from _in_order(files, hosts, pool, jobs, watcher)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             hosts.close()
@@ -39,18 +41,31 @@ def run_all(
 
 
 def _in_order(
-    files: list[ScenarioFile], hosts: _Hosts, pool: ThreadPoolExecutor, watcher: Watcher | None
+    files: list[ScenarioFile], hosts: _Hosts, pool: ThreadPoolExecutor, jobs: int, watcher: Watcher | None
 ) -> Iterator[Result]:
-    """Those that need a host of their own begin first: they take longest, and the shared host comes up then."""
+    """Those with a host of their own, which compute, and the others, which wait for mail, begin in turns.
+
+    Of the first, which take longest, half as many as run at a time begin before the shared host comes up.
+    """
     running: dict[int, Future[Result]] = {}
-    own = {number: file for number, file in enumerate(files) if file.scenario.needs.own_host}
-    for number, file in own.items():
-        running[number] = pool.submit(_on_its_own, file, hosts, watcher)
-    if len(own) < len(files):
-        shared = hosts.shared = hosts.start(own_disk=False)
-        running |= {n: pool.submit(run, file, shared, watcher) for n, file in enumerate(files) if n not in own}
+    own = [number for number, file in enumerate(files) if file.scenario.needs.own_host]
+    others = [number for number, file in enumerate(files) if not file.scenario.needs.own_host]
+    early, later = own[: max(1, jobs // 2)], own[max(1, jobs // 2) :]
+    for number in early:
+        running[number] = pool.submit(_on_its_own, files[number], hosts, watcher)
+    if others:
+        hosts.shared = hosts.start(own_disk=False)
+    for pair in zip_longest(others, later):
+        for number, work in zip(pair, (_on_the_shared, _on_its_own), strict=True):
+            if number is not None:
+                running[number] = pool.submit(work, files[number], hosts, watcher)
     for number in range(len(files)):
         yield running[number].result()
+
+
+def _on_the_shared(file: ScenarioFile, hosts: _Hosts, watcher: Watcher | None) -> Result:
+    assert hosts.shared is not None
+    return run(file, hosts.shared, watcher)
 
 
 def _on_its_own(file: ScenarioFile, hosts: _Hosts, watcher: Watcher | None) -> Result:
@@ -58,7 +73,7 @@ def _on_its_own(file: ScenarioFile, hosts: _Hosts, watcher: Watcher | None) -> R
     own_disk = file.scenario.needs.own_disk
     if hosts.shared is not None and not own_disk and unmet(file.scenario, hosts.shared):
         return run(file, hosts.shared, watcher)
-    with closing(hosts.start(own_disk)) as host:
+    with hosts.one(own_disk) as host:
         return run(file, host, watcher)
 
 
@@ -85,6 +100,14 @@ class _Hosts:
         if closed:
             host.close()
         return host
+
+    @contextmanager
+    def one(self, own_disk: bool) -> Iterator[Host]:
+        """A host for one scenario, which goes with it."""
+        with closing(self.start(own_disk)) as host:
+            yield host
+        with self._lock, suppress(ValueError):  # `close` has taken it
+            self._up.remove(host)
 
     def close(self) -> None:
         """Remove all of them; harmless for those that are gone."""

@@ -156,6 +156,17 @@ def test_no_host_is_brought_up_for_what_the_shared_one_cannot_run(
     assert len(hosts) == 2, "one shared, one for the first"
 
 
+def test_what_waits_for_mail_begins_between_what_has_a_host_of_its_own(
+    tmp_path: Path, faked: Callable[..., list[FakeHost]]
+) -> None:
+    begun: list[str] = []
+    hosts = faked(lambda file: begun.append(file.scenario.title))
+    own = (True, True, False, True, False)
+    assert len(list(run_all(files(tmp_path, own), started(hosts), jobs=1))) == 5  # type: ignore[arg-type]
+    assert begun == ["0", "2", "1", "4", "3"]
+    assert [host.closed for host in hosts] == [1] * 4, "none is asked again to go"
+
+
 @pytest.mark.parametrize(("host", "jobs"), [("local", LOCAL_JOBS), ("docker", JOBS)])
 def test_images_are_built_once_and_before_any_host_starts(
     host: Literal["local", "docker"], jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
