@@ -121,7 +121,8 @@ def test_find_prints_the_files_that_hold_a_text(tmp_path: Path) -> None:
         "popboxes/joe/Maildir/new/1",
         "popboxes/joe/Maildir/new/2",
     ]
-    assert find(tmp_path, "no-such-folder") == []
+    assert find(tmp_path, "popboxes/joe/Maildir/new/2", "popboxes/link")[0][1:] == (b"token 10\n", True)
+    assert find(tmp_path, "no-such-folder", "popboxes/link", "popboxes/joe/Maildir/new/2/below") == []
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

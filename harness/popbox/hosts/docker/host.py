@@ -189,8 +189,8 @@ class DockerHost:
         """See Host."""
         return self._find(("popboxes",), needles)
 
-    def _find(self, folders: tuple[str, ...], needles: tuple[str, ...]) -> list[Found]:
-        status, out, err = self._mailhost("pop3", ["find", *folders], "".join(needles).encode())
+    def _find(self, folders: tuple[str, ...], needles: tuple[str, ...], side: Service = "pop3") -> list[Found]:
+        status, out, err = self._mailhost(side, ["find", *folders], "".join(needles).encode())
         if status:
             raise HostError(
                 f"looking for mail on {self.describe()} ended with {status}: {err.decode(errors='replace')}"
@@ -199,7 +199,11 @@ class DockerHost:
         return [Found(DirEntry(*entry), base64.b64decode(octets), readable) for entry, octets, readable in lines]
 
     def read(self, path: str) -> bytes:
-        """See Host."""
+        """See Host. By the warm Python where it can, which takes a tenth of the time of a program in a container."""
+        with suppress(HostError):  # `cat` says what is wrong
+            for one in self._find((path,), (), self._side(path)):
+                if one.entry.path == path and one.readable:
+                    return one.octets
         return self._exec_must(self._side(path), "cat", "--", f"{HOME}/{path}")
 
     def write(self, path: str, octets: bytes) -> None:

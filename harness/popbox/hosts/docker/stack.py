@@ -73,7 +73,7 @@ class Stack(DockerCompose):
     def compose_command_property(self) -> list[str]:
         """Nothing is left to the shell's COMPOSE_... or to a file `.env`: neither the project nor a file nor a profile.
 
-        A host without a file of ours is a deployment that was found: commands run in its containers, by its name.
+        A host without a file of ours is a deployment that was found: it is asked by its name.
         """
         files = [Path(self.context, "compose.yaml"), *([self.labels_path] if self.labels_path.exists() else [])]
         named = ["--project-name", self._record.place, "--project-directory", str(self.context)]

@@ -119,8 +119,8 @@ def _become(argv: list[str], files: tuple[BinaryIO, ...]) -> NoReturn:
 def find(home: Path, folders: tuple[str, ...]) -> None:
     """Print every file below FOLDER that holds one of the texts.
 
-    FOLDER is a directory below the home, such as popboxes. The texts are lines on stdin, each searched for with its
-    line end; with none every file is printed. A file is a line of JSON:
+    FOLDER is a directory below the home, such as popboxes, or a file. The texts are lines on stdin, each searched for
+    with its line end; with none every file is printed. A file is a line of JSON:
     [[path below the home, mode, uid, gid, octets, modified], content in base64, whether it could be read].
     A file that cannot be read is printed without its content.
     """
@@ -133,6 +133,9 @@ def find(home: Path, folders: tuple[str, ...]) -> None:
 
 
 def _walk(top: Path) -> Iterator[str]:
+    with suppress(OSError):  # what cannot be looked at is not shown, here and below
+        if top.is_file():
+            yield str(top)
     for place, _, names in os.walk(top):
         for name in names:
             yield f"{place}/{name}"
