@@ -1,16 +1,21 @@
-"""What a reader does in a session: nothing is deleted that it has not had, and mail that stays has a limit."""
+"""What a reader does in a session: it deletes nothing that it has not had. And where the last fetch ends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from popbox.clients.bulk_pop3 import BulkPop3
+from popbox.clients.wire import Address
 from popbox.errors import PopboxError
+from popbox.load.books.journal import Journal
 from popbox.load.plan.model import AnyReader, Fetcher, Hoarder, Poller
-from popbox.load.plan.spec import Box
+from popbox.load.plan.spec import Box, Spec
+from popbox.load.stage import drain
+from popbox.load.stage.drain import GIVES_UP, Drain
 from popbox.load.users.boxes import Mailbox, handle
 
 
@@ -86,3 +91,28 @@ def test_what_a_broken_session_has_not_fetched_is_fetched_before_it_goes() -> No
     assert visit(server, box, plan) == ["b", "c"]
     assert server.there == ["c"]
     assert box.unsure == set()
+
+
+@pytest.mark.parametrize(("opens", "unread"), [("", True), ("@load-5.", False)], ids=["none opens", "some open"])
+def test_the_last_fetch_ends_where_no_box_opens_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: str, unread: bool
+) -> None:
+    """Twenty rude users had 200 boxes wait for half a minute each, and the run was not judged anyway."""
+    nowhere, table = Address("127.0.0.1", 1), {"title": "t", "for": "1s", "user": {"a": {"kind": "sender", "rate": 1}}}
+    accounts = {"domains": 20, "mailboxes": 10}
+    spec = Spec("r", {**table, "accounts": accounts}, nowhere, nowhere, "secret", str(tmp_path), 1)
+
+    def visit(_: Drain, box: Mailbox, __: object) -> None:
+        if not opens or opens not in box.box.address:
+            raise PopboxError("waited 30.0 s")
+
+    monkeypatch.setattr(Drain, "_visit", visit)
+    monkeypatch.setattr(drain, "PARALLEL", 1)  # else a thread that has to wait decides how many fail in a row
+    with Journal(tmp_path, "drain") as journal:
+        told = Drain(spec, journal, lambda: None).run(tmp_path, 0.0)
+    tried = [one for one in told if one.endswith("waited 30.0 s")]
+    if unread:
+        assert len(tried) == GIVES_UP
+        assert told[-1] == f"{201 - GIVES_UP} boxes were not read any more, as {GIVES_UP} in a row could not be"
+    else:
+        assert len(told) == len(tried) == 191

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from popbox.load.users.boxes import Mailbox, fetch
 TIMEOUT_S = 30.0
 PAUSE_S = 0.5  # our choice: between two looks at boxes that lack something
 PARALLEL = 8  # our choice
+GIVES_UP = 3 * PARALLEL  # our choice: so many boxes that fail in a row, after the time for it is over, end the fetch
 HURRY_S = 10.0  # our choice: so often the host is told to try at once what it has put off
 Arrived = Callable[[str, str], None]  # a token, and the box that it came to, or the address that its report names
 
@@ -34,13 +35,15 @@ class Drain:
         self._spec, self._journal, self._hurry = spec, journal, hurry
         self._until = math.inf
         self._lock = threading.Lock()
-        self._sessions = 0
+        self._sessions = self._in_a_row = 0
 
     def run(self, folder: Path, within_s: float, *, complete: bool = True, hurried: bool = False) -> list[str]:
         """Read all boxes, then again those that lack something, for at most ``within_s``; failures in words.
 
         ``complete``: the journals say all that was accepted; else all boxes are read again until the time is over.
-        ``hurried``: what was not read by then is not read at all; else each box is read once, however long it takes.
+        ``hurried``: what was not read by then is not read at all; else each box is read once, however long it takes,
+        unless ``GIVES_UP`` in a row cannot be read then: where guesses make all logins of their address wait, each
+        of the others would take half a minute, and a run with a box that was not read is not judged anyway.
         """
         deadline, hurry_at = time.monotonic() + within_s, 0.0
         self._until = deadline if hurried else math.inf
@@ -57,22 +60,29 @@ class Drain:
             if time.monotonic() > hurry_at:
                 self._hurry()
                 hurry_at = time.monotonic() + HURRY_S
-            failed = self._read(wanted, arrived)
+            failed = self._read(wanted, arrived, deadline)
             owing = set().union(*owed.values(), failed) if complete else set(boxes)
             if not owing or time.monotonic() > deadline:
-                return [f"{box}: {why}" for box, why in sorted(failed.items())]
+                return list(_told(failed))
             wanted = [boxes[one] for one in sorted(owing) if one in boxes] + [boxes[self._spec.reports_to.address]]
             time.sleep(PAUSE_S)
 
-    def _read(self, wanted: Iterable[Mailbox], arrived: Arrived) -> dict[str, str]:
+    def _read(self, wanted: Iterable[Mailbox], arrived: Arrived, deadline: float) -> dict[str, str]:
+        """Box -> why it could not be read; empty where it was not tried."""
         failed: dict[str, str] = {}
 
         def one(box: Mailbox) -> None:
+            if time.monotonic() > deadline and self._in_a_row >= GIVES_UP:
+                failed[box.box.address] = ""
+                return
             try:
                 if time.monotonic() < self._until:
                     self._visit(box, arrived)
+                    self._in_a_row = 0
             except PopboxError as error:
                 failed[box.box.address] = str(error).splitlines()[0]
+                with self._lock:
+                    self._in_a_row += 1
 
         with ThreadPoolExecutor(PARALLEL) as pool:
             try:
@@ -113,6 +123,13 @@ class _Notes:
         self.drain.write(event, **fields)
         if fields.get("token"):
             self.arrived(str(fields["token"]), str(fields["note"]) if event == "bounce" else self.box)
+
+
+def _told(failed: dict[str, str]) -> Iterator[str]:
+    """What ``Drain._read`` could not read, in words."""
+    yield from (f"{box}: {why}" for box, why in sorted(failed.items()) if why)
+    if unread := sum(not why for why in failed.values()):
+        yield f"{unread} boxes were not read any more, as {GIVES_UP} in a row could not be"
 
 
 def _books(folder: Path) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
