@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,6 +22,16 @@ def be(name: str, value: object, kind: Any, wanted: str) -> None:
     """
     if not isinstance(value, kind):
         raise UnusableError(f"{name}={value!r}: {wanted} is wanted")
+
+
+def seconds(name: str, value: object) -> None:
+    """Go on only with a length of time that ends: for NaN and infinity there is no moment at which it is over.
+
+    Raises:
+        UnusableError: it is none.
+    """
+    if not isinstance(value, float | int) or not 0 <= value < math.inf:
+        raise UnusableError(f"{name}={value!r}: {SECONDS} is wanted")
 
 
 def step(verb: str, spec: Any, within_s: float) -> Step:

@@ -10,6 +10,7 @@ Every pytest run of the environment imports this module: what it needs for hosts
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections import Counter
@@ -62,9 +63,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers that scenario items carry, for ``-m "not docker"``."""
     config.stash[SETTINGS] = Settings.from_environment(os.environ, partial(_say, config))
+    _check_places(config)
     config.addinivalue_line("markers", "docker: needs a Docker engine")
     config.addinivalue_line("markers", "realqmail: runs the real qmail programs")
     config.addinivalue_line("markers", f"{OWN_HOST}(small_disks=False): a mail host for this test alone, to be broken")
+
+
+def _check_places(config: pytest.Config) -> None:
+    """Refuse folders that cannot be what they are for, before the first test.
+
+    Raises:
+        UsageError: scenarios would be left out without a word, or the reports be lost at the end of the run.
+    """
+    for folder in config.getini("popbox_scenarios"):
+        if not folder.is_dir():
+            raise pytest.UsageError(f"popbox_scenarios: {folder} is no directory")
+    if report := config.getoption("popbox_report"):
+        try:
+            report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise pytest.UsageError(f"--popbox-report {report}: {error.strerror}") from error
+        if not os.access(report, os.W_OK | os.X_OK):
+            raise pytest.UsageError(f"--popbox-report {report}: {os.strerror(errno.EACCES)}")
 
 
 def _say(config: pytest.Config, line: str) -> None:

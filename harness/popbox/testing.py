@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from popbox.arguments import A_SENT, AN_ADDRESS, SECONDS, be, step
+from popbox.arguments import A_SENT, AN_ADDRESS, be, seconds, step
 from popbox.clients.pop3 import Pop3
 from popbox.clients.secret import MASK
 from popbox.clients.wire import Address
@@ -255,7 +255,7 @@ class MailHost:
     def session(self, mailbox: Mailbox, timeout_s: float = 10.0) -> Pop3:
         """A POP3 session, logged in. It is closed without QUIT at the test's end: only QUIT deletes or moves."""
         be("mailbox", mailbox, Mailbox, "a Mailbox, as `mailbox()` makes one,")
-        be("timeout_s", timeout_s, float | int, SECONDS)
+        seconds("timeout_s", timeout_s)
         session = Pop3(self.pop3, timeout_s)
         self._sessions.append((mailbox.login, session))
         self._run.context.played.append((len(self._run.steps), session.wire))  # the ledger reads what it fetched
@@ -299,7 +299,7 @@ class MailHost:
         be("subject", subject, str | re.Pattern | None, "a string or a compiled pattern")
         be("from_", from_, str | None, "an address")
         be("since", since, Mark | None, "what `mark()` gave")
-        be("within_s", within_s, float | int, SECONDS)
+        seconds("within_s", within_s)
         began = time.monotonic()
         box, wanted = arrival.Box.of(self._host, str(to)), arrival.Wanted(subject, from_)
         known = since.names if since else frozenset[str]()

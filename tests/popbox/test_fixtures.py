@@ -118,6 +118,9 @@ def test_wanted(mailbox, send_mail, mailhost, pop3):
     lambda host, box: box.wait(subject=3),
     lambda host, box: box.wait(since=3),
     lambda host, box: box.wait(within_s="5"),
+    lambda host, box: box.wait(within_s=float("nan")),
+    lambda host, box: box.wait(within_s=float("inf")),
+    lambda host, box: box.wait(within_s=-1),
     lambda host, box: host.wait(7),
     lambda host, box: host.mark(7),
     lambda host, box: host.messages(7),
@@ -144,10 +147,10 @@ def test_not_in_the_mail(mailhost, ask):
 def test_a_failure_ends_at_the_line_of_the_test_and_shows_its_sessions_and_no_others(project: pytest.Pytester) -> None:
     project.makepyfile(FAILING)
     done = project.runpytest_subprocess("--popbox-report=report")
-    done.assert_outcomes(failed=28)
+    done.assert_outcomes(failed=31)
     text = done.stdout.str()
     by_test = dict(zip(*[iter(re.split(r"\n_{3,} (test_\S+) _{3,}\n", text)[1:])] * 2, strict=True))
-    assert len(by_test) == 28
+    assert len(by_test) == 31
     for name, shown in by_test.items():
         ours = "popbox/testing.py:" in shown or "popbox/message/" in shown
         assert ours is (name == "test_fault_of_popbox"), shown

@@ -57,6 +57,18 @@ def test_an_unknown_world_is_a_usage_error(project: pytest.Pytester) -> None:
     done.stdout.fnmatch_lines(["*popbox_worlds: 'mars/qmail' is no world; write for example local/standin*"])
 
 
+def test_a_folder_that_cannot_be_used_is_a_usage_error_before_any_test(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_other(): pass")
+    taken = project.makefile(".txt", taken="")
+    result = project.runpytest_subprocess("--popbox-report", str(taken))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --popbox-report */taken.txt: File exists"])
+    (project.path / "scenarios").rmdir()
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: popbox_scenarios: */scenarios is no directory"])
+
+
 def test_other_toml_files_are_left_alone(project: pytest.Pytester) -> None:
     (project.path / "pyproject.toml").write_text("")
     (project.path / "scenarios/deeper").mkdir()
