@@ -42,6 +42,11 @@ class _Output(_Name):
     """A file to write, ``-`` for standard output; one that cannot be is known before the work of hours begins."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As ``_Name``.
+
+        Raises:
+            click.BadParameter: it cannot be written, or ``_Name`` refuses it.
+        """
         name = super().convert(value, param, ctx)
         if name != "-" and (why := _unwritable(Path(name))):
             self.fail(f"{name}: cannot be written: {why}", param, ctx)

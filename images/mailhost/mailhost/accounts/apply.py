@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailhost.accounts.change.edit import Edit
+from mailhost.accounts.errors import InputError
 from mailhost.accounts.model import Accounts, Domain, Mailbox
 from mailhost.accounts.operations import domains, forwards, logins, mailboxes
 from mailhost.accounts.operations.mailboxes import MailboxRequest
@@ -98,21 +99,32 @@ class _Boxes:
             self._take_away()
         before = len(self.refused.found)
         for local, box in self.wanted.mailboxes.items():
-            there = self.there.mailboxes.get(local)
-            with self.refused.noting(("domains", self.name, "mailboxes", local), mailbox_table(self.name, local)):
-                if there is None:
-                    self._add(local, box)
-                elif not self._same(there, box):
-                    self._change(local, there, box)
+            try:
+                self._declare(local, box)
+            except InputError as why:
+                table = mailbox_table(self.name, local)
+                self.refused.note(("domains", self.name, "mailboxes", local), table, str(why))
         for local, targets in self.wanted.forwards.items():
-            path = ("domains", self.name, "forwards", local)
-            with self.refused.noting(path, f"[domains.{bare(self.name)}.forwards]: {bare(local)}"):
-                if local not in self.there.forwards:
-                    forwards.add(self.edit, local, self.name, list(targets))
-                elif self.there.forwards[local] != targets:
-                    forwards.replace(self.edit, local, self.name, targets)
+            try:
+                self._forward(local, targets)
+            except InputError as why:
+                table = f"[domains.{bare(self.name)}.forwards]: {bare(local)}"
+                self.refused.note(("domains", self.name, "forwards", local), table, str(why))
         if len(self.refused.found) == before:  # what leads to an address that is refused tells nothing more
             self._lead()
+
+    def _declare(self, local: str, box: Mailbox) -> None:
+        there = self.there.mailboxes.get(local)
+        if there is None:
+            self._add(local, box)
+        elif not self._same(there, box):
+            self._change(local, there, box)
+
+    def _forward(self, local: str, targets: tuple[str, ...]) -> None:
+        if local not in self.there.forwards:
+            forwards.add(self.edit, local, self.name, list(targets))
+        elif self.there.forwards[local] != targets:
+            forwards.replace(self.edit, local, self.name, targets)
 
     def _lead(self) -> None:
         """Aliases and the catchall, to what is there now."""
