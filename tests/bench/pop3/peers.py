@@ -75,7 +75,7 @@ class Peer:
         """Start, and wait until the port takes connections.
 
         Raises:
-            SystemExit: it does not, in 30 s.
+            SystemExit: it does not, in 30 s, or another program does.
         """
         environment = {**os.environ, **self.environment}
         for command in [*self.helpers, self.command]:
@@ -93,6 +93,8 @@ class Peer:
             else:
                 break
         time.sleep(0.5)  # workers that are started beforehand; the session above
+        if any(process.poll() is not None for process in self.processes):
+            raise SystemExit(f"{self.name}: has ended; is port {self.port} another's?")
 
     def stop(self) -> None:
         """End it and its helpers."""

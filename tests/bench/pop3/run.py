@@ -2,6 +2,7 @@
 
 ``python tests/bench/pop3/run.py [--rounds N] [--only NAME,...] [--work NAME,...] [--json FILE]``; as root, since the
 peers change their uid. A peer that is not installed is named as missing. The load generator is load.c, compiled here.
+Each figure is the median of the rounds, and of a ratio the median of the rounds' own ratios, with the range of both.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from peers import Peer, courier, dovecot, floor, mailfront, popbox, qmail
 
 HERE = Path(__file__).parent
 HASH = "DmIMm9e5Hc8ic"
+ROUND_CPU_S = 1.0
+"""What leaves the boxes as they were is done until it has cost this much CPU: 0.1 s says a ratio to a tenth at best."""
+
 # Memory where there is such a folder: the disk of a small machine is not what is measured.
 FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -113,11 +117,14 @@ def one(program: Path, peer: Peer, work: Work, octets: int) -> dict[str, float]:
     """One measured run: CPU ms a session (or MB), sessions a second."""
     if work.mode == "hold":
         return {"cost": hold(program, peer, work, octets), "rate": 0.0}
-    before = peer.cpu_s()
-    result = load(program, peer, work, octets, work.sessions)
+    before, seconds, sessions, more = peer.cpu_s(), 0.0, 0, True
+    while more:
+        seconds += load(program, peer, work, octets, work.sessions)["seconds"]
+        sessions += work.sessions
+        more = work.mode in ("stat", "fetch") and peer.cpu_s() - before < ROUND_CPU_S
     time.sleep(0.3)  # processes that serve one session end after it
     spent = peer.cpu_s() - before
-    return {"cost": spent * 1000 / work.sessions, "rate": work.sessions / result["seconds"], "p99": result["p99_ms"]}
+    return {"cost": spent * 1000 / sessions, "rate": sessions / seconds}
 
 
 def read_all(program: Path, home: Path, work: Work, octets: int) -> dict[str, float]:
@@ -129,7 +136,7 @@ def read_all(program: Path, home: Path, work: Work, octets: int) -> dict[str, fl
     return {"cost": found["cpu_s"] * 1000, "rate": 0.0}
 
 
-def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str, dict[str, float]]:
+def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str, list[dict[str, float]]]:
     """One row: all peers, interleaved; a fresh set of boxes for each round where the work deletes."""
     home = Path(tempfile.mkdtemp(prefix="popbox-bench-", dir=FOLDER))
     home.chmod(0o755)
@@ -182,9 +189,7 @@ def measure(work: Work, rounds: int, only: set[str], programs: Path) -> dict[str
         for peer in peers:
             peer.stop()
         shutil.rmtree(home, ignore_errors=True)
-    return {
-        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for name, runs in results.items()
-    }
+    return results
 
 
 def forget(home: Path) -> None:
@@ -237,22 +242,33 @@ def main() -> None:
         given.json.write_text(json.dumps(table, indent=1) + "\n")
 
 
-def show(work: Work, row: dict[str, dict[str, float]]) -> None:
-    """One row: cost of each, and ours against the best peer."""
-    cells = [
-        f"{name} {result['cost']:.3g}" + (f" ({result['rate']:,.0f}/s)" if result["rate"] else "")
-        for name, result in row.items()
-    ]
+def show(work: Work, row: dict[str, list[dict[str, float]]]) -> None:
+    """One row: cost of each, and ours against the best peer and the floors."""
+    costs = {name: [run["cost"] for run in runs] for name, runs in row.items()}
+    for name, runs in row.items():
+        rate = statistics.median(run["rate"] for run in runs)
+        print(f"{work.name}: {name} {spread(costs[name])}" + (f", {rate:,.0f}/s" if rate else ""))
+    ours = costs.get("popbox")
+    if ours is None:
+        return
     floors = [name for name in ("floor", "floor-files", "readall") if name in row]
-    others = [result["cost"] for name, result in row.items() if not name.startswith("popbox") and name not in floors]
-    ratio = (
-        f"; best peer / popbox = {min(others) / max(row['popbox']['cost'], 1e-9):.2f}"
-        if others and "popbox" in row
-        else ""
-    )
-    for name in floors if "popbox" in row else ():
-        ratio += f"; popbox / {name} = {row['popbox']['cost'] / row[name]['cost']:.2f}"
-    print(f"{work.name}: {', '.join(cells)}{ratio}; goal: {work.goal}", flush=True)
+    others = {
+        name: statistics.median(costs[name]) for name in row if not name.startswith("popbox") and name not in floors
+    }
+    best = [min(others, key=others.__getitem__)] if others else []
+    ratios = [f"{name} / popbox {spread(divided(costs[name], ours))}" for name in best]
+    ratios += [f"popbox / {name} {spread(divided(ours, costs[name]))}" for name in floors]
+    print(f"{work.name}: {'; '.join(ratios)}; goal: {work.goal}", flush=True)
+
+
+def divided(above: list[float], below: list[float]) -> list[float]:
+    """The ratio of each round."""
+    return [a / max(b, 1e-9) for a, b in zip(above, below, strict=True)]
+
+
+def spread(values: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from mailhost.accounts.change.prefixes import dash_cuts
@@ -56,14 +55,11 @@ def unchanged(there: Mailbox, box: Mailbox) -> bool:
 
     Aliases are seen to elsewhere.
     """
-    said = replace(
-        box,
-        login=there.login if box.login is None else box.login,
-        crypt=there.crypt if box.crypt is None else box.crypt,
-        aliases=there.aliases,
-        password_file=None,
+    return (
+        box.login in (None, there.login)
+        and box.crypt in (None, there.crypt)
+        and (box.extensions, box.delivery) == (there.extensions, there.delivery)
     )
-    return said == there
 
 
 def _lacks_password(there: Domain | None, local: str, box: Mailbox) -> bool:

@@ -64,6 +64,27 @@ def test_comments_and_broken_lines_survive_an_edit(tmp_path: Path) -> None:
     assert text == b"# ours\nb:y:u:/h/b\nnot a row\n\na:x:u:/h/a\nc:x:u:/h/c\n"
 
 
+def test_a_login_is_looked_for_in_the_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, asked = tmp_path / "p", list[bytes]()
+    path.write_bytes(line(row(b"a")) + line(row(b"c")))
+    seek = poppasswd.seek_sorted
+
+    def counted(descriptor: int, login: bytes) -> int:
+        asked.append(login)
+        return seek(descriptor, login)
+
+    monkeypatch.setattr(poppasswd, "seek_sorted", counted)
+    with PoppasswdEdit(path, "p") as rows:
+        for login in (b"a", b"b"):
+            rows.get(login)
+            rows.set(row(login, b"y"))
+        rows.reassigned()
+        with (tmp_path / "out").open("wb", buffering=0) as out:
+            rows.fill(out.fileno())
+    assert asked == [b"a", b"b"]
+    assert (tmp_path / "out").read_bytes() == line(row(b"a", b"y")) + line(row(b"b", b"y")) + line(row(b"c"))
+
+
 def test_rows_by_home(tmp_path: Path) -> None:
     path = tmp_path / "p"
     path.write_bytes(b"b:x:u:/h/a\na:x:u:/h/a\nc:x:u:/h/aa\nd:x:u:/g/h/a\ne:x:u:/h/a")

@@ -31,6 +31,8 @@ class Kind(Enum):
     CATCHALL = 2
     FOREIGN = 3
 
+    __hash__ = object.__hash__  # Enum's own is a Python call, and each line of each box is looked up by its kind
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:

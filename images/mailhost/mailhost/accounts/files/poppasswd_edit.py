@@ -41,6 +41,7 @@ class PoppasswdEdit:
     mark: Mark | None = None
     """The mark of the file before anything of it was read; None where there was none."""
     edits: dict[bytes, Row | None] = field(default_factory=dict)
+    _places: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
     _index: dict[bytes, int] | None = None
     _homes: dict[bytes, list[int]] | None = None
     _asked: int = 0
@@ -164,7 +165,7 @@ class PoppasswdEdit:
         if self.descriptor < 0:
             return 0, line
         if self.ordered:
-            return poppasswd.seek_sorted(self.descriptor, login), line
+            return self._place(login)[0], line
         last = os.pread(self.descriptor, 1, max(0, self.octets - 1))
         return self.octets, line if last in (b"", b"\n") else b"\n" + line
 
@@ -173,11 +174,20 @@ class PoppasswdEdit:
         if self.descriptor < 0:
             return None
         if self.ordered:
-            at = poppasswd.seek_sorted(self.descriptor, login)
-            return at if poppasswd.line_at(self.descriptor, at).startswith(login + b":") else None
+            at, there = self._place(login)
+            return at if there else None
         if self._index is None:
             self._index = poppasswd.index(self.descriptor)
         return self._index.get(login)
+
+    def _place(self, login: bytes) -> tuple[int, bool]:
+        """Where a login's line starts in an ordered file, or would start, and whether it is there; looked for once."""
+        found = self._places.get(login)
+        if found is None:
+            at = poppasswd.seek_sorted(self.descriptor, login)
+            there = poppasswd.line_at(self.descriptor, at).startswith(login + b":")
+            found = self._places[login] = at, there
+        return found
 
     def _row_at(self, start: int) -> Row:
         line = poppasswd.line_at(self.descriptor, start)

@@ -102,7 +102,9 @@ class Table:
 
     def texts(self, key: str, check: Callable[[str], object]) -> tuple[str, ...]:
         """A list of strings, or one string, as ``check`` makes each; empty where absent."""
-        value = self.keys.get(key, [])
+        if key not in self.keys:
+            return ()
+        value = self.keys[key]
         value = [value] if isinstance(value, str) else value
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             self.wrong('must be a list of strings, as in ["one", "two"]', key)
