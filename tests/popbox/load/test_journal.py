@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from popbox.errors import UnusableError
+from popbox.errors import HostError, UnusableError
 from popbox.load.books import samples
 from popbox.load.books.journal import NOTE_LENGTH, Journal, unfinished
 from popbox.load.books.judge import FOUND, judge
@@ -151,3 +151,12 @@ def test_a_journal_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.journal")
     with pytest.raises(UnusableError, match=r"no file: w\.journal"):
         incomplete_run(tmp_path)
+
+
+def test_a_journal_with_a_carriage_return_is_not_judged(tmp_path: Path) -> None:
+    """DuckDB finds no line ends in it, and says so in an error of another kind than of a full disk."""
+    Journal(tmp_path, "w").end()
+    path = tmp_path / "w.journal"
+    path.write_bytes(b"a\rb\n" + path.read_bytes())
+    with pytest.raises(HostError, match="not judged"), opened(tmp_path):
+        pass

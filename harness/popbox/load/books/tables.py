@@ -77,7 +77,7 @@ def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
     """The tables ``rows`` (all journals) and those that the verdict stands on, see ``TABLES``; removed afterwards.
 
     Raises:
-        HostError: the disk is full, or memory.
+        HostError: the disk is full, or memory, or a journal has carriage returns, which ours have not.
         KeyboardInterrupt: also where DuckDB heard of it first.
     """
     import duckdb
@@ -96,6 +96,7 @@ def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
         duckdb.TransactionException,
         duckdb.FatalException,
         duckdb.OutOfMemoryException,
+        duckdb.InvalidInputException,  # a carriage return in a journal: no writer of ours puts one there
     ) as error:
         raise HostError(f"{folder}: not judged: {str(error).splitlines()[0]}") from error
     except RuntimeError as error:
