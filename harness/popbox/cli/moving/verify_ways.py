@@ -51,15 +51,11 @@ def by_pop3(accounts_path: Path, content: bool, shard: Shard, options: dict[str,
     Raises:
         Unusable: the accounts file.
         click.BadParameter: an address or an option of TLS.
-        click.UsageError: a box would be compared with itself.
     """
     rows = accounts.load(accounts_path, shard.holds)
     if accounts.open_to_others(accounts_path):
         warn(f"{accounts_path} can be read by other users of this machine")
     work = Work(the_host("old", options), the_host("new", options), content)
-    same = next((row.old_login for row in rows if row.old_login == row.new_login), None)
-    if work.old.address == work.new.address and same is not None:
-        raise click.UsageError(f"--old and --new are one host: the box of {same} is always equal to itself")
     by_key = {(row.old_login, row.new_login): row for row in rows}
 
     def probe() -> None:
@@ -92,7 +88,10 @@ def by_files(
     Raises:
         click.UsageError: a tree is no host or the same for both, or a profile cannot be computed.
     """
-    if Path(trees[0]).resolve() == Path(trees[1]).resolve():
+    alike = all(
+        options[old] == options[new] for old, new in (("old_profile", "new_profile"), ("stands_for", "new_stands_for"))
+    )
+    if alike and Path(trees[0]).resolve() == Path(trees[1]).resolve():
         raise click.UsageError("--files: OLD and NEW are one tree, which is always equal to itself")
     profiles = [_profile(side, options[f"{side}_profile"]) for side in ("old", "new")]
     old = read(lambda: open_source(trees[0], options["stands_for"], environ))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from poplib import POP3
 
 import pytest
 from click.testing import CliRunner
-from tests.popbox.conformance.servers import PASSWORD
 from tests.popbox.migrate.conftest import Verify
 from tests.popbox.migrate.faults import JOE
 from tests.popbox.migrate.houses import ON_DISK, box, csv, moved, ours
@@ -37,11 +35,7 @@ def by_imap(maildir: Path) -> None:
 def test_messages_come_with_their_uidls_and_folders_are_told(place: Path, verify: Verify) -> None:
     box(place / "old", "ann", MESSAGES)
     with ON_DISK["courier"][0](place, place / "old") as one:
-        session = POP3(one.host, one.port, timeout=30)  # courier names the messages
-        session.user("ann")
-        session.pass_(PASSWORD)
-        session.uidl()
-        session.quit()
+        verify(one, one, csv(place / "a.csv", ["ann"]))  # a session: courier names the messages
     used = place / "old/ann/Maildir"
     assert (used / COURIER_IDS.decode()).exists(), "courier keeps its ids elsewhere now"
     by_imap(used)
