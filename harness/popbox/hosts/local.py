@@ -95,7 +95,9 @@ class LocalHost(LocalFiles):
         (self._root / "log").mkdir()
         if own_disk:
             self._no_disk = self._mount()
-        self._warm = join(self._record.id, [*PYTHON, "-m", "mailhost"], of_programs(self._environ))
+        self._warm = join(
+            self._record.id, [*PYTHON, "-m", "mailhost"], of_programs(self._environ, self._record.owner.mark)
+        )
         made = self.run("init", "--me", "mail.popbox.invalid")
         if made.code:
             raise HostError(f"mailhost init ended with {made.code}", tail(made.stderr))
@@ -373,6 +375,8 @@ class LocalHost(LocalFiles):
         for path in filter(os.path.ismount, self._disks()):
             run_bounded(["umount", "--lazy", str(path)], within_s=COMMAND_S, env=self._environ)
         kill_marked(self._record.id)
+        if not self._record.owner.lives():  # a command of the killed one, in a shared mailhost, would go on writing
+            kill_marked(self._record.owner.mark)
         if self._is_ours():
             remove_tree(self._root)
         self._registry.forget(self._record)

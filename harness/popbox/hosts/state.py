@@ -35,6 +35,11 @@ class Process:
         """The process that has ``pid`` now."""
         return cls(pid, _start_ticks(pid), here())
 
+    @property
+    def mark(self) -> str:
+        """For `kill_marked`: what stands in the environment of programs that the hosts of this process share."""
+        return f"{self.pid}.{self.started}"
+
     def lives(self) -> bool:
         """Whether that very process still runs; a zombie does not. Of one that cannot be seen from here: it does.
 

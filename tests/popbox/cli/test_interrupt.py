@@ -5,6 +5,8 @@ After KILL nothing is left when the next host has been started. One moment each;
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import random
@@ -22,7 +24,7 @@ from tests.popbox import ROOT
 
 from popbox.hosts import process
 from popbox.hosts.choose import sweep
-from popbox.hosts.state import Record, Registry
+from popbox.hosts.state import Process, Record, Registry
 from popbox.settings import Settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
@@ -68,6 +70,50 @@ def test_the_next_start_takes_away_what_a_killed_one_left_and_nothing_that_is_in
             child.terminate()
             child.communicate(timeout=60)
     assert left(open_tmp) == []
+
+
+AT_WORK = """
+import sys
+from pathlib import Path
+from popbox.hosts.local import LocalHost
+from popbox.hosts.state import Registry
+host = LocalHost.start(Registry(Path(sys.argv[1])))
+print(host.home(), flush=True)
+sys.stdin.readline()
+host.run("domain", "add", "late.example")
+"""
+
+
+def test_a_command_that_was_at_work_ends_before_its_home_goes(open_tmp: Path) -> None:
+    """It is run by a mailhost that several hosts share, and made the directory anew when that had been removed."""
+    argv, env = [sys.executable, "-c", AT_WORK, str(open_tmp / "popbox")], {**os.environ, "TMPDIR": str(open_tmp)}
+    child = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    home = Path(child.stdout.readline().strip())
+    with (home / "users/.mailhost/lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        child.stdin.write("\n")
+        child.stdin.flush()
+        deadline = time.monotonic() + 60
+        while not (waits := who_has(Path(lock.name))) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        child.kill()
+        child.communicate()
+        sweep(Settings(ROOT, open_tmp / "popbox", None))
+    assert waits
+    assert not any(one.lives() for one in waits)
+    assert left(open_tmp) == []
+
+
+def who_has(path: Path) -> list[Process]:
+    """The processes, but for ours, that have a file open."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it has ended since
+            if each.readlink() == path and each.parts[2] != str(os.getpid()):
+                found.append(Process.of(int(each.parts[2])))
+    return found
 
 
 def test_down_by_name_takes_that_one_and_says_so_first(open_tmp: Path) -> None:
