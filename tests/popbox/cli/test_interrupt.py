@@ -85,7 +85,7 @@ host.run("domain", "add", "late.example")
 
 
 def test_a_command_that_was_at_work_ends_before_its_home_goes(open_tmp: Path) -> None:
-    """It is run by a mailhost that several hosts share, and made the directory anew when that had been removed."""
+    """It is run by a mailhost that several hosts share, and made the directory again when that had been removed."""
     argv, env = [sys.executable, "-c", AT_WORK, str(open_tmp / "popbox")], {**os.environ, "TMPDIR": str(open_tmp)}
     child = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdin is not None
