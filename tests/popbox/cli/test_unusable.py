@@ -86,7 +86,7 @@ def test_an_output_where_another_user_may_not_write_is_known_too(tmp_path: Path)
     tmp_path.chmod(0o755)
     child = os.fork()
     if child == 0:
-        os.seteuid(65534)
+        os.setuid(65534)  # the real one: access(2) asks for it
         os._exit(_unwritable(tmp_path / "x") != "Permission denied")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
