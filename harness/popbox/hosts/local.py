@@ -189,7 +189,7 @@ class LocalHost(LocalFiles):
     def pause(self, service: Service, on: bool) -> None:
         """See Host."""
         process = self._process(service)
-        _signal(process, signal.SIGSTOP if on else signal.SIGCONT)
+        process.signal_group(signal.SIGSTOP if on else signal.SIGCONT)
         if on:
             wait_until(lambda: process.stopped() or not process.lives(), time.monotonic() + STOP_S)
             if not process.stopped():
@@ -282,10 +282,10 @@ class LocalHost(LocalFiles):
         """Signal a service and wait until it has ended; what outlives the deadline is killed."""
         self._ended.add(service)
         process = self._process(service)
-        _signal(process, number)
+        process.signal_group(number)
         while process.lives() and time.monotonic() < deadline:
             time.sleep(0.01)
-        _signal(process, signal.SIGKILL)
+        process.signal_group(signal.SIGKILL)
         if child := self._children.get(service):
             child.wait()
         while process.group_lives() and time.monotonic() < deadline:
@@ -367,8 +367,8 @@ class LocalHost(LocalFiles):
     def _take_away(self) -> None:
         leave(self._record.id, self._warm)
         for process in self._record.processes.values():
-            _signal(process, signal.SIGTERM)
-            _signal(process, signal.SIGCONT)  # a frozen one gets TERM only then
+            process.signal_group(signal.SIGTERM)
+            process.signal_group(signal.SIGCONT)  # a frozen one gets TERM only then
         deadline = time.monotonic() + STOP_S
         for service in DAEMONS.keys() & self._record.processes.keys():
             self._end(service, signal.SIGTERM, deadline)
@@ -389,12 +389,6 @@ class LocalHost(LocalFiles):
             return False
         ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
         return ours and self._root.name == f"popbox-{self._record.id}"
-
-
-def _signal(process: Process, number: signal.Signals) -> None:
-    """Signal the process group that ``process`` leads, if it is still that process."""
-    if process.lives():
-        os.killpg(process.pid, number)
 
 
 def _closed_to_popuser(path: Path) -> Path | None:

@@ -60,6 +60,12 @@ class Process:
         stats = (_stat(int(one.name)) for one in Path("/proc").iterdir() if one.name.isdigit())
         return any(fields and fields[0] not in "ZX" and int(fields[2]) == self.pid for fields in stats)
 
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal the group that this one leads, if it is still that very process, and one of this pid namespace."""
+        if self.seen_from_here() and self.lives():
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
     def stopped(self) -> bool:
         """Whether that very process lives and has been stopped, as by SIGSTOP."""
         return self.lives() and _stat(self.pid)[:1] == ["T"]

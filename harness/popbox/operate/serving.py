@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import signal
 import socket
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -149,9 +148,9 @@ def end(settings: Settings, name: str) -> str:
     serving = found(settings, name)
     if serving:
         deadline = time.monotonic() + STOP_S
-        _signal(serving, signal.SIGTERM)
+        serving.process.signal_group(signal.SIGTERM)
         wait_until(lambda: not serving.lives(), deadline)
-        _signal(serving, signal.SIGKILL)
+        serving.process.signal_group(signal.SIGKILL)
     for kind in KINDS:
         _file(settings, name, kind).unlink(missing_ok=True)
     return serving.url if serving else ""
@@ -222,9 +221,3 @@ def at() -> Address:
             return USUAL
     except OSError:
         return USUAL._replace(port=0)
-
-
-def _signal(serving: Serving, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        if serving.lives():
-            os.killpg(serving.process.pid, number)

@@ -36,24 +36,25 @@ def run(old: Path) -> tuple[Result, dict[str, Any], str, int]:
     return result, table, (to / "not-carried.txt").read_text(), len(list(to.glob("popboxes/*/*/Maildir/[cn]*/*")))
 
 
-def test_a_password_as_it_is_typed_may_hold_colons(old: Path) -> None:
-    """The last field of vpasswd goes to the end of the line (vcdb.c of vpopmail 5.4, vgetent)."""
+def with_tom(old: Path, rows: str) -> str:
+    """Rows of vpasswd more, and two messages for tom, who comes with both; what is left."""
     with (old / TOP[1:] / "vpasswd").open("a") as out:
-        out.write(f"tom:{HASH}:1:0:Tom:{TOP}/tom:NOQUOTA:a:b::c\n")
-    maildir(old / TOP[1:] / "tom/Maildir", 2)
-    _, domain, _, messages = run(old)
-    assert domain["mailboxes"]["tom"] == {"login": "tom@v.example", "crypt": HASH}
-    assert messages == 8
-
-
-def test_a_row_without_a_quota_opens_its_mailbox(old: Path) -> None:
-    """What a row lacks behind the directory is empty (vcdb.c of vpopmail 5.4, vauth_getpw)."""
-    with (old / TOP[1:] / "vpasswd").open("a") as out:
-        out.write(f"tom:{HASH}:1:0:Tom:{TOP}/tom\nana:{HASH}:1:0:Ana\n")
+        out.write(rows)
     maildir(old / TOP[1:] / "tom/Maildir", 2)
     _, domain, left, messages = run(old)
     assert domain["mailboxes"]["tom"] == {"login": "tom@v.example", "crypt": HASH}
     assert messages == 8
+    return left
+
+
+def test_a_password_as_it_is_typed_may_hold_colons(old: Path) -> None:
+    """The last field of vpasswd goes to the end of the line (vcdb.c of vpopmail 5.4, vgetent)."""
+    with_tom(old, f"tom:{HASH}:1:0:Tom:{TOP}/tom:NOQUOTA:a:b::c\n")
+
+
+def test_a_row_without_a_quota_opens_its_mailbox(old: Path) -> None:
+    """What a row lacks behind the directory is empty (vcdb.c of vpopmail 5.4, vauth_getpw)."""
+    left = with_tom(old, f"tom:{HASH}:1:0:Tom:{TOP}/tom\nana:{HASH}:1:0:Ana\n")
     assert "'ana' of v.example: its line cannot be read" in left
 
 
