@@ -61,6 +61,9 @@ def journey_of(port: int, query: str, since: int) -> dict[str, Any]:
 
 
 def cursor_of(port: int) -> int:
+    """The cursor behind all that the host showed until now; another server may have looked at it before this one."""
+    now = time.time()
+    until(lambda: (ask(port, "/readyz")[1]["recorder"]["whole_since"] or 0.0) >= now)
     return int(ask(port, "/v1/journeys?limit=1")[1]["cursor"])
 
 

@@ -26,19 +26,22 @@
     keys[event.key]();
   });
 
-  // What is new is said at most every 5 s.
+  // What is new is said at once, and at most every 5 s.
   const badge = document.querySelector("[data-live]"), news = document.getElementById("news");
   const state = (text) => { badge.hidden = false; badge.textContent = text; };
-  let unsaid = () => "", told = 0;
+  let unsaid = () => "", told = -5000, later = 0;
   const say = () => {
-    if (Date.now() - told < 5000) return;
+    const early_ms = told + 5000 - performance.now();
+    if (early_ms > 0) {
+      later = later || setTimeout(() => { later = 0; say(); }, early_ms);
+      return;
+    }
     const text = unsaid();
     if (!text) return;
     news.textContent = text;
-    told = Date.now();
+    told = performance.now();
     setTimeout(() => { news.textContent = ""; }, 4000);
   };
-  setInterval(say, 5000);
 
   // Parts of a page that the server makes again. What is open, and what has the focus, stays so.
   const keyOf = (one) => [one.closest("[data-recipient]")?.dataset.recipient, one.closest("[data-leg]")?.dataset.leg,
