@@ -9,6 +9,7 @@ write. What ends by KILL has counted nothing.
 
 from __future__ import annotations
 
+import os
 import shutil
 import site
 import subprocess
@@ -36,7 +37,10 @@ exclude_also =
 [html]
 directory = {folder}/html
 """
-START = "import os, coverage; os.environ.setdefault('COVERAGE_PROCESS_START', {config!r}); coverage.process_startup()\n"
+START = (
+    "import os; os.path.exists('/proc/{pid}') and (os.environ.setdefault('COVERAGE_PROCESS_START', {config!r}), "
+    "__import__('coverage').process_startup())\n"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -47,7 +51,7 @@ def main(arguments: list[str]) -> int:
     data.chmod(0o1777)
     CONFIG.write_text(SETTINGS.format(folder=FOLDER))
     start = Path(site.getsitepackages()[0]) / "popbox-coverage.pth"
-    start.write_text(START.format(config=str(CONFIG)))
+    start.write_text(START.format(pid=os.getpid(), config=str(CONFIG)))
     try:
         code = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
     finally:

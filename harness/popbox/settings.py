@@ -32,11 +32,15 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str], say: Callable[[str], None] = unsaid) -> Settings:
         """Read XDG_STATE_HOME and QMAIL_BASE; everything has a default.
 
+        A relative XDG_STATE_HOME is not used (XDG Base Directory): each directory would have hosts of its own.
+
         Raises:
             UnusableError: there is no place for state: a user without a home, and none is named.
         """
         try:
-            state_home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+            state_home = Path(environ.get("XDG_STATE_HOME", ""))
+            if not state_home.is_absolute():
+                state_home = Path.home().absolute() / ".local" / "state"
         except RuntimeError:
             raise UnusableError("this user has no home directory: set HOME or XDG_STATE_HOME") from None
         return cls(

@@ -48,6 +48,13 @@ def rendered(made: Stack) -> object:
     return config
 
 
+def test_a_relative_state_home_is_not_used(tmp_path: Path) -> None:
+    for state in ("state", "./state", ""):
+        settings = Settings.from_environment({"XDG_STATE_HOME": state})
+        assert settings.state == Path.home() / ".local/state/popbox"
+    assert Settings.from_environment({"XDG_STATE_HOME": str(tmp_path)}).state == tmp_path / "popbox"
+
+
 def test_the_names_come_from_the_documents() -> None:
     documented = {"COMPOSE_PROJECT_NAME", "POPBOX_ACCOUNTS", "POPBOX_TAG", "POPBOX_SMTP_PORT", "POPBOX_REQUIRE_TLS"}
     assert documented < set(unwanted())

@@ -17,7 +17,7 @@ VARIABLES = {  # what compose.yaml reads stands in images/README.md
     "popbox": {
         "QMAIL_BASE": "The image with `/var/qmail` on which the image with real qmail is built.",
         "POPBOX_TOKEN": "With `--allow-writes`: the token of writes over HTTP.",
-        "XDG_STATE_HOME": "Where popbox remembers the hosts that are up. Default: `~/.local/state`.",
+        "XDG_STATE_HOME": "Where popbox remembers the hosts that are up, an absolute path. Default: `~/.local/state`.",
     },
     "mailhost": {"MAILHOST_HOME": "The qmail home, where `--home` is not given."},
 }

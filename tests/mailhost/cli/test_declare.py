@@ -60,6 +60,17 @@ def test_plan_prints_a_table_and_changes_nothing(host: Host, file: Path) -> None
     assert host.tree() == before
 
 
+def test_plan_says_which_mailboxes_apply_would_refuse_without_generate(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "bare.toml"
+    for boxes, which in (("ann", "ann@d.com has"), ("ann bob cat", "ann@d.com and 2 more have")):
+        file.write_text("".join(f'[domains."d.com".mailboxes.{box}]\n' for box in boxes.split()))
+        rule = f"no password in {file}: say crypt or password_file there, or give `apply` --generate"
+        done = host.run("plan", str(file), "--json")
+        assert (done.exit_code, done.stderr) == (0, f"mailhost: {which} {rule}\n")
+    host.ok("apply", str(file), "--generate", str(tmp_path / "out.csv"))
+    assert host.run("plan", str(file)).output == "nothing to change\n"
+
+
 def test_what_is_not_declared_goes_aside_unless_kept(howto: Host, tmp_path: Path) -> None:
     howto.ok("domain", "alias", "domain.net", "domain.com")
     howto.ok("alias", "system", "root", "joe@domain.com")

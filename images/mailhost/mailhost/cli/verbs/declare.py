@@ -172,8 +172,14 @@ def plan(home: Path, file: Path, *, no_delete: bool, as_json: bool) -> None:
     source = Declaration(file, accounts_toml.octets_of(file))
     with _uncollected():
         wanted = source.accounts()
+    bare: list[str] = []
+
+    def new(address: str) -> str:
+        bare.append(address)
+        return UNMADE
+
     with editing(hands(home, None)) as edit, _uncollected():
-        apply_to(edit, _now(home), wanted, source, lambda address: UNMADE, delete=not no_delete)
+        apply_to(edit, _now(home), wanted, source, new, delete=not no_delete)
     changes = [(c.action, c.kind, c.name, c.detail) for c in edit.changes]
     if as_json:
         print_json([dict(zip(("action", "kind", "name", "detail"), row, strict=True)) for row in changes])
@@ -182,6 +188,9 @@ def plan(home: Path, file: Path, *, no_delete: bool, as_json: bool) -> None:
         click.echo(counted(len(changes), "change"))
     else:
         click.echo("nothing to change")
+    if bare:
+        which = f"{bare[0]} and {len(bare) - 1} more have" if len(bare) > 1 else f"{bare[0]} has"
+        note(f"{which} no password in {file}: say crypt or password_file there, or give `apply` --generate")
 
 
 @click.command()
