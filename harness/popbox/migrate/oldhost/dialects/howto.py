@@ -35,6 +35,8 @@ def read(tree: OldHostTree, host: OldHost, home: bytes) -> None:
         read_poppasswd(tree, host, path, users)
     if rows and not any(look(tree, path)[1] for path in files):
         why = "there is no such file, so who may log in is not in SOURCE; the mailboxes come locked"
+        if any(row.home.startswith(home + b"/mailnames/") for row in rows):
+            why += ". Plesk has the passwords in its database psa"
         host.lose(Where(file_of(files[0])), "the logins of all mailboxes", why)
     tree.prepare([row.home for row in rows] + [login.home for login in host.logins if login.home])
     add_routes(tree, host, rows, control)
@@ -123,6 +125,8 @@ class _Line:
         row = self.row
         if not row.wild:
             self._route(row.address[len(self.start) :], row.ext)
+        elif self._longer(b""):
+            pass  # of this domain a longer line takes every address, also where it refuses them all
         elif self.start.startswith(row.address):
             ext = row.ext + self.start[len(row.address) :]
             self._files(b"", ext)
