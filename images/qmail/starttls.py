@@ -137,11 +137,16 @@ def load(chain: str, key: str) -> object | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     try:
-        context.load_cert_chain(chain, key)
+        context.load_cert_chain(chain, key, no_pass_phrase)
     except OSError as why:
         log(f"cannot use {chain} with {key}: {unreadable(chain, key) or why}")
         return None
     return context
+
+
+def no_pass_phrase() -> str:
+    """In place of OpenSSL's own, which without a terminal takes standard input, the client, for the operator."""
+    raise OSError("the key is encrypted, and there is no one to ask for its pass phrase")
 
 
 def unreadable(*files: str) -> str:

@@ -15,6 +15,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from tests.popbox import ROOT
 
 PROGRAM = [sys.executable, "-IS", str(ROOT / "images/qmail/starttls.py")]
@@ -157,12 +163,16 @@ def test_a_renewed_certificate_counts_at_the_next_starttls(listen: Callable[...,
     assert running.ehlo()[0] == 250, "a session that runs goes on"
 
 
-@pytest.mark.parametrize("fault", ["no key", "another key"])
+@pytest.mark.parametrize("fault", ["no key", "another key", "encrypted key"])
 def test_without_a_usable_pair_mail_goes_on_in_clear(
     fault: str, listen: Callable[..., Listener], pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
     if fault == "no key":
         pair[1].unlink()
+    elif fault == "encrypted key":  # its pass phrase is not the client's to give
+        plain = load_pem_private_key(pair[1].read_bytes(), None)
+        locked = plain.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"MAIL FROM:<>"))
+        pair[1].write_bytes(locked)
     else:
         pair[1].write_bytes(AUTHORITY.issue_cert("other.example.net").private_key_pem.bytes())
     session = client(listen())

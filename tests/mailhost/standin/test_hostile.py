@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,26 @@ def test_what_is_said_ahead_of_tls_is_forgotten(home: Home, serve: Serve) -> Non
         with context.wrap_socket(peer, server_hostname="localhost") as secure:
             secure.sendall(b"RCPT TO:<joe@d.com>\r\n")
             assert secure.recv(100) == b"503 MAIL first (#5.5.1)\r\n"
+
+
+def test_a_peer_that_resets_inside_the_handshake_leaves_its_place_to_others(home: Home, serve: Serve) -> None:
+    pem = home.path / "cert.pem"
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    server = serve("--cert", str(pem), "--sessions", "2")
+    for waits in (True, True, False, False):
+        with socket.create_connection(("127.0.0.1", server.port), WITHIN_S) as peer:
+            peer.recv(100)
+            peer.sendall(b"STARTTLS\r\n")
+            if waits:
+                assert peer.recv(100) == b"220 ready for tls\r\n"
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    for _ in range(2):
+        wait_for(lambda: server.talk(b"QUIT\r\n").startswith(b"220"), "a place")
+    with socket.create_connection(("127.0.0.1", server.port), WITHIN_S) as one:
+        assert one.recv(100).startswith(b"220")
+        wait_for(lambda: server.talk(b"QUIT\r\n").startswith(b"220"), "both places")
+    assert server.stop() == 0
+    assert "trouble" not in server.log
 
 
 @pytest.mark.needs("root")  # who must not be led astray

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from mailhost.system.tls import server_context
 
@@ -69,3 +77,22 @@ def test_a_key_of_another_certificate_is_an_error(pair: tuple[Path, Path], tmp_p
         server_context(pair[0], other)
     with pytest.raises(FileNotFoundError):
         server_context(pair[0], tmp_path / "none")
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from mailhost.system.tls import server_context
+server_context(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_an_encrypted_key_is_an_error_and_no_one_is_asked(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """OpenSSL itself asks at the terminal, and where there is none it reads the phrase from standard input."""
+    locked, plain = tmp_path / "locked.pem", load_pem_private_key(pair[1].read_bytes(), None)
+    locked.write_bytes(plain.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
+    argv = [sys.executable, "-c", LOAD, str(pair[0]), str(locked)]
+    done = subprocess.run(argv, input=b"secret\n", capture_output=True, check=False, start_new_session=True)
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"OSError: the key is encrypted, and a server has no one to ask for its pass phrase\n")
+    assert b"Enter PEM" not in done.stderr

@@ -154,17 +154,6 @@ def first_context(options: Options, log: Log) -> ssl.SSLContext | None:
         return None
 
 
-def renew(context: ssl.SSLContext, options: Options) -> None:
-    """Use the current certificate for new sessions.
-
-    Raises:
-        CannotStart: the certificate cannot be used; the old one stays.
-        OSError: it changed again while it was read.
-    """
-    tls_context(options)  # try it first: half of a pair, once loaded, would break every handshake
-    context.load_cert_chain(str(options.certificate), options.key)
-
-
 def allow_descriptors(sessions: int) -> None:
     """Raise the limit of open files, as far as allowed: a session may hold a socket and a file, a delivery four.
 
@@ -317,10 +306,10 @@ class _Server:
                 self._reception.tls = tls_context(self._options)
                 self._log.line("status: certificate can be used now")
         elif now != before:
-            try:
-                renew(tls, self._options)
+            try:  # a context of its own: in the old one a key of another kind would stand beside the old key
+                self._reception.tls = tls_context(self._options)
                 self._log.line("status: certificate renewed")
-            except (CannotStart, OSError) as error:
+            except CannotStart as error:
                 self._log.line(f"alert: {error}; the old certificate stays")
 
     async def _end_sessions(self) -> None:

@@ -83,6 +83,8 @@ class HelperClient:
         question = _tag() + verb + pack(list(asked))
         answer = self._exchange(question)
         verdict, fields = answer[len(question) : len(question) + 1], answer[len(question) + 1 :]
+        if verdict == b"!" and verb == _PEM:
+            raise OSError("root cannot read it, or it is longer than any certificate")
         if verdict == b"!":
             raise OSError("the root helper cannot use the file, or the line of this login; `mailhost lint` says why")
         return unpack(fields) if verdict == b"+" else None

@@ -168,8 +168,9 @@ def prepare(server: Server, source: Source | None) -> Server:
         try:
             return load_tls(server.options, source), server.offers()
         except OSError as error:  # half a renewal, or a key that this uid must not read: the old one goes on
-            why = str(error) if source else pem.why_unusable(_files(server.options), error)
-            raise PassdbError(why) from error
+            files = _files(server.options)
+            named = f"{' and '.join(map(str, files))}: {error}"  # root reads them: who may read is not to be asked
+            raise PassdbError(named if source else pem.why_unusable(files, error)) from error
 
     def reload(again: bool = False, done: Callable[[bool], None] = lambda _: None) -> None:
         """In the thread that may wait for the root helper, and for disks; ``done`` is told whether it worked."""

@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._unread = False
         self._inside = False
         self._header: bytes | None = None
+        self._securing: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the peer, or refuse it with 421 (RFC 5321 §3.1)."""
@@ -173,8 +174,13 @@ class Connection(asyncio.Protocol):
             self._act(self._session.feed(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Discard the unfinished message (RFC 5321 §4.1.1.10); one that is being stored is stored, without a reply."""
+        """Discard the unfinished message (RFC 5321 §4.1.1.10); one that is being stored is stored, without a reply.
+
+        Harmless when called twice: uvloop says it of a connection that was lost in its TLS handshake, or does not.
+        """
         self._shared.connections.discard(self)
+        if self._securing is not None:
+            self._securing.cancel()  # uvloop would leave it waiting for ever
         self._header_ends()
         if self._inside:
             self._inside = False
@@ -247,8 +253,8 @@ class Connection(asyncio.Protocol):
 
     def _end(self, event: Close | StartTls) -> None:
         if isinstance(event, StartTls):
-            task = self._loop.create_task(self._start_tls())
-            task.add_done_callback(lambda done: done.exception())
+            self._securing = self._loop.create_task(self._start_tls())
+            self._securing.add_done_callback(lambda done: done.cancelled() or done.exception())
             return
         self._session = None
         self._drop()
@@ -321,8 +327,10 @@ class Connection(asyncio.Protocol):
             return
         try:
             secured = await self._loop.start_tls(self._transport, self, self._shared.tls, server_side=True)
-        except (OSError, ssl.SSLError):
+        except OSError as error:
+            self._securing = None
             self._transport.abort()
+            self.connection_lost(error)
             return
         if secured is not None and self._session is not None:
             self._transport = secured
