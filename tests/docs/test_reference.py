@@ -49,12 +49,6 @@ def test_each_command_has_a_section_with_each_of_its_options(program_name: str) 
                 assert all(name in said for name in param.opts if name.startswith("--")), (words, param.opts)
 
 
-def test_the_readme_lists_each_command() -> None:
-    table = chapter((ROOT / "README.md").read_text(), "## Commands")
-    commands = {words.replace("load run", "load") for words, _ in tree(cli, "popbox")}  # that word can be left out
-    assert [one for one in commands if f"`{one} " not in table and f"`{one}`" not in table] == []
-
-
 def test_an_option_that_a_page_lacks_is_noticed() -> None:
     """The test above fails for a reference of an older popbox."""
     old = click.Group("popbox", commands={"up": click.Command("up")})

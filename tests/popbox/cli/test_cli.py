@@ -31,9 +31,10 @@ def commands(group: click.Group, prefix: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("command", commands(cli, "popbox"))
-def test_every_command_is_in_the_readme(command: str) -> None:
-    assert f"`{command}" in (ROOT / "README.md").read_text()
+def test_every_command_is_in_the_readme_s_table() -> None:
+    table = (ROOT / "README.md").read_text().partition("\n## Commands\n")[2].partition("\n## ")[0]
+    shown = [command.replace("load run", "load") for command in commands(cli, "popbox")]  # that word can be left out
+    assert [command for command in shown if f"`{command}" not in table] == []
 
 
 @pytest.mark.parametrize(
