@@ -178,12 +178,13 @@ def _results(
         yield from run_all(files, lambda own_disk: _start(choice, wish, settings, own_disk), jobs, shown)
         return
     own_disk = any(file.scenario.needs.own_disk for file in files)
+    goes = len(files) == 1 and not (wish.keep or wish.console or wish.remote)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(opened_store(wish.store)) if wish.store else None
         host = stack.enter_context(closing(_start(choice, wish, settings, own_disk), wish.keep))
         for file in files:
             shown.begins(file)
-            yield run_scenario(file, host, shown, store)
+            yield run_scenario(file, host, shown, store, host_goes=goes)
         if wish.keep:
             host.keep()
             for line in (*_kept_lines(host), *_served_lines(settings, wish), "`popbox down` removes it.\n"):

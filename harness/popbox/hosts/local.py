@@ -31,6 +31,7 @@ from popbox.scenario.names import Disk
 PYTHON = [sys.executable, "-P"]  # no module is taken from the directory that the caller happens to be in
 COMMAND_S = 60.0  # our choice: a provisioning command on a small tree takes well under a second
 START_S = 60.0  # our choice: two seconds when idle; a daemon that has ended is noticed at once, so it costs nothing
+LOOK_S = 0.03  # our choice: a look at a starting daemon costs 0.1 ms; a tenth of its start
 STOP_S = 5.0  # our choice: how long a daemon may drain before it is killed
 DAEMONS: dict[Service, tuple[str, ...]] = {
     "smtp": ("serve", "standin"),
@@ -127,8 +128,9 @@ class LocalHost(LocalFiles):
             deadline,
             what=f"{service} on {self.describe()}",
             log=lambda: self.log(service),
+            longest_s=LOOK_S,
         )
-        wait_ready(self, service, deadline)
+        wait_ready(self, service, deadline, LOOK_S)
 
     def _check_way(self) -> None:
         """As root, the daemons become popuser, which must get through to the home (Q-PERM-6)."""

@@ -13,8 +13,11 @@ from popbox.hosts.base import Host, Service, tail
 GREETING: dict[Service, bytes] = {"smtp": b"220 ", "pop3": b"+OK"}
 
 
-def wait_ready(host: Host, service: Service, deadline: float) -> None:
-    """Wait for ``220`` or ``+OK`` until the monotonic ``deadline``.
+PAUSE_S = 0.25  # our choice: the longest between two looks; on a host of docker each asks the engine
+
+
+def wait_ready(host: Host, service: Service, deadline: float, longest_s: float = PAUSE_S) -> None:
+    """Wait for ``220`` or ``+OK`` until the monotonic ``deadline``. ``longest_s``: the longest between two looks.
 
     Raises:
         HostError: the service's process has ended, or the deadline has passed; carries the end of the log.
@@ -25,6 +28,7 @@ def wait_ready(host: Host, service: Service, deadline: float) -> None:
         deadline,
         what=f"{service} on {host.describe()}",
         log=lambda: host.log(service),
+        longest_s=longest_s,
     )
 
 
@@ -62,9 +66,15 @@ def machine(host: Host) -> tuple[list[str], list[str]]:
 
 
 def wait_for(
-    pending: Callable[[], str], dead: Callable[[], str], deadline: float, *, what: str, log: Callable[[], str]
+    pending: Callable[[], str],
+    dead: Callable[[], str],
+    deadline: float,
+    *,
+    what: str,
+    log: Callable[[], str],
+    longest_s: float = PAUSE_S,
 ) -> None:
-    """Poll until ``pending`` returns an empty string.
+    """Poll until ``pending`` returns an empty string. ``longest_s``: the longest between two looks.
 
     Raises:
         HostError: ``dead`` returned a reason, or the deadline has passed; carries the end of the log.
@@ -76,7 +86,7 @@ def wait_for(
         if time.monotonic() >= deadline:
             raise HostError(f"{what}: not ready in time; {seen}", tail(log()))
         time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, 0.25)
+        pause_s = min(pause_s * 1.5, longest_s)
 
 
 def left(deadline: float) -> float:
@@ -91,5 +101,5 @@ def wait_until(reached: Callable[[], bool], deadline: float) -> bool:
         if time.monotonic() >= deadline:
             return False
         time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, 0.25)
+        pause_s = min(pause_s * 1.5, PAUSE_S)
     return True

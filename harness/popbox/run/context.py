@@ -53,6 +53,7 @@ class Context:
     logins: dict[str, Login] = field(default_factory=dict)  # the same of boxes that only POP3 shows, by login
     passwords: dict[str, str] = field(default_factory=lambda: {HOWTO_HASH: HOWTO_PASSWORD})  # by their hashes
     store: Store | None = None  # that is kept: journeys of all that the host shows
+    host_goes: bool = False  # it is taken away as soon as the run has ended
     tracker: Tracker = field(init=False)  # of the messages offered
 
     def __post_init__(self) -> None:

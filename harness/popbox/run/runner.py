@@ -56,13 +56,16 @@ class Run:
         watcher: Watcher | None = None,
         secrets: Iterable[str] = (),
         store: Store | None = None,
+        *,
+        host_goes: bool = False,
     ) -> None:
         """``watcher`` is told of each step. ``secrets`` are passwords that no output may show.
 
         ``store`` gets the journeys of all that the host shows; without it those of this run are dropped at the end.
+        ``host_goes``: the host is taken away as soon as the run has ended, so that the ledger may end its MTA.
         """
         self._secrets = tuple(secrets)
-        self.context = Context(host, file, log_from=_log_ends(host), store=store)
+        self.context = Context(host, file, log_from=_log_ends(host), store=store, host_goes=host_goes)
         self.steps: list[StepResult] = []
         self.taken: list[Taken] = []
         self._watcher = watcher or Watcher()
@@ -163,10 +166,17 @@ def _logs(context: Context) -> dict[str, str]:
     return {service: tail(context.log(service), 40) for service in SERVICES}
 
 
-def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None, store: Store | None = None) -> Result:
+def run(
+    file: ScenarioFile,
+    host: Host,
+    watcher: Watcher | None = None,
+    store: Store | None = None,
+    *,
+    host_goes: bool = False,
+) -> Result:
     """Run one scenario up to its first failure, and account for each message that it sent. Failures do not raise.
 
-    ``store`` keeps the journeys of all that the host shows.
+    ``store`` keeps the journeys of all that the host shows. ``host_goes``: the host is taken away right afterwards.
     """
     if missing := unmet(file.scenario, host):
         return Run(file, host, watcher).result(skipped=missing)
@@ -176,7 +186,7 @@ def run(file: ScenarioFile, host: Host, watcher: Watcher | None = None, store: S
             file, secrets = _with_own_password(file, host)
     except UnfitError as why:
         return Run(file, host, watcher).result(skipped=f"no password of the run's own fits: {why}")
-    going = Run(file, host, watcher, secrets, store)
+    going = Run(file, host, watcher, secrets, store, host_goes=host_goes)
     steps, impossible = iter(file.scenario.step), ""
     try:
         seen = going.declare()

@@ -54,6 +54,7 @@ def run_of(messages: int) -> Any:
         for n in tokens
     )
     known: dict[str, Any] = {"played": [], "before": {BOX: frozenset()}, "logins": {}, "passwords": {}}
+    known |= {"faults": {}, "host_goes": False}
     return SimpleNamespace(host=Delivered(kept=kept), offered=offered, tracker=Tracker(offered, lambda: log), **known)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from tests.popbox.fakehost import FakeHost
 
 from popbox.clients.smtp import Receipt, Reply
 from popbox.errors import HostError
 from popbox.hosts.base import DirEntry, Found
 from popbox.journey.model import Foretold
+from popbox.ledger import reconcile as ledger
 from popbox.ledger.proof import Message
 from popbox.ledger.reconcile import reconcile
 from popbox.ledger.sent import Sent
@@ -61,6 +64,21 @@ class Clock:
     def __init__(self) -> None:
         self.now, self.waits = NOW, list[float]()
 
+    @classmethod
+    def of_the_ledger(cls, monkeypatch: pytest.MonkeyPatch) -> Clock:
+        """Have the ledger live by it."""
+        one = cls()
+        monkeypatch.setattr(ledger, "time", one)
+        monkeypatch.setattr("popbox.ledger._issued", {"pb-1"})
+
+        def wait_until(reached: Callable[[], bool], deadline: float) -> bool:
+            while not (is_so := reached()) and one.now < deadline:
+                one.now += 0.5
+            return bool(is_so)
+
+        monkeypatch.setattr(ledger, "wait_until", wait_until)
+        return one
+
     def time(self) -> float:
         return self.now
 
@@ -93,6 +111,8 @@ class Run:
             before={BOX: frozenset()},
             logins={},
             passwords={HOWTO_HASH: HOWTO_PASSWORD},
+            faults={},
+            host_goes=False,
         )
         self.context.tracker = Tracker(self.context.offered, lambda: self.log("smtp"))
 

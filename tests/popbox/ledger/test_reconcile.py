@@ -40,17 +40,7 @@ from popbox.scenario.names import HOWTO_HASH
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    one = Clock()
-    monkeypatch.setattr(ledger, "time", one)
-    monkeypatch.setattr("popbox.ledger._issued", {"pb-1"})
-
-    def wait_until(reached: Any, deadline: float) -> bool:
-        while not (is_so := reached()) and one.now < deadline:
-            one.now += 0.5
-        return bool(is_so)
-
-    monkeypatch.setattr(ledger, "wait_until", wait_until)
-    return one
+    return Clock.of_the_ledger(monkeypatch)
 
 
 def test_without_a_message_nobody_looks() -> None:
