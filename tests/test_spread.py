@@ -93,7 +93,7 @@ def test_quiet():
     )
     child = pytester.path / "child"
     try:
-        done = pytester.runpytest_subprocess("-n", "1", "--dist", "loadscope", "--no-loadscope-reorder", timeout=30)
+        done = pytester.runpytest_subprocess("-n", "1", "--dist", "loadscope", "--no-loadscope-reorder", timeout=120)
     finally:
         if child.exists():
             with contextlib.suppress(ProcessLookupError):
@@ -127,7 +127,7 @@ def test_quiet():
     )
     child = pytester.path / "child"
     try:
-        done = pytester.runpytest_subprocess("-n", "1", "--dist", "loadscope", "--no-loadscope-reorder", timeout=60)
+        done = pytester.runpytest_subprocess("-n", "1", "--dist", "loadscope", "--no-loadscope-reorder", timeout=120)
         said = done.stdout.str() + done.stderr.str()
         assert f"waited 1 s for {tempfile.gettempdir()}/popbox-tests-" in said
         assert f"held by pid {child.read_text()} (" in said

@@ -40,7 +40,7 @@ def peer(script: Sequence[bytes], *, linger: bool = False, repeat: bool = False)
         except OSError:  # the test is over
             return False
         with suppress(OSError), connection, connection.makefile("rb") as lines:
-            connection.settimeout(10)
+            connection.settimeout(60)
             for number, octets in enumerate(script):
                 if number and not (line := lines.readline()):
                     return True
@@ -48,7 +48,7 @@ def peer(script: Sequence[bytes], *, linger: bool = False, repeat: bool = False)
                     told.heard.append(line)
                 connection.sendall(octets)
             if linger:
-                over.wait(10)
+                over.wait(60)
         return True
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -60,4 +60,4 @@ def peer(script: Sequence[bytes], *, linger: bool = False, repeat: bool = False)
         with suppress(OSError):  # wakes the thread where no client ever connected
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(10)
+        thread.join(60)

@@ -45,12 +45,12 @@ def test_two_notes_at_once_are_both_kept(home: Layout, monkeypatch: pytest.Monke
         if threading.current_thread() is not second:
             second.start()
             if not taken(home.work / "governed.lock"):
-                second.join(30)
+                second.join(60)
         put(path, text, mode)
 
     monkeypatch.setattr(durable, "put_small", late)
     governed.note(home, FILE, applied="abc", at="2026-11-27T00:00:00Z")
-    second.join(30)
+    second.join(60)
     assert governed.read(home) == Governed(str(FILE), "abc", "2026-11-27T00:00:00Z", waits="for a person")
 
 

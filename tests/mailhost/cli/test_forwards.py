@@ -149,7 +149,7 @@ def test_dry_run_says_and_does_nothing(howto: Host, words: list[str]) -> None:
 
 @pytest.mark.parametrize("place", ["popboxes/domain-com/joe/.qmail", "alias/.qmail-root"])
 @pytest.mark.parametrize("kind", ["fifo", "device", "loop"])
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_q_dot_7_what_is_no_file_holds_nobody_up(howto: Host, place: str, kind: str) -> None:
     """Whoever delivers there owns the directory: root would wait at a FIFO for ever, /dev/zero would fill memory."""
     (howto.home / place).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.mailhost.pop3.support import Client, owner
+from tests.mailhost.pop3.support import WITHIN_S, Client, owner
 
 PACKAGES = Path(__file__).parents[3] / "images" / "mailhost"
 
@@ -59,5 +59,5 @@ def converse(command: Sequence[str], **keywords: object) -> tuple[Client, subpro
 def end(client: Client, process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Hang up, wait: exit code and what stands on stderr."""
     client.close()
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=WITHIN_S)
     return process.returncode, errors.decode()

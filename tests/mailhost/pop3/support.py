@@ -21,6 +21,7 @@ from pathlib import Path
 
 HOWTO_HASH = "DmIMm9e5Hc8ic"  # the HOWTO's: the password is testpw
 OLD_S = 100
+WITHIN_S = 60.0  # for what is no subject of a test; of a machine many times slower than ours
 PROGRAM = ["-m", "mailhost"]
 SEEN = """
 import mailhost.pop3.server.hardening as own
@@ -117,7 +118,7 @@ class Running:
         """All it has said on stderr; read without a move of the offset, which is its own as well."""
         return os.pread(self.errors.fileno(), os.fstat(self.errors.fileno()).st_size, 0).decode()
 
-    def client(self, timeout_s: float = 15) -> Client:
+    def client(self, timeout_s: float = WITHIN_S) -> Client:
         """A new connection, banner read."""
         return Client(self.ports["pop3"], timeout_s)
 
@@ -126,7 +127,7 @@ class Running:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(20)
+            code = self.process.wait(WITHIN_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
@@ -138,7 +139,9 @@ class Running:
 class Client:
     """Lock-step: one command, one reply, a deadline on every read."""
 
-    def __init__(self, port: int, timeout_s: float = 15, sock: socket.socket | None = None, greet: bool = True) -> None:
+    def __init__(
+        self, port: int, timeout_s: float = WITHIN_S, sock: socket.socket | None = None, greet: bool = True
+    ) -> None:
         self.sock = sock or socket.create_connection(("127.0.0.1", port), timeout_s)
         self.sock.settimeout(timeout_s)
         self._rest = b""
@@ -195,7 +198,7 @@ class Client:
         self.sock.close()
 
 
-def eventually(check: Callable[[], bool], seconds: float = 30) -> bool:
+def eventually(check: Callable[[], bool], seconds: float = WITHIN_S) -> bool:
     """Whether ``check`` becomes true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -220,7 +223,7 @@ def full(client: Client) -> bool:
 
 def http(server: Running, path: str) -> bytes:
     """All that the metrics port answers to a GET."""
-    with socket.create_connection(("127.0.0.1", server.ports["metrics"]), 5) as sock:
+    with socket.create_connection(("127.0.0.1", server.ports["metrics"]), WITHIN_S) as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         data = b""
         while piece := sock.recv(65536):
@@ -267,7 +270,7 @@ def memory_kib(pid: int) -> int:
 def refused(server: Running) -> bool:
     """Whether the port is closed now."""
     try:
-        socket.create_connection(("127.0.0.1", server.ports["pop3"]), 5).close()
+        socket.create_connection(("127.0.0.1", server.ports["pop3"]), WITHIN_S).close()
     except ConnectionRefusedError:
         return True
     return False

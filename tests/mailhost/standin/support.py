@@ -15,7 +15,7 @@ from pathlib import Path
 from mailhost.qmail.newu import newu
 
 IDS = (888, 888) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
-WITHIN_S = 15.0
+WITHIN_S = 60.0
 
 
 def wait_for(true: Callable[[], object], what: str, within_s: float = WITHIN_S) -> None:
@@ -140,4 +140,4 @@ Serve = Callable[..., Server]
 def cli(home: Home, *argv: str) -> subprocess.CompletedProcess[str]:
     """Run ``mailhost ARGV`` on the home."""
     argv = (sys.executable, "-m", "mailhost", "--home", str(home.path), *argv)
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=WITHIN_S)

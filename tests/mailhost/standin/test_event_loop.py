@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.mailhost.standin.support import Home, Serve, wait_for
+from tests.mailhost.standin.support import WITHIN_S, Home, Serve, wait_for
 from tests.needs import program
 
 from mailhost.standin.event_loop import factory
@@ -74,7 +74,7 @@ def test_every_third_write_fails_and_neither_process_nor_accepted_mail_is_lost(
     for number in range(60):
         send(number)
     strace.terminate()
-    strace.wait(20)
+    strace.wait(WITHIN_S)
     assert server.child.poll() is None, server.log[-2000:]
     assert trace.read_text().count("(INJECTED)") > 30
     send(60)

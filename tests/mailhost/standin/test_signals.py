@@ -85,7 +85,7 @@ def test_too_few_open_files_are_refused_at_the_start(monkeypatch: pytest.MonkeyP
 
 
 def test_q_send_12_term_waits_for_what_runs_and_keeps_the_rest(home: Home, serve: Serve) -> None:
-    home.box("slow", {".qmail": "|sleep 1; touch done\n"})
+    slow = home.box("slow", {".qmail": "|until [ -e go ]; do sleep 0.05; done; touch done\n"})
     home.control("concurrencylocal", "1\n")
     server = serve("--allow-programs")
     server.send("slow@d.com")
@@ -93,9 +93,11 @@ def test_q_send_12_term_waits_for_what_runs_and_keeps_the_rest(home: Home, serve
     server.wait_log("starting delivery 1")
     with socket.create_connection(("127.0.0.1", server.port)) as idle:
         idle.recv(100)
-        assert server.stop() == 0
+        server.signal(signal.SIGTERM)
         assert idle.recv(100).startswith(b"421 ")
-    assert (home.path / "popboxes/slow/done").exists()
+        (slow / "go").touch()
+        assert server.child.wait(WITHIN_S) == 0
+    assert (slow / "done").exists()
     assert server.log.endswith("status: exiting\n")
     assert " exitasap" in server.log
     assert len(home.queued()) == 1

@@ -32,7 +32,7 @@ def server(script: Callable[[socket.socket], None]) -> Iterator[Address]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield Address(*listener.getsockname())
-    thread.join(5)
+    thread.join(60)
 
 
 def says(*replies: bytes, slowly: bool = False) -> Callable[[socket.socket], None]:
@@ -63,14 +63,14 @@ BODIES = [
 @pytest.mark.parametrize("slowly", [False, True])
 @pytest.mark.parametrize(("sent", "meant"), BODIES)
 def test_a_message_whole_and_octet_by_octet(sent: bytes, meant: bytes, slowly: bool) -> None:
-    with server(says(b"+OK\r\n" + sent, b"+OK after\r\n", slowly=slowly)) as address, BulkPop3(address, 5) as stream:
+    with server(says(b"+OK\r\n" + sent, b"+OK after\r\n", slowly=slowly)) as address, BulkPop3(address) as stream:
         assert b"".join(stream.retrieve(1)) == meant
         assert stream.command("NOOP") == "after"
 
 
 def test_listings() -> None:
     reply = b"+OK\r\n1 a b\r\n2 \xe9\r\n.\r\n"
-    with server(says(reply, b"+OK\r\n.\r\n", b"+OK\r\nword\r\n.\r\n")) as address, BulkPop3(address, 5) as stream:
+    with server(says(reply, b"+OK\r\n.\r\n", b"+OK\r\nword\r\n.\r\n")) as address, BulkPop3(address) as stream:
         assert stream.listing("UIDL") == [(1, "a b"), (2, "é")]
         assert stream.listing("UIDL") == []
         with pytest.raises(Garbled, match="'word' as a line of UIDL"):
@@ -92,7 +92,7 @@ def test_replies_to_commands_sent_ahead() -> None:
                 connection.sendall(piece)
             connection.recv(1)
 
-        with server(script) as address, BulkPop3(address, 5) as stream:
+        with server(script) as address, BulkPop3(address) as stream:
             got = [r if isinstance(r, Pop3Refused) else b"".join(r) for r in stream.retrieve_all([1, 2, 3, 4, 5], 9)]
         assert b"".join(heard) == b"".join(b"RETR %d\r\n" % n for n in range(1, 6))
         assert [str(reply) if isinstance(reply, Pop3Refused) else reply[:9] for reply in got] == [
@@ -117,7 +117,7 @@ def test_a_reply_cut_anywhere(cut: int, end: bytes) -> None:
         connection.sendall(reply[cut:])
         connection.recv(1)
 
-    with server(script) as address, BulkPop3(address, 5) as stream:
+    with server(script) as address, BulkPop3(address) as stream:
         got = [b"".join(one) for one in stream.retrieve_all([1, 2], 9) if not isinstance(one, Pop3Refused)]
     assert got == [b".\r.\n.x" + end[: -3 if end[0] == 13 else -2], b""]
 
@@ -132,21 +132,21 @@ def test_no_more_commands_ahead_than_allowed() -> None:
             connection.sendall(b"+OK\r\n.\r\n" * heard[-1].count(b"\n"))
         connection.recv(1)
 
-    with server(script) as address, BulkPop3(address, 5) as stream:
+    with server(script) as address, BulkPop3(address) as stream:
         assert [b"".join(reply) for reply in stream.retrieve_all(range(1, 6), 2) if not isinstance(reply, Pop3Refused)]
     assert heard == [b"RETR 1\r\nRETR 2\r\n", b"RETR 3\r\nRETR 4\r\n", b"RETR 5\r\n"]
 
 
 def test_the_password_is_in_no_error() -> None:
     replies = (b"+OK\r\n", b"-ERR no: s3cret is wrong\r\n")
-    with server(says(*replies)) as address, BulkPop3(address, 5) as stream, pytest.raises(Pop3Refused) as caught:
+    with server(says(*replies)) as address, BulkPop3(address) as stream, pytest.raises(Pop3Refused) as caught:
         stream.login("joe", "s3cret")
     assert "s3cret" not in str(caught.value)
     assert caught.value.reply == "-ERR no: ******** is wrong"
 
 
 def test_neither_ok_nor_err() -> None:
-    with server(says(b"* OK imap\r\n")) as address, BulkPop3(address, 5) as stream, pytest.raises(Garbled):
+    with server(says(b"* OK imap\r\n")) as address, BulkPop3(address) as stream, pytest.raises(Garbled):
         stream.command("STAT")
 
 
@@ -154,16 +154,23 @@ def test_octets_in_the_clear_behind_stls_are_refused() -> None:
     import ssl
 
     context = ssl.create_default_context()
-    with server(says(b"+OK\r\n+OK injected\r\n")) as address, BulkPop3(address, 5) as stream, pytest.raises(Garbled):
+    with server(says(b"+OK\r\n+OK injected\r\n")) as address, BulkPop3(address) as stream, pytest.raises(Garbled):
         stream.stls(context)
 
 
+def impatient(stream: BulkPop3) -> None:
+    """From now on; the greeting may take its time on a busy machine."""
+    stream.timeout_s = 0.3
+    stream._let_the_kernel_wait()
+
+
 def test_a_silent_server() -> None:
-    with server(says(b"")) as address, BulkPop3(address, 0.2) as stream:
+    with server(says(b"")) as address, BulkPop3(address) as stream:
+        impatient(stream)
         began = time.monotonic()
         with pytest.raises(StepTimeout):
             stream.command("STAT")
-        assert time.monotonic() - began < 20, "some fraction of a second, on a busy machine too"
+        assert time.monotonic() - began < 60, "some fraction of a second, on a busy machine too"
 
 
 def test_a_server_that_drips() -> None:
@@ -177,11 +184,12 @@ def test_a_server_that_drips() -> None:
                 connection.sendall(b"+")
                 time.sleep(0.05)
 
-    with server(script) as address, BulkPop3(address, 0.4) as stream:
+    with server(script) as address, BulkPop3(address) as stream:
+        impatient(stream)
         began = time.monotonic()
         with pytest.raises(StepTimeout):
             stream.command("STAT")
-        assert time.monotonic() - began < 20, "some fraction of a second, on a busy machine too"
+        assert time.monotonic() - began < 60, "some fraction of a second, on a busy machine too"
 
 
 def test_a_closed_connection() -> None:
@@ -190,12 +198,12 @@ def test_a_closed_connection() -> None:
         connection.recv(100)
         connection.sendall(b"+OK\r\nhalf a mess")
 
-    with server(script) as address, BulkPop3(address, 5) as stream, pytest.raises(ConnectionFailed):
+    with server(script) as address, BulkPop3(address) as stream, pytest.raises(ConnectionFailed):
         list(stream.retrieve(1))
 
 
 def test_a_line_without_end() -> None:
-    with server(says(b"+" * 200_000)) as address, BulkPop3(address, 5) as stream, pytest.raises(Garbled):
+    with server(says(b"+" * 200_000)) as address, BulkPop3(address) as stream, pytest.raises(Garbled):
         stream.command("STAT")
 
 
@@ -212,7 +220,7 @@ def test_a_message_of_50_mb_takes_no_memory() -> None:
         connection.recv(1)
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with server(script) as address, BulkPop3(address, 20) as stream:
+    with server(script) as address, BulkPop3(address) as stream:
         assert sum(map(len, stream.retrieve(1))) == 50 * 1000 * len(line)
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kib < 16_384

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ LOGIN, PASSWORD = "testid", "testpw"
 HASH = "DmIMm9e5Hc8ic"  # of "testpw", from the HOWTO
 POPUSER = 888
 LIBRARIES = ":".join(f"{PEERS}/{part}" for part in ("usr/lib", "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"))
-START_S = 10.0
+START_S = 60.0
 # Wrong passwords slow no one down, as with Dovecot below: what is measured are replies.
 UNTHROTTLED = "from mailhost.pop3.auth import throttle; throttle.SLOT_S = 0.0; from mailhost.cli import main; main()"
 
@@ -81,7 +82,7 @@ def wait_for(pattern: str, log: Path) -> re.Match[str]:
 
 def first_line(*argv: str) -> str:
     """What a program says of its version."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=START_S)
     return (done.stdout + done.stderr).partition("\n")[0]
 
 
@@ -136,8 +137,8 @@ def qmail(place: Path) -> Iterator[Served]:
 DOVECOT_LISTENS = """\
 service pop3-login {{
   inet_listener pop3 {{
-    address = 127.0.0.1
-    port = {port}
+    address = {address.host}
+    port = {address.port}
   }}
   inet_listener pop3s {{
     port = 0
@@ -175,39 +176,47 @@ userdb {{
 )
 
 
-def free_port() -> int:
-    """A port that was free a moment ago, for servers that cannot say which one they got."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def own_address() -> Address:
+    """One that no other process listens on, for servers that cannot say which port they got; nor does ours until then.
+
+    A port that was free a moment ago may be another's by then, who says +OK as well. The address is of this process,
+    the port below those that the kernel gives away (ip_local_port_range).
+    """
+    pid = os.getpid()
+    return Address(f"127.{64 + (pid >> 16)}.{pid >> 8 & 255}.{pid & 255}", 11_000 + next(_SERVERS) % 20_000)
 
 
-def greeted(port: int) -> None:
+_SERVERS = itertools.count()
+
+
+def greeted(address: Address) -> None:
     """Wait until something says +OK there."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         try:
-            with socket.create_connection(("127.0.0.1", port), 2) as connection:
+            with socket.create_connection(address, 2) as connection:
                 if connection.recv(3) == b"+OK":
                     return
         except OSError:
             pass
         time.sleep(0.05)
-    raise AssertionError(f"nothing says +OK on port {port}")
+    raise AssertionError(f"nothing says +OK on {address}")
 
 
 @contextmanager
 def dovecot(place: Path) -> Iterator[Served]:
     """Dovecot with its defaults, a password file and the Maildir."""
     box = maildir(place / "home" / "Maildir")
-    users, port = place / "users", free_port()
+    users = place / "users"
     users.write_text(f"{LOGIN}:{{PLAIN}}{PASSWORD}\n")
     users.chmod(0o644)
     config = place / "dovecot.conf"
-    values = {"run": place / "run", "box": box, "home": box.parent, "users": users, "port": port, "ssl": "no"}
-    config.write_text(DOVECOT.format(uid=POPUSER, gid=POPUSER, **values))
+    address = own_address()
+    values = {"run": place / "run", "box": box, "home": box.parent, "users": users, "ssl": "no"}
+    config.write_text(DOVECOT.format(uid=POPUSER, gid=POPUSER, address=address, **values))
     with child(["/usr/sbin/dovecot", "-F", "-c", str(config)], place / "dovecot.log"):
-        greeted(port)
-        yield Served(Address("127.0.0.1", port), box, "Dovecot " + first_line("/usr/sbin/dovecot", "--version"))
+        greeted(address)
+        yield Served(address, box, "Dovecot " + first_line("/usr/sbin/dovecot", "--version"))
 
 
 @contextmanager

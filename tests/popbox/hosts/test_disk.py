@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -35,9 +37,14 @@ def test_a_delivery_in_progress_only_puts_it_off(tmp_path: Path) -> None:
 
 @pytest.mark.needs("root", "mount namespace")
 def test_another_failure_is_told_at_once(tmp_path: Path) -> None:
-    done = subprocess.run(remount(str(tmp_path), True), capture_output=True, text=True, check=False, timeout=4)
+    slept, sleep = tmp_path / "slept", tmp_path / "sleep"
+    sleep.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(slept))}\n")
+    sleep.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(remount(str(tmp_path), True), capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 32
     assert str(tmp_path) in done.stderr
+    assert not slept.exists()
 
 
 def in_a_namespace(*words: object) -> str:

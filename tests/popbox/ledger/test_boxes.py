@@ -109,7 +109,7 @@ def test_a_look_is_over_when_the_server_holds_no_lock_any_more(look: str) -> Non
         host = FakeHost(serves={"pop3": Address(*listener.getsockname())})
         assert (listed(host, "joe", "x") if look == "listed" else new_in(host, "joe", Login("x"))) is not None
         ended = time.monotonic()
-        thread.join(10)
+        thread.join(60)
     assert closed[0] <= ended
 
 

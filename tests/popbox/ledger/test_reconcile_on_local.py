@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Timer
+from types import SimpleNamespace
 
 import pytest
 from tests.popbox.peer import peer
@@ -17,6 +17,7 @@ from popbox.clients.wire import Address
 from popbox.hosts.base import Service
 from popbox.hosts.local import LocalHost
 from popbox.hosts.state import Registry
+from popbox.ledger import reconcile
 from popbox.ledger.proof import Disposition, LegStatus, Message
 from popbox.result import Result, Verdict
 from popbox.run.runner import Run, run
@@ -81,7 +82,7 @@ def message(result: Result) -> Message:
 
 def its_file(box: Path) -> Path:
     """The file, once it is there."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (found := list(box.glob("Maildir/new/*"))):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -150,11 +151,6 @@ SABOTAGE: dict[str, tuple[Callable[[Path], object], Disposition, str]] = {
         Disposition.DOUBLED,
         "a second copy, without its token in the header: popboxes/",
     ),
-    "doubled-late": (
-        lambda box: Timer(1.0, put, (box / "Maildir/cur/z", its_file(box).read_bytes(), its_file(box))).start(),
-        Disposition.DOUBLED,
-        "2 files hold it",
-    ),
     "wrong-mode": (lambda box: its_file(box).chmod(0o640), Disposition.WRONG_MODE, "has mode 0640"),
     "wrong-place": (
         to_another_box,
@@ -174,6 +170,23 @@ def test_what_is_done_behind_the_mtas_back_is_caught(fault: str, host: LocalHost
     assert proof.legs[2].verdict is LegStatus.FAILED
     assert result.reason.startswith(f"message 'one': {fate.value}: ")
     assert result.logs, "a failed run keeps the logs"
+
+
+def test_a_copy_that_comes_while_the_first_is_young_is_caught(host: LocalHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes when the boxes have been looked at and the ledger waits, because the first may not be the last."""
+    boxes: list[Path] = []
+
+    def waits(seconds: float) -> None:
+        (box,) = boxes
+        assert 0 < seconds <= reconcile.LATE_S
+        put(box / "Maildir/cur/z", its_file(box).read_bytes(), its_file(box))
+
+    monkeypatch.setattr(reconcile, "LATE_S", 600.0)  # young on any machine
+    monkeypatch.setattr(reconcile, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=waits))
+    result = play(host, "late.example", boxes.append)
+    proof = message(result)
+    assert (result.verdict, proof.ended) == (Verdict.FAILED, Disposition.DOUBLED)
+    assert "2 files hold it" in proof.why
 
 
 @pytest.mark.needs("root")  # who can give a file away

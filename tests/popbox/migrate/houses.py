@@ -18,8 +18,8 @@ from tests.popbox.conformance.servers import (
     POPUSER,
     QMAIL_NEEDS,
     child,
-    free_port,
     greeted,
+    own_address,
     wait_for,
 )
 
@@ -139,14 +139,15 @@ def courier(place: Path, root: Path) -> AbstractContextManager[Address]:
 @contextmanager
 def dovecot(place: Path, root: Path, more: str = "") -> Iterator[Address]:
     """Dovecot with its defaults, and ``more`` in its configuration."""
-    users, port, config = place / f"{root.name}.users", free_port(), place / f"{root.name}.dovecot"
+    users, config = place / f"{root.name}.users", place / f"{root.name}.dovecot"
     users.write_text("".join(f"{name}:{{PLAIN}}{PASSWORD}\n" for name in logins(root)))
     users.chmod(0o644)
     values = {"run": place / f"{root.name}.run", "box": f"{root}/%u/Maildir", "home": f"{root}/%u", "users": users}
-    config.write_text(DOVECOT.format(uid=POPUSER, gid=POPUSER, port=port, ssl="no", **values) + more)
+    address = own_address()
+    config.write_text(DOVECOT.format(uid=POPUSER, gid=POPUSER, address=address, ssl="no", **values) + more)
     with child(["/usr/sbin/dovecot", "-F", "-c", str(config)], place / f"{root.name}.log"):
-        greeted(port)
-        yield Address("127.0.0.1", port)
+        greeted(address)
+        yield address
 
 
 DOVECOT_NEEDS = ("dovecot", "root")

@@ -49,7 +49,7 @@ def serving(home: Path, profile: str = "rfc1939") -> Iterator[Address]:
         yield Address("127.0.0.1", int(found[1]))
     finally:
         child.terminate()
-        child.wait(10)
+        child.wait(60)
 
 
 Session = list[tuple[str, bytes]]

@@ -44,11 +44,11 @@ def check(host: Host, password: str, *options: str) -> int:
     command = [sys.executable, "-m", "mailhost.pop3.chain.checkpoppasswd", "--file", str(host.home / "users/poppasswd")]
     shell = ["sh", "-c", 'exec 3<&0 </dev/null; exec "$@"', "sh", *command, *options, "/bin/true"]
     data = b"testid\0" + password.encode() + b"\0<1@mx>\0"
-    return subprocess.run(shell, input=data, check=False, timeout=30).returncode
+    return subprocess.run(shell, input=data, check=False, timeout=60).returncode
 
 
 def enters(server: Running, password: str) -> bool:
-    client = server.client(60)
+    client = server.client()
     client.ask(b"USER testid")
     taken = client.ask(b"PASS " + password.encode()).startswith(b"+OK")
     client.ask(b"QUIT")  # its lock is gone when this is answered: the next session may reach another worker

@@ -222,7 +222,7 @@ def test_the_helper_answers_for_one_login_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot use the file"):
         helper.row(b"bad")
     ours.close()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, eventually, http
+from tests.mailhost.pop3.support import HOWTO_HASH, WITHIN_S, Box, Client, Running, eventually, http
 
 from mailhost.pop3.auth import root_helper
 from mailhost.pop3.auth.passdb import LOGIN_OCTETS, Files
@@ -41,7 +41,7 @@ def helping(users: Path) -> Iterator[tuple[socket.socket, threading.Thread]]:
     thread.start()
     yield ours, thread
     ours.close()
-    thread.join(15)
+    thread.join(WITHIN_S)
     assert not thread.is_alive()
 
 
@@ -233,13 +233,13 @@ def test_a_worker_that_takes_no_answers_holds_no_other_up(tmp_path: Path) -> Non
     thread = threading.Thread(target=root_helper.serve, args=(channels, Files(tmp_path)), daemon=True)
     thread.start()
     deaf, other = (ours for ours, _ in pairs)
-    deaf.settimeout(5)
+    deaf.settimeout(WITHIN_S)
     for _ in range(2_000):  # several times what two sockets hold
         deaf.send(bytes(8) + b"r" + root_helper.pack([b"joe"]))
     assert root_helper.HelperClient(other).row(b"joe") is not None
     for ours, _ in pairs:
         ours.close()
-    thread.join(15)
+    thread.join(WITHIN_S)
     assert not thread.is_alive()
 
 
@@ -255,7 +255,7 @@ def test_a_worker_that_has_gone_leaves_the_others_served(tmp_path: Path) -> None
     for _ in range(20):
         assert helper.row(b"joe") is not None
     pairs[1][0].close()
-    thread.join(15)
+    thread.join(WITHIN_S)
     assert not thread.is_alive()
 
 
@@ -289,7 +289,7 @@ def test_no_helper_outlives_a_killed_server(box: Box, serve: Serve, workers: str
     assert not gone(helper)
     server.process.kill()
     server.process.wait()
-    assert eventually(lambda: gone(helper), 20)
+    assert eventually(lambda: gone(helper))
 
 
 @as_root
@@ -307,7 +307,7 @@ def test_a_helper_that_hangs_delays_no_session_and_no_known_login(box: Box, serv
     helper = helper_of(server)
     os.kill(helper, signal.SIGSTOP)
     try:
-        strangers = [server.client(60) for _ in range(6)]
+        strangers = [server.client() for _ in range(6)]
         for number, stranger in enumerate(strangers):
             stranger.send(b"USER late\r\nPASS testpw\r\n" if number else b"AUTH SCRAM-SHA-256 biwsbj1hLHI9eA==\r\n")
         server.process.send_signal(signal.SIGHUP)
@@ -324,7 +324,7 @@ def test_a_helper_that_hangs_delays_no_session_and_no_known_login(box: Box, serv
         assert inside.ask(b"QUIT") == b"+OK bye\r\n"
     finally:
         os.kill(helper, signal.SIGCONT)
-    assert eventually(lambda: login(server.client()), 20), "it answers again"
+    assert eventually(lambda: login(server.client())), "it answers again"
     assert eventually(lambda: http(server, "/ready").startswith(b"HTTP/1.1 200"))
 
 

@@ -16,6 +16,7 @@ from tests.mailhost.pop3.support import Box, owner
 
 pytestmark = pytest.mark.needs("popuser's Python")
 
+DELAY_S = 2  # of each failure
 GOOD = b"testid\0testpw\0<1.2@mx>\0"
 
 
@@ -114,7 +115,8 @@ def test_checkpoppasswd_becomes_the_subprogram(box: Box) -> None:
     assert folder == str(box.box)
     if os.geteuid() == 0:
         assert (uid, groups) == tuple(map(str, owner()))
-    assert seconds < check(box, b"testid\0wrong\0x\0", "/bin/true")[2], "only a failure is delayed"
+    again = (check(box, GOOD, "/bin/true")[2] for _ in range(4))  # a busy machine is not as slow each time
+    assert seconds < DELAY_S or min(again) < DELAY_S, "only a failure is delayed"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_without_a_timestamp_it_is_a_login_all_the_same(box: Box) -> None:
 def test_failures_take_two_seconds_alike(box: Box, data: bytes) -> None:
     code, _, seconds = check(box, data, "/bin/true")
     assert code == 1
-    assert 2 <= seconds < 10
+    assert DELAY_S <= seconds < 60
 
 
 @pytest.mark.parametrize("stored", ["", "*", "x", "!!", "*0"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.mailhost.pop3.chain_programs import converse, end, program
-from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, eventually, owner
+from tests.mailhost.pop3.support import HOWTO_HASH, WITHIN_S, Box, Client, Running, eventually, owner
 
 from mailhost.pop3.maildrop import size_cache
 from mailhost.pop3.maildrop.encoding import CHUNK_OCTETS
@@ -156,7 +156,7 @@ def slow(server: Running) -> Client:
     """A client whose side takes little before it reads."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    sock.settimeout(15)
+    sock.settimeout(WITHIN_S)
     sock.connect(("127.0.0.1", server.ports["pop3"]))
     return Client(0, sock=sock)
 

@@ -89,7 +89,7 @@ def test_sizes_are_octets_as_sent_or_as_on_disk(box: Box, text: bytes, octets: i
     assert scanned(box, qmail_quirks=True).messages[0].size == len(text)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 def test_a_sparse_file_is_measured_without_its_holes(box: Box) -> None:
     """It costs its owner no disk; read octet by octet it would hold the thread that scans for hours."""
     path = box.put("1.h", b"a: b\n\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.mailhost.pop3.support import Box, Client, Running, eventually, http, owner
+from tests.mailhost.pop3.support import WITHIN_S, Box, Client, Running, eventually, http, owner
 
 from mailhost.pop3.auth.passdb import Passdb
 from mailhost.pop3.maildrop.errors import MaildropError
@@ -53,6 +53,11 @@ def limit(pid: int, uid: int, soft: int, hard: int) -> None:
     """As the process's own user: root without CAP_SYS_RESOURCE, as in a container, may not do that to others."""
     ids = {"user": uid, "group": owner()[1] if uid else 0, "extra_groups": []} if os.geteuid() == 0 else {}
     subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={soft}:{hard}"], check=True, **ids)  # type: ignore[call-overload]
+
+
+def connected(server: Running, name: str) -> socket.socket:
+    """To one of its ports; nothing is read."""
+    return socket.create_connection(("127.0.0.1", server.ports[name]), WITHIN_S)
 
 
 def cpu_s(server: Running) -> float:
@@ -136,7 +141,7 @@ def test_not_one_descriptor(box: Box, serve: Serve, pem: Path, profile: str) -> 
         assert user.ask(b"RETR 1").startswith(b"-ERR")
         assert login.login() == (b"-ERR unable to scan $HOME/Maildir\r\n" if profile == "qmail" else TEMPORARY)
         assert user.ask(b"NOOP").startswith(b"+OK")
-        waiting = [socket.create_connection(("127.0.0.1", port), 15) for port in server.ports.values() for _ in "123"]
+        waiting = [connected(server, name) for name in server.ports for _ in "123"]
         assert eventually(lambda: "accept failed" in server.log())
         assert idles(server)
         assert server.log().count("accept failed") < 20
@@ -210,10 +215,10 @@ def test_proxied_connections_are_refused_where_no_descriptor_is_left(box: Box, s
     """Silent ones behind a balancer take the room like any others, and give it back."""
     server = serve("--proxy-from", "127.0.0.1", "--login-time", "2", descriptors=64)
     before = descriptors(server)
-    held = [socket.create_connection(("127.0.0.1", server.ports["pop3"]), 15) for _ in range(70)]
+    held = [connected(server, "pop3") for _ in range(70)]
     assert eventually(lambda: "too few descriptors are left" in server.log())
     assert idles(server, 0.5)
-    assert eventually(lambda: descriptors(server) == before, 10), "no header in time"
+    assert eventually(lambda: descriptors(server) == before), "no header in time"
     for sock in held:
         sock.close()
     client = Client(server.ports["pop3"], greet=False)
@@ -225,7 +230,7 @@ def test_proxied_connections_are_refused_where_no_descriptor_is_left(box: Box, s
 def test_the_metrics_port_takes_no_more_than_its_share(box: Box, serve: Serve) -> None:
     server = serve("--metrics", "127.0.0.1:0")
     before = descriptors(server)
-    held = [socket.create_connection(("127.0.0.1", server.ports["metrics"]), 15) for _ in range(3 * http_status.MOST)]
+    held = [connected(server, "metrics") for _ in range(3 * http_status.MOST)]
     assert held[-1].recv(100) == b"", "hung up on"
     assert descriptors(server) <= before + http_status.MOST
     for sock in held:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -18,7 +19,17 @@ from pathlib import Path
 import pytest
 import trustme
 from tests.bench.pop3.fuzz import session
-from tests.mailhost.pop3.support import Box, Client, Running, eventually, http, memory_kib, paused, worker_pids
+from tests.mailhost.pop3.support import (
+    WITHIN_S,
+    Box,
+    Client,
+    Running,
+    eventually,
+    http,
+    memory_kib,
+    paused,
+    worker_pids,
+)
 
 from mailhost.pop3.auth.throttle import FREE_FAILURES, SLOT_S
 
@@ -38,14 +49,14 @@ def test_a_thousand_rude_sessions_leave_the_server_well(box: Box, serve: Serve, 
     server = serve("--profile", profile, "--metrics", "127.0.0.1:0", "--max-per-address", "2000")
     dice = random.Random(4)
     for number in range(1000):
-        sock = socket.create_connection(("127.0.0.1", server.ports["pop3"]), 10)
+        sock = socket.create_connection(("127.0.0.1", server.ports["pop3"]), WITHIN_S)
         start = b"USER testid\r\nPASS testpw\r\n" if number % 3 else b""
         sock.sendall(start + dice.choice([b"", b"RETR 1\r\n", b"".join(session(dice)), b"\0" * 4000]))
         if dice.random() < 0.3:
             with contextlib.suppress(OSError):  # the server may have hung up already
                 sock.shutdown(socket.SHUT_WR)
         (reset if dice.random() < 0.5 else socket.socket.close)(sock)
-    assert eventually(lambda: b"connections_open 0\n" in http(server, "/metrics"), 20)
+    assert eventually(lambda: b"connections_open 0\n" in http(server, "/metrics"))
     assert server.client().login().startswith(b"+OK")
     assert "Traceback" not in server.log()
     assert all(json.loads(line)["event"] for line in server.log().splitlines())
@@ -59,12 +70,12 @@ def test_silence_before_banner_handshake_and_proxy_header_is_ended(box: Box, ser
     secure = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem), "--login-time", "1").ports["pop3s"]
     proxied = serve("--proxy-from", "127.0.0.1", "--login-time", "1").ports["pop3"]
     for port, octets in ((secure, b""), (secure, b"\x16\x03\x01\x02"), (proxied, b""), (proxied, b"\r\n\r\n\0\r\nQU")):
-        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        with socket.create_connection(("127.0.0.1", port), WITHIN_S) as sock:
             sock.sendall(octets)
             began = time.monotonic()
             with contextlib.suppress(ConnectionResetError):
                 assert sock.recv(100) == b""
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 30, "without the option it is a minute"
 
 
 def failures(server: Running) -> int:
@@ -81,11 +92,16 @@ def test_a_flood_of_wrong_passwords_leaves_other_users_alone(box: Box, serve: Se
     guessers = [server.client() for _ in range(60)]
     for number, guesser in enumerate(guessers):
         guesser.send(b"USER testid\r\nPASS guess%d\r\n" % number)
-    assert eventually(lambda: failures(server) > FREE_FAILURES, 15)
+    assert eventually(lambda: failures(server) > FREE_FAILURES)
+    assert any(second_s(server) < SLOT_S for _ in range(3)), "this address is throttled now, a client known here is not"
+
+
+def second_s(server: Running) -> float:
+    """How long two logins of one who is known here take: on a busy machine not each time as long."""
     began = time.monotonic()
-    assert server.client().login(b"second") == b"+OK \r\n"
-    assert server.client().login(b"second") == b"+OK \r\n"
-    assert time.monotonic() - began < SLOT_S, "this address is throttled now, a client known here is not"
+    for _ in range(2):
+        assert server.client().login(b"second") == b"+OK \r\n"
+    return time.monotonic() - began
 
 
 def test_lines_of_many_megabytes_cost_no_memory(box: Box, serve: Serve) -> None:
@@ -123,7 +139,7 @@ def test_when_the_helper_that_reads_passwords_is_gone_it_ends_to_be_started_agai
     assert eventually(lambda: "the root helper has gone" in server.log())
     assert client.ask(b"STAT").startswith(b"+OK"), "a running session ends in its own time"
     client.ask(b"QUIT")
-    assert server.process.wait(10) == 111
+    assert server.process.wait(WITHIN_S) == 111
     assert serve("--workers", workers).client().login().startswith(b"+OK")
 
 
@@ -150,7 +166,7 @@ def test_the_cap_of_an_address_holds_over_workers(box: Box, serve: Serve) -> Non
         os.kill(pid, signal.SIGKILL)
     for client in held:
         client.close()
-    assert eventually(lambda: gauge(server) == 0, 10)
+    assert eventually(lambda: gauge(server) == 0)
     again = [server.client() for _ in range(12)]
     assert sum(client.banner.startswith(b"+OK") for client in again) == 10, "what the dead had open is given back"
 
@@ -163,12 +179,21 @@ def test_guesses_at_one_worker_are_throttled_at_the_other(box: Box, serve: Serve
         for number, guesser in enumerate(guessers):
             guesser.send(b"USER testid\r\nPASS guess%d\r\n" % number)
             if number == 20:
-                assert eventually(lambda: failures(server) > FREE_FAILURES, 15)
+                assert eventually(lambda: failures(server) > FREE_FAILURES)
         refused = b"-ERR [SYS/TEMP]"
         assert guessers[-1].line().startswith(b"+OK")
         assert guessers[-1].line().startswith(refused), "the queue of this address is full"
-    with paused(one):
-        assert server.client().login(b"nobody").startswith(refused), "and so it is here"
+    with paused(one):  # a place becomes free every SLOT_S: on a busy machine one of these may get it
+        more = [server.client() for _ in range(8)]
+        for client in more:
+            assert client.ask(b"USER nobody").startswith(b"+OK")
+            client.send(b"PASS x\r\n")
+        assert eventually(lambda: any(answer.startswith(refused) for answer in come(more))), "and so it is here"
+
+
+def come(clients: list[Client]) -> list[bytes]:
+    """The lines that are there now."""
+    return [client.line() for client in clients if select.select([client.sock], [], [], 0)[0]]
 
 
 def test_the_connections_of_a_worker_that_died_are_not_counted_for_ever(box: Box, serve: Serve) -> None:
@@ -179,7 +204,7 @@ def test_the_connections_of_a_worker_that_died_are_not_counted_for_ever(box: Box
         os.kill(pid, signal.SIGKILL)
     for client in held:
         client.close()
-    assert eventually(lambda: gauge(server) == 0, 10)
+    assert eventually(lambda: gauge(server) == 0)
     assert server.log().count("worker died") == 2
 
 
@@ -216,7 +241,7 @@ def test_a_banner_name_that_would_break_banner_or_log_is_refused(box: Box, name:
             "--listen",
             "127.0.0.1:0",
         ]
-        return subprocess.run([*command, *more], capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run([*command, *more], capture_output=True, text=True, timeout=WITHIN_S, check=False)
 
     given = start("--hostname", name)
     assert given.returncode == 2
@@ -229,10 +254,9 @@ def test_a_banner_name_that_would_break_banner_or_log_is_refused(box: Box, name:
 
 @pytest.mark.needs("IPv6")
 def test_all_ipv4_and_all_ipv6_addresses_on_one_port(box: Box, serve: Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = 20_000 + os.getpid() % 12_000  # below those that the kernel gives to others (ip_local_port_range)
     serve("--listen", f"0.0.0.0:{port}", "--listen", f"[::]:{port}", "--profile", "qmail")
     for address in ("127.0.0.1", "::1"):
-        client = Client(0, sock=socket.create_connection((address, port), 10))
+        client = Client(0, sock=socket.create_connection((address, port), WITHIN_S))
         assert client.login() == b"+OK \r\n"
         client.ask(b"QUIT")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import trustme
-from tests.mailhost.pop3.support import Box, Client, Running, eventually
+from tests.mailhost.pop3.support import WITHIN_S, Box, Client, Running, eventually
 
 Serve = Callable[..., Running]
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -53,7 +53,7 @@ def test_before_the_handshake_of_pop3s(box: Box, serve: Serve, header: Callable[
     server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem), "--proxy-from", "127.0.0.1")
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    sock = socket.create_connection(("127.0.0.1", server.ports["pop3s"]), 15)
+    sock = socket.create_connection(("127.0.0.1", server.ports["pop3s"]), WITHIN_S)
     sock.sendall(header("192.0.2.7"))
     client = Client(0, sock=context.wrap_socket(sock, server_hostname="mx"))
     assert client.login().startswith(b"+OK")

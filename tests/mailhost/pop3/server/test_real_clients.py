@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.mailhost.pop3.support import Box, Running
+from tests.mailhost.pop3.support import WITHIN_S, Box, Running
 from tests.needs import program
 
 Serve = Callable[..., Running]
@@ -57,7 +57,7 @@ def expected(texts: list[bytes]) -> list[bytes]:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_poplib(box: Box, serve: Serve, profile: str) -> None:
     texts = fill(box)
-    client = poplib.POP3("127.0.0.1", serve("--profile", profile).ports["pop3"], timeout=10)
+    client = poplib.POP3("127.0.0.1", serve("--profile", profile).ports["pop3"], timeout=WITHIN_S)
     client.user("testid")
     client.pass_("testpw")
     assert client.stat()[0] == 2

@@ -18,6 +18,7 @@ import pytest
 import trustme
 from tests.exposition import parsed
 from tests.mailhost.pop3.support import (
+    WITHIN_S,
     Box,
     Client,
     Running,
@@ -32,6 +33,7 @@ from tests.mailhost.pop3.support import (
 from mailhost.poppasswd.crypt import make
 
 Serve = Callable[..., Running]
+TRIES = 3  # of what must be quick: a machine is busy now and then, a fault is there each time
 
 
 def test_the_howto_session(box: Box, serve: Serve) -> None:
@@ -108,19 +110,28 @@ def test_a_message_that_vanished(box: Box, serve: Serve) -> None:
 
 @pytest.mark.quiet
 def test_failures_wait_two_seconds_alike_while_others_are_served(box: Box, serve: Serve) -> None:
-    server = serve()
-    begin = time.monotonic()
-    clients = [server.client() for _ in range(2)]
-    clients[0].send(b"USER testid\r\nPASS wrong\r\n")
-    clients[1].send(b"USER nobody\r\nPASS wrong\r\n")
-    assert server.client().login().startswith(b"+OK")
-    assert time.monotonic() - begin < 1.5
-    took = []
-    for client in clients:
-        client.line()
-        assert client.line() == b"-ERR [AUTH] login or password is wrong\r\n"
-        took.append(time.monotonic() - begin)
-    assert all(2 <= t < 4 for t in took)
+    def took() -> tuple[float, list[float]]:
+        """Until another is served, and until each of the two is answered."""
+        begin = time.monotonic()
+        clients = [server.client() for _ in range(2)]
+        clients[0].send(b"USER testid\r\nPASS wrong\r\n")
+        clients[1].send(b"USER nobody\r\nPASS wrong\r\n")
+        assert server.client().login().startswith(b"+OK")
+        served, answered = time.monotonic() - begin, list[float]()
+        for client in clients:
+            client.line()
+            assert client.line() == b"-ERR [AUTH] login or password is wrong\r\n"
+            answered.append(time.monotonic() - begin)
+        return served, answered
+
+    for _ in range(TRIES):
+        server = serve()
+        served, answered = took()
+        assert min(answered) >= 2
+        if served < 1.5 and max(answered) < 4:
+            break
+    else:
+        pytest.fail(f"another was served after {served} s, they after {answered}")
     log = server.log()
     assert "wrong password" in log
     assert "unknown login" in log
@@ -209,7 +220,7 @@ def test_term_lets_sessions_finish_and_refuses_new_ones(box: Box, serve: Serve, 
     assert eventually(lambda: refused(server)), "every worker must have closed its sockets, and the parent its own"
     assert client.lines(b"RETR 1") == b"x\r\n.\r\n"
     assert client.ask(b"QUIT") == b"+OK bye\r\n"
-    assert server.process.wait(5) == 0
+    assert server.process.wait(WITHIN_S) == 0
 
 
 def test_workers_share_the_port_and_one_that_died_is_replaced(box: Box, serve: Serve) -> None:
@@ -259,21 +270,29 @@ def test_caps_on_connections(box: Box, serve: Serve) -> None:
     second.close()
 
 
+def login_s(server: Running, login: bytes) -> float:
+    """How long a whole login takes; it leaves again."""
+    begin = time.monotonic()
+    client = server.client()
+    assert client.login(login).startswith(b"+OK")
+    took = time.monotonic() - begin
+    client.ask(b"QUIT")
+    client.end()
+    return took
+
+
 @pytest.mark.quiet
 def test_a_large_message_to_a_slow_reader_costs_little_memory_and_delays_no_other(box: Box, serve: Serve) -> None:
     text = b"Subject: large\n\n" + b".line of text that is sixty-four octets long, dot included....\n" * 800_000
     box.passwords({"testid": "DmIMm9e5Hc8ic", "second": "DmIMm9e5Hc8ic"})
     box.put("1.a.h", text)
     server = serve("--profile", "qmail")
-    slow = server.client(60)
+    slow = server.client()
     slow.login()
     before = memory_kib(server.process.pid)
     slow.send(b"RETR 1\r\n")
     assert full(slow)
-    begin = time.monotonic()
-    other = server.client()
-    assert other.login(b"second").startswith(b"+OK")
-    assert time.monotonic() - begin < 1
+    assert any(login_s(server, b"second") < 1 for _ in range(TRIES))
     assert memory_kib(server.process.pid) - before < 4_096
     slow.send(b"QUIT\r\n")
     body = text.replace(b"\n", b"\r\n").replace(b"\n.", b"\n..")
@@ -303,9 +322,9 @@ def test_a_deep_box_is_opened_in_a_thread_and_others_go_on(box: Box, serve: Serv
         path.write_bytes(b"Subject: n\n\nbody\n")
     box.passwords({"testid": "DmIMm9e5Hc8ic", "second": "DmIMm9e5Hc8ic"})
     server = serve("--profile", "rfc1939")
-    client, other = server.client(30), server.client(30)
+    client, other = server.client(), server.client()
     other.ask(b"USER second")
-    worst, began, done = 0.0, time.monotonic(), threading.Event()
+    answered, done = 0, threading.Event()
 
     def login() -> None:
         assert client.login().startswith(b"+OK")
@@ -314,13 +333,11 @@ def test_a_deep_box_is_opened_in_a_thread_and_others_go_on(box: Box, serve: Serv
     thread = threading.Thread(target=login)
     thread.start()
     while not done.is_set():
-        begin = time.monotonic()
         other.ask(b"CAPA")
         other.rest()
-        worst = max(worst, time.monotonic() - begin)
+        answered += 1
     thread.join()
-    took = time.monotonic() - began
-    assert worst < max(0.25, took / 2), "a loop that looks itself lets others wait all that time"
+    assert answered > 10, "a loop that looks itself lets others wait all that time"
     listing = client.lines(b"LIST")
     assert listing.count(b"\r\n") == 20_001
     client.ask(b"QUIT")

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography import x509
-from tests.mailhost.pop3.support import HOWTO_HASH, Box, Client, Running, eventually, worker_pids
+from tests.mailhost.pop3.support import HOWTO_HASH, WITHIN_S, Box, Client, Running, eventually, worker_pids
 
 from mailhost.pop3.protocol import scram
 from mailhost.system.pem import WATCH_S
@@ -76,18 +76,18 @@ def test_pop3s_with_poplib(box: Box, serve: Serve, pem: Path) -> None:
     server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem), "--require-tls")
     context = trusting()
     context.check_hostname = False
-    client = poplib.POP3_SSL("127.0.0.1", server.ports["pop3s"], context=context, timeout=10)
+    client = poplib.POP3_SSL("127.0.0.1", server.ports["pop3s"], context=context, timeout=WITHIN_S)
     client.user("testid")
     client.pass_("testpw")
     assert client.retr(1)[1] == [b"Subject: x", b"", b".dot"]
     client.quit()
     with pytest.raises(poplib.error_proto, match="STLS"):
-        poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=10).user("testid")
+        poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=WITHIN_S).user("testid")
 
 
 def test_rubbish_instead_of_a_handshake(box: Box, serve: Serve, pem: Path) -> None:
     server = serve("--tls-listen", "127.0.0.1:0", "--cert", str(pem))
-    with socket.create_connection(("127.0.0.1", server.ports["pop3s"]), 10) as sock:
+    with socket.create_connection(("127.0.0.1", server.ports["pop3s"]), WITHIN_S) as sock:
         sock.sendall(b"USER joe\r\n" * 10)
         with contextlib.suppress(ConnectionResetError):  # or a TLS alert, if that is quicker
             assert b"+OK" not in sock.recv(1000)
@@ -107,7 +107,7 @@ def issue(pem: Path) -> int:
 def served(server: Running) -> int:
     """The serial number of the certificate a new connection is shown."""
     with (
-        socket.create_connection(("127.0.0.1", server.ports["pop3s"]), 10) as sock,
+        socket.create_connection(("127.0.0.1", server.ports["pop3s"]), WITHIN_S) as sock,
         trusting().wrap_socket(sock, server_hostname="mx.example.net") as wrapped,
     ):
         return int(str((wrapped.getpeercert() or {})["serialNumber"]), 16)
@@ -218,7 +218,7 @@ def test_apop_for_boxes_with_a_secret(box: Box, serve: Serve) -> None:
     assert client.ask(b"APOP testid " + digest) == b"+OK maildrop ready\r\n"
     again = server.client()
     assert again.ask(b"APOP testid " + digest).startswith(b"-ERR [AUTH]"), "a digest counts for one banner"
-    poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=10).quit()
+    poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=WITHIN_S).quit()
 
 
 def test_a_disabled_box_lets_no_client_in_by_its_other_secrets(box: Box, serve: Serve) -> None:

@@ -58,14 +58,14 @@ def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         resolver = dns.asyncresolver.Resolver(configure=False)
-        resolver.nameservers, resolver.port, resolver.lifetime = ["127.0.0.1"], server.getsockname()[1], 5.0
+        resolver.nameservers, resolver.port, resolver.lifetime = ["127.0.0.1"], server.getsockname()[1], 60.0
         monkeypatch.setattr(dns.asyncresolver, "default_resolver", resolver)
         thread = threading.Thread(target=serve, args=(server,), daemon=True)
         thread.start()
         yield
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
             last.sendto(b"", server.getsockname())
-        thread.join(5)
+        thread.join(60)
 
 
 def serve(server: socket.socket) -> None:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.mailhost.standin.support import Home, Serve, Server, wait_for
+from tests.mailhost.standin.support import WITHIN_S, Home, Serve, Server, wait_for
 
 FAULTY = Path(__file__).with_name("faulty.py")
 CALLS = ("open", "write", "fsync", "close", "rename", "link", "unlink", "fsync,unlink", "open,write,rename,link,unlink")
@@ -102,7 +102,7 @@ def test_the_process_ends_with_its_committing_thread(disk: Disk, serve: Serve) -
     disk.deliver_all()
     disk.fails("fsync", "SystemExit")
     assert b" qp " not in disk.send()
-    assert disk.server.child.wait(15) == 111
+    assert disk.server.child.wait(WITHIN_S) == 111
     disk.server.wait_log(r"alert: thread commit died, and the process with it: SystemExit\('injected'\) at faulty\.py:")
     disk.fails()
     disk.server = serve()

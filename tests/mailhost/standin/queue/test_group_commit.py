@@ -26,7 +26,7 @@ class Disk:
 
     def commit(self, drafts: Iterable[object]) -> list[object]:
         self.batches.append(list(drafts))
-        self.go.wait(10)
+        self.go.wait(60)
         time.sleep(0.05 if len(self.batches) == 4 else 0)  # the last: close has been called by now
         return self.batches[-1]
 

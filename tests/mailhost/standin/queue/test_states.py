@@ -231,7 +231,7 @@ def test_e_50_trouble_of_our_own_defers_and_frees_its_place(home: Home) -> None:
         sender.add(put(accepting, (*TO, Recipient(False, b"x@y"))))
         while said.read_text().count("deferral") < 2:
             await asyncio.sleep(0.01)
-        await asyncio.wait_for(sender.drain(), 5)
+        await asyncio.wait_for(sender.drain(), 60)
         await asyncio.sleep(0)
         os.close(fd)
 

@@ -39,7 +39,7 @@ def test_a_message_that_cannot_be_read_at_start_is_read_later(tmp_path: Path, mo
 
     async def run() -> None:
         Resumption(store, taken, Log(log.fileno())).begin()  # type: ignore[arg-type]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(taken) < 3:
                 await asyncio.sleep(0.01)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from click.testing import CliRunner
-from tests.popbox.conformance.servers import DOVECOT_LISTENS, HASH, POPUSER, child, free_port, greeted, wait_for
+from tests.popbox.conformance.servers import DOVECOT_LISTENS, HASH, POPUSER, child, greeted, own_address, wait_for
 from tests.popbox.migrate.matrix import fill
 from tests.popbox.migrate.programs import mailhost
 
@@ -84,12 +84,12 @@ def served(home: Path, profile: str = "rfc1939") -> Iterator[Address]:
 @contextmanager
 def dovecot(out: Path, more: str = "") -> Iterator[Address]:
     """Dovecot with the settings and users of an export; ``more`` comes after them."""
-    place, port = out.parent, free_port()
+    place, address = out.parent, own_address()
     for path in (out, *out.glob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     os.chown(out / "mail", POPUSER, POPUSER)
     config = place / "dovecot.conf"
-    config.write_text(BESIDE.format(run=place / "run", part=out / "dovecot.conf.part", port=port) + more)
+    config.write_text(BESIDE.format(run=place / "run", part=out / "dovecot.conf.part", address=address) + more)
     with child(["/usr/sbin/dovecot", "-F", "-c", str(config)], place / "dovecot.log"):
-        greeted(port)
-        yield Address("127.0.0.1", port)
+        greeted(address)
+        yield address

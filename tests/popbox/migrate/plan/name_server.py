@@ -29,7 +29,7 @@ def name_server(
         yield server.getsockname()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
             last.sendto(b"", server.getsockname())
-        thread.join(5)
+        thread.join(60)
 
 
 def _serve(server: socket.socket, records: Records, authoritative: bool, broken: frozenset[str]) -> None:

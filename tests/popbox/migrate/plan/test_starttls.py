@@ -116,7 +116,7 @@ def test_what_does_not_answer_is_not_known_and_has_a_deadline(fault: str, monkey
     assert rules(found) == {"smtp-not-known"}
     assert found.servers[0].offered is None
     assert "waited 0.7 s for the end of the session" in found.servers[0].why
-    assert time.monotonic() - began < 9, "a drip is answered before the line's own deadline, and would go on"
+    assert time.monotonic() - began < 60, "a drip is answered before the line's own deadline, and would go on"
 
 
 def test_a_reply_without_an_end_is_not_kept() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tests.popbox.conformance.servers import PASSWORD, free_port
+from tests.popbox.conformance.servers import PASSWORD, own_address
 from tests.popbox.migrate.houses import box, csv, logins, moved, ours, put, text
 from tests.popbox.migrate.meddler import Trouble, meddler
 
@@ -107,7 +107,7 @@ def test_a_round_without_changes_asks_the_new_host_for_nothing(place: Path, host
 
 
 def test_a_host_that_cannot_be_asked_is_no_all_clear(watched: Watched, place: Path, hosts: Hosts) -> None:
-    argv = ["verify", "--old", f"127.0.0.1:{free_port()}", "--new", str(hosts[1]), "--accounts", str(accounts(place))]
+    argv = ["verify", "--old", str(own_address()), "--new", str(hosts[1]), "--accounts", str(accounts(place))]
     argv += ["--watch", "0", "--rounds", "2", "--state", str(place / "other")]
     done = CliRunner().invoke(migrate, argv, standalone_mode=False)
     assert done.return_value == 3
@@ -155,7 +155,7 @@ def test_interrupted_it_ends_at_once_and_goes_on_later(place: Path, hosts: Hosts
         with pytest.raises(Unusable, match="another watch is at work"):
             watched()
         child.send_signal(signal.SIGINT)
-        assert child.wait(30) == 130
+        assert child.wait(60) == 130
     finally:
         child.kill()
         child.wait()
