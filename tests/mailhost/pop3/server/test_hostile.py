@@ -118,7 +118,9 @@ def test_lines_of_many_megabytes_cost_no_memory(box: Box, serve: Serve) -> None:
 def test_ready_is_not_said_when_no_new_client_would_be_let_in(box: Box, serve: Serve) -> None:
     server = serve("--max-connections", "1", "--metrics", "127.0.0.1:0")
     assert http(server, "/ready").startswith(b"HTTP/1.1 200")
-    client = server.client()
+    silent, client = server.client(), server.client()
+    assert silent.end().startswith(b"-ERR [SYS/TEMP] ended for a newer connection")
+    assert client.login().startswith(b"+OK")
     assert http(server, "/ready").startswith(b"HTTP/1.1 503")
     client.ask(b"QUIT")
     client.end()

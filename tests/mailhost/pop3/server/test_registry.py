@@ -8,6 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from mailhost.pop3.auth.throttle import Throttle
+from mailhost.pop3.options import Limits
+from mailhost.pop3.protocol.profiles import RFC1939
 from mailhost.pop3.server.metrics import Count
 from mailhost.pop3.server.registry import SWEEP_S, Registry
 
@@ -35,7 +38,7 @@ class Peer(SimpleNamespace):
     """A connection: when it was made, when it was last heard, and what it was told at its end."""
 
     def __init__(self, now: float, *, logged_in: bool) -> None:
-        super().__init__(started=now, last=now, logged_in=logged_in, proxied=None, fd=3, ready=None, end="")
+        super().__init__(started=now, last=now, logged_in=logged_in, busy=False, proxied=None, fd=3, ready=None, end="")
         self.dismiss = self.close = lambda why: setattr(self, "end", why)
 
     __hash__ = object.__hash__
@@ -58,6 +61,53 @@ def joined(registry: Registry, clock: Clock, *, logged_in: bool = False) -> Peer
     peer = Peer(clock.now, logged_in=logged_in)
     registry.add(cast("Any", peer))
     return peer
+
+
+def test_who_only_holds_on_to_connections_shuts_no_one_out(clock: Clock) -> None:
+    """Slowloris from many addresses: the oldest that has not logged in gives its place, unless it is being checked."""
+    limits = Limits(connections=4, per_address=3, unauthenticated=3)
+    options, log = SimpleNamespace(limits=limits, profile=RFC1939), SimpleNamespace(session=lambda *_: None)
+    counts = memoryview(bytearray(8 * len(Count))).cast("Q")
+    registry = Registry(cast("Any", options), cast("Any", clock), cast("Any", log), Throttle(limits), counts)
+
+    def come(address: str) -> Peer | str:
+        if (why := registry.refusal(address, balancer=False)) is not None:
+            return why
+        peer = joined(registry, clock)
+        peer.entered_as, peer.retrieved, peer.received, peer.sent = address, 0, 0, 0
+
+        def ends(why: str) -> None:
+            peer.end = why
+            registry.ended(cast("Any", peer))
+
+        peer.dismiss = ends
+        return peer
+
+    first, second, third = (cast("Peer", come(f"192.0.2.{number}")) for number in range(3))
+    assert registry.has_room()
+    first.busy = True
+    fourth = cast("Peer", come("192.0.2.4"))
+    assert [one.end for one in (first, second, third, fourth)] == ["", "ended for a newer connection", "", ""]
+    third.logged_in = True
+    registry.entered(cast("Any", third))
+    assert isinstance(come("192.0.2.5"), Peer), "one has logged in, and waits no more"
+    assert isinstance(come("192.0.2.6"), Peer), "so too where there are too many in all"
+    assert [one.end for one in (third, fourth)] == ["", "ended for a newer connection"]
+    for one in registry._waiting:
+        one.busy = True
+    assert (come("192.0.2.7"), registry.has_room()) == ("too many connections", False)
+
+
+def test_an_address_with_too_many_connections_ends_no_other(clock: Clock) -> None:
+    limits = Limits(per_address=1, unauthenticated=3)
+    options = SimpleNamespace(limits=limits, profile=RFC1939)
+    unused = cast("Any", None)
+    counts = memoryview(bytearray(8 * len(Count))).cast("Q")
+    registry = Registry(cast("Any", options), cast("Any", clock), unused, Throttle(limits), counts)
+    assert registry.refusal("192.0.2.1", balancer=False) is None
+    first = joined(registry, clock)
+    assert registry.refusal("192.0.2.1", balancer=False) == "too many connections from this address"
+    assert first.end == ""
 
 
 def test_the_limits_where_the_server_runs(registry: Registry, clock: Clock) -> None:

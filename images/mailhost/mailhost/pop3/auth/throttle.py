@@ -47,6 +47,9 @@ HEALTH_CHECK = "127.0.0.1", b"popbox-canary"
 ENTRANCES = 65_536
 """Logins remembered for LOGIN-DELAY, by all workers together."""
 
+FROM_ADDRESS = "too many connections from this address"
+"""Why a connection is refused that no other's end would make room for."""
+
 _TENTHS = 1 << 28
 
 
@@ -88,7 +91,7 @@ class Throttle:
         if total > limits.connections:
             return "too many connections"
         if not balancer and total > limits.per_address and self._from(key) > limits.per_address:
-            return "too many connections from this address"
+            return FROM_ADDRESS
         if waiting > limits.unauthenticated:
             return "too many connections that have not logged in"
         return None

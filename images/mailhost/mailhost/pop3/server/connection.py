@@ -8,6 +8,7 @@ import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from mailhost.pop3.auth.throttle import FROM_ADDRESS
 from mailhost.pop3.maildrop.transfer import Transfer, begin
 from mailhost.pop3.protocol.events import Authenticate, Close, Event, Lookup, Reply, StartTls, Transmit, Update
 from mailhost.pop3.protocol.session import Session
@@ -41,7 +42,7 @@ class Registry(Protocol):
     def secured(self) -> None:
         """A TLS handshake is complete."""
 
-    def entered(self) -> None:
+    def entered(self, connection: Connection) -> None:
         """A connection has logged in."""
 
     def ended(self, connection: Connection) -> None:
@@ -142,7 +143,7 @@ class Connection(Channel):
                 self.peer = found.client.ip
                 if not self.handshaking:
                     self._send(self.session.context.profile.texts.temporary.data)
-                self.close("too many connections from this address")
+                self.close(FROM_ADDRESS)
                 return
             self.peer = self.entered_as = found.client.ip
         self.begin(secure=self.handshaking, proxied=False)
@@ -204,7 +205,7 @@ class Connection(Channel):
     def enter(self) -> None:
         """The login was good and the maildrop is open."""
         self.logged_in = True
-        self._registry.entered()
+        self._registry.entered(self)
 
     def resume(self, event: Event | None) -> None:
         """The I/O layer's work for this session is done; ``event`` is what the session said to that."""

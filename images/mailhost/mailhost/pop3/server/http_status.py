@@ -13,7 +13,7 @@ from mailhost.pop3.server.event_loop import Loop
 REQUEST_OCTETS = 4096
 DEADLINE_S = 5.0
 MOST = 32
-"""Requests at once (our choice); further ones are closed, for each takes a descriptor away from mail."""
+"""Requests at once (our choice), for each takes a descriptor away from mail; the oldest is closed for a further one."""
 
 PAUSE_S = 0.5
 """How long none is accepted when no descriptor was free: asking again at once would spin."""
@@ -30,7 +30,7 @@ class StatusPort:
         self._listener = listener
         self._metrics = metrics
         self._ready = ready
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, None] = {}  # the oldest first
         listener.setblocking(False)
         self._listen()
 
@@ -47,9 +47,8 @@ class StatusPort:
             self._loop.later(PAUSE_S, self._listen)
             return
         if len(self._open) >= MOST:
-            sock.close()
-            return
-        self._open.add(sock)
+            self._end(next(iter(self._open)))  # one that says nothing keeps no probe out
+        self._open[sock] = None
         sock.setblocking(False)
         self._loop.add(sock.fileno(), select.EPOLLIN, lambda _mask: self._answer(sock))
         self._loop.later(DEADLINE_S, lambda: self._end(sock))
@@ -80,6 +79,6 @@ class StatusPort:
 
     def _end(self, sock: socket.socket) -> None:
         if sock in self._open:
-            self._open.discard(sock)
+            del self._open[sock]
             self._loop.remove(sock.fileno())
             sock.close()

@@ -7,6 +7,7 @@ import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mailhost.pop3.auth.throttle import FROM_ADDRESS
 from mailhost.pop3.server.connection import Connection
 from mailhost.pop3.server.metrics import Count
 from mailhost.system.proxy_protocol import HEADER_S
@@ -29,12 +30,12 @@ _RETRIEVED, _RECEIVED, _SENT = int(Count.RETRIEVED), int(Count.RECEIVED), int(Co
 
 
 class Registry:
-    """Who is connected. It alone counts the connections that have not logged in."""
+    """Who is connected. It alone knows the connections that have not logged in."""
 
     def __init__(self, options: Options, loop: Loop, log: Log, throttle: Throttle, counts: memoryview) -> None:
         self._options, self._loop, self._log, self._throttle, self._counts = options, loop, log, throttle, counts
         self._connections: set[Connection] = set()
-        self._unauthenticated = 0
+        self._waiting: dict[Connection, None] = {}  # not logged in, the oldest first
         self._sweeping = False
         self._due = 0.0
         self._stood: collections.deque[tuple[float, float]] = collections.deque(maxlen=GAPS)
@@ -44,17 +45,29 @@ class Registry:
         return len(self._connections)
 
     def refusal(self, peer: str, *, balancer: bool) -> str | None:
-        """Why no connection from ``peer`` is taken now; None counts one that is."""
-        return self._throttle.admit(peer, self._unauthenticated, balancer=balancer)
+        """Why no connection from ``peer`` is taken now; None counts one that is.
+
+        Where there are too many in all, the oldest that has not logged in gives its place: those who only hold on to
+        connections shut no one out, and who logs in at once is not the oldest.
+        """
+        why = self._throttle.admit(peer, len(self._waiting), balancer=balancer)
+        if why in (None, FROM_ADDRESS) or (oldest := self._oldest()) is None:
+            return why
+        oldest.dismiss("ended for a newer connection")
+        return self._throttle.admit(peer, len(self._waiting), balancer=balancer)
+
+    def _oldest(self) -> Connection | None:
+        """Of those that have not logged in; one whose password is being checked may be about to."""
+        return next((one for one in self._waiting if not one.busy), None)
 
     def has_room(self) -> bool:
         """Whether one more connection would be taken."""
-        return self._throttle.has_room(self._unauthenticated)
+        return self._throttle.has_room(len(self._waiting)) or self._oldest() is not None
 
     def add(self, connection: Connection) -> None:
         """A connection that was taken; from now on the loop calls it."""
         self._connections.add(connection)
-        self._unauthenticated += 1
+        self._waiting[connection] = None
         self._counts[_CONNECTIONS] += 1
         self._counts[_OPEN] += 1
         self._loop.add(connection.fd, select.EPOLLIN, connection.ready)
@@ -70,18 +83,17 @@ class Registry:
         """A TLS handshake is complete."""
         self._counts[Count.TLS] += 1
 
-    def entered(self) -> None:
+    def entered(self, connection: Connection) -> None:
         """A connection has logged in."""
-        self._unauthenticated -= 1
-        self._throttle.waiting(self._unauthenticated)
+        del self._waiting[connection]
+        self._throttle.waiting(len(self._waiting))
 
     def ended(self, connection: Connection) -> None:
         """A connection has closed: count it and write its log line."""
         self._connections.discard(connection)
         self._throttle.leave(connection.entered_as)
-        if not connection.logged_in:
-            self._unauthenticated -= 1
-        self._throttle.waiting(self._unauthenticated)
+        self._waiting.pop(connection, None)
+        self._throttle.waiting(len(self._waiting))
         counts = self._counts
         counts[_OPEN] -= 1
         counts[_RETRIEVED] += connection.retrieved
