@@ -126,6 +126,7 @@ class Facts:
     in_strings: frozenset[str]  # what the programs import that it holds in strings
     reads_environment: bool
     numbered: tuple[str, ...]  # statements that number their parameters
+    by_locale: tuple[int, ...]  # lines where a file or a program's output is text in whatever encoding the locale has
 
 
 def facts(tree: ast.Module) -> Facts:
@@ -134,8 +135,11 @@ def facts(tree: ast.Module) -> Facts:
     inner: set[str] = set()
     texts: list[str] = []
     reads = False
+    by_locale: list[int] = []
     for node in ast.walk(tree):
         match node:
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if _is_by_locale(node, name):
+                by_locale.append(node.lineno)
             case ast.Import():
                 names |= {alias.name for alias in node.names}
             case ast.ImportFrom():
@@ -150,7 +154,25 @@ def facts(tree: ast.Module) -> Facts:
             with contextlib.suppress(SyntaxError, ValueError):
                 inner |= facts(ast.parse(text)).imports
     numbered = tuple(text for text in texts if re.search(r"[=(,] ?\?[0-9]", text))
-    return Facts(frozenset(names), frozenset(inner), reads, numbered)
+    return Facts(frozenset(names), frozenset(inner), reads, numbered, tuple(by_locale))
+
+
+def _is_by_locale(call: ast.Call, name: str) -> bool:
+    """Whether a call opens, reads or writes text and does not say its encoding; our own standard streams may."""
+    said = {one.arg for one in call.keywords}
+    modes = [one.value for one in (*call.args, *(key.value for key in call.keywords)) if isinstance(one, ast.Constant)]
+    if "encoding" in said or (name == "fdopen" and modes and modes[0] in (0, 1, 2)):
+        return False
+    match name:
+        case "read_text" | "write_text":
+            return len(call.args) == (name == "write_text")
+        case "open" | "fdopen":
+            is_text = any(one in ("r", "w", "a", "x", "w+") for one in modes)
+            return is_text or (isinstance(call.func, ast.Name) and not any("b" in str(one) for one in modes))
+        case "run" | "Popen" | "check_output":
+            return bool(said & {"text", "universal_newlines"})
+        case _:
+            return False
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +298,19 @@ def test_no_statement_numbers_its_parameters(modules: dict[str, Facts]) -> None:
     """``?1`` with a sequence is an error of sqlite3 from Python 3.14 on; ``:name`` with a mapping says the same."""
     assert not [name for name, one in modules.items() if one.numbered]
     assert facts(ast.parse("SQL = 'SELECT x FROM t WHERE y = ?1'")).numbered
+
+
+def test_no_text_depends_on_the_locale(modules: dict[str, Facts]) -> None:
+    """In a Latin-1 locale no report of a load run could be written, for its check marks, when the run was over."""
+    assert [(name, one.by_locale) for name, one in modules.items() if one.by_locale] == []
+    calls = ["p.read_text()", "p.write_text(x)", "p.open('w')", "open(p)", "os.fdopen(n, 'w')", "run(x, text=True)"]
+    assert facts(ast.parse("\n".join(calls))).by_locale == tuple(range(1, len(calls) + 1))
+    said = [
+        "p.read_text('utf-8')",
+        "p.open('wb')",
+        "os.open(p, 0)",
+        "place.open()",
+        "os.fdopen(1, 'w')",
+        "zip.open('a.txt')",
+    ]
+    assert facts(ast.parse("\n".join(said))).by_locale == ()

@@ -28,7 +28,14 @@ class ManPages(BuildHookInterface):  # type: ignore[type-arg]  # its configurati
         self._made = tempfile.TemporaryDirectory()
         path = os.pathsep.join([str(ROOT / "harness"), str(ROOT / "images/mailhost")])
         argv = [sys.executable, "-m", "docs.reference", self._made.name]
-        done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            argv,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
         if done.returncode:
             self.app.display_warning(f"without man pages: {(done.stderr.splitlines() or ['?'])[-1]}")
             return

@@ -185,8 +185,8 @@ def _write(outcome: Outcome, folder: Path) -> None:
     """load.json and load.html."""
     from popbox.load.report.html import render
 
-    (folder / "load.json").write_text(outcome.as_json())
-    (folder / "load.html").write_text(render(outcome, folder))
+    (folder / "load.json").write_text(outcome.as_json(), "utf-8")
+    (folder / "load.html").write_text(render(outcome, folder), "utf-8")
 
 
 def _show(outcome: Outcome) -> None:

@@ -19,7 +19,7 @@ LOAD = Path(load.__file__).parent
 ACCOUNTS = "images/mailhost/mailhost/accounts/sources/accounts.schema.json"  # beside the code that reads such files
 SCHEMAS: dict[str, Callable[[], str]] = {
     "scenario": scenario_schema_text,
-    "accounts": lambda: (find_assets() / ACCOUNTS).read_text(),
+    "accounts": lambda: (find_assets() / ACCOUNTS).read_text("utf-8"),
     "report": run_report.SCHEMA.read_text,
     "load": load_schema_text,
     "load-report": (LOAD / "books/load.schema.json").read_text,  # beside the code that needs more packages

@@ -161,7 +161,7 @@ class LocalHost(LocalFiles):
 
     def _said(self, service: Service) -> str:
         try:
-            return (self._root / "log" / f"{service}.out").read_text()
+            return (self._root / "log" / f"{service}.out").read_text("utf-8")
         except FileNotFoundError:  # its popbox was killed before
             return ""
 
@@ -329,7 +329,7 @@ class LocalHost(LocalFiles):
     def log(self, service: Service) -> str:
         """See Host."""
         path = self._log_path(service)
-        return path.read_text(errors="replace") if path.exists() else ""
+        return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def log_end(self, service: Service, octets: int) -> str:
         """See Host."""

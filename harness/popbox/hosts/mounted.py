@@ -91,7 +91,7 @@ class MountedHost(LocalReading, RemoteHost):
     def log(self, service: Service) -> str:
         """See Host: of a log that was rotated, the newest file."""
         path = self._log_path(service)
-        return path.read_text(errors="replace") if path and path.exists() else ""
+        return path.read_text("utf-8", "replace") if path and path.exists() else ""
 
     def log_end(self, service: Service, octets: int) -> str:
         """See Host: of a log that was rotated, the newest file."""

@@ -65,7 +65,7 @@ class SharedHosts:
         """One process at a time; the lock ends with the process that holds it."""
         path = self._settings.state / f"shared-{self._owner.pid}-{choice.host}-{choice.mta}.lock"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("w") as file:
+        with path.open("w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -75,7 +75,7 @@ class Process:
 def here() -> str:
     """Which pids these are: those of this host name, of this boot of its kernel, in this pid namespace."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
         namespace = Path("/proc/self/ns/pid").readlink()
     except OSError:
         return ""
@@ -114,7 +114,7 @@ def _start_ticks(pid: int) -> int:
 def _stat(pid: int) -> list[str]:
     """Fields of /proc/PID/stat from the third on, the state; empty when there is no such process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return []
 
@@ -166,7 +166,7 @@ class Registry:
             try:
                 scratch.touch()
                 scratch.chmod(0o600)
-                scratch.write_text(json.dumps(asdict(record), indent=1))
+                scratch.write_text(json.dumps(asdict(record), indent=1), "utf-8")
                 scratch.replace(self._folder / f"{record.id}.json")
             finally:
                 scratch.unlink(missing_ok=True)
@@ -233,7 +233,7 @@ class Registry:
 
 def _load(path: Path) -> Record:
     try:
-        table = json.loads(path.read_text())
+        table = json.loads(path.read_text("utf-8"))
         processes = {name: Process(**_known(Process, one)) for name, one in table["processes"].items()}
         owner = Process(**_known(Process, table["owner"]))
         record = Record(**{**_known(Record, table), "owner": owner, "processes": processes})

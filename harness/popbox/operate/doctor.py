@@ -142,7 +142,9 @@ def _asked(settings: Settings, *argv: str) -> str:
     """The first line of a program's answer; empty where it fails or is not there."""
     try:
         env = of_docker(settings.environ)
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=ASK_S)
+        done = subprocess.run(
+            argv, env=env, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=ASK_S
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.partition("\n")[0] if done.returncode == 0 else ""

@@ -101,7 +101,7 @@ def _begun(settings: Settings, name: str, listen: Address, *options: str) -> Ser
 def found(settings: Settings, name: str) -> Serving | None:
     """The one that was started beside the host ``name``, where it still runs."""
     try:
-        table = json.loads(_file(settings, name, "json").read_text())
+        table = json.loads(_file(settings, name, "json").read_text("utf-8"))
         serving = Serving(Process(**table["process"]), str(table["url"]))
     except FileNotFoundError:
         return None
@@ -123,7 +123,7 @@ def token_file(settings: Settings, name: str) -> Path:
 
 def console(settings: Settings, name: str) -> str:
     """The address at which a browser opens its console, as it said; with writes it lets one browser in, once."""
-    seen = CONSOLE.search(_file(settings, name, "out").read_text(errors="replace"))
+    seen = CONSOLE.search(_file(settings, name, "out").read_text("utf-8", "replace"))
     return seen[1] if seen else ""
 
 
@@ -166,7 +166,7 @@ def _file(settings: Settings, name: str, kind: str) -> Path:
 
 def _save(settings: Settings, name: str, serving: Serving) -> None:
     scratch = _file(settings, name, "new")
-    scratch.write_text(json.dumps(asdict(serving), indent=1))
+    scratch.write_text(json.dumps(asdict(serving), indent=1), "utf-8")
     scratch.replace(_file(settings, name, "json"))
 
 
@@ -189,7 +189,7 @@ def _waiting(child: subprocess.Popen[bytes], settings: Settings, name: str) -> C
             lambda: "" if child.poll() is None else f"it ended with {child.returncode}",
             deadline,
             what=f"popbox serve --on {name}",
-            log=lambda: _file(settings, name, "log").read_text(errors="replace"),
+            log=lambda: _file(settings, name, "log").read_text("utf-8", "replace"),
         )
 
     return wait
@@ -197,7 +197,7 @@ def _waiting(child: subprocess.Popen[bytes], settings: Settings, name: str) -> C
 
 def _said(settings: Settings, name: str) -> str:
     """Where it answers, once its first line is there."""
-    seen = SAID.search(_file(settings, name, "out").read_text(errors="replace"))
+    seen = SAID.search(_file(settings, name, "out").read_text("utf-8", "replace"))
     return seen[1] if seen else ""
 
 

@@ -48,4 +48,4 @@ def schema() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n")
+    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n", "utf-8")

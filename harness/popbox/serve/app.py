@@ -165,4 +165,4 @@ class _Nowhere:
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(schema_text())
+    SCHEMA.write_text(schema_text(), "utf-8")

@@ -174,7 +174,7 @@ def beside_us(engine: docker.DockerClient) -> str:
 
     Empty where we are not, or share the network of the engine's machine.
     """
-    own = CONTAINER.search(Path("/proc/self/mountinfo").read_text())
+    own = CONTAINER.search(Path("/proc/self/mountinfo").read_text("utf-8", "replace"))
     if not own:
         return ""
     for container in containers(engine, {"id": own.group(1)}):

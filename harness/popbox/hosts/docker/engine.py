@@ -47,7 +47,15 @@ def _no_compose(environ: Mapping[str, str]) -> str:
     """Compose asks that engine with the program's own settings, which the docker library does not all know."""
     argv = ["docker", "compose", "ls"]
     try:
-        done = subprocess.run(argv, env=of_docker(environ), capture_output=True, text=True, check=False, timeout=ASK_S)
+        done = subprocess.run(
+            argv,
+            env=of_docker(environ),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=ASK_S,
+        )
     except FileNotFoundError:
         return "the program `docker` is not installed"
     except subprocess.TimeoutExpired:

@@ -314,7 +314,7 @@ class DockerHost:
         container = self._container(service)
         pid = int(container.attrs["State"]["Pid"])
         try:
-            ours = (container.id or "?") in Path(f"/proc/{pid}/cgroup").read_text()
+            ours = (container.id or "?") in Path(f"/proc/{pid}/cgroup").read_text("utf-8", "replace")
         except OSError:
             return 0
         return pid if ours else 0

@@ -54,7 +54,7 @@ class Stack(DockerCompose):
             "QMAIL_BASE": qmail_base if self._record.mta == "qmail" else "",
         }
         self.labels_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.labels_path.write_text(json.dumps(self._labelled(), indent=1))
+        self.labels_path.write_text(json.dumps(self._labelled(), indent=1), "utf-8")
 
     def _labelled(self) -> dict[str, object]:
         """A compose file over compose.yaml."""

@@ -66,7 +66,9 @@ class Journal:
         self.path = folder / f"{self.writer}{SUFFIX}"
         # wall time at the start, monotonic from then on: a step of the clock changes no order
         self._zero_ns = time.time_ns() - time.monotonic_ns()
-        self._file = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", 1 << 16)
+        self._file = os.fdopen(
+            os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", 1 << 16, encoding="utf-8"
+        )
         self._seq = 0
         self.write("begin", note=json.dumps({**who, "boot": boot(), "zero_ns": self._zero_ns}))
 
@@ -116,7 +118,7 @@ _GIVEN = tuple(COLUMNS)[3:]
 def boot() -> str:
     """What the monotonic clock counts from: the same for all processes of this machine; empty where it is not known."""
     with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
     return ""
 
 

@@ -123,4 +123,4 @@ def _measures(verdict: Verdict, seen: Figures, grown: tuple[Growth, ...]) -> dic
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n")
+    SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n", "utf-8")

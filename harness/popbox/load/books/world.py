@@ -41,4 +41,4 @@ class World:
 
     def write(self, folder: Path) -> None:
         """Note it."""
-        (folder / FILE).write_text(json.dumps(asdict(self)))
+        (folder / FILE).write_text(json.dumps(asdict(self)), "utf-8")

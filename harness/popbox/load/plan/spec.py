@@ -62,20 +62,20 @@ class Spec:
 
     def write(self, path: Path) -> None:
         """Make a new file, for this user's processes alone: it has the boxes' password."""
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump(asdict(self), file)
 
     def moved(self, smtp: Address, pop3: Address) -> None:
         """Tell the processes of this machine where the host listens now: after a start it may be another port."""
         kept = Path(self.journals) / MOVED
         beside = kept.with_suffix(".new")
-        beside.write_text(json.dumps([smtp, pop3]))
+        beside.write_text(json.dumps([smtp, pop3]), "utf-8")
         beside.replace(kept)
 
     def where(self) -> tuple[Address, Address]:
         """Where SMTP and POP3 listen now, as far as it is known here."""
         try:
-            smtp, pop3 = json.loads((Path(self.journals) / MOVED).read_text())
+            smtp, pop3 = json.loads((Path(self.journals) / MOVED).read_text("utf-8"))
         except FileNotFoundError:
             return self.smtp, self.pop3
         return Address(*smtp), Address(*pop3)

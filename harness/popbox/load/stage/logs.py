@@ -84,4 +84,4 @@ def evidence(host: Host, cases: Iterable[Case], folder: Path) -> None:
             _read(log, reading)
     except (PopboxError, OSError):
         return  # the verdict does not need it
-    (folder / EVIDENCE).write_text(json.dumps(reading.found))
+    (folder / EVIDENCE).write_text(json.dumps(reading.found), "utf-8")

@@ -65,7 +65,7 @@ class Processes:
 
     def last_words(self) -> str:
         """The last line that any of them has written to the log."""
-        return (self._folder / LOG).read_text(errors="replace").rstrip("\n").rpartition("\n")[2]
+        return (self._folder / LOG).read_text("utf-8", "replace").rstrip("\n").rpartition("\n")[2]
 
     def gone(self) -> str:
         """Which worker of this machine was killed, or failed; empty where none."""

@@ -29,7 +29,7 @@ class Sampler(Beside):
         self._each_s = min(EACH_S, lasts_s / FEWEST)
 
     def _run(self) -> None:
-        with self._path.open("w") as file:
+        with self._path.open("w", encoding="utf-8") as file:
             while True:
                 for who, pid in self._roots().items():
                     for one in samples(who, pid, self._at()) if pid else ():

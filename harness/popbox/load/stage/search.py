@@ -38,7 +38,7 @@ def search(host: Host, lost: Sequence[tuple[str, str]], folder: Path) -> str:
                         found.setdefault(f"{token} {box}", set()).add(place)
     except PopboxError as error:
         return str(error).splitlines()[0]
-    (folder / FOUND).write_text(json.dumps({one: sorted(places) for one, places in found.items()}))
+    (folder / FOUND).write_text(json.dumps({one: sorted(places) for one, places in found.items()}), "utf-8")
     return ""
 
 
@@ -51,7 +51,7 @@ def explain(host: Host, boxes: Iterable[str], folder: Path) -> None:
         with suppress(PopboxError, ValueError, KeyError):  # the verdict does not need it
             said = json.loads(host.run("explain", "--json", "--", box).stdout)
             told[box] = [said["outcome"], *([said["failure"]["text"]] if said["failure"] else [])]
-    (folder / EXPLAINED).write_text(json.dumps(told))
+    (folder / EXPLAINED).write_text(json.dumps(told), "utf-8")
 
 
 def _files(host: Host, tokens: Sequence[str]) -> Iterator[tuple[str, str, str]]:

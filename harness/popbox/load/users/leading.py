@@ -64,7 +64,7 @@ class _Leading:
         return True
 
     def _expect(self, client_id: str, **_: object) -> None:
-        with self._writers.open("a") as file:
+        with self._writers.open("a", encoding="utf-8") as file:
             file.write(writer_of(client_id) + "\n")
 
     def _hear(self, client_id: str, data: dict[str, Any], **_: object) -> None:

@@ -73,14 +73,14 @@ class Place:
 
     def _bind(self) -> None:
         bound, over, here = self.to / STATE / "target", self.to / STATE / "source", str(self.popboxes)
-        came = over.read_text().rstrip("\n") if over.exists() else FILES if bound.exists() else self.over
+        came = over.read_text("utf-8").rstrip("\n") if over.exists() else FILES if bound.exists() else self.over
         if came != self.over:
             raise PopboxError(f"{self.to}: its mail came from {came} so far, not from {self.over}; take another --to")
         if not over.exists():
             write_private(over, f"{self.over}\n".encode())
         if not bound.exists():
             write_private(bound, f"{here}\n".encode())
-        elif (there := bound.read_text().rstrip("\n")) != here:
+        elif (there := bound.read_text("utf-8").rstrip("\n")) != here:
             raise PopboxError(f"{self.to}: its mail went to {there} so far, not to {here}; take another --to for that")
 
     @property

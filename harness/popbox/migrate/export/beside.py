@@ -23,7 +23,7 @@ class Beside:
     def __init__(self, out: Out, path: Path, maildir: int, name: bytes, noted: Path) -> None:
         """Read what is there: ``before``, None for nothing, ``written_ns`` its date; ``ours``: we wrote it so."""
         self.before, self.written_ns = _read(maildir, name)
-        notes = noted.read_text().split() if noted.exists() else []
+        notes = noted.read_text("utf-8").split() if noted.exists() else []
         self.ours = self.before is None or sha256(self.before).hexdigest() in notes
         self._out, self._path, self._maildir, self._name, self._noted = out, path, maildir, name, noted
 

@@ -73,7 +73,7 @@ class _Box:
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.noted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = [_digest(self.file), _digest(self.index)]
-        ours = self.noted.read_text().split() if self.noted.exists() else []
+        ours = self.noted.read_text("utf-8").split() if self.noted.exists() else []
         if any(one is not None and one not in ours for one in before):
             told = "is not as an export wrote it; left as it is"
             self.tally.problems.append(f"{self.box.address}: {self.file.name} or its index {told}")

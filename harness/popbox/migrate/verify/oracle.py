@@ -71,7 +71,9 @@ def _fetch(client: str, between: ReadOnlyProxy, host: Host, login: str, password
     argv = [shutil.which(client) or client, *words]  # where our PATH has it, which the client does not get
     environment = {"PATH": os.defpath, "HOME": str(place), "LC_ALL": "C.UTF-8"}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=RUN_S, check=False)
+        done = subprocess.run(
+            argv, capture_output=True, encoding="utf-8", errors="replace", env=environment, timeout=RUN_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise Unusable(f"oracle {client}", f"took more than {RUN_S} s on the {host.side} host") from error
     if done.returncode not in good or between.failed:
@@ -88,7 +90,8 @@ def _getmail(between: ReadOnlyProxy, place: Path) -> tuple[list[str], tuple[int,
         f"username = {ANY_LOGIN}\npassword = {ANY_LOGIN}\n"
         f"[destination]\ntype = MDA_external\npath = {shutil.which('sh', path=os.defpath)}\n"
         f"arguments = ('-c', '{ONCE_WAITED_FOR}')\nignore_stderr = true\n"
-        "allow_root_commands = true\n[options]\nread_all = false\ndelete = false\nmax_messages_per_session = 0\n"
+        "allow_root_commands = true\n[options]\nread_all = false\ndelete = false\nmax_messages_per_session = 0\n",
+        "utf-8",
     )
     return ["--getmaildir", str(place), "--rcfile", str(rc)], (0,)
 
@@ -99,7 +102,8 @@ def _fetchmail(between: ReadOnlyProxy, place: Path) -> tuple[list[str], tuple[in
     rc.touch(0o600)
     rc.write_text(
         f"poll {between.address.host} protocol pop3 service {between.address.port} auth password uidl\n"
-        f'  username {ANY_LOGIN} password {ANY_LOGIN} keep no rewrite sslproto "" mda "cat >/dev/null"\n'
+        f'  username {ANY_LOGIN} password {ANY_LOGIN} keep no rewrite sslproto "" mda "cat >/dev/null"\n',
+        "utf-8",
     )
     files = ["--idfile", str(place / "ids"), "--pidfile", str(place / "pid")]
     return ["-f", str(rc), "--nosyslog", *files], (0, 1)

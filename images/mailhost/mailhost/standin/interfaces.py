@@ -28,7 +28,7 @@ def addresses() -> frozenset[str]:
 def v6_addresses(table: Path = Path("/proc/net/if_inet6")) -> frozenset[str]:
     """The IPv6 addresses of all interfaces; none where the kernel has no IPv6."""
     try:
-        lines = table.read_text().splitlines()
+        lines = table.read_text("utf-8").splitlines()
     except OSError:
         return frozenset()
     return frozenset(str(ipaddress.ip_address(bytes.fromhex(line.split()[0]))) for line in lines)

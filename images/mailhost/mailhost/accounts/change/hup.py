@@ -21,7 +21,7 @@ def find(home: Path, locks: Path = Path("/proc/locks")) -> int | None:
     """
     try:
         status = (home / LOCK).stat()
-        lines = locks.read_text().splitlines()
+        lines = locks.read_text("utf-8").splitlines()
     except OSError:
         return None
     wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
