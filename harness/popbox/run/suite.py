@@ -11,16 +11,22 @@ from threading import Lock
 
 from popbox.hosts.base import Host, closing
 from popbox.hosts.process import undisturbed
+from popbox.ledger.reconcile import LATE_S
 from popbox.result import Result
 from popbox.run.needs import unmet
 from popbox.run.runner import Watcher, run
+from popbox.scenario.faults import WaitUntil
 from popbox.scenario.load import ScenarioFile
+from popbox.scenario.model import Scenario
+from popbox.scenario.steps import Send, Telnet
+from popbox.scenario.transcript import refused_in
 
 MOST_JOBS = 64  # our choice
 # Our choice: an engine that brings up more projects at a time than that may be too slow to answer.
 JOBS = min(MOST_JOBS, max(4, 2 * (os.cpu_count() or 1)))
 # Our choice: a scenario waits three times as long as it computes, mostly for copies that come late.
-LOCAL_JOBS = min(MOST_JOBS, 2 * JOBS)
+LOCAL_JOBS = min(MOST_JOBS, 3 * JOBS)
+REFUSED_S, FROZEN_S = 2.0, 2.0  # what a refused login (H-28) and a greeting that does not come take
 
 
 def run_all(
@@ -45,11 +51,13 @@ def _in_order(
 ) -> Iterator[Result]:
     """Those with a host of their own, which compute, and the others, which wait for mail, begin in turns.
 
-    Of the first, which take longest, half as many as run at a time begin before the shared host comes up.
+    On each side those begin first that wait longest: what begins last only computes, and keeps the processors busy to
+    the end. Of those with a host of their own, half as many as run at a time begin before the shared host comes up.
     """
     running: dict[int, Future[Result]] = {}
-    own = [number for number, file in enumerate(files) if file.scenario.needs.own_host]
-    others = [number for number, file in enumerate(files) if not file.scenario.needs.own_host]
+    in_turn = sorted(range(len(files)), key=lambda number: -_waits_s(files[number].scenario))
+    own = [number for number in in_turn if files[number].scenario.needs.own_host]
+    others = [number for number in in_turn if not files[number].scenario.needs.own_host]
     early, later = own[: max(1, jobs // 2)], own[max(1, jobs // 2) :]
     for number in early:
         running[number] = pool.submit(_on_its_own, files[number], hosts, watcher)
@@ -61,6 +69,18 @@ def _in_order(
                 running[number] = pool.submit(work, files[number], hosts, watcher)
     for number in range(len(files)):
         yield running[number].result()
+
+
+def _waits_s(scenario: Scenario) -> float:
+    """How long a scenario waits at least, as its steps tell: for what is slow on purpose, and for late copies."""
+    accepts = any(isinstance(step.spec, Send) and step.spec.refused is None for step in scenario.step)
+    waits_s = LATE_S if accepts else 0.0
+    for step in scenario.step:
+        if isinstance(step.spec, Telnet):
+            waits_s += max(step.spec.at_least_s, REFUSED_S * refused_in(step.spec.transcript))
+        elif isinstance(step.spec, WaitUntil) and step.spec.silent:
+            waits_s += FROZEN_S
+    return waits_s
 
 
 def _on_the_shared(file: ScenarioFile, hosts: _Hosts, watcher: Watcher | None) -> Result:

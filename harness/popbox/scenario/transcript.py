@@ -113,6 +113,14 @@ def logins_in(text: str) -> list[tuple[str, str]]:
     return found
 
 
+def refused_in(text: str) -> int:
+    """How many PASS of a POP3 transcript expect to be refused."""
+    return sum(
+        line.kind is Kind.CLIENT and line.text.upper().startswith("PASS ") and after.text.startswith("-ERR")
+        for line, after in pairwise(parse(text))
+    )
+
+
 def match(line: Line, answer: str, variables: Mapping[str, str]) -> dict[str, str] | None:
     """Named groups of ``answer`` matched against an S line (empty for a plain match); None when it does not match."""
     if line.kind is Kind.PATTERN:

@@ -167,6 +167,28 @@ def test_what_waits_for_mail_begins_between_what_has_a_host_of_its_own(
     assert [host.closed for host in hosts] == [1] * 4, "none is asked again to go"
 
 
+WAITING = {
+    "nothing": "explain = { address = 'a@b.example' }",
+    "a copy that comes late": "send = { from = 'a@b.example', to = ['c@d.example'], id = 'one' }",
+    "a greeting that does not come": "wait-until = { silent = 'pop3' }",
+    "a refused login": 'telnet = """\nC: USER a\nS: +OK...\nC: PASS b\nS: -ERR...\n"""\n[[step]]\nhup = \'smtp\'',
+    "a conversation": "[step.telnet]\nat-least-s = 3\ntranscript = 'S: +OK...'",
+}
+
+
+def test_what_waits_longest_begins_first(tmp_path: Path, faked: Callable[..., list[FakeHost]]) -> None:
+    loaded = []
+    for number, step in enumerate(WAITING.values()):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(f'title = "{number}"\n[[step]]\n{step}\n')
+        loaded.append(load(path))
+    begun: list[str] = []
+    hosts = faked(lambda file: begun.append(file.scenario.title))
+    results = run_all(loaded, started(hosts), jobs=1)  # type: ignore[arg-type]
+    assert [result.title for result in results] == ["0", "1", "2", "3", "4"]
+    assert begun == ["4", "2", "3", "1", "0"]
+
+
 @pytest.mark.parametrize(("host", "jobs"), [("local", LOCAL_JOBS), ("docker", JOBS)])
 def test_images_are_built_once_and_before_any_host_starts(
     host: Literal["local", "docker"], jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

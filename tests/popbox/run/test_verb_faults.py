@@ -282,6 +282,16 @@ def test_a_fault_is_caught_and_named(case: Case, tmp_path: Path) -> None:
     assert re.search(case.words, seen.said + seen.hint, re.DOTALL), seen.said
 
 
+def test_a_service_that_greets_no_more_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at a frozen one takes two seconds."""
+    looks = iter(["it did not answer"])
+    monkeypatch.setattr("popbox.run.verbs.faults.greets", lambda _host, _service: next(looks))
+    (tmp_path / "x.toml").write_text(f'{BEFORE}wait-until = {{ silent = "pop3" }}\n')
+    file = load(tmp_path / "x.toml")
+    seen = Run(file, FakeHost()).take(file.scenario.step[-1]).seen
+    assert (seen.passed, seen.said) == (True, "it did not answer")
+
+
 def accepted() -> Sent:
     receipt = Receipt(True, "DATA", Reply(250, ("ok 1 qp 9",)), ())
     return Sent("message", "pb-1", MESSAGE, "a@b.example", ("joe@d.example",), (), 1, receipt=receipt)
