@@ -210,6 +210,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "uidl-not-rfc1939": ("howto", mail("1." + "n" * 70), f"/{JOE}/Maildir/new/1." + "n" * 70),
     "uidl-courier": ("howto", lambda root: put(root / JOE / "Maildir/courierpop3dsizelist", "/1 1\n") and None, f"/{JOE}/Maildir/courierpop3dsizelist"),  # type: ignore[func-returns-value]
     "uidl-dovecot": ("howto", lambda root: put(root / JOE / "Maildir/dovecot-uidlist", "3 V1 N1\n") and None, f"/{JOE}/Maildir/dovecot-uidlist"),  # type: ignore[func-returns-value]
+    "uidl-mbox": ("system", append("home/ben/Mailbox", ""), "/home/ben/Mailbox"),
     "maildir-folder": ("howto", folder, f"/{JOE}/Maildir/.Sent"),
     "mbox-not-mbox": ("system", edit("home/ben/Mailbox", "From sue", "Frum sue"), "/home/ben/Mailbox"),
     "mbox-shared": ("system", hard_link("home/ben/Mailbox", "var/spool/mail/cat"), "/etc/shadow:4"),

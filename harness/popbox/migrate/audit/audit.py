@@ -9,12 +9,14 @@ from popbox.migrate.oldhost.accounts import Box, OldAccounts
 from popbox.migrate.oldhost.dialects.detect import read_old_host
 from popbox.migrate.oldhost.dialects.text import file_of
 from popbox.migrate.oldhost.findings import Finding, Left, Where
+from popbox.migrate.oldhost.mboxes.index import SUFFIX
 from popbox.migrate.oldhost.mboxes.survey import Reading, survey
-from popbox.migrate.oldhost.model import OldHost
+from popbox.migrate.oldhost.model import MBOX, OldHost
 from popbox.migrate.oldhost.stores import contents
 from popbox.migrate.oldhost.strays import name_strays
 from popbox.migrate.oldhost.to_accounts import to_accounts
 from popbox.migrate.oldhost.tree import Local, OldHostError, OldHostTree
+from popbox.printable import counted
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ def audit(tree: OldHostTree, dialect: str | None, home: bytes, *, count: bool = 
     tree.prepare([box.store.path for box in accounts.boxes()])
     now_ns = time.time_ns()
     held = [_held(tree, host, box, now_ns, count) for box in accounts.boxes()]
+    _name_uidls(tree, host, held)
     name_strays(tree, host)
     for path, why in sorted(tree.denied.items()):
         host.unreadable(Where(file_of(path)), why)
@@ -91,3 +94,13 @@ def _held(tree: OldHostTree, host: OldHost, box: Box, now_ns: int, count: bool) 
             host.wrong("mbox-doubt", Where(file, line), text)
         return Held(box, reading.messages, there.octets, reading)
     return Held(box, 0, there.octets)
+
+
+def _name_uidls(tree: OldHostTree, host: OldHost, held: list[Held]) -> None:
+    """A server of mbox files makes UIDLs of its own, which no file tells: only an export's index beside it does."""
+    mboxes = [one.box.store.path for one in held if one.box.store.kind == MBOX and one.octets]
+    bare = sorted(path for path in mboxes if tree.lstat(path + SUFFIX) is None)
+    if bare:
+        where, files = Where(file_of(bare[0])), counted(len(bare), "mbox file")
+        host.wrong("uidl-mbox", where, f"{files}, this one first" if bare[1:] else files)
+        host.leave(where, f"the UIDLs of {files}", "`import --pop3` has them from the server, while it runs")

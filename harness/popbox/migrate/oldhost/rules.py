@@ -69,6 +69,10 @@ RULES: dict[str, tuple[Level, str]] = {
         "warning",
         "courier gave ids of its own: import takes them as UIDLs (--courier-uidl no: the names)",
     ),
+    "uidl-mbox": (
+        "warning",
+        "its server made the UIDLs: clients that leave mail there download it again; `import --pop3` keeps them",
+    ),
     "maildir-folder": ("warning", "POP3 shows no folders: its messages are not imported"),
     "mail-not-opened": ("warning", "no login opens it and no known line leads to it: it is not imported"),
     "mbox-not-mbox": ("error", "it is no mbox, and what is in it is not imported"),

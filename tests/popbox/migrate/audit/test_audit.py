@@ -13,15 +13,26 @@ from tests.popbox.migrate.faults import FAULTS, JOE, append, edit, fifo, link
 from tests.popbox.migrate.oldhosts import HASH, HOSTS, QMAIL, assign, audited, controls, put, tree_of
 
 from popbox.cli.migrate import migrate
+from popbox.migrate.oldhost.mboxes.index import INDEX_HEAD
 from popbox.migrate.oldhost.rules import RULES
 
 
 @pytest.mark.parametrize("dialect", HOSTS)
 def test_a_host_with_nothing_wrong_is_clean_and_its_dialect_is_told(dialect: str, tmp_path: Path) -> None:
     found = audited(HOSTS[dialect](tmp_path))
-    assert found.findings == []
-    assert found.left == []
-    assert found.host.dialect == dialect
+    of_mboxes = dialect == "system"  # each server of them makes its own UIDLs
+    assert [one.rule for one in found.findings] == ["uidl-mbox"] * of_mboxes
+    assert [f"{one.where}: {one.what}" for one in found.left] == [
+        "/home/ben/Mailbox: the UIDLs of 2 mbox files"
+    ] * of_mboxes
+    assert (found.lost, found.host.dialect) == ([], dialect)
+
+
+def test_an_mbox_with_the_index_of_an_export_has_its_uidls(tmp_path: Path) -> None:
+    root = HOSTS["system"](tmp_path)
+    for box in ("home/ben/Mailbox", "var/spool/mail/cat"):
+        put(root / f"{box}.index", INDEX_HEAD)
+    assert audited(root).findings == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)

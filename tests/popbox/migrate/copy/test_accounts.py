@@ -156,6 +156,7 @@ def test_nothing_is_silently_dropped(tmp_path: Path) -> None:
         "/home/ann/Mailbox: login of ann-mbox@users.example: the old host has none; the new one gets a locked one",
         f"/home/ann/Mailbox: more mail of ann, {size} octets: "
         "POP3 is taken to show one place only; this comes into ann-mbox@users.example, which that login does not open",
+        "/home/ann/Mailbox: the UIDLs of 3 mbox files: `import --pop3` has them from the server, while it runs",
     ]
 
 

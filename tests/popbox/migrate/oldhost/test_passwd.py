@@ -45,7 +45,7 @@ def test_the_hashes_of_a_bsd_are_in_master_passwd(old: Path) -> None:
     master = [f"{name}:{crypt}:{':'.join(people[name][2:4])}::0:0:::" for name, crypt in hashes.items()]
     put(old / "etc/master.passwd", "# $FreeBSD$\n" + "".join(f"{line}\n" for line in master))
     found = audited(old)
-    assert (found.findings, found.lost) == ([], [])
+    assert ([one.rule for one in found.findings], found.lost) == (["uidl-mbox"], [])
     assert crypts(found) == before == dict.fromkeys(("ann", "ben", "cat"), HASH.encode())
     assert all(before.values())
 
@@ -79,7 +79,7 @@ def test_users_that_stand_in_no_file_are_lost_by_name(
         put(old / "etc/nsswitch.conf", switch)
     found = audited(old)
     assert [f"{one.where} {one.what}" for one in found.lost] == [text.replace(":N", f":{number}") for text in named]
-    assert found.findings == []
+    assert [one.rule for one in found.findings] == ["uidl-mbox"]
 
 
 def test_sss_counts_where_it_is_set_up(old: Path) -> None:

@@ -18,6 +18,7 @@ from popbox.migrate.oldhost.model import CATCHALL, MAILDIR, MBOX, NO_DOMAIN, Dom
 from popbox.migrate.oldhost.opened import holds_mail
 from popbox.migrate.oldhost.same_file import identity, one_of_each
 from popbox.migrate.oldhost.tree import DIRECTORY, FILE, OldHostTree, hidden, look
+from popbox.printable import counted
 
 SPOOLS = (b"/var/spool/mail/", b"/var/mail/")
 FIRST_PERSON = 500  # our choice: Red Hat began there, Debian at 1000; below are daemons, unless they have mail
@@ -150,7 +151,7 @@ def _accounts(tree: OldHostTree, host: OldHost) -> list[Account]:
     if accounts and locks == len(accounts) and hashes.mark == b"x":
         absent(host, PASSWD, "it has no hash, and there is no etc/shadow or etc/master.passwd that has them")
     if weak:
-        host.wrong("login-des", weak[0], f"{len(weak)} accounts, this one first")
+        host.wrong("login-des", weak[0], f"{counted(len(weak), 'account')}, this one first")
     return accounts
 
 
