@@ -58,12 +58,11 @@ class Decoder:
         return Piece(self._decode(buffer[:cut]))
 
     def _decode(self, raw: bytes) -> bytes:
-        if raw.count(b"\n") != raw.count(b"\r\n"):
+        text = raw.replace(b"\r\n", b"\n")
+        if text.count(b"\n") != len(raw) - len(text):  # as many as there were pairs
             raise BareLF
         self._hops.feed(raw)
-        text = raw.replace(b"\r\n", b"\n")
-        if b"\n." in text:
-            text = _STUFFED.sub(b"\n", text)
+        text = _STUFFED.sub(b"\n", text)
         if self._first and text:
             self._first = False
             text = text[1:]  # the line end that was put before the content
