@@ -42,13 +42,15 @@ def story(result: Result) -> str:
     return "\n".join(line for step in result.steps for line in step_lines(step, transcripts=True))
 
 
-def test_the_howto_works_and_nothing_is_left(mta: str, settings: Settings, lying_around: Snapshot) -> None:
+def test_the_howto_works_and_nothing_is_left(
+    mta: str, settings: Settings, lying_around: Snapshot, engine: DockerClient
+) -> None:
     registry = Registry(settings.state)
     with closing(DockerHost.start(registry, settings, mta)) as host:
         projects = {record.place for record in registry.all()}
         result = run(load(HOWTO), host)
         assert lying_around(projects)
-        found_beside_another(host, *projects)
+        found_beside_another(host, engine, *projects)
     assert result.verdict is Verdict.PASSED, story(result)
     by_qmail = re.search(r"Received: \(qmail \d+ invoked from network\)", story(result))
     assert bool(by_qmail) == (mta == "qmail"), "qmail signs what qmail carried, and nothing else does"
@@ -56,18 +58,24 @@ def test_the_howto_works_and_nothing_is_left(mta: str, settings: Settings, lying
     assert not registry.all()
 
 
-def found_beside_another(host: DockerHost, project: str) -> None:
-    """A service is found while a program runs beside it, whose image says that it is that service, as built ones do."""
+def found_beside_another(host: DockerHost, engine: DockerClient, project: str) -> None:
+    """A program beside a service is no part of the project, whatever its image says; where it is, the service is found.
+
+    Of two labels of one name the last counts, and an image's before both: built ones say that they are that service.
+    """
+    label = f"com.docker.compose.project={project}"
     at, beside = host.address("smtp"), host.beside("-c", "print(flush=True); input()")
-    labels = [f"com.docker.compose.project={project}", f"com.docker.compose.service={host._compose_service('smtp')}"]
-    argv = [*beside.argv[:2], *(word for label in labels for word in ("--label", label)), *beside.argv[2:]]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, env=dict(beside.env), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as program:
-        assert program.stdout is not None
-        program.stdout.readline()
-        found = host.address("smtp")
-        program.communicate(b"\n")
-    assert found == at
+    service, pipe = f"com.docker.compose.service={host._compose_service('smtp')}", subprocess.PIPE
+    run, labels = list(beside.argv), ["--label", label, "--label", service]
+    for argv, taken in (([*run[:2], *labels, *run[2:]], False), ([*run[:-3], *labels, *run[-3:]], True)):
+        with subprocess.Popen(argv, env=dict(beside.env), stdin=pipe, stdout=pipe) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == b"\n", "it does not run"
+            found = host.address("smtp")
+            there = engine.containers.list(filters={"label": label})
+            program.communicate(b"\n")
+        assert found == at
+        assert any(not one.name.startswith(project) for one in there) == taken
 
 
 @pytest.mark.parametrize("fault", sorted(set(CAUSES) - BROKEN_HOSTS))

@@ -22,6 +22,7 @@ from popbox.settings import Settings
 LOCAL_BASE = "qmail-base:local"
 PACKAGE_KEY = "https://download.opensuse.org/repositories/home:/notqmail/Debian_12/Release.key"
 PROJECT_LABEL = "com.docker.compose.project"
+OF_NO_PROJECT = ("--label", f"{PROJECT_LABEL}=")  # for what runs from an image: compose writes its project into that
 RUN_LABEL = "popbox.run"  # on all that a host of popbox's consists of; its value is the id of that host's record
 EVERYWHERE = ("", "0.0.0.0", "::")  # how a deployment publishes to the open net  # noqa: S104 - nothing is bound here
 CONSOLE_PORT = "8025/tcp"  # of compose.yaml's service `console`

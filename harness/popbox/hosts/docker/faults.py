@@ -10,6 +10,7 @@ from typing import Any
 
 from popbox.errors import HostError, NotPossibleError
 from popbox.hosts import disk
+from popbox.hosts.docker.engine import OF_NO_PROJECT
 from popbox.hosts.process import run_bounded
 from popbox.scenario.names import Disk, Service
 
@@ -119,7 +120,7 @@ class Faults:
         program, *arguments = disk.remount("/disk", on)
         rights = ["--user", "root", "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"]
         place = ["--network", "none", "--volume", f"{self._project}_{name}:/disk", "--entrypoint", program]
-        argv = ("docker", "run", "--rm", *rights, *place, "--label", self._label, image, *arguments)
+        argv = ("docker", "run", "--rm", *rights, *place, "--label", self._label, *OF_NO_PROJECT, image, *arguments)
         self._must(*argv, engines=FORBIDDEN if on else None)
 
     def ailments(self, service: Service, state: dict[str, Any]) -> list[str]:

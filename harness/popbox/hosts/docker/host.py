@@ -21,7 +21,7 @@ from popbox.errors import ConnectionFailed, HostError
 from popbox.hosts.base import CHAIN, POPUSER_UID, Ability, Command, DirEntry, Found, Ran, Service, tail
 from popbox.hosts.docker import images
 from popbox.hosts.docker.endpoint import HERE, client, containers, reached_at
-from popbox.hosts.docker.engine import EVERYWHERE, PROJECT_LABEL, RUN_LABEL, qmail_base
+from popbox.hosts.docker.engine import EVERYWHERE, OF_NO_PROJECT, PROJECT_LABEL, RUN_LABEL, qmail_base
 from popbox.hosts.docker.faults import Faults
 from popbox.hosts.docker.following import ContainerFollower
 from popbox.hosts.docker.removal import remove, strangers
@@ -126,7 +126,7 @@ class DockerHost:
         labels = [
             f"{PROJECT_LABEL}={self._record.place}",
             f"com.docker.compose.service={self._compose_service(service)}",
-            "com.docker.compose.oneoff=False",  # not what `beside` runs: compose writes the other two into images, too
+            "com.docker.compose.oneoff=False",  # not what others run from an image: that has the other two as well
         ]
         found = containers(self._engine, {"label": labels})
         if not found:
@@ -296,7 +296,8 @@ class DockerHost:
         """See Host. A container of its own: in a frozen or stopped one nothing can be run."""
         smtp = self._container("smtp")
         run = ["docker", "run", "--rm", "--interactive", "--network", "none", "--volumes-from", smtp.id or ""]
-        run += ["--label", self._label, "--user", "0:0", "--entrypoint", "python3", smtp.attrs["Image"], *argv]
+        run += ["--label", self._label, *OF_NO_PROJECT, "--user", "0:0", "--entrypoint", "python3"]
+        run += [smtp.attrs["Image"], *argv]
         return Command(run, self._stack.environ)
 
     def alive(self, service: Service) -> str:
