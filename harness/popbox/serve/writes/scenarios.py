@@ -178,6 +178,8 @@ async def _ended(live: Live, runs: Runs, id_: str, within: str) -> Going:
     while True:
         cursor, going = live.store.cursor(), _known(runs, id_)
         left_s = until - time.monotonic()
+        if going.result is not None:
+            await run_in_threadpool(runs.settled)
         if going.result is not None or left_s <= 0:
             return going
         if live.ending:

@@ -124,6 +124,11 @@ class Runs:
         found = [*([now.going] if now else []), *self.recent]  # in this order: what goes on may have ended by now
         return next((one for one in reversed(found) if one.id == id_), None)
 
+    def settled(self) -> None:
+        """Return once the event of each end is in the store that a result tells of. It may block for a moment."""
+        with self._lock:
+            pass
+
     @property
     def now(self) -> Going | None:
         """The run that goes on."""
