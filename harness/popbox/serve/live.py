@@ -190,10 +190,10 @@ class Live:
         """The state after a pass with an error. Only popbox's own errors and the system's have a text for others."""
         ours = isinstance(error, PopboxError | OSError)
         shown = str(error) if ours else f"popbox has a fault: {type(error).__name__}"
-        failed = self.state.failed + 1
-        retry_at = time.time() + min(MOST_BACK_OFF_S, 2.0 ** (failed - 1))
+        failed, now = self.state.failed + 1, time.time()
+        retry_at = now + min(MOST_BACK_OFF_S, 2.0 ** (failed - 1))
         first = next(iter(shown.splitlines()), "")
-        return replace(self.state, ended_at=time.time(), error=first, failed=failed, retry_at=retry_at)
+        return replace(self.state, ended_at=now, error=first, failed=failed, retry_at=retry_at)
 
     def _pause_s(self) -> float:
         if self.state.retry_at is not None:
