@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
 from typing import Any
+from urllib.parse import quote
 
 from tests.popbox.serve.served import ask
 
@@ -58,6 +59,13 @@ def journey_of(port: int, query: str, since: int) -> dict[str, Any]:
     assert status == 200
     assert body["messages"] == brief["messages"]
     return {**body["journey"], "brief": brief}
+
+
+def deferred(port: int, address: str, since: int) -> dict[str, Any]:
+    """The one journey to an address, once its delivery was put off."""
+    query = f"/v1/journeys?since={since}&to={quote(address)}"
+    [brief] = until(lambda: [one for one in ask(port, query)[1]["journeys"] if one["end"] == "deferred"])
+    return dict(brief)
 
 
 def cursor_of(port: int) -> int:

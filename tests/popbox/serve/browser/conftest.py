@@ -14,7 +14,7 @@ import pytest
 from tests.needs import require
 from tests.popbox.serve.browser.moving import moving
 from tests.popbox.serve.browser.town import Town, built
-from tests.popbox.serve.browser.watched import Watched
+from tests.popbox.serve.browser.watched import Watched, context
 from tests.popbox.serve.served import serving
 from tests.popbox.standin import standin
 
@@ -38,14 +38,12 @@ def browse(chromium: Any, town: Town) -> Iterator[Any]:
 
     It has entered the console, so that what changes something is there.
     """
-    contexts = []
+    contexts: list[Any] = []
 
     def opened(width: int = 1280, height: int = 900, *, script: bool = True, **more: Any) -> Watched:
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, java_script_enabled=script, base_url=town.url, **more
-        )
-        contexts.append(context)
-        page = context.new_page()
+        size = {"width": width, "height": height}
+        contexts.append(context(chromium, viewport=size, java_script_enabled=script, base_url=town.url, **more))
+        page = contexts[-1].new_page()
         page.goto("/enter")
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_role("button", name="Enter").click()
@@ -53,8 +51,8 @@ def browse(chromium: Any, town: Town) -> Iterator[Any]:
         return Watched(page, town.url)
 
     yield opened
-    for context in contexts:
-        context.close()
+    for one in contexts:
+        one.close()
 
 
 @pytest.fixture(scope="session")

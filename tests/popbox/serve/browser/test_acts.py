@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.popbox.serve.browser.watched import Watched, launched
+from tests.popbox.serve.browser.watched import Watched, context, launched
 from tests.popbox.serve.mailing import until
 from tests.popbox.serve.served import ask, serving
 from tests.popbox.standin import standin
@@ -55,8 +55,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def inside(chromium: Any, place: Place) -> Iterator[Any]:
     """A browser without script that has entered by the link."""
-    context = chromium.new_context(java_script_enabled=False, base_url=place.url)
-    page = context.new_page()
+    entered = context(chromium, java_script_enabled=False, base_url=place.url)
+    page = entered.new_page()
     referred: list[str] = []
     page.on("request", lambda one: referred.append(f"{one.url} from {one.all_headers().get('referer', '')}"))
     page.goto(place.link)
@@ -65,8 +65,8 @@ def inside(chromium: Any, place: Place) -> Iterator[Any]:
     word = place.link.rpartition("=")[2]
     assert [one for one in referred if word in one] == [f"{place.link} from "], "the word goes into no Referer"
     page.close()
-    yield context
-    context.close()
+    yield entered
+    entered.close()
 
 
 def test_the_cookie_is_kept_from_scripts_and_other_sites(inside: Any, place: Place) -> None:
@@ -95,8 +95,8 @@ def test_a_message_is_sent_without_script_and_a_reload_sends_no_second(inside: A
 
 
 def test_the_pages_with_forms_by_axe_and_on_a_phone(chromium: Any, place: Place, inside: Any, pictures: Path) -> None:
-    context = chromium.new_context(base_url=place.url, storage_state=inside.storage_state())
-    tab = Watched(context.new_page(), place.url)
+    entered = context(chromium, base_url=place.url, storage_state=inside.storage_state())
+    tab = Watched(entered.new_page(), place.url)
     wrong = []
     for path in ("/enter", f"/enter?once={'x' * 32}", f"/send?to={BOX}", "/faults"):
         page = tab.go(path)
@@ -107,7 +107,7 @@ def test_the_pages_with_forms_by_axe_and_on_a_phone(chromium: Any, place: Place,
             page.screenshot(path=pictures / f"{name}-{width}.png", full_page=True)
         wrong += tab.axe() + tab.told()
     assert wrong == []
-    context.close()
+    entered.close()
 
 
 ATTACK = """<!doctype html><title>other</title><a id=link href="{url}/faults">look</a>

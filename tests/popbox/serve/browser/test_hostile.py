@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from tests.popbox.serve.browser.infested import Infested, catcher, infested, next_host
-from tests.popbox.serve.browser.watched import Watched, launched
+from tests.popbox.serve.browser.watched import Watched, context, launched
 from tests.popbox.serve.hostile import INPUTS
 from tests.popbox.serve.mailing import until
 from tests.popbox.serve.served import serving
@@ -56,7 +56,7 @@ def tab(elsewhere: tuple[int, list[str]], place: Infested) -> Iterator[Watched]:
     with launched(
         f"--host-resolver-rules=MAP evil.example 127.0.0.1:{elsewhere[0]} , MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
     ) as browser:
-        page = browser.new_context(base_url=place.url).new_page()
+        page = context(browser, base_url=place.url).new_page()
         page.add_init_script(CANARY)
         yield Watched(page, place.url)
 
@@ -110,7 +110,7 @@ def test_no_text_of_a_stranger_is_live_on_any_page(
 ) -> None:
     headings = {path: shown(text) for number, text in enumerate(INPUTS, 1) for path in pages(place, number)}
     all_files = f"/journeys/{place.ids[-1]}?view=parts"
-    wrong = []
+    wrong, before = [], len(elsewhere[1])
     for path in [*headings, all_files, *lists(*INPUTS[::20])][share::SHARES]:
         seen, kind = looked(tab, path)
         cut = {"p data-cut"} if path == all_files else set()
@@ -124,7 +124,7 @@ def test_no_text_of_a_stranger_is_live_on_any_page(
         faults += ["lacks files"] if path == all_files and seen["text"].count("application/") < 20 else []
         wrong += [f"{path}: {one}" for one in faults + tab.told(of_frames=False) if NOT_THERE not in one]
     assert wrong == []
-    assert elsewhere[1] == [], "something was asked of elsewhere"
+    assert elsewhere[1][before:] == [], "something was asked of elsewhere"
 
 
 def test_what_would_be_live_is_seen(tab: Watched, place: Infested, elsewhere: tuple[int, list[str]]) -> None:
@@ -139,4 +139,5 @@ def test_what_would_be_live_is_seen(tab: Watched, place: Infested, elsewhere: tu
     assert UNSEEN.search(broken["text"])
     assert "http://evil.example/" in broken["links"]
     until(lambda: tab.page.wait_for_timeout(20) or elsewhere[1])
+    tab.go("/")
     assert any("foreign" in one for one in tab.told())

@@ -15,6 +15,7 @@ NOWHERE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"  # what a 
 # Of frames in the frame, which have no address: by the frame's policy, not by that of pages, which says frame-src.
 DEEPER = re.compile(r"'frame-src' was not explicitly set|in 'about:srcdoc'")
 FRAME = "in the frame, "
+WITHIN_MS = 60_000
 AXE_BAD = ("serious", "critical")
 SIDEWAYS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 WIDE_TABLES = """() => [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth + 1)
@@ -33,6 +34,13 @@ def launched(names: str = NOWHERE) -> Iterator[Any]:
         browser = play.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox", names])
         yield browser
         browser.close()
+
+
+def context(browser: Any, **more: Any) -> Any:
+    """A context of a browser that awaits things for longer than by default: a busy machine is no fault of a page."""
+    made = browser.new_context(**more)
+    made.set_default_timeout(WITHIN_MS)
+    return made
 
 
 class Watched:

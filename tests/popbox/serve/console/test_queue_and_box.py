@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 from tests.popbox.serve.console.pages import PAGES, page
 from tests.popbox.serve.console.test_console import PAGE_OCTETS
-from tests.popbox.serve.mailing import box_without_tmp, cursor_of, journey_of, mail, send, until
+from tests.popbox.serve.mailing import box_without_tmp, cursor_of, deferred, journey_of, mail, send, until
 from tests.popbox.serve.recorded import message
-from tests.popbox.serve.served import ask, octets
+from tests.popbox.serve.served import octets
 
 from popbox.clients.pop3 import Pop3, Pop3Refused
 from popbox.hosts.base import Host
@@ -132,8 +132,7 @@ def test_what_is_put_off_is_in_the_queue_with_its_reason(port: int, host: Host) 
     with box_without_tmp(host, "queued") as mend:
         since = cursor_of(port)
         send(host, mail("Put off"), "queued@domain.com")
-        query = f"/v1/journeys?since={since}&to=queued%40domain.com"
-        [brief] = until(lambda: [one for one in ask(port, query)[1]["journeys"] if one["end"] == "deferred"])
+        brief = deferred(port, "queued@domain.com", since)
         text = octets(port, "/queue")[1].decode()
         [row] = re.findall(rf'<tr data-journey="{brief["id"]}">.*?</tr>', text, re.DOTALL)
         assert "Temporary error on maildir delivery" in row

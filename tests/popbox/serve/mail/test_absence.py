@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from tests.popbox.fakehost import FakeHost
 from tests.popbox.serve.api import Api
-from tests.popbox.serve.mailing import box_without_tmp, cursor_of, journey_of, mail, send
+from tests.popbox.serve.mailing import box_without_tmp, cursor_of, deferred, journey_of, mail, send
 from tests.popbox.serve.served import ask
 
 from popbox.errors import HostError
@@ -212,7 +212,8 @@ def test_what_is_deferred_may_still_come(port: int, host: Host) -> None:
     since = cursor_of(port)
     with box_without_tmp(host, "late") as mend:
         send(host, mail("Late", "late@domain.com"), "late@domain.com")
-        status, body = none(port, to="unmailed@domain.com", since=since, within="3s")
+        deferred(port, "late@domain.com", since)
+        status, body = none(port, to="unmailed@domain.com", since=since, within="0.1s")
         assert (status, "late@domain.com: deferred" in body["evidence"][0]) == (408, True), body
         mend()
         journey_of(port, "to=late@domain.com", since)

@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from tests.popbox.serve.mailing import box_without_tmp, cursor_of, journey_of, mail, send
+from tests.popbox.serve.mailing import box_without_tmp, cursor_of, deferred, journey_of, mail, send
 from tests.popbox.serve.recorded import message
 from tests.popbox.serve.served import ask, serving
 
 from popbox.hosts.base import Host
 from popbox.journey.model import Event, Kind
 from popbox.journey.store import Store
+from popbox.serve.mail.waits import MOST_WAIT_S
 from popbox.serve.mail.wanted import WantedMessages, there
 
 WAIT = "/v1/messages/wait"
@@ -35,13 +36,11 @@ def wait(port: int, **wanted: Any) -> tuple[int, dict[str, Any]]:
 
 def test_what_comes_later_ends_the_wait_parsed(port: int, host: Host) -> None:
     since = cursor_of(port)
-    began = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(wait, port, to="joe@domain.com", subject="Later", since=since, within="60s")
         time.sleep(0.5)  # the wait is there first
         send(host, mail("Later"), "joe@domain.com")
         status, body = waiting.result()
-    assert time.monotonic() - began < 25, "it was not the limit that ended it"
     [message] = body["messages"]
     assert (status, message["codes"], body["mta"]) == (200, ["482913"], "stand-in")
     assert body["cursor"] > since
@@ -124,7 +123,8 @@ def test_a_deferral_is_the_reason(port: int, host: Host) -> None:
     since = cursor_of(port)
     with box_without_tmp(host, "slow") as mend:
         send(host, mail("Slow", "slow@domain.com"), "slow@domain.com")
-        status, body = wait(port, to="slow@domain.com", since=since, within="5s")
+        deferred(port, "slow@domain.com", since)
+        status, body = wait(port, to="slow@domain.com", since=since, within="0.1s")
         assert status == 408
         assert "is stuck: deferred: " in body["reason"], body
         assert "next at 20" in body["reason"]
@@ -136,8 +136,10 @@ def test_a_deferral_is_the_reason(port: int, host: Host) -> None:
 def test_a_long_wait_is_answered_before_proxies_cut_it_with_the_path_to_go_on(port: int, host: Host) -> None:
     since, began = cursor_of(port), time.monotonic()
     status, body = wait(port, to="joe@domain.com", subject="Very late", since=since, within="2m")
-    assert (status, body["pending"], 24 < time.monotonic() - began < 30) == (202, True, True)
-    assert "within=9" in body["again"], "of two minutes about 95 s are left"
+    took_s = time.monotonic() - began
+    assert (status, body["pending"], took_s < 60) == (202, True, True)
+    [left] = parse_qs(urlsplit(body["again"]).query)["within"]
+    assert 120 - took_s <= float(left.removesuffix("s")) <= 120 - MOST_WAIT_S, "what is left of the two minutes"
     send(host, mail("Very late"), "joe@domain.com")
     status, body, _ = ask(port, body["again"])
     assert (status, body["messages"][0]["subject"]) == (200, "Very late")
@@ -147,13 +149,11 @@ def test_the_end_of_serve_ends_waits_at_once(host: Host, tmp_path: Path) -> None
     assert host.name == "local"
     with serving(tmp_path, "--host", "local") as (port, program):
         waiting = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        waiting.request("GET", f"{WAIT}?to=joe%40domain.com&within=20s")
+        waiting.request("GET", f"{WAIT}?to=joe%40domain.com&within=60m")
         assert ask(port, "/v1/queue")[0] == 200, "asked after the wait, which is there now"
-        began = time.monotonic()
         program.terminate()
         answer = waiting.getresponse()
-        assert (answer.status, json.loads(answer.read())["error"]) == (503, "popbox serve ends")
-        assert time.monotonic() - began < 15, "and not after the 20 s of the wait"
+        assert (answer.status, json.loads(answer.read())["error"]) == (503, "popbox serve ends"), "not 202 after 25 s"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.needs import ROOT, program
 from tests.popbox.serve.mailing import until
 from tests.popbox.serve.served import serving
 from tests.popbox.serve.visitor import Page
+from tests.ports import free_port
 
 from popbox.hosts.base import Host
 
@@ -30,12 +31,6 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: str
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def block(name: str, upstream: int) -> str:
@@ -132,7 +127,7 @@ def test_the_console_behind_a_proxy(state: Path, host: Host, tmp_path: Path, nam
 
 def streams(port: int) -> None:
     """The first event comes at once, and not when a buffer is full or the connection ends."""
-    with socket.create_connection(("127.0.0.1", port), 20) as client:
+    with socket.create_connection(("127.0.0.1", port), 60) as client:
         client.sendall(f"GET /popbox/v1/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
         seen = b""
         while b"event: open" not in seen:
