@@ -49,6 +49,21 @@ class FakeMail:
         return [octets for since, octets in sorted(self.box) if since <= time.monotonic()]
 
 
+class Clock:
+    """Stands for the module ``time`` where a test says so: time passes where somebody sleeps, and only there."""
+
+    time = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self._now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
 class _Smtp(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         mail: FakeMail = self.server.mail  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 from click.testing import CliRunner
+from tests.popbox.fakemail import Clock
 
 from popbox.cli.main import cli
 from popbox.cli.probe import nagios, prometheus, verdict
@@ -95,9 +96,12 @@ def test_a_refused_recipient_is_the_leg_smtp(mail: MailHost, box: Mailbox, tmp_p
     assert said.startswith("POPBOX CRITICAL - smtp: RCPT TO:<probe@elsewhere.example> was refused: 553")
 
 
-def test_mail_that_goes_astray_is_the_leg_delivery(mail: MailHost, box: Mailbox, tmp_path: Path) -> None:
+def test_mail_that_goes_astray_is_the_leg_delivery(
+    mail: MailHost, box: Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("popbox.operate.probe.time", Clock())
     ann = mail.mailbox("ann", box.domain)
-    code, said = ran(argv(mail, box, tmp_path, "--within", "2", "--format", "json", to=ann.address))
+    code, said = ran(argv(mail, box, tmp_path, "--within", "20", "--format", "json", to=ann.address))
     assert code == 2
     seen = json.loads(said)
     assert seen["failed"] == "delivery"

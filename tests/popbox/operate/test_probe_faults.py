@@ -8,17 +8,22 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.popbox import fakemail
 from tests.popbox.fakemail import FakeMail, serving, stuffed
 
 from popbox.cli.main import cli
+from popbox.operate import probe
 from popbox.operate.probe import PROBE_FIELD
 
 
 def ran(mail: FakeMail, tmp_path: Path) -> tuple[int, str]:
     (tmp_path / "secret").write_text("testpw\n")
-    with serving(mail):
+    clock = fakemail.Clock()
+    with serving(mail), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "time", clock)
+        patch.setattr(fakemail, "time", clock)
         where = ["--smtp", str(mail.smtp), "--pop3", str(mail.pop3), "--password-file", str(tmp_path / "secret")]
-        argv = ["probe", "127.0.0.1", *where, "--to", "joe@domain.com", "--login", "testid", "--within", "6"]
+        argv = ["probe", "127.0.0.1", *where, "--to", "joe@domain.com", "--login", "testid"]
         done = CliRunner().invoke(cli, argv, standalone_mode=False)
     assert done.exception is None, done.exception
     return done.return_value, done.output

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.popbox.serve.mailing import until
 from tests.popbox.serve.served import ask
 
 from popbox.cli.main import cli
@@ -89,7 +90,8 @@ def test_a_demo_shows_its_console_until_enter(place: Path, settings: Settings) -
         line = next(one for one in program.stdout if one.startswith("console: "))
         url, _, invited = line.removeprefix("console: ").strip().partition("/enter?once=")
         assert (ready(url), bool(invited)) == (True, True)
-        [journey] = ask(int(url.rpartition(":")[2]), "/v1/journeys?subject=the%20first%20message")[1]["journeys"]
+        port, seen = int(url.rpartition(":")[2]), "/v1/journeys?subject=the%20first%20message"
+        [journey] = until(lambda: [one for one in ask(port, seen)[1]["journeys"] if one["ended"]])
         assert journey["end"] == "delivered exactly once"
         program.stdin.write("\n")
         program.stdin.flush()
@@ -181,7 +183,7 @@ def test_one_that_was_killed_is_not_shown_and_down_goes_on(place: Path, settings
     served = serving.found(settings, record.id)
     assert served
     os.kill(served.process.pid, 9)
-    assert serving.wait_until(lambda: not served.lives(), serving.time.monotonic() + 30)
+    assert serving.wait_until(lambda: not served.lives(), serving.time.monotonic() + 60)
     assert json.loads(popbox(place, "status", "--json"))[0]["http"] == ""
     assert "removed host local" in popbox(place, "down")
     assert list(settings.state.glob("serve/*")) == []
@@ -197,7 +199,7 @@ def test_what_is_not_that_very_process_is_left_alone(change: dict[str, object], 
         assert stranger.poll() is None
         serving._save(settings, "abcd", serving.Serving(Process.of(stranger.pid), "http://127.0.0.1:1"))
         assert serving.end(settings, "abcd") == "http://127.0.0.1:1"
-        assert stranger.wait(30) == -15
+        assert stranger.wait(60) == -15
 
 
 def test_a_host_of_another_machine_is_left_to_that_machine(place: Path, settings: Settings) -> None:
