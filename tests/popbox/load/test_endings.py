@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 from tests.popbox.load.broken import BOXES, Peered, Screen, children, expected, peered, said_of, staged
+from tests.popbox.serve.mailing import until
+from tests.ports import free_port
 
 from popbox.clients.wire import Address
 from popbox.load.books.journal import unfinished
@@ -116,11 +117,14 @@ def test_a_generator_that_dies_ends_the_run_and_is_named(tmp_path: Path, part: s
 def test_a_load_that_was_stopped_on_locusts_page_is_no_pass(tmp_path: Path) -> None:
     at = f"127.0.0.1:{free_port()}"
 
+    def methods() -> set[str]:
+        with urlopen(f"http://{at}/stats/requests", timeout=60) as page:
+            return {one["method"] for one in json.load(page)["stats"]}
+
     def stop() -> None:
-        with urlopen(f"http://{at}/stats/requests", timeout=30) as page:
-            assert {"SMTP", "POP3"} <= {one["method"] for one in json.load(page)["stats"]}
+        until(lambda: {"SMTP", "POP3"} <= methods())
         with suppress(RemoteDisconnected):  # the page may end before it has answered
-            urlopen(Request(f"http://{at}/stop", method="POST"), timeout=30).close()
+            urlopen(Request(f"http://{at}/stop", method="POST"), timeout=60).close()
 
     with peered() as peer:
         judged = staged(peer, PLAN, tmp_path / "out", Screen(begun=stop), web=at)
@@ -129,7 +133,7 @@ def test_a_load_that_was_stopped_on_locusts_page_is_no_pass(tmp_path: Path) -> N
     [writer] = (tmp_path / "out/writers").read_text().split()
     events = [line.split("\t")[2] for line in (tmp_path / f"out/{writer}.journal").read_text().splitlines()]
     idle = itertools.takewhile(lambda event: event in ("lag", "end"), reversed(events))
-    assert len(list(idle)) < 20  # seconds without a user
+    assert len(list(idle)) < 60  # seconds without a user, of 120
 
 
 class Elsewhere:
@@ -174,7 +178,7 @@ def test_workers_of_other_machines_write_journals_that_are_copied_and_then_judge
         judged = staged(peer, PLAN.replace("120s", "5s"), tmp_path / "out", Screen(heard), processes=2, listen=at)
     assert waits[0].count(".journal is not here") == 2
     assert judged.exit_code == expected(0, said_of(judged)), said_of(judged)
-    assert judged.verdict.counts["once"] == judged.verdict.accepted > 20
+    assert judged.verdict.counts["once"] == judged.verdict.accepted > 5
 
 
 @pytest.mark.slow
@@ -195,12 +199,6 @@ def test_an_interrupted_worker_of_another_machine_ends_its_journal(tmp_path: Pat
     assert (code, "popbox load judge DIR" in said) == (130, True)
     assert unfinished(journal) == ""
     assert "because no worker was left" in judged.world.interrupted
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.slow

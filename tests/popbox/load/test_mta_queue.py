@@ -62,7 +62,7 @@ def test_a_host_without_a_queue_has_none_of_depth_zero(tmp_path: Path) -> None:
 
 def test_the_depth_is_noted_while_the_load_lasts(host: Shell, tmp_path: Path) -> None:
     with Journal(tmp_path, "q") as journal:
-        looking = Depth(host, journal, lasts_s=1.0)
+        looking = Depth(host, journal, lasts_s=1_000.0)  # it looks again after 10 s
         looking.start()
         looking.end()
     rows = [line.split("\t") for line in (tmp_path / "q.journal").read_text().splitlines()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -68,12 +69,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_each_message_that_was_accepted_is_fetched_once(ran: tuple[Path, str]) -> None:
     table = json.loads((ran[0] / "load.json").read_text())
-    assert table["verdict"]["accepted"] >= 20
+    assert table["verdict"]["accepted"] >= 10
     # What was delivered just before the kill may be delivered once more; what the end cut off is handed out again.
     explained = [one for one in table["verdict"]["cases"] if one["verdict"] == "explained"]
     assert not [one for one in explained if "kill smtp" not in one["why"] and FETCH_ENDED not in one["why"]]
     assert table["verdict"]["counts"]["once"] + len(explained) >= table["verdict"]["accepted"]
-    assert [text for text in table["world"]["faults"] if re.fullmatch(r"kill smtp at \d\.\d s", text)]
+    assert [text for text in table["world"]["faults"] if re.fullmatch(r"kill smtp at \d+\.\d s", text)]
     assert (table["world"]["host"], table["world"]["mta"]) == ("local", "stand-in")
     assert {verb for verb, one in table["figures"]["verbs"] if one["count"]} == {"UIDL", "RETR", "DELE", "QUIT"}
     assert {"KiB in the log of smtp", "KiB in the log of pop3", "files in tmp/"} <= set(table["world"]["leftovers"])
@@ -83,8 +84,8 @@ def test_each_message_that_was_accepted_is_fetched_once(ran: tuple[Path, str]) -
 
 def test_mailboxes_that_got_another_name_have_their_mail_from_before_and_after(ran: tuple[Path, str]) -> None:
     lines = [line.split("\t") for line in (ran[0] / "stage-mover-moves.journal").read_text().splitlines()]
-    accepted, fetched = ({line[3] for line in lines if line[2] == event} for event in ("accept", "fetch"))
-    assert len(accepted) >= 4
+    accepted, fetched = ({(line[4], line[3]) for line in lines if line[2] == event} for event in ("accept", "fetch"))
+    assert 2 in Counter(box for box, _ in accepted).values(), "no mailbox got its other name"
     assert accepted <= fetched
     assert not [line for line in lines if line[2] == "error" and "ended with" in line[-1]]
 
