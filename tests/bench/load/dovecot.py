@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.popbox.conformance.servers import free_port
 from tests.popbox.migrate.houses import PASSWORD, POPUSER, dovecot
+from tests.ports import free_port
 
 SENDER = "sender"
 

@@ -1,5 +1,7 @@
 """POP3 logins until TERM, then one line of JSON: the load of the Swarm test on the replicas. Boxes NAME0 NAME1 ...
 
+Before that it prints "served ADDRESS" for each replica at its first session, and "failed" for each failure.
+
     python3 pop3_load.py HOST THREADS BOXES_A_THREAD PAUSE_S
 
 A session is: resolve HOST, connect, log in, STAT, NOOP, QUIT. Whatever is not +OK, and every error, is a failure.
@@ -16,7 +18,7 @@ import threading
 import time
 from collections import Counter
 
-stopping = threading.Event()
+stopping, telling = threading.Event(), threading.Lock()
 served: Counter[str] = Counter()
 failures: list[str] = []
 
@@ -26,15 +28,20 @@ def session(host: str, login: str) -> None:
     address = "?"
     try:
         address = socket.gethostbyname(host)
-        client = poplib.POP3(address, 110, timeout=20)
+        client = poplib.POP3(address, 110, timeout=60)
         client.user(login)
         client.pass_("testpw")
         client.stat()
         client.noop()
         client.quit()
-        served[address] += 1
+        with telling:
+            served[address] += 1
+            if served[address] == 1:
+                print("served", address, flush=True)
     except (OSError, poplib.error_proto) as why:
-        failures.append(f"{time.time():.2f} {address} {login}: {why!r}")
+        with telling:
+            failures.append(f"{time.time():.2f} {address} {login}: {why!r}")
+            print("failed", flush=True)
 
 
 def loop(host: str, logins: list[str], pause_s: float) -> None:

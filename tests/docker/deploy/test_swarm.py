@@ -130,10 +130,16 @@ class Load:
         self._lines = self._process.stdout
         assert self._lines.readline() == "loading\n"
 
+    def heard(self, word: str, times: int = 1) -> None:
+        """Return once the load has told that so often; the test's time limit ends a wait in vain."""
+        for _ in range(times):
+            while not self._lines.readline().startswith(word):
+                assert self._process.poll() is None, "the load has ended"
+
     def stopped(self) -> dict[str, Any]:
         """End the load; returns sessions by replica, and failures."""
         docker("kill", "--signal", "TERM", f"{NAME}-load")
-        found: dict[str, Any] = json.loads(self._lines.read())
+        found: dict[str, Any] = json.loads(self._lines.read().splitlines()[-1])
         return found
 
     def close(self) -> None:
@@ -145,23 +151,25 @@ def test_a_rolling_update_under_load_fails_no_session(stack: str, request: pytes
     note_exercised(request.node, "host docker, MTA qmail")
     before = set(healthy("pop3"))
     with closing(Load()) as load:
+        load.heard("served", REPLICAS)
         docker("service", "update", "--detach", "--force", f"{NAME}_pop3")
         wait_for("the update", updated)
         wait_for("the old replicas to go", lambda: not before & set(running("pop3")))
+        load.heard("served", REPLICAS)
         found = load.stopped()
     assert len(healthy("pop3")) == REPLICAS
     print(found)
     assert found["failures"] == []
     assert len(found["served"]) == 2 * REPLICAS, "old and new replicas have all been asked"
-    assert sum(found["served"].values()) > 500
+    assert sum(found["served"].values()) > 100
 
 
 def test_a_replica_that_is_killed_fails_sessions(stack: str) -> None:
     """The broken peer: the same load must detect a replica that does not drain."""
     with closing(Load()) as load:
-        time.sleep(1)
+        load.heard("served", REPLICAS)
         docker("kill", *healthy("pop3")[:2])
-        time.sleep(2)
+        load.heard("failed")
         found = load.stopped()
     assert found["failures"]
     wait_for("every replica healthy again", lambda: len(healthy("pop3")) == REPLICAS)

@@ -37,7 +37,7 @@ def talk(program: list[str], said: bytes, cut: int | None = None) -> list[bytes]
             running.stdin.flush()
         running.stdin.close()
         heard = running.stdout.read()
-        assert running.wait(30) == 0
+        assert running.wait(60) == 0
     return heard.splitlines(keepends=True)
 
 

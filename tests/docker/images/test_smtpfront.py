@@ -22,7 +22,8 @@ V2 = (
     + b"".join(socket.inet_pton(socket.AF_INET6, ip) for ip in ("::ffff:192.0.2.7", "::ffff:198.51.100.1"))
     + b"\x10\xe1\0\x19"
 )
-WITHIN_S = 20.0
+WITHIN_S = 60.0
+LINES_A_SECOND = 20
 
 
 class Front:
@@ -156,6 +157,7 @@ def test_who_is_not_named_cannot(front: Callable[..., Front]) -> None:
 
 def test_a_flood_of_refusals_is_counted_and_not_logged_line_by_line(front: Callable[..., Front]) -> None:
     server = front("--sessions", "1", program=("cat",))
+    began = time.monotonic()
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(server.connect())
@@ -165,7 +167,8 @@ def test_a_flood_of_refusals_is_counted_and_not_logged_line_by_line(front: Calla
         while not re.search(r"turned away \d+ more", server.log_file.read_text()):
             server.connect().close()  # one in the next second has the count of this one written
             assert time.monotonic() < deadline
-    assert server.log_file.read_text().count("turned away:") < 150
+    most = LINES_A_SECOND * (time.monotonic() - began + 2)
+    assert server.log_file.read_text().count("turned away:") <= most
 
 
 def test_what_cannot_start_is_said_and_the_next_one_is_tried(front: Callable[..., Front], tmp_path: Path) -> None:

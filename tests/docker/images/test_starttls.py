@@ -96,12 +96,12 @@ def trusting() -> ssl.SSLContext:
 
 
 def client(listener: Listener) -> smtplib.SMTP:
-    return smtplib.SMTP("127.0.0.1", listener.port, timeout=10)
+    return smtplib.SMTP("127.0.0.1", listener.port, timeout=60)
 
 
 def raw(listener: Listener, octets: bytes) -> bytes:
     """All replies to octets that are sent at once, after which we send nothing more."""
-    with socket.create_connection(("127.0.0.1", listener.port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", listener.port), 60) as sock:
         sock.sendall(octets)
         sock.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: sock.recv(65536), b""))
@@ -127,7 +127,7 @@ def test_what_is_pipelined_passes_byte_by_byte(listen: Callable[..., Listener]) 
     talk = b"EHLO a\r\nNOOP\r\nMAIL FROM:<>\r\nDATA\r\nhello\r\n.\r\nXBAD\r\nQUIT\r\n"
     whole = raw(listen(), talk)
     assert whole.endswith(b"250 ok\r\n250 ok\r\n354 go\r\n250 ok 7\r\n500 no\r\n221 bye\r\n")
-    with socket.create_connection(("127.0.0.1", listen().port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", listen().port), 60) as sock:
         for octet in talk:
             sock.sendall(bytes([octet]))
         assert b"".join(iter(lambda: sock.recv(65536), b"")) == whole
@@ -184,7 +184,7 @@ def test_without_a_usable_pair_mail_goes_on_in_clear(
 
 def test_rubbish_in_place_of_a_handshake_is_logged(listen: Callable[..., Listener], tmp_path: Path) -> None:
     listener = listen()
-    with socket.create_connection(("127.0.0.1", listener.port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", listener.port), 60) as sock:
         sock.recv(1000)
         sock.sendall(b"STARTTLS\r\n")
         assert sock.recv(1000) == b"220 ready for TLS\r\n"
@@ -192,13 +192,13 @@ def test_rubbish_in_place_of_a_handshake_is_logged(listen: Callable[..., Listene
         with contextlib.suppress(ConnectionResetError):
             while sock.recv(1000):
                 pass
-    listener.children[0].wait(5)
+    listener.children[0].wait(60)
     assert "192.0.2.7: handshake failed" in (tmp_path / "log").read_text()
 
 
 def test_a_client_that_does_not_read_blocks_nobody_else_and_loses_nothing(listen: Callable[..., Listener]) -> None:
     asked = 40
-    with socket.create_connection(("127.0.0.1", listen().port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", listen().port), 60) as sock:
         sock.sendall(b"MAIL\r\n" + b"FLOOD\r\n" * asked + b"QUIT\r\n")
         said = b"".join(iter(lambda: sock.recv(65536), b""))
     assert said.count(b"x" * 200_000) == asked
@@ -209,6 +209,6 @@ def test_a_server_that_refuses_and_one_that_is_not_there(listen: Callable[..., L
     assert raw(listen(*SMTPD, "421 busy"), b"QUIT\r\n").startswith(b"421 busy\r\n")
     gone = listen("/nowhere/smtpd")
     assert raw(gone, b"") == b""
-    gone.children[0].wait(5)
+    gone.children[0].wait(60)
     assert gone.children[0].returncode == 111
     assert "/nowhere/smtpd" in (tmp_path / "log").read_text()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.needs import program
+from tests.ports import free_port
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 WITHIN_S = 60.0
@@ -41,12 +42,6 @@ Host old.example.net
     UserKnownHostsFile {place}/known_hosts
     GlobalKnownHostsFile /dev/null
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class OldHost:
