@@ -11,7 +11,7 @@ LEAST = 10_000  # our choice: servers of this machine listen below
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens.
+    """A port of 127.0.0.1 on which no one listens.
 
     The kernel gives it to none of the others that bind to 0 or connect, before the program that it is for has it.
     """

@@ -18,7 +18,7 @@ from tests.popbox import ROOT
 TOKEN = "a-token-of-the-tests"
 
 
-def docker(*argv: str, check: bool = True, within_s: float = 60.0) -> str:
+def docker(*argv: str, check: bool = True, within_s: float = 120.0) -> str:
     """Output of ``docker ARGV``, both streams."""
     done = subprocess.run(["docker", *argv], capture_output=True, text=True, timeout=within_s, check=False, cwd=ROOT)
     assert not check or done.returncode == 0, f"{argv}: {done.stderr[-2000:]}"

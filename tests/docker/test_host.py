@@ -125,7 +125,7 @@ def test_a_container_that_dies_ends_the_wait_at_once_with_its_log(
         DockerHost.start(Registry(broken.state), broken, "stand-in")
     assert "its container is exited, exit code 7" in str(caught.value)
     assert "broken on purpose" in str(caught.value)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60, "and not after 90 s"
     assert not lying_around({"popbox-dies"})
 
 

@@ -50,7 +50,7 @@ class FakeMail:
 
 
 class Clock:
-    """Stands for the module ``time`` where a test says so: time passes where somebody sleeps, and only there."""
+    """Stands for the module ``time`` where a test says so: time passes where someone sleeps, and only there."""
 
     time = staticmethod(time.time)
 

@@ -53,13 +53,13 @@ class Tenant:
         self.wrong += [f"{self.space['space']}: {path} shows {one}" for one in self.others if one.encode() in body]
 
     async def run(self, seconds: float) -> None:
-        """For so long."""
+        """For so long, and one message at least."""
         until = time.monotonic() + seconds
         listening = asyncio.create_task(self._listen())
         reader, writer = await asyncio.open_connection(self.at.host, self.at.port)
         with contextlib.closing(writer):
             async with smtp(self.mail) as say:
-                while time.monotonic() < until and not self.wrong:
+                while (time.monotonic() < until or not self.sent) and not self.wrong:
                     await self._turn(reader, writer, say)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)

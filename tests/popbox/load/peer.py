@@ -110,10 +110,11 @@ class Peer:
         self.put(to, octets)
 
     def idle(self) -> None:
-        """Nothing has come for a while."""
+        """Nothing has come for a while: what was held for the next message goes on, and the next one is held."""
         if self.held:
             (box, octets), self.held = self.held, None
             self.put(box, octets)
+            self.due["swap"] = 0
 
     def put(self, box: str, octets: bytes) -> None:
         self.boxes[box].messages.append(Message(f"u{next(self.numbers)}", DELIVERY % box.encode() + octets))

@@ -30,6 +30,7 @@ class Acts:
     done: list[Form] = field(default_factory=list)
     status: int = 303
     slow: asyncio.Event | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     guard: Guard = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,6 +38,7 @@ class Acts:
 
         @api.post("/act")
         async def act(form: Filled) -> Response:
+            self.begun.set()
             if self.slow:
                 await self.slow.wait()
             self.done.append(form)
@@ -186,7 +188,7 @@ def test_the_second_does_not_wait_for_ever(acts: Acts, monkeypatch: pytest.Monke
     async def both() -> str:
         acts.slow = asyncio.Event()
         first = asyncio.create_task(browser.asking("POST", "/act", body))
-        await asyncio.sleep(0.01)
+        await acts.begun.wait()
         second = await browser.asking("POST", "/act", body)
         acts.slow.set()
         await first
