@@ -164,6 +164,16 @@ class Live:
             await asyncio.sleep(min(LOOK_S, left))
         return True
 
+    def catch_up(self, within_s: float) -> None:
+        """As ``recorded``, from now on, for a thread that can wait. It returns too where recording fails now."""
+        since, deadline = time.time(), time.monotonic() + within_s
+        while (self.state.whole_since or 0.0) < since and time.monotonic() < deadline:
+            if self.ending or self.state.error:
+                return
+            if (self.state.began_at or 0.0) < since:
+                self.kick()
+            time.sleep(LOOK_S)
+
     def _record(self) -> None:
         """Pass after pass, until the end."""
         while not self._stopped.is_set():

@@ -34,6 +34,7 @@ from popbox.serve.writes.scenario.reach import Reach
 
 START_S = 60.0  # our choice: to start the process and read the scenario; a second when idle
 BESIDE_S = 120.0  # our choice: beside all `within-s`, for the accounts at first and the ledger at the end
+RECORDED_S = 10.0  # our choice: for the recorder to look at a run's mail before that goes; a pass is much shorter
 MOST_KEPT = 20  # our choice: runs that are remembered; their journeys and events stay in the store
 CHILD = "popbox.serve.writes.scenario.child"
 
@@ -243,6 +244,8 @@ class Runs:
         Whoever knows of the end, by the result or by the event, can begin the next one.
         """
         one, outcome = run.going, result.verdict.value if result else "refused"
+        if result:
+            self._live.catch_up(RECORDED_S)  # else its mail goes before its files were seen
         left = self._added.take_away(one.id)
         reason = result.reason if result else "; ".join(run.unusable.lines if run.unusable else ())
         said = {"title": one.title, "who": one.who, "reason": reason, "left": left, "outcome": outcome}

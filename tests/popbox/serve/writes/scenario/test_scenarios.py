@@ -22,6 +22,7 @@ from popbox.hosts.base import Host, Ran
 from popbox.result import Result
 from popbox.scenario.steps import STEP_VERBS
 from popbox.serve.app import application
+from popbox.serve.live import Pace
 from popbox.serve.writes.scenario import leftovers, runs
 
 DECLARED = """
@@ -108,6 +109,18 @@ def test_a_scenario_passes_and_is_told_in_events_and_journeys(api: Api) -> None:
     assert not [one for one in api.host.search(("X-Popbox-Token",)) if "own-example" in one.entry.path]
     assert api.get(f"/v1/scenarios/{body['id']}") == (200, body)
     assert [one["id"] for one in api.get("/v1/scenarios")[1]["ended"]] == [body["id"]]
+
+
+def test_its_mail_is_seen_before_it_goes(api: Api) -> None:
+    """A recorder that rests, as one that is slow, found the box gone: the journey ended unseen."""
+    api.live._pace = Pace(idle_s=600.0, watched_s=600.0)
+    began = time.time()
+    api.live.kick()
+    until(lambda: (api.live.state.whole_since or 0.0) > began)
+    status, body = scenario(api, (DECLARED + SENT + ARRIVED).replace("own.example", "seen.example"))
+    assert (status, body["result"]["verdict"]) == (200, "passed"), body
+    [journey] = api.get("/v1/journeys?to=joe@seen.example")[1]["journeys"]
+    assert journey["end"] == "delivered exactly once"
 
 
 def test_a_password_that_it_says_opens_the_box_and_is_told_nowhere(api: Api) -> None:
