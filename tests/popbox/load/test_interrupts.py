@@ -137,6 +137,13 @@ def test_a_signal_at_any_stage_leaves_a_report_that_says_so(run: Run, at: str) -
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_signal_before_the_mailboxes_are_there_has_none_read(run: Run) -> None:
+    """Each login would be wrong, and after the fifth wait for its turn."""
+    run.at = {"mailboxes": send(signal.SIGINT), "last fetch": lambda: pytest.fail("a fetch")}
+    assert run.go().exit_code == 3
+    assert list(run.at) == ["last fetch"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_a_supervisor_or_a_closed_terminal_sends_is_heard_as_well(run: Run, number: signal.Signals) -> None:
     before = signal.signal(number, signal.SIG_DFL)  # nohup has HUP ignored

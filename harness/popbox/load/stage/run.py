@@ -75,6 +75,7 @@ class _Run:
     broke: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     interrupted: str = ""
+    declared: bool = False  # the mailboxes are there, so that mail can have come
 
     @property
     def plan(self) -> Plan:
@@ -176,6 +177,7 @@ def _begin(one: _Run, environ: Mapping[str, str]) -> None:
         one.screen.say(f"{spec.boxes} mailboxes")
         if not spec.given:
             declare(host, spec)
+        one.declared = True
         _load(one, environ, journal)
 
 
@@ -300,6 +302,9 @@ def _lacking(one: _Run) -> tuple[str, ...]:
 
 
 def _drain(one: _Run) -> None:
+    """The last fetch. Mailboxes that were not declared hold no mail, and half a minute of wrong logins would say so."""
+    if not one.declared:
+        return
     _cut(one, lambda: one.screen.say("reading all boxes"))
     complete = not one.wish.listen or not _lacking(one)
     hurried = one.interrupted == INTERRUPTED
