@@ -44,6 +44,8 @@ class Engine(BaseHTTPRequestHandler):
     """One that answers the two questions that every client begins with, and has a container that is just removed."""
 
     said: dict[str, object] = PODMAN
+    wrong: tuple[str, int, bytes] = ("/nothing", 200, b"")
+    """How a path ends that is answered with this status and body."""
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -58,7 +60,10 @@ class Engine(BaseHTTPRequestHandler):
             body = json.dumps(HERE if "/here/" in path else {"message": "No such container: gone"}).encode()
         elif "/broken/" in path:
             body = b'{"message": "no space left"}'
-        self.send_response(404 if "/gone/" in path else 500 if "/broken/" in path else 200)
+        status = 404 if "/gone/" in path else 500 if "/broken/" in path else 200
+        if path.endswith(self.wrong[0]):
+            _, status, body = self.wrong
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -234,6 +239,24 @@ def test_an_engine_that_is_slow_or_fails_is_told_of_in_words(engine: str, tmp_pa
     gone = f"unix://{tmp_path}/gone.sock"
     with pytest.raises(HostError, match=rf"^the engine does not answer \(No such file or directory\): {gone}$"):
         client({"DOCKER_HOST": gone})
+
+
+LIST, INSPECT = "/containers/json", "/containers/here/json"
+REFUSALS = [(LIST, 404), (LIST, 409), (LIST, 500), (INSPECT, 409), (INSPECT, 403), (INSPECT, 500)]
+NO_ANSWERS = [b'{"Id": "ab', b"<html>hi", b"null", b'"x"', b"7", b""]
+
+
+def test_an_answer_that_no_question_has_is_the_engines_and_not_a_failed_run(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = client({"DOCKER_HOST": engine})
+    told = rf"^the engine (refuses|fails at) /v[0-9.]+({LIST}|{INSPECT}): no$"
+    wrong = [(path, status, b'{"message": "no"}', told) for path, status in REFUSALS]
+    wrong += [(path, 200, body, "what answers is no engine") for path in (LIST, INSPECT) for body in NO_ANSWERS]
+    for path, status, body, why in [*wrong, (INSPECT, 200, b"{}", "what answers is no engine")]:
+        monkeypatch.setattr(Engine, "wrong", (path, status, body))
+        with pytest.raises(HostError, match=why):
+            of_run(asking, "0123abcd")
 
 
 def test_a_container_that_vanishes_while_it_is_looked_at_is_left_out(

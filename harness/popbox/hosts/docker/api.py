@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from docker.api.client import APIClient
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException, NotFound
 from requests import PreparedRequest, RequestException, Response, Timeout
 from requests.exceptions import JSONDecodeError
 
@@ -14,12 +15,19 @@ import docker
 from popbox.errors import HostError
 
 _STRANGE = (ValueError, LookupError, TypeError)  # what the library says of an answer that it does not understand
+NO_ENGINE = "the engine cannot be asked (what answers is no engine): {}"
+NO_OBJECT = re.compile(r"/(_ping|info|version|networks|volumes|(containers|images)/json)$")
+LOOKED_AT = frozenset({"Id", "Name", "State", "Config", "HostConfig", "NetworkSettings"})  # of a container
+
+
+class Refused(HostError):
+    """The engine answered with an error: what is asked for is in use, or the engine itself fails at it."""
 
 
 class Api(APIClient):
-    """An engine's API. No answer, and a question that the engine itself fails at, are a HostError.
+    """An engine's API. No answer, one that no engine gives, and a refusal are a HostError.
 
-    Other refusals stay the library's: who asks for what may have gone, or may be in use, looks at them.
+    That an object is not there stays the library's NotFound: who asks for what may have gone looks at it.
     """
 
     def __init__(self, base_url: str, **settings: Any) -> None:
@@ -35,17 +43,45 @@ class Api(APIClient):
         """Send a request.
 
         Raises:
-            HostError: the engine does not answer within the client's time, or answers a question with an error.
+            HostError: the engine does not answer within the client's time.
         """
         try:
-            answer = super().send(request, **kwargs)
+            return super().send(request, **kwargs)
         except Timeout:
             raise HostError(f"the engine does not answer within {self.timeout:g} s: {self.named}") from None
         except RequestException as error:
             raise HostError(f"the engine does not answer ({reason(error)}): {self.named}") from error
-        if request.method == "GET" and answer.status_code >= 500:
-            raise HostError(f"the engine fails at {request.path_url.partition('?')[0]}: {_said(answer)}")
-        return answer
+
+    def _raise_for_status(self, response: Response) -> None:
+        try:
+            super()._raise_for_status(response)  # type: ignore[misc]  # the stubs have the public methods
+        except APIError as error:
+            asked = response.request.path_url.partition("?")[0]
+            if isinstance(error, NotFound) and not NO_OBJECT.search(asked):
+                raise
+            fails = "fails at" if response.status_code >= 500 else "refuses"
+            raise Refused(f"the engine {fails} {asked}: {_said(response)}") from error
+
+    def _result(self, response: Response, json: bool = False, binary: bool = False) -> Any:
+        """Every answer but those that are streamed."""
+        try:
+            said = super()._result(response, json, binary)  # type: ignore[misc]
+        except JSONDecodeError as error:
+            raise HostError(NO_ENGINE.format(self.named)) from error
+        if json and not isinstance(said, (Mapping, list)):
+            raise HostError(NO_ENGINE.format(self.named))
+        return said
+
+    def inspect_container(self, container: Any) -> Any:
+        """What the engine knows of a container; all that a host looks at is there.
+
+        Raises:
+            HostError: it is not.
+        """
+        said = super().inspect_container(container)
+        if not isinstance(said, Mapping) or not said.keys() >= LOOKED_AT:
+            raise HostError(NO_ENGINE.format(self.named))
+        return said
 
 
 class Client(docker.DockerClient):
@@ -62,9 +98,9 @@ class Client(docker.DockerClient):
         except HostError:
             raise
         except (DockerException, OSError, ValueError) as error:
-            strange = isinstance(error.__cause__ or error, _STRANGE)
-            why = "what answers is no engine" if strange else reason(error)
-            raise _ours(error) or HostError(f"the engine cannot be asked ({why}): {base_url}") from error
+            if isinstance(error.__cause__ or error, _STRANGE):
+                raise HostError(NO_ENGINE.format(base_url)) from error
+            raise _ours(error) or HostError(f"the engine cannot be asked ({reason(error)}): {base_url}") from error
 
 
 def reason(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import closing, suppress
 
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import DockerException, NotFound
 
 import docker
 from popbox.clients.wire import Address
@@ -114,7 +114,7 @@ def no_qmail(settings: Settings) -> str:
     try:
         with closing(client(settings.environ, ANSWER_S)) as engine:
             engine.images.get(base)
-    except ImageNotFound:
+    except NotFound:
         return f"QMAIL_BASE names the image {base}, which is not here" if settings.qmail_base else _no_package()
     return ""
 
@@ -131,7 +131,7 @@ def qmail_base(engine: docker.DockerClient, settings: Settings) -> str:
     """The image with qmail that QMAIL_BASE of compose.yaml names; empty for the package."""
     if settings.qmail_base:
         return settings.qmail_base
-    with suppress(ImageNotFound):
+    with suppress(NotFound):
         engine.images.get(LOCAL_BASE)
         return LOCAL_BASE
     return ""

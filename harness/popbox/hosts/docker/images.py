@@ -14,10 +14,11 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, NotFound
 
 import docker
 from popbox.errors import HostError
+from popbox.hosts.docker.api import Refused
 
 OUR_LABEL = "popbox.images=harness"  # on each image that is built here; the Dockerfiles do not have it
 NAME = re.compile(r"popbox/(qmail|standin|pop3):run-[0-9a-f]{12}")
@@ -34,7 +35,7 @@ def tag(engine: docker.DockerClient, assets: Path, qmail_base: str, environ: Map
         octets = path.read_bytes()
         digest.update(f"{path.relative_to(assets)} {path.stat().st_mode & 0o100} {len(octets)}\n".encode() + octets)
     for image in filter(None, (BASE, qmail_base)):
-        with suppress(ImageNotFound):
+        with suppress(NotFound):
             image += f" {engine.images.get(image).id}"
         digest.update(f"on {image}\n".encode())
     for name in ("NOTQMAIL_KEY_FINGERPRINT", "DOCKER_DEFAULT_PLATFORM"):
@@ -54,7 +55,7 @@ def here(engine: docker.DockerClient, names: list[str]) -> bool:
         for name in names:
             repository, _, version = name.partition(":")
             engine.images.get(name).tag(repository, version)
-    except ImageNotFound:
+    except NotFound:
         return False
     return True
 
@@ -73,7 +74,7 @@ def sweep(engine: docker.DockerClient) -> None:
             for name in names or [image["Id"]]:
                 if time.monotonic() > deadline:
                     return
-                with suppress(APIError):
+                with suppress(APIError, Refused):
                     if not names or (_all_ours(names) and _old(engine, image["Id"])):
                         engine.api.remove_image(name, noprune=True)  # an untagged parent may belong to another image
 

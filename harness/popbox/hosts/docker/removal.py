@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
 import docker
+from popbox.hosts.docker.api import Refused
 from popbox.hosts.docker.endpoint import Filters, containers
 from popbox.hosts.docker.engine import PROJECT_LABEL, RUN_LABEL
 
@@ -66,9 +67,9 @@ def _labels(one: Any) -> dict[str, str]:
 
 def _remove(one: Any) -> None:
     """What another process removed is gone; what is in use for a moment more is left to the next round."""
-    with suppress(NotFound, APIError):
+    with suppress(APIError, Refused):
         if hasattr(one, "unpause"):  # a paused container cannot be removed by every engine
-            with suppress(APIError):
+            with suppress(APIError, Refused):
                 if one.status == "paused":
                     one.unpause()
             one.remove(force=True, v=True)
