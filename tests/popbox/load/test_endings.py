@@ -97,16 +97,22 @@ def test_an_interrupted_load_leaves_a_report_of_what_was_judged_so_far(tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("part", "workers"), [("worker", 2), ("master", 1)])
-def test_a_generator_that_dies_ends_the_run_and_is_named(tmp_path: Path, part: str, workers: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_generator_that_ends_before_its_time_ends_the_run_and_is_named(
+    tmp_path: Path, part: str, workers: int, number: signal.Signals
+) -> None:
     def kill() -> None:
         [pid, *_] = parts = [pid for pid, words in children(os.getpid()).items() if part in words]
         assert len(parts) == workers
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
     with peered() as peer:
         judged = staged(peer, PLAN, tmp_path / "out", Screen(begun=kill), processes=workers)
     said = said_of(judged)
     assert judged.exit_code == 3, said
+    if number == signal.SIGTERM:
+        assert "by a signal, or because a worker left" in judged.world.interrupted
+        return
     assert f"{part} {'1 ' if part == 'worker' else ''}was killed by signal 9 at" in said
     assert ("has no end: its process was killed" in said) == (part == "worker")
     if part == "master":
@@ -198,7 +204,7 @@ def test_an_interrupted_worker_of_another_machine_ends_its_journal(tmp_path: Pat
     (journal,) = workers.places[0].glob("*.journal")
     assert (code, "popbox load judge DIR" in said) == (130, True)
     assert unfinished(journal) == ""
-    assert "because no worker was left" in judged.world.interrupted
+    assert "because a worker left" in judged.world.interrupted
 
 
 @pytest.mark.slow

@@ -165,7 +165,7 @@ def watch(
     if not begun:
         raise HostError(f"the load did not begin: {processes.last_words()}")
     if code == STOPPED:
-        return f"the load was stopped at {at_s:.0f} s, on Locust's page or because no worker was left"
+        return f"the load was stopped at {at_s:.0f} s, on Locust's page, by a signal, or because a worker left"
     return f"Locust's master {how(code)} at {at_s:.0f} s" if code else ""
 
 

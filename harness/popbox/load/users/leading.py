@@ -46,7 +46,7 @@ class _Leading:
             self._runner.quit()
             return 1
         for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, self._over.set)
+            gevent.signal_handler(number, self._stopped)
         self._runner.start(self._spec.plan.users, self._spec.plan.spawn_rate)
         ticker = gevent.spawn(self._tell)
         self._over.wait(self._spec.plan.lasts)
@@ -71,7 +71,10 @@ class _Leading:
         self._told[client_id] = Told(*data.get(TOLD, Told()))
 
     def _stopped(self, **_: object) -> None:
-        """Locust stops the load: on its page it was wanted, or no worker is left, or we have ended."""
+        """The load ends before its time: on Locust's page or by a signal it was wanted, or a worker has left.
+
+        Locust says so at the end of each load, too.
+        """
         self._halted = True
         self._over.set()
 
@@ -83,6 +86,8 @@ class _Leading:
             said = {"users": self._runner.user_count, "workers": len(there)}
             said |= {"requests": total.num_requests, "failed": total.num_failures}
             print(json.dumps(said | Told.sum(self._told.values())._asdict()), flush=True)
+            if len(self._runner.clients.all) < self._spec.processes:  # who left in order; the others have less to do
+                self._stopped()
 
 
 def master(spec: Spec, path: Path, at: tuple[str, int], web: str = "") -> int:
