@@ -178,7 +178,7 @@ def _results(
         yield from run_all(files, lambda own_disk: _start(choice, wish, settings, own_disk), jobs, shown)
         return
     own_disk = any(file.scenario.needs.own_disk for file in files)
-    goes = len(files) == 1 and not (wish.keep or wish.console or wish.remote)
+    goes = len(files) == 1 and not (wish.keep or wish.console)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(opened_store(wish.store)) if wish.store else None
         host = stack.enter_context(closing(_start(choice, wish, settings, own_disk), wish.keep))

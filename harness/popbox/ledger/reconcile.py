@@ -153,18 +153,19 @@ def _search(run: Run, seen: Seen) -> None:
 
 
 def _mta_ended(run: Run, seen: Seen) -> bool:
-    """End the MTA of a host that goes with this run, if it is the stand-in and at rest; whether no copy can come now.
+    """End the MTA of a host local that goes with this run, if it is at rest; whether no copy can come now.
 
     Then one look at the boxes tells for good how many copies there are, and need not be late. The log has ended each
     message, and the queue is empty. At TERM the MTA finishes what it has in hand and begins nothing (Q-SEND-12), and no
     process of its group is left when ``stop`` returns. So a second copy is there by then, or never comes.
 
     What this does not find out is an MTA that would have made a second copy later, had it lived, out of something that
-    is in no queue. The stand-in cannot: a delivery begins with a file of its queue, which it has when it starts again
-    (``mailhost/standin/README.md``), and everywhere but here it is waited for, too. A qmail may be patched, and a host
-    that stays has others who send: there time is the only evidence.
+    is in no queue. The stand-in, host local's only MTA, cannot: a delivery begins with a file of its queue, which it
+    has when it starts again (``mailhost/standin/README.md``), and everywhere but here it is waited for, too. A qmail
+    may be patched, and a host that stays has others who send: there time is the only evidence. A container takes as
+    long to end as a late copy to come.
     """
-    if not (run.host_goes and seen.at_rest and run.host.mta == "stand-in") or run.faults:
+    if not (run.host_goes and seen.at_rest and run.host.name == "local") or run.faults:
         return False
     try:
         queue = run.host.run("queue", "list", "--json")

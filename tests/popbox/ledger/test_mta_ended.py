@@ -21,10 +21,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Going(Run):
     """On a host that goes with the run: its queue is empty, and all is at rest. ``at_end`` comes while its MTA ends."""
 
-    def __init__(self, *at_end: Found, log: str = DONE, mta: str = "stand-in") -> None:
+    def __init__(self, *at_end: Found, log: str = DONE, host: str = "local") -> None:
         young = found(mtime=NOW - 0.1)
         super().__init__(young, log=log)
-        self.context.host_goes, self.host.mta = True, mta
+        self.context.host_goes, self.host.name = True, host
         self.host.ran = Ran((), 0, "[]\n", "")
         self.stopped = list[str]()
 
@@ -52,7 +52,7 @@ def test_a_copy_that_the_mta_makes_while_it_ends_is_caught(clock: Clock) -> None
 @pytest.mark.parametrize(
     ("of", "run"),
     [
-        ("a qmail, which may be patched", lambda: Going(mta="qmail")),
+        ("a host of docker, perhaps with a patched qmail", lambda: Going(host="docker")),
         ("a delivery that the log has not ended", lambda: Going(log=LOG)),
         ("a message that is still in the queue", lambda: told(Going(), Ran((), 0, '[{"id": 7}]', ""))),
         ("a queue that cannot be read", lambda: told(Going(), Ran((), 111, "", "no queue"))),
