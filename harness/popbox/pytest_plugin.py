@@ -230,7 +230,9 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     A first build takes minutes.
     """
     asking = [item for item in session.items if _asks(item)]
-    if asking and not session.config.option.collectonly and not session.testsfailed:
+    option = session.config.option
+    runs = not (option.collectonly or getattr(option, "setupplan", False))  # -p no:setupplan takes that option away
+    if asking and runs and not session.testsfailed:
         from popbox.pytest_scenarios import bring_up
 
         bring_up(asking)

@@ -69,6 +69,14 @@ def test_a_folder_that_cannot_be_used_is_a_usage_error_before_any_test(project: 
     result.stderr.fnmatch_lines(["ERROR: popbox_scenarios: */scenarios is no directory"])
 
 
+def test_a_plan_of_setups_brings_no_host_up(project: pytest.Pytester) -> None:
+    (project.path / "scenarios/area-behaviour.toml").write_text(SCENARIO.replace('"docker"', '"local"'))
+    project.makepyfile("def test_other(mailbox): pass")
+    done = project.runpytest_subprocess("--setup-plan", "--popbox-host", "local")
+    done.stdout.fnmatch_lines(["*SETUP*F mailbox*"])
+    assert not (project.path / "state").exists(), "where each host has its record"
+
+
 def test_other_toml_files_are_left_alone(project: pytest.Pytester) -> None:
     (project.path / "pyproject.toml").write_text("")
     (project.path / "scenarios/deeper").mkdir()
