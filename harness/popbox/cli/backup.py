@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -25,8 +26,10 @@ def backup(settings: Settings, file: Path, name: str | None) -> int:
 
     The services stand still for a moment, while the mail is linked aside; clients wait, nothing is refused or lost.
     """
-    if file.exists():
+    if os.path.lexists(file):  # a link that leads nowhere, too: the archive would take its place
         raise click.BadParameter(f"{file} is there already; nothing is overwritten")
+    if not file.parent.is_dir():
+        raise click.BadParameter(f"{file}: {file.parent} is no folder that is there")
     saved = work.backup(target(settings, name), file)
     for remark in saved.remarks[:SHOWN]:
         echo(remark, err=True)

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from popbox.cli import main
+from popbox.cli.backup import backup
 from popbox.cli.migrate import migrate
 from popbox.cli.output import _unwritable
 from popbox.errors import HostError, UnusableError
@@ -190,3 +191,17 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UnusableError, match="this user has no home directory: set HOME or XDG_STATE_HOME"):
         Settings.from_environment({})
     assert Settings.from_environment({"XDG_STATE_HOME": "/s"}).state == Path("/s/popbox")
+
+
+def test_an_archive_takes_the_place_of_no_link_and_needs_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a host is looked for, whose services would stand still for it."""
+    monkeypatch.setattr("popbox.cli.backup.target", lambda *_: pytest.fail("a host"))
+    link = tmp_path / "link.tar"
+    link.symlink_to(tmp_path / "nowhere.tar")
+    settings = Settings(tmp_path, tmp_path, None, {})
+    for file, why in ((link, "is there already"), (tmp_path / "none/mail.tar", f"{tmp_path}/none is no folder")):
+        done = CliRunner().invoke(backup, [str(file)], obj=settings)
+        assert (done.exit_code, why in done.output.replace("\n", " ")) == (2, True), done.output
+    assert link.is_symlink()
