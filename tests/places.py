@@ -11,9 +11,14 @@ from pathlib import Path
 MEMORY = Path("/dev/shm")
 
 
-def in_memory(octets: int) -> Path | None:
-    """A directory in memory with that much free, or None. In a container it has 64 MiB, and no program runs from it."""
+def in_memory(octets: int, *, programs: bool = False) -> Path | None:
+    """A directory in memory with that much free, or None. In a container it has 64 MiB, and no program runs from it.
+
+    ``programs``: they must run from there, and devices work.
+    """
     usable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY).free > octets
+    if usable and programs:
+        usable = not os.statvfs(MEMORY).f_flag & (os.ST_NOEXEC | os.ST_NODEV)
     return MEMORY if usable else None
 
 

@@ -19,8 +19,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.places import in_memory
+
 HOWTO_HASH = "DmIMm9e5Hc8ic"  # the HOWTO's: the password is testpw
 OLD_S = 100
+ROOM_OCTETS = 1 << 30  # a box of some tests has 50 MB, and several of them run at once
 WITHIN_S = 60.0  # for what is no subject of a test; of a machine many times slower than ours
 PROGRAM = ["-m", "mailhost"]
 SEEN = """
@@ -277,8 +280,8 @@ def refused(server: Running) -> bool:
 
 
 def new_home() -> Path:
-    """A directory below /tmp that popuser can search (pytest's own are the caller's alone)."""
-    return Path(tempfile.mkdtemp(prefix="popbox-pop3-"))
+    """A directory that popuser can search (pytest's own are the caller's alone), in memory where there is room."""
+    return Path(tempfile.mkdtemp(prefix="popbox-pop3-", dir=in_memory(ROOM_OCTETS, programs=True)))
 
 
 def remove(home: Path) -> None:

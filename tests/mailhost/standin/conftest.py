@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from tests.mailhost.standin.support import Home, Serve, Server
+from tests.places import in_memory
+
+ROOM_OCTETS = 1 << 30  # a queue of some tests has 80 MB, and several of them run at once
 
 
 @pytest.fixture
 def home() -> Iterator[Home]:
-    top = Path(tempfile.mkdtemp(prefix="popbox-standin-"))
+    top = Path(tempfile.mkdtemp(prefix="popbox-standin-", dir=in_memory(ROOM_OCTETS, programs=True)))
     top.chmod(0o755)
     (top / "home").mkdir()
     yield Home(top / "home")

@@ -8,11 +8,12 @@ import os
 import resource
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.mailhost.pop3.support import new_home, remove
+from tests.mailhost.pop3.support import remove
 from tests.needs import lacks
 from tests.popbox.operate.file_host import BOX, POPUSER, Files, moved_in
 
@@ -123,7 +124,7 @@ def test_a_second_name_of_roots_file_is_not_saved_as_mail(old: Files, tmp_path: 
 @AS_ROOT
 def test_nobody_but_root_gets_into_the_snapshot_after_the_thaw(old: Files, tmp_path: Path) -> None:
     """popuser owns the messages that are linked there, and perhaps the folder that the snapshot lies in."""
-    reachable = new_home()
+    reachable = Path(tempfile.mkdtemp(prefix="popbox-backup-"))  # on the disk that the host lies on
     reachable.chmod(0o755)
     old.place = old.place.rename(reachable / "old")
     for part in (old.place, old.place / "popboxes"):
