@@ -218,7 +218,7 @@ def test_a_remote_host_without_a_log_says_that_nothing_is_recorded(host: Host, t
         (["--token-file", "x"], 2, "of no use without --allow-writes"),
         (["--host", "remote"], 2, "needs --smtp HOST:PORT"),
         (["--smtp", "x:25"], 2, "--smtp is for --host remote"),
-        (["--on", "nonesuch"], 3, "no host is up by the name 'nonesuch'"),
+        (["--on", "nonesuch", "--listen", "127.0.0.1:0"], 3, "no host is up by the name 'nonesuch'"),
         (["--listen", "192.0.2.1:8025"], 3, "192.0.2.1:8025 cannot be listened on"),
     ],
 )
