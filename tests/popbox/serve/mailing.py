@@ -71,7 +71,12 @@ def deferred(port: int, address: str, since: int) -> dict[str, Any]:
 def cursor_of(port: int) -> int:
     """The cursor behind all that the host showed until now; another server may have looked at it before this one."""
     now = time.time()
-    until(lambda: (ask(port, "/readyz")[1]["recorder"]["whole_since"] or 0.0) >= now)
+
+    def recorded() -> bool:
+        status, ready, _ = ask(port, "/readyz")  # 503 on a machine so busy that a greeting takes over 2 s
+        return status == 200 and (ready["recorder"]["whole_since"] or 0.0) >= now
+
+    until(recorded)
     return int(ask(port, "/v1/journeys?limit=1")[1]["cursor"])
 
 
