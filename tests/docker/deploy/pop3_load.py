@@ -55,11 +55,11 @@ def main() -> None:
     host, threads, each, pause_s = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     running = []
+    print("loading", flush=True)
     for number in range(threads):
         logins = [f"box{number * each + one}" for one in range(each)]
         running.append(threading.Thread(target=loop, args=(host, logins, pause_s)))
         running[-1].start()
-    print("loading", flush=True)
     while not stopping.wait(0.2):
         pass
     for one in running:

@@ -128,7 +128,9 @@ class Load:
             self._process = subprocess.Popen(argv, stdin=program, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         self._lines = self._process.stdout
-        assert self._lines.readline() == "loading\n"
+        if (line := self._lines.readline()) != "loading\n":
+            self.close()
+            raise AssertionError(f"the load did not begin: {line!r}")
 
     def heard(self, word: str, times: int = 1) -> None:
         """Return once the load has told that so often; the test's time limit ends a wait in vain."""

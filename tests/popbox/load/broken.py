@@ -122,7 +122,7 @@ class Screen:
         if self.enough.is_set():
             self.enough.clear()
             [master] = [pid for pid, words in children(os.getpid()).items() if "master" in words]
-            os.kill(master, signal.SIGTERM)
+            os.kill(master, signal.SIGUSR1)
 
 
 def staged(peer: Peered, plan: str, folder: Path, screen: Screen | None = None, seed: int = 0, **wish: Any) -> Outcome:

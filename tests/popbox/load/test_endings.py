@@ -242,6 +242,7 @@ def test_an_interrupt_before_the_first_box_is_read_is_one_of_the_last_fetch(
     one = SimpleNamespace(
         screen=SimpleNamespace(say=interrupt), folder=tmp_path, spec=SimpleNamespace(run="l1"), interrupted="",
         heard=Interrupts(), wish=SimpleNamespace(listen=""), plan=SimpleNamespace(drain=60.0), troubles=[], host=None,
+        declared=True,
     )  # fmt: skip
     stage._drain(cast(Any, one))
     assert (one.interrupted, hurried) == (stage.INTERRUPTED, [True])

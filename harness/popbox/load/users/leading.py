@@ -47,6 +47,7 @@ class _Leading:
             return 1
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stopped)
+        gevent.signal_handler(signal.SIGUSR1, self._over.set)  # who watches has seen enough: as if its time were over
         self._runner.start(self._spec.plan.users, self._spec.plan.spawn_rate)
         ticker = gevent.spawn(self._tell)
         self._over.wait(self._spec.plan.lasts)
