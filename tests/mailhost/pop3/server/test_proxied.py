@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import time
 from collections.abc import Callable
 
 import pytest
@@ -107,3 +108,26 @@ def test_a_check_that_the_port_is_open_leaves_no_line(box: Box, serve: Serve) ->
     assert last.end() == b""
     assert eventually(lambda: bool(sessions(server)))
     assert [why for _, why in sessions(server)] == ["no PROXY header, neither version 1 nor 2"]
+
+
+def proxy_header(source: str) -> bytes:
+    body = (
+        socket.inet_aton(source) + socket.inet_aton("127.0.0.1") + (4321).to_bytes(2, "big") + (110).to_bytes(2, "big")
+    )
+    return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + len(body).to_bytes(2, "big") + body
+
+
+def test_proxy_header_from_a_trusted_address(box: Box, serve: Serve) -> None:
+    server = serve("--proxy-from", "127.0.0.0/8")
+    client = Client(server.ports["pop3"], greet=False)
+    header = proxy_header("192.0.2.7")
+    for part in (header[:5], header[5:20], header[20:] + b"USER testid\r\n"):
+        client.send(part)
+        time.sleep(0.02)
+    assert client.line().startswith(b"+OK POP3")
+    assert client.line().startswith(b"+OK")
+    client.ask(b"QUIT")
+    assert eventually(lambda: '"peer": "192.0.2.7"' in server.log())
+    bare = Client(server.ports["pop3"], greet=False)
+    bare.send(b"USER testid\r\n")
+    assert bare.end() == b""

@@ -6,10 +6,8 @@ import datetime
 import json
 import os
 import re
-import resource
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +16,12 @@ import pytest
 import trustme
 from tests.exposition import parsed
 from tests.mailhost.pop3.support import (
+    TRIES,
     WITHIN_S,
     Box,
-    Client,
     Running,
     eventually,
-    full,
     http,
-    memory_kib,
     refused,
     session_pids,
 )
@@ -33,7 +29,6 @@ from tests.mailhost.pop3.support import (
 from mailhost.poppasswd.crypt import make
 
 Serve = Callable[..., Running]
-TRIES = 3  # of what must be quick: a machine is busy now and then, a fault is there each time
 
 
 def test_the_howto_session(box: Box, serve: Serve) -> None:
@@ -268,137 +263,6 @@ def test_caps_on_connections(box: Box, serve: Serve) -> None:
     first.end()
     assert server.client().login().startswith(b"+OK")
     second.close()
-
-
-def login_s(server: Running, login: bytes) -> float:
-    """How long a whole login takes; it leaves again."""
-    begin = time.monotonic()
-    client = server.client()
-    assert client.login(login).startswith(b"+OK")
-    took = time.monotonic() - begin
-    client.ask(b"QUIT")
-    client.end()
-    return took
-
-
-@pytest.mark.quiet
-def test_a_large_message_to_a_slow_reader_costs_little_memory_and_delays_no_other(box: Box, serve: Serve) -> None:
-    text = b"Subject: large\n\n" + b".line of text that is sixty-four octets long, dot included....\n" * 800_000
-    box.passwords({"testid": "DmIMm9e5Hc8ic", "second": "DmIMm9e5Hc8ic"})
-    box.put("1.a.h", text)
-    server = serve("--profile", "qmail")
-    slow = server.client()
-    slow.login()
-    before = memory_kib(server.process.pid)
-    slow.send(b"RETR 1\r\n")
-    assert full(slow)
-    assert any(login_s(server, b"second") < 1 for _ in range(TRIES))
-    assert memory_kib(server.process.pid) - before < 4_096
-    slow.send(b"QUIT\r\n")
-    body = text.replace(b"\n", b"\r\n").replace(b"\n.", b"\n..")
-    assert slow.end() == b"+OK \r\n" + body + b"\r\n.\r\n+OK \r\n"
-
-
-def test_a_peer_that_never_reads_stays_bounded(box: Box, serve: Serve) -> None:
-    box.put("1.a.h", b"x" * 100_000 + b"\n")
-    server = serve()
-    client = server.client()
-    client.login()
-    before = memory_kib(server.process.pid)
-    client.sock.settimeout(1)
-    sent = 0
-    try:
-        while sent < 3_000_000:
-            sent += client.sock.send(b"RETR 1\r\n" * 1000)
-    except TimeoutError:
-        pass
-    assert memory_kib(server.process.pid) - before < 8_192
-
-
-@pytest.mark.quiet
-def test_a_deep_box_is_opened_in_a_thread_and_others_go_on(box: Box, serve: Serve) -> None:
-    for number in range(20_000):
-        path = box.maildir / "cur" / f"{number:06}.h:2,"
-        path.write_bytes(b"Subject: n\n\nbody\n")
-    box.passwords({"testid": "DmIMm9e5Hc8ic", "second": "DmIMm9e5Hc8ic"})
-    server = serve("--profile", "rfc1939")
-    client, other = server.client(), server.client()
-    other.ask(b"USER second")
-    answered, done = 0, threading.Event()
-
-    def login() -> None:
-        assert client.login().startswith(b"+OK")
-        done.set()
-
-    thread = threading.Thread(target=login)
-    thread.start()
-    while not done.is_set():
-        other.ask(b"CAPA")
-        other.rest()
-        answered += 1
-    thread.join()
-    assert answered > 10, "a loop that looks itself lets others wait all that time"
-    listing = client.lines(b"LIST")
-    assert listing.count(b"\r\n") == 20_001
-    client.ask(b"QUIT")
-
-
-def test_a_connection_lost_while_its_box_is_scanned_leaves_no_lock(box: Box, serve: Serve) -> None:
-    for number in range(3_000):
-        (box.maildir / "cur" / f"{number:06}.h:2,").write_bytes(b"x\n")
-    server = serve()
-    client = server.client()
-    client.send(b"USER testid\r\nPASS testpw\r\n")
-    client.line()
-    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    client.close()
-    assert eventually(lambda: server.client().login().startswith(b"+OK"))
-
-
-@pytest.mark.slow
-@pytest.mark.needs("descriptors")
-@pytest.mark.quiet
-def test_five_thousand_idle_connections_are_held(box: Box, serve: Serve) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    held: list[socket.socket] = []
-    try:
-        server = serve("--max-per-address", "6000", "--profile", "qmail", "--metrics", "127.0.0.1:0")
-        before = memory_kib(server.process.pid)
-        for _ in range(5_000):
-            client = server.client()
-            held.append(client.sock)
-            assert client.login() == b"+OK \r\n"
-        assert client.ask(b"STAT") == b"+OK 0 0\r\n"
-        assert b"popbox_pop3_connections_open 5000\n" in http(server, "/metrics")
-        assert memory_kib(server.process.pid) - before < 40_000
-    finally:
-        for sock in held:
-            sock.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def proxy_header(source: str) -> bytes:
-    body = (
-        socket.inet_aton(source) + socket.inet_aton("127.0.0.1") + (4321).to_bytes(2, "big") + (110).to_bytes(2, "big")
-    )
-    return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + len(body).to_bytes(2, "big") + body
-
-
-def test_proxy_header_from_a_trusted_address(box: Box, serve: Serve) -> None:
-    server = serve("--proxy-from", "127.0.0.0/8")
-    client = Client(server.ports["pop3"], greet=False)
-    header = proxy_header("192.0.2.7")
-    for part in (header[:5], header[5:20], header[20:] + b"USER testid\r\n"):
-        client.send(part)
-        time.sleep(0.02)
-    assert client.line().startswith(b"+OK POP3")
-    assert client.line().startswith(b"+OK")
-    client.ask(b"QUIT")
-    assert eventually(lambda: '"peer": "192.0.2.7"' in server.log())
-    bare = Client(server.ports["pop3"], greet=False)
-    bare.send(b"USER testid\r\n")
-    assert bare.end() == b""
 
 
 @pytest.mark.needs("root")  # who has something to give up
