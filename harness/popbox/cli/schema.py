@@ -20,9 +20,11 @@ ACCOUNTS = "images/mailhost/mailhost/accounts/sources/accounts.schema.json"  # b
 SCHEMAS: dict[str, Callable[[], str]] = {
     "scenario": scenario_schema_text,
     "accounts": lambda: (find_assets() / ACCOUNTS).read_text("utf-8"),
-    "report": run_report.SCHEMA.read_text,
+    "report": lambda: run_report.SCHEMA.read_text("utf-8"),
     "load": load_schema_text,
-    "load-report": (LOAD / "books/load.schema.json").read_text,  # beside the code that needs more packages
+    "load-report": lambda: (LOAD / "books/load.schema.json").read_text(
+        "utf-8"
+    ),  # beside the code that needs more packages
 }
 
 

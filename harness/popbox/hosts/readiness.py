@@ -11,8 +11,6 @@ from popbox.errors import ConnectionFailed, HostError, PopboxError, StepTimeout
 from popbox.hosts.base import Host, Service, tail
 
 GREETING: dict[Service, bytes] = {"smtp": b"220 ", "pop3": b"+OK"}
-
-
 PAUSE_S = 0.25  # our choice: the longest between two looks; on a host of docker each asks the engine
 
 

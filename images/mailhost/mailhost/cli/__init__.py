@@ -94,9 +94,8 @@ def _open_closed() -> None:
     """Open descriptors that were closed at the start, as by ``>&-``: no file of ours, nor a child's, may take one."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(
-                sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8")
-            )  # the lowest number that is free
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 class _Output(FileIO):

@@ -125,16 +125,14 @@ class _Line:
         row = self.row
         if not row.wild:
             self._route(row.address[len(self.start) :], row.ext)
-        elif self._longer(b""):
-            pass  # of this domain a longer line takes every address, also where it refuses them all
-        elif self.start.startswith(row.address):
+        elif not self.start.startswith(row.address):
+            self._extensions()
+        elif not self._longer(b""):  # else that line takes every address of the domain, also where it refuses them all
             ext = row.ext + self.start[len(row.address) :]
             self._files(b"", ext)
             said = self._wild(ext)
             if said is not None:
                 self._add(CATCHALL, said)
-        else:
-            self._extensions()
 
     def _extensions(self) -> None:
         row, local = self.row, self.row.address[len(self.start) :]
